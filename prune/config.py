@@ -1,0 +1,215 @@
+"""Configuration: our YAML, checked key by key. The authors' files are translated by prune.authors."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prune.authors import translate
+from prune.shape import Shape, unpruned
+from runtime.errors import ConfigError
+from runtime.spec import InputSpec
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which TransReID; see prune.shape.Shape. `drop_path` acts in training only."""
+
+    variant: str = "vit_base"
+    size: tuple[int, int] = (256, 128)
+    stride: int = 16
+    jpm: bool = True
+    rearrange: bool = True
+    cameras: int = 0
+    sie_coefficient: float = 3.0
+    identities: int = 0
+    neck: str = "before"
+    drop_path: float = 0.1
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """Normalisation and resizing; every later step uses the same."""
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    interpolation: str = "bicubic"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`layout` names the data set trained on (camera ids index the table only there); `root` its folder."""
+
+    layout: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """`fraction` of the unpruned model's heads, or `count`, goes in `rounds`; every block keeps `floor`, in `multiple`s.
+
+    `layer_weight` is added to a block's weight for every block before it; `entropy` is `mean_map` (as published: of the mean
+    attention map) or `per_image` (the mean of the images' entropies).
+    """
+
+    fraction: float = 0.0
+    count: int | None = None
+    rounds: int = 1
+    floor: int = 1
+    multiple: int = 1
+    layer_weight: float = 0.005
+    entropy: str = "mean_map"
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    """`fraction` of the unpruned model's patch tokens, or `count`, goes; every block keeps `floor` tokens, class token included."""
+
+    fraction: float = 0.0
+    count: int | None = None
+    rounds: int = 1
+    floor: int = 8
+    multiple: int = 1
+    layer_weight: float = 0.015
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """`order` is heads_first, tokens_first or both (scored on the same model); `mode` is bypass or kv.
+
+    Scores come from `batches` batches of `identities` x `images` training crops (0 batches: one epoch), drawn by `seed`.
+    """
+
+    order: str = "heads_first"
+    mode: str = "bypass"
+    heads: HeadConfig = field(default_factory=HeadConfig)
+    tokens: TokenConfig = field(default_factory=TokenConfig)
+    batches: int = 0
+    identities: int = 16
+    images: int = 4
+    seed: int = 1234
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration file."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    prune: PruneConfig = field(default_factory=PruneConfig)
+
+    def shape(self) -> Shape:
+        """The unpruned model's shape."""
+        keys = ("stride", "jpm", "rearrange", "cameras", "sie_coefficient", "identities", "neck")
+        values = {key: getattr(self.model, key) for key in keys}
+        return unpruned(self.model.variant, height=self.model.size[0], width=self.model.size[1], **values)
+
+    def spec(self) -> InputSpec:
+        """The torch model's input: normalised float, the camera a second input where there is a table."""
+        height, width = self.model.size
+        return InputSpec(
+            height=height,
+            width=width,
+            layout="float-nchw",
+            mean=self.input.mean,
+            std=self.input.std,
+            interpolation=self.input.interpolation,
+            camera="input" if self.model.cameras else "none",
+            cameras=self.model.cameras,
+            dataset=self.data.layout,
+        )
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read ours or the authors' YAML, apply `section.key=value` overrides; ConfigError names file, key and the nearest one."""
+    try:
+        data = yaml.safe_load(Path(path).read_text()) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the configuration ({error}); see configs/") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML ({error}); see configs/README.md") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: not a configuration (need sections such as model:); see configs/README.md")
+    authors = any(key.isupper() for key in data)
+    ours = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {override}: write section.key=value, such as prune.tokens.fraction=0.25")
+        if authors and key.split(".")[0].isupper():
+            _put(data, key.split("."), _value(text, override), override)
+        else:
+            ours.append((key, _value(text, override)))
+    if authors:
+        data = translate(data, str(path))
+    for key, value in ours:
+        _put(data, key.split("."), value, f"{key}={value}")
+    return build(Config, data, str(path))
+
+
+def _value(text: str, override: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"--set {override}: {key} is a value, not a section")
+    data[keys[-1]] = value
+
+
+def build(kind: Any, data: Any, where: str) -> Any:
+    """A (nested) config dataclass from plain data; ConfigError for unknown keys and wrong types."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: need a section with keys {[f.name for f in dataclasses.fields(kind)]}, got {data!r}")
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    for key in data:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(fields)}"
+            raise ConfigError(f"{where}: unknown key {key}{hint}")
+    values = {}
+    for key, value in data.items():
+        default = _default(fields[key])
+        place = f"{where}: {key}"
+        values[key] = build(type(default), value, place) if dataclasses.is_dataclass(default) else _cast(
+            value, str(fields[key].type), place
+        )
+    return kind(**values)
+
+
+def _default(item: Any) -> Any:
+    return item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+
+
+def _cast(value: Any, kind: str, place: str) -> Any:
+    if value is None and "None" in kind:
+        return None
+    kind = kind.removesuffix(" | None")
+    if kind.startswith("tuple"):
+        length = kind.count(",") + 1
+        item = "float" if "float" in kind else "int"
+        if not isinstance(value, list | tuple) or len(value) != length:
+            raise ConfigError(f"{place} must be a list of {length} numbers, not {value!r}")
+        return tuple(_cast(part, item, place) for part in value)
+    if kind == "float" and isinstance(value, str):
+        # YAML 1.1 reads 1e-3 as a string.
+        try:
+            value = float(value)
+        except ValueError:
+            raise ConfigError(f"{place} must be a number, not {value!r}") from None
+    right = {"bool": bool, "int": int, "float": (int, float), "str": str}[kind]
+    if not isinstance(value, right) or (isinstance(value, bool) and kind != "bool"):
+        raise ConfigError(f"{place} must be {kind}, not {value!r}")
+    return float(value) if kind == "float" else value

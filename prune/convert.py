@@ -1,0 +1,161 @@
+"""Import TransReID and AMG checkpoints (.pth) as model.safetensors: safe loading only, everything checked against the shapes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prune.checkpoint import load_strictly, save_model
+from prune.config import load_config
+from prune.model import TransReID
+from prune.shape import BlockShape, Shape
+from runtime.errors import ArtifactError, guarded
+from runtime.manifest import sha256
+
+# What an honest AMG checkpoint holds besides tensors: numpy scalars. Nothing here can run code of the file's choosing.
+ALLOWED: list[Any] = [
+    np.dtype,
+    np.dtypes.Int64DType,
+    np.dtypes.Int32DType,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    (np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+]
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
+    """The pickled dictionary at `path`, read with torch's restricted unpickler and ALLOWED only; ArtifactError otherwise."""
+    try:
+        with torch.serialization.safe_globals(ALLOWED):
+            data = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; give a TransReID or AMG checkpoint (.pth)") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise ArtifactError(
+            f"{path}: refused, not a plain checkpoint of tensors and numbers ({reason}); "
+            "re-save only its state_dict on the machine that made it"
+        ) from None
+    if not isinstance(data, dict):
+        raise ArtifactError(f"{path}: holds a {type(data).__name__}, not a state_dict; re-save its state_dict")
+    return data
+
+
+def split_checkpoint(data: dict[str, Any], path: Path | str) -> tuple[dict[str, Tensor], dict[str, list[int] | None]]:
+    """(state_dict without `module.`, {"channels": kept tokens per block or None, "heads": heads per block or None})."""
+    inner = next((data[key] for key in ("state_dict", "model") if isinstance(data.get(key), dict)), data)
+    state = {str(key).removeprefix("module."): value for key, value in inner.items() if isinstance(value, Tensor)}
+    if not state:
+        raise ArtifactError(f"{path}: no tensors found (keys: {list(data)[:10]}); give a TransReID or AMG checkpoint")
+    lists: dict[str, list[int] | None] = {}
+    for name in ("channels", "heads"):
+        values = data.get(name) if inner is not data else None
+        lists[name] = None if values is None else [int(value) for value in values]
+    return state, lists
+
+
+def original_tokens(masks: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
+    """The authors' per-block masks, each in the order the blocks before it left, as ascending original token ids.
+
+    After a block the kept tokens stand first, the skipped after them; the next mask refers to that order.
+    """
+    order = list(range(len(masks[0]))) if masks else []
+    kept_sets = []
+    for mask in masks:
+        kept = [token for token, active in zip(order, mask) if active]
+        order = kept + [token for token, active in zip(order, mask) if not active]
+        kept_sets.append(tuple(sorted(kept)))
+    return kept_sets
+
+
+def derive_shape(state: dict[str, Tensor], lists: dict[str, list[int] | None], shape: Shape, path: Path | str) -> Shape:
+    """`shape` (the configuration's, unpruned) with heads and tokens as the tensors have them.
+
+    ArtifactError when the configuration cannot be the model's (stride, cameras, variant) or the stored lists disagree.
+    """
+    vit, depth = shape.vit, shape.prunable
+    try:
+        positions = state["base.pos_embed"].shape[1]
+        rows = [state[f"base.blocks.{index}.attn.qkv.weight"].shape[0] for index in range(depth)]
+    except (KeyError, IndexError) as error:
+        raise ArtifactError(f"{path}: no {error} in it; not a {shape.variant} TransReID checkpoint? Check --config") from None
+    if positions != shape.tokens:
+        raise ArtifactError(
+            f"{path}: base.pos_embed has {positions} tokens, the configuration's {shape.height}x{shape.width} stride "
+            f"{shape.stride} gives {shape.tokens}; set model.stride or model.size"
+        )
+    cameras = state["base.sie_embed"].shape[0] if "base.sie_embed" in state else 0
+    if cameras != shape.cameras:
+        raise ArtifactError(f"{path}: {cameras} camera embeddings, the configuration says {shape.cameras}; set model.cameras")
+    if any(row % (3 * vit.head_dim) for row in rows):
+        raise ArtifactError(f"{path}: qkv rows {rows} are no multiples of 3 x {vit.head_dim}; another variant? Check --config")
+    heads = [row // (3 * vit.head_dim) for row in rows]
+    names = [f"base.blocks.{index}.attn.token_index" for index in range(depth)]
+    masks = [state[name].bool().tolist() if name in state else [True] * shape.tokens for name in names]
+    for index, mask in enumerate(masks):
+        if len(mask) != shape.tokens or not mask[0]:
+            raise ArtifactError(f"{path}: block {index} token_index has {len(mask)} entries or drops the class token")
+    _agree(path, "heads", lists["heads"], heads)
+    _agree(path, "channels", lists["channels"], [sum(mask) for mask in masks])
+    identities = state["classifier.weight"].shape[0] if "classifier.weight" in state else 0
+    blocks = tuple(BlockShape(tuple(range(count)), kept) for count, kept in zip(heads, original_tokens(masks)))
+    return dataclasses.replace(shape, identities=identities).with_blocks(blocks + shape.blocks[depth:])
+
+
+def _agree(path: Path | str, name: str, stored: list[int] | None, found: list[int]) -> None:
+    # Freshly pruned checkpoints list the pruned blocks; re-saved ones append the last, unpruned block.
+    if stored is not None and stored[: len(found)] != found:
+        raise ArtifactError(f"{path}: its `{name}` list {stored} disagrees with its tensors {found}; the file is inconsistent")
+
+
+def used(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
+    """The tensors the model runs: without token masks, unused classifier of ImageNet and, under the JPM, the unused last block."""
+    dropped = ["base.fc.", "base.head."]
+    if shape.jpm:
+        dropped += [f"base.blocks.{shape.vit.depth - 1}.", "base.norm."]
+    return {
+        key: value
+        for key, value in state.items()
+        if not key.startswith(tuple(dropped)) and not key.endswith("attn.token_index")
+    }
+
+
+def convert(path: Path | str, shape: Shape, *, drop_path: float = 0.1) -> TransReID:
+    """The published checkpoint at `path` as our model (eval mode), fitting the configuration's `shape`."""
+    state, lists = split_checkpoint(read_checkpoint(path), path)
+    full = derive_shape(state, lists, shape, path)
+    model = TransReID(full, drop_path=drop_path)
+    load_strictly(model, used(state, full), path)
+    return model.eval()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m prune.convert CKPT.pth --config C --out model.safetensors`."""
+    parser = argparse.ArgumentParser(prog="python -m prune.convert", description=main.__doc__)
+    parser.add_argument("checkpoint", help="TransReID or AMG checkpoint (.pth)")
+    parser.add_argument("--config", required=True, help="our YAML or the authors'")
+    parser.add_argument("--out", required=True, help="model.safetensors to write")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
+    args = parser.parse_args(argv)
+    config = load_config(args.config, args.overrides)
+    model = convert(args.checkpoint, config.shape(), drop_path=config.model.drop_path)
+    save_model(model, args.out, config.spec(), parent=sha256(args.checkpoint), notes={"source": "convert"})
+    heads = [len(block.heads) for block in model.shape.blocks]
+    tokens = [len(block.tokens) for block in model.shape.blocks]
+    print(f"{args.out}: {model.shape.variant}, {model.shape.identities} identities, {model.shape.cameras} cameras")
+    print(f"heads per block {heads}\ntokens per block {tokens}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

@@ -1,0 +1,101 @@
+"""AMG scores and selection as pure functions on tensors. Knows no model, no loader, no fractions beyond `count_of`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from runtime.errors import ConfigError
+
+
+def attention_entropy(attention: Tensor) -> Tensor:
+    """Head entropies of a map (h, queries, keys) whose rows sum to 1: (h,) bits, mean over queries of -sum p log2 p.
+
+    0 log 0 is 0. AMG, head redundancy; the map is the mean over images.
+    """
+    return torch.special.entr(attention).sum(dim=-1).mean(dim=-1) / math.log(2)
+
+
+def head_scores(entropies: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]:
+    """Weighted entropies per block, each (h_l,): high means diffuse, redundant.
+
+    A block's weight is 1 + layer_weight x (blocks before it that still have more than one head), as published.
+    """
+    weight, weighted = 1.0, []
+    for entropy in entropies:
+        weighted.append(weight * entropy)
+        weight += layer_weight if len(entropy) > 1 else 0.0
+    return weighted
+
+
+def token_batch_scores(attention: Tensor, gradient: Tensor) -> Tensor:
+    """One batch's key scores (n,) of maps and their gradients (B, h, q, n): |mean over B, h, q of gradient x attention|.
+
+    Signs cancel inside a batch, not between batches, as published.
+    """
+    return (gradient * attention).mean(dim=(0, 1, 2)).abs()
+
+
+def token_scores(sums: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]:
+    """Weighted importances per block, each (n_l,): low means redundant.
+
+    `sums` are sums over batches of `token_batch_scores` without the class token. Each block is divided by its 2-norm and
+    weighted by 1 - layer_weight x block index. A block of zeros stays zero.
+    """
+    return [
+        (1 - layer_weight * index) * total / total.norm().clamp_min(torch.finfo(total.dtype).tiny)
+        for index, total in enumerate(sums)
+    ]
+
+
+def count_of(fraction: float, per_block: int, blocks: int) -> int:
+    """A fraction of an unpruned model's heads or patch tokens as a count: int(per_block x blocks x fraction)."""
+    if not 0 <= fraction < 1:
+        raise ConfigError(f"a pruning fraction must lie in 0..1 (1 excluded), not {fraction}")
+    # 0.29 * 100 is 28.999..; the published counts come from exact products
+    return int(per_block * blocks * fraction + 1e-9)
+
+
+def split_rounds(count: int, rounds: int) -> list[int]:
+    """`count` spread over `rounds`, the remainder to the first ones: nothing is lost."""
+    if rounds < 1:
+        raise ConfigError(f"prune rounds must be at least 1, not {rounds}")
+    share, extra = divmod(count, rounds)
+    return [share + (index < extra) for index in range(rounds) if share + (index < extra)]
+
+
+def select(
+    scores: Sequence[Tensor], remove: int, *, floor: int, multiple: int = 1, offset: int = 0
+) -> tuple[list[list[int]], int]:
+    """(indices kept per block, how many were removed) after removing the `remove` LOWEST scores over all blocks.
+
+    No block falls below `floor` entries (a block that is there already keeps all); the next lowest goes instead. With
+    `multiple` > 1 each block's kept number plus `offset` (a class token that is not scored) is then rounded up to a multiple where
+    that many exist, so fewer may go than asked. Ties go by block, then index. ConfigError when the floors do not leave `remove`
+    to take, or a score is not finite.
+    """
+    if any(not bool(torch.isfinite(score).all()) for score in scores):
+        raise ConfigError("scores are not finite; score in float32, with more images, or check the weights")
+    sizes = [len(score) for score in scores]
+    spare = [max(size - floor, 0) for size in sizes]
+    if not 0 <= remove <= sum(spare):
+        raise ConfigError(f"asked to remove {remove} of {sum(sizes)}; with {floor} kept per block at most {sum(spare)} can go")
+    entries = sorted(
+        (value, block, index) for block, score in enumerate(scores) for index, value in enumerate(score.tolist())
+    )
+    taken: list[list[int]] = [[] for _ in scores]
+    for _, block, index in entries:
+        if remove and len(taken[block]) < spare[block]:
+            taken[block].append(index)
+            remove -= 1
+    for block, size in enumerate(sizes):
+        kept = size - len(taken[block]) + offset
+        back = min(-kept % multiple, len(taken[block]))
+        # the last taken are the block's best: they come back first
+        taken[block] = taken[block][: len(taken[block]) - back]
+    gone = [set(indices) for indices in taken]
+    kept_lists = [[index for index in range(size) if index not in gone[block]] for block, size in enumerate(sizes)]
+    return kept_lists, sum(map(len, taken))

@@ -1,0 +1,34 @@
+"""The vision transformers TransReID is built from. Numbers only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A plain ViT with 16x16 patches: `width` D, `depth` blocks, `heads` of `head_dim`, MLP `hidden` units.
+
+    `scale` multiplies query-key products. `imagenet` is timm's name of the weights it starts from (None: timm has none).
+    """
+
+    width: int
+    depth: int
+    heads: int
+    head_dim: int
+    hidden: int
+    qkv_bias: bool
+    scale: float
+    imagenet: str | None
+
+
+VARIANTS = {
+    "vit_base": Variant(768, 12, 12, 64, 3072, True, 64**-0.5, "vit_base_patch16_224.orig_in21k_ft_in1k"),
+    "deit_base": Variant(768, 12, 12, 64, 3072, True, 64**-0.5, "deit_base_distilled_patch16_224.fb_in1k"),
+    # timm's old vit_small, not DeiT-S: 8 heads of 96, no qkv bias, and a scale taken from the whole width. timm no longer
+    # carries its weights (vit_small_p16_224-15ec54c9).
+    "vit_small": Variant(768, 8, 8, 96, 2304, False, 768**-0.5, None),
+    "deit_small": Variant(384, 12, 6, 64, 1536, True, 64**-0.5, "deit_small_distilled_patch16_224.fb_in1k"),
+    # Ours: small enough to train on a CPU and to ship with the project.
+    "vit_lite": Variant(192, 8, 6, 32, 768, True, 32**-0.5, None),
+}

@@ -1,0 +1,121 @@
+"""Sidecar manifests: what a file is, what it was made from, and proof that it is unchanged. Reads no model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ArtifactError, StorageError
+
+SCHEMA = 1
+
+
+def sha256(path: Path | str) -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file)
+
+
+def _digest(file: Any) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def manifest_path(path: Path | str) -> Path:
+    """`model.onnx` -> `model.onnx.json`."""
+    return Path(f"{path}.json")
+
+
+def tools(*names: str) -> dict[str, str]:
+    """Installed versions of the named distributions, and of Python; the absent are left out."""
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def host() -> dict[str, Any]:
+    """The machine in words: operating system, architecture, processor, cores."""
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """A temporary path in the target's folder, renamed onto `path` when the block ends well, removed when it does not.
+
+    Readers see the old file or the whole new one. StorageError when the folder cannot be written.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        raise StorageError(f"{target}: cannot write here ({error.strerror}); choose another --out") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_manifest(path: Path | str, content: dict[str, Any]) -> dict[str, Any]:
+    """Write `<path>.json` for the finished file at `path`; adds schema, sha256 and host. Returns what was written."""
+    manifest = {"schema": SCHEMA, "sha256": sha256(path), "host": host()} | content
+    with replacing(manifest_path(path)) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return manifest
+
+
+def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
+    """The manifest of the file at `path`; with `verify`, only after the file's sha256 matched it.
+
+    ArtifactError when the file or its manifest is missing, damaged, newer than this code, or does not match.
+    """
+    file, sidecar = Path(path), manifest_path(path)
+    if not file.is_file():
+        raise ArtifactError(f"{file}: no such file; export it with: python export_onnx.py model.safetensors --out {file}")
+    try:
+        manifest = json.loads(sidecar.read_text())
+    except FileNotFoundError:
+        raise ArtifactError(f"{file}: its manifest {sidecar.name} is missing; keep both together or export again") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{sidecar}: unreadable manifest ({error}); export {file.name} again") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        found = manifest.get("schema") if isinstance(manifest, dict) else None
+        raise ArtifactError(f"{sidecar}: manifest schema {found!r}, this version reads {SCHEMA}; export again")
+    if verify and sha256(file) != manifest.get("sha256"):
+        raise ArtifactError(f"{file}: changed since its manifest was written (sha256 differs); export or build it again")
+    return manifest

@@ -1,0 +1,65 @@
+"""What an artifact takes and gives: the contract between training, export and the device."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import ArtifactError
+
+LAYOUTS = ("uint8-nhwc", "float-nchw")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One image input and, where `camera` is "input", one camera input.
+
+    `layout` uint8-nhwc: (B, height, width, 3) uint8 RGB 0..255, resized outside, everything else in the graph;
+    float-nchw: (B, 3, height, width) float32, (rgb / 255 - mean) / std. `camera` is "input" (a second input `camera_ids`
+    (B,), see `mean_camera`), "none", "mean" or a 0-based camera id that was baked in. `cameras` is the size of the embedding
+    table (0: the model has none), `dataset` the data set whose camera ids index it. `batch` is a fixed batch or None (any).
+    """
+
+    height: int = 256
+    width: int = 128
+    layout: str = "uint8-nhwc"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    interpolation: str = "bicubic"
+    colour: str = "rgb"
+    camera: str | int = "none"
+    cameras: int = 0
+    dataset: str | None = None
+    batch: int | None = None
+
+    @property
+    def mean_camera(self) -> int:
+        """The `camera_ids` value that selects the mean of all camera embeddings: one past the last camera.
+
+        One further (`mean_camera + 1`) selects no camera embedding at all.
+        """
+        return self.cameras
+
+    @property
+    def no_camera(self) -> int:
+        """The `camera_ids` value that adds no camera embedding."""
+        return self.cameras + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict for a manifest."""
+        return dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], where: str = "manifest") -> InputSpec:
+        """Rebuild from a manifest's dict; ArtifactError names a missing or unknown field or a value out of range."""
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(data) - fields):
+            raise ArtifactError(f"{where}: unknown input fields {unknown}; made by a newer version? Upgrade this one")
+        try:
+            spec = cls(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{where}: incomplete input specification ({error}); export the model again") from None
+        if spec.layout not in LAYOUTS or spec.interpolation not in ("bicubic", "bilinear"):
+            raise ArtifactError(f"{where}: input {spec.layout}/{spec.interpolation} is not known; export the model again")
+        return spec
