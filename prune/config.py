@@ -12,88 +12,10 @@ from typing import Any
 import yaml
 
 from prune.authors import translate
+from prune.settings import DataConfig, InputConfig, ModelConfig, PruneConfig, TrainConfig
 from prune.shape import Shape, unpruned
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Which TransReID; see prune.shape.Shape. `drop_path` acts in training only."""
-
-    variant: str = "vit_base"
-    size: tuple[int, int] = (256, 128)
-    stride: int = 16
-    jpm: bool = True
-    rearrange: bool = True
-    cameras: int = 0
-    sie_coefficient: float = 3.0
-    identities: int = 0
-    neck: str = "before"
-    drop_path: float = 0.1
-
-
-@dataclass(frozen=True)
-class InputConfig:
-    """Normalisation and resizing; every later step uses the same."""
-
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    interpolation: str = "bicubic"
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """`layout` names the data set trained on (camera ids index the table only there); `root` its folder."""
-
-    layout: str | None = None
-    root: str | None = None
-
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """`fraction` of the unpruned model's heads, or `count`, goes in `rounds`; every block keeps `floor`, in `multiple`s.
-
-    `layer_weight` is added to a block's weight for every block before it; `entropy` is `mean_map` (as published: of the mean
-    attention map) or `per_image` (the mean of the images' entropies).
-    """
-
-    fraction: float = 0.0
-    count: int | None = None
-    rounds: int = 1
-    floor: int = 1
-    multiple: int = 1
-    layer_weight: float = 0.005
-    entropy: str = "mean_map"
-
-
-@dataclass(frozen=True)
-class TokenConfig:
-    """`fraction` of the unpruned model's patch tokens, or `count`, goes; every block keeps `floor` tokens, class token included."""
-
-    fraction: float = 0.0
-    count: int | None = None
-    rounds: int = 1
-    floor: int = 8
-    multiple: int = 1
-    layer_weight: float = 0.015
-
-
-@dataclass(frozen=True)
-class PruneConfig:
-    """`order` is heads_first, tokens_first or both (scored on the same model); `mode` is bypass or kv.
-
-    Scores come from `batches` batches of `identities` x `images` training crops (0 batches: one epoch), drawn by `seed`.
-    """
-
-    order: str = "heads_first"
-    mode: str = "bypass"
-    heads: HeadConfig = field(default_factory=HeadConfig)
-    tokens: TokenConfig = field(default_factory=TokenConfig)
-    batches: int = 0
-    identities: int = 16
-    images: int = 4
-    seed: int = 1234
 
 
 @dataclass(frozen=True)
@@ -104,6 +26,7 @@ class Config:
     input: InputConfig = field(default_factory=InputConfig)
     data: DataConfig = field(default_factory=DataConfig)
     prune: PruneConfig = field(default_factory=PruneConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
     def shape(self) -> Shape:
         """The unpruned model's shape."""
@@ -128,7 +51,10 @@ class Config:
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
-    """Read ours or the authors' YAML, apply `section.key=value` overrides; ConfigError names file, key and the nearest one."""
+    """Read ours or the authors' YAML and apply `section.key=value` overrides.
+
+    ConfigError names the file, the key and, for an unknown one, the nearest that exists.
+    """
     try:
         data = yaml.safe_load(Path(path).read_text()) or {}
     except (OSError, UnicodeDecodeError) as error:
@@ -136,13 +62,17 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML ({error}); see configs/README.md") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: not a configuration (need sections such as model:); see configs/README.md")
+        raise ConfigError(
+            f"{path}: not a configuration (need sections such as model:); see configs/README.md"
+        )
     authors = any(key.isupper() for key in data)
     ours = []
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {override}: write section.key=value, such as prune.tokens.fraction=0.25")
+            raise ConfigError(
+                f"--set {override}: write section.key=value, such as prune.tokens.fraction=0.25"
+            )
         if authors and key.split(".")[0].isupper():
             _put(data, key.split("."), _value(text, override), override)
         else:
@@ -172,7 +102,9 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, override: str) -> No
 def build(kind: Any, data: Any, where: str) -> Any:
     """A (nested) config dataclass from plain data; ConfigError for unknown keys and wrong types."""
     if not isinstance(data, dict):
-        raise ConfigError(f"{where}: need a section with keys {[f.name for f in dataclasses.fields(kind)]}, got {data!r}")
+        raise ConfigError(
+            f"{where}: need a section with keys {[f.name for f in dataclasses.fields(kind)]}, got {data!r}"
+        )
     fields = {item.name: item for item in dataclasses.fields(kind)}
     for key in data:
         if key not in fields:
@@ -183,10 +115,15 @@ def build(kind: Any, data: Any, where: str) -> Any:
     for key, value in data.items():
         default = _default(fields[key])
         place = f"{where}: {key}"
-        values[key] = build(type(default), value, place) if dataclasses.is_dataclass(default) else _cast(
-            value, str(fields[key].type), place
+        values[key] = (
+            build(type(default), value, place)
+            if dataclasses.is_dataclass(default)
+            else _cast(value, str(fields[key].type), place)
         )
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _default(item: Any) -> Any:

@@ -111,7 +111,8 @@ class Trunk(nn.Module):
         self.sie_coefficient = shape.sie_coefficient
         self.patch_embed = PatchEmbed(vit.width, shape.stride)
         self.blocks = nn.ModuleList(_block(shape, block) for block in shape.blocks)
-        for block, rate in zip(self.blocks, torch.linspace(0, drop_path, vit.depth).tolist()):
+        rates = [drop_path * index / (vit.depth - 1) for index in range(vit.depth)]
+        for block, rate in zip(self.blocks, rates):
             block.drop_path = DropPath(rate) if rate else nn.Identity()
         if not shape.jpm:
             self.norm = nn.LayerNorm(vit.width, eps=EPS)
@@ -181,7 +182,7 @@ class TransReID(nn.Module):
         if not self.shape.jpm:
             return [self.base.norm(tokens)[:, 0]]
         local = torch.cat([_with_class_token(tokens, group) for group in self.groups])
-        return [self.b1(tokens)[:, 0], *self.b2(local)[:, 0].chunk(PARTS)]
+        return [self.b1(tokens)[:, 0], *self.b2(local)[:, 0].unflatten(0, (PARTS, -1)).unbind(0)]
 
     def necks(self, parts: list[Tensor]) -> list[Tensor]:
         """The features after their batch-norm necks."""

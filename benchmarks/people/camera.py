@@ -1,0 +1,151 @@
+"""Four cameras that differ as real ones do: place, height, the direction people walk, light, lens and colour.
+
+Everything random comes from the generator passed in. Knows nothing of people.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from benchmarks.people.render import Light, View
+
+Floats = npt.NDArray[np.float32]
+
+WIDTH, HEIGHT = 64, 128
+# drawn at twice the size and averaged down, so that edges mix as in a camera
+SUPER = 2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera. Heights and distances in metres, yaws in degrees, colours linear."""
+
+    camid: int
+    scene: str
+    height: tuple[float, float]
+    distance: tuple[float, float]
+    yaws: tuple[float, ...]
+    spread: float
+    sun: tuple[float, float, float]
+    sun_power: tuple[float, float, float]
+    sky: tuple[float, float, float]
+    white: tuple[float, float, float]
+    exposure: float
+    gamma: float
+    black: tuple[float, float, float]
+    contrast: float
+    saturation: float
+    blur: tuple[float, float]
+    sharpen: int
+    noise: float
+    quality: tuple[int, int]
+
+
+CAMERAS = (
+    Camera(
+        0, "street", (2.4, 2.9), (6.5, 10.5), (0.0, 0.0, 150.0), 42, (-0.55, -0.45, 0.7), (0.85, 0.8, 0.72),
+        (0.62, 0.65, 0.7), (1.01, 1.0, 0.98), 1.0, 2.18, (-0.01, -0.01, -0.008), 1.04, 1.0, (0.15, 0.6), 50, 0.006, (84, 90),
+    ),
+    Camera(
+        1, "square", (4.2, 5.2), (8.0, 13.0), (180.0, 180.0, 25.0), 45, (0.3, -0.3, 0.9), (0.56, 0.56, 0.56),
+        (0.74, 0.76, 0.8), (0.985, 1.0, 1.025), 0.99, 2.2, (0.012, 0.013, 0.018), 0.97, 0.93, (0.4, 0.85), 0, 0.007, (80, 88),
+    ),
+    Camera(
+        2, "park", (1.8, 2.3), (5.0, 9.0), (90.0, -90.0, 60.0, -120.0), 30, (0.6, -0.35, 0.6), (0.8, 0.78, 0.72),
+        (0.63, 0.67, 0.64), (1.0, 1.012, 0.985), 1.0, 2.22, (0.0, 0.002, 0.0), 1.01, 1.02, (0.0, 0.45), 70, 0.006, (85, 90),
+    ),
+    Camera(
+        3, "passage", (3.2, 3.8), (5.5, 9.0), (0.0, 180.0, 90.0, -60.0), 40, (-0.1, -0.3, 0.95), (0.64, 0.6, 0.54),
+        (0.67, 0.65, 0.61), (1.025, 1.0, 0.955), 0.97, 2.18, (0.005, 0.003, 0.0), 1.0, 0.98, (0.3, 0.8), 30, 0.009, (78, 88),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One exposure: the view, the light in it and which way the person faces (degrees)."""
+
+    view: View
+    light: Light
+    yaw: float
+
+
+def shot(camera: Camera, rng: np.random.Generator, *, tall: float) -> Shot:
+    """A person of the given height (metres) at a random distance, framed as a detector would, with its jitter."""
+    eye = np.asarray([rng.normal(0, 0.8), -rng.uniform(*camera.distance), rng.uniform(*camera.height)], np.float32)
+    forward = np.asarray([0, 0, tall * 0.5], np.float32) - eye
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, [0, 0, 1]).astype(np.float32)
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(forward, right), forward]).astype(np.float32)
+    unit = View(eye, axes, 1.0, (0.0, 0.0), 1, 1)
+    ends, _ = unit.project(np.asarray([[0, 0, 0], [0, 0, tall]], np.float32))
+    span = float(ends[0, 1] - ends[1, 1])
+    high, wide = HEIGHT * SUPER, WIDTH * SUPER
+    scale = high * rng.uniform(0.9, 0.985) / span
+    middle = float(ends[:, 1].mean()) * scale
+    centre = (wide * (0.5 + rng.normal(0, 0.03)), high * (0.5 + rng.normal(0, 0.016)) - middle)
+    sun = np.asarray(camera.sun, np.float32) + rng.normal(0, 0.08, 3).astype(np.float32)
+    cloud = rng.uniform(0.8, 1.1)
+    light = Light(
+        sun=(sun / np.linalg.norm(sun)).astype(np.float32),
+        sun_colour=(np.asarray(camera.sun_power) * cloud).astype(np.float32),
+        sky=np.asarray(camera.sky, np.float32),
+        ground=(np.asarray(camera.sky) * 0.45 + np.asarray(camera.sun_power) * 0.1).astype(np.float32),
+    )
+    yaw = float(rng.choice(camera.yaws) + rng.normal(0, camera.spread * 0.6))
+    return Shot(View(eye, axes, scale, centre, high, wide), light, yaw)
+
+
+@dataclass(frozen=True)
+class Development:
+    """The settings of one exposure, so that a picture and its unoccluded twin are developed alike."""
+
+    gain: Floats
+    blur: float
+    quality: int
+    grain: Floats
+
+
+def develop_settings(camera: Camera, rng: np.random.Generator) -> Development:
+    """Exposure, white balance, focus, grain and compression of one exposure."""
+    gain = camera.exposure * np.exp(rng.normal(0, 0.08)) * np.asarray(camera.white) * np.exp(rng.normal(0, 0.02, 3))
+    grain = rng.normal(0, camera.noise, (HEIGHT, WIDTH, 1)) + rng.normal(0, camera.noise * 0.5, (HEIGHT, WIDTH, 3))
+    quality = int(rng.integers(camera.quality[0], camera.quality[1] + 1))
+    return Development(gain.astype(np.float32), float(rng.uniform(*camera.blur)), quality, grain.astype(np.float32))
+
+
+def tone(camera: Camera, linear: Floats) -> Floats:
+    """(..., 3) linear light -> (..., 3) 0..1 as the camera writes it: curve, blacks, contrast, saturation."""
+    # a film-like shoulder: whites roll off, they do not clip to flat patches
+    value = np.maximum(linear, 0) ** (1 / camera.gamma)
+    value = np.where(value > 0.75, 0.75 + 0.25 * np.tanh((value - 0.75) / 0.25), value)
+    value = 0.5 + (value - 0.5) * camera.contrast
+    value = np.asarray(camera.black) + value * (1 - np.asarray(camera.black))
+    grey = value @ np.asarray([0.3, 0.59, 0.11])
+    return np.clip(grey[..., None] + (value - grey[..., None]) * camera.saturation, 0, 1).astype(np.float32)
+
+
+def develop(camera: Camera, linear: Floats, settings: Development) -> Image.Image:
+    """The finished 64 x 128 picture from linear light (128 * SUPER, 64 * SUPER, 3)."""
+    small = (linear * settings.gain).reshape(HEIGHT, SUPER, WIDTH, SUPER, 3).mean((1, 3))
+    pixels = tone(camera, small.astype(np.float32))
+    image = Image.fromarray((pixels * 255 + 0.5).astype(np.uint8))
+    if settings.blur > 0.2:
+        image = image.filter(ImageFilter.GaussianBlur(settings.blur))
+    if camera.sharpen:
+        image = image.filter(ImageFilter.UnsharpMask(radius=1.2, percent=camera.sharpen, threshold=0))
+    noisy = np.asarray(image, np.float32) / 255 + settings.grain
+    return Image.fromarray((np.clip(noisy, 0, 1) * 255 + 0.5).astype(np.uint8))
+
+
+def encode(image: Image.Image, quality: int) -> bytes:
+    """JPEG bytes."""
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()

@@ -1,0 +1,107 @@
+"""A person seen by a camera: colour, silhouette and the shadow on the ground. Joins figure, surface and render."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.people.cloth import Mesh
+from benchmarks.people.figure import Person
+from benchmarks.people.pose import turn
+from benchmarks.people.render import Light, View, ambient_occlusion, rasterise, shade
+from benchmarks.people.surface import Noise, Points, colours, creases
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """colour (H, W, 3) linear light, inside (H, W) the silhouette."""
+
+    colour: Floats
+    inside: npt.NDArray[np.bool_]
+
+
+def turned(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
+    """The meshes rotated about the vertical by yaw degrees; 0 faces a camera at -y."""
+    spin = turn("z", yaw)
+    return [Mesh(m.vertices @ spin.T, m.normals @ spin.T, m.faces, m.canon, m.material, m.closed) for m in meshes]
+
+
+def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise: Noise) -> Portrait:
+    """The person's meshes (`figure.meshes`, already turned) through a view, under a light."""
+    size = (view.height, view.width)
+    starts = np.cumsum([0] + [len(m.vertices) for m in meshes])
+    vertices = np.concatenate([m.vertices for m in meshes])
+    normals = np.concatenate([m.normals for m in meshes])
+    canon = np.concatenate([m.canon for m in meshes])
+    faces = np.concatenate([m.faces + start for m, start in zip(meshes, starts)])
+    material = np.concatenate([np.full(len(m.faces), m.material, np.int8) for m in meshes])
+    closed = np.concatenate([np.full(len(m.faces), m.closed) for m in meshes])
+    part = np.zeros(len(vertices), np.int8)
+    part[: len(person.skeleton.part)] = person.skeleton.part
+    xy, depth = view.project(vertices)
+    tri = xy[faces]
+    side = (tri[:, 1, 0] - tri[:, 0, 0]) * (tri[:, 2, 1] - tri[:, 0, 1])
+    side -= (tri[:, 1, 1] - tri[:, 0, 1]) * (tri[:, 2, 0] - tri[:, 0, 0])
+    kept = np.flatnonzero((side < 0) | ~closed)
+    found = rasterise(xy, depth, faces[kept].astype(np.int32), size)
+    face = kept[found.face]
+    corner = faces[face]
+
+    def mixed(values: Floats) -> Floats:
+        return np.einsum("nc,nck->nk", found.weight, values[corner])
+
+    place, normal = mixed(canon), mixed(normals)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    towards = view.eye - mixed(vertices)
+    # a sheet shows its other side where its normal points away
+    away = (normal * towards).sum(1) < 0
+    normal[away & ~closed[face]] *= -1
+    points = Points(material[face], part[corner[np.arange(len(corner)), found.weight.argmax(1)]], place)
+    albedo = colours(points, person.outfit, noise) ** 2.2
+    crease = creases(points, person.outfit, noise, person.outfit.top.seed % 17 + float(len(found.pixel) % 7) * 0.13)
+    inside = np.zeros(view.height * view.width, bool)
+    inside[found.pixel] = True
+    field = np.zeros(view.height * view.width, np.float32)
+    field[found.pixel] = found.depth
+    inside = inside.reshape(size)
+    sky = ambient_occlusion(field.reshape(size), inside, max(2, view.width // 20)).ravel()[found.pixel]
+    sky = sky * (0.62 + 0.38 * np.clip((place[:, 2] + 0.75) / 0.7, 0, 1))
+    lit = np.clip(1 - 1.6 * (1 - sky), 0, 1)
+    out = np.zeros((view.height * view.width, 3), np.float32)
+    lightness = shade(albedo, normal, light, open_sky=sky, lit=lit) * (1 + 0.34 * crease)[:, None]
+    inner = away & ~closed[face]
+    lightness[inner] *= 0.45
+    out[found.pixel] = np.maximum(lightness, 0)
+    return Portrait(out.reshape(*size, 3), inside)
+
+
+def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:
+    """(H, W) 0..1 how much of the sun a point of the ground loses, soft at the edge, and darkest under the feet."""
+    grid = (view.height // 4, view.width // 4)
+    vertices = np.concatenate([m.vertices for m in meshes])[::2]
+    fall = vertices[:, 2:] / max(float(light.sun[2]), 0.25) * light.sun[None, :2]
+    cast = np.concatenate([vertices[:, :2] - fall, np.zeros((len(vertices), 1), np.float32)], 1)
+    low = vertices[vertices[:, 2] < 0.16] * np.float32([1, 1, 0])
+    total = np.zeros(grid, np.float32)
+    for points, weight, spread in ((cast, 0.75, 1), (low, 0.9, 1)):
+        xy, _ = view.project(points.astype(np.float32))
+        column, row = np.floor(xy / 4).astype(int).T
+        ok = (column >= 0) & (row >= 0) & (column < grid[1]) & (row < grid[0])
+        hit = np.zeros(grid, np.float32)
+        hit[row[ok], column[ok]] = weight
+        total = np.maximum(total, _soft(hit, spread))
+    big = np.repeat(np.repeat(_soft(total, 1), 4, 0), 4, 1)[: view.height, : view.width]
+    out = np.zeros((view.height, view.width), np.float32)
+    out[: big.shape[0], : big.shape[1]] = big
+    return _soft(out, 3)
+
+
+def _soft(values: Floats, radius: int) -> Floats:
+    for axis in (0, 1):
+        values = sum(np.roll(values, k, axis) for k in range(-radius, radius + 1)) / np.float32(2 * radius + 1)
+    return values.astype(np.float32)

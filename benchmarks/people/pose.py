@@ -1,0 +1,151 @@
+"""Poses of a walking or standing person: joint angles, and linear blend skinning. Plain numpy.
+
+Axes: x to the person's left, -y to the front, z up, metres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+TORSO, ARM, LEG, HEAD = 0, 1, 2, 3
+_PART_OF = {"shoulder01": ARM, "upperarm01": ARM, "lowerarm01": ARM, "wrist": ARM, "head": HEAD, "neck03": HEAD}
+_PART_OF |= {"upperleg01": LEG, "lowerleg01": LEG, "foot": LEG}
+
+
+@dataclass(frozen=True)
+class Body:
+    """vertices (V, 3) and joints (B, 3) of one person at rest, metres."""
+
+    vertices: Floats
+    joints: Floats
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """What all bodies share. canon (V, 8): mean-body x, y, z; two coordinates around the limb and one along it; the
+    place along the arm (0 shoulder, 1 wrist; 0 elsewhere); along the leg (0 hip, 1 ankle; -1 on arms)."""
+
+    faces: Ints
+    weights: Floats
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+    part: npt.NDArray[np.int8]
+    side: npt.NDArray[np.int8]
+    canon: Floats
+    edges: Ints
+
+    @staticmethod
+    def build(faces: Ints, weights: Floats, names: tuple[str, ...], parents: tuple[int, ...], mean: Body) -> Skeleton:
+        """The skeleton with the coordinates that clothes are cut by, from the mean body."""
+        main = weights.argmax(1)
+        part = np.asarray([_PART_OF.get(name.split(".")[0], TORSO) for name in names], np.int8)[main]
+        side = np.asarray([{"L": 1, "R": -1}.get(name[-1], 0) for name in names], np.int8)[main]
+        edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1), axis=0)
+        canon = _canon(mean, names, part, side)
+        return Skeleton(faces, weights, names, parents, part, side, canon, edges.astype(np.int32))
+
+
+def _canon(mean: Body, names: tuple[str, ...], part: npt.NDArray[np.int8], side: npt.NDArray[np.int8]) -> Floats:
+    x, y, z = mean.vertices.T
+    canon = np.zeros((len(x), 8), np.float32)
+    canon[:, :3] = mean.vertices
+    canon[:, 3], canon[:, 4], canon[:, 5] = x, y + 0.02, z
+    canon[:, 7] = (0.039 - z) / 0.788
+    for sign, letter in ((1, "L"), (-1, "R")):
+        joint = {stem: mean.joints[names.index(f"{stem}.{letter}")] for stem in _PART_OF if f"{stem}.{letter}" in names}
+        arm = (part == ARM) & (side == sign)
+        shoulder, elbow, wrist = joint["upperarm01"], joint["lowerarm01"], joint["wrist"]
+        upper, fore = elbow - shoulder, wrist - elbow
+        first = np.clip((mean.vertices[arm] - shoulder) @ upper / (upper @ upper), 0, 1)
+        second = np.clip((mean.vertices[arm] - elbow) @ fore / (fore @ fore), 0, 2)
+        along = 0.5 * first + 0.5 * second
+        axis = shoulder + first[:, None] * upper + np.minimum(second, 1)[:, None] * fore
+        off = mean.vertices[arm] - axis
+        across = np.cross(upper / np.linalg.norm(upper), [0.0, 1.0, 0.0])
+        canon[arm, 3], canon[arm, 4], canon[arm, 5] = off @ across, off[:, 1], 0.5 - 0.55 * along
+        canon[arm, 6], canon[arm, 7] = along, -1.0
+        leg = (part == LEG) & (side == sign)
+        hip, ankle = joint["upperleg01"], joint["foot"]
+        middle = hip + canon[leg, 7, None] * (ankle - hip)
+        canon[leg, 3], canon[leg, 4] = x[leg] - middle[:, 0], y[leg] - middle[:, 1]
+    return canon
+
+
+def turn(axis: str, degrees: float) -> Floats:
+    """(3, 3) rotation about x, y or z."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    out = np.eye(3, dtype=np.float32)
+    out[i, i], out[i, j], out[j, i], out[j, j] = c, -s, s, c
+    return out
+
+
+def walk(rng: np.random.Generator, *, bag: bool = False) -> dict[str, Floats]:
+    """World-frame rotations of a walking (3 of 4) or standing person: bone name -> (3, 3), added below the parent's."""
+    moving = rng.random() < 0.78
+    stride = rng.uniform(16, 27) if moving else rng.uniform(0, 4)
+    phase = rng.uniform(0, 2 * np.pi)
+    lean, twist = rng.uniform(-1, 5), (rng.uniform(2, 7) if moving else rng.normal(0, 5)) * np.sin(phase)
+    out = {"spine04": turn("x", lean) @ turn("z", twist), "spine01": turn("z", -twist * 0.5)}
+    out["head"] = turn("z", rng.normal(0, 18)) @ turn("x", rng.normal(4, 8))
+    gesture = rng.choice(["swing", "phone", "call", "pocket"], size=2, p=(0.7, 0.11, 0.04, 0.15))
+    for sign, letter in ((1, "L"), (-1, "R")):
+        swing = np.sin(phase) * sign
+        forward, lifting = stride * swing, max(0.0, float(np.cos(phase) * sign))
+        knee = 5 + stride * 2.1 * lifting**2 + (6 if swing < 0 else 0) * -swing
+        out[f"upperleg01.{letter}"] = turn("y", sign * rng.uniform(3.2, 4.8)) @ turn("x", -forward - knee * 0.25)
+        out[f"lowerleg01.{letter}"] = turn("x", knee)
+        sole = (-14 * swing if swing > 0 else -26 * swing) * stride / 25 - knee * 0.6 + forward
+        out[f"foot.{letter}"] = turn("x", float(np.clip(sole, -25, 25)))
+        out |= _arm(rng, letter, sign, -stride * 0.85 * swing, "swing" if bag else str(gesture[0 if sign > 0 else 1]))
+    return out
+
+
+def _arm(rng: np.random.Generator, letter: str, sign: int, forward: float, gesture: str) -> dict[str, Floats]:
+    hang, bend = rng.uniform(27, 33), rng.uniform(2, 16) + max(forward, 0) * 0.6
+    inward = 4.0
+    if gesture == "phone":
+        forward, bend, inward = rng.uniform(12, 24), rng.uniform(55, 80), 14.0
+    elif gesture == "call":
+        forward, bend, inward = rng.uniform(28, 40), rng.uniform(108, 120), 38.0
+    elif gesture == "pocket":
+        forward, bend, hang = -16.0, 26.0, hang - 6.0
+    share = 0.2
+    return {
+        f"shoulder01.{letter}": turn("y", sign * hang * share),
+        f"upperarm01.{letter}": turn("x", -forward) @ turn("y", sign * hang * (1 - share)),
+        f"lowerarm01.{letter}": turn("y", (-sign if bend > 90 else sign) * inward) @ turn("x", -bend),
+    }
+
+
+def skin(skeleton: Skeleton, body: Body, rotations: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+    """Per bone: world rotation (B, 3, 3) and translation (B, 3), so that a point p moves to R p + t."""
+    count = len(skeleton.names)
+    world, moved = np.empty((count, 3, 3), np.float32), np.empty((count, 3), np.float32)
+    for bone, (name, parent) in enumerate(zip(skeleton.names, skeleton.parents)):
+        own: Any = rotations.get(name, np.eye(3, dtype=np.float32))
+        if parent < 0:
+            world[bone], moved[bone] = own, body.joints[bone]
+        else:
+            world[bone] = own @ world[parent]
+            moved[bone] = moved[parent] + world[parent] @ (body.joints[bone] - body.joints[parent])
+    return world, moved - np.einsum("bij,bj->bi", world, body.joints)
+
+
+def blend(skeleton: Skeleton, bones: tuple[Floats, Floats], vertices: Floats, normals: Floats) -> tuple[Floats, Floats]:
+    """Posed vertices and normals, (V, 3) each, by linear blend skinning."""
+    world, shift = bones
+    flat = np.concatenate([world.reshape(-1, 9), shift], 1)
+    mixed = skeleton.weights @ flat
+    rotation = mixed[:, :9].reshape(-1, 3, 3)
+    posed = (rotation @ vertices[:, :, None])[:, :, 0] + mixed[:, 9:]
+    turned = (rotation @ normals[:, :, None])[:, :, 0]
+    return posed, turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-6)

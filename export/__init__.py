@@ -1,0 +1,1 @@
+"""From a pruned torch model to a self-contained, static, gated ONNX file."""

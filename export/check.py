@@ -1,0 +1,90 @@
+"""The crops an artifact is checked on, here and wherever it later runs, with its parent's features. Judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.datasets import guess_layout, read_dataset, read_images
+from runtime.errors import ConfigError, DataError
+from runtime.images import load_image
+from runtime.manifest import replacing, sha256
+from runtime.preprocess import resize, to_input
+from runtime.session import Session
+from runtime.spec import InputSpec
+
+# The rendered test crops that ship with the project.
+SHIPPED = Path(__file__).resolve().parent.parent / "data" / "anny_reid"
+COUNT = 256
+
+
+@dataclass(frozen=True)
+class Check:
+    """N crops (N, H, W, 3) uint8 RGB, their camera rows (N,) int64, the parent's features (N, D) float32, L2-normalised."""
+
+    images: NDArray[np.uint8]
+    camera_ids: NDArray[np.int64]
+    features: NDArray[np.float32]
+
+
+def check_crops(root: Path | str, spec: InputSpec, count: int = COUNT) -> NDArray[np.uint8]:
+    """Up to `count` crops, evenly spaced over the test images under `root` (any folder of images), resized.
+
+    (N, H, W, 3) uint8. DataError when fewer than three can be read.
+    """
+    if not Path(root).is_dir():
+        raise DataError(f"{root}: no such folder of check images; give --check ROOT, or --gate off")
+    paths = _test_paths(str(root))
+    chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))]
+    crops = []
+    for path in chosen:
+        try:
+            crops.append(resize(load_image(path), spec))
+        except DataError:
+            # counted below; the images of a whole data set are not this step's business
+            continue
+    if len(crops) < 3:
+        raise DataError(f"{root}: only {len(crops)} readable images; the gate needs at least 3 (better 256)")
+    return np.stack(crops)
+
+
+def _test_paths(root: str) -> list[str]:
+    try:
+        dataset = read_dataset(root, guess_layout(root))
+    except (ConfigError, DataError):
+        return [item.path for item in read_images(root)]
+    return [item.path for item in (*dataset.query, *dataset.gallery)]
+
+
+def make_check(crops: NDArray[np.uint8], parent: Session, spec: InputSpec, row: int | None, *, batch: int = 8) -> Check:
+    """The crops with the parent's features; `spec` is the parent's (float-nchw).
+
+    `row` is the camera row that the artifact bakes in; with None a model with a camera table is asked for every row of it in turn,
+    the mean and the none row included.
+    """
+    count = len(crops)
+    rows = np.arange(count) % (spec.cameras + 2) if row is None else np.full(count, row)
+    check = Check(crops, rows.astype(np.int64), np.empty((count, 0), np.float32))
+    return replace(check, features=run_check(check, parent, spec, batch=batch))
+
+
+def run_check(check: Check, session: Session, spec: InputSpec, *, batch: int = 8) -> NDArray[np.float32]:
+    """The artifact's features (N, D) of the check's crops."""
+    parts = []
+    for at in range(0, len(check.images), batch):
+        images = to_input(check.images[at : at + batch], spec)
+        parts.append(session(images, check.camera_ids[at : at + batch] if spec.camera == "input" else None))
+    return np.concatenate(parts)
+
+
+def save_check(path: Path, check: Check) -> dict[str, Any]:
+    """Write `<model>.onnx.check.npz`; returns {file, sha256, images} for the manifest."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(
+            file, images=check.images, camera_ids=check.camera_ids, features=check.features.astype(np.float32)
+        )
+    return {"file": path.name, "sha256": sha256(path), "images": len(check.images)}

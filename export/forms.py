@@ -1,0 +1,221 @@
+"""The two exportable forms of a model: `folded` (exact, everything constant folded in) and `reference` (as published).
+
+Both take the image in the deployed layout and give L2-normalised features. Neither changes the model it is made from.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from export.head import ClassTokenBlock
+from prune.jpm import local_groups
+from prune.model import Block, TransReID
+from prune.shape import PARTS, Shape
+from runtime.errors import ConfigError
+from runtime.spec import InputSpec
+
+# Stands for minus infinity in a mask: finite, within float16, and exp() of it is 0 in either precision.
+MASKED = -30000.0
+
+
+class Reference(nn.Module):
+    """Pixel normalisation, the plain model, L2-normalisation: what an exporter gives without thought."""
+
+    def __init__(self, model: TransReID, spec: InputSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.raw = spec.layout == "uint8-nhwc"
+        self.register_buffer("pixel_mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1))
+        self.register_buffer("pixel_std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1))
+        self.register_buffer("camera_row", _baked_row(model.shape, spec))
+
+    def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
+        """(B, H, W, 3) uint8 or (B, 3, H, W) float32, (B,) camera rows -> (B, dim) float32, L2-normalised."""
+        if self.raw:
+            images = (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
+        if camera_ids is None and self.camera_row is not None:
+            camera_ids = self.camera_row.expand(images.shape[0])
+        return normalised(self.model(images, camera_ids))
+
+
+class Folded(nn.Module):
+    """The deployed form: equal to `Reference` up to float rounding, with everything that is constant folded.
+
+    Pixel normalisation goes into the patch convolution (exact: it has no padding); class token, position and camera embedding
+    into one table; the attention scale into the query rows; the inverse token order, the JPM's shift, shuffle and grouping into
+    constant masks; the last block into its class-token queries; the /4 (and the neck) into the last affine.
+    """
+
+    def __init__(self, model: TransReID, spec: InputSpec) -> None:
+        super().__init__()
+        model = copy.deepcopy(model).eval()
+        shape = model.shape
+        self.raw = spec.layout == "uint8-nhwc"
+        self.patch = model.base.patch_embed.proj
+        if self.raw:
+            fold_pixels(self.patch, spec)
+        self.register_buffer("table", _embedding_table(model, spec))
+        blocks, order = _fold_blocks(model)
+        self.blocks = nn.ModuleList(blocks)
+        if shape.jpm:
+            self.heads = nn.ModuleList(
+                [
+                    ClassTokenBlock(model.b1[0], model.b1[1]),
+                    ClassTokenBlock(model.b2[0], model.b2[1], group_mask(shape, order)),
+                ]
+            )
+        else:
+            self.heads = nn.ModuleList([ClassTokenBlock(model.base.blocks[-1], model.base.norm)])
+        scale, shift = output_affine(model)
+        if shape.neck == "before" and shape.jpm:
+            # only the /4 of the local parts: it fits into their final norm
+            self.heads[1].norm.weight.data /= PARTS
+            self.heads[1].norm.bias.data /= PARTS
+            scale, shift = None, None
+        self.register_buffer("scale", scale if shape.neck == "after" else None)
+        self.register_buffer("shift", shift if shape.neck == "after" else None)
+
+    def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
+        """(B, H, W, 3) uint8 or (B, 3, H, W) float32, (B,) camera rows -> (B, dim) float32, L2-normalised."""
+        if self.raw:
+            images = images.permute(0, 3, 1, 2).float()
+        patches = self.patch(images).flatten(2).transpose(1, 2)
+        table = self.table if camera_ids is None else self.table.index_select(0, camera_ids)
+        # the class token is a row of zeros here: all it holds is in the table
+        x = F.pad(patches, (0, 0, 1, 0)) + table
+        for block in self.blocks:
+            x = block(x)
+        parts = torch.cat([head(x) for head in self.heads], dim=1)
+        if self.scale is not None:
+            parts = parts * self.scale + self.shift
+        return normalised(parts.flatten(1))
+
+
+class ReorderedBlock(nn.Module):
+    """A block on the first `kept` tokens after a constant permutation; the others follow it unchanged.
+
+    The order is not undone afterwards: later permutations and masks are expressed in it.
+    """
+
+    gather: Tensor | None
+
+    def __init__(self, block: Block, gather: list[int] | None, kept: int | None) -> None:
+        super().__init__()
+        self.block, self.kept = block, kept
+        self.register_buffer("gather", None if gather is None else torch.tensor(gather))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D) in the order of `gather`."""
+        if self.gather is not None:
+            x = x.index_select(1, self.gather)
+        if self.kept is None:
+            return self.block(x)
+        return torch.cat([self.block(x[:, : self.kept]), x[:, self.kept :]], dim=1)
+
+
+def normalised(features: Tensor) -> Tensor:
+    """(B, D) divided by their 2-norms, in operations that need no batch size."""
+    return features / torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def fold_pixels(convolution: nn.Conv2d, spec: InputSpec) -> None:
+    """Change a patch convolution in place so that it takes 0..255 RGB instead of normalised pixels."""
+    mean, std = torch.tensor(spec.mean).double(), torch.tensor(spec.std).double()
+    weight = convolution.weight.data.double()
+    shift = (weight * (mean / std).view(1, 3, 1, 1)).sum(dim=(1, 2, 3))
+    convolution.bias.data = (convolution.bias.data.double() - shift).float()
+    convolution.weight.data = (weight / (255 * std).view(1, 3, 1, 1)).float()
+
+
+def fold_scale(block: Block) -> None:
+    """Move a block's attention scale into its query rows, in place."""
+    attn = block.attn
+    inner = attn.heads * attn.head_dim
+    attn.qkv.weight.data[:inner] *= attn.scale
+    if attn.qkv.bias is not None:
+        attn.qkv.bias.data[:inner] *= attn.scale
+    attn.scale = 1.0
+
+
+def running_order(keep: tuple[int, ...], order: list[int]) -> tuple[list[int] | None, list[int]]:
+    """(constant gather that brings the kept tokens to the front, None if they are there; the new order).
+
+    `order[i]` is the original id of the token at position i; the class token stays first.
+    """
+    kept = set(keep)
+    new = [token for token in order if token in kept] + [token for token in order if token not in kept]
+    if new == order:
+        return None, order
+    place = {token: index for index, token in enumerate(order)}
+    return [place[token] for token in new], new
+
+
+def group_mask(shape: Shape, order: list[int]) -> Tensor:
+    """(4, N) additive mask of the JPM's local groups over tokens in `order`: 0 for the class token and the group's own.
+
+    A token that stands twice in a group (an odd number of patches) counts double: log 2.
+    """
+    mask = torch.full((PARTS, shape.tokens), MASKED)
+    place = {token: index for index, token in enumerate(order)}
+    for row, group in enumerate(local_groups(shape.patches, PARTS, rearrange=shape.rearrange)):
+        for token in (0, *group):
+            mask[row, place[token]] = torch.tensor(float((0, *group).count(token))).log()
+    return mask
+
+
+def output_affine(model: TransReID) -> tuple[Tensor, Tensor]:
+    """(parts, D) scale and shift after the final norms: the batch-norm necks (neck `after`) and the /4 of local parts."""
+    divide = torch.tensor([1.0] + [1 / PARTS] * (len(model.suffixes) - 1)).unsqueeze(1)
+    rows = []
+    for suffix in model.suffixes:
+        neck = getattr(model, f"bottleneck{suffix}")
+        scale = neck.weight.detach() / (neck.running_var + neck.eps).sqrt()
+        rows.append((scale, neck.bias.detach() - neck.running_mean * scale))
+    scale, shift = (torch.stack(column) for column in zip(*rows))
+    return scale * divide, shift * divide
+
+
+def _fold_blocks(model: TransReID) -> tuple[list[nn.Module], list[int]]:
+    shape = model.shape
+    order = list(range(shape.tokens))
+    folded: list[nn.Module] = []
+    for index in range(shape.prunable):
+        block, tokens = model.base.blocks[index], shape.blocks[index].tokens
+        fold_scale(block)
+        if len(tokens) == shape.tokens or shape.mode == "kv":
+            folded.append(block)
+            continue
+        gather, order = running_order(tokens, order)
+        block.keep = block.back = None
+        folded.append(ReorderedBlock(block, gather, len(tokens)))
+    return folded, order
+
+
+def _baked_row(shape: Shape, spec: InputSpec) -> Tensor | None:
+    if not shape.cameras or spec.camera == "input":
+        return None
+    return torch.tensor([camera_row(shape, spec.camera)])
+
+
+def camera_row(shape: Shape, camera: str | int) -> int:
+    """The row of the model's camera table for `mean`, `none` or a 0-based id; ConfigError when there is no such camera."""
+    named = {"mean": shape.cameras, "none": shape.cameras + 1}
+    row = named.get(camera, -1) if isinstance(camera, str) else camera
+    if isinstance(camera, int) and not 0 <= camera < shape.cameras or row < 0:
+        raise ConfigError(f"--camera {camera}: the model knows cameras 0..{shape.cameras - 1}, input, mean and none")
+    return row
+
+
+def _embedding_table(model: TransReID, spec: InputSpec) -> Tensor:
+    """(rows, N, D): class token and positions, plus one row's camera embedding each; one row when the camera is baked in."""
+    base, shape = model.base, model.shape
+    positions = base.pos_embed.detach().clone()
+    positions[:, :1] += base.cls_token.detach()
+    if not shape.cameras:
+        return positions
+    table = base.camera_table().detach() + positions
+    return table if spec.camera == "input" else table[[camera_row(shape, spec.camera)]]

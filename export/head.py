@@ -1,0 +1,57 @@
+"""The last transformer block for class-token queries only, exactly: what TransReID's b1 and b2 compute, nothing else.
+
+A branch reads one output, the class token's. Keys and values fold into the query and the output side: scores = (Wk^T q) . y and
+context = Wv (sum a . y), with y the normalised tokens; the key bias is the same for every key and leaves the softmax unchanged.
+The products stay factored (q first, then Wk): multiplied out they would be larger, slower and less exact.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from prune.model import Block
+
+
+class ClassTokenBlock(nn.Module):
+    """A pre-norm block and the final norm after it, for `groups` class-token outputs over (partly) masked keys.
+
+    `mask` (groups, N) is 0 where a group's query may look and -inf elsewhere; None: one group that sees every token.
+    """
+
+    mask: Tensor | None
+
+    def __init__(self, block: Block, norm: nn.LayerNorm, mask: Tensor | None = None) -> None:
+        super().__init__()
+        attn = block.attn
+        self.norm1, self.norm2, self.norm, self.mlp, self.proj = block.norm1, block.norm2, norm, block.mlp, attn.proj
+        self.heads, self.head_dim, self.width = attn.heads, attn.head_dim, attn.qkv.in_features
+        self.groups = 1 if mask is None else len(mask)
+        inner = attn.heads * attn.head_dim
+        weight, bias = attn.qkv.weight.detach(), attn.qkv.bias
+        self.query = nn.Linear(self.width, inner, bias=bias is not None)
+        self.query.weight.data = weight[:inner] * attn.scale
+        if bias is not None:
+            self.query.bias.data = bias.detach()[:inner] * attn.scale
+        by_head = (self.heads, self.head_dim, self.width)
+        self.register_buffer("key", weight[inner : 2 * inner].reshape(by_head).clone())
+        self.register_buffer("value", weight[2 * inner :].reshape(by_head).transpose(1, 2).contiguous())
+        # attention rows sum to 1, so the value bias passes through to the projection as it is
+        value_bias = torch.zeros(inner) if bias is None else bias.detach()[2 * inner :].clone()
+        self.register_buffer("value_bias", value_bias)
+        self.register_buffer("mask", mask)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) tokens, class token first -> (B, groups, D) final-norm outputs."""
+        y = self.norm1(tokens)
+        query = self.query(y[:, 0]).unflatten(-1, (self.heads, self.head_dim)).transpose(0, 1)
+        folded = (query @ self.key).transpose(0, 1)
+        scores = folded @ y.transpose(1, 2)
+        if self.mask is not None:
+            scores = scores.unsqueeze(1) + self.mask.unsqueeze(1)
+        attention = scores.softmax(dim=-1)
+        context = attention.flatten(1, -2) @ y
+        by_head = context.unflatten(1, (self.groups, self.heads)).permute(2, 0, 1, 3).flatten(1, 2)
+        mixed = (by_head @ self.value).unflatten(1, (-1, self.groups)).permute(1, 2, 0, 3).flatten(2)
+        x = tokens[:, :1] + self.proj(mixed + self.value_bias)
+        return self.norm(x + self.mlp(self.norm2(x)))

@@ -1,0 +1,87 @@
+"""A torch model behind the runtime's Session seam: the same extraction and evaluation code then runs on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from prune.checkpoint import load_model
+from prune.config import Config
+from prune.convert import convert
+from prune.model import TransReID
+from runtime.errors import ArtifactError, ConfigError, DeviceError
+from runtime.manifest import sha256
+from runtime.session import Artifact, Session, check_features
+from runtime.spec import InputSpec
+
+
+def torch_device(name: str) -> torch.device:
+    """`cpu` or `cuda` as a torch device; DeviceError when this machine or this torch has no CUDA device."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return torch.device(name)
+
+
+def torch_session(model: TransReID, device: str = "cpu") -> Session:
+    """The model in eval mode as a Session: float-nchw images and camera rows -> (B, dim) float32, L2-normalised."""
+    target = torch_device(device)
+    model = model.to(target).eval()
+
+    def run(images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /) -> NDArray[np.float32]:
+        rows = None if camera_ids is None else torch.from_numpy(camera_ids.astype(np.int64)).to(target)
+        with torch.inference_mode():
+            features = F.normalize(model(torch.from_numpy(images).to(target), rows), dim=1)
+        return check_features(features.float().cpu().numpy(), len(images), model.shape.dim)
+
+    return run
+
+
+def open_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
+    """model.safetensors as a runnable Artifact (hash and structure verified), and the torch model in it."""
+    if Path(path).suffix in (".pth", ".pt"):
+        raise ArtifactError(
+            f"{path}: a published checkpoint; convert it first: python -m prune.convert {path} --config C "
+            f"--out {Path(path).with_suffix('.safetensors')}"
+        )
+    model, manifest = load_model(path)
+    spec = InputSpec.from_json(manifest["input"], f"{path}.json")
+    return artifact_of(model, spec, path, manifest, device=device), model
+
+
+def open_weights(path: Path | str, config: Config | None, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
+    """model.safetensors, or a published .pth read through `config`, as a runnable Artifact and its torch model.
+
+    ConfigError when a .pth comes without a configuration, or the model is not the one the configuration describes.
+    """
+    if Path(path).suffix not in (".pth", ".pt"):
+        artifact, model = open_model(path, device=device)
+        if config is not None:
+            _agree(model, config, path)
+        return artifact, model
+    if config is None:
+        raise ConfigError(f"{path}: a published checkpoint does not say its stride or cameras; add --config C")
+    model = convert(path, config.shape(), drop_path=config.model.drop_path)
+    return artifact_of(model, config.spec(), path, {"sha256": sha256(path)}, device=device), model
+
+
+def artifact_of(
+    model: TransReID, spec: InputSpec, path: Path | str, manifest: dict[str, Any], *, device: str = "cpu"
+) -> Artifact:
+    """A torch model that is in memory as a runnable Artifact; `manifest` needs its sha256."""
+    run = torch_session(model, device)
+    return Artifact(Path(path), manifest, spec, model.shape.dim, manifest["sha256"], run)
+
+
+def _agree(model: TransReID, config: Config, path: Path | str) -> None:
+    shape, wanted = model.shape, config.shape()
+    for name in ("variant", "height", "width", "stride", "jpm"):
+        if getattr(shape, name) != getattr(wanted, name):
+            raise ConfigError(
+                f"{path}: its {name} is {getattr(shape, name)}, the configuration says {getattr(wanted, name)}; "
+                f"use the configuration that the model was made with"
+            )

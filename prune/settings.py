@@ -1,0 +1,196 @@
+"""What a configuration file can say: one frozen dataclass per section, one line per key. Reads no files."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from runtime.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which TransReID; see prune.shape.Shape. `drop_path` acts in training only."""
+
+    variant: str = "vit_base"
+    size: tuple[int, int] = (256, 128)
+    stride: int = 16
+    jpm: bool = True
+    rearrange: bool = True
+    cameras: int = 0
+    sie_coefficient: float = 3.0
+    identities: int = 0
+    neck: str = "before"
+    drop_path: float = 0.1
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """Normalisation and resizing; every later step uses the same."""
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    interpolation: str = "bicubic"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`layout` names the data set trained on (camera ids index the table only there); `root` its folder."""
+
+    layout: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """`fraction` of the unpruned model's heads, or `count`, goes in `rounds`; every block keeps `floor`.
+
+    The number kept per block is rounded up to a multiple of `multiple`. `layer_weight` is added to a block's
+    weight for every block before it; `entropy` is `mean_map` (as published: of the mean attention map) or
+    `per_image` (the mean of the images' entropies).
+    """
+
+    fraction: float = 0.0
+    count: int | None = None
+    rounds: int = 1
+    floor: int = 1
+    multiple: int = 1
+    layer_weight: float = 0.005
+    entropy: str = "mean_map"
+
+    def __post_init__(self) -> None:
+        _one_of("entropy", self.entropy, ("mean_map", "per_image"))
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    """`fraction` of the unpruned model's patch tokens, or `count`, goes in `rounds`.
+
+    Every block keeps `floor` tokens, class token included, and a number that is a multiple of `multiple`.
+    """
+
+    fraction: float = 0.0
+    count: int | None = None
+    rounds: int = 1
+    floor: int = 8
+    multiple: int = 1
+    layer_weight: float = 0.015
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """`order` is heads_first, tokens_first or both (scored on the same model); `mode` is bypass or kv.
+
+    Scores come from `batches` batches of `identities` x `images` training crops (0 batches: one epoch), drawn
+    by `seed`.
+    """
+
+    order: str = "heads_first"
+    mode: str = "bypass"
+    heads: HeadConfig = field(default_factory=HeadConfig)
+    tokens: TokenConfig = field(default_factory=TokenConfig)
+    batches: int = 0
+    identities: int = 16
+    images: int = 4
+    seed: int = 1234
+
+    def __post_init__(self) -> None:
+        _one_of("order", self.order, ("heads_first", "tokens_first", "both"))
+        _one_of("mode", self.mode, ("bypass", "kv"))
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """What the student learns from the unpruned teacher, times `alpha`, on top of the other losses.
+
+    `type` is none, soft (all heads, at `temperature`) or hard (the teacher's best identity, global head).
+    """
+
+    type: str = "none"
+    alpha: float = 1.0
+    temperature: float = 10.0
+
+    def __post_init__(self) -> None:
+        _one_of("type", self.type, ("none", "soft", "hard"))
+        _within("alpha", self.alpha, 0, None)
+        _within("temperature", self.temperature, 1e-3, None)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained, and how a pruned one is fine-tuned; configs/README.md has a line per key.
+
+    A batch holds `identities` x `images` crops. Learning rates: `lr` after a linear warm-up from `lr` x
+    `warmup_factor`, then a cosine down to `lr` x `lr_min_factor`, step by step (`schedule: constant` keeps
+    it). `margin` null means the soft margin. Fine-tuning lasts `fine_epochs` between pruning rounds, at a
+    constant rate, and `final_epochs` after the last one, on the whole schedule.
+    """
+
+    optimizer: str = "sgd"
+    lr: float = 0.008
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    weight_decay_bias: float = 1e-4
+    bias_lr_factor: float = 2.0
+    schedule: str = "cosine"
+    epochs: int = 120
+    warmup_epochs: int = 5
+    warmup_factor: float = 0.01
+    lr_min_factor: float = 0.002
+    identities: int = 16
+    images: int = 4
+    flip: float = 0.5
+    pad: int = 10
+    erasing: float = 0.5
+    label_smoothing: float = 0.0
+    margin: float | None = None
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    fine_epochs: int = 2
+    final_epochs: int = 20
+    precision: str = "fp32"
+    seed: int = 1234
+    workers: int = 2
+    cache_mib: int = 1024
+    checkpoint_steps: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
+        _one_of("schedule", self.schedule, ("cosine", "constant"))
+        _one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
+        for name in ("lr", "images", "workers"):
+            _within(name, getattr(self, name), 1e-12 if name == "lr" else 1, None)
+        # A batch of one identity has no negatives and a batch-norm neck of one image no variance.
+        _within("identities", self.identities, 2, None)
+        for name in (
+            "epochs",
+            "fine_epochs",
+            "final_epochs",
+            "warmup_epochs",
+            "weight_decay",
+            "weight_decay_bias",
+        ):
+            _within(name, getattr(self, name), 0, None)
+        for name in ("bias_lr_factor", "pad", "cache_mib", "checkpoint_steps"):
+            _within(name, getattr(self, name), 0, None)
+        for name in ("flip", "erasing", "label_smoothing", "warmup_factor", "lr_min_factor"):
+            _within(name, getattr(self, name), 0, 1)
+
+    def for_rounds(self) -> TrainConfig:
+        """The fine-tuning between two pruning rounds: `fine_epochs` at a constant learning rate."""
+        return dataclasses.replace(self, epochs=self.fine_epochs, schedule="constant", warmup_epochs=0)
+
+    def for_final(self) -> TrainConfig:
+        """The fine-tuning after the last round: `final_epochs` on the whole schedule."""
+        return dataclasses.replace(self, epochs=self.final_epochs)
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} {value!r} is not one of {', '.join(choices)}")
+
+
+def _within(name: str, value: float, low: float, high: float | None) -> None:
+    # Written so that nan fails too.
+    if not (value >= low and (high is None or value <= high)):
+        limits = f"at least {low}" if high is None else f"within {low}..{high}"
+        raise ConfigError(f"{name} must be {limits}, not {value}")

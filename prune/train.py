@@ -1,0 +1,138 @@
+"""Train a TransReID model: `python -m prune.train`. Puts data, model and loop together, decides nothing."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prune.checkpoint import load_model, save_model
+from prune.config import Config, load_config
+from prune.data import training_batches
+from prune.imagenet import initialise, pretrained, read_weights
+from prune.model import TransReID
+from prune.snapshots import snapshots
+from prune.training import fit, make_accelerator
+from runtime.cameras import dataset_name
+from runtime.console import note
+from runtime.datasets import Dataset, Item, count_warnings, read_dataset
+from runtime.errors import ArtifactError, ConfigError, guarded
+from runtime.manifest import manifest_path, sha256
+
+
+def fitted(config: Config, items: Sequence[Item]) -> Config:
+    """The configuration with the training set's identities and cameras.
+
+    `model.identities` 0 is counted; `model.cameras` 0 means no camera embedding and stays. ConfigError when a
+    number that is set differs from what the images have.
+    """
+    if not items:
+        raise ConfigError("the training set is empty; check --data and its bounding_box_train")
+    identities = len({item.pid for item in items})
+    cameras = max(item.camid for item in items) + 1
+    model = config.model
+    for key, said, found in (
+        ("identities", model.identities, identities),
+        ("cameras", model.cameras, cameras),
+    ):
+        if said and said != found:
+            raise ConfigError(
+                f"model.{key} is {said}, the training set has {found}; check --data, or add "
+                f"--set model.{key}={found}"
+            )
+    return dataclasses.replace(config, model=dataclasses.replace(model, identities=identities))
+
+
+def start(config: Config, init: str | None) -> tuple[TransReID, str | None]:
+    """(a model to train, initialised by the seed and from `init`; sha256 of the file it started from).
+
+    `init` is None, "imagenet", one of our model.safetensors (its classifiers are kept where the number of
+    identities is the same) or a plain ViT's weights.
+    """
+    torch.manual_seed(config.train.seed)
+    model = TransReID(config.shape(), drop_path=config.model.drop_path)
+    if init is None:
+        return model, None
+    if init == "imagenet":
+        initialise(model, pretrained(model.shape), model.shape.vit.imagenet or init)
+        return model, None
+    if manifest_path(init).is_file():
+        _copy(model, load_model(init)[0], init)
+    else:
+        initialise(model, read_weights(init), init)
+    return model, sha256(init)
+
+
+def _copy(model: TransReID, source: TransReID, path: str) -> None:
+    same = dataclasses.replace(source.shape, identities=model.shape.identities)
+    if same != model.shape:
+        raise ArtifactError(
+            f"{path}: a model of another shape than the configuration's; check model.* in --config"
+        )
+    tensors = source.state_dict()
+    if source.shape.identities != model.shape.identities:
+        tensors = {key: value for key, value in tensors.items() if not key.startswith("classifier")}
+    model.load_state_dict(tensors, strict=False)
+
+
+def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
+    """What the manifest says about how the model came to be."""
+    return {
+        "source": "train",
+        "init": init if init in (None, "imagenet") else Path(init).name,
+        "config": dataclasses.asdict(config),
+        "data": {"layout": dataset.layout, "images": len(dataset.train)},
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train the unpruned model; writes DIR/model.safetensors, metrics.jsonl and snapshots to go on from."""
+    parser = argparse.ArgumentParser(prog="python -m prune.train", description=main.__doc__)
+    parser.add_argument("--config", required=True, help="our YAML or the authors'")
+    parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
+    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--init", help="imagenet, a model.safetensors, or a plain ViT's weights")
+    parser.add_argument("--resume", action="store_true", help="go on from the last snapshot in DIR")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
+    args = parser.parse_args(argv)
+    config = load_config(args.config, args.overrides)
+    root, out = args.data or config.data.root, Path(args.out)
+    if not root:
+        raise ConfigError("say where the data set is: --data ROOT")
+    if snapshots(out) and not args.resume:
+        raise ConfigError(
+            f"{out}: holds a training run; add --resume to go on with it, or choose another --out"
+        )
+    dataset = read_dataset(root, config.data.layout)
+    config = fitted(config, dataset.train)
+    warnings = count_warnings(dataset)
+    accelerator = make_accelerator(config.train.precision, args.device)
+    main_process = accelerator.is_main_process
+    for warning in warnings if main_process else []:
+        note(warning)
+    spec = dataclasses.replace(config.spec(), dataset=dataset_name(dataset.layout, warnings))
+    batches = training_batches(
+        dataset.train,
+        spec,
+        config.train,
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
+    )
+    model, parent = start(config, args.init)
+    # The last epoch is the result: nothing is ever selected on the test set.
+    fit(model, batches, config=config.train, out=out, resume=args.resume, accelerator=accelerator)
+    if main_process:
+        save_model(
+            model, out / "model.safetensors", spec, parent=parent, notes=notes(config, dataset, args.init)
+        )
+        print(out / "model.safetensors")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

@@ -1,0 +1,121 @@
+"""Inspect data sets, extract features, evaluate and search: `python -m runtime --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from runtime import commands
+from runtime.cameras import parse_policy
+from runtime.datasets import MAX_BAD, READERS
+from runtime.errors import guarded
+from runtime.session import DEVICES
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand. Returns 0; raises a Refusal for what a person can mend (argparse exits 2)."""
+    # Pillow warns of odd metadata in single images; what matters of that is in skipped.jsonl.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    args = _parser().parse_args(argv)
+    args.command(args)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m runtime", description=__doc__)
+    subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    inspect = subcommands.add_parser("inspect", help="count a data set's images, identities and cameras")
+    inspect.add_argument("root", metavar="ROOT", help="the data set's own folder")
+    _add_data(inspect)
+    inspect.set_defaults(command=commands.inspect)
+
+    extract = subcommands.add_parser("extract", help="write the features of images to a .npz file")
+    extract.add_argument("model", metavar="MODEL", help="an exported .onnx file with its manifest beside it")
+    extract.add_argument("images", metavar="IMAGES", help="a folder, a list file or one image")
+    extract.add_argument("--out", required=True, metavar="FILE.npz", help="where the features go")
+    _add_model(extract)
+    _add_output(extract)
+    extract.set_defaults(command=commands.extract_features)
+
+    evaluate = subcommands.add_parser("evaluate", help="score a model on a data set, or two feature files")
+    evaluate.add_argument("model", metavar="MODEL", nargs="?", help="an exported .onnx file (needs --data)")
+    evaluate.add_argument("--data", metavar="ROOT", help="the data set's own folder")
+    evaluate.add_argument(
+        "--query", metavar="Q.npz", help="saved query features, instead of MODEL and --data"
+    )
+    evaluate.add_argument("--gallery", metavar="G.npz", help="saved gallery features")
+    evaluate.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
+    _add_layout(evaluate)
+    _add_model(evaluate)
+    _add_output(evaluate)
+    evaluate.set_defaults(command=commands.evaluate)
+
+    search = subcommands.add_parser("search", help="find the gallery images nearest to query images")
+    search.add_argument("model", metavar="MODEL", help="the model that made the gallery features")
+    search.add_argument("queries", metavar="QUERY", nargs="+", help="images, or folders of them")
+    search.add_argument("--gallery", required=True, metavar="G.npz", help="saved gallery features")
+    search.add_argument("--top", type=int, default=10, metavar="N", help="matches per query (10)")
+    _add_model(search)
+    _add_output(search)
+    search.set_defaults(command=commands.search_gallery)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    _add_layout(parser)
+    _add_output(parser)
+
+
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--layout", choices=sorted(READERS), help="guessed from the folder where that is sure"
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
+    parser.add_argument(
+        "--max-bad",
+        type=_fraction,
+        default=MAX_BAD,
+        metavar="FRACTION",
+        help="end with exit code 3 when more than this part of all images is unusable (%(default)s)",
+    )
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the model runs (%(default)s)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="threads of the model (all cores)")
+    parser.add_argument("--batch", type=_positive, metavar="N", help="images per run (the model's, or 16)")
+    parser.add_argument("--workers", type=_positive, metavar="N", help="threads that decode (up to 4)")
+    parser.add_argument(
+        "--camera",
+        type=parse_policy,
+        metavar="P",
+        help="camera embedding: input (ids from the names), mean, none or a 0-based id; default: input on "
+        "the data set that the model was trained on, else mean",
+    )
+    parser.add_argument(
+        "--allow-ungated", action="store_true", help="run a model that passed no quality gate"
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("give 1 or more")
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("give a fraction from 0 to 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

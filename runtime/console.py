@@ -1,0 +1,67 @@
+"""What people see: results on stdout, everything else on stderr. Knows no results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on stdout; numbers are right-aligned, nothing is cut off when stdout is a file."""
+    filled = [[_cell(value) for value in row] for row in rows]
+    table = Table(title=Text(printable(title)), title_justify="left")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for cells in filled:
+        table.add_row(*cells)
+    width = None if sys.stdout.isatty() else 10_000
+    Console(file=sys.stdout, highlight=False, width=width).print(table)
+
+
+def print_json(document: Any) -> None:
+    """Exactly one JSON document on stdout, ASCII only, so that any file name survives any terminal."""
+    print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """One line on stderr."""
+    print(printable(text), file=sys.stderr)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A callable to tell how many more images are done; a bar on a terminal, else one line at the end."""
+    if not sys.stderr.isatty():
+        done = 0
+
+        def count(images: int) -> None:
+            nonlocal done
+            done += images
+
+        yield count
+        note(f"{title}: {done} of {total} images read")
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda images: bar.advance(task, images)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal cannot or must not be sent as backslash escapes."""
+    whole = text.encode(errors="backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in whole)
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, float):
+        return Text(f"{value:.4f}", justify="right")
+    return Text(printable(str(value)), justify="right" if isinstance(value, int) else "left")

@@ -1,0 +1,135 @@
+"""Features with the names, identities and cameras they belong to, in memory and in a file. Runs no model."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ArtifactError
+from runtime.manifest import read_manifest, replacing, tools, write_manifest
+from runtime.skipped import Skipped
+
+KEYS = ("features", "paths", "pids", "camids", "model")
+
+
+@dataclass(frozen=True)
+class Features:
+    """N images as one model sees them.
+
+    `features` (N, D) float32 L2-normalised; `paths` N names; `pids` (N,) int64, -1 unknown or junk; `camids`
+    (N,) int64 0-based, -1 unknown; `model` the sha256 of the artifact; `layout` the data set layout the names
+    were read by, or None; `camera` the camera policy in words; `images` the sha256 of each image file (N,),
+    or empty when not known. `skipped` and `notes` (what happened on the way) are not kept in a file.
+    """
+
+    features: NDArray[np.float32]
+    paths: tuple[str, ...]
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+    model: str
+    layout: str | None = None
+    camera: str = "none"
+    images: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+def save_features(path: Path | str, features: Features) -> None:
+    """Write a plain `.npz` (no pickle) and its manifest; an interrupted write leaves the old file.
+
+    StorageError or OSError when it cannot be written.
+    """
+    arrays: dict[str, Any] = {
+        "features": features.features,
+        # Fixed-width unicode keeps any name, also one that is not UTF-8 (surrogate escapes), without pickle.
+        "paths": np.array(features.paths, dtype=np.str_),
+        "pids": features.pids,
+        "camids": features.camids,
+        "model": np.array(features.model),
+        "layout": np.array(features.layout or ""),
+        "camera": np.array(features.camera),
+        "images": np.array(features.images, dtype=np.bytes_),
+    }
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+    write_manifest(
+        path,
+        {
+            "kind": "features",
+            "parent": features.model,
+            "images": len(features.paths),
+            "dim": int(features.features.shape[1]),
+            "layout": features.layout,
+            "camera": features.camera,
+            "tools": tools("numpy", "Pillow", "onnxruntime", "onnxruntime-gpu"),
+        },
+    )
+
+
+def load_features(path: Path | str) -> Features:
+    """The features saved at `path`, after its sha256 matched its manifest.
+
+    ArtifactError when the file or its manifest is missing, changed, of another kind or inconsistent.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path}: no such file; make it with: python -m runtime extract MODEL IMAGES --out {path}"
+        )
+    kind = read_manifest(path).get("kind")
+    if kind != "features":
+        raise ArtifactError(
+            f"{path}: a file of kind {kind!r}, not features; give the .npz that extract wrote"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    # A lone array (TypeError: no context manager) is no archive either.
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path}: unreadable ({error}); extract again") from None
+    if missing := [key for key in KEYS if key not in arrays]:
+        raise ArtifactError(f"{path}: lacks {missing}; extract again")
+    if not _consistent(arrays):
+        raise ArtifactError(
+            f"{path}: its arrays are not L2-normalised features and their names; extract again"
+        )
+    return Features(
+        features=arrays["features"],
+        paths=tuple(str(name) for name in arrays["paths"]),
+        pids=arrays["pids"].astype(np.int64),
+        camids=arrays["camids"].astype(np.int64),
+        model=str(arrays["model"]),
+        layout=str(arrays.get("layout", "")) or None,
+        camera=str(arrays.get("camera", "none")),
+        images=tuple(digest.decode() for digest in arrays.get("images", np.empty(0, np.bytes_))),
+    )
+
+
+def same_model(a: Features, b: Features) -> None:
+    """ArtifactError unless both come from one artifact: features of two models rank at random, silently."""
+    if a.model != b.model:
+        raise ArtifactError(
+            f"features of different models ({a.model[:12]} and {b.model[:12]}) cannot be compared; "
+            "extract both with the same model"
+        )
+
+
+def _consistent(arrays: dict[str, NDArray[Any]]) -> bool:
+    features, paths = arrays["features"], arrays["paths"]
+    count = (len(features),) if features.ndim == 2 else ()
+    images = arrays.get("images", np.empty(0, np.bytes_))
+    return (
+        features.ndim == 2
+        and features.dtype == np.float32
+        and paths.shape == count
+        and paths.dtype.kind == "U"
+        and all(arrays[ids].shape == count and arrays[ids].dtype.kind in "iu" for ids in ("pids", "camids"))
+        and images.shape in ((0,), count)
+        and images.dtype.kind == "S"
+        and bool(np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3))
+    )

@@ -1,0 +1,124 @@
+"""Does an artifact still rank people as its parent did? Pure functions on features; the numbers go into the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import DataError
+
+# Two neighbours closer than this may swap places by rounding alone.
+GAP = 1e-4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What passes, on L2-normalised features, worst image counting (`*_min`); None: reported, not judged.
+
+    `top1_min` counts images whose reference top-1 leads by more than GAP; `top10_min` is the mean overlap. `spread_min` is how much
+    of the parent's own spread (1 - mean cosine between different images, and the standard deviation of those cosines) must be left:
+    collapsed features are 0.9999 similar to everything and would pass a cosine.
+    """
+
+    cosine_min: float
+    cosine_mean: float
+    difference_max: float | None
+    top1_min: float
+    top10_min: float
+    spread_min: float = 0.8
+
+
+LIMITS = {
+    "fp32": Limits(0.99999, 0.99999, 1e-4, 1.0, 0.999, 0.98),
+    "fp16": Limits(0.995, 0.999, 5e-3, 0.995, 0.98, 0.9),
+    "int8": Limits(0.95, 0.98, None, 0.97, 0.8, 0.8),
+}
+
+
+def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> dict[str, Any]:
+    """Numbers that tell two feature sets (N, D) of the same N images apart: the parent's and the artifact's.
+
+    Keys: images, non_finite, norm_error, cosine_min, cosine_mean, difference_max, top1, top10 (rank agreement of every image against all
+    others), and the mean and standard deviation of the cosines between different images, for both. DataError below three images.
+    """
+    if len(reference) < 3 or reference.shape != candidate.shape:
+        raise DataError(f"cannot compare features {reference.shape} and {candidate.shape}: need 3 or more equal rows")
+    finite = np.isfinite(candidate).all(axis=1)
+    numbers: dict[str, Any] = {"images": len(reference), "non_finite": int((~finite).sum())}
+    if not finite.all():
+        return numbers
+    norms = np.linalg.norm(candidate.astype(np.float64), axis=1)
+    a, b = unit(reference), unit(candidate)
+    cosines = (a * b).sum(axis=1)
+    numbers |= {
+        "norm_error": float(np.abs(norms - 1).max()),
+        "cosine_min": float(cosines.min()),
+        "cosine_mean": float(cosines.mean()),
+        "difference_max": float(np.abs(a - b).max()),
+    }
+    similar_a, similar_b = _among_others(a), _among_others(b)
+    numbers |= rank_agreement(similar_a, similar_b)
+    for name, similar in (("reference", similar_a), ("candidate", similar_b)):
+        others = similar[np.isfinite(similar)]
+        numbers[f"{name}_cosine_between"] = float(others.mean())
+        numbers[f"{name}_cosine_spread"] = float(others.std())
+    return numbers
+
+
+def rank_agreement(reference: NDArray[np.float64], candidate: NDArray[np.float64]) -> dict[str, float]:
+    """{top1, top10} of two similarity matrices (N, N) with -inf on the diagonal, ties by index.
+
+    top1: share of rows with the same best neighbour, among rows whose reference best leads by more than GAP (1 if there are none);
+    top10: mean overlap of the ten best.
+    """
+    order_a = np.argsort(-reference, axis=1, kind="stable")
+    order_b = np.argsort(-candidate, axis=1, kind="stable")
+    rows = np.arange(len(reference))
+    lead = reference[rows, order_a[:, 0]] - reference[rows, order_a[:, 1]] > GAP
+    same = order_a[lead, 0] == order_b[lead, 0]
+    depth = min(10, len(reference) - 1)
+    overlap = [len(set(x[:depth]) & set(y[:depth])) / depth for x, y in zip(order_a, order_b)]
+    return {"top1": float(same.mean()) if lead.any() else 1.0, "top10": float(np.mean(overlap))}
+
+
+def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
+    """Why these numbers do not pass, in words; empty when they do."""
+    if numbers["non_finite"]:
+        return [f"{numbers['non_finite']} of {numbers['images']} features are not finite"]
+    found = []
+    if numbers["norm_error"] > 1e-3:
+        found.append(f"features are not of length 1 (off by {numbers['norm_error']:.2g})")
+    floors = (
+        ("cosine_min", limits.cosine_min, "lowest cosine to the parent"),
+        ("cosine_mean", limits.cosine_mean, "mean cosine to the parent"),
+        ("top1", limits.top1_min, "top-1 agreement"),
+        ("top10", limits.top10_min, "top-10 overlap"),
+    )
+    found += [f"{text} {numbers[key]:.6f} < {floor}" for key, floor, text in floors if numbers[key] < floor]
+    if limits.difference_max is not None and numbers["difference_max"] > limits.difference_max:
+        found.append(f"largest difference {numbers['difference_max']:.2g} > {limits.difference_max}")
+    return found + _collapse(numbers, limits)
+
+
+def _collapse(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
+    apart, was = 1 - numbers["candidate_cosine_between"], 1 - numbers["reference_cosine_between"]
+    spread, had = numbers["candidate_cosine_spread"], numbers["reference_cosine_spread"]
+    if apart < limits.spread_min * was or spread < limits.spread_min * had:
+        return [f"features collapse: different images are {1 - apart:.4f} +- {spread:.4f} alike, were {1 - was:.4f} +- {had:.4f}"]
+    return []
+
+
+def unit(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Rows divided by their 2-norms, in float64."""
+    wide = features.astype(np.float64)
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+
+
+def _among_others(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    similar = features @ features.T
+    np.fill_diagonal(similar, -np.inf)
+    return similar

@@ -1,0 +1,238 @@
+"""Rank a gallery for every query and score the ranking. Knows nothing of images or engines.
+
+Rules: gallery images of the query's person from the query's camera are removed, so is junk (gallery pid -1);
+distractors (pid 0) stay and match nobody. Equal distances keep the gallery's order. Queries left without a
+match are counted, not scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from runtime.errors import ArtifactError, DataError
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+# float32 features are unit vectors to 1e-6; anything that was never normalised is far outside this.
+_NORM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Means over the queries that have a match, all in 0..1.
+
+    `mAP`: mean of the step average precision (what papers print); `mAP_market_matlab`: its trapezoid form, as
+    in Market-1501's own MATLAB code. `cmc` (max_rank,) float64: fraction of queries with a match among the
+    first 1, 2, ... images. `mINP`: mean of matches / rank of the last match. `ties`: matches as far from
+    their query as some image that is no match, so that the gallery's order decided.
+    """
+
+    mAP: float
+    cmc: NDArray[np.float64]
+    mINP: float
+    mAP_market_matlab: float
+    queries: int
+    queries_without_match: int
+    ties: int
+
+    def to_json(self) -> dict[str, Any]:
+        """{mAP, R1, R5, R10, mINP, mAP_market_matlab, queries, queries_without_match, ties}."""
+        ranks = {f"R{rank}": float(self.cmc[min(rank, len(self.cmc)) - 1]) for rank in (1, 5, 10)}
+        return {
+            "mAP": self.mAP,
+            **ranks,
+            "mINP": self.mINP,
+            "mAP_market_matlab": self.mAP_market_matlab,
+            "queries": self.queries,
+            "queries_without_match": self.queries_without_match,
+            "ties": self.ties,
+        }
+
+
+def evaluate(
+    query: ArrayLike,
+    query_pids: ArrayLike,
+    query_camids: ArrayLike,
+    gallery: ArrayLike,
+    gallery_pids: ArrayLike,
+    gallery_camids: ArrayLike,
+    *,
+    max_rank: int = 50,
+    block: int = 256,
+) -> Metrics:
+    """Score features: query (Q, D), gallery (G, D) float32, rows L2-normalised; pids and camids (Q,), (G,)
+    integers.
+
+    A query whose camera is unknown (camid -1) has no same-camera image removed. Memory beyond the features:
+    `block` rows of G distances. DataError: a feature that is not finite (names its row), or no query with a
+    match. ArtifactError: shapes that do not fit, rows that are not normalised.
+    """
+    queries, galleries = checked_features(query, gallery, block=block)
+    # 1 - cosine would lose the last bits of small similarities; the order is the same without it.
+    rows = (-(queries[start : start + block] @ galleries.T) for start in range(0, len(queries), block))
+    return evaluate_distances(rows, query_pids, query_camids, gallery_pids, gallery_camids, max_rank=max_rank)
+
+
+def evaluate_distances(
+    distance_rows: Iterable[ArrayLike],
+    query_pids: ArrayLike,
+    query_camids: ArrayLike,
+    gallery_pids: ArrayLike,
+    gallery_camids: ArrayLike,
+    *,
+    max_rank: int = 50,
+) -> Metrics:
+    """Score distances, given as blocks (b, G) of consecutive query rows, Q rows in all; smaller is nearer.
+
+    Errors as in `evaluate`; the blocks are not changed.
+    """
+    pids, camids = _ids(query_pids, query_camids, "query")
+    kept_for = _gallery_rules(*_ids(gallery_pids, gallery_camids, "gallery"))
+    scores: list[tuple[float, float, float, int]] = []
+    ties = 0
+    for number, row in _rows(distance_rows, len(pids), np.size(gallery_pids)):
+        matches, removed = kept_for(int(pids[number]), int(camids[number]))
+        if len(matches):
+            ranks, tied = match_ranks(row, matches, removed)
+            inverse_penalty = len(ranks) / int(ranks[-1])
+            scores.append((step_precision(ranks), trapezoid_precision(ranks), inverse_penalty, int(ranks[0])))
+            ties += tied
+    if not scores:
+        raise DataError(
+            f"none of {len(pids)} queries has a match from another camera; check file names and --layout"
+        )
+    steps, trapezoids, inverse_penalties, firsts = (np.array(column) for column in zip(*scores))
+    hits = np.bincount(firsts[firsts <= max_rank] - 1, minlength=max_rank)
+    return Metrics(
+        mAP=float(steps.mean()),
+        cmc=np.cumsum(hits) / len(scores),
+        mINP=float(inverse_penalties.mean()),
+        mAP_market_matlab=float(trapezoids.mean()),
+        queries=len(pids),
+        queries_without_match=len(pids) - len(scores),
+        ties=ties,
+    )
+
+
+def match_ranks(distances: ArrayLike, matches: Ids, removed: Ids) -> tuple[Ids, int]:
+    """1-based ranks, ascending, of the gallery indices `matches` in one row (G,), and how many are tied with
+    a non-match.
+
+    Equal distances rank by gallery index; indices in `removed` take no rank. `matches` ascends and is not
+    empty.
+    """
+    row = np.array(distances, np.result_type(np.float32, np.asarray(distances)))
+    row[removed] = np.inf
+    wanted = row[matches]
+    # Whatever lies beyond the last match cannot move any of them: only the rest is sorted.
+    near = np.sort(row[row <= wanted.max()])
+    first = np.searchsorted(near, wanted, side="left")
+    same = np.searchsorted(near, wanted, side="right") - first
+    ranks, tied = first + 1, 0
+    if same.max() > 1:
+        for value in np.unique(wanted[same > 1]):
+            of_value = np.flatnonzero(wanted == value)
+            equal = np.flatnonzero(row == value)
+            ranks[of_value] += np.searchsorted(equal, matches[of_value])
+            tied += len(of_value) if len(equal) > len(of_value) else 0
+    return np.sort(ranks), tied
+
+
+def step_precision(ranks: Ids) -> float:
+    """Average precision of one query from the ascending 1-based ranks of its matches: the mean of i /
+    rank_i."""
+    return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+
+
+def trapezoid_precision(ranks: Ids) -> float:
+    """Average precision as Market-1501's compute_AP.m: at each match, the mean of the precision there and one
+    rank before.
+
+    The precision before rank 1 is taken as 1.
+    """
+    found = np.arange(1, len(ranks) + 1)
+    before = np.where(ranks > 1, (found - 1) / np.maximum(ranks - 1, 1), 1.0)
+    return float(np.mean((found / ranks + before) / 2))
+
+
+def checked_features(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> tuple[Floats, Floats]:
+    """Both as float32 (Q, D), (G, D), proven finite, L2-normalised and of one D; errors as in `evaluate`."""
+    queries, galleries = np.asarray(query, np.float32), np.asarray(gallery, np.float32)
+    for name, features in (("query", queries), ("gallery", galleries)):
+        if features.ndim != 2:
+            raise ArtifactError(
+                f"{name} features have shape {features.shape}, expected (N, D); extract them again"
+            )
+        if not len(features):
+            raise DataError(f"{name} is empty: it has no features; extract some images first")
+        for start in range(0, len(features), block):
+            _check_rows(name, features[start : start + block], start)
+    if queries.shape[1] != galleries.shape[1]:
+        raise ArtifactError(
+            f"query features have {queries.shape[1]} values, gallery features {galleries.shape[1]}:"
+            " two different models; extract both with one"
+        )
+    return queries, galleries
+
+
+def _check_rows(name: str, rows: Floats, start: int) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    if np.all(np.abs(norms - 1) <= _NORM_TOLERANCE):
+        return
+    if len(bad := np.flatnonzero(~np.isfinite(rows).all(axis=1))):
+        raise DataError(f"{name} feature {start + bad[0]} is not finite; extract it again")
+    worst = int(np.argmax(np.abs(norms - 1)))
+    raise ArtifactError(
+        f"{name} feature {start + worst} has norm {norms[worst]:.4g}, not 1; extract again, L2-normalised"
+    )
+
+
+def _ids(pids: ArrayLike, camids: ArrayLike, name: str) -> tuple[Ids, Ids]:
+    people, cameras = np.asarray(pids, np.int64), np.asarray(camids, np.int64)
+    if people.ndim != 1 or people.shape != cameras.shape:
+        raise ArtifactError(
+            f"{name} has pids {people.shape} and camids {cameras.shape}, expected one each per image"
+        )
+    return people, cameras
+
+
+def _gallery_rules(pids: Ids, camids: Ids) -> Callable[[int, int], tuple[Ids, Ids]]:
+    """A function of a query's pid and camid: its matches and the images removed for it, ascending gallery
+    indices."""
+    order = np.argsort(pids, kind="stable")
+    ordered = pids[order]
+    junk = np.flatnonzero(pids == -1)
+
+    def kept_for(pid: int, camid: int) -> tuple[Ids, Ids]:
+        if pid <= 0:
+            return np.empty(0, np.int64), junk
+        same = order[np.searchsorted(ordered, pid, "left") : np.searchsorted(ordered, pid, "right")]
+        hidden = (camids[same] == camid) & (camid != -1)
+        return same[~hidden], np.concatenate([junk, same[hidden]])
+
+    return kept_for
+
+
+def _rows(blocks: Iterable[ArrayLike], queries: int, gallery: int) -> Iterator[tuple[int, Floats]]:
+    number = 0
+    for block in blocks:
+        rows = np.asarray(block)
+        if rows.ndim != 2 or rows.shape[1] != gallery or number + len(rows) > queries:
+            raise ArtifactError(
+                f"distances {rows.shape} from query {number} on, expected {queries} x {gallery} in all"
+            )
+        if not np.isfinite(rows).all():
+            bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+            raise DataError(f"a distance of query {number + bad} is not finite; extract its features again")
+        for row in rows:
+            yield number, row
+            number += 1
+    if number != queries:
+        raise ArtifactError(f"distances for {number} queries, pids for {queries}; extract both again")

@@ -1,0 +1,157 @@
+"""Run an ONNX file with ONNX Runtime. The only file that imports it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from runtime.errors import ArtifactError, ConfigError, DeviceError
+from runtime.onnx_scan import refuse_external_data
+from runtime.session import OutOfMemory, check_features
+from runtime.spec import InputSpec
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+INTEGERS: dict[str, type[np.int32] | type[np.int64]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+class OnnxRuntimeSession:
+    """A `runtime.session.Session` on ONNX Runtime; `dim` is the width of its features.
+
+    A graph with a fixed batch is fed padded batches, so that any number of images can be asked for.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, path: Path, spec: InputSpec) -> None:
+        self._session = session
+        self._path = path
+        inputs = {node.name: node for node in session.get_inputs()}
+        expected = {"images", "camera_ids"} if spec.camera == "input" else {"images"}
+        if set(inputs) != expected:
+            raise ArtifactError(
+                f"{path}: takes {sorted(inputs)}, its manifest says {sorted(expected)}; export it again"
+            )
+        self._batch = _check_images(inputs["images"], path, spec)
+        self._camera_type = None if len(inputs) == 1 else _camera_type(inputs["camera_ids"], path)
+        self.dim = _feature_dim(session, path)
+
+    def __call__(
+        self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
+    ) -> NDArray[np.float32]:
+        """Images (B, ...) and, where the graph has them, camera ids (B,) -> (B, dim) float32, finite."""
+        if (camera_ids is None) != (self._camera_type is None):
+            wanted = "no camera ids" if self._camera_type is None else "one camera id per image"
+            raise ConfigError(f"{self._path}: takes {wanted}")
+        step = self._batch or max(len(images), 1)
+        parts = [
+            self._run(images[at : at + step], None if camera_ids is None else camera_ids[at : at + step])
+            for at in range(0, len(images), step)
+        ]
+        features = np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
+        return check_features(features, len(images), self.dim)
+
+    def _run(self, images: NDArray[Any], camera_ids: NDArray[Any] | None) -> NDArray[Any]:
+        count = len(images)
+        feed = {"images": _padded(images, self._batch)}
+        if camera_ids is not None:
+            feed["camera_ids"] = _padded(camera_ids.astype(self._camera_type), self._batch)
+        try:
+            (features,) = self._session.run(["features"], feed)
+        # ONNX Runtime's exceptions share no base class but Exception.
+        except Exception as error:
+            text = _one_line(error)
+            if "allocate memory" in text or "out of memory" in text.lower() or "bad_alloc" in text:
+                raise OutOfMemory(
+                    f"{self._path}: out of memory at batch {count}; use a smaller --batch"
+                ) from None
+            raise DeviceError(f"{self._path}: ONNX Runtime failed at batch {count}: {text}") from None
+        return np.asarray(features)[:count]
+
+
+def open_onnxruntime(
+    path: Path | str, spec: InputSpec, *, device: str = "cpu", threads: int | None = None, spin: bool = False
+) -> OnnxRuntimeSession:
+    """The ONNX file at `path` on `device` ("cpu", "cuda"); `threads` per operator (None: all cores).
+
+    `spin` lets idle threads burn their core for a little latency. ConfigError, ArtifactError and DeviceError
+    as named.
+    """
+    path = Path(path)
+    provider = _provider(device)
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads {threads}: give 1 or more")
+    refuse_external_data(path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        with warnings.catch_warnings():
+            # The check below says it in one line.
+            warnings.simplefilter("ignore")
+            session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:
+        raise ArtifactError(
+            f"{path}: ONNX Runtime cannot load it: {_one_line(error)}; export it again"
+        ) from None
+    # ONNX Runtime falls back to the CPU when a provider's libraries do not load: never accept that silently.
+    if session.get_providers()[0] != provider:
+        raise _missing(device, f"{provider} did not start: its CUDA or cuDNN libraries are missing")
+    return OnnxRuntimeSession(session, path, spec)
+
+
+def _provider(device: str) -> str:
+    if device not in PROVIDERS:
+        raise ConfigError(f"--device {device}: ONNX Runtime runs on {', '.join(PROVIDERS)}")
+    if PROVIDERS[device] not in onnxruntime.get_available_providers():
+        raise _missing(device, f"this ONNX Runtime {onnxruntime.__version__} has no {PROVIDERS[device]}")
+    return PROVIDERS[device]
+
+
+def _missing(device: str, reason: str) -> DeviceError:
+    return DeviceError(
+        f"--device {device}: {reason}; in a fresh environment: pip install '.[gpu]' (onnxruntime-gpu, never "
+        "beside the onnxruntime of '.[cpu]'), or use --device cpu"
+    )
+
+
+def _check_images(node: Any, path: Path, spec: InputSpec) -> int | None:
+    """The graph's fixed batch or None; ArtifactError unless it takes what the manifest says."""
+    rest = [spec.height, spec.width, 3] if spec.layout == "uint8-nhwc" else [3, spec.height, spec.width]
+    kind = "tensor(uint8)" if spec.layout == "uint8-nhwc" else "tensor(float)"
+    if list(node.shape[1:]) != rest or node.type != kind:
+        raise ArtifactError(
+            f"{path}: takes images {node.type} {node.shape}, its manifest says {kind} "
+            f"{['batch', *rest]}; export it again"
+        )
+    return node.shape[0] if isinstance(node.shape[0], int) else None
+
+
+def _camera_type(node: Any, path: Path) -> type[np.int32] | type[np.int64]:
+    if node.type not in INTEGERS or len(node.shape) != 1:
+        raise ArtifactError(
+            f"{path}: camera_ids is {node.type} {node.shape}, not integers (batch,); export it again"
+        )
+    return INTEGERS[node.type]
+
+
+def _feature_dim(session: onnxruntime.InferenceSession, path: Path) -> int:
+    shapes = {node.name: node.shape for node in session.get_outputs()}
+    shape = shapes.get("features", [])
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise ArtifactError(f"{path}: gives {shapes}, not features (batch, D); export it again")
+    return int(shape[1])
+
+
+def _padded(array: NDArray[Any], batch: int | None) -> NDArray[Any]:
+    """The array, its last row repeated up to `batch` rows."""
+    short = (batch or len(array)) - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], short, axis=0)]) if short else array
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

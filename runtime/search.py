@@ -1,0 +1,43 @@
+"""Nearest gallery features of each query. Knows nothing of images or models."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ArtifactError, DataError
+
+
+def search(
+    query: NDArray[np.float32], gallery: NDArray[np.float32], *, top: int, block: int = 64
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The `top` nearest gallery rows of each query: indices (Q, top), ascending cosine distances 1 - q.g.
+
+    Distances are in 0..2. `query` (Q, D) and `gallery` (G, D) are L2-normalised. Exact; equal distances keep
+    the gallery's order; `top` is cut to G. `block` queries are compared at a time, so memory is block x G.
+    DataError for an empty gallery, ArtifactError for features of different widths.
+    """
+    if not len(gallery):
+        raise DataError("the gallery is empty; extract some images into it first")
+    if query.shape[1] != gallery.shape[1]:
+        raise ArtifactError(
+            f"query features have {query.shape[1]} columns, gallery features {gallery.shape[1]}; "
+            "extract both with the same model"
+        )
+    top = min(top, len(gallery))
+    indices = np.empty((len(query), top), np.int64)
+    distances = np.empty((len(query), top), np.float32)
+    for start in range(0, len(query), block):
+        rows = np.float32(1) - query[start : start + block] @ gallery.T
+        for row, distance in enumerate(rows, start):
+            indices[row] = _nearest(distance, top)
+            # Rounding may put a distance just under 0.
+            distances[row] = np.maximum(distance[indices[row]], 0)
+    return indices, distances
+
+
+def _nearest(distance: NDArray[np.float32], top: int) -> NDArray[np.int64]:
+    # All candidates up to the last place's distance, ties included, so that a stable sort decides among them.
+    limit = np.partition(distance, top - 1)[top - 1]
+    candidates = np.flatnonzero(distance <= limit)
+    return candidates[np.argsort(distance[candidates], kind="stable")][:top]
