@@ -39,7 +39,10 @@ def check_crops(root: Path | str, spec: InputSpec, count: int = COUNT) -> NDArra
     if not Path(root).is_dir():
         raise DataError(f"{root}: no such folder of check images; give --check ROOT, or --gate off")
     paths = _test_paths(str(root))
-    chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))]
+    chosen = [
+        paths[index]
+        for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))
+    ]
     crops = []
     for path in chosen:
         try:
@@ -60,7 +63,9 @@ def _test_paths(root: str) -> list[str]:
     return [item.path for item in (*dataset.query, *dataset.gallery)]
 
 
-def make_check(crops: NDArray[np.uint8], parent: Session, spec: InputSpec, row: int | None, *, batch: int = 8) -> Check:
+def make_check(
+    crops: NDArray[np.uint8], parent: Session, spec: InputSpec, row: int | None, *, batch: int = 8
+) -> Check:
     """The crops with the parent's features; `spec` is the parent's (float-nchw).
 
     `row` is the camera row that the artifact bakes in; with None a model with a camera table is asked for every row of it in turn,

@@ -56,7 +56,11 @@ def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.Mode
     raw = to_onnx(FORMS[form](model, spec), spec)
     graph = named_batch(simplified(raw))
     operators = prove_static(graph)
-    return graph, {"exported": len(raw.graph.node), "simplified": len(graph.graph.node), "operators": dict(operators)}
+    return graph, {
+        "exported": len(raw.graph.node),
+        "simplified": len(graph.graph.node),
+        "operators": dict(operators),
+    }
 
 
 def judge(check: Check, path: Path, spec: InputSpec, precision: str) -> dict[str, Any]:
@@ -74,11 +78,16 @@ def judge(check: Check, path: Path, spec: InputSpec, precision: str) -> dict[str
 def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options) -> Check:
     """The check crops with the parent's features, seen through the camera that the artifact bakes in, if any."""
     row = None if spec.camera == "input" or not spec.cameras else camera_row(model.shape, spec.camera)
-    return make_check(check_crops(options.check, parent.spec, options.check_count), parent.run, parent.spec, row)
+    return make_check(
+        check_crops(options.check, parent.spec, options.check_count), parent.run, parent.spec, row
+    )
 
 
 def export(
-    weights: Path | str, out: Path | str, spec_of: dict[str, Any] | None = None, options: Options | None = None
+    weights: Path | str,
+    out: Path | str,
+    spec_of: dict[str, Any] | None = None,
+    options: Options | None = None,
 ) -> dict[str, Any]:
     """Export `weights` to `out` and return the manifest; `spec_of` are `deployed_spec`'s keywords.
 
@@ -100,7 +109,9 @@ def export(
         if check is not None:
             verdict = judge(check, temporary, spec, options.precision)
             if not verdict["passed"]:
-                raise GateError(f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated")
+                raise GateError(
+                    f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
+                )
     return write_manifest(
         out,
         {
@@ -136,16 +147,35 @@ def _batch(text: str) -> int | None:
 def parser() -> argparse.ArgumentParser:
     """The command line of export_onnx.py."""
     command = argparse.ArgumentParser(prog="export_onnx.py", description=main.__doc__)
-    command.add_argument("weights", type=Path, help="model.safetensors from prune.py, prune.convert or prune.train")
+    command.add_argument(
+        "weights", type=Path, help="model.safetensors from prune.py, prune.convert or prune.train"
+    )
     command.add_argument("--out", type=Path, required=True, help="model.onnx to write")
     command.add_argument("--precision", choices=["fp32"], default="fp32")
-    command.add_argument("--target", choices=["onnxruntime", "tensorrt"], default="onnxruntime", help="fp32: the same file")
+    command.add_argument(
+        "--target", choices=["onnxruntime", "tensorrt"], default="onnxruntime", help="fp32: the same file"
+    )
     command.add_argument("--input", choices=LAYOUTS, default="uint8-nhwc", dest="layout", help="image layout")
-    command.add_argument("--camera", help="input, mean, none or a camera id (default: input where the model has a table)")
+    command.add_argument(
+        "--camera", help="input, mean, none or a camera id (default: input where the model has a table)"
+    )
     command.add_argument("--batch", default="dynamic", help="a fixed batch, or dynamic")
-    command.add_argument("--form", choices=list(FORMS), default="folded", help="folded: exact and fast; reference: as published")
-    command.add_argument("--check", type=Path, default=SHIPPED, metavar="ROOT", help="images for the gate (default: shipped crops)")
-    command.add_argument("--check-count", type=int, default=COUNT, metavar="N", help=f"at most so many of them ({COUNT})")
+    command.add_argument(
+        "--form",
+        choices=list(FORMS),
+        default="folded",
+        help="folded: exact and fast; reference: as published",
+    )
+    command.add_argument(
+        "--check",
+        type=Path,
+        default=SHIPPED,
+        metavar="ROOT",
+        help="images for the gate (default: shipped crops)",
+    )
+    command.add_argument(
+        "--check-count", type=int, default=COUNT, metavar="N", help=f"at most so many of them ({COUNT})"
+    )
     command.add_argument("--gate", choices=["on", "off"], default="on")
     return command
 
@@ -155,13 +185,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     options = Options(args.form, args.precision, args.target, args.gate == "on", args.check, args.check_count)
     if not options.gate:
-        print(f"WARNING --gate off: {args.out} will be ungated, and refused by the runtime by default", file=sys.stderr)
+        print(
+            f"WARNING --gate off: {args.out} will be ungated, and refused by the runtime by default",
+            file=sys.stderr,
+        )
     spec_of = {"layout": args.layout, "camera": args.camera, "batch": _batch(args.batch)}
     manifest = export(args.weights, args.out, spec_of, options)
     size = args.out.stat().st_size / 1e6
     rows = [
         ["file", f"{args.out}  {size:.1f} MB  sha256 {manifest['sha256'][:12]}"],
-        ["form", f"{options.form} {options.precision}, opset {OPSET}, {manifest['nodes']['simplified']} nodes"],
+        [
+            "form",
+            f"{options.form} {options.precision}, opset {OPSET}, {manifest['nodes']['simplified']} nodes",
+        ],
         ["macs", f"{manifest['macs'][f'macs_{options.form}'] / 1e9:.2f} G"],
         ["gate", _verdict(manifest["gate"])],
     ]

@@ -6,6 +6,7 @@ Both take the image in the deployed layout and give L2-normalised features. Neit
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ MASKED = -30000.0
 class Reference(nn.Module):
     """Pixel normalisation, the plain model, L2-normalisation: what an exporter gives without thought."""
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    camera_row: Tensor | None
+
     def __init__(self, model: TransReID, spec: InputSpec) -> None:
         super().__init__()
         self.model = model
@@ -39,7 +44,8 @@ class Reference(nn.Module):
             images = (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
         if camera_ids is None and self.camera_row is not None:
             camera_ids = self.camera_row.expand(images.shape[0])
-        return normalised(self.model(images, camera_ids))
+        features: Tensor = self.model(images, camera_ids)
+        return normalised(features)
 
 
 class Folded(nn.Module):
@@ -50,32 +56,36 @@ class Folded(nn.Module):
     constant masks; the last block into its class-token queries; the /4 (and the neck) into the last affine.
     """
 
+    table: Tensor
+    scale: Tensor | None
+    shift: Tensor | None
+
     def __init__(self, model: TransReID, spec: InputSpec) -> None:
         super().__init__()
-        model = copy.deepcopy(model).eval()
+        # Any: torch types every submodule as Tensor | Module
+        network: Any = copy.deepcopy(model).eval()
         shape = model.shape
         self.raw = spec.layout == "uint8-nhwc"
-        self.patch = model.base.patch_embed.proj
+        self.patch = network.base.patch_embed.proj
         if self.raw:
             fold_pixels(self.patch, spec)
-        self.register_buffer("table", _embedding_table(model, spec))
-        blocks, order = _fold_blocks(model)
+        self.register_buffer("table", _embedding_table(network, spec))
+        blocks, order = _fold_blocks(network)
         self.blocks = nn.ModuleList(blocks)
         if shape.jpm:
             self.heads = nn.ModuleList(
                 [
-                    ClassTokenBlock(model.b1[0], model.b1[1]),
-                    ClassTokenBlock(model.b2[0], model.b2[1], group_mask(shape, order)),
+                    ClassTokenBlock(network.b1[0], network.b1[1]),
+                    ClassTokenBlock(network.b2[0], network.b2[1], group_mask(shape, order)),
                 ]
             )
         else:
-            self.heads = nn.ModuleList([ClassTokenBlock(model.base.blocks[-1], model.base.norm)])
-        scale, shift = output_affine(model)
+            self.heads = nn.ModuleList([ClassTokenBlock(network.base.blocks[-1], network.base.norm)])
+        scale, shift = output_affine(network)
         if shape.neck == "before" and shape.jpm:
             # only the /4 of the local parts: it fits into their final norm
-            self.heads[1].norm.weight.data /= PARTS
-            self.heads[1].norm.bias.data /= PARTS
-            scale, shift = None, None
+            network.b2[1].weight.data /= PARTS
+            network.b2[1].bias.data /= PARTS
         self.register_buffer("scale", scale if shape.neck == "after" else None)
         self.register_buffer("shift", shift if shape.neck == "after" else None)
 
@@ -90,7 +100,7 @@ class Folded(nn.Module):
         for block in self.blocks:
             x = block(x)
         parts = torch.cat([head(x) for head in self.heads], dim=1)
-        if self.scale is not None:
+        if self.scale is not None and self.shift is not None:
             parts = parts * self.scale + self.shift
         return normalised(parts.flatten(1))
 
@@ -113,17 +123,20 @@ class ReorderedBlock(nn.Module):
         if self.gather is not None:
             x = x.index_select(1, self.gather)
         if self.kept is None:
-            return self.block(x)
+            whole: Tensor = self.block(x)
+            return whole
         return torch.cat([self.block(x[:, : self.kept]), x[:, self.kept :]], dim=1)
 
 
 def normalised(features: Tensor) -> Tensor:
     """(B, D) divided by their 2-norms, in operations that need no batch size."""
-    return features / torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min(1e-12)
+    norms: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / norms.clamp_min(1e-12)
 
 
 def fold_pixels(convolution: nn.Conv2d, spec: InputSpec) -> None:
-    """Change a patch convolution in place so that it takes 0..255 RGB instead of normalised pixels."""
+    """Change a patch convolution (with a bias) in place so that it takes 0..255 RGB instead of normalised pixels."""
+    assert convolution.bias is not None
     mean, std = torch.tensor(spec.mean).double(), torch.tensor(spec.std).double()
     weight = convolution.weight.data.double()
     shift = (weight * (mean / std).view(1, 3, 1, 1)).sum(dim=(1, 2, 3))
@@ -133,7 +146,7 @@ def fold_pixels(convolution: nn.Conv2d, spec: InputSpec) -> None:
 
 def fold_scale(block: Block) -> None:
     """Move a block's attention scale into its query rows, in place."""
-    attn = block.attn
+    attn: Any = block.attn
     inner = attn.heads * attn.head_dim
     attn.qkv.weight.data[:inner] *= attn.scale
     if attn.qkv.bias is not None:
@@ -172,14 +185,14 @@ def output_affine(model: TransReID) -> tuple[Tensor, Tensor]:
     divide = torch.tensor([1.0] + [1 / PARTS] * (len(model.suffixes) - 1)).unsqueeze(1)
     rows = []
     for suffix in model.suffixes:
-        neck = getattr(model, f"bottleneck{suffix}")
+        neck: Any = getattr(model, f"bottleneck{suffix}")
         scale = neck.weight.detach() / (neck.running_var + neck.eps).sqrt()
         rows.append((scale, neck.bias.detach() - neck.running_mean * scale))
     scale, shift = (torch.stack(column) for column in zip(*rows))
     return scale * divide, shift * divide
 
 
-def _fold_blocks(model: TransReID) -> tuple[list[nn.Module], list[int]]:
+def _fold_blocks(model: Any) -> tuple[list[nn.Module], list[int]]:
     shape = model.shape
     order = list(range(shape.tokens))
     folded: list[nn.Module] = []
@@ -206,16 +219,18 @@ def camera_row(shape: Shape, camera: str | int) -> int:
     named = {"mean": shape.cameras, "none": shape.cameras + 1}
     row = named.get(camera, -1) if isinstance(camera, str) else camera
     if isinstance(camera, int) and not 0 <= camera < shape.cameras or row < 0:
-        raise ConfigError(f"--camera {camera}: the model knows cameras 0..{shape.cameras - 1}, input, mean and none")
+        raise ConfigError(
+            f"--camera {camera}: the model knows cameras 0..{shape.cameras - 1}, input, mean and none"
+        )
     return row
 
 
-def _embedding_table(model: TransReID, spec: InputSpec) -> Tensor:
+def _embedding_table(model: Any, spec: InputSpec) -> Tensor:
     """(rows, N, D): class token and positions, plus one row's camera embedding each; one row when the camera is baked in."""
     base, shape = model.base, model.shape
-    positions = base.pos_embed.detach().clone()
+    positions: Tensor = base.pos_embed.detach().clone()
     positions[:, :1] += base.cls_token.detach()
     if not shape.cameras:
         return positions
-    table = base.camera_table().detach() + positions
+    table: Tensor = base.camera_table().detach() + positions
     return table if spec.camera == "input" else table[[camera_row(shape, spec.camera)]]

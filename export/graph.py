@@ -22,7 +22,18 @@ OPSET = 18
 # silently shut old runtimes out.
 IR_VERSION = 10
 # What a pruned graph must never hold: data-dependent shapes, control flow, boolean masks, scatters.
-FORBIDDEN = {"NonZero", "If", "Loop", "Scan", "Compress", "Unique", "Where", "TopK", "NonMaxSuppression", "RandomNormal"}
+FORBIDDEN = {
+    "NonZero",
+    "If",
+    "Loop",
+    "Scan",
+    "Compress",
+    "Unique",
+    "Where",
+    "TopK",
+    "NonMaxSuppression",
+    "RandomNormal",
+}
 FORBIDDEN |= {"ScatterND", "ScatterElements", "Range", "OneHot", "SequenceAt"}
 
 
@@ -56,7 +67,7 @@ def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
         )
     if program is None:
         raise ArtifactError("torch.onnx.export gave no program; this needs torch 2.9 or newer")
-    model = program.model_proto
+    model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
     return model
 
@@ -77,11 +88,13 @@ def _quiet() -> Any:
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model after onnxslim (constants folded, duplicates merged), checked again; ArtifactError when it broke."""
     with _quiet():
-        slim = onnxslim.slim(model)
+        slim: onnx.ModelProto = onnxslim.slim(model)
     try:
         onnx.checker.check_model(slim, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise ArtifactError(f"onnxslim made an invalid graph ({str(error).splitlines()[0]}); report it with the model") from None
+        raise ArtifactError(
+            f"onnxslim made an invalid graph ({str(error).splitlines()[0]}); report it with the model"
+        ) from None
     slim.ir_version = IR_VERSION
     return slim
 
@@ -105,7 +118,9 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
     """
     counts: Counter[str] = Counter(node.op_type for node in model.graph.node)
     if bad := sorted(FORBIDDEN & set(counts)):
-        raise ArtifactError(f"the graph is not static: it holds {', '.join(bad)}; export with --form folded or report it")
+        raise ArtifactError(
+            f"the graph is not static: it holds {', '.join(bad)}; export with --form folded or report it"
+        )
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ArtifactError("the graph refers to external data; it must be one file")
     if not counts["LayerNormalization"]:
@@ -123,7 +138,9 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
     for node in inferred.graph.node:
         for name in node.output:
             if name and name not in known:
-                raise ArtifactError(f"the graph is not static: {node.op_type} {node.name} gives {name} of unknown shape")
+                raise ArtifactError(
+                    f"the graph is not static: {node.op_type} {node.name} gives {name} of unknown shape"
+                )
     return counts
 
 

@@ -20,11 +20,20 @@ class ClassTokenBlock(nn.Module):
     """
 
     mask: Tensor | None
+    key: Tensor
+    value: Tensor
+    value_bias: Tensor
 
     def __init__(self, block: Block, norm: nn.LayerNorm, mask: Tensor | None = None) -> None:
         super().__init__()
         attn = block.attn
-        self.norm1, self.norm2, self.norm, self.mlp, self.proj = block.norm1, block.norm2, norm, block.mlp, attn.proj
+        self.norm1, self.norm2, self.norm, self.mlp, self.proj = (
+            block.norm1,
+            block.norm2,
+            norm,
+            block.mlp,
+            attn.proj,
+        )
         self.heads, self.head_dim, self.width = attn.heads, attn.head_dim, attn.qkv.in_features
         self.groups = 1 if mask is None else len(mask)
         inner = attn.heads * attn.head_dim
@@ -54,4 +63,5 @@ class ClassTokenBlock(nn.Module):
         by_head = context.unflatten(1, (self.groups, self.heads)).permute(2, 0, 1, 3).flatten(1, 2)
         mixed = (by_head @ self.value).unflatten(1, (-1, self.groups)).permute(1, 2, 0, 3).flatten(2)
         x = tokens[:, :1] + self.proj(mixed + self.value_bias)
-        return self.norm(x + self.mlp(self.norm2(x)))
+        out: Tensor = self.norm(x + self.mlp(self.norm2(x)))
+        return out

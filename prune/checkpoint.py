@@ -18,15 +18,24 @@ from runtime.spec import InputSpec
 
 
 def save_model(
-    model: TransReID, path: Path | str, spec: InputSpec, *, parent: str | None = None, notes: dict[str, Any] | None = None
+    model: TransReID,
+    path: Path | str,
+    spec: InputSpec,
+    *,
+    parent: str | None = None,
+    notes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write `model` to `path` and its manifest beside it, atomically; returns the manifest.
 
     `spec.camera` is "input" for a model with a camera table, else "none". GateError when a weight is not finite.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    if bad := [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise GateError(f"{path}: not written, {len(bad)} tensors are not finite, first {bad[0]}; lower the learning rate")
+    if bad := [
+        key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()
+    ]:
+        raise GateError(
+            f"{path}: not written, {len(bad)} tensors are not finite, first {bad[0]}; lower the learning rate"
+        )
     with replacing(path) as temporary:
         save_file(tensors, temporary)
     return write_manifest(
@@ -47,12 +56,16 @@ def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
     """The model at `path` in eval mode and its manifest; ArtifactError when either is missing, damaged or does not fit."""
     manifest = read_manifest(path)
     if manifest.get("kind") != "model":
-        raise ArtifactError(f"{path}: a {manifest.get('kind')} file; need a model.safetensors from prune.py or prune.convert")
+        raise ArtifactError(
+            f"{path}: a {manifest.get('kind')} file; need a model.safetensors from prune.py or prune.convert"
+        )
     shape = Shape.from_json(manifest.get("shape", {}), f"{path}.json")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path}: not readable as safetensors ({error}); convert or prune again") from None
+        raise ArtifactError(
+            f"{path}: not readable as safetensors ({error}); convert or prune again"
+        ) from None
     model = TransReID(shape)
     load_strictly(model, tensors, path)
     return model.eval(), manifest
@@ -70,7 +83,9 @@ def load_strictly(model: TransReID, tensors: dict[str, Tensor], path: Path | str
             if key in tensors and tensors[key].shape != value.shape
         ],
         "not finite": [
-            key for key, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())
+            key
+            for key, value in tensors.items()
+            if value.is_floating_point() and not bool(torch.isfinite(value).all())
         ],
     }
     lines = [

@@ -28,8 +28,14 @@ ALLOWED: list[Any] = [
     np.dtypes.Int32DType,
     np.dtypes.Float64DType,
     np.dtypes.Float32DType,
-    (np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (
+        np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar,
+        "numpy.core.multiarray.scalar",
+    ),
+    (
+        np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar,
+        "numpy._core.multiarray.scalar",
+    ),
 ]
 
 
@@ -40,23 +46,39 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
             data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; give a TransReID or AMG checkpoint (.pth)") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = str(error).split("\n")[0][:200]
         raise ArtifactError(
             f"{path}: refused, not a plain checkpoint of tensors and numbers ({reason}); "
             "re-save only its state_dict on the machine that made it"
         ) from None
     if not isinstance(data, dict):
-        raise ArtifactError(f"{path}: holds a {type(data).__name__}, not a state_dict; re-save its state_dict")
+        raise ArtifactError(
+            f"{path}: holds a {type(data).__name__}, not a state_dict; re-save its state_dict"
+        )
     return data
 
 
-def split_checkpoint(data: dict[str, Any], path: Path | str) -> tuple[dict[str, Tensor], dict[str, list[int] | None]]:
+def split_checkpoint(
+    data: dict[str, Any], path: Path | str
+) -> tuple[dict[str, Tensor], dict[str, list[int] | None]]:
     """(state_dict without `module.`, {"channels": kept tokens per block or None, "heads": heads per block or None})."""
     inner = next((data[key] for key in ("state_dict", "model") if isinstance(data.get(key), dict)), data)
-    state = {str(key).removeprefix("module."): value for key, value in inner.items() if isinstance(value, Tensor)}
+    state = {
+        str(key).removeprefix("module."): value for key, value in inner.items() if isinstance(value, Tensor)
+    }
     if not state:
-        raise ArtifactError(f"{path}: no tensors found (keys: {list(data)[:10]}); give a TransReID or AMG checkpoint")
+        raise ArtifactError(
+            f"{path}: no tensors found (keys: {list(data)[:10]}); give a TransReID or AMG checkpoint"
+        )
     lists: dict[str, list[int] | None] = {}
     for name in ("channels", "heads"):
         values = data.get(name) if inner is not data else None
@@ -78,7 +100,9 @@ def original_tokens(masks: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
     return kept_sets
 
 
-def derive_shape(state: dict[str, Tensor], lists: dict[str, list[int] | None], shape: Shape, path: Path | str) -> Shape:
+def derive_shape(
+    state: dict[str, Tensor], lists: dict[str, list[int] | None], shape: Shape, path: Path | str
+) -> Shape:
     """`shape` (the configuration's, unpruned) with heads and tokens as the tensors have them.
 
     ArtifactError when the configuration cannot be the model's (stride, cameras, variant) or the stored lists disagree.
@@ -88,7 +112,9 @@ def derive_shape(state: dict[str, Tensor], lists: dict[str, list[int] | None], s
         positions = state["base.pos_embed"].shape[1]
         rows = [state[f"base.blocks.{index}.attn.qkv.weight"].shape[0] for index in range(depth)]
     except (KeyError, IndexError) as error:
-        raise ArtifactError(f"{path}: no {error} in it; not a {shape.variant} TransReID checkpoint? Check --config") from None
+        raise ArtifactError(
+            f"{path}: no {error} in it; not a {shape.variant} TransReID checkpoint? Check --config"
+        ) from None
     if positions != shape.tokens:
         raise ArtifactError(
             f"{path}: base.pos_embed has {positions} tokens, the configuration's {shape.height}x{shape.width} stride "
@@ -96,26 +122,36 @@ def derive_shape(state: dict[str, Tensor], lists: dict[str, list[int] | None], s
         )
     cameras = state["base.sie_embed"].shape[0] if "base.sie_embed" in state else 0
     if cameras != shape.cameras:
-        raise ArtifactError(f"{path}: {cameras} camera embeddings, the configuration says {shape.cameras}; set model.cameras")
+        raise ArtifactError(
+            f"{path}: {cameras} camera embeddings, the configuration says {shape.cameras}; set model.cameras"
+        )
     if any(row % (3 * vit.head_dim) for row in rows):
-        raise ArtifactError(f"{path}: qkv rows {rows} are no multiples of 3 x {vit.head_dim}; another variant? Check --config")
+        raise ArtifactError(
+            f"{path}: qkv rows {rows} are no multiples of 3 x {vit.head_dim}; another variant? Check --config"
+        )
     heads = [row // (3 * vit.head_dim) for row in rows]
     names = [f"base.blocks.{index}.attn.token_index" for index in range(depth)]
     masks = [state[name].bool().tolist() if name in state else [True] * shape.tokens for name in names]
     for index, mask in enumerate(masks):
         if len(mask) != shape.tokens or not mask[0]:
-            raise ArtifactError(f"{path}: block {index} token_index has {len(mask)} entries or drops the class token")
+            raise ArtifactError(
+                f"{path}: block {index} token_index has {len(mask)} entries or drops the class token"
+            )
     _agree(path, "heads", lists["heads"], heads)
     _agree(path, "channels", lists["channels"], [sum(mask) for mask in masks])
     identities = state["classifier.weight"].shape[0] if "classifier.weight" in state else 0
-    blocks = tuple(BlockShape(tuple(range(count)), kept) for count, kept in zip(heads, original_tokens(masks)))
+    blocks = tuple(
+        BlockShape(tuple(range(count)), kept) for count, kept in zip(heads, original_tokens(masks))
+    )
     return dataclasses.replace(shape, identities=identities).with_blocks(blocks + shape.blocks[depth:])
 
 
 def _agree(path: Path | str, name: str, stored: list[int] | None, found: list[int]) -> None:
     # Freshly pruned checkpoints list the pruned blocks; re-saved ones append the last, unpruned block.
     if stored is not None and stored[: len(found)] != found:
-        raise ArtifactError(f"{path}: its `{name}` list {stored} disagrees with its tensors {found}; the file is inconsistent")
+        raise ArtifactError(
+            f"{path}: its `{name}` list {stored} disagrees with its tensors {found}; the file is inconsistent"
+        )
 
 
 def used(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
@@ -152,7 +188,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     save_model(model, args.out, config.spec(), parent=sha256(args.checkpoint), notes={"source": "convert"})
     heads = [len(block.heads) for block in model.shape.blocks]
     tokens = [len(block.tokens) for block in model.shape.blocks]
-    print(f"{args.out}: {model.shape.variant}, {model.shape.identities} identities, {model.shape.cameras} cameras")
+    print(
+        f"{args.out}: {model.shape.variant}, {model.shape.identities} identities, {model.shape.cameras} cameras"
+    )
     print(f"heads per block {heads}\ntokens per block {tokens}")
     return 0
 

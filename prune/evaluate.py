@@ -40,8 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", help="our YAML or the authors'; needed for a .pth")
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
     parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
-    parser.add_argument("--layout", choices=sorted(READERS), help="guessed from the folder where that is sure")
-    parser.add_argument("--camera", type=parse_policy, metavar="P", help="input, mean, none or a 0-based camera id")
+    parser.add_argument(
+        "--layout", choices=sorted(READERS), help="guessed from the folder where that is sure"
+    )
+    parser.add_argument(
+        "--camera", type=parse_policy, metavar="P", help="input, mean, none or a 0-based camera id"
+    )
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="images per run (16)")

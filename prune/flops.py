@@ -91,7 +91,9 @@ def spread(config: Config) -> Shape:
     if tokens is None:
         tokens = count_of(prune.tokens.fraction, shape.patches, blocks)
     if heads > blocks * (shape.vit.heads - 1) or tokens > blocks * shape.patches:
-        raise ConfigError(f"cannot remove {heads} heads and {tokens} tokens from {blocks} blocks; lower the fractions")
+        raise ConfigError(
+            f"cannot remove {heads} heads and {tokens} tokens from {blocks} blocks; lower the fractions"
+        )
     pruned = tuple(
         BlockShape(
             tuple(range(shape.vit.heads - heads // blocks - (index < heads % blocks))),
@@ -134,7 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(numbers))
         return 0
-    rows = [[name, f"{numbers[name] / 1e9:.2f} G"] for name in ("macs_paper", "macs_reference", "macs_folded")]
+    rows = [
+        [name, f"{numbers[name] / 1e9:.2f} G"] for name in ("macs_paper", "macs_reference", "macs_folded")
+    ]
     rows += [["params", f"{numbers['params'] / 1e6:.2f} M"]]
     rows += [[f"{name} per block", " ".join(map(str, numbers[name]))] for name in ("heads", "tokens")]
     print_table(f"{shape.variant} {shape.height}x{shape.width} stride {shape.stride}", ["", ""], rows)

@@ -37,7 +37,9 @@ class Attention(nn.Module):
         else:
             weight, bias = self.qkv.weight, self.qkv.bias
             q = F.linear(x, weight[:inner], None if bias is None else bias[:inner])
-            k, v = F.linear(context, weight[inner:], None if bias is None else bias[inner:]).split(inner, dim=-1)
+            k, v = F.linear(context, weight[inner:], None if bias is None else bias[inner:]).split(
+                inner, dim=-1
+            )
         q, k, v = (part.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2) for part in (q, k, v))
         attention = self.probe(((q @ k.transpose(-2, -1)) * self.scale).softmax(dim=-1))
         return self.proj((attention @ v).transpose(1, 2).flatten(2))
@@ -50,7 +52,13 @@ class Block(nn.Module):
     back: Tensor | None
 
     def __init__(
-        self, vit: Variant, heads: int, *, total: int = 0, tokens: tuple[int, ...] | None = None, mode: str = "bypass"
+        self,
+        vit: Variant,
+        heads: int,
+        *,
+        total: int = 0,
+        tokens: tuple[int, ...] | None = None,
+        mode: str = "bypass",
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(vit.width, eps=EPS)
@@ -61,7 +69,11 @@ class Block(nn.Module):
         self.mode = mode
         pruned = tokens is not None and len(tokens) < total
         keep = torch.tensor(tokens) if pruned else None
-        back = torch.tensor(write_back(tokens, total)) if pruned and tokens is not None and mode == "bypass" else None
+        back = (
+            torch.tensor(write_back(tokens, total))
+            if pruned and tokens is not None and mode == "bypass"
+            else None
+        )
         self.register_buffer("keep", keep, persistent=False)
         self.register_buffer("back", back, persistent=False)
 
@@ -190,7 +202,10 @@ class TransReID(nn.Module):
 
     def logits(self, parts: list[Tensor]) -> list[Tensor]:
         """Identity scores, each (B, identities), from the features before the necks."""
-        return [getattr(self, f"classifier{suffix}")(part) for suffix, part in zip(self.suffixes, self.necks(parts))]
+        return [
+            getattr(self, f"classifier{suffix}")(part)
+            for suffix, part in zip(self.suffixes, self.necks(parts))
+        ]
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) normalised float32, (B,) int64 camera rows -> descriptor (B, 5D) or (B, D), not L2-normalised.

@@ -82,9 +82,13 @@ def select(
     sizes = [len(score) for score in scores]
     spare = [max(size - floor, 0) for size in sizes]
     if not 0 <= remove <= sum(spare):
-        raise ConfigError(f"asked to remove {remove} of {sum(sizes)}; with {floor} kept per block at most {sum(spare)} can go")
+        raise ConfigError(
+            f"asked to remove {remove} of {sum(sizes)}; with {floor} kept per block at most {sum(spare)} can go"
+        )
     entries = sorted(
-        (value, block, index) for block, score in enumerate(scores) for index, value in enumerate(score.tolist())
+        (value, block, index)
+        for block, score in enumerate(scores)
+        for index, value in enumerate(score.tolist())
     )
     taken: list[list[int]] = [[] for _ in scores]
     for _, block, index in entries:
@@ -97,5 +101,7 @@ def select(
         # the last taken are the block's best: they come back first
         taken[block] = taken[block][: len(taken[block]) - back]
     gone = [set(indices) for indices in taken]
-    kept_lists = [[index for index in range(size) if index not in gone[block]] for block, size in enumerate(sizes)]
+    kept_lists = [
+        [index for index in range(size) if index not in gone[block]] for block, size in enumerate(sizes)
+    ]
     return kept_lists, sum(map(len, taken))

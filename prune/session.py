@@ -53,7 +53,9 @@ def open_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, Tran
     return artifact_of(model, spec, path, manifest, device=device), model
 
 
-def open_weights(path: Path | str, config: Config | None, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
+def open_weights(
+    path: Path | str, config: Config | None, *, device: str = "cpu"
+) -> tuple[Artifact, TransReID]:
     """model.safetensors, or a published .pth read through `config`, as a runnable Artifact and its torch model.
 
     ConfigError when a .pth comes without a configuration, or the model is not the one the configuration describes.
@@ -64,7 +66,9 @@ def open_weights(path: Path | str, config: Config | None, *, device: str = "cpu"
             _agree(model, config, path)
         return artifact, model
     if config is None:
-        raise ConfigError(f"{path}: a published checkpoint does not say its stride or cameras; add --config C")
+        raise ConfigError(
+            f"{path}: a published checkpoint does not say its stride or cameras; add --config C"
+        )
     model = convert(path, config.shape(), drop_path=config.model.drop_path)
     return artifact_of(model, config.spec(), path, {"sha256": sha256(path)}, device=device), model
 

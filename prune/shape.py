@@ -88,7 +88,9 @@ class Shape:
             for block in self.blocks
         ]
         return {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "blocks"
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "blocks"
         } | {"blocks": blocks}
 
     @classmethod
@@ -98,7 +100,9 @@ class Shape:
             bare = unpruned(**{key: value for key, value in data.items() if key not in ("blocks", "mode")})
             every = tuple(range(bare.tokens))
             blocks = tuple(
-                BlockShape(tuple(block["heads"]), every if block["tokens"] is None else tuple(block["tokens"]))
+                BlockShape(
+                    tuple(block["heads"]), every if block["tokens"] is None else tuple(block["tokens"])
+                )
                 for block in data["blocks"]
             )
             return checked(dataclasses.replace(bare, mode=data["mode"], blocks=blocks))
@@ -123,9 +127,22 @@ def unpruned(
     if variant not in VARIANTS:
         raise ConfigError(f"model.variant {variant!r} is not one of {', '.join(VARIANTS)}")
     if min(height, width) < PATCH or stride < 1:
-        raise ConfigError(f"model size {height}x{width} stride {stride}: need at least {PATCH} pixels and stride 1")
+        raise ConfigError(
+            f"model size {height}x{width} stride {stride}: need at least {PATCH} pixels and stride 1"
+        )
     shape = Shape(
-        variant, height, width, stride, jpm, rearrange, cameras, sie_coefficient, identities, neck, "bypass", ()
+        variant,
+        height,
+        width,
+        stride,
+        jpm,
+        rearrange,
+        cameras,
+        sie_coefficient,
+        identities,
+        neck,
+        "bypass",
+        (),
     )
     whole = BlockShape(tuple(range(shape.vit.heads)), tuple(range(shape.tokens)))
     return checked(dataclasses.replace(shape, blocks=(whole,) * (shape.vit.depth - jpm)))
@@ -141,7 +158,9 @@ def checked(shape: Shape) -> Shape:
     for index, block in enumerate(shape.blocks):
         for name, ids, limit in (("heads", block.heads, vit.heads), ("tokens", block.tokens, shape.tokens)):
             if not ids or list(ids) != sorted(set(ids)) or ids[0] < 0 or ids[-1] >= limit:
-                raise ConfigError(f"block {index}: {name} must be ascending ids within 0..{limit - 1}, at least one")
+                raise ConfigError(
+                    f"block {index}: {name} must be ascending ids within 0..{limit - 1}, at least one"
+                )
         if block.tokens[0] != 0:
             raise ConfigError(f"block {index}: the class token (0) is always kept")
         if index >= shape.prunable and (len(block.heads), len(block.tokens)) != (vit.heads, shape.tokens):

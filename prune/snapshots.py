@@ -45,7 +45,7 @@ def load_snapshot(folder: Path) -> dict[str, Any] | None:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             return content
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            note(f"{path}: damaged, trying the one before ({str(error).splitlines()[0][:120]})")
+            note(f"{path}: damaged, trying the one before ({str(error)[:80]!r})")
     if found:
         raise ArtifactError(f"{folder}: no snapshot can be read; remove them and train again")
     return None

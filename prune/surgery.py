@@ -28,7 +28,9 @@ def keep_heads(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
     blocks = list(model.shape.blocks)
     state = dict(model.state_dict())
     for index, positions in enumerate(keep):
-        blocks[index] = BlockShape(tuple(blocks[index].heads[position] for position in positions), blocks[index].tokens)
+        blocks[index] = BlockShape(
+            tuple(blocks[index].heads[position] for position in positions), blocks[index].tokens
+        )
         name, size = f"base.blocks.{index}.attn", model.shape.vit.head_dim
         for key in (f"{name}.qkv.weight", f"{name}.qkv.bias"):
             if key in state:

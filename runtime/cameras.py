@@ -70,6 +70,6 @@ def camera_ids(
     constant = {"mean": spec.mean_camera, "none": spec.no_camera}.get(str(chosen), chosen)
     note = (
         "camera embedding: mean, because camera ids mean something to this model only on the data set "
-        f"that it was trained on ({spec.dataset or 'unknown'}); --camera input uses the ids in the names anyway"
+        f"that it was trained on ({spec.dataset or 'unknown'}); --camera input uses the names' ids anyway"
     )
     return np.full_like(ids, constant), note if policy is None else None

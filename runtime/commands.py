@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,12 @@ def extract_features(args: Namespace) -> None:
     _print_result("features", result, as_json=args.json)
 
 
-def evaluate(args: Namespace) -> None:
-    """Print mAP, CMC and mINP of a model on a data set, or of two feature files."""
-    query, gallery, context = _saved_pair(args) if args.model is None else _fresh_pair(args)
+def evaluate(args: Namespace, *, opener: Callable[[Namespace], Artifact] | None = None) -> None:
+    """Print mAP, CMC and mINP of a model on a data set, or of two feature files.
+
+    `opener` opens `args.model` where that is no file the runtime knows (the torch model of `prune.evaluate`).
+    """
+    query, gallery, context = _saved_pair(args) if args.model is None else _fresh_pair(args, opener or _open)
     same_model(query, gallery)
     if query.camera != gallery.camera:
         console.note(f"query and gallery differ in their camera embedding: {query.camera}, {gallery.camera}")
@@ -183,13 +186,15 @@ def _extract(
     return replace(features, camera=camera)
 
 
-def _fresh_pair(args: Namespace) -> tuple[Features, Features, dict[str, Any]]:
+def _fresh_pair(
+    args: Namespace, opener: Callable[[Namespace], Artifact]
+) -> tuple[Features, Features, dict[str, Any]]:
     if args.data is None or args.query is not None or args.gallery is not None:
         raise ConfigError("evaluate MODEL needs --data ROOT; to compare saved features leave MODEL out")
     dataset = read_dataset(args.data, args.layout, max_bad=args.max_bad)
     warnings = count_warnings(dataset)
     _complain(dataset, warnings)
-    artifact = _open(args)
+    artifact = opener(args)
     name = dataset_name(dataset.layout, warnings)
     splits = {"query": dataset.query, "gallery": dataset.gallery}
     query, gallery = _features(artifact, splits, args, dataset=name)

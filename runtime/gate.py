@@ -19,9 +19,9 @@ GAP = 1e-4
 class Limits:
     """What passes, on L2-normalised features, worst image counting (`*_min`); None: reported, not judged.
 
-    `top1_min` counts images whose reference top-1 leads by more than GAP; `top10_min` is the mean overlap. `spread_min` is how much
-    of the parent's own spread (1 - mean cosine between different images, and the standard deviation of those cosines) must be left:
-    collapsed features are 0.9999 similar to everything and would pass a cosine.
+    `top1_min` counts images whose reference top-1 leads by more than GAP; `top10_min` is the mean overlap.
+    `spread_min` is how much of the parent's own spread (1 - mean cosine between different images, and the standard
+    deviation of those cosines) must be left: collapsed features are 0.9999 similar to everything and would pass a cosine.
     """
 
     cosine_min: float
@@ -42,11 +42,14 @@ LIMITS = {
 def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> dict[str, Any]:
     """Numbers that tell two feature sets (N, D) of the same N images apart: the parent's and the artifact's.
 
-    Keys: images, non_finite, norm_error, cosine_min, cosine_mean, difference_max, top1, top10 (rank agreement of every image against all
-    others), and the mean and standard deviation of the cosines between different images, for both. DataError below three images.
+    Keys: images, non_finite, norm_error, cosine_min, cosine_mean, difference_max, top1, top10 (rank agreement of every
+    image against all others), and the mean and standard deviation of the cosines between different images, for both.
+    DataError below three images.
     """
     if len(reference) < 3 or reference.shape != candidate.shape:
-        raise DataError(f"cannot compare features {reference.shape} and {candidate.shape}: need 3 or more equal rows")
+        raise DataError(
+            f"cannot compare features {reference.shape} and {candidate.shape}: need 3 or more equal rows"
+        )
     finite = np.isfinite(candidate).all(axis=1)
     numbers: dict[str, Any] = {"images": len(reference), "non_finite": int((~finite).sum())}
     if not finite.all():
@@ -72,8 +75,8 @@ def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> d
 def rank_agreement(reference: NDArray[np.float64], candidate: NDArray[np.float64]) -> dict[str, float]:
     """{top1, top10} of two similarity matrices (N, N) with -inf on the diagonal, ties by index.
 
-    top1: share of rows with the same best neighbour, among rows whose reference best leads by more than GAP (1 if there are none);
-    top10: mean overlap of the ten best.
+    top1: share of rows with the same best neighbour, among rows whose reference best leads by more than GAP (1 if
+    there are none); top10: mean overlap of the ten best.
     """
     order_a = np.argsort(-reference, axis=1, kind="stable")
     order_b = np.argsort(-candidate, axis=1, kind="stable")
@@ -108,17 +111,20 @@ def _collapse(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
     apart, was = 1 - numbers["candidate_cosine_between"], 1 - numbers["reference_cosine_between"]
     spread, had = numbers["candidate_cosine_spread"], numbers["reference_cosine_spread"]
     if apart < limits.spread_min * was or spread < limits.spread_min * had:
-        return [f"features collapse: different images are {1 - apart:.4f} +- {spread:.4f} alike, were {1 - was:.4f} +- {had:.4f}"]
+        return [
+            f"features collapse: different images are {1 - apart:.4f} +- {spread:.4f} alike, were {1 - was:.4f} +- {had:.4f}"
+        ]
     return []
 
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Rows divided by their 2-norms, in float64."""
     wide = features.astype(np.float64)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    result: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    return result
 
 
 def _among_others(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    similar = features @ features.T
+    similar: NDArray[np.float64] = features @ features.T
     np.fill_diagonal(similar, -np.inf)
     return similar

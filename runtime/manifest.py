@@ -22,7 +22,9 @@ SCHEMA = 1
 def sha256(path: Path | str) -> str:
     """Hex digest of a file's bytes."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file)
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file)
+        )
 
 
 def _digest(file: Any) -> str:
@@ -106,16 +108,24 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     """
     file, sidecar = Path(path), manifest_path(path)
     if not file.is_file():
-        raise ArtifactError(f"{file}: no such file; export it with: python export_onnx.py model.safetensors --out {file}")
+        raise ArtifactError(
+            f"{file}: no such file; export it with: python export_onnx.py model.safetensors --out {file}"
+        )
     try:
         manifest = json.loads(sidecar.read_text())
     except FileNotFoundError:
-        raise ArtifactError(f"{file}: its manifest {sidecar.name} is missing; keep both together or export again") from None
+        raise ArtifactError(
+            f"{file}: its manifest {sidecar.name} is missing; keep both together or export again"
+        ) from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{sidecar}: unreadable manifest ({error}); export {file.name} again") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         found = manifest.get("schema") if isinstance(manifest, dict) else None
-        raise ArtifactError(f"{sidecar}: manifest schema {found!r}, this version reads {SCHEMA}; export again")
+        raise ArtifactError(
+            f"{sidecar}: manifest schema {found!r}, this version reads {SCHEMA}; export again"
+        )
     if verify and sha256(file) != manifest.get("sha256"):
-        raise ArtifactError(f"{file}: changed since its manifest was written (sha256 differs); export or build it again")
+        raise ArtifactError(
+            f"{file}: changed since its manifest was written (sha256 differs); export or build it again"
+        )
     return manifest

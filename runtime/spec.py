@@ -55,11 +55,17 @@ class InputSpec:
         """Rebuild from a manifest's dict; ArtifactError names a missing or unknown field or a value out of range."""
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - fields):
-            raise ArtifactError(f"{where}: unknown input fields {unknown}; made by a newer version? Upgrade this one")
+            raise ArtifactError(
+                f"{where}: unknown input fields {unknown}; made by a newer version? Upgrade this one"
+            )
         try:
             spec = cls(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
         except (KeyError, TypeError) as error:
-            raise ArtifactError(f"{where}: incomplete input specification ({error}); export the model again") from None
+            raise ArtifactError(
+                f"{where}: incomplete input specification ({error}); export the model again"
+            ) from None
         if spec.layout not in LAYOUTS or spec.interpolation not in ("bicubic", "bilinear"):
-            raise ArtifactError(f"{where}: input {spec.layout}/{spec.interpolation} is not known; export the model again")
+            raise ArtifactError(
+                f"{where}: input {spec.layout}/{spec.interpolation} is not known; export the model again"
+            )
         return spec

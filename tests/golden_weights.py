@@ -3,6 +3,7 @@
 The outputs were computed once, on the CPU in float32, by the paper authors' public model and pruning
 code filled with these weights.
 """
+
 import numpy as np
 
 
@@ -18,8 +19,11 @@ def fill(shapes, seed, depth):
             continue
         shape = tuple(shapes[key])
         value = rng.standard_normal(shape).astype(np.float32)
-        is_norm = "norm" in key or "bottleneck" in key or (
-            key.startswith(("b1", "b2")) and key.split(".")[-2] == "1")
+        is_norm = (
+            "norm" in key
+            or "bottleneck" in key
+            or (key.startswith(("b1", "b2")) and key.split(".")[-2] == "1")
+        )
         if key.endswith("running_var"):
             value = 1 + 0.1 * np.abs(value)
         elif key.endswith("running_mean"):
@@ -29,8 +33,9 @@ def fill(shapes, seed, depth):
         elif "qkv.weight" in key:
             heads = 8 if depth == 8 else {2304: 12, 1152: 6}[shape[0]]
             block = int(key.split(".")[2]) if key.startswith("base") else 0
-            gain = np.exp(0.35 * rng.standard_normal(heads) + 0.15 * rng.standard_normal()
-                          + 0.12 * block).astype(np.float32)
+            gain = np.exp(
+                0.35 * rng.standard_normal(heads) + 0.15 * rng.standard_normal() + 0.12 * block
+            ).astype(np.float32)
             scale = 0.06 if depth == 8 else 0.035
             value = scale * value * np.tile(np.repeat(gain, shape[0] // 3 // heads), 3)[:, None]
         elif key.endswith("bias"):

@@ -42,7 +42,9 @@ def pruned(seed=0, mode="bypass", **changes) -> TransReID:
     cut = network.shape.prunable
     heads = [sorted(random.choice(6, random.integers(1, 7), replace=False).tolist()) for _ in range(cut)]
     tokens = [
-        random.choice(np.arange(1, network.shape.tokens), random.integers(3, network.shape.patches), replace=False)
+        random.choice(
+            np.arange(1, network.shape.tokens), random.integers(3, network.shape.patches), replace=False
+        )
         for _ in range(cut)
     ]
     return keep_tokens(keep_heads(network, heads), [ids.tolist() for ids in tokens], mode=mode)

@@ -26,13 +26,17 @@ def test_unpruned_blocks_are_the_authors_count_exactly(variant, stride, publishe
     [("market_base_h25_t25", 13.20), ("occ_duke_base_h25_t25", 15.26), ("occ_duke_small_h40_t40", 6.75)],
 )
 def test_uniform_pruning_gives_the_published_column(config, published):
-    assert macs_paper(spread(load_config(f"configs/prune/{config}.yaml"))) / 1e9 == pytest.approx(published, abs=0.01)
+    assert macs_paper(spread(load_config(f"configs/prune/{config}.yaml"))) / 1e9 == pytest.approx(
+        published, abs=0.01
+    )
 
 
 def test_design_numbers_of_base_at_stride_12():
     whole = unpruned("vit_base", stride=12, cameras=6)
     cut = spread(load_config("configs/prune/market_base_h25_t25.yaml"))
-    found = [round(macs / 1e9, 1) for shape in (whole, cut) for macs in (macs_reference(shape), macs_folded(shape))]
+    found = [
+        round(macs / 1e9, 1) for shape in (whole, cut) for macs in (macs_reference(shape), macs_folded(shape))
+    ]
     assert found == [20.4, 17.3, 14.8, 11.8]
     assert parameters(whole) / 1e6 == pytest.approx(92.90, abs=0.005)
 

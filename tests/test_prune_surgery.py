@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune.amg import choose_heads, choose_tokens, prune_model
-from prune.scores import attention_entropy, count_of, head_scores, select, split_rounds, token_batch_scores, token_scores
+from prune.scores import (
+    attention_entropy,
+    count_of,
+    head_scores,
+    select,
+    split_rounds,
+    token_batch_scores,
+    token_scores,
+)
 from prune.scoring import score_heads, score_tokens
 from prune.settings import HeadConfig, PruneConfig, TokenConfig
 from prune.surgery import keep_heads, keep_tokens
@@ -102,7 +110,15 @@ def test_layer_weights_as_published():
 def test_token_score_is_the_absolute_signed_mean():
     attention, gradient = torch.rand(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
     brute = [
-        abs(sum((attention * gradient)[b, h, q, j].item() for b in range(2) for h in range(3) for q in range(4)) / 24)
+        abs(
+            sum(
+                (attention * gradient)[b, h, q, j].item()
+                for b in range(2)
+                for h in range(3)
+                for q in range(4)
+            )
+            / 24
+        )
         for j in range(5)
     ]
     assert token_batch_scores(attention, gradient).tolist() == pytest.approx(brute, rel=1e-4, abs=1e-7)
@@ -160,8 +176,12 @@ class MaskedAttention(torch.nn.Module):
 
 @settings(max_examples=12, deadline=None)
 @given(
-    st.floats(0, 0.5), st.floats(0, 0.5), st.sampled_from(["heads_first", "tokens_first", "both"]),
-    st.sampled_from(["bypass", "kv"]), st.integers(1, 3), st.integers(0, 100),
+    st.floats(0, 0.5),
+    st.floats(0, 0.5),
+    st.sampled_from(["heads_first", "tokens_first", "both"]),
+    st.sampled_from(["bypass", "kv"]),
+    st.integers(1, 3),
+    st.integers(0, 100),
 )
 def test_a_pruned_model_can_be_pruned_again(heads, tokens, order, mode, rounds, seed):
     config = PruneConfig(
@@ -191,7 +211,9 @@ def test_floors_hold_and_say_what_is_possible():
 
 def test_rounding_reports_both_numbers():
     config = PruneConfig(
-        heads=HeadConfig(count=10, multiple=2), tokens=TokenConfig(count=50, multiple=4, floor=4), order="both"
+        heads=HeadConfig(count=10, multiple=2),
+        tokens=TokenConfig(count=50, multiple=4, floor=4),
+        order="both",
     )
     model, records = prune_model(lite.model(), config, lambda: [lite.batch()], mean_feature, same)
     assert [record["asked"] for record in records] == [10, 50]

@@ -20,7 +20,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--test-identities", type=int, default=60)
     parser.add_argument("--images-per-camera", type=int, default=4, help="of a training identity")
     parser.add_argument("--gallery-per-camera", type=int, default=2, help="of a test identity")
-    parser.add_argument("--query-cameras", type=int, default=2, help="cameras with a query, of a test identity")
+    parser.add_argument(
+        "--query-cameras", type=int, default=2, help="cameras with a query, of a test identity"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--sheet", type=Path, help="also write a PNG to look at: the first 8 identities")
     return parser.parse_args(argv)

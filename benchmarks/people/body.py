@@ -13,7 +13,8 @@ import anny
 import numpy as np
 import torch
 
-from benchmarks.people.pose import Body, Floats, Skeleton
+from benchmarks.people.arrays import Floats
+from benchmarks.people.pose import Body, Skeleton
 
 # Fingers, toes and twist bones move with the bone that carries them: at 64x128 pixels nobody sees them bend.
 _CARRIED = {"finger": "wrist", "metacarpal": "wrist", "toe": "foot", "eye": "head", "pelvis": "root"}
@@ -65,7 +66,9 @@ def load() -> BodyModel:
         parents.append(-1 if parent < 0 else kept[parent])
     index = model.vertex_bone_indices.numpy()
     weights = np.zeros((index.shape[0], len(names)), np.float32)
-    np.add.at(weights, (np.arange(len(index))[:, None], np.asarray(kept)[index]), model.vertex_bone_weights.numpy())
+    np.add.at(
+        weights, (np.arange(len(index))[:, None], np.asarray(kept)[index]), model.vertex_bone_weights.numpy()
+    )
     vertices, heads = _rest(model, {label: 0.5 for label in model.phenotype_labels})
     skeleton = Skeleton.build(
         faces=model.get_triangular_faces().numpy().astype(np.int32),

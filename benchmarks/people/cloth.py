@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.people.arrays import Floats, Ints, floats
 from benchmarks.people.garments import Garment, Outfit
-from benchmarks.people.pose import ARM, HEAD, LEG, TORSO, Body, Floats, Ints, Skeleton
+from benchmarks.people.pose import ARM, HEAD, LEG, Body, Skeleton
 
 BODY, TOP, OUTER, LOWER, HAIR, BAG, BRIM = range(7)
 
@@ -34,9 +35,11 @@ def normals_of(vertices: Floats, faces: Ints) -> Floats:
     tri = vertices[faces]
     face = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     count = len(vertices)
-    total = np.stack([sum(np.bincount(faces[:, c], face[:, k], count) for c in range(3)) for k in range(3)], 1)
+    total = np.stack(
+        [sum(np.bincount(faces[:, c], face[:, k], count) for c in range(3)) for k in range(3)], 1
+    )
     unit = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
-    return unit.astype(np.float32)
+    return floats(unit)
 
 
 def _smooth(vertices: Floats, edges: Ints, rounds: int) -> Floats:
@@ -51,7 +54,7 @@ def _smooth(vertices: Floats, edges: Ints, rounds: int) -> Floats:
 
 
 def _ramp(values: npt.NDArray[np.floating], low: float, high: float) -> Floats:
-    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+    return floats(np.clip((values - low) / (high - low), 0, 1))
 
 
 def _covered(skeleton: Skeleton, garment: Garment) -> Floats:
@@ -93,14 +96,20 @@ def dress(skeleton: Skeleton, body: Body, outfit: Outfit) -> tuple[Floats, Float
     z, leg, part = canon[:, 2], canon[:, 7], skeleton.part
     push, soft = np.zeros(len(rest), np.float32), np.zeros(len(rest), np.float32)
     if outfit.lower.kind != "skirt":
-        cover = (part != ARM) * (1 - _ramp(z, 0.08, 0.12)) * _ramp(z, outfit.lower.hem - 0.02, outfit.lower.hem + 0.02)
+        cover = (
+            (part != ARM)
+            * (1 - _ramp(z, 0.08, 0.12))
+            * _ramp(z, outfit.lower.hem - 0.02, outfit.lower.hem + 0.02)
+        )
         push, soft = cover * (outfit.lower.ease + outfit.lower.flare * np.clip(leg, 0, 1)), cover
     for garment in (outfit.top, outfit.outer):
         if garment is not None:
             cover = _covered(skeleton, garment)
             push, soft = np.maximum(push, cover * garment.ease), np.maximum(soft, cover)
     if outfit.outer is not None and outfit.outer.neck > 0.02:
-        push = push + 0.02 * _ramp(z, 0.5, 0.53) * (1 - _ramp(z, 0.56, 0.58)) * (part != ARM) * (np.abs(canon[:, 0]) < 0.1)
+        push = push + 0.02 * _ramp(z, 0.5, 0.53) * (1 - _ramp(z, 0.56, 0.58)) * (part != ARM) * (
+            np.abs(canon[:, 0]) < 0.1
+        )
     if outfit.scarf is not None:
         push = push + 0.035 * _ramp(z, 0.5, 0.53) * (1 - _ramp(z, 0.575, 0.6)) * (part != ARM)
     if outfit.top.kind == "hoodie" and outfit.outer is None:
@@ -109,11 +118,15 @@ def dress(skeleton: Skeleton, body: Body, outfit: Outfit) -> tuple[Floats, Float
     shoe = 1 - _ramp(z, -0.735 + outfit.shoe_height, -0.72 + outfit.shoe_height)
     push, soft = np.maximum(push, shoe * 0.014), np.maximum(soft, shoe)
     hair = (part == HEAD) * scalp(canon, outfit.hair_style if outfit.hat == "none" else "short")
-    depth = {"bald": 0.0, "crop": 0.008, "short": 0.018, "bun": 0.014, "pony": 0.014}.get(outfit.hair_style, 0.024)
+    depth = {"bald": 0.0, "crop": 0.008, "short": 0.018, "bun": 0.014, "pony": 0.014}.get(
+        outfit.hair_style, 0.024
+    )
     hat = {"none": depth, "cap": 0.02, "beanie": 0.026}[outfit.hat]
     push = push + hair * hat * (0.75 + 0.25 * np.sin(90 * canon[:, 0] + 60 * z))
     if outfit.hair_style == "bun" and outfit.hat == "none":
-        push = push + 0.05 * np.exp(-((canon[:, 0] / 0.03) ** 2) - ((z - 0.745) / 0.03) ** 2) * (canon[:, 1] > 0)
+        push = push + 0.05 * np.exp(-((canon[:, 0] / 0.03) ** 2) - ((z - 0.745) / 0.03) ** 2) * (
+            canon[:, 1] > 0
+        )
     rest = _relax_hands(skeleton, body)
     relaxed = _smooth(rest, skeleton.edges, 6)
     toes = (part == LEG) & (z < -0.7)
@@ -143,7 +156,7 @@ def drape(points: Floats, levels: Floats, angles: Floats, *, ease: Floats, hang:
     ring = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     reach = np.stack([np.cos(ring), np.sin(ring)])
     support = points[:, :2] @ reach
-    rows = []
+    rows: list[npt.NDArray[np.floating]] = []
     for level in levels:
         near = np.abs(points[:, 2] - level) < half
         rows.append(support[near].max(0) if near.any() else rows[-1] if rows else np.full(48, 0.1))
@@ -172,7 +185,11 @@ def sheet(grid: Floats, material: int, *, wrap: bool, height: float, folds: tupl
     radius = np.linalg.norm(out, axis=2, keepdims=True)
     theta = np.arctan2(out[..., 1], out[..., 0])
     size, number, phase = folds
-    wave = size * np.linspace(0, 1, rows)[:, None] * (np.sin(number * theta + phase) + 0.5 * np.sin(2.3 * number * theta))
+    wave = (
+        size
+        * np.linspace(0, 1, rows)[:, None]
+        * (np.sin(number * theta + phase) + 0.5 * np.sin(2.3 * number * theta))
+    )
     vertices = (grid + out / np.maximum(radius, 1e-6) * wave[..., None]).reshape(-1, 3).astype(np.float32)
     faces = grid_faces(rows, columns, wrap=wrap)
     normals = normals_of(vertices, faces)
@@ -190,9 +207,11 @@ def block(centre: Floats, size: tuple[float, float, float], frame: Floats, *, sq
     power = 2 / square
 
     def bend(value: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        return np.sign(value) * np.abs(value) ** power
+        return floats(np.sign(value) * np.abs(value) ** power)
 
-    local = np.stack([bend(np.cos(v)) * bend(np.cos(u)), bend(np.cos(v)) * bend(np.sin(u)), bend(np.sin(v))], -1)
+    local = np.stack(
+        [bend(np.cos(v)) * bend(np.cos(u)), bend(np.cos(v)) * bend(np.sin(u)), bend(np.sin(v))], -1
+    )
     local = local.reshape(-1, 3) * (np.asarray(size) / 2)
     vertices = (centre + local @ frame.T).astype(np.float32)
     faces = grid_faces(13, 25, wrap=False)
@@ -201,6 +220,3 @@ def block(centre: Floats, size: tuple[float, float, float], frame: Floats, *, sq
     canon = np.zeros((len(vertices), 8), np.float32)
     canon[:, :3] = canon[:, 3:6] = local
     return Mesh(vertices, np.where(inward, -normals, normals), faces, canon, BAG, closed=False)
-
-
-__all__ = ["ARM", "HEAD", "LEG", "TORSO", "Mesh", "block", "drape", "dress", "sheet"]

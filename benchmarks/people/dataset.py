@@ -2,7 +2,7 @@
 
 Identity i depends only on (seed, i), a picture only on (seed, i, camera, number): a larger set contains the smaller.
 `anny.json` in the root holds generator, seed, and per picture pid, camid (0-based), visible fraction and sha256;
-`masks.npz` the visible person as packed bits, `numpy.unpackbits(masks[path]).reshape(128, 64)`.
+`masks.npz` the visible person of each, in the same order: `numpy.unpackbits(visible[n]).reshape(128, 64)`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from PIL import Image
 
 from benchmarks.people import camera as cameras
 from benchmarks.people import figure, garments, occlusion, portrait
+from benchmarks.people.arrays import Bools, Floats, floats
 from benchmarks.people.scene import Scenery
 from benchmarks.people.surface import Noise
 from runtime.errors import ConfigError
@@ -33,7 +35,7 @@ VERSION = 1
 FIRST_TEST_PID = 7001
 TRAIN, QUERY, GALLERY, TWINS = "bounding_box_train", "query", "bounding_box_test", "twins"
 OCCLUDED_SHARE = 0.1
-_PASSERS = 6
+_PASSERS = 12
 _STREAM = {"identity": 1, "picture": 2, "query": 3, "passer": 4}
 
 
@@ -51,9 +53,15 @@ class Plan:
     def check(self) -> None:
         """Raise ConfigError for a plan that the file names or the layout cannot hold."""
         if not 0 <= self.train_identities < FIRST_TEST_PID:
-            raise ConfigError(f"--train-identities {self.train_identities}: 0 to {FIRST_TEST_PID - 1} fit the names")
+            raise ConfigError(
+                f"--train-identities {self.train_identities}: 0 to {FIRST_TEST_PID - 1} fit the names"
+            )
         if not 0 <= self.test_identities <= 9999 - FIRST_TEST_PID + 1:
-            raise ConfigError(f"--test-identities {self.test_identities}: 0 to {10000 - FIRST_TEST_PID} fit the names")
+            raise ConfigError(
+                f"--test-identities {self.test_identities}: 0 to {10000 - FIRST_TEST_PID} fit the names"
+            )
+        if self.train_identities + self.test_identities == 0:
+            raise ConfigError("nothing to render: --train-identities and --test-identities are both 0")
         if not 0 <= self.query_cameras <= len(cameras.CAMERAS) or min(self.images_per_camera, self.seed) < 0:
             raise ConfigError("--query-cameras is 0 to 4; --seed and --images-per-camera are not negative")
 
@@ -67,8 +75,18 @@ class Picture:
     camid: int
     jpeg: bytes
     visible: float
-    mask: npt.NDArray[np.bool_]
+    mask: Bools
     twin: str | None = None
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a picture belongs: person, camera (0-based), its number there, and the folder of its split."""
+
+    pid: int
+    camid: int
+    number: int
+    folder: str
 
 
 class Studio:
@@ -79,7 +97,9 @@ class Studio:
         try:
             from benchmarks.people import body
         except ImportError as error:
-            raise ConfigError(f"rendering people needs {error.name}; install it: pip install '.[render]'") from error
+            raise ConfigError(
+                f"rendering people needs {error.name}; install it: pip install '.[render]'"
+            ) from error
         self.seed = seed
         self.model = body.load()
         self.noise = Noise(seed)
@@ -101,67 +121,55 @@ class Studio:
 
     def _draw(
         self, person: figure.Person, camera: cameras.Camera, rng: np.random.Generator
-    ) -> tuple[portrait.Portrait, cameras.Shot, npt.NDArray[np.float32]]:
+    ) -> tuple[portrait.Portrait, cameras.Shot, Floats]:
         meshes = figure.meshes(person, rng)
         shot = cameras.shot(camera, rng, tall=float(meshes[0].vertices[:, 2].max()))
         meshes = portrait.turned(meshes, shot.yaw)
         drawn = portrait.draw(person, meshes, shot.view, shot.light, self.noise)
         return drawn, shot, portrait.ground_shadow(meshes, shot.view, shot.light)
 
-    def pictures(self, person: figure.Person, pid: int, camid: int, number: int, folder: str) -> Iterator[Picture]:
-        """The picture of a person in a camera; of a query also its unoccluded twin, which comes first."""
-        rng = np.random.default_rng([self.seed, _STREAM["picture"], pid, camid, number + 1000 * (folder == QUERY)])
-        camera = cameras.CAMERAS[camid]
+    def pictures(self, person: figure.Person, spot: Spot) -> Iterator[Picture]:
+        """The picture of a person at a spot; of a query also its unoccluded twin, which comes first."""
+        number = spot.number + 1000 * (spot.folder == QUERY)
+        rng = np.random.default_rng([self.seed, _STREAM["picture"], spot.pid, spot.camid, number])
+        camera = cameras.CAMERAS[spot.camid]
         drawn, shot, shadow = self._draw(person, camera, rng)
-        behind, ground = self.scenery[camid].paint(shot.view, rng)
-        dim = 1 - np.where(ground, shadow, 0.25 * shadow) * float(np.clip(shot.light.sun_colour.mean(), 0.3, 0.75))
-        whole = np.where(drawn.inside[..., None], drawn.colour, behind * dim[..., None]).astype(np.float32)
+        behind, ground = self.scenery[spot.camid].paint(shot.view, rng)
+        dim = 1 - np.where(ground, shadow, 0.25 * shadow) * np.clip(shot.light.sun_colour.mean(), 0.3, 0.75)
+        whole = floats(np.where(drawn.inside[..., None], drawn.colour, behind * dim[..., None]))
         settings = cameras.develop_settings(camera, rng)
-        hidden = folder == QUERY or rng.random() < OCCLUDED_SHARE
-        name = f"{pid:04d}_c{camid + 1}s1_{number + 1000 * (folder == QUERY):06d}_00.jpg"
-        path, twin = f"{folder}/{name}", None
-        if folder == QUERY:
-            twin = f"{TWINS}/{name}"
-            yield self._picture(twin, pid, camid, camera, settings, whole, drawn.inside, drawn.inside)
-        visible = drawn.inside
-        if hidden:
-            other = self._other(camid, int(rng.integers(_PASSERS))) if rng.random() < 0.35 else None
-            layer = occlusion.occlude(drawn.inside, rng, noise=self.noise, other=other)
-            whole = np.where(layer.mask[..., None], layer.colour, whole)
-            visible = drawn.inside & ~layer.mask
-        yield self._picture(path, pid, camid, camera, settings, whole, drawn.inside, visible, twin)
+        name = f"{spot.pid:04d}_c{spot.camid + 1}s1_{number:06d}_00.jpg"
 
-    def _picture(
-        self,
-        path: str,
-        pid: int,
-        camid: int,
-        camera: cameras.Camera,
-        settings: cameras.Development,
-        linear: npt.NDArray[np.float32],
-        person: npt.NDArray[np.bool_],
-        visible: npt.NDArray[np.bool_],
-        twin: str | None = None,
-    ) -> Picture:
-        jpeg = cameras.encode(cameras.develop(camera, linear, settings), settings.quality)
-        share = round(occlusion.visible_fraction(person, ~visible), 4)
-        blocks = visible.reshape(cameras.HEIGHT, cameras.SUPER, cameras.WIDTH, cameras.SUPER).mean((1, 3))
-        return Picture(path, pid, camid, jpeg, share, blocks >= 0.5, twin)
+        def taken(path: str, linear: Floats, hidden: Bools, twin: str | None = None) -> Picture:
+            jpeg = cameras.encode(cameras.develop(camera, linear, settings), settings.quality)
+            blocks = (drawn.inside & ~hidden).reshape(
+                cameras.HEIGHT, cameras.SUPER, cameras.WIDTH, cameras.SUPER
+            )
+            share = round(occlusion.visible_fraction(drawn.inside, hidden), 4)
+            return Picture(path, spot.pid, spot.camid, jpeg, share, blocks.mean((1, 3)) >= 0.5, twin)
+
+        path, twin = f"{spot.folder}/{name}", f"{TWINS}/{name}" if spot.folder == QUERY else None
+        if twin is not None:
+            yield taken(twin, whole, np.zeros_like(drawn.inside))
+        if twin is None and rng.random() >= OCCLUDED_SHARE:
+            yield taken(path, whole, np.zeros_like(drawn.inside))
+            return
+        other = self._other(spot.camid, int(rng.integers(_PASSERS))) if rng.random() < 0.25 else None
+        layer = occlusion.occlude(drawn.inside, rng, noise=self.noise, other=other)
+        yield taken(path, floats(np.where(layer.mask[..., None], layer.colour, whole)), layer.mask, twin)
 
     def identity(self, plan: Plan, pid: int) -> list[Picture]:
         """Every picture of one identity of the plan; pids from FIRST_TEST_PID on are test identities."""
         person = self.person("identity", pid)
-        wanted: list[tuple[int, int, str]] = []
-        for camid in range(len(cameras.CAMERAS)):
-            if pid < FIRST_TEST_PID:
-                wanted += [(camid, number, TRAIN) for number in range(plan.images_per_camera)]
-            else:
-                wanted += [(camid, number, GALLERY) for number in range(plan.gallery_per_camera)]
-        if pid >= FIRST_TEST_PID:
+        every = range(len(cameras.CAMERAS))
+        if pid < FIRST_TEST_PID:
+            spots = [Spot(pid, camid, n, TRAIN) for camid in every for n in range(plan.images_per_camera)]
+        else:
+            spots = [Spot(pid, camid, n, GALLERY) for camid in every for n in range(plan.gallery_per_camera)]
             rng = np.random.default_rng([self.seed, _STREAM["query"], pid])
-            chosen = sorted(int(c) for c in rng.permutation(len(cameras.CAMERAS))[: plan.query_cameras])
-            wanted += [(camid, 0, QUERY) for camid in chosen]
-        return [p for camid, number, folder in wanted for p in self.pictures(person, pid, camid, number, folder)]
+            chosen = sorted(int(c) for c in rng.permutation(len(every))[: plan.query_cameras])
+            spots += [Spot(pid, camid, 0, QUERY) for camid in chosen]
+        return [picture for spot in spots for picture in self.pictures(person, spot)]
 
 
 _studio = lru_cache(maxsize=1)(Studio)
@@ -184,7 +192,9 @@ def _rendered(plan: Plan, jobs: int) -> Iterator[list[Picture]]:
         yield from pool.map(_work, tasks, chunksize=4)
 
 
-def write(plan: Plan, out: Path, *, jobs: int = 1, report: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def write(
+    plan: Plan, out: Path, *, jobs: int = 1, report: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
     """Render a plan into the new folder out and return the contents of its anny.json.
 
     report(identities done, pictures done) is called after each identity. Raises ConfigError where out has content.
@@ -197,12 +207,12 @@ def write(plan: Plan, out: Path, *, jobs: int = 1, report: Callable[[int, int], 
     for folder in (TRAIN, QUERY, GALLERY, TWINS):
         (part / folder).mkdir(parents=True)
     images: dict[str, dict[str, Any]] = {}
-    masks: dict[str, npt.NDArray[np.uint8]] = {}
+    masks: list[npt.NDArray[np.uint8]] = []
     for done, pictures in enumerate(_rendered(plan, jobs), 1):
         for picture in pictures:
             (part / picture.path).write_bytes(picture.jpeg)
             images[picture.path] = _entry(picture)
-            masks[picture.path] = np.packbits(picture.mask)
+            masks.append(np.packbits(picture.mask))
         if report:
             report(done, len(images))
     meta = {
@@ -211,11 +221,12 @@ def write(plan: Plan, out: Path, *, jobs: int = 1, report: Callable[[int, int], 
         "synthetic": True,
         "generator": VERSION,
         "plan": asdict(plan),
+        "tools": {name: version(name) for name in ("anny", "numpy", "pillow")},
         "size": [cameras.HEIGHT, cameras.WIDTH],
         "images": images,
     }
     (part / "anny.json").write_text(json.dumps(meta, indent=0, separators=(",", ":")) + "\n")
-    np.savez_compressed(part / "masks.npz", **masks)
+    np.savez_compressed(part / "masks.npz", visible=np.stack(masks))
     if out.exists():
         out.rmdir()
     part.rename(out)

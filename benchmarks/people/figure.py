@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.people import cloth
+from benchmarks.people.arrays import Floats, floats
 from benchmarks.people.cloth import Mesh
 from benchmarks.people.garments import Garment, Outfit
-from benchmarks.people.pose import ARM, HEAD, Body, Floats, Skeleton, blend, skin, walk
+from benchmarks.people.pose import ARM, HEAD, Body, Skeleton, blend, skin, walk
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class _Posed:
         """Vertices between two mean-body heights, arms left out; every second one is enough for a hull."""
         skeleton = self.person.skeleton
         z = skeleton.canon[:, 2]
-        chosen = (skeleton.part != ARM) & (z > low - 0.06) & (z < high + 0.06) & (np.abs(skeleton.canon[:, 0]) < wide)
+        chosen = (
+            (skeleton.part != ARM)
+            & (z > low - 0.06)
+            & (z < high + 0.06)
+            & (np.abs(skeleton.canon[:, 0]) < wide)
+        )
         return self.body.vertices[np.flatnonzero(chosen)[::2]]
 
 
@@ -71,14 +77,18 @@ def _hanging(posed: _Posed, garment: Garment, material: int, top: float, phase: 
     if material == cloth.LOWER:
         ease, hang = garment.ease + garment.flare * progress - 0.004, 0.75 if garment.flare > 0.03 else 0.35
     else:
-        ease = garment.ease * (np.minimum(progress * 3, 1) * 0.8 + 0.1) + 0.02 * progress * (garment.hem < -0.15)
+        ease = garment.ease * (np.minimum(progress * 3, 1) * 0.8 + 0.1) + 0.02 * progress * (
+            garment.hem < -0.15
+        )
         hang = 0.8
         if material == cloth.OUTER:
             ease += _under(posed.person.outfit, levels)
     gap = garment.opening / 0.15 + (0.12 if garment.hem < -0.15 else 0.0) if garment.opening else 0.0
     angles = np.linspace(-np.pi / 2 + gap, 1.5 * np.pi - gap, 56, endpoint=gap > 0)
     heights = np.asarray([posed.up(float(level)) for level in levels], np.float32)
-    ring = cloth.drape(posed.points(garment.hem, top), heights, angles.astype(np.float32), ease=ease, hang=hang)
+    ring = cloth.drape(
+        posed.points(garment.hem, top), heights, angles.astype(np.float32), ease=ease, hang=hang
+    )
     loose = 0.011 if material == cloth.LOWER and garment.flare > 0.03 else 0.006
     folds = (loose, 7 + garment.seed % 5, phase)
     made = cloth.sheet(ring, material, wrap=gap == 0, height=0.0, folds=folds)
@@ -113,7 +123,7 @@ def _hair(posed: _Posed) -> list[Mesh]:
     turn, at = posed.rotations[head], posed.joints[head]
     out = []
     if outfit.hat == "cap":
-        brim = cloth.block(at + turn @ np.float32([0, -0.135, 0.108]), (0.15, 0.13, 0.014), turn, square=2.0)
+        brim = cloth.block(at + turn @ floats([0, -0.135, 0.108]), (0.15, 0.13, 0.014), turn, square=2.0)
         out.append(replace(brim, material=cloth.BRIM))
     if outfit.hair_style in ("long", "bob"):
         end = 0.585 if outfit.hair_style == "bob" else 0.36 + 0.15 * (outfit.top.seed % 7) / 7
@@ -128,7 +138,7 @@ def _hair(posed: _Posed) -> list[Mesh]:
         ring = cloth.drape(near - middle, heights, angles, ease=ease, hang=0.55) + middle
         out.append(cloth.sheet(ring, cloth.HAIR, wrap=False, height=0.0, folds=(0.007, 11, 1.0)))
     if outfit.hair_style == "pony" and outfit.hat != "beanie":
-        tail = cloth.block(at + turn @ np.float32([0, 0.115, -0.03]), (0.055, 0.06, 0.27), turn, square=2.4)
+        tail = cloth.block(at + turn @ floats([0, 0.115, -0.03]), (0.055, 0.06, 0.27), turn, square=2.4)
         out.append(replace(tail, material=cloth.HAIR))
     return out
 
@@ -142,7 +152,7 @@ def _carried(posed: _Posed, rng: np.random.Generator) -> list[Mesh]:
         at = np.asarray([posed.joints[0, 0], torso[:, 1].max() + 0.055, posed.up(0.31)], np.float32)
         return [
             cloth.block(at, (0.29, 0.17, 0.43), turn, square=3.2),
-            cloth.block(at + turn @ np.float32([0, 0.08, -0.09]), (0.21, 0.08, 0.19), turn, square=3.2),
+            cloth.block(at + turn @ floats([0, 0.08, -0.09]), (0.21, 0.08, 0.19), turn, square=3.2),
         ]
     if outfit.bag == "shoulder":
         hips = posed.points(-0.05, 0.1)

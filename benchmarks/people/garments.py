@@ -38,9 +38,38 @@ PALETTE: Mapping[str, tuple[tuple[int, int, int], float, float]] = {
     "orange": ((206, 102, 44), 1, 0.2),
     "lilac": ((150, 134, 172), 1.2, 0.3),
 }
-_SKIN = ((240, 204, 180), (228, 186, 158), (212, 164, 132), (186, 134, 102), (144, 98, 72), (104, 70, 52), (76, 52, 42))
-_HAIR = ((22, 19, 18), (36, 28, 24), (58, 42, 32), (88, 62, 42), (140, 104, 66), (178, 148, 104), (132, 130, 128))
-_LEATHER = ("black", "black", "black", "brown", "camel", "navy", "charcoal", "burgundy", "olive", "beige", "rose", "red")
+_SKIN = (
+    (240, 204, 180),
+    (228, 186, 158),
+    (212, 164, 132),
+    (186, 134, 102),
+    (144, 98, 72),
+    (104, 70, 52),
+    (76, 52, 42),
+)
+_HAIR = (
+    (22, 19, 18),
+    (36, 28, 24),
+    (58, 42, 32),
+    (88, 62, 42),
+    (140, 104, 66),
+    (178, 148, 104),
+    (132, 130, 128),
+)
+_LEATHER = (
+    "black",
+    "black",
+    "black",
+    "brown",
+    "camel",
+    "navy",
+    "charcoal",
+    "burgundy",
+    "olive",
+    "beige",
+    "rose",
+    "red",
+)
 _SHOES = ("black", "black", "black", "white", "white", "charcoal", "brown", "brown", "navy", "grey", "red")
 
 
@@ -94,7 +123,7 @@ def colour(name: str) -> Colour:
 
 def _pick(rng: np.random.Generator, where: int) -> Colour:
     names = list(PALETTE)
-    weight = np.asarray([PALETTE[name][where] for name in names], float) ** 0.65
+    weight = np.asarray([PALETTE[name][where] for name in names], float) ** 0.72
     return colour(names[int(rng.choice(len(names), p=weight / weight.sum()))])
 
 
@@ -103,7 +132,17 @@ def _choose(rng: np.random.Generator, table: Mapping[str, float]) -> str:
     return list(table)[int(rng.choice(len(table), p=weight / weight.sum()))]
 
 
-_TOP_PATTERNS = {"plain": 52, "hoops": 9, "pin": 3, "check": 6, "logo": 15, "block": 5, "yoke": 4, "print": 4, "dots": 2}
+_TOP_PATTERNS = {
+    "plain": 52,
+    "hoops": 9,
+    "pin": 3,
+    "check": 6,
+    "logo": 15,
+    "block": 5,
+    "yoke": 4,
+    "print": 4,
+    "dots": 2,
+}
 _LOWER_PATTERNS = {"plain": 88, "side": 7, "check": 2, "print": 3}
 
 
@@ -112,21 +151,24 @@ def _garment(rng: np.random.Generator, kind: str, where: int, patterns: Mapping[
     while np.abs(np.subtract(base, second)).max() < 0.18:
         second = _pick(rng, 1)
     pattern = _choose(rng, patterns)
-    return Garment(kind, base, second, pattern, float(rng.uniform(0.028, 0.075)), seed=int(rng.integers(1 << 30)))
+    return Garment(
+        kind, base, second, pattern, float(rng.uniform(0.028, 0.075)), seed=int(rng.integers(1 << 30))
+    )
 
 
 def _top(rng: np.random.Generator, feminine: bool) -> Garment:
     kind = _choose(rng, {"tee": 40, "shirt": 22, "hoodie": 16, "sweater": 20, "vest": 7 if feminine else 1})
     made = _garment(rng, kind, 1, _TOP_PATTERNS)
     hem = float(rng.uniform(-0.09, -0.02))
+    # sleeve, ease, neck
     cut = {
-        "tee": {"sleeve": rng.uniform(0.24, 0.42), "ease": rng.uniform(0.008, 0.018), "neck": rng.uniform(-0.02, 0.01)},
-        "shirt": {"sleeve": rng.choice([0.36, 0.62, 0.98]), "ease": 0.014, "neck": -0.03},
-        "hoodie": {"sleeve": 1.0, "ease": 0.026, "neck": 0.03},
-        "sweater": {"sleeve": 0.98, "ease": 0.018, "neck": rng.choice([0.0, 0.06])},
-        "vest": {"sleeve": 0.03, "ease": 0.007, "neck": -0.05},
+        "tee": (rng.uniform(0.24, 0.42), rng.uniform(0.008, 0.018), rng.uniform(-0.02, 0.01)),
+        "shirt": (rng.choice([0.36, 0.62, 0.98]), 0.014, -0.03),
+        "hoodie": (1.0, 0.026, 0.03),
+        "sweater": (0.98, 0.018, rng.choice([0.0, 0.06])),
+        "vest": (0.03, 0.007, -0.05),
     }[kind]
-    return replace(made, hem=hem, **{key: float(value) for key, value in cut.items()})
+    return replace(made, hem=hem, sleeve=float(cut[0]), ease=float(cut[1]), neck=float(cut[2]))
 
 
 def _outer(rng: np.random.Generator) -> Garment:
@@ -141,15 +183,21 @@ def _outer(rng: np.random.Generator) -> Garment:
         "cardigan": (rng.uniform(-0.2, -0.06), 0.02),
     }[kind]
     opening = float(rng.uniform(0.03, 0.085)) if rng.random() < 0.6 else 0.0
-    return replace(made, hem=float(cut[0]), ease=float(cut[1]), opening=opening, neck=float(rng.uniform(0.0, 0.045)))
+    return replace(
+        made, hem=float(cut[0]), ease=float(cut[1]), opening=opening, neck=float(rng.uniform(0.0, 0.045))
+    )
 
 
 def _lower(rng: np.random.Generator, feminine: bool) -> Garment:
     kinds = {"trousers": 30, "jeans": 34, "joggers": 12, "shorts": 11}
     kind = _choose(rng, kinds | ({"skirt": 26, "leggings": 16} if feminine else {}))
-    made = _garment(rng, kind, 2, _LOWER_PATTERNS if kind in ("trousers", "joggers", "skirt") else {"plain": 1})
+    made = _garment(
+        rng, kind, 2, _LOWER_PATTERNS if kind in ("trousers", "joggers", "skirt") else {"plain": 1}
+    )
     if kind == "jeans":
-        made = replace(made, colour=colour(str(rng.choice(["denim", "pale denim", "navy", "charcoal", "black"]))))
+        made = replace(
+            made, colour=colour(str(rng.choice(["denim", "pale denim", "navy", "charcoal", "black"])))
+        )
     ease, flare = {
         "trousers": (rng.uniform(0.01, 0.022), rng.uniform(0, 0.02)),
         "jeans": (rng.uniform(0.005, 0.016), rng.uniform(0, 0.012)),
@@ -158,7 +206,9 @@ def _lower(rng: np.random.Generator, feminine: bool) -> Garment:
         "skirt": (0.012, rng.uniform(0.0, 0.16)),
         "leggings": (0.003, 0.0),
     }[kind]
-    hem = {"shorts": rng.uniform(-0.38, -0.24), "skirt": rng.choice([-0.26, -0.34, -0.5, -0.66])}.get(kind, -0.74)
+    hem = {"shorts": rng.uniform(-0.38, -0.24), "skirt": rng.choice([-0.26, -0.34, -0.5, -0.66])}.get(
+        kind, -0.74
+    )
     return replace(made, hem=float(hem), ease=float(ease), flare=float(flare))
 
 
@@ -166,7 +216,9 @@ def outfit(rng: np.random.Generator, *, feminine: bool, age: float) -> Outfit:
     """One person's outfit from a seeded generator; the same generator state gives the same outfit."""
     top, lower = _top(rng, feminine), _lower(rng, feminine)
     if feminine and lower.kind == "skirt" and rng.random() < 0.4:
-        top = replace(top, kind="dress", colour=lower.colour, second=lower.second, pattern=lower.pattern, hem=0.06)
+        top = replace(
+            top, kind="dress", colour=lower.colour, second=lower.second, pattern=lower.pattern, hem=0.06
+        )
     outer = _outer(rng) if rng.random() < 0.42 else None
     tone = int(rng.choice(len(_SKIN), p=(0.17, 0.25, 0.22, 0.14, 0.1, 0.07, 0.05)))
     shade = int(rng.choice(len(_HAIR), p=(0.3, 0.25, 0.16, 0.13, 0.07, 0.05, 0.04)))

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.people.arrays import Bools, Floats, bools, floats
 from benchmarks.people.surface import Noise
-
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
+from benchmarks.people.texture import linear
 
 LEAST, MOST = 0.2, 0.6
 
@@ -31,10 +32,6 @@ def visible_fraction(person: Bools, occluder: Bools) -> float:
     """The share of the person's pixels that the occluder leaves visible, 0..1 (1 for an empty person)."""
     total = int(np.count_nonzero(person))
     return int(np.count_nonzero(person & ~occluder)) / total if total else 1.0
-
-
-def _paint(*values: float) -> Floats:
-    return (np.asarray(values, np.float32) / 255) ** 2.2
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class _Draft:
 
     def surface(self, x: Floats, y: Floats, amount: float) -> Floats:
         grain = self.noise.at(x * 0.5 + self.phase, y * 0.9 + self.phase)
-        return self.colour * (self.level * np.exp(amount * grain))[..., None]
+        return floats(self.colour * (self.level * np.exp(amount * grain))[..., None])
 
 
 def _pole(d: _Draft, reach: float) -> Layer:
@@ -74,12 +71,12 @@ def _car(d: _Draft, reach: float) -> Layer:
     deep = y - roof
     colour = d.surface(x, y, 0.03) * (1.15 - 0.9 * np.clip(deep / max(reach, 0.2), 0, 1))[..., None]
     glass = inside & (deep > 0.03) & (deep < 0.13) & (np.abs(np.mod(x + d.phase, 0.6) - 0.3) > 0.03)
-    colour[glass] = _paint(40, 46, 54) * (1.6 - 6 * deep[glass])[:, None]
+    colour[glass] = linear(40, 46, 54) * (1.6 - 6 * deep[glass])[:, None]
     seam = inside & (np.abs(np.mod(x + d.phase, 0.7) - 0.1) < 0.008) & (deep > 0.13)
     colour[seam] *= 0.4
     colour[inside & (deep < 0.018)] *= 1.6
     wheel = inside & (np.hypot((x - 0.2 - 0.5 * d.phase) * 0.5, y - 1.0) < 0.09)
-    colour[wheel] = _paint(30, 30, 32)
+    colour[wheel] = linear(30, 30, 32)
     return Layer(colour, inside)
 
 
@@ -100,7 +97,7 @@ def _bush(d: _Draft, reach: float) -> Layer:
     rough = 0.05 * d.noise.at(x * 0.35 + d.phase, d.phase) + 0.02 * d.noise.at(x * 1.5, y * 1.5 + d.phase)
     inside = y > 1.0 - reach + rough - 0.1 * np.sin(np.pi * np.clip(x, 0, 1))
     leaf = d.noise.at(x * 1.3 + d.phase, y * 2.6) + 0.7 * d.noise.at(x * 4 + d.phase, y * 8)
-    colour = _paint(72, 96, 46) * (d.level * np.exp(0.42 * leaf))[..., None]
+    colour = linear(72, 96, 46) * (d.level * np.exp(0.42 * leaf))[..., None]
     return Layer(colour.astype(np.float32), inside)
 
 
@@ -110,8 +107,8 @@ def _board(d: _Draft, reach: float) -> Layer:
     inside = x > 1.0 - reach * 0.85 - 0.16
     colour = d.surface(x, y, 0.06)
     colour[inside & (x < 1.0 - reach * 0.85 - 0.13)] *= 0.6
-    panel = inside & (d.phase > 0.4) & (np.mod(y * 3 + d.phase, 1) < 0.45)
-    colour[panel] = 0.5 * colour[panel] + 0.2 * _paint(220, 216, 200)
+    poster = inside & (d.phase > 0.4) & (np.abs(y - 0.3) < 0.16) & (x > 1.0 - reach * 0.85 - 0.08)
+    colour[poster] = 0.3 * colour[poster] + 0.6 * linear(220, 216, 200)
     return Layer(colour, inside)
 
 
@@ -121,14 +118,24 @@ def _rail(d: _Draft, reach: float) -> Layer:
     top = 1.0 - reach * 1.25
     below = y > top
     thick = 0.25 + 0.5 * reach
-    bars = (np.mod(x * 4 + d.phase, 1) < thick) | (np.mod((y - top) * 4, 1) < 0.22)
-    return Layer(d.surface(x, y, 0.06) * (0.8 + 0.3 * (np.mod(x * 4 + d.phase, 1) < 0.1))[..., None], below & bars)
+    bars = (np.mod(x * 7 + d.phase, 1) < thick) | (np.mod((y - top) * 4, 1) < 0.16)
+    return Layer(
+        d.surface(x, y, 0.06) * (0.8 + 0.3 * (np.mod(x * 7 + d.phase, 1) < 0.15))[..., None], below & bars
+    )
 
 
 _THINGS: Mapping[str, Callable[[_Draft, float], Layer]] = {
     "pole": _pole, "car": _car, "box": _box, "bush": _bush, "board": _board, "rail": _rail,
 }  # fmt: skip
-_COLOURS = ((32, 34, 38), (196, 196, 194), (120, 122, 126), (146, 40, 36), (40, 64, 110), (150, 116, 80), (60, 84, 66))
+_COLOURS = (
+    (32, 34, 38),
+    (196, 196, 194),
+    (120, 122, 126),
+    (146, 40, 36),
+    (40, 64, 110),
+    (150, 116, 80),
+    (60, 84, 66),
+)
 
 
 def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
@@ -153,12 +160,12 @@ def passer(person: Bools, other: Layer, hidden: float) -> Layer:
 
     def moved(reach: float) -> Layer:
         step = int(round(side * (1 - reach) * width * 0.9))
-        return Layer(_shifted(other.colour, step), _shifted(other.mask, step))
+        return Layer(floats(_shifted(other.colour, step)), bools(_shifted(other.mask, step)))
 
     return _fit(person, moved, hidden)
 
 
-def _shifted(values: npt.NDArray[np.generic], step: int) -> npt.NDArray[np.generic]:
+def _shifted(values: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
     out = np.zeros_like(values)
     width = values.shape[1]
     if abs(step) < width:
@@ -166,15 +173,21 @@ def _shifted(values: npt.NDArray[np.generic], step: int) -> npt.NDArray[np.gener
     return out
 
 
+def _tinted(rng: np.random.Generator) -> Floats:
+    """A paint between two of the usual ones: few occluders look quite alike."""
+    first, second = (linear(*_COLOURS[int(rng.integers(len(_COLOURS)))]) for _ in range(2))
+    return (first + (second - first) * np.float32(rng.uniform(0, 0.6))).astype(np.float32)
+
+
 def occlude(person: Bools, rng: np.random.Generator, *, noise: Noise, other: Layer | None = None) -> Layer:
     """An occluder that hides between LEAST and MOST of person: a thing, or other, a person standing in front."""
     for attempt in range(12):
-        hidden = float(LEAST + 0.02 + (MOST - LEAST - 0.04) * rng.beta(1.2, 1.8))
+        hidden = float(LEAST + 0.02 + (MOST - LEAST - 0.04) * rng.beta(1.0, 2.2))
         kind = str(rng.choice(list(_THINGS)))
         draft = _Draft(
             size=(person.shape[0], person.shape[1]),
-            colour=_paint(*_COLOURS[int(rng.integers(len(_COLOURS)))]),
-            level=float(rng.uniform(0.6, 1.1)),
+            colour=_tinted(rng),
+            level=float(rng.uniform(0.5, 1.2)),
             noise=noise,
             phase=float(rng.random()),
             side=int(rng.choice([-1, 1])),
@@ -182,7 +195,7 @@ def occlude(person: Bools, rng: np.random.Generator, *, noise: Noise, other: Lay
         if other is not None and attempt < 2:
             layer = passer(person, other, hidden)
         else:
-            layer = _fit(person, lambda reach, kind=kind, draft=draft: _THINGS[kind](draft, reach), hidden)
+            layer = _fit(person, partial(_THINGS[kind], draft), hidden)
         if LEAST <= 1 - visible_fraction(person, layer.mask) <= MOST:
             return layer
-    return _fit(person, lambda reach: _box(draft, reach), 0.4)
+    return _fit(person, partial(_box, draft), 0.4)

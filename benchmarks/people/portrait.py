@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmarks.people.arrays import Bools, Floats, floats
 from benchmarks.people.cloth import Mesh
 from benchmarks.people.figure import Person
 from benchmarks.people.pose import turn
 from benchmarks.people.render import Light, View, ambient_occlusion, rasterise, shade
 from benchmarks.people.surface import Noise, Points, colours, creases
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -22,13 +20,15 @@ class Portrait:
     """colour (H, W, 3) linear light, inside (H, W) the silhouette."""
 
     colour: Floats
-    inside: npt.NDArray[np.bool_]
+    inside: Bools
 
 
 def turned(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
     """The meshes rotated about the vertical by yaw degrees; 0 faces a camera at -y."""
     spin = turn("z", yaw)
-    return [Mesh(m.vertices @ spin.T, m.normals @ spin.T, m.faces, m.canon, m.material, m.closed) for m in meshes]
+    return [
+        Mesh(m.vertices @ spin.T, m.normals @ spin.T, m.faces, m.canon, m.material, m.closed) for m in meshes
+    ]
 
 
 def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise: Noise) -> Portrait:
@@ -53,7 +53,7 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
     corner = faces[face]
 
     def mixed(values: Floats) -> Floats:
-        return np.einsum("nc,nck->nk", found.weight, values[corner])
+        return floats(np.einsum("nc,nck->nk", found.weight, values[corner]))
 
     place, normal = mixed(canon), mixed(normals)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
@@ -63,7 +63,9 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
     normal[away & ~closed[face]] *= -1
     points = Points(material[face], part[corner[np.arange(len(corner)), found.weight.argmax(1)]], place)
     albedo = colours(points, person.outfit, noise) ** 2.2
-    crease = creases(points, person.outfit, noise, person.outfit.top.seed % 17 + float(len(found.pixel) % 7) * 0.13)
+    crease = creases(
+        points, person.outfit, noise, person.outfit.top.seed % 17 + float(len(found.pixel) % 7) * 0.13
+    )
     inside = np.zeros(view.height * view.width, bool)
     inside[found.pixel] = True
     field = np.zeros(view.height * view.width, np.float32)
@@ -73,7 +75,7 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
     sky = sky * (0.62 + 0.38 * np.clip((place[:, 2] + 0.75) / 0.7, 0, 1))
     lit = np.clip(1 - 1.6 * (1 - sky), 0, 1)
     out = np.zeros((view.height * view.width, 3), np.float32)
-    lightness = shade(albedo, normal, light, open_sky=sky, lit=lit) * (1 + 0.34 * crease)[:, None]
+    lightness = shade(albedo, normal, light, open_sky=sky, lit=lit) * (1 + 0.24 * crease)[:, None]
     inner = away & ~closed[face]
     lightness[inner] *= 0.45
     out[found.pixel] = np.maximum(lightness, 0)
@@ -86,7 +88,7 @@ def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:
     vertices = np.concatenate([m.vertices for m in meshes])[::2]
     fall = vertices[:, 2:] / max(float(light.sun[2]), 0.25) * light.sun[None, :2]
     cast = np.concatenate([vertices[:, :2] - fall, np.zeros((len(vertices), 1), np.float32)], 1)
-    low = vertices[vertices[:, 2] < 0.16] * np.float32([1, 1, 0])
+    low = vertices[vertices[:, 2] < 0.16] * floats([1, 1, 0])
     total = np.zeros(grid, np.float32)
     for points, weight, spread in ((cast, 0.75, 1), (low, 0.9, 1)):
         xy, _ = view.project(points.astype(np.float32))
@@ -103,5 +105,5 @@ def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:
 
 def _soft(values: Floats, radius: int) -> Floats:
     for axis in (0, 1):
-        values = sum(np.roll(values, k, axis) for k in range(-radius, radius + 1)) / np.float32(2 * radius + 1)
-    return values.astype(np.float32)
+        values = floats(np.mean([np.roll(values, k, axis) for k in range(-radius, radius + 1)], axis=0))
+    return values

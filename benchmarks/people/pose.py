@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int32]
+from benchmarks.people.arrays import Floats, Ints
 
 TORSO, ARM, LEG, HEAD = 0, 1, 2, 3
-_PART_OF = {"shoulder01": ARM, "upperarm01": ARM, "lowerarm01": ARM, "wrist": ARM, "head": HEAD, "neck03": HEAD}
+_PART_OF = {
+    "shoulder01": ARM,
+    "upperarm01": ARM,
+    "lowerarm01": ARM,
+    "wrist": ARM,
+    "head": HEAD,
+    "neck03": HEAD,
+}
 _PART_OF |= {"upperleg01": LEG, "lowerleg01": LEG, "foot": LEG}
 
 
@@ -43,24 +49,34 @@ class Skeleton:
     edges: Ints
 
     @staticmethod
-    def build(faces: Ints, weights: Floats, names: tuple[str, ...], parents: tuple[int, ...], mean: Body) -> Skeleton:
+    def build(
+        faces: Ints, weights: Floats, names: tuple[str, ...], parents: tuple[int, ...], mean: Body
+    ) -> Skeleton:
         """The skeleton with the coordinates that clothes are cut by, from the mean body."""
         main = weights.argmax(1)
         part = np.asarray([_PART_OF.get(name.split(".")[0], TORSO) for name in names], np.int8)[main]
         side = np.asarray([{"L": 1, "R": -1}.get(name[-1], 0) for name in names], np.int8)[main]
-        edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1), axis=0)
+        edges = np.unique(
+            np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1), axis=0
+        )
         canon = _canon(mean, names, part, side)
         return Skeleton(faces, weights, names, parents, part, side, canon, edges.astype(np.int32))
 
 
-def _canon(mean: Body, names: tuple[str, ...], part: npt.NDArray[np.int8], side: npt.NDArray[np.int8]) -> Floats:
+def _canon(
+    mean: Body, names: tuple[str, ...], part: npt.NDArray[np.int8], side: npt.NDArray[np.int8]
+) -> Floats:
     x, y, z = mean.vertices.T
     canon = np.zeros((len(x), 8), np.float32)
     canon[:, :3] = mean.vertices
     canon[:, 3], canon[:, 4], canon[:, 5] = x, y + 0.02, z
     canon[:, 7] = (0.039 - z) / 0.788
     for sign, letter in ((1, "L"), (-1, "R")):
-        joint = {stem: mean.joints[names.index(f"{stem}.{letter}")] for stem in _PART_OF if f"{stem}.{letter}" in names}
+        joint = {
+            stem: mean.joints[names.index(f"{stem}.{letter}")]
+            for stem in _PART_OF
+            if f"{stem}.{letter}" in names
+        }
         arm = (part == ARM) & (side == sign)
         shoulder, elbow, wrist = joint["upperarm01"], joint["lowerarm01"], joint["wrist"]
         upper, fore = elbow - shoulder, wrist - elbow
@@ -101,11 +117,15 @@ def walk(rng: np.random.Generator, *, bag: bool = False) -> dict[str, Floats]:
         swing = np.sin(phase) * sign
         forward, lifting = stride * swing, max(0.0, float(np.cos(phase) * sign))
         knee = 5 + stride * 2.1 * lifting**2 + (6 if swing < 0 else 0) * -swing
-        out[f"upperleg01.{letter}"] = turn("y", sign * rng.uniform(3.2, 4.8)) @ turn("x", -forward - knee * 0.25)
+        out[f"upperleg01.{letter}"] = turn("y", sign * rng.uniform(3.2, 4.8)) @ turn(
+            "x", -forward - knee * 0.25
+        )
         out[f"lowerleg01.{letter}"] = turn("x", knee)
         sole = (-14 * swing if swing > 0 else -26 * swing) * stride / 25 - knee * 0.6 + forward
         out[f"foot.{letter}"] = turn("x", float(np.clip(sole, -25, 25)))
-        out |= _arm(rng, letter, sign, -stride * 0.85 * swing, "swing" if bag else str(gesture[0 if sign > 0 else 1]))
+        out |= _arm(
+            rng, letter, sign, -stride * 0.85 * swing, "swing" if bag else str(gesture[0 if sign > 0 else 1])
+        )
     return out
 
 
@@ -140,7 +160,9 @@ def skin(skeleton: Skeleton, body: Body, rotations: Mapping[str, Floats]) -> tup
     return world, moved - np.einsum("bij,bj->bi", world, body.joints)
 
 
-def blend(skeleton: Skeleton, bones: tuple[Floats, Floats], vertices: Floats, normals: Floats) -> tuple[Floats, Floats]:
+def blend(
+    skeleton: Skeleton, bones: tuple[Floats, Floats], vertices: Floats, normals: Floats
+) -> tuple[Floats, Floats]:
     """Posed vertices and normals, (V, 3) each, by linear blend skinning."""
     world, shift = bones
     flat = np.concatenate([world.reshape(-1, 9), shift], 1)

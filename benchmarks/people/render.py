@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int32]
+from benchmarks.people.arrays import Bools, Floats, Ints, floats
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,14 @@ class View:
         """Pixel positions (N, 2) and depths (N,) metres."""
         local = (points - self.eye) @ self.axes.T
         depth = np.maximum(local[:, 2], 0.05)
-        return (self.scale * local[:, :2] / depth[:, None] + np.float32(self.centre)).astype(np.float32), depth
+        return (self.scale * local[:, :2] / depth[:, None] + floats(self.centre)).astype(np.float32), depth
 
     def rays(self) -> Floats:
         """(H, W, 3) world directions through the pixel centres, with forward component 1."""
         y, x = np.mgrid[0 : self.height, 0 : self.width].astype(np.float32) + 0.5
-        local = np.stack([(x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale, np.ones_like(x)], -1)
+        local = np.stack(
+            [(x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale, np.ones_like(x)], -1
+        )
         return (local @ self.axes).astype(np.float32)
 
 
@@ -72,7 +72,9 @@ def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> 
     seen = np.flatnonzero((span > 0).all(1) & (np.abs(area) > 1e-9))
     count = span[seen, 0] * span[seen, 1]
     owner = np.repeat(seen, count)
-    local = np.arange(len(owner), dtype=np.int32) - np.repeat(np.cumsum(count) - count, count).astype(np.int32)
+    local = np.arange(len(owner), dtype=np.int32) - np.repeat(np.cumsum(count) - count, count).astype(
+        np.int32
+    )
     wide = span[owner, 0]
     x, y = low[owner, 0] + local % wide, low[owner, 1] + local // wide
     dx, dy = x + np.float32(0.5) - a[owner, 0], y + np.float32(0.5) - a[owner, 1]
@@ -95,7 +97,7 @@ def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> 
     return Fragments(pixel[best], owner[best].astype(np.int32), weight, z[best].astype(np.float32))
 
 
-def ambient_occlusion(depth: Floats, inside: npt.NDArray[np.bool_], radius: int) -> Floats:
+def ambient_occlusion(depth: Floats, inside: Bools, radius: int) -> Floats:
     """(H, W) 0..1 share of the sky a pixel sees, from depths (H, W): a pixel behind its neighbours is darker."""
     far = float(depth[inside].max()) if inside.any() else 0.0
     filled = np.where(inside, depth, far)
@@ -120,4 +122,4 @@ def shade(albedo: Floats, normals: Floats, light: Light, *, open_sky: Floats, li
     facing = np.clip(normals @ light.sun, 0, 1) * lit
     upward = (0.5 + 0.5 * normals[:, 2])[:, None]
     ambient = (light.sky * upward + light.ground * (1 - upward)) * open_sky[:, None]
-    return albedo * (ambient + light.sun_colour * facing[:, None])
+    return floats(albedo * (ambient + light.sun_colour * facing[:, None]))

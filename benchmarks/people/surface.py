@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.people import cloth
+from benchmarks.people.arrays import Bools, Floats, bools, floats
 from benchmarks.people.garments import Garment, Outfit
 from benchmarks.people.pose import ARM, HEAD
-
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Points:
 
 def _tile(spectrum: npt.NDArray[np.complexfloating]) -> Floats:
     field = np.real(np.fft.ifft2(spectrum))
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    return floats((field - field.mean()) / field.std())
 
 
 class Noise:
@@ -51,46 +49,46 @@ class Noise:
         size, tile = len(self.tile), self.folds if folds else self.tile
         row = np.mod(np.asarray(v) * size, size).astype(np.int32) % size
         column = np.mod(np.asarray(u) * size, size).astype(np.int32) % size
-        return tile[row, column]
+        return floats(tile[row, column])
 
 
 def _hoops(g: Garment, u: Floats, v: Floats, p: Points, n: Noise) -> Bools:
-    return np.mod(v / g.scale, 1.0) < 0.45
+    return bools(np.mod(v / g.scale, 1.0) < 0.45)
 
 
 def _pin(g: Garment, u: Floats, v: Floats, p: Points, n: Noise) -> Bools:
-    return np.mod(u / (g.scale * 0.8), 1.0) < 0.25
+    return bools(np.mod(u / (g.scale * 0.8), 1.0) < 0.25)
 
 
 def _print(g: Garment, u: Floats, v: Floats, p: Points, n: Noise) -> Bools:
     offset = (g.seed % 97) / 97
-    return n.at(u * 1.4 + offset, v * 1.4 + 2 * offset) > 0.55
+    return bools(n.at(u * 1.4 + offset, v * 1.4 + 2 * offset) > 0.55)
 
 
 def _dots(g: Garment, u: Floats, v: Floats, p: Points, n: Noise) -> Bools:
     row = np.floor(v / g.scale)
     across = np.mod(u / g.scale + 0.5 * np.mod(row, 2), 1.0) - 0.5
-    return np.hypot(across, np.mod(v / g.scale, 1.0) - 0.5) < 0.27
+    return bools(np.hypot(across, np.mod(v / g.scale, 1.0) - 0.5) < 0.27)
 
 
 def _logo(g: Garment, u: Floats, v: Floats, p: Points, n: Noise) -> Bools:
     x, y, z = p.canon[:, 0], p.canon[:, 1], p.canon[:, 2]
     tall, wide = 0.03 + 0.07 * (g.seed % 5) / 4, 0.055 + 0.045 * (g.seed % 7) / 6
     box = (y < -0.03) & (np.abs(z - 0.36) < tall) & (np.abs(x) < wide) & (p.part != ARM)
-    return box & (n.at(x * 2.2 + g.seed % 13, z * 2.2) > -0.5)
+    return bools(box & (n.at(x * 2.2 + g.seed % 13, z * 2.2) > -0.5))
 
 
 def _block(g: Garment, u: Floats, v: Floats, p: Points, n: Noise) -> Bools:
     low = 0.18 + 0.12 * (g.seed % 5) / 4
-    return (v > low) & (v < low + 0.1 + 0.1 * (g.seed % 3) / 2)
+    return bools((v > low) & (v < low + 0.1 + 0.1 * (g.seed % 3) / 2))
 
 
 def _yoke(g: Garment, u: Floats, v: Floats, p: Points, n: Noise) -> Bools:
-    return (p.part == ARM) | (p.canon[:, 2] > 0.47)
+    return bools((p.part == ARM) | (p.canon[:, 2] > 0.47))
 
 
 def _side(g: Garment, u: Floats, v: Floats, p: Points, n: Noise) -> Bools:
-    return (np.abs(p.canon[:, 4]) < 0.014) & (np.abs(p.canon[:, 0]) > 0.09)
+    return bools((np.abs(p.canon[:, 4]) < 0.014) & (np.abs(p.canon[:, 0]) > 0.09))
 
 
 _MARKS: Mapping[str, Callable[[Garment, Floats, Floats, Points, Noise], Bools]] = {
@@ -121,7 +119,7 @@ def fabric(garment: Garment, points: Points, noise: Noise) -> Floats:
     elif garment.pattern in _MARKS:
         out[_MARKS[garment.pattern](garment, u, v, points, noise)] = second
     worn = noise.at(u * 1.7 + garment.seed % 11, v * 1.7)[:, None]
-    strength = 0.035
+    strength = 0.022
     if garment.kind == "jeans":
         strength = 0.06
         fade = np.exp(-((c[:, 7] - 0.3) ** 2) / 0.04) * (c[:, 4] < 0.02)
@@ -136,17 +134,19 @@ def _collar(garment: Garment, points: Points) -> Bools:
     if garment.neck < -0.02:
         front = np.minimum(front, 0.40 + 2.0 * x - garment.neck * 0.5)
     line = np.where(y < -0.025, front, 0.548 + garment.neck * 0.5)
-    return (z > line) & (points.part != ARM)
+    return bools((z > line) & (points.part != ARM))
 
 
 def _wears(garment: Garment, points: Points) -> Bools:
     c = points.canon
     on_arm = (points.part == ARM) & (c[:, 6] < garment.sleeve)
-    on_body = (points.part != ARM) & (points.part != HEAD) & (c[:, 2] > garment.hem) & ~_collar(garment, points)
+    on_body = (
+        (points.part != ARM) & (points.part != HEAD) & (c[:, 2] > garment.hem) & ~_collar(garment, points)
+    )
     if garment.opening:
         width = garment.opening * (1.15 - 0.9 * np.clip(c[:, 2] - 0.2, 0, 0.5))
         on_body &= ~((c[:, 1] < -0.02) & (np.abs(c[:, 0]) < width))
-    return on_arm | on_body
+    return bools(on_arm | on_body)
 
 
 def _face(points: Points, outfit: Outfit, out: Floats) -> None:
@@ -156,7 +156,12 @@ def _face(points: Points, outfit: Outfit, out: Floats) -> None:
     out[front & (np.abs(z - 0.717) < 0.005) & (np.abs(x - 0.031) < 0.019)] *= 0.5
     out[front & (np.abs(z - 0.622) < 0.006) & (x < 0.022)] *= (0.78, 0.52, 0.52)
     if outfit.top.seed % 4 == 0 and outfit.hair_style in ("short", "crop", "bald"):
-        beard = (points.part == HEAD) & (z < 0.632) & (y < -0.04) & ~(front & (np.abs(z - 0.622) < 0.006) & (x < 0.02))
+        beard = (
+            (points.part == HEAD)
+            & (z < 0.632)
+            & (y < -0.04)
+            & ~(front & (np.abs(z - 0.622) < 0.006) & (x < 0.02))
+        )
         out[beard] = 0.45 * out[beard] + 0.55 * np.asarray(outfit.hair)
 
 

@@ -1,0 +1,31 @@
+# Everything here sets itself up: Python 3.10 or newer, pip and a network (or a wheel folder) are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := runtime export engines benchmarks
+
+.PHONY: demo test lint check-full clean
+
+demo: .venv/ready
+	$(BIN)/python -m benchmarks.demo --out runs/demo
+
+test: .venv/ready lint
+	$(BIN)/python -m pytest -m "not full"
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(PACKAGES)
+
+check-full: .venv/ready
+	$(BIN)/python -m pytest -m "full or not full"
+
+# touched last, so that an interrupted installation starts again
+.venv/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1
+	$(BIN)/python -m pip install --quiet -e ".[cpu,workstation,test]"
+	touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info

@@ -1,0 +1,20 @@
+"""Names for the array types of this package: float32, int32 and bool numpy arrays of any shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
+
+
+def floats(values: npt.ArrayLike) -> Floats:
+    """The values as a float32 array."""
+    return np.asarray(values, np.float32)
+
+
+def bools(values: npt.ArrayLike) -> Bools:
+    """The values as a bool array."""
+    return np.asarray(values, np.bool_)

@@ -1,0 +1,223 @@
+"""`python prune.py`: score, prune, fine-tune, evaluate. Puts data, model and pruning together, decides nothing."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prune.amg import Recover, prune_model
+from prune.checkpoint import save_model
+from prune.config import Config, load_config
+from prune.data import label_map, scoring_batches, training_batches
+from prune.evaluate import evaluate_model
+from prune.flops import report
+from prune.losses import training_loss, triplet_loss
+from prune.model import TransReID
+from prune.scoring import Loss
+from prune.session import artifact_of, open_weights
+from prune.training import fit, make_accelerator
+from runtime.console import note, print_json, print_table
+from runtime.datasets import Dataset, count_warnings, read_dataset
+from runtime.errors import ConfigError, guarded
+from runtime.manifest import replacing
+from runtime.spec import InputSpec
+
+SHOWN = ("mAP", "R1", "R5", "R10", "mINP")
+
+
+def triplet_only(model: TransReID, images: Tensor, labels: Tensor, camera_ids: Tensor | None) -> Tensor:
+    """The soft-margin triplet loss alone: a scoring loss for a model whose classifier does not know these people."""
+    return triplet_loss(model.parts(images, camera_ids), labels)
+
+
+def scoring_loss(model: TransReID, dataset: Dataset, spec: InputSpec, config: Config) -> tuple[Loss, str]:
+    """(the loss whose gradient scores tokens, why): the training loss where the classifier knows these people, else its triplet part.
+
+    Known means: as many identities, and right on most images of one batch. Published Duke checkpoints number people in an order
+    that depends on the machine they were trained on, so the count alone proves nothing.
+    """
+    identities = len(label_map(dataset.train))
+    if model.shape.identities != identities:
+        return (
+            triplet_only,
+            f"triplet: the classifier has {model.shape.identities} identities, the data {identities}",
+        )
+    settings = config.prune
+    first = scoring_batches(
+        dataset.train,
+        spec,
+        identities=settings.identities,
+        images=settings.images,
+        batches=1,
+        seed=settings.seed,
+    )
+    images, labels, rows = next(iter(first))
+    with torch.no_grad():
+        right = (model.logits(model.parts(images, rows))[0].argmax(dim=1) == labels).float().mean().item()
+    if right < 0.5:
+        return triplet_only, f"triplet: the classifier is right on only {right:.0%} of a training batch"
+    return training_loss, f"identity and triplet: the classifier is right on {right:.0%} of a training batch"
+
+
+def with_classifiers(model: TransReID, identities: int) -> TransReID:
+    """The same model with fresh classifiers for `identities` people."""
+    new = TransReID(dataclasses.replace(model.shape, identities=identities), drop_path=0.0)
+    kept = {key: value for key, value in model.state_dict().items() if not key.startswith("classifier")}
+    new.load_state_dict(kept, strict=False)
+    for ours, theirs in zip(new.base.blocks, model.base.blocks):
+        ours.drop_path = copy.deepcopy(theirs.drop_path)
+    for name in ("b1", "b2") if model.shape.jpm else ():
+        getattr(new, name)[0].drop_path = copy.deepcopy(getattr(model, name)[0].drop_path)
+    return new.train(model.training)
+
+
+def recovery(
+    teacher: TransReID, dataset: Dataset, spec: InputSpec, config: Config, out: Path, device: str
+) -> Recover:
+    """Fine-tuning between rounds (`train.fine_epochs`, constant rate) and after the last (`train.final_epochs`, whole schedule)."""
+    batches = training_batches(dataset.train, spec, config.train)
+    done = 0
+
+    def recover(model: TransReID, last: bool) -> TransReID:
+        nonlocal done
+        done += 1
+        epochs = config.train.final_epochs if last else config.train.fine_epochs
+        train = dataclasses.replace(config.train, epochs=epochs)
+        if not last:
+            train = dataclasses.replace(train, schedule="constant", warmup_epochs=0)
+        folder = out / f"round_{done:02d}"
+        model = fit(
+            model,
+            batches,
+            config=train,
+            out=folder,
+            teacher=teacher,
+            accelerator=make_accelerator(train.precision, device),
+        )
+        return model.cpu()
+
+    return recover
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Prune the model that `args` names; returns what result.json holds."""
+    config, out = load_config(args.config, args.overrides), Path(args.out)
+    root = args.data or config.data.root
+    if not root:
+        raise ConfigError("say where the data set is: --data ROOT")
+    if out.is_file():
+        raise ConfigError(f"--out {out}: a file stands there; give a folder")
+    source, model = open_weights(args.weights, config)
+    dataset = read_dataset(root, args.layout or config.data.layout)
+    for text in count_warnings(dataset):
+        note(text)
+    spec = dataclasses.replace(source.spec, layout="float-nchw")
+    settings = config.prune
+    loss, why = scoring_loss(model, dataset, spec, config)
+    note(f"token scores from {why}")
+    tunes = config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and settings.heads.rounds > 1)
+    identities = len(label_map(dataset.train))
+    teacher = copy.deepcopy(model).eval()
+    if tunes and model.shape.identities != identities:
+        note(f"fine-tuning with new classifiers for {identities} identities, without distillation")
+        model = with_classifiers(model, identities)
+        config = dataclasses.replace(
+            config,
+            train=dataclasses.replace(
+                config.train, distill=dataclasses.replace(config.train.distill, type="none")
+            ),
+        )
+
+    def batches() -> Any:
+        return scoring_batches(
+            dataset.train,
+            spec,
+            identities=settings.identities,
+            images=settings.images,
+            batches=settings.batches,
+            seed=settings.seed,
+        )
+
+    recover = recovery(teacher, dataset, spec, config, out, args.device)
+    pruned, records = prune_model(model, settings, batches, loss, recover)
+    for record in records:
+        note(f"{record['what']}: {record['removed']} removed of {record['asked']} asked")
+    path = out / "model.safetensors"
+    notes = {"source": "prune", "config": dataclasses.asdict(config), "scoring_loss": why, "cuts": records}
+    manifest = save_model(pruned, path, source.spec, parent=source.sha256, notes=notes)
+    result: dict[str, Any] = {
+        "model": str(path),
+        "sha256": manifest["sha256"],
+        "parent": source.sha256,
+        "scoring_loss": why,
+        "cuts": [{key: record[key] for key in ("what", "asked", "removed")} for record in records],
+        "before": {"flops": report(teacher.shape)},
+        "after": {"flops": report(pruned.shape)},
+    }
+    if args.evaluate == "both":
+        result["before"]["scores"] = evaluate_model(source, dataset, batch=args.batch)
+    if args.evaluate != "none":
+        artifact = artifact_of(pruned, source.spec, path, manifest)
+        result["after"]["scores"] = evaluate_model(artifact, dataset, batch=args.batch)
+    with replacing(out / "result.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def table(result: dict[str, Any]) -> list[list[str]]:
+    """Rows (name, before, after) for people."""
+    sides = (result["before"], result["after"])
+    rows = [
+        [name, *(f"{side['flops'][name] / 1e9:.2f} G" for side in sides)]
+        for name in ("macs_paper", "macs_reference", "macs_folded")
+    ]
+    rows.append(["params", *(f"{side['flops']['params'] / 1e6:.2f} M" for side in sides)])
+    rows += [
+        [name, *(" ".join(map(str, side["flops"][name])) for side in sides)] for name in ("heads", "tokens")
+    ]
+    if "scores" in result["after"]:
+        rows += [
+            [name, *(f"{side['scores'][name]:.2%}" if "scores" in side else "" for side in sides)]
+            for name in SHOWN
+        ]
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prune a TransReID model: score, cut heads and tokens, fine-tune, evaluate; writes DIR/model.safetensors and result.json."""
+    parser = argparse.ArgumentParser(prog="prune.py", description=main.__doc__)
+    parser.add_argument("--config", required=True, help="our YAML or the authors'")
+    parser.add_argument("--weights", required=True, help="model.safetensors, or a published .pth")
+    parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
+    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument(
+        "--layout", help="how the data set is laid out, where it differs from the configuration's"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
+    parser.add_argument(
+        "--evaluate", choices=["both", "after", "none"], default="both", help="on query and gallery (both)"
+    )
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="for fine-tuning")
+    parser.add_argument(
+        "--batch", type=int, default=16, metavar="N", help="images per run in evaluation (16)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    args = parser.parse_args(argv)
+    result = run(args)
+    if args.json:
+        print_json(result)
+    else:
+        print_table(result["model"], ["", "before", "after"], table(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

@@ -1,0 +1,335 @@
+"""The training loop: the schedule acts, losses fall, a killed run goes on exactly, a bad loss stops it."""
+
+import dataclasses
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from prune import train
+from prune.checkpoint import load_model
+from prune.model import TransReID
+from prune.optimiser import build_optimiser, lr_scale
+from prune.settings import DistillConfig, TrainConfig
+from prune.shape import unpruned
+from prune.snapshots import load_snapshot, save_snapshot, snapshots
+from prune.training import fit, make_accelerator
+from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError, guarded
+from tests import training_runs
+
+ROOT = Path(__file__).parents[1]
+CONFIG = TrainConfig(optimizer="adamw", lr=1e-3, epochs=2, warmup_epochs=0, workers=1)
+
+
+def batch(seed: int = 0, cameras: int | None = None):
+    labels = torch.arange(4).repeat_interleave(2)
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(8, 3, 64, 32, generator=generator) * 0.5 + labels[:, None, None, None] / 2
+    return images, labels, None if cameras is None else torch.arange(8) % cameras
+
+
+def small(**keys) -> TransReID:
+    torch.manual_seed(0)
+    return TransReID(unpruned("vit_lite", height=64, width=32, identities=4, **keys), drop_path=0.1)
+
+
+def rows(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def launched(*arguments: str, timeout: int = 300) -> subprocess.CompletedProcess:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def test_the_schedule_warms_up_linearly_and_falls_as_half_a_cosine():
+    config = TrainConfig(epochs=20, warmup_epochs=4, warmup_factor=0.1, lr_min_factor=0.002)
+    assert [lr_scale(epoch, config) for epoch in (0, 2, 4)] == pytest.approx([0.1, 0.55, 1.0])
+    assert lr_scale(12, config) == pytest.approx((1 + 0.002) / 2)
+    assert lr_scale(8, config) == pytest.approx(0.002 + 0.998 * (1 + math.cos(math.pi / 4)) / 2)
+    assert lr_scale(20, config) == pytest.approx(0.002)
+    values = [lr_scale(epoch / 10, config) for epoch in range(40, 201)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_between_rounds_the_rate_is_constant_and_after_the_last_the_schedule_runs():
+    config = TrainConfig(epochs=120, fine_epochs=2, final_epochs=30, warmup_epochs=5)
+    rounds, final = config.for_rounds(), config.for_final()
+    assert (rounds.epochs, final.epochs, final.warmup_epochs) == (2, 30, 5)
+    assert {lr_scale(epoch / 10, rounds) for epoch in range(21)} == {1.0}
+    assert lr_scale(30, final) == pytest.approx(final.lr_min_factor)
+
+
+def test_biases_have_their_own_rate_and_frozen_neck_biases_are_left_out():
+    model = small()
+    optimiser = build_optimiser(model, TrainConfig(lr=0.1, bias_lr_factor=3, weight_decay_bias=0.5))
+    weights, biases = optimiser.param_groups
+    names = {id(value): name for name, value in model.named_parameters()}
+    assert biases["lr"] == pytest.approx(0.3) and biases["weight_decay"] == 0.5 and weights["lr"] == 0.1
+    assert all(names[id(value)].endswith(".bias") for value in biases["params"])
+    held = {names[id(value)] for group in (weights, biases) for value in group["params"]}
+    assert set(names.values()) - held == {f"bottleneck{suffix}.bias" for suffix in model.suffixes}
+
+
+def test_a_warm_up_that_never_ends_is_refused():
+    with pytest.raises(ConfigError, match="warmup_epochs 5 leaves nothing of 3 epochs"):
+        build_optimiser(small(), TrainConfig(epochs=3, warmup_epochs=5))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_loss_goes_down_on_a_tiny_set_and_the_rate_in_use_is_the_schedules(optimizer, tmp_path):
+    lr = 0.02 if optimizer == "sgd" else 1e-3
+    config = dataclasses.replace(CONFIG, optimizer=optimizer, lr=lr, epochs=6, warmup_epochs=1)
+    model = fit(small(), lambda epoch: [batch(), batch(1)], config=config, out=tmp_path)
+    found = rows(tmp_path)
+    assert [row["epoch"] for row in found] == [1, 2, 3, 4, 5, 6] and found[-1]["images"] == 16
+    assert found[-1]["loss"] < 0.7 * found[0]["loss"] and found[-1]["accuracy"] > found[0]["accuracy"]
+    # The last step of epoch n stands at n - 1/2.
+    expected = [lr * lr_scale(epoch + 0.5, config) for epoch in range(6)]
+    assert [row["lr"] for row in found] == pytest.approx(expected)
+    for row in found:
+        assert row["loss"] == pytest.approx(sum(row["step_losses"]) / 2)
+        assert row["seconds"] == pytest.approx(row["data_seconds"] + row["step_seconds"])
+    assert not model.training
+
+
+def test_the_rate_reaches_the_weights(tmp_path):
+    """With a rate of zero all the way the weights do not move; a schedule bound to a dead optimiser would."""
+    config = dataclasses.replace(CONFIG, optimizer="sgd", epochs=1, warmup_epochs=0, lr=1e-12)
+    before = small().state_dict()
+    after = fit(small(), lambda epoch: [batch()], config=config, out=tmp_path / "a").state_dict()
+    assert torch.equal(before["b1.0.mlp.fc1.weight"], after["b1.0.mlp.fc1.weight"])
+    moved = dataclasses.replace(config, lr=1e-2)
+    after = fit(small(), lambda epoch: [batch()], config=moved, out=tmp_path / "b").state_dict()
+    assert not torch.equal(before["b1.0.mlp.fc1.weight"], after["b1.0.mlp.fc1.weight"])
+    assert torch.equal(before["bottleneck.bias"], after["bottleneck.bias"])
+
+
+def test_the_teacher_is_run_in_eval_mode_and_stays_as_it_is(tmp_path):
+    teacher = small().train()
+    modes = []
+    teacher.bottleneck.register_forward_hook(lambda module, *_: modes.append(module.training))
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    config = dataclasses.replace(CONFIG, distill=DistillConfig("soft", 2.0, 4.0))
+    fit(small(), lambda epoch: [batch()], config=config, out=tmp_path, teacher=teacher)
+    assert modes == [False, False]
+    assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
+    assert rows(tmp_path)[1]["distillation"] > 0
+
+
+def test_distillation_pulls_the_students_logits_to_the_teachers(tmp_path):
+    teacher = small()
+    for suffix in teacher.suffixes:
+        torch.nn.init.normal_(getattr(teacher, f"classifier{suffix}").weight, std=0.2)
+    last = {}
+    for alpha in (0.0, 50.0):
+        out = tmp_path / str(alpha)
+        config = dataclasses.replace(CONFIG, epochs=8, distill=DistillConfig("soft", alpha, 4.0))
+        fit(small(), lambda epoch: [batch()], config=config, out=out, teacher=teacher)
+        first, *_, last[alpha] = rows(out)
+        assert first["loss"] == pytest.approx(
+            first["identity"] + first["triplet"] + alpha * first["distillation"], rel=1e-5
+        )
+    assert last[50.0]["distillation"] < 0.8 * min(first["distillation"], last[0.0]["distillation"])
+
+
+def test_distillation_needs_a_teacher_of_the_same_identities(tmp_path):
+    config = dataclasses.replace(CONFIG, distill=DistillConfig("hard"))
+    with pytest.raises(ConfigError, match="hard needs a teacher"):
+        fit(small(), lambda epoch: [batch()], config=config, out=tmp_path)
+    other = TransReID(unpruned("vit_lite", height=64, width=32, identities=9))
+    with pytest.raises(ConfigError, match="teacher knows 9 identities, the student 4"):
+        fit(small(), lambda epoch: [batch()], config=config, out=tmp_path, teacher=other)
+
+
+@pytest.mark.parametrize("where", ["loss", "weights"])
+def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_snapshot(where, tmp_path):
+    def batches(epoch):
+        images, labels, cameras = batch()
+        return [(images * torch.nan if epoch == 1 and where == "loss" else images, labels, cameras)]
+
+    model = small()
+    config = dataclasses.replace(CONFIG, epochs=3, optimizer="sgd")
+    if where == "weights":
+        # A finite loss, then a gradient that breaks a weight: only the snapshot's own check can see it.
+        count = []
+        model.b1[1].weight.register_hook(
+            lambda grad: grad * torch.nan if count.append(1) or len(count) > 1 else grad
+        )
+    with pytest.raises(GateError, match=r"epoch 2 step 0|epoch 3 step 0") as caught:
+        fit(model, batches, config=config, out=tmp_path)
+    assert "snapshot-000000001.pt" in str(caught.value) and caught.value.code == 7
+    assert [path.name for path in snapshots(tmp_path)] == ["snapshot-000000001.pt"]
+    kept = load_snapshot(tmp_path)
+    assert all(value.isfinite().all() for value in kept["model"].values())
+
+
+def test_killed_at_five_random_steps_the_remaining_losses_are_the_unbroken_runs(tmp_path):
+    torch.set_num_threads(1)
+    training_runs.run(tmp_path / "whole")
+    expected = training_runs.losses(tmp_path / "whole")
+    assert len(set(expected)) == 3 * training_runs.STEPS
+    every = [(epoch, step) for epoch in range(3) for step in range(training_runs.STEPS)]
+    for often in (0, 1):
+        # In order: a killed run only ever gets further.
+        places = sorted(random.Random(often).sample(every, 5))
+        broken = tmp_path / f"broken{often}"
+        arguments = ["kill", str(broken), str(often), json.dumps(places)]
+        result = launched("-m", "tests.training_runs", *arguments)
+        assert result.returncode == 0, result.stderr
+        assert training_runs.losses(broken) == expected
+        whole, resumed = (load_snapshot(folder)["model"] for folder in (tmp_path / "whole", broken))
+        assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def test_a_finished_run_resumed_changes_nothing(tmp_path):
+    one = training_runs.run(tmp_path).state_dict()
+    lines = (tmp_path / "metrics.jsonl").read_text()
+    two = training_runs.run(tmp_path, resume=True).state_dict()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert (tmp_path / "metrics.jsonl").read_text() == lines
+
+
+def test_a_resumed_run_must_be_the_same_run(tmp_path):
+    fit(small(), lambda epoch: [batch()], config=CONFIG, out=tmp_path)
+    other = dataclasses.replace(CONFIG, lr=0.5, workers=2)
+    with pytest.raises(ConfigError, match=r"had another train\.lr;"):
+        fit(small(), lambda epoch: [batch()], config=other, out=tmp_path, resume=True)
+
+
+def test_a_snapshot_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        save_snapshot(tmp_path, step, {"value": torch.tensor(step)})
+    assert [path.name for path in snapshots(tmp_path)] == ["snapshot-000000002.pt", "snapshot-000000003.pt"]
+
+    def full_disk(content, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("prune.snapshots.torch.save", full_disk)
+    with pytest.raises(OSError):
+        save_snapshot(tmp_path, 4, {})
+    assert len(list(tmp_path.iterdir())) == 2 and load_snapshot(tmp_path)["value"] == 3
+
+
+def test_a_damaged_snapshot_falls_back_to_the_one_before_and_says_so(tmp_path, capsys):
+    for step in (1, 2):
+        save_snapshot(tmp_path, step, {"value": torch.tensor(step)})
+    newest = snapshots(tmp_path)[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert load_snapshot(tmp_path)["value"] == 1
+    assert "snapshot-000000002.pt: damaged" in capsys.readouterr().err
+    snapshots(tmp_path)[0].write_bytes(b"")
+    with pytest.raises(ArtifactError, match="no snapshot can be read"):
+        load_snapshot(tmp_path)
+
+
+def test_two_processes_share_their_gradients(tmp_path):
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    result = launched(*command, "-m", "tests.training_runs", "pair", str(tmp_path))
+    assert result.returncode == 0, result.stderr[-3000:]
+    one, two = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert one["processes"] == 2 and one == two
+    assert [row["images"] for row in rows(tmp_path)] == [2 * 8 * training_runs.STEPS] * 2
+
+
+def test_bf16_computes_in_bf16_and_keeps_fp32_weights():
+    code = (
+        "import dataclasses, tempfile, torch; from pathlib import Path; from tests.training_runs import *\n"
+        "seen = []; m = model(); m.base.blocks[0].attn.qkv.register_forward_hook(lambda *a: seen.append(a[2].dtype))\n"
+        "c = dataclasses.replace(CONFIG, precision='bf16', epochs=2)\n"
+        "fit(m, Batches(), config=c, out=Path(tempfile.mkdtemp()), teacher=model(1))\n"
+        "assert set(seen) == {torch.bfloat16}, set(seen)\n"
+        "assert {p.dtype for p in m.parameters()} == {torch.float32}\n"
+    )
+    result = launched("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_no_silent_fallback_from_cuda_or_fp16():
+    with pytest.raises(DeviceError, match="no CUDA device"):
+        make_accelerator("fp32", "cuda")
+    with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
+        make_accelerator("fp16")
+
+
+@pytest.fixture
+def market(tmp_path):
+    """Three people, two cameras, four crops each, in the Market-1501 layout."""
+    for folder, pids in (
+        ("bounding_box_train", (5, 9, 12)),
+        ("query", (20,)),
+        ("bounding_box_test", (20, 21)),
+    ):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for pid in pids:
+            for index in range(4):
+                name = f"{pid:04d}_c{index % 2 + 1}s1_{index:06d}_00.png"
+                Image.new("RGB", (16, 32), (pid * 10, index * 40, 99)).save(tmp_path / "data" / folder / name)
+    return tmp_path
+
+
+def command(market: Path, *extra: str) -> int:
+    (market / "c.yaml").write_text(
+        "model: {variant: vit_lite, size: [64, 32], cameras: 2}\n"
+        "train: {epochs: 2, warmup_epochs: 0, identities: 3, images: 2, optimizer: adamw, lr: 1e-3}\n"
+    )
+    arguments = [
+        "--config",
+        str(market / "c.yaml"),
+        "--data",
+        str(market / "data"),
+        "--out",
+        str(market / "out"),
+    ]
+    return guarded(train.main, [*arguments, *extra])
+
+
+def test_the_command_counts_identities_and_writes_a_loadable_model(market, capsys):
+    assert command(market) == 0
+    assert capsys.readouterr().out.strip() == str(market / "out" / "model.safetensors")
+    model, manifest = load_model(market / "out" / "model.safetensors")
+    assert model.shape.identities == 3 and model.shape.cameras == 2
+    assert manifest["config"]["train"]["epochs"] == 2 and len(rows(market / "out")) == 2
+    # Six people are not Market-1501, whose cameras these ids would otherwise claim to be.
+    assert manifest["input"]["camera"] == "input" and manifest["input"]["dataset"] is None
+    assert command(market) == 2 and "add --resume" in capsys.readouterr().err
+    assert command(market, "--resume") == 0
+
+
+def test_the_command_names_both_numbers_when_data_and_configuration_differ(market, capsys):
+    assert command(market, "--set", "model.identities=751") == 2
+    assert "model.identities is 751, the training set has 3" in capsys.readouterr().err
+    assert command(market, "--set", "model.cameras=6") == 2
+    assert "model.cameras is 6, the training set has 2" in capsys.readouterr().err
+
+
+def test_the_command_starts_from_one_of_our_models(market):
+    assert command(market) == 0
+    source = market / "out" / "model.safetensors"
+    keys = ("--set", "train.epochs=0", "--init", str(source), "--out", str(market / "next"))
+    assert command(market, *keys) == 0
+    one, two = (load_model(folder / "model.safetensors") for folder in (market / "out", market / "next"))
+    assert all(torch.equal(value, two[0].state_dict()[key]) for key, value in one[0].state_dict().items())
+    assert two[1]["parent"] == one[1]["sha256"]
