@@ -23,6 +23,7 @@ from prune.losses import training_loss, triplet_loss
 from prune.model import TransReID
 from prune.scoring import Loss
 from prune.session import artifact_of, open_weights
+from prune.snapshots import drop_snapshots
 from prune.training import fit, make_accelerator
 from runtime.console import note, print_json, print_table
 from runtime.datasets import Dataset, count_warnings, read_dataset
@@ -89,19 +90,12 @@ def recovery(
     def recover(model: TransReID, last: bool) -> TransReID:
         nonlocal done
         done += 1
-        epochs = config.train.final_epochs if last else config.train.fine_epochs
-        train = dataclasses.replace(config.train, epochs=epochs)
-        if not last:
-            train = dataclasses.replace(train, schedule="constant", warmup_epochs=0)
+        train = config.train.for_final() if last else config.train.for_rounds()
         folder = out / f"round_{done:02d}"
-        model = fit(
-            model,
-            batches,
-            config=train,
-            out=folder,
-            teacher=teacher,
-            accelerator=make_accelerator(train.precision, device),
-        )
+        accelerator = make_accelerator(train.precision, device)
+        model = fit(model, batches, config=train, out=folder, teacher=teacher, accelerator=accelerator)
+        # the round is over: what is left to go on from is the next cut, or the finished model
+        drop_snapshots(folder)
         return model.cpu()
 
     return recover

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from runtime.console import note
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, StorageError
 from runtime.manifest import replacing
 
 KEEP = 2
@@ -20,7 +20,11 @@ def save_snapshot(folder: Path, step: int, content: dict[str, Any]) -> Path:
     """Write tensors and plain data as `snapshot-STEP.pt`, whole or not at all; keep the newest two."""
     path = folder / f"snapshot-{step:09d}.pt"
     with replacing(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:
+            # torch reports a full disk this way.
+            raise StorageError(f"{path}: cannot be written ({str(error)[:80]!r}); make room there") from None
     # The rename itself is on disk only once its folder is.
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -35,6 +39,12 @@ def save_snapshot(folder: Path, step: int, content: dict[str, Any]) -> Path:
 def snapshots(folder: Path) -> list[Path]:
     """The snapshots in `folder`, oldest first."""
     return sorted(folder.glob("snapshot-*.pt"))
+
+
+def drop_snapshots(folder: Path) -> None:
+    """Remove every snapshot in `folder`: for a run that is over and will not be gone on with."""
+    for path in snapshots(folder):
+        path.unlink()
 
 
 def load_snapshot(folder: Path) -> dict[str, Any] | None:

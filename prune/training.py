@@ -28,7 +28,7 @@ from prune.optimiser import build_optimiser, lr_scale, set_lr
 from prune.scoring import Batch
 from prune.session import torch_device
 from prune.settings import TrainConfig
-from prune.snapshots import load_snapshot, save_snapshot, snapshots
+from prune.snapshots import drop_snapshots, load_snapshot, save_snapshot, snapshots
 from runtime.console import note
 from runtime.errors import ConfigError, GateError, StorageError
 from runtime.manifest import replacing
@@ -155,8 +155,7 @@ class _Run:
             self.out.mkdir(parents=True, exist_ok=True)
             kept = _rows(metrics, state.epoch) if content else []
             if content is None:
-                for old in snapshots(self.out):
-                    old.unlink()
+                drop_snapshots(self.out)
             with replacing(metrics) as temporary:
                 temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self.accelerator.wait_for_everyone()

@@ -25,7 +25,9 @@ def test_rounding_passes_and_noise_fails_fp32():
     near, far = features() + 1e-7 * noise, features() + 1e-2 * noise
     assert verdict(near / np.linalg.norm(near, axis=1, keepdims=True)) == []
     found = verdict(far / np.linalg.norm(far, axis=1, keepdims=True))
-    assert any("lowest cosine" in text for text in found) and any("largest difference" in text for text in found)
+    assert any("lowest cosine" in text for text in found) and any(
+        "largest difference" in text for text in found
+    )
 
 
 def test_one_bad_image_among_many_fails_by_the_lowest_cosine():

@@ -72,7 +72,7 @@ def scalp(canon: npt.NDArray[np.floating], style: str) -> Floats:
     line = np.interp(y, [-0.14, -0.1, -0.06, -0.02, 0.03], [0.772, 0.757, 0.705, 0.655, 0.628])
     if style == "crop":
         line = line + 0.006
-    inside = _ramp(z - line + 0.02 * np.abs(np.sin(x * 160.0)) * 0.3, -0.004, 0.004)
+    inside = _ramp(z - line + 0.006 * np.abs(np.sin(x * 160.0)), -0.004, 0.004)
     return np.zeros_like(inside) if style == "bald" else inside
 
 

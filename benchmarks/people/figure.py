@@ -132,7 +132,7 @@ def _hair(posed: _Posed) -> list[Mesh]:
         angles = np.radians(np.linspace(-4, 184, 40)).astype(np.float32)
         ease = np.linspace(0.004, 0.022, 12, dtype=np.float32)
         near = posed.points(end, 0.735, wide=0.095)
-        chest = (skeleton.part[::1] != HEAD) & (skeleton.canon[:, 1] < -0.04)
+        chest = (skeleton.part != HEAD) & (skeleton.canon[:, 1] < -0.04)
         near = near[near[:, 1] > posed.body.vertices[chest][:, 1].min() + 0.09] if len(near) > 200 else near
         middle = np.asarray([at[0], at[1], 0], np.float32)
         ring = cloth.drape(near - middle, heights, angles, ease=ease, hang=0.55) + middle

@@ -73,7 +73,7 @@ def _asphalt(s: Sheet) -> Floats:
 def _grass(s: Sheet) -> Floats:
     ground = mix(linear(86, 104, 52), linear(134, 132, 84), 0.4 + 0.35 * s.coarse)
     leaves = s.fine > 2.2
-    out = ground * np.exp(0.22 * s.fine)[..., None]
+    out = floats(ground * np.exp(0.22 * s.fine)[..., None])
     out[leaves] = linear(150, 112, 62)
     return out
 
