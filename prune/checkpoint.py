@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from prune.flops import report
 from prune.model import TransReID
 from prune.shape import Shape
 from runtime.errors import ArtifactError, GateError
@@ -36,6 +37,7 @@ def save_model(
         raise GateError(
             f"{path}: not written, {len(bad)} tensors are not finite, first {bad[0]}; lower the learning rate"
         )
+    numbers = report(model.shape)
     with replacing(path) as temporary:
         save_file(tensors, temporary)
     return write_manifest(
@@ -46,6 +48,8 @@ def save_model(
             "shape": model.shape.to_json(),
             "input": spec.to_json(),
             "output": {"dim": model.shape.dim, "normalised": False},
+            "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
+            "params": numbers["params"],
             "tools": tools("torch", "timm", "safetensors"),
         }
         | (notes or {}),

@@ -1,0 +1,8 @@
+#!/usr/bin/env python
+"""Time models on this machine; the code is in benchmarks.bench."""
+
+from benchmarks.bench import main
+from runtime.errors import guarded
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

@@ -1,0 +1,1 @@
+"""Latency, throughput, memory and accuracy of artifacts, the demo, and the rendered people. No torch at import."""
