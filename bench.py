@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time models on this machine; the code is in benchmarks.bench."""
+"""Time exported models side by side; the code is in benchmarks.bench."""
 
 from benchmarks.bench import main
 from runtime.errors import guarded

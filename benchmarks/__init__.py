@@ -1,1 +1,1 @@
-"""Latency, throughput, memory and accuracy of artifacts, the demo, and the rendered people. No torch at import."""
+"""Measurements: bench.py's timer, the demo, made-up people to run it on. Needs no torch to be imported."""

@@ -1,0 +1,27 @@
+"""mAP of an opened model on a data set, to stand beside its times. Prints nothing but progress and notes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime import console, metrics
+from runtime.cameras import camera_ids, dataset_name
+from runtime.datasets import Dataset, count_warnings
+from runtime.extract import extract
+from runtime.session import Artifact
+
+
+def accuracy(artifact: Artifact, dataset: Dataset, *, camera: str | int | None) -> dict[str, Any]:
+    """{mAP, R1, R5, R10, mINP (0..1), queries, ...}; `camera` is the policy, None: the model's and data set's.
+
+    DataError when more than 1 % of the images are unusable.
+    """
+    name = dataset_name(dataset.layout, count_warnings(dataset))
+    sides = []
+    for title, items in (("query", dataset.query), ("gallery", dataset.gallery)):
+        ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=camera, dataset=name)
+        with console.progress(f"{artifact.path.name}: {title}", len(items)) as advance:
+            batch = artifact.spec.batch or 16
+            found = extract(artifact, items, batch=batch, camera_ids=ids, progress=advance)
+        sides += [found.features, found.pids, found.camids]
+    return metrics.evaluate(*sides).to_json()

@@ -1,0 +1,67 @@
+"""What bench.py runs: an exported artifact, or a torch model in eager mode as the baseline. Times nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.session import Artifact, open_artifact
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to open, here or in a child process; `torch` for a model.safetensors in torch eager mode."""
+
+    path: Path
+    torch: bool = False
+    device: str = "cpu"
+    threads: int | None = None
+    allow_ungated: bool = False
+
+
+def open_subject(subject: Subject) -> Artifact:
+    """The verified, opened model. ArtifactError, ConfigError and DeviceError as the runtime names them."""
+    if subject.torch:
+        return _open_torch(subject)
+    return open_artifact(
+        subject.path, device=subject.device, threads=subject.threads, allow_ungated=subject.allow_ungated
+    )
+
+
+def facts(artifact: Artifact) -> dict[str, Any]:
+    """What is known of a model without running it; null for what its manifest does not say."""
+    manifest = artifact.manifest
+    macs = manifest.get("macs") or {}
+    counts = {name: macs.get(name) for name in ("macs_paper", "macs_reference", "macs_folded")}
+    about = {name: manifest.get(name) for name in ("kind", "precision", "form")}
+    return {
+        "path": str(artifact.path),
+        "sha256": artifact.sha256,
+        **about,
+        **counts,
+        "params": manifest.get("params"),
+        "file_bytes": artifact.path.stat().st_size,
+    }
+
+
+def _open_torch(subject: Subject) -> Artifact:
+    """The plain torch form; its features come from the published network, not from an exported graph."""
+    try:
+        import torch
+
+        from prune.flops import report
+        from prune.session import open_model
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"--torch {subject.path}: {error.name} is not installed; pip install '.[workstation]', "
+            "or leave --torch out"
+        ) from None
+    if subject.threads is not None:
+        torch.set_num_threads(subject.threads)
+    artifact, model = open_model(subject.path, device=subject.device)
+    counts = report(model.shape)
+    known = {"kind": "torch", "precision": "fp32", "form": "reference"}
+    macs = {name: value for name, value in counts.items() if name.startswith("macs")}
+    return replace(artifact, manifest=artifact.manifest | known | {"macs": macs, "params": counts["params"]})
