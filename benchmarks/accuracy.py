@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from runtime import console, metrics
 from runtime.cameras import camera_ids, dataset_name
-from runtime.datasets import Dataset, count_warnings
+from runtime.datasets import Dataset, Item, count_warnings
 from runtime.extract import extract
+from runtime.features import Features
 from runtime.session import Artifact
 
 
@@ -17,11 +19,15 @@ def accuracy(artifact: Artifact, dataset: Dataset, *, camera: str | int | None) 
     DataError when more than 1 % of the images are unusable.
     """
     name = dataset_name(dataset.layout, count_warnings(dataset))
-    sides = []
-    for title, items in (("query", dataset.query), ("gallery", dataset.gallery)):
+
+    def features(items: Sequence[Item], title: str) -> Features:
         ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=camera, dataset=name)
         with console.progress(f"{artifact.path.name}: {title}", len(items)) as advance:
             batch = artifact.spec.batch or 16
-            found = extract(artifact, items, batch=batch, camera_ids=ids, progress=advance)
-        sides += [found.features, found.pids, found.camids]
-    return metrics.evaluate(*sides).to_json()
+            return extract(artifact, items, batch=batch, camera_ids=ids, progress=advance)
+
+    query, gallery = features(dataset.query, "query"), features(dataset.gallery, "gallery")
+    scores = metrics.evaluate(
+        query.features, query.pids, query.camids, gallery.features, gallery.pids, gallery.camids
+    )
+    return scores.to_json()

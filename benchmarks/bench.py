@@ -32,6 +32,8 @@ from runtime.session import Artifact
 IMAGES, BATCHES = 64, 4
 # Trustworthy times vary less than this (standard deviation over mean).
 STEADY = 0.025
+# From here on the p99 is not simply the slowest round.
+FULL = 101
 # One engine gives the same features twice but for the order of a parallel sum.
 SAME = 1e-5
 
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model |= {"accuracy": scores[index % len(subjects)]}
         model |= {"peak_memory_bytes": peak_memory(subject, model["batch"])}
     host |= {"load_average_after": load_average()}
-    warnings = doubts(host) + [text for model in models for text in _doubts(model)]
+    warnings = doubts(host) + doubtful(models)
     for text in warnings:
         console.note(f"WARNING {text}")
     document = {
@@ -109,7 +111,7 @@ def time_models(
     """
     inputs = [feeds(crops, own, one.spec, batch) for one, own in zip(artifacts, ids)]
     produced: list[dict[int, NDArray[np.float32]]] = [{} for _ in artifacts]
-    calls = [_call(one, *parts) for one, *parts in zip(artifacts, inputs, produced)]
+    calls = [_call(*parts) for parts in zip(artifacts, inputs, produced)]
     samples = timing.interleave(calls, rounds=rounds, seconds=seconds)
     return [Timed(*parts) for parts in zip(samples, inputs, produced)]
 
@@ -149,7 +151,32 @@ def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) ->
     }
 
 
-def _call(artifact: Artifact, inputs: list[Feed], produced: dict[int, Any]) -> Callable[[int], None]:
+def doubtful(models: Sequence[dict[str, Any]]) -> list[str]:
+    """What about the models' numbers makes them unreliable, in sentences for people."""
+    found = [
+        f"{model['path']}, batch {model['batch']}: features while timing differ by "
+        f"{model['features_difference']:.1e} from a fresh run; do not trust this model's numbers"
+        for model in models
+        if not model["features_equal"]
+    ]
+    unsteady = [
+        f"{model['path']} at batch {model['batch']} by {model['cv']:.1%}"
+        for model in models
+        if model["cv"] > STEADY
+    ]
+    if unsteady:
+        found.append(
+            f"times vary by more than {STEADY:.1%} ({', '.join(unsteady)}): trust the ratios, or measure "
+            "longer on an idle machine"
+        )
+    if (rounds := min(model["rounds"] for model in models)) < FULL:
+        found.append(f"p99 of {rounds} rounds is the slowest of them; for a real one give --rounds {FULL}")
+    return found
+
+
+def _call(
+    artifact: Artifact, inputs: list[Feed], produced: dict[int, NDArray[np.float32]]
+) -> Callable[[int], None]:
     def call(turn: int) -> None:
         index = turn % len(inputs)
         produced[index] = artifact.run(*inputs[index])
@@ -181,24 +208,6 @@ def _check_batch(artifact: Artifact, batches: Sequence[int]) -> None:
             f"{artifact.path}: has a fixed batch of {fixed}, so other sizes would time its padding; "
             f"use --batch {fixed}, or export it with --batch dynamic"
         )
-
-
-def _doubts(model: dict[str, Any]) -> list[str]:
-    where = f"{model['path']}, batch {model['batch']}:"
-    found = []
-    if model["cv"] > STEADY:
-        found.append(
-            f"{where} times vary by {model['cv']:.1%} (steady is up to {STEADY:.1%}); trust the ratios, or "
-            "measure longer on an idle machine"
-        )
-    if not model["features_equal"]:
-        found.append(
-            f"{where} features while timing differ by {model['features_difference']:.1e} from a fresh run; "
-            "do not trust this model's numbers"
-        )
-    if model["rounds"] < 100:
-        found.append(f"{where} p99 of {model['rounds']} rounds is the slowest one; use --rounds 100 or more")
-    return found
 
 
 def _how(args: argparse.Namespace) -> dict[str, Any]:

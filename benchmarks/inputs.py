@@ -32,7 +32,7 @@ def random_crops(count: int, *, height: int = 256, width: int = 128) -> Crops:
     """`count` pictures of noise, the same ones in every run."""
     random = np.random.default_rng(0)
     pixels = tuple(random.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count))
-    return Crops(pixels, (-1,) * count, "random pixels (seed 0)")
+    return Crops(pixels, (-1,) * count, "images of random pixels (seed 0)")
 
 
 def read_crops(items: Sequence[Item], count: int, source: str) -> Crops:

@@ -21,11 +21,12 @@ def print_report(document: dict[str, Any]) -> None:
         title = f"batch {batch}, ms a call; {document['images']['count']} {document['images']['source']}"
         print_table(title, *_columns(TIMES, rows))
     if len(first) > 1:
+        rows = [_ratio(one, names) for index, one in enumerate(document["ratios"]) if index % len(first)]
         title = f"times as fast as {names[first[0]['path']]}: median of rounds (5 % .. 95 %)"
-        print_table(title, *_columns(RATIO, [_ratio(one, names) for one in document["ratios"]]))
+        print_table(title, *_columns(RATIO, rows))
 
 
-MODEL = ("model", "form", "GMAC paper", "reference", "folded", "M params", "file MB", "peak MB", "mAP")
+MODEL = ("model", "form", "GMAC paper/plain/folded", "M par.", "file MB", "peak MB", "mAP")
 TIMES = ("model", "p50", "p90", "p95", "p99", "mean", "CPU ms", "cv", "images/s")
 RATIO = ("model", "batch", "wall time", "CPU time")
 
@@ -47,14 +48,14 @@ def number(value: float | None, scale: float = 1) -> str:
 
 
 def _model(model: dict[str, Any], names: dict[str, str]) -> list[str]:
-    macs = [number(model[f"macs_{kind}"], 1e9) for kind in ("paper", "reference", "folded")]
+    macs = " / ".join(number(model[f"macs_{kind}"], 1e9) for kind in ("paper", "reference", "folded"))
     sizes = [number(model["params"], 1e6), number(model["file_bytes"], 1e6)]
     scores = model["accuracy"]
-    form = " ".join(part for part in (model["kind"], model["form"], model["precision"]) if part)
+    form = model["kind"] if model["kind"] == "torch" else model["form"]
     return [
         names[model["path"]],
-        form,
-        *macs,
+        " ".join(part for part in (form, model["precision"]) if part),
+        macs,
         *sizes,
         number(model["peak_memory_bytes"], 1e6),
         f"{scores['mAP']:.2%}" if scores else "-",

@@ -16,11 +16,13 @@ import onnx
 from export.check import COUNT, SHIPPED, Check, check_crops, make_check, run_check, save_check
 from export.forms import Folded, Reference, camera_row
 from export.graph import IR_VERSION, OPSET, named_batch, prove_static, simplified, to_onnx
+from prune.evaluate import evaluate_model
 from prune.flops import report
 from prune.model import TransReID
 from prune.session import open_model
 from runtime.cameras import parse_policy
 from runtime.console import print_table
+from runtime.datasets import guess_layout, read_dataset
 from runtime.errors import ConfigError, GateError
 from runtime.gate import LIMITS, compare, failures
 from runtime.manifest import manifest_path, replacing, tools, write_manifest
@@ -33,7 +35,10 @@ FORMS = {"folded": Folded, "reference": Reference}
 
 @dataclass(frozen=True)
 class Options:
-    """What to export: `form` folded or reference, `precision` fp32, `gate` on or off, `check` folder and number of crops."""
+    """What to export: `form` folded or reference, `precision` fp32, `gate` on or off, `check` folder and number of crops.
+
+    `max_map_drop` (points of mAP, 0..100) makes the gate evaluate parent and artifact on the whole check folder, a data set then.
+    """
 
     form: str = "folded"
     precision: str = "fp32"
@@ -41,6 +46,7 @@ class Options:
     gate: bool = True
     check: Path = SHIPPED
     check_count: int = COUNT
+    max_map_drop: float | None = None
 
 
 def deployed_spec(spec: InputSpec, *, layout: str, camera: str | None, batch: int | None) -> InputSpec:
@@ -73,6 +79,21 @@ def judge(check: Check, path: Path, spec: InputSpec, precision: str) -> dict[str
         return verdict | {"passed": False, "failures": [str(error)]}
     found = failures(numbers, limits)
     return verdict | {"passed": not found, "failures": found, "numbers": numbers}
+
+
+def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: float) -> dict[str, Any]:
+    """The gate on the task itself: {passed, failures, map: {parent, artifact, drop, limit}} on the data set at `root`."""
+    dataset = read_dataset(str(root), guess_layout(str(root)))
+    session = open_onnxruntime(path, spec)
+    artifact = Artifact(path, {}, spec, parent.dim, parent.sha256, session)
+    before, after = (evaluate_model(one, dataset)["mAP"] for one in (parent, artifact))
+    drop = 100 * (before - after)
+    found = [f"mAP drops by {drop:.2f} points, more than {limit}"] if drop > limit else []
+    return {
+        "passed": not found,
+        "failures": found,
+        "map": {"parent": before, "artifact": after, "drop": drop, "limit": limit},
+    }
 
 
 def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options) -> Check:
@@ -108,6 +129,8 @@ def export(
         verdict: dict[str, Any] = {"passed": None, "off": True}
         if check is not None:
             verdict = judge(check, temporary, spec, options.precision)
+            if verdict["passed"] and options.max_map_drop is not None:
+                verdict |= judge_map(parent, temporary, spec, options.check, options.max_map_drop)
             if not verdict["passed"]:
                 raise GateError(
                     f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
@@ -176,6 +199,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--check-count", type=int, default=COUNT, metavar="N", help=f"at most so many of them ({COUNT})"
     )
+    command.add_argument(
+        "--max-map-drop", type=float, metavar="X", help="also fail when mAP on ROOT drops by more points"
+    )
     command.add_argument("--gate", choices=["on", "off"], default="on")
     return command
 
@@ -183,7 +209,15 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a model to one self-contained, static ONNX file, checked against the torch model before it is kept."""
     args = parser().parse_args(argv)
-    options = Options(args.form, args.precision, args.target, args.gate == "on", args.check, args.check_count)
+    options = Options(
+        args.form,
+        args.precision,
+        args.target,
+        args.gate == "on",
+        args.check,
+        args.check_count,
+        args.max_map_drop,
+    )
     if not options.gate:
         print(
             f"WARNING --gate off: {args.out} will be ungated, and refused by the runtime by default",

@@ -1,5 +1,6 @@
 """export_onnx.py end to end on a small model: the file, its manifest, and a gate that can fail."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -190,6 +191,20 @@ def test_unreadable_check_images_are_skipped_until_too_few_are_left(tmp_path):
         (tmp_path / f"{index}.png").write_bytes(b"torn")
     with pytest.raises(DataError, match="only 0 readable"):
         check_crops(tmp_path, lite.SPEC)
+
+
+@pytest.mark.parametrize(("limit", "code"), [("0.5", 0), ("-1", 7)])
+def test_the_gate_can_ask_for_map_too(limit, code, tmp_path, capsys):
+    """-1: the artifact would have to be a point better than its parent."""
+    spec = dataclasses.replace(lite.SPEC, cameras=4)
+    save_model(lite.pruned(cameras=4), tmp_path / "m.safetensors", spec)
+    more = ["--check-count", "8", "--max-map-drop", limit]
+    assert run(tmp_path / "m.safetensors", tmp_path / "m.onnx", SHIPPED, *more) == code
+    if code:
+        assert "mAP drops by" in capsys.readouterr().err and not (tmp_path / "m.onnx").exists()
+    else:
+        scores = read_manifest(tmp_path / "m.onnx")["gate"]["map"]
+        assert 0 < scores["parent"] < 1 and abs(scores["drop"]) < 0.5
 
 
 def test_shipped_crops_are_the_default_check():
