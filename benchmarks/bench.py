@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import timing
-from benchmarks.accuracy import accuracy
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
 from benchmarks.memory import peak_memory
 from benchmarks.report import print_report
-from benchmarks.subject import Subject, facts, open_subject
+from benchmarks.subject import Subject, facts, open_subject, reopen_subject
 from runtime import console
+from runtime.accuracy import accuracy
 from runtime.cameras import camera_ids, dataset_name, parse_policy
 from runtime.datasets import READERS, Dataset, count_warnings, read_dataset
 from runtime.errors import ConfigError, guarded
@@ -30,6 +30,8 @@ from runtime.session import Artifact
 
 # As many different images, and as many different batches, as a model sees before they repeat.
 IMAGES, BATCHES = 64, 4
+# Files that run as torch models, in eager mode.
+WEIGHTS = ".safetensors"
 # Trustworthy times vary less than this (standard deviation over mean).
 STEADY = 0.025
 # From here on the p99 is not simply the slowest round.
@@ -52,8 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if args.device == "jetson":
         raise ConfigError("--device jetson: needs TensorRT engines, not available yet; use cpu or cuda")
-    subjects = [Subject(Path(path), **_how(args), torch=False) for path in args.models]
-    subjects += [Subject(Path(path), **_how(args), torch=True) for path in args.torch]
+    how = {"device": args.device, "threads": args.threads, "allow_ungated": args.allow_ungated}
+    paths = [*args.models, *args.torch]
+    subjects = [Subject(path, torch=path.suffix == WEIGHTS or path in args.torch, **how) for path in paths]
+    document = measure(subjects, args)
+    for text in document["warnings"]:
+        console.note(f"WARNING {text}")
+    if args.json:
+        console.print_json(document)
+    else:
+        print_report(document)
+    return 0
+
+
+def measure(subjects: Sequence[Subject], args: argparse.Namespace) -> dict[str, Any]:
+    """{host, images, models[], ratios[], warnings[]}: one model and one ratio for each batch size and subject."""
     host = describe_host(device=args.device, threads=args.threads)
     dataset = read_dataset(args.data, args.layout) if args.data else None
     artifacts = [open_subject(subject) for subject in subjects]
@@ -67,33 +82,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.note(f"timing {len(artifacts)} models at batch {batch} on {len(crops.pixels)} {crops.source}")
         timed = time_models(artifacts, crops, ids, batch, rounds=args.rounds, seconds=args.seconds)
         models += [
-            facts(artifact) | result(one, batch) | compared(open_subject(subject), one)
+            facts(artifact) | result(one, batch) | compared(reopen_subject(subject), one)
             for subject, artifact, one in zip(subjects, artifacts, timed)
         ]
         ratios += [ratio(timed[0], one, artifacts[0], artifact) for artifact, one in zip(artifacts, timed)]
-    scores = [accuracy(one, dataset, camera=args.camera) if dataset else None for one in artifacts]
+    scored = dataset if args.accuracy else None
+    scores = [accuracy(one, scored, camera=args.camera) if scored else None for one in artifacts]
     # A child that opens a model needs its memory once more: give ours back first.
-    del artifacts
+    del artifacts, artifact
     for index, model in enumerate(models):
-        subject = subjects[index % len(subjects)]
-        model |= {"accuracy": scores[index % len(subjects)]}
-        model |= {"peak_memory_bytes": peak_memory(subject, model["batch"])}
-    host |= {"load_average_after": load_average()}
-    warnings = doubts(host) + doubtful(models)
-    for text in warnings:
-        console.note(f"WARNING {text}")
-    document = {
-        "host": host,
+        which = index % len(subjects)
+        peak = peak_memory(subjects[which], model["batch"])
+        model |= {"accuracy": scores[which], "peak_memory_bytes": peak}
+    return {
+        "host": host | {"load_average_after": load_average()},
         "images": {"source": crops.source, "count": len(crops.pixels)},
         "models": models,
         "ratios": ratios,
-        "warnings": warnings,
+        "warnings": doubts(host) + doubtful(models),
     }
-    if args.json:
-        console.print_json(document)
-    else:
-        print_report(document)
-    return 0
 
 
 def time_models(
@@ -210,14 +217,14 @@ def _check_batch(artifact: Artifact, batches: Sequence[int]) -> None:
         )
 
 
-def _how(args: argparse.Namespace) -> dict[str, Any]:
-    return {"device": args.device, "threads": args.threads, "allow_ungated": args.allow_ungated}
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.py", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="bench.py", description=__doc__)
     parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help="exported .onnx files; ratios are to the first"
+        "models",
+        nargs="+",
+        type=Path,
+        metavar="MODEL",
+        help="exported .onnx files, or model.safetensors for torch eager mode; ratios are to the first",
     )
     parser.add_argument(
         "--device", choices=["cpu", "cuda", "jetson"], default="cpu", help="where (%(default)s)"
@@ -234,14 +241,18 @@ def _parser() -> argparse.ArgumentParser:
         help="measure about so long for each model and batch size, in at least 10 rounds (%(default)s)",
     )
     parser.add_argument("--data", metavar="ROOT", help="a data set: time on its crops, and report mAP")
+    parser.add_argument(
+        "--no-accuracy", action="store_false", dest="accuracy", help="with --data: only time on its crops"
+    )
     parser.add_argument("--layout", choices=sorted(READERS), help="its layout, guessed where that is sure")
     parser.add_argument("--camera", type=parse_policy, metavar="P", help="input, mean, none or a 0-based id")
     parser.add_argument(
         "--torch",
+        type=Path,
         action="append",
         default=[],
         metavar="model.safetensors",
-        help="also time this model in torch eager mode, in its plain published form; may be repeated",
+        help="a last model, in torch eager mode and its plain published form; may be repeated",
     )
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
@@ -249,7 +260,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _batches(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
+    try:
+        return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise ConfigError(f"--batch {text}: give sizes from 1, such as 1,8") from None
 
 
 def _positive(text: str) -> int:

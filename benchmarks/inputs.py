@@ -46,7 +46,7 @@ def read_crops(items: Sequence[Item], count: int, source: str) -> Crops:
         try:
             pixels.append(load_image(item.path))
         except DataError as error:
-            reason = f"{item.path}: {error}"
+            reason = str(error)
             continue
         camids.append(item.camid)
     if not pixels:

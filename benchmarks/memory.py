@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.subject import Subject, open_subject
+from benchmarks.subject import Subject, reopen_subject
 from runtime.preprocess import to_input
 
 # glibc's allocator keeps 200 MB more in one start than in the next: a single process may miss the peak.
@@ -50,7 +50,7 @@ def _in_child(subject: Subject, batch: int) -> int | None:
 
 
 def _open_and_run(subject: Subject, batch: int) -> int | None:
-    artifact = open_subject(subject)
+    artifact = reopen_subject(subject)
     spec = artifact.spec
     images = to_input(np.full((batch, spec.height, spec.width, 3), 128, np.uint8), spec)
     ids = np.full(batch, spec.mean_camera, np.int64) if spec.camera == "input" else None

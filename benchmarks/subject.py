@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,12 @@ def open_subject(subject: Subject) -> Artifact:
     )
 
 
+def reopen_subject(subject: Subject) -> Artifact:
+    """A second, separate opening of the model, which does not repeat the warnings of the first."""
+    with redirect_stderr(StringIO()):
+        return open_subject(subject)
+
+
 def facts(artifact: Artifact) -> dict[str, Any]:
     """What is known of a model without running it; null for what its manifest does not say."""
     manifest = artifact.manifest
@@ -42,6 +50,8 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         **about,
         **counts,
         "params": manifest.get("params"),
+        # what --allow-ungated let through stays visible in the result
+        "gate_passed": (manifest.get("gate") or {}).get("passed"),
         "file_bytes": artifact.path.stat().st_size,
     }
 
@@ -51,17 +61,14 @@ def _open_torch(subject: Subject) -> Artifact:
     try:
         import torch
 
-        from prune.flops import report
         from prune.session import open_model
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"--torch {subject.path}: {error.name} is not installed; pip install '.[workstation]', "
-            "or leave --torch out"
+            f"{subject.path}: {error.name}, which weights run on, is not installed; pip install '.[workstation]', "
+            "or leave it out"
         ) from None
     if subject.threads is not None:
         torch.set_num_threads(subject.threads)
-    artifact, model = open_model(subject.path, device=subject.device)
-    counts = report(model.shape)
+    artifact, _ = open_model(subject.path, device=subject.device)
     known = {"kind": "torch", "precision": "fp32", "form": "reference"}
-    macs = {name: value for name, value in counts.items() if name.startswith("macs")}
-    return replace(artifact, manifest=artifact.manifest | known | {"macs": macs, "params": counts["params"]})
+    return replace(artifact, manifest=artifact.manifest | known)

@@ -16,10 +16,10 @@ import onnx
 from export.check import COUNT, SHIPPED, Check, check_crops, make_check, run_check, save_check
 from export.forms import Folded, Reference, camera_row
 from export.graph import IR_VERSION, OPSET, named_batch, prove_static, simplified, to_onnx
-from prune.evaluate import evaluate_model
 from prune.flops import report
 from prune.model import TransReID
 from prune.session import open_model
+from runtime.accuracy import accuracy
 from runtime.cameras import parse_policy
 from runtime.console import print_table
 from runtime.datasets import guess_layout, read_dataset
@@ -86,7 +86,7 @@ def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: 
     dataset = read_dataset(str(root), guess_layout(str(root)))
     session = open_onnxruntime(path, spec)
     artifact = Artifact(path, {}, spec, parent.dim, parent.sha256, session)
-    before, after = (evaluate_model(one, dataset)["mAP"] for one in (parent, artifact))
+    before, after = (accuracy(one, dataset)["mAP"] for one in (parent, artifact))
     drop = 100 * (before - after)
     found = [f"mAP drops by {drop:.2f} points, more than {limit}"] if drop > limit else []
     return {

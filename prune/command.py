@@ -17,7 +17,6 @@ from prune.amg import Recover, prune_model
 from prune.checkpoint import save_model
 from prune.config import Config, load_config
 from prune.data import label_map, scoring_batches, training_batches
-from prune.evaluate import evaluate_model
 from prune.flops import report
 from prune.losses import training_loss, triplet_loss
 from prune.model import TransReID
@@ -25,6 +24,7 @@ from prune.scoring import Loss
 from prune.session import artifact_of, open_weights
 from prune.snapshots import drop_snapshots
 from prune.training import fit, make_accelerator
+from runtime.accuracy import accuracy
 from runtime.console import note, print_json, print_table
 from runtime.datasets import Dataset, count_warnings, read_dataset
 from runtime.errors import ConfigError, guarded
@@ -157,10 +157,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "after": {"flops": report(pruned.shape)},
     }
     if args.evaluate == "both":
-        result["before"]["scores"] = evaluate_model(source, dataset, batch=args.batch)
+        result["before"]["scores"] = accuracy(source, dataset, batch=args.batch)
     if args.evaluate != "none":
         artifact = artifact_of(pruned, source.spec, path, manifest)
-        result["after"]["scores"] = evaluate_model(artifact, dataset, batch=args.batch)
+        result["after"]["scores"] = accuracy(artifact, dataset, batch=args.batch)
     with replacing(out / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
     return result

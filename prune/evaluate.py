@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from prune.config import load_config
 from prune.session import open_weights
-from runtime import commands, console, metrics
-from runtime.cameras import camera_ids, dataset_name, parse_policy
-from runtime.datasets import MAX_BAD, READERS, Dataset, Item, count_warnings
+from runtime import commands
+from runtime.cameras import parse_policy
+from runtime.datasets import MAX_BAD, READERS
 from runtime.errors import guarded
-from runtime.extract import extract
-from runtime.features import Features
-from runtime.session import Artifact
-
-
-def evaluate_model(artifact: Artifact, dataset: Dataset, *, batch: int = 16) -> dict[str, Any]:
-    """{mAP, R1, R5, R10, mINP, ..} of an opened artifact on a data set's queries and gallery; nothing is printed but progress."""
-    name = dataset_name(dataset.layout, count_warnings(dataset))
-
-    def features(items: Sequence[Item], title: str) -> Features:
-        ids, _ = camera_ids([item.camid for item in items], artifact.spec, dataset=name)
-        with console.progress(title, len(items)) as advance:
-            return extract(artifact, items, batch=batch, camera_ids=ids, progress=advance)
-
-    query, gallery = features(dataset.query, "query"), features(dataset.gallery, "gallery")
-    scores = metrics.evaluate(
-        query.features, query.pids, query.camids, gallery.features, gallery.pids, gallery.camids
-    )
-    return scores.to_json()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

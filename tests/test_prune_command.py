@@ -14,6 +14,7 @@ from prune import command, evaluate
 from prune.checkpoint import load_model, save_model
 from prune.losses import training_loss
 from prune.settings import PruneConfig
+from runtime.accuracy import accuracy
 from runtime.datasets import read_dataset
 from runtime.errors import guarded
 from tests import lite
@@ -136,7 +137,7 @@ def test_evaluate_gives_the_same_scores_as_prune(teacher, data, capsys):
     assert evaluate.main([weights, "--data", str(data), "--layout", "market1501", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     artifact, _ = command.open_weights(weights, None)
-    assert document["mAP"] == evaluate.evaluate_model(artifact, read_dataset(str(data), "market1501"))["mAP"]
+    assert document["mAP"] == accuracy(artifact, read_dataset(str(data), "market1501"))["mAP"]
     assert document["queries"] == 5
 
 

@@ -1,4 +1,4 @@
-"""mAP of an opened model on a data set, to stand beside its times. Prints nothing but progress and notes."""
+"""CMC and mAP of an opened model on a data set, as one call. Prints nothing but progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from runtime.features import Features
 from runtime.session import Artifact
 
 
-def accuracy(artifact: Artifact, dataset: Dataset, *, camera: str | int | None) -> dict[str, Any]:
+def accuracy(
+    artifact: Artifact, dataset: Dataset, *, camera: str | int | None = None, batch: int = 16
+) -> dict[str, Any]:
     """{mAP, R1, R5, R10, mINP (0..1), queries, ...}; `camera` is the policy, None: the model's and data set's.
 
     DataError when more than 1 % of the images are unusable.
@@ -23,8 +25,8 @@ def accuracy(artifact: Artifact, dataset: Dataset, *, camera: str | int | None) 
     def features(items: Sequence[Item], title: str) -> Features:
         ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=camera, dataset=name)
         with console.progress(f"{artifact.path.name}: {title}", len(items)) as advance:
-            batch = artifact.spec.batch or 16
-            return extract(artifact, items, batch=batch, camera_ids=ids, progress=advance)
+            size = artifact.spec.batch or batch
+            return extract(artifact, items, batch=size, camera_ids=ids, progress=advance)
 
     query, gallery = features(dataset.query, "query"), features(dataset.gallery, "gallery")
     scores = metrics.evaluate(
