@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT-RTX engines, built from exported ONNX files. Nothing is here yet: the next step of the project."""
+"""TensorRT engines from exported ONNX files: the next step of the project. Nothing here yet."""
