@@ -110,7 +110,7 @@ def _opener(path: Path, manifest: dict[str, Any]) -> Opener:
     kind = manifest.get("kind")
     if kind == "engine":
         raise ArtifactError(
-            f"{path}: this version builds engines but runs ONNX files; give the .onnx file it was built from"
+            f"{path}: this version runs no TensorRT engines yet; give the .onnx file it was built from"
         )
     if kind not in OPENERS:
         raise ArtifactError(

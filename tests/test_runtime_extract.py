@@ -19,7 +19,8 @@ from PIL import Image
 from runtime import extract as extract_module
 from runtime.datasets import Item
 from runtime.errors import DataError
-from runtime.extract import TooManyBad, duplicates, extract
+from runtime.extract import TooManyBad, duplicates, extract, leaks
+from runtime.features import Features
 from runtime.images import load_image
 from runtime.preprocess import resize
 from runtime.session import Artifact, NonFiniteFeatures, OutOfMemory, open_artifact
@@ -213,8 +214,26 @@ def test_copies_and_leaks_are_counted(items: list[Item]) -> None:
     Path(items[7].path).write_bytes(Path(items[2].path).read_bytes())
     got = extract(artifact(mean_colour), items)
     assert duplicates(got) == 1
-    assert duplicates(got, got) == 23
-    assert duplicates(got, dataclasses.replace(got, images=())) == 0
+    assert leaks(got, dataclasses.replace(got, images=())) == 0
+
+
+def test_only_copies_that_the_protocol_keeps_are_leaks() -> None:
+    def features(*rows: tuple[str, int, int]) -> Features:
+        digests, pids, camids = zip(*rows)
+        return Features(
+            np.eye(len(rows), 4, dtype=np.float32),
+            digests,
+            np.array(pids),
+            np.array(camids),
+            "model",
+            images=digests,
+        )
+
+    query = features(("a", 1, 0), ("b", 2, 0), ("c", 3, 1))
+    # a: its own person and camera, dropped anyway; b: another camera; c: not there
+    assert leaks(query, features(("a", 1, 0), ("b", 2, 1), ("x", 3, 1))) == 1
+    # one copy is dropped, the other is not
+    assert leaks(query, features(("a", 1, 0), ("a", 9, 0))) == 1
 
 
 def test_a_real_session_gives_unit_features(tmp_path: Path, items: list[Item]) -> None:
