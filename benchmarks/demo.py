@@ -129,8 +129,8 @@ def page(table: list[list[str]], commands: dict[str, list[str]], seconds: dict[s
         "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}"
         "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .8rem;border-bottom:1px solid #ddd;"
         "text-align:left;vertical-align:top}th{border-bottom:2px solid #888}td:last-child{font-family:monospace;"
-        "font-size:12px;word-break:break-all}.models td{font-family:inherit;font-size:inherit;text-align:right}"
-        ".models td:first-child{text-align:left}.label{background:#fff6d6;padding:.6rem 1rem;border-radius:6px}"
+        "font-size:12px;word-break:break-all}.models td,.models th{font-family:inherit;font-size:inherit;text-align:right}"
+        ".models td:first-child,.models th:first-child{text-align:left}.label{background:#fff6d6;padding:.6rem 1rem;border-radius:6px}"
     )
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>reid-edge demo</title><style>{style}</style>"

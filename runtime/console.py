@@ -17,7 +17,7 @@ from rich.text import Text
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table on stdout; numbers are right-aligned, nothing is cut off when stdout is a file."""
     filled = [[_cell(value) for value in row] for row in rows]
-    table = Table(title=Text(printable(title)), title_justify="left")
+    table = Table(title=Text(printable(title)), title_justify="left", show_header=any(columns))
     for name in columns:
         table.add_column(name, overflow="fold")
     for cells in filled:

@@ -1,4 +1,4 @@
-"""Checkpoints in the authors' formats, written from the golden weights: `python -m tests.authors_checkpoint OUT.pth`."""
+"""Checkpoints in the authors' formats, from the golden weights: `python -m tests.authors_checkpoint OUT.pth [unpruned]`."""
 
 import sys
 
@@ -33,4 +33,5 @@ def amg_checkpoint(name="market_base_s12", *, module=False):
 
 
 if __name__ == "__main__":
-    torch.save(amg_checkpoint(), sys.argv[1])
+    bare = sys.argv[2:] == ["unpruned"]
+    torch.save(case("market_base_s12").state(token_index=False) if bare else amg_checkpoint(), sys.argv[1])

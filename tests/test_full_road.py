@@ -59,6 +59,17 @@ def test_the_main_road_on_real_people(tmp_path):
     assert scores["queries"] == 240 and scores["queries_without_match"] == 0 and 0 < scores["mAP"] < 1
 
 
+def test_the_demo_runs_and_the_folded_form_changes_no_score(tmp_path):
+    python("-m", "benchmarks.demo", "--out", tmp_path)
+    results = json.loads((tmp_path / "result.json").read_text())["results"]
+    plain, folded, pruned = (results[f"evaluate {name}"] for name in ("unpruned-plain", "unpruned", "pruned"))
+    assert abs(plain["mAP"] - folded["mAP"]) < 1e-4
+    assert results["evaluate saved features"]["mAP"] == pruned["mAP"]
+    # far above the colour histogram that data/anny_reid/README.md names: the shipped model is a trained one
+    assert folded["R1"] > 0.5
+    assert "Synthetic people" in (tmp_path / "report.html").read_text()
+
+
 def test_ranking_at_the_size_of_market_stays_under_two_gigabytes():
     document = json.loads(python("-m", "benchmarks.ranking", "--json"))
     assert {part["part"] for part in document["results"]} == {"evaluate", "rerank"}
