@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.datasets import guess_layout, read_dataset, read_images
+from runtime.datasets import guess_layout, read_dataset
 from runtime.errors import ConfigError, DataError
+from runtime.image_list import read_images
 from runtime.images import load_image
 from runtime.manifest import replacing, sha256
 from runtime.preprocess import resize, to_input

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from runtime import console, metrics
 from runtime.cameras import camera_ids, dataset_name, parse_policy, resolve_policy
-from runtime.datasets import Dataset, Item, count_warnings, counts, read_dataset, read_images
+from runtime.datasets import Dataset, Item, count_warnings, counts, read_dataset
 from runtime.errors import ConfigError, Refusal
 from runtime.extract import TooManyBad, duplicates, extract, leaks
 from runtime.features import Features, load_features, same_model, save_features
+from runtime.image_list import read_images
 from runtime.rerank import rerank
 from runtime.search import search
 from runtime.session import Artifact, open_artifact

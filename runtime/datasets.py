@@ -98,7 +98,7 @@ def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -
     if _present(names_of, "list_query.txt"):
         return "msmt17"
     folders = [folder for folder in FOLDERS.values() if _present(names_of, folder)]
-    names = [name for folder in folders for name in _images(names_of(folder))]
+    names = [name for folder in folders for name in image_names(names_of(folder))]
     # Stray names must not hide what most of the others say.
     market, duke = (
         sum(stem_pattern.fullmatch(_stem(name)) is not None for name in names)
@@ -178,32 +178,11 @@ def count_warnings(dataset: Dataset) -> list[str]:
     return warnings
 
 
-def read_images(source: str | os.PathLike[str]) -> list[Item]:
-    """The images of a folder (recursive, sorted, regular files, no links), of a list file, or one image file.
-
-    A list file holds one path per line, relative to its own folder; its order is kept. Identity and camera
-    are read from names in a published layout, else -1. DataError: no such path, no image in it, not a list.
-    """
-    source = os.fspath(source)
-    if os.path.isdir(source):
-        paths = sorted(_walk(source))
-    elif not os.path.isfile(source):
-        raise DataError(f"{source}: no such folder or file; give a folder of images or a list of them")
-    elif source.lower().endswith(IMAGE_SUFFIXES):
-        paths = [source]
-    else:
-        folder = os.path.dirname(source)
-        paths = [os.path.join(folder, line) for line in _lines(source) if line.strip()]
-    if not paths:
-        raise DataError(f"{source}: no image in it; looked for {' '.join(IMAGE_SUFFIXES)}")
-    return [Item(path, *_carried(path)) for path in paths]
-
-
 def _read_folders(layout: str, root: str, listing: Listing) -> Dataset:
     rows = (
         (split, path, path)
         for split, folder in FOLDERS.items()
-        for path in (os.path.join(root, folder, name) for name in _images(listing(folder)))
+        for path in (os.path.join(root, folder, name) for name in image_names(listing(folder)))
     )
     return _collected(layout, root, rows, lambda _, path: Item(path, *parse_name(path, layout)))
 
@@ -260,7 +239,8 @@ def _usable(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(sorted((item for item in items if item.pid >= 0), key=lambda item: item.path))
 
 
-def _images(names: Iterable[str]) -> list[str]:
+def image_names(names: Iterable[str]) -> list[str]:
+    """Those of the file names that are images by their suffix."""
     # Archives packed on a Mac bring a hidden "._NAME.jpg" along for every image.
     return [name for name in names if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)]
 
@@ -269,15 +249,6 @@ def _stem(name: str) -> str:
     stem, suffix = os.path.splitext(os.path.basename(name))
     # Some of Market-1501's published names end in ".jpg.jpg".
     return stem.removesuffix(suffix)
-
-
-def _carried(path: str) -> tuple[int, int]:
-    for layout in ("market1501", "dukemtmc", "msmt17"):
-        try:
-            return parse_name(path, layout)
-        except DataError:
-            continue
-    return -1, -1
 
 
 def _present(listing: Listing, name: str) -> bool:
@@ -295,7 +266,7 @@ def _folder_listing(root: str) -> Listing:
     def names(relative: str) -> list[str]:
         path = os.path.join(root, relative)
         if os.path.isfile(path):
-            return _lines(path)
+            return read_lines(path)
         if not os.path.isdir(path):
             raise FileNotFoundError(relative)
         try:
@@ -307,15 +278,8 @@ def _folder_listing(root: str) -> Listing:
     return names
 
 
-def _walk(root: str) -> Iterable[str]:
-    for folder, _, names in os.walk(root):
-        for name in _images(names):
-            path = os.path.join(folder, name)
-            if os.path.isfile(path) and not os.path.islink(path):
-                yield path
-
-
-def _lines(path: str) -> list[str]:
+def read_lines(path: str) -> list[str]:
+    """The lines of a list file; DataError when it cannot be read or is no text."""
     lines = []
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:

@@ -18,9 +18,9 @@ from runtime.datasets import (
     guess_layout,
     parse_name,
     read_dataset,
-    read_images,
 )
 from runtime.errors import ConfigError, DataError
+from runtime.image_list import read_images
 
 COPIED = Path(__file__).parent / "data" / "lists"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
