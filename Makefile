@@ -24,9 +24,9 @@ check-full: .venv/ready
 # touched last, so that an interrupted installation starts again
 .venv/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1
-	$(BIN)/python -m pip install --quiet -e ".[cpu,workstation,test]"
+	$(BIN)/python -m pip install -qq --upgrade pip
+	$(BIN)/python -m pip install -qq torch==2.14.1 torchvision==0.29.1
+	$(BIN)/python -m pip install -qq -e ".[cpu,workstation,test]"
 	touch $@
 
 clean:
