@@ -23,7 +23,7 @@ from runtime.accuracy import accuracy
 from runtime.cameras import parse_policy
 from runtime.console import print_table
 from runtime.datasets import guess_layout, read_dataset
-from runtime.errors import ConfigError, GateError
+from runtime.errors import ConfigError, GateError, Refusal
 from runtime.gate import LIMITS, compare, failures
 from runtime.manifest import manifest_path, replacing, tools, write_manifest
 from runtime.onnxruntime_session import open_onnxruntime
@@ -116,53 +116,105 @@ def export(
     recorded as null, and the runtime refuses the file unless told otherwise.
     """
     options, out = options or Options(), Path(out)
+    _refuse_contradictions(weights, out, options)
     parent, model = open_model(weights)
     chosen = {"layout": "uint8-nhwc", "camera": None, "batch": None} | (spec_of or {})
     spec = deployed_spec(parent.spec, **chosen)
-    check = parent_check(parent, model, spec, options) if options.gate else None
-    for old in (out, manifest_path(out), Path(f"{out}.check.npz")):
-        old.unlink(missing_ok=True)
+    if spec.cameras:
+        # refuses a camera that the model lacks before anything else happens
+        camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
+    check = _check(parent, model, spec, options)
     graph, nodes = build_graph(model, spec, options.form)
-    numbers = report(model.shape)
-    with replacing(out) as temporary:
-        onnx.save(graph, temporary)
-        verdict: dict[str, Any] = {"passed": None, "off": True}
-        if check is not None:
-            verdict = judge(check, temporary, spec, options.precision)
-            if verdict["passed"] and options.max_map_drop is not None:
-                verdict |= judge_map(parent, temporary, spec, options.check, options.max_map_drop)
-            if not verdict["passed"]:
+    files = (out, manifest_path(out), check_path(out))
+    try:
+        with replacing(out) as temporary:
+            onnx.save(graph, temporary)
+            verdict = _verdict_on(check, parent, temporary, spec, options)
+            if verdict["passed"] is False:
                 raise GateError(
                     f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
                 )
-    return write_manifest(
-        out,
-        {
-            "kind": "onnx",
-            "parent": parent.sha256,
-            "precision": options.precision,
-            "form": options.form,
-            "target": options.target,
-            "opset": OPSET,
-            "ir_version": IR_VERSION,
-            "input": spec.to_json(),
-            "output": {"dim": parent.dim, "normalised": True},
-            "shape": model.shape.to_json(),
-            "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
-            "params": numbers["params"],
-            "stored_values": sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
-            "nodes": nodes,
-            "gate": verdict,
-            "check": save_check(Path(f"{out}.check.npz"), check) if check is not None else None,
-            "tools": tools("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy", "Pillow"),
-        },
-    )
+            saved = save_check(check_path(out), check) if check is not None else None
+        return write_manifest(
+            out, manifest_of(parent, model, graph, nodes, spec, options) | {"gate": verdict, "check": saved}
+        )
+    except BaseException:
+        # neither half a result nor an older file that could be taken for this one
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def check_path(out: Path) -> Path:
+    """Where the check crops of an artifact lie."""
+    return Path(f"{out}.check.npz")
+
+
+def manifest_of(
+    parent: Artifact,
+    model: TransReID,
+    graph: onnx.ModelProto,
+    nodes: dict[str, Any],
+    spec: InputSpec,
+    options: Options,
+) -> dict[str, Any]:
+    """What the manifest says of the file, but for gate and check."""
+    numbers = report(model.shape)
+    return {
+        "kind": "onnx",
+        "parent": parent.sha256,
+        "precision": options.precision,
+        "form": options.form,
+        "target": options.target,
+        "opset": OPSET,
+        "ir_version": IR_VERSION,
+        "input": spec.to_json(),
+        "output": {"dim": parent.dim, "normalised": True},
+        "shape": model.shape.to_json(),
+        "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
+        "params": numbers["params"],
+        "stored_values": sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
+        "nodes": nodes,
+        "tools": tools("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy", "Pillow"),
+    }
+
+
+def _refuse_contradictions(weights: Path | str, out: Path, options: Options) -> None:
+    if out.resolve() == Path(weights).resolve() or out.suffix == ".safetensors":
+        raise ConfigError(f"--out {out}: give an .onnx file, not the model itself")
+    if options.check_count < 3:
+        raise ConfigError(f"--check-count {options.check_count}: the gate needs at least 3 images")
+    if options.max_map_drop is not None:
+        if not options.gate or not math.isfinite(options.max_map_drop):
+            raise ConfigError(f"--max-map-drop {options.max_map_drop}: needs a number, and the gate on")
+        guess_layout(str(options.check))
+
+
+def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options) -> Check | None:
+    try:
+        return parent_check(parent, model, spec, options)
+    except Refusal as error:
+        if options.gate:
+            raise
+        print(f"WARNING no check crops travel with the file: {error}", file=sys.stderr)
+        return None
+
+
+def _verdict_on(
+    check: Check | None, parent: Artifact, path: Path, spec: InputSpec, options: Options
+) -> dict[str, Any]:
+    if check is None or not options.gate:
+        return {"passed": None, "off": True}
+    verdict = judge(check, path, spec, options.precision)
+    if verdict["passed"] and options.max_map_drop is not None:
+        verdict |= judge_map(parent, path, spec, options.check, options.max_map_drop)
+    return verdict
 
 
 def _batch(text: str) -> int | None:
     if text == "dynamic":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ConfigError(f"--batch {text}: give a number from 1, or dynamic")
     return int(text)
 

@@ -90,7 +90,7 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
     for name, key, built in BUILT:
         if (value := sections.get(name, {}).get(key, built[0])) not in built:
             raise ConfigError(f"{where}: {name}.{key} {value!r} is not supported, only {built[0]!r} is")
-    if model["SIE_VIEW"]:
+    if _flag(model["SIE_VIEW"]):
         raise ConfigError(
             f"{where}: MODEL.SIE_VIEW is for vehicles and not supported; set it to False for people"
         )
@@ -105,9 +105,9 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
             "variant": str(model["TRANSFORMER_TYPE"]).split("_patch16")[0],
             "size": list(image["SIZE_TEST"]),
             "stride": stride.pop(),
-            "jpm": bool(model["JPM"]),
-            "rearrange": bool(model["RE_ARRANGE"]),
-            "cameras": cameras if model["SIE_CAMERA"] else 0,
+            "jpm": _flag(model["JPM"]),
+            "rearrange": _flag(model["RE_ARRANGE"]),
+            "cameras": cameras if _flag(model["SIE_CAMERA"]) else 0,
             "sie_coefficient": model["SIE_COE"],
             "identities": identities,
             "neck": test["NECK_FEAT"],
@@ -139,6 +139,11 @@ def _literal(value: Any) -> Any:
         except (ValueError, SyntaxError):
             return value
     return value
+
+
+def _flag(value: Any) -> bool:
+    """Their switches are booleans in some files and words in others."""
+    return value.lower() in ("on", "yes", "true") if isinstance(value, str) else bool(value)
 
 
 def _dataset(name: Any, where: str) -> tuple[str, str, int, int]:

@@ -6,27 +6,28 @@ import argparse
 import copy
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prune.amg import Recover, prune_model
+from prune.amg import Batches, Recover, prune_model
 from prune.checkpoint import save_model
-from prune.config import Config, load_config
+from prune.config import Config, PruneConfig, load_config
 from prune.data import label_map, scoring_batches, training_batches
 from prune.flops import report
 from prune.losses import training_loss, triplet_loss
 from prune.model import TransReID
-from prune.scoring import Loss
+from prune.scoring import Batch, Loss
 from prune.session import artifact_of, open_weights
 from prune.snapshots import drop_snapshots
 from prune.training import fit, make_accelerator
 from runtime.accuracy import accuracy
+from runtime.cameras import dataset_name
 from runtime.console import note, print_json, print_table
-from runtime.datasets import Dataset, count_warnings, read_dataset
+from runtime.datasets import Dataset, Item, count_warnings, read_dataset
 from runtime.errors import ConfigError, guarded
 from runtime.manifest import replacing
 from runtime.spec import InputSpec
@@ -39,33 +40,46 @@ def triplet_only(model: TransReID, images: Tensor, labels: Tensor, camera_ids: T
     return triplet_loss(model.parts(images, camera_ids), labels)
 
 
-def scoring_loss(model: TransReID, dataset: Dataset, spec: InputSpec, config: Config) -> tuple[Loss, str]:
+def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[Loss, str]:
     """(the loss whose gradient scores tokens, why): the training loss where the classifier knows these people, else its triplet part.
 
-    Known means: as many identities, and right on most images of one batch. Published Duke checkpoints number people in an order
-    that depends on the machine they were trained on, so the count alone proves nothing.
+    Known means: as many identities, and right on most images of the first batch. Published Duke checkpoints number people in an
+    order that depends on the machine they were trained on, so the count alone proves nothing.
     """
-    identities = len(label_map(dataset.train))
     if model.shape.identities != identities:
-        return (
-            triplet_only,
-            f"triplet: the classifier has {model.shape.identities} identities, the data {identities}",
-        )
-    settings = config.prune
-    first = scoring_batches(
-        dataset.train,
-        spec,
-        identities=settings.identities,
-        images=settings.images,
-        batches=1,
-        seed=settings.seed,
-    )
-    images, labels, rows = next(iter(first))
+        why = f"triplet: the classifier has {model.shape.identities} identities, the data {identities}"
+        return triplet_only, why
+    images, labels, rows = next(iter(batches()))
     with torch.no_grad():
         right = (model.logits(model.parts(images, rows))[0].argmax(dim=1) == labels).float().mean().item()
     if right < 0.5:
         return triplet_only, f"triplet: the classifier is right on only {right:.0%} of a training batch"
     return training_loss, f"identity and triplet: the classifier is right on {right:.0%} of a training batch"
+
+
+def training_items(dataset: Dataset, trained_on: str | None) -> tuple[Item, ...]:
+    """The training images; on another data set than the model's own their cameras are unknown to it, and count as such."""
+    if dataset_name(dataset.layout, count_warnings(dataset)) == trained_on:
+        return dataset.train
+    return tuple(dataclasses.replace(item, camid=-1) for item in dataset.train)
+
+
+def scoring(items: Sequence[Item], spec: InputSpec, config: PruneConfig, device: str) -> Batches:
+    """The scoring batches, afresh at every call, on the device."""
+
+    def batches() -> Iterator[Batch]:
+        made = scoring_batches(
+            items,
+            spec,
+            identities=config.identities,
+            images=config.images,
+            batches=config.batches,
+            seed=config.seed,
+        )
+        for images, labels, rows in made:
+            yield images.to(device), labels.to(device), None if rows is None else rows.to(device)
+
+    return batches
 
 
 def with_classifiers(model: TransReID, identities: int) -> TransReID:
@@ -77,14 +91,14 @@ def with_classifiers(model: TransReID, identities: int) -> TransReID:
         ours.drop_path = copy.deepcopy(theirs.drop_path)
     for name in ("b1", "b2") if model.shape.jpm else ():
         getattr(new, name)[0].drop_path = copy.deepcopy(getattr(model, name)[0].drop_path)
-    return new.train(model.training)
+    return new.to(model.base.cls_token.device).train(model.training)
 
 
 def recovery(
-    teacher: TransReID, dataset: Dataset, spec: InputSpec, config: Config, out: Path, device: str
+    teacher: TransReID, items: Sequence[Item], spec: InputSpec, config: Config, out: Path, device: str
 ) -> Recover:
     """Fine-tuning between rounds (`train.fine_epochs`, constant rate) and after the last (`train.final_epochs`, whole schedule)."""
-    batches = training_batches(dataset.train, spec, config.train)
+    batches = training_batches(items, spec, config.train)
     done = 0
 
     def recover(model: TransReID, last: bool) -> TransReID:
@@ -96,7 +110,7 @@ def recovery(
         model = fit(model, batches, config=train, out=folder, teacher=teacher, accelerator=accelerator)
         # the round is over: what is left to go on from is the next cut, or the finished model
         drop_snapshots(folder)
-        return model.cpu()
+        return model
 
     return recover
 
@@ -109,18 +123,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("say where the data set is: --data ROOT")
     if out.is_file():
         raise ConfigError(f"--out {out}: a file stands there; give a folder")
-    source, model = open_weights(args.weights, config)
+    if Path(args.weights).resolve() == (out / "model.safetensors").resolve():
+        raise ConfigError(f"--out {out}: the result would overwrite --weights; give another folder")
+    device = make_accelerator(config.train.precision, args.device).device.type
+    source, model = open_weights(args.weights, config, device=device)
     dataset = read_dataset(root, args.layout or config.data.layout)
     for text in count_warnings(dataset):
         note(text)
     spec = dataclasses.replace(source.spec, layout="float-nchw")
     settings = config.prune
-    loss, why = scoring_loss(model, dataset, spec, config)
+    items = training_items(dataset, spec.dataset)
+    identities = len(label_map(items))
+    batches = scoring(items, spec, settings, device)
+    loss, why = scoring_loss(model, identities, batches)
     note(f"token scores from {why}")
     tunes = config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and settings.heads.rounds > 1)
-    identities = len(label_map(dataset.train))
     teacher = copy.deepcopy(model).eval()
-    if tunes and model.shape.identities != identities:
+    if tunes and loss is triplet_only:
+        # its classifiers would teach that people are somebody else
         note(f"fine-tuning with new classifiers for {identities} identities, without distillation")
         model = with_classifiers(model, identities)
         config = dataclasses.replace(
@@ -129,18 +149,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 config.train, distill=dataclasses.replace(config.train.distill, type="none")
             ),
         )
-
-    def batches() -> Any:
-        return scoring_batches(
-            dataset.train,
-            spec,
-            identities=settings.identities,
-            images=settings.images,
-            batches=settings.batches,
-            seed=settings.seed,
-        )
-
-    recover = recovery(teacher, dataset, spec, config, out, args.device)
+    recover = recovery(teacher, items, spec, config, out, args.device)
     pruned, records = prune_model(model, settings, batches, loss, recover)
     for record in records:
         note(f"{record['what']}: {record['removed']} removed of {record['asked']} asked")
@@ -159,7 +168,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.evaluate == "both":
         result["before"]["scores"] = accuracy(source, dataset, batch=args.batch)
     if args.evaluate != "none":
-        artifact = artifact_of(pruned, source.spec, path, manifest)
+        artifact = artifact_of(pruned, source.spec, path, manifest, device=device)
         result["after"]["scores"] = accuracy(artifact, dataset, batch=args.batch)
     with replacing(out / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
@@ -199,7 +208,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--evaluate", choices=["both", "after", "none"], default="both", help="on query and gallery (both)"
     )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="for fine-tuning")
+    parser.add_argument(
+        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: CUDA where there is one"
+    )
     parser.add_argument(
         "--batch", type=int, default=16, metavar="N", help="images per run in evaluation (16)"
     )

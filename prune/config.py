@@ -65,7 +65,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(
             f"{path}: not a configuration (need sections such as model:); see configs/README.md"
         )
-    authors = any(key.isupper() for key in data)
+    authors = any(str(key).isupper() for key in data)
     ours = []
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -78,7 +78,12 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         else:
             ours.append((key, _value(text, override)))
     if authors:
-        data = translate(data, str(path))
+        try:
+            data = translate(data, str(path))
+        except (TypeError, IndexError, KeyError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: a key holds what it should not ({error}); see configs/README.md"
+            ) from None
     for key, value in ours:
         _put(data, key.split("."), value, f"{key}={value}")
     return build(Config, data, str(path))

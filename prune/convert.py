@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pickle
-import zipfile
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,24 +17,36 @@ from prune.checkpoint import load_strictly, save_model
 from prune.config import load_config
 from prune.model import TransReID
 from prune.shape import BlockShape, Shape
-from runtime.errors import ArtifactError, guarded
+from runtime.errors import ArtifactError, ConfigError, guarded
 from runtime.manifest import sha256
 
-# What an honest AMG checkpoint holds besides tensors: numpy scalars. Nothing here can run code of the file's choosing.
+# numpy's own unpickling functions can be made to read memory that is not theirs: these two stand in for them.
+FORMATS = {"i8": "<q", "i4": "<i", "f8": "<d", "f4": "<f"}
+
+
+class _Dtype:
+    """Stands for numpy.dtype in a pickle: one of FORMATS, whatever state follows is ignored."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if code not in FORMATS:
+            raise pickle.UnpicklingError(f"numpy type {code!r} has no place in a checkpoint")
+        self.format = FORMATS[code]
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and flags; a checkpoint is little-endian as every machine that trains is."""
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> Any:
+    """Stands for numpy.core.multiarray.scalar in a pickle."""
+    return struct.unpack(dtype.format, data)[0]
+
+
+# What an honest AMG checkpoint holds besides tensors: numpy integers. Nothing else is let in.
 ALLOWED: list[Any] = [
-    np.dtype,
-    np.dtypes.Int64DType,
-    np.dtypes.Int32DType,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-    (
-        np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar,
-        "numpy.core.multiarray.scalar",
-    ),
-    (
-        np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar,
-        "numpy._core.multiarray.scalar",
-    ),
+    _Dtype,
+    (_Dtype, "numpy.dtype"),
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
 ]
 
 
@@ -46,19 +57,12 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
             data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; give a TransReID or AMG checkpoint (.pth)") from None
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-    ) as error:
-        reason = str(error).split("\n")[0][:200]
+    # a damaged file makes torch raise whatever its parts raise: struct.error, IndexError, AssertionError, ..
+    except Exception as error:
+        reason = str(error).split("\n")[0][:200] or type(error).__name__
         raise ArtifactError(
-            f"{path}: refused, not a plain checkpoint of tensors and numbers ({reason}); "
-            "re-save only its state_dict on the machine that made it"
+            f"{path}: refused, not a whole checkpoint of tensors and numbers ({reason}); fetch it again if it was cut "
+            "short, or re-save only its state_dict on the machine that made it"
         ) from None
     if not isinstance(data, dict):
         raise ArtifactError(
@@ -82,7 +86,12 @@ def split_checkpoint(
     lists: dict[str, list[int] | None] = {}
     for name in ("channels", "heads"):
         values = data.get(name) if inner is not data else None
-        lists[name] = None if values is None else [int(value) for value in values]
+        try:
+            lists[name] = None if values is None else [int(value) for value in values]
+        except (TypeError, ValueError, RuntimeError):
+            raise ArtifactError(
+                f"{path}: its `{name}` is no list of numbers; the file is inconsistent"
+            ) from None
     return state, lists
 
 
@@ -184,6 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
     args = parser.parse_args(argv)
     config = load_config(args.config, args.overrides)
+    if Path(args.out).resolve() == Path(args.checkpoint).resolve():
+        raise ConfigError(f"--out {args.out}: that is the checkpoint itself; choose another name")
     model = convert(args.checkpoint, config.shape(), drop_path=config.model.drop_path)
     save_model(model, args.out, config.spec(), parent=sha256(args.checkpoint), notes={"source": "convert"})
     heads = [len(block.heads) for block in model.shape.blocks]

@@ -63,7 +63,7 @@ def open_weights(
     if Path(path).suffix not in (".pth", ".pt"):
         artifact, model = open_model(path, device=device)
         if config is not None:
-            _agree(model, config, path)
+            _agree(model, artifact.spec, config, path)
         return artifact, model
     if config is None:
         raise ConfigError(
@@ -81,11 +81,15 @@ def artifact_of(
     return Artifact(Path(path), manifest, spec, model.shape.dim, manifest["sha256"], run)
 
 
-def _agree(model: TransReID, config: Config, path: Path | str) -> None:
-    shape, wanted = model.shape, config.shape()
-    for name in ("variant", "height", "width", "stride", "jpm"):
-        if getattr(shape, name) != getattr(wanted, name):
+def _agree(model: TransReID, spec: InputSpec, config: Config, path: Path | str) -> None:
+    names = ("variant", "height", "width", "stride", "jpm", "rearrange", "cameras", "sie_coefficient", "neck")
+    pairs = [(name, getattr(model.shape, name), getattr(config.shape(), name)) for name in names]
+    pairs += [
+        (name, getattr(spec, name), getattr(config.input, name)) for name in ("mean", "std", "interpolation")
+    ]
+    for name, found, wanted in pairs:
+        if found != wanted:
             raise ConfigError(
-                f"{path}: its {name} is {getattr(shape, name)}, the configuration says {getattr(wanted, name)}; "
-                f"use the configuration that the model was made with"
+                f"{path}: its {name} is {found}, the configuration says {wanted}; use the configuration that the model "
+                "was made with"
             )

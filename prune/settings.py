@@ -23,6 +23,12 @@ class ModelConfig:
     neck: str = "before"
     drop_path: float = 0.1
 
+    def __post_init__(self) -> None:
+        _one_of("neck", self.neck, ("before", "after"))
+        _within("drop_path", self.drop_path, 0, 0.99)
+        _within("cameras", self.cameras, 0, None)
+        _within("identities", self.identities, 0, None)
+
 
 @dataclass(frozen=True)
 class InputConfig:
@@ -31,6 +37,11 @@ class InputConfig:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        _one_of("interpolation", self.interpolation, ("bicubic", "bilinear"))
+        for value in self.std:
+            _within("std", value, 1e-6, None)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         _one_of("entropy", self.entropy, ("mean_map", "per_image"))
+        _check_cut(self)
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,9 @@ class TokenConfig:
     floor: int = 8
     multiple: int = 1
     layer_weight: float = 0.015
+
+    def __post_init__(self) -> None:
+        _check_cut(self)
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,10 @@ class PruneConfig:
     def __post_init__(self) -> None:
         _one_of("order", self.order, ("heads_first", "tokens_first", "both"))
         _one_of("mode", self.mode, ("bypass", "kv"))
+        # as in training: the triplet loss needs a second identity
+        _within("identities", self.identities, 2, None)
+        _within("images", self.images, 1, None)
+        _within("batches", self.batches, 0, None)
 
 
 @dataclass(frozen=True)
@@ -182,6 +201,17 @@ class TrainConfig:
     def for_final(self) -> TrainConfig:
         """The fine-tuning after the last round: `final_epochs` on the whole schedule."""
         return dataclasses.replace(self, epochs=self.final_epochs)
+
+
+def _check_cut(cut: HeadConfig | TokenConfig) -> None:
+    for name in ("rounds", "floor", "multiple"):
+        _within(name, getattr(cut, name), 1, None)
+    if cut.count is not None:
+        _within("count", cut.count, 0, None)
+    if cut.multiple > 1 and cut.rounds > 1:
+        raise ConfigError(
+            f"multiple {cut.multiple} with rounds {cut.rounds}: rounding would put each small round's share back; set rounds=1"
+        )
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import DataError
+from runtime.errors import DataError, GateError
 
 # Two neighbours closer than this may swap places by rounding alone.
 GAP = 1e-4
@@ -44,11 +44,18 @@ def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> d
 
     Keys: images, non_finite, norm_error, cosine_min, cosine_mean, difference_max, top1, top10 (rank agreement of every
     image against all others), and the mean and standard deviation of the cosines between different images, for both.
-    DataError below three images.
+    DataError below three images or where the parent sees no difference between them, GateError where it is not finite.
     """
     if len(reference) < 3 or reference.shape != candidate.shape:
         raise DataError(
             f"cannot compare features {reference.shape} and {candidate.shape}: need 3 or more equal rows"
+        )
+    if not np.isfinite(reference).all():
+        raise GateError("the parent's own features are not finite; check its weights")
+    alike = _among_others(unit(reference))
+    if alike[np.isfinite(alike)].min() > 1 - 1e-6:
+        raise DataError(
+            "the parent sees no difference between the check images: they prove nothing; give --check others"
         )
     finite = np.isfinite(candidate).all(axis=1)
     numbers: dict[str, Any] = {"images": len(reference), "non_finite": int((~finite).sum())}
@@ -101,8 +108,11 @@ def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
         ("top1", limits.top1_min, "top-1 agreement"),
         ("top10", limits.top10_min, "top-10 overlap"),
     )
-    found += [f"{text} {numbers[key]:.6f} < {floor}" for key, floor, text in floors if numbers[key] < floor]
-    if limits.difference_max is not None and numbers["difference_max"] > limits.difference_max:
+    # written so that nan fails too
+    found += [
+        f"{text} {numbers[key]:.6f} < {floor}" for key, floor, text in floors if not numbers[key] >= floor
+    ]
+    if limits.difference_max is not None and not numbers["difference_max"] <= limits.difference_max:
         found.append(f"largest difference {numbers['difference_max']:.2g} > {limits.difference_max}")
     return found + _collapse(numbers, limits)
 

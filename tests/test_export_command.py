@@ -168,13 +168,24 @@ def test_nan_weights_never_get_as_far_as_a_graph(tmp_path, crops):
     [
         (["--camera", "7"], 2, "cameras 0..2"),
         (["--batch", "0"], 2, "--batch 0"),
+        (["--check-count", "-1"], 2, "--check-count -1"),
+        (["--max-map-drop", "nan"], 2, "--max-map-drop nan"),
+        (["--max-map-drop", "1", "--gate", "off"], 2, "the gate on"),
         (["--check", "nowhere"], 3, "nowhere"),
     ],
 )
-def test_bad_requests_are_one_line(more, code, words, weights, crops, tmp_path, capsys):
+def test_bad_requests_are_one_line_and_cost_nothing(more, code, words, weights, crops, tmp_path, capsys):
+    (tmp_path / "m.onnx").write_bytes(b"an earlier artifact")
     assert run(weights, tmp_path / "m.onnx", crops, *more) == code
+    assert (tmp_path / "m.onnx").read_bytes() == b"an earlier artifact"
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith(f"error[{code}]") and words in error
+
+
+def test_the_model_itself_is_never_the_output(weights, crops, capsys):
+    before = weights.read_bytes()
+    assert run(weights, weights, crops, "--gate", "off") == 2
+    assert weights.read_bytes() == before and "not the model itself" in capsys.readouterr().err
 
 
 def test_a_model_without_cameras_refuses_a_camera(crops, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """prune.py and prune.evaluate end to end on a data set of twelve people."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -99,27 +100,46 @@ def test_pruning_again_starts_from_stage_ones_output(teacher, data, tmp_path, ca
     assert sum(22 - len(block.tokens) for block in model.shape.blocks) == 36
 
 
+def batches(data):
+    items = read_dataset(str(data), "market1501").train
+    return command.scoring(items, lite.SPEC, PruneConfig(batches=6, identities=4, images=2), "cpu")
+
+
 def test_a_classifier_that_does_not_know_the_people_is_not_trusted(data):
-    dataset = read_dataset(str(data), "market1501")
-    config = command.Config(prune=PruneConfig(batches=1, identities=4, images=2))
-    loss, why = command.scoring_loss(lite.model(identities=7), dataset, lite.SPEC, config)
+    loss, why = command.scoring_loss(lite.model(identities=7), 12, batches(data))
     assert loss is command.triplet_only and "7 identities, the data 12" in why
-    loss, why = command.scoring_loss(lite.model(identities=12), dataset, lite.SPEC, config)
+    loss, why = command.scoring_loss(lite.model(identities=12), 12, batches(data))
     assert loss is command.triplet_only and "right on only" in why
 
 
 def test_a_classifier_that_knows_them_is(data):
-    dataset = read_dataset(str(data), "market1501")
-    config = command.Config(prune=PruneConfig(batches=1, identities=4, images=2))
     model = lite.model(identities=12)
-    batches = list(command.scoring_batches(dataset.train, lite.SPEC, identities=4, images=2, batches=6))
+    made = list(batches(data)())
     with torch.no_grad():
         # a classifier that fits these crops: least squares on one-hot labels
-        features = torch.cat([model.necks(model.parts(images, rows))[0] for images, _, rows in batches])
-        targets = torch.eye(12)[torch.cat([labels for _, labels, _ in batches])]
+        features = torch.cat([model.necks(model.parts(images, rows))[0] for images, _, rows in made])
+        targets = torch.eye(12)[torch.cat([labels for _, labels, _ in made])]
         model.classifier.weight.copy_((torch.linalg.pinv(features.double()) @ targets.double()).T)
-    loss, why = command.scoring_loss(model, dataset, lite.SPEC, config)
+    loss, why = command.scoring_loss(model, 12, batches(data))
     assert loss is training_loss, why
+
+
+def test_cameras_of_another_data_set_are_unknown_to_the_model(data):
+    """Market-1501's names, but not its published counts: the mean camera, as in evaluation."""
+    dataset = read_dataset(str(data), "market1501")
+    assert {item.camid for item in command.training_items(dataset, "market1501")} == {-1}
+    rows = [rows for _, _, rows in command.scoring(command.training_items(dataset, "market1501"), lite.SPEC,
+            PruneConfig(batches=1, identities=4, images=2), "cpu")()]  # fmt: skip
+    assert set(rows[0].tolist()) == {lite.SPEC.mean_camera}
+    anny = dataclasses.replace(dataset, layout="anny")
+    assert {item.camid for item in command.training_items(anny, "anny")} == {0, 1, 2}
+
+
+def test_the_result_never_overwrites_its_parent(teacher, data, capsys):
+    before = (teacher / "model.safetensors").read_bytes()
+    assert prune(teacher, data, teacher, "--evaluate", "none") == 2
+    assert "overwrite" in capsys.readouterr().err
+    assert (teacher / "model.safetensors").read_bytes() == before
 
 
 def test_other_identities_get_new_classifiers_and_the_rest_stays(teacher, data, tmp_path, capsys):
@@ -157,6 +177,9 @@ def test_evaluate_reads_a_published_checkpoint_with_its_configuration(tmp_path, 
         (["--set", "prune.heads.fraction=1.5"], 2, "0..1"),
         (["--set", "prune.heads.fration=0.1"], 2, "did you mean fraction"),
         (["--set", "prune.tokens.count=5000"], 2, "at most"),
+        (["--set", "prune.identities=0"], 2, "identities must be at least 2"),
+        (["--set", "prune.heads.multiple=0"], 2, "multiple must be at least 1"),
+        (["--set", "model.neck=after"], 2, "neck is before, the configuration says after"),
         (["--set", "model.stride=12"], 2, "stride is 8, the configuration says 12"),
         (["--data", "nowhere"], 3, "nowhere"),
     ],

@@ -86,6 +86,34 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(where, tmp_pat
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("kind", ["O", "U1", "V8"])
+def test_numpy_types_that_could_reach_foreign_memory_are_refused(kind, tmp_path):
+    value = np.array([b"12345678"], dtype="V8")[0] if kind == "V8" else np.array(["a"], dtype=kind)
+    with pytest.raises(ArtifactError, match="refused"):
+        read_checkpoint(write(tmp_path / "x.pth", {"state_dict": {"a": torch.zeros(1)}, "heads": [value]}))
+
+
+def test_cut_and_flipped_checkpoints_are_always_one_clear_refusal_or_whole(tmp_path):
+    good = write(
+        tmp_path / "good.pth", {"state_dict": {"a": torch.ones(3)}, "heads": [np.int64(3)]}
+    ).read_bytes()
+    random, path = np.random.default_rng(0), tmp_path / "bad.pth"
+    for _ in range(300):
+        data = bytearray(good[: random.integers(1, len(good) + 1)])
+        data[random.integers(len(data))] ^= 1 << random.integers(8)
+        path.write_bytes(data)
+        try:
+            assert isinstance(read_checkpoint(path), dict)
+        except ArtifactError as error:
+            assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("wrong", [3, [None], "abc"])
+def test_lists_that_are_none_are_refused(wrong, tmp_path):
+    with pytest.raises(ArtifactError, match="`heads`"):
+        convert(write(tmp_path / "x.pth", {"state_dict": lite_state(), "heads": wrong}), lite.shape())
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 torn zip"])
 def test_damaged_files_are_one_clear_line(content, tmp_path, capsys):
     path = tmp_path / "x.pth"

@@ -222,6 +222,12 @@ def test_rounding_reports_both_numbers():
     assert all(len(block.tokens) % 4 == 0 or len(block.tokens) == 22 for block in model.shape.blocks)
 
 
+def test_rounding_goes_with_one_round_only():
+    """One head a round and kept numbers even: every round would put its head back, and nothing would ever go."""
+    with pytest.raises(ConfigError, match="set rounds=1"):
+        HeadConfig(count=10, rounds=10, multiple=2)
+
+
 def test_scoring_uses_eval_mode_and_leaves_the_model_as_it_was():
     model = lite.model().train()
     before = copy.deepcopy(model.state_dict())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.errors import DataError
+from runtime.errors import DataError, GateError
 from runtime.gate import LIMITS, compare, failures, rank_agreement
 
 
@@ -71,6 +71,23 @@ def test_rank_agreement_counts_only_clear_leads():
     swapped = np.array([[-np.inf, 0.1, 0.9], [0.1, -np.inf, 0.9], [0.1, 0.2, -np.inf]])
     # row 0 changed its best, row 1 did too but had no clear lead, row 2 kept it
     assert rank_agreement(reference, swapped) == {"top1": 0.5, "top10": 1.0}
+
+
+def test_check_images_that_prove_nothing_are_refused():
+    with pytest.raises(DataError, match="no difference"):
+        compare(np.repeat(features(1), 5, axis=0), features(5))
+
+
+def test_a_parent_without_numbers_cannot_vouch_for_anything():
+    broken = features()
+    broken[0, 0] = np.nan
+    with pytest.raises(GateError, match="parent"):
+        compare(broken, features())
+
+
+def test_nan_never_passes_for_a_number():
+    numbers = compare(features(), features()) | {"cosine_min": float("nan"), "difference_max": float("nan")}
+    assert len(failures(numbers, LIMITS["fp32"])) == 2
 
 
 def test_too_few_images_are_refused():
