@@ -134,6 +134,8 @@ def export(
                 raise GateError(
                     f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
                 )
+            # an older export's crops must not be taken for this one's
+            check_path(out).unlink(missing_ok=True)
             saved = save_check(check_path(out), check) if check is not None else None
         return write_manifest(
             out, manifest_of(parent, model, graph, nodes, spec, options) | {"gate": verdict, "check": saved}
