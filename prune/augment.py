@@ -34,10 +34,10 @@ def shift(crops: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     )
 
 
-def normalise(crops: Tensor, spec: InputSpec) -> Tensor:
-    """(B, 3, H, W) uint8 -> float32, (rgb / 255 - mean) / std, as runtime.preprocess.to_input computes it."""
+def normalise(pixels: Tensor, spec: InputSpec) -> Tensor:
+    """(B, 3, H, W) pixels 0..1 -> float32, (pixel - mean) / std, as runtime.preprocess.to_input computes it."""
     mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (spec.mean, spec.std))
-    return (crops.float() / 255 - mean) / std
+    return (pixels - mean) / std
 
 
 def erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prune import photography
 from prune.augment import erase, flip, normalise, shift
 from prune.scoring import Batch
 from prune.settings import TrainConfig
@@ -83,6 +84,21 @@ class Crops:
         return crop
 
 
+def photographed(pixels: Tensor, cameras: Tensor, config: TrainConfig, random: torch.Generator) -> Tensor:
+    """(B, 3, H, W) pixels 0..1 as other cameras, (B,) numbers, would show them; unchanged where nothing is set."""
+    if config.warp:
+        pixels = photography.warp(pixels, config.warp, random)
+    if config.colour:
+        pixels = photography.colour(pixels, config.colour, random)
+    if config.tone:
+        pixels = photography.tone(pixels, cameras, config.tone, random)
+    if config.sharpness:
+        pixels = photography.sharpness(pixels, config.sharpness, random)
+    if config.jpeg:
+        pixels = photography.jpeg(pixels.clamp(0, 1), config.jpeg, random)
+    return pixels.clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class Epoch:
     """A sequence of augmented batches, each made on demand.
@@ -108,7 +124,9 @@ class Epoch:
         crops = torch.from_numpy(self.crops(indices)).permute(0, 3, 1, 2)
         random = generator(self.config.seed, self.number, step, self.rank)
         crops = shift(flip(crops, self.config.flip, random), self.config.pad, random)
-        images = erase(normalise(crops, self.crops.spec), self.config.erasing, random)
+        cameras = torch.tensor([self.crops.items[index].camid for index in indices])
+        pixels = photographed(crops.float() / 255, cameras, self.config, random)
+        images = erase(normalise(pixels, self.crops.spec), self.config.erasing, random)
         return images, *_targets(self.crops, self.labels, indices)
 
 

@@ -58,6 +58,27 @@ def triplet_loss(parts: Sequence[Tensor], labels: Tensor, *, margin: float | Non
     return balanced([batch_hard_triplet(part, labels, margin=margin) for part in parts])
 
 
+def supervised_contrastive(features: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
+    """Mean over anchors of the mean over their positives of -log softmax over all others of the cosine / temperature.
+
+    features (B, D) before the neck; labels (B,). An anchor without a positive costs nothing. Source: Khosla et
+    al., "Supervised Contrastive Learning", NeurIPS 2020, eq. 2.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        unit = F.normalize(features.float(), dim=1)
+        others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        similar = (unit @ unit.T / temperature).masked_fill(~others, -torch.inf)
+        positive = (labels[:, None] == labels[None]) & others
+        share = -similar.log_softmax(dim=1).masked_fill(~positive, 0).sum(dim=1)
+        counts = positive.sum(dim=1)
+        return (share / counts.clamp_min(1)).sum() / (counts > 0).sum().clamp_min(1)
+
+
+def contrastive_loss(parts: Sequence[Tensor], labels: Tensor, *, temperature: float) -> Tensor:
+    """Supervised contrastive loss of each head's features (B, D), balanced."""
+    return balanced([supervised_contrastive(part, labels, temperature=temperature) for part in parts])
+
+
 def distill_soft(student: Sequence[Tensor], teacher: Sequence[Tensor], *, temperature: float) -> Tensor:
     """Mean over heads of KL(teacher || student) at `temperature`, times temperature squared.
 

@@ -141,7 +141,10 @@ class TrainConfig:
 
     A batch holds `identities` x `images` crops. Learning rates: `lr` after a linear warm-up from `lr` x
     `warmup_factor`, then a cosine down to `lr` x `lr_min_factor`, step by step (`schedule: constant` keeps
-    it). `margin` null means the soft margin. Fine-tuning lasts `fine_epochs` between pruning rounds, at a
+    it). `metric` is triplet or contrastive (supervised, at `temperature`); it is added to `identity_weight` x the
+    identity loss. `margin` null means the soft margin. `average` > 0 keeps a running average of the weights with
+    this decay: it is the result. `colour`, `tone`, `sharpness`, `jpeg` and `warp` are augmentations, 0 for none:
+    strengths, but for `tone` and `jpeg`, which are probabilities. Fine-tuning lasts `fine_epochs` between pruning rounds, at a
     constant rate, and `final_epochs` after the last one, on the whole schedule.
     """
 
@@ -161,8 +164,17 @@ class TrainConfig:
     flip: float = 0.5
     pad: int = 10
     erasing: float = 0.5
+    colour: float = 0.0
+    tone: float = 0.0
+    sharpness: float = 0.0
+    jpeg: float = 0.0
+    warp: float = 0.0
     label_smoothing: float = 0.0
+    identity_weight: float = 1.0
+    metric: str = "triplet"
     margin: float | None = None
+    temperature: float = 0.1
+    average: float = 0.0
     distill: DistillConfig = field(default_factory=DistillConfig)
     fine_epochs: int = 2
     final_epochs: int = 20
@@ -176,6 +188,9 @@ class TrainConfig:
         _one_of("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
         _one_of("schedule", self.schedule, ("cosine", "constant"))
         _one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
+        _one_of("metric", self.metric, ("triplet", "contrastive"))
+        _within("temperature", self.temperature, 1e-3, None)
+        _within("average", self.average, 0, 0.99999)
         for name in ("lr", "images", "workers"):
             _within(name, getattr(self, name), 1e-12 if name == "lr" else 1, None)
         # A batch of one identity has no negatives and a batch-norm neck of one image no variance.
@@ -189,10 +204,12 @@ class TrainConfig:
             "weight_decay_bias",
         ):
             _within(name, getattr(self, name), 0, None)
-        for name in ("bias_lr_factor", "pad", "cache_mib", "checkpoint_steps"):
+        for name in ("bias_lr_factor", "pad", "cache_mib", "checkpoint_steps", "identity_weight"):
             _within(name, getattr(self, name), 0, None)
-        for name in ("flip", "erasing", "label_smoothing", "warmup_factor", "lr_min_factor"):
+        for name in ("flip", "erasing", "label_smoothing", "warmup_factor", "lr_min_factor", "tone", "jpeg"):
             _within(name, getattr(self, name), 0, 1)
+        for name, most in (("colour", 2), ("sharpness", 2), ("warp", 0.6)):
+            _within(name, getattr(self, name), 0, most)
 
     def for_rounds(self) -> TrainConfig:
         """The fine-tuning between two pruning rounds: `fine_epochs` at a constant learning rate."""

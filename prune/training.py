@@ -33,7 +33,7 @@ from runtime.console import note
 from runtime.errors import ConfigError, GateError, StorageError
 from runtime.manifest import replacing
 
-TERMS = ("loss", "identity", "triplet", "distillation", "accuracy")
+TERMS = ("loss", "identity", "metric", "distillation", "accuracy")
 
 
 def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerator:
@@ -64,15 +64,18 @@ class Objective(nn.Module):
         parts = self.model.parts(images, camera_ids)
         logits = self.model.logits(parts)
         identity = losses.identity_loss(logits, labels, smoothing=config.label_smoothing)
-        triplet = losses.triplet_loss(parts, labels, margin=config.margin)
+        if config.metric == "contrastive":
+            metric = losses.contrastive_loss(parts, labels, temperature=config.temperature)
+        else:
+            metric = losses.triplet_loss(parts, labels, margin=config.margin)
         distillation = torch.zeros_like(identity)
         if taught is not None and config.distill.type == "soft":
             distillation = losses.distill_soft(logits, taught, temperature=config.distill.temperature)
         elif taught is not None:
             distillation = losses.distill_hard(logits[0], taught[0])
-        loss = identity + triplet + config.distill.alpha * distillation
+        loss = config.identity_weight * identity + metric + config.distill.alpha * distillation
         accuracy = (logits[0].argmax(dim=1) == labels).float().mean()
-        return loss, torch.stack([loss, identity, triplet, distillation, accuracy]).detach()
+        return loss, torch.stack([loss, identity, metric, distillation, accuracy]).detach()
 
 
 @dataclass
@@ -128,6 +131,8 @@ def fit(
         while state.epoch < config.epochs:
             run.epoch(state, batches_of_epoch(state.epoch), teacher)
     accelerator.wait_for_everyone()
+    if run.averaged:
+        model.load_state_dict(run.averaged)
     return model.eval()
 
 
@@ -139,6 +144,7 @@ class _Run:
     accelerator: Accelerator
     config: TrainConfig
     out: Path
+    averaged: dict[str, Tensor] = field(default_factory=dict)
 
     def start(self, resume: bool) -> State:
         """A fresh state, or the one of the last snapshot with model and optimiser filled from it."""
@@ -151,6 +157,10 @@ class _Run:
             self.optimiser.load_state_dict(content["optimiser"])
             if content["scaler"]:
                 self.accelerator.scaler.load_state_dict(content["scaler"])
+        if self.config.average:
+            first = self.model.state_dict() if content is None else content["averaged"]
+            place = self.accelerator.device
+            self.averaged = {key: value.detach().clone().to(place) for key, value in first.items()}
         if main:
             self.out.mkdir(parents=True, exist_ok=True)
             kept = _rows(metrics, state.epoch) if content else []
@@ -215,7 +225,19 @@ class _Run:
         self.optimiser.zero_grad()
         self.accelerator.backward(loss)
         self.optimiser.step()
+        self._average(state.done)
         return values
+
+    @torch.no_grad()
+    def _average(self, done: int) -> None:
+        # Young averages forget faster: the initial weights would weigh for thousands of steps otherwise.
+        decay = min(self.config.average, (1 + done) / (10 + done))
+        current = self.model.state_dict()
+        for key, value in self.averaged.items():
+            if value.is_floating_point():
+                value.lerp_(current[key].to(value.dtype), 1 - decay)
+            else:
+                value.copy_(current[key])
 
     def _finish(self, state: State, steps: int) -> None:
         means = torch.tensor(state.terms, dtype=torch.float64).mean(dim=0).tolist()
@@ -256,6 +278,7 @@ class _Run:
                 "model": tensors,
                 "optimiser": self.optimiser.state_dict(),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+                "averaged": self.averaged,
                 "config": _plain(self.config),
                 "state": dataclasses.asdict(state),
             }

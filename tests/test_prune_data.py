@@ -142,7 +142,7 @@ def test_an_unreadable_crop_is_named(items, tmp_path):
 def test_normalisation_is_the_runtimes_own():
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 16, 3), dtype=np.uint8)
     spec = InputSpec(height=32, width=16, layout="float-nchw", mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
-    ours = augment.normalise(torch.from_numpy(crops).permute(0, 3, 1, 2), spec)
+    ours = augment.normalise(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255, spec)
     assert np.array_equal(ours.numpy(), to_input(crops, spec))
 
 

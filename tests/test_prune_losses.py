@@ -57,6 +57,34 @@ def test_soft_margin_triplet_equals_a_loop_over_anchors(seed, scale):
     assert hinge == pytest.approx(margin, rel=1e-3, abs=1e-4)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.05, 2))
+def test_supervised_contrastive_equals_a_loop_over_anchors_and_positives(seed, temperature):
+    features = torch.randn(7, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    labels = [0, 0, 1, 1, 1, 2, 2]
+    unit = [[value / math.hypot(*row) for value in row] for row in features.tolist()]
+
+    def similar(a: int, b: int) -> float:
+        return sum(x * y for x, y in zip(unit[a], unit[b])) / temperature
+
+    terms = []
+    for anchor in range(7):
+        whole = math.log(sum(math.exp(similar(anchor, other)) for other in range(7) if other != anchor))
+        mine = [b for b in range(7) if b != anchor and labels[b] == labels[anchor]]
+        terms.append(sum(whole - similar(anchor, positive) for positive in mine) / len(mine))
+    ours = losses.supervised_contrastive(features, torch.tensor(labels), temperature=temperature)
+    assert float(ours) == pytest.approx(sum(terms) / 7, rel=1e-3, abs=1e-4)
+
+
+def test_an_anchor_without_a_positive_costs_nothing_and_gradients_stay_finite():
+    features = torch.randn(4, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    pair = losses.supervised_contrastive(features, torch.tensor([0, 0, 1, 2]), temperature=0.1)
+    pair.backward()
+    assert float(pair.detach()) > 0 and bool(features.grad.isfinite().all())
+    lone = losses.supervised_contrastive(features, torch.arange(4), temperature=0.1)
+    assert float(lone.detach()) == 0
+
+
 def test_triplet_is_taken_on_features_that_are_not_normalised():
     features, labels = torch.randn(6, 4), torch.tensor([0, 0, 1, 1, 2, 2])
     one, ten = (losses.batch_hard_triplet(features * factor, labels) for factor in (1, 10))

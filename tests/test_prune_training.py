@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from prune import losses, training
 from prune.model import TransReID
 from prune.optimiser import build_optimiser, lr_scale
 from prune.settings import DistillConfig, TrainConfig
 from prune.shape import unpruned
 from prune.snapshots import load_snapshot, snapshots
-from prune.training import fit, make_accelerator
+from prune.training import Objective, fit, make_accelerator
 from runtime.errors import ConfigError, DeviceError, GateError
 from tests import training_runs
 
@@ -148,7 +149,7 @@ def test_distillation_pulls_the_students_logits_to_the_teachers(tmp_path):
         fit(small(), lambda epoch: [batch()], config=config, out=out, teacher=teacher)
         first, *_, last[alpha] = rows(out)
         assert first["loss"] == pytest.approx(
-            first["identity"] + first["triplet"] + alpha * first["distillation"], rel=1e-5
+            first["identity"] + first["metric"] + alpha * first["distillation"], rel=1e-5
         )
     assert last[50.0]["distillation"] < 0.8 * min(first["distillation"], last[0.0]["distillation"])
 
@@ -198,8 +199,42 @@ def test_killed_at_five_random_steps_the_remaining_losses_are_the_unbroken_runs(
         result = launched("-m", "tests.training_runs", *arguments)
         assert result.returncode == 0, result.stderr
         assert training_runs.losses(broken) == expected
-        whole, resumed = (load_snapshot(folder)["model"] for folder in (tmp_path / "whole", broken))
-        assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+        whole, resumed = (load_snapshot(folder) for folder in (tmp_path / "whole", broken))
+        for part in ("model", "averaged"):
+            assert all(torch.equal(value, resumed[part][key]) for key, value in whole[part].items())
+
+
+def test_the_result_is_the_running_average_of_the_weights_after_every_step(tmp_path, monkeypatch):
+    config = dataclasses.replace(CONFIG, epochs=1, average=0.4, checkpoint_steps=1)
+    steps, seen = [batch(seed) for seed in range(5)], []
+    model = small()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    key = "base.blocks.3.mlp.fc1.weight"
+
+    def save(folder, step, content):
+        seen.append(content["model"][key].clone())
+
+    monkeypatch.setattr(training, "save_snapshot", save)
+    fit(model, lambda epoch: steps, config=config, out=tmp_path)
+    expected = before[key].double()
+    for done, weights in enumerate(seen[:5]):
+        decay = min(0.4, (1 + done) / (10 + done))
+        expected = decay * expected + (1 - decay) * weights.double()
+    assert model.state_dict()[key].double() == pytest.approx(expected, abs=1e-6)
+    assert not torch.equal(model.state_dict()[key], seen[-1])
+
+
+def test_the_contrastive_metric_takes_the_triplets_place_and_the_identity_loss_its_weight():
+    config = dataclasses.replace(CONFIG, metric="contrastive", temperature=0.2, identity_weight=0.25)
+    model = TransReID(unpruned("vit_lite", height=64, width=32, identities=4), drop_path=0.0).train()
+    images, labels, _ = batch()
+    with torch.no_grad():
+        total, terms = Objective(model, config)(images, labels, None, None)
+        parts = model.parts(images)
+        identity = losses.identity_loss(model.logits(parts), labels)
+        contrast = losses.contrastive_loss(parts, labels, temperature=0.2)
+    assert float(total) == pytest.approx(0.25 * float(identity) + float(contrast), rel=1e-5)
+    assert [float(terms[1]), float(terms[2])] == pytest.approx([float(identity), float(contrast)], rel=1e-5)
 
 
 def test_a_finished_run_resumed_changes_nothing(tmp_path):
