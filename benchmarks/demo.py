@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import html
 import json
 import shlex
 import subprocess
@@ -13,18 +12,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks.demo_evidence import average_precisions, grouped, strips, summed, visible_shares
+from benchmarks.demo_page import Contents, page
+from benchmarks.demo_results import COLUMNS, read_models
 from runtime.console import note, print_table
 from runtime.errors import Refusal, guarded
-from runtime.manifest import host, replacing
+from runtime.features import load_features
+from runtime.manifest import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path("data/anny_reid")
 TEACHER = Path("data/demo/model.safetensors")
+MODELS = ("unpruned-plain", "unpruned", "pruned")
+# unpruned-plain computes what unpruned computes: its features would say the same.
+EXTRACTED = ("unpruned", "pruned")
+FOLDERS = {"query": "query", "gallery": "bounding_box_test", "twins": "twins"}
 LABEL = (
-    "Synthetic people (Anny-ReID, rendered by this project) and a small model trained on such people for twenty minutes: "
-    "the numbers show that every step works, not how accurate a full-size model is on real people."
+    "Synthetic people (Anny-ReID, rendered by this project) and a small model trained on such people: the numbers show what "
+    "every step does to a model, not how accurate a full-size model is on real people."
 )
-COLUMNS = ("model", "GMAC", "MB", "mAP", "R1", "p50 ms", "images/s", "speed")
 
 
 class StepFailed(Refusal):
@@ -37,43 +45,40 @@ class StepFailed(Refusal):
 
 def steps(out: Path) -> dict[str, list[str]]:
     """Step name -> command line (without the interpreter), in order; every file lands under `out`."""
-    data, pruned = str(DATA), out / "pruned"
-    models = {
-        "unpruned-plain": (TEACHER, ["--form", "reference"]),
-        "unpruned": (TEACHER, []),
-        "pruned": (pruned / "model.safetensors", []),
-    }
+    pruned, onnx = out / "pruned", {name: f"{out}/{name}.onnx" for name in MODELS}
+    road = ["--config", "configs/prune/demo.yaml", "--weights", str(TEACHER), "--data", str(DATA)]
     commands = {
-        "prune": [
-            "prune.py",
-            "--config",
-            "configs/prune/demo.yaml",
-            "--weights",
-            str(TEACHER),
-            "--data",
-            data,
-        ]
-        + ["--out", str(pruned), "--evaluate", "none", "--device", "cpu", "--json"],
+        "prune": ["prune.py", *road, "--out", str(pruned), "--evaluate", "none", "--device", "cpu", "--json"]
     }
-    for name, (weights, more) in models.items():
-        commands[f"export {name}"] = ["export_onnx.py", str(weights), "--out", f"{out}/{name}.onnx", *more]
-    for side, folder in (("query", "query"), ("gallery", "bounding_box_test")):
-        commands[f"extract {side}"] = ["-m", "runtime", "extract", f"{out}/pruned.onnx", f"{data}/{folder}"]
-        commands[f"extract {side}"] += ["--out", f"{out}/{side}.npz", "--json"]
-    for name in models:
-        commands[f"evaluate {name}"] = [
-            "-m",
-            "runtime",
-            "evaluate",
-            f"{out}/{name}.onnx",
-            "--data",
-            data,
-            "--json",
-        ]
-    saved = ["--query", f"{out}/query.npz", "--gallery", f"{out}/gallery.npz"]
-    commands["evaluate saved features"] = ["-m", "runtime", "evaluate", *saved, "--json"]
-    files = [f"{out}/{name}.onnx" for name in models]
-    commands["bench"] = ["bench.py", *files, "--device", "cpu", "--batch", "1", "--threads", "1", "--json"]
+    sources = {
+        "unpruned-plain": [str(TEACHER), "--form", "reference"],
+        "unpruned": [str(TEACHER)],
+        "pruned": [f"{pruned}/model.safetensors"],
+    }
+    for name, source in sources.items():
+        commands[f"export {name}"] = ["export_onnx.py", *source, "--out", onnx[name]]
+    for name in EXTRACTED:
+        for side, folder in FOLDERS.items():
+            images = ["-m", "runtime", "extract", onnx[name], f"{DATA}/{folder}"]
+            commands[f"extract {name} {side}"] = [*images, "--out", f"{out}/{name}.{side}.npz", "--json"]
+    evaluate = ["-m", "runtime", "evaluate"]
+    # A model on a data set in one go, or saved features: the pruned model goes both ways, with one result.
+    for name in ("unpruned-plain", "pruned"):
+        commands[f"evaluate {name}"] = [*evaluate, onnx[name], "--data", str(DATA), "--json"]
+    for step, name in (("evaluate unpruned", "unpruned"), ("evaluate saved features", "pruned")):
+        saved = ["--query", f"{out}/{name}.query.npz", "--gallery", f"{out}/{name}.gallery.npz"]
+        commands[step] = [*evaluate, *saved, "--json"]
+    commands["bench"] = [
+        "bench.py",
+        *onnx.values(),
+        "--device",
+        "cpu",
+        "--batch",
+        "1",
+        "--threads",
+        "1",
+        "--json",
+    ]
     return commands
 
 
@@ -92,55 +97,42 @@ def run_step(name: str, command: Sequence[str]) -> tuple[str, float]:
     return done.stdout, time.monotonic() - started
 
 
-def rows(results: dict[str, Any], out: Path) -> list[list[str]]:
-    """The result table: one row a model; speed is the first model's median time over this one's."""
-    timings = {Path(model["path"]).stem: model for model in results["bench"]["models"]}
-    first = next(iter(timings.values()))["latency_ms"]["p50"]
-    table = []
-    for name, timing in timings.items():
-        scores = results[f"evaluate {name}"]
-        manifest = json.loads((ROOT / out / f"{name}.onnx.json").read_text())
-        macs = manifest["macs"][f"macs_{manifest['form']}"]
-        p50 = timing["latency_ms"]["p50"]
-        size = (ROOT / out / f"{name}.onnx").stat().st_size
-        cells = [
-            name,
-            f"{macs / 1e9:.3f}",
-            f"{size / 1e6:.1f}",
-            f"{scores['mAP']:.1%}",
-            f"{scores['R1']:.1%}",
-        ]
-        table.append([*cells, f"{p50:.2f}", f"{timing['images_per_s']:.0f}", f"{first / p50:.2f}x"])
-    return table
-
-
-def page(table: list[list[str]], commands: dict[str, list[str]], seconds: dict[str, float]) -> str:
-    """A self-contained HTML page: the table, what it is, and every command with its time."""
-
-    def cells(values: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values) + "</tr>"
-
-    lines = "".join(
-        cells([name, f"{seconds[name]:.1f}", "python " + shlex.join(command)], "td")
-        for name, command in commands.items()
+def gather(results: dict[str, Any], out: Path, seconds: dict[str, float]) -> Contents:
+    """What the page shows, from what the steps printed and left in `out` (relative to the project)."""
+    folder = ROOT / out
+    pictures = json.loads((ROOT / DATA / "anny.json").read_text())["images"]
+    series, twins, chosen, gallery_size = {}, {}, [], (0, 0)
+    for name in EXTRACTED:
+        query, gallery, twin = (load_features(folder / f"{name}.{side}.npz") for side in FOLDERS)
+        visible = visible_shares(query, pictures)
+        precisions = average_precisions(query, gallery)
+        series[name] = grouped(precisions, visible)
+        twins[name] = summed(average_precisions(twin, gallery), 1.0, 1.0)
+        if name == "pruned":
+            chosen = strips(query, gallery, visible, precisions)
+            gallery_size = (len(gallery.pids), len(set(gallery.pids.tolist())))
+    return Contents(
+        label=LABEL,
+        models=read_models(results, folder),
+        strips=chosen,
+        gallery=gallery_size,
+        series=series,
+        twins=twins,
+        person=largest_person(ROOT / DATA, list(pictures)),
+        picture=lambda name: (ROOT / DATA / name).read_bytes(),
+        commands=steps(out),
+        seconds=seconds,
+        host=results["bench"]["host"],
+        warnings=results["bench"]["warnings"],
     )
-    machine = host()
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}"
-        "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .8rem;border-bottom:1px solid #ddd;"
-        "text-align:left;vertical-align:top}th{border-bottom:2px solid #888}td:last-child{font-family:monospace;"
-        "font-size:12px;word-break:break-all}.models td,.models th{font-family:inherit;font-size:inherit;text-align:right}"
-        ".models td:first-child,.models th:first-child{text-align:left}.label{background:#fff6d6;padding:.6rem 1rem;border-radius:6px}"
-    )
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>reid-edge demo</title><style>{style}</style>"
-        f"<h1>From a TransReID model to a pruned ONNX file</h1><p class=label>{html.escape(LABEL)}</p>"
-        f"<table class=models>{cells(COLUMNS, 'th')}{''.join(cells(row, 'td') for row in table)}</table>"
-        "<p>unpruned-plain: the published form as an exporter writes it; unpruned: the same model with its last block "
-        "folded exactly; pruned: 25 % of the heads and 25 % of the tokens gone, fine-tuned, folded. Batch 1, one thread, "
-        f"interleaved, ONNX Runtime on {html.escape(machine['processor'])}; speed is relative to the first row.</p>"
-        f"<h2>The commands</h2><table>{cells(('step', 'seconds', 'command'), 'th')}{lines}</table></html>\n"
-    )
+
+
+def largest_person(data: Path, names: Sequence[str]) -> str:
+    """The unoccluded twin in which the person covers most pixels; `names` are in the order of masks.npz."""
+    with np.load(data / "masks.npz", allow_pickle=False) as masks:
+        covered = np.unpackbits(masks["visible"], axis=1).sum(axis=1)
+    twins = [(int(covered[row]), name) for row, name in enumerate(names) if name.startswith("twins/")]
+    return max(twins)[1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,14 +148,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         printed, seconds[name] = run_step(name, command)
         if "--json" in command:
             results[name] = json.loads(printed)
-    table = rows(results, out)
+    contents = gather(results, out, seconds)
     with replacing(ROOT / out / "report.html") as temporary:
-        temporary.write_text(page(table, commands, seconds))
+        temporary.write_text(page(contents), encoding="utf-8")
     with replacing(ROOT / out / "result.json") as temporary:
         temporary.write_text(
             json.dumps({"label": LABEL, "seconds": seconds, "results": results}, indent=1) + "\n"
         )
-    print_table("demo (synthetic people)", list(COLUMNS), table)
+    print_table("demo (synthetic people)", list(COLUMNS), [model.row for model in contents.models])
     note(f"{sum(seconds.values()):.0f} s in all; the report: {out}/report.html")
     return 0
 

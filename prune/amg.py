@@ -1,16 +1,25 @@
-"""Attention-map-guided pruning: score, cut, recover, in rounds. Knows no files, no data set, no command line."""
+"""Attention-map-guided pruning, or by what it is compared with: score, cut, recover, in rounds. Knows no files and no data set."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from prune.model import TransReID
-from prune.scores import count_of, head_scores, select, split_rounds, token_scores
-from prune.scoring import Batch, Loss, score_heads, score_tokens
+from prune.scores import (
+    count_of,
+    head_scores,
+    random_scores,
+    relative_magnitudes,
+    select,
+    split_rounds,
+    token_scores,
+)
+from prune.scoring import Batch, Loss, score_class_attention, score_heads, score_magnitudes, score_tokens
 from prune.settings import HeadConfig, PruneConfig, TokenConfig
 from prune.surgery import keep_heads, keep_tokens, rebuild
 from runtime.errors import ConfigError
@@ -18,6 +27,22 @@ from runtime.errors import ConfigError
 Batches = Callable[[], Iterable[Batch]]
 # (model after a cut, whether it was the last one) -> the model after fine-tuning
 Recover = Callable[[TransReID, bool], TransReID]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a run has come: `rounds` are finished, `records` are those of all cuts so far.
+
+    `cut` means that the cut of the next round is made too, and its fine-tuning comes next.
+    """
+
+    rounds: int = 0
+    cut: bool = False
+    records: tuple[dict[str, Any], ...] = ()
+
+
+# called with the model after every cut and after every fine-tuning, so that a stopped run can go on from there
+Keep = Callable[[TransReID, Stage], None]
 
 
 def head_count(model: TransReID, config: HeadConfig) -> int:
@@ -34,20 +59,46 @@ def token_count(model: TransReID, config: TokenConfig) -> int:
     return count_of(config.fraction, model.shape.patches, model.shape.prunable)
 
 
-def choose_heads(entropies: list[Tensor], remove: int, config: HeadConfig) -> tuple[list[list[int]], int]:
-    """(positions kept per block, heads removed): the highest weighted entropies go."""
-    weighted = head_scores(entropies, layer_weight=config.layer_weight)
-    return select([-score for score in weighted], remove, floor=config.floor, multiple=config.multiple)
+def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
+    """What `choose_heads` chooses by, (h_l,) per prunable block: entropies, magnitudes or random numbers."""
+    if config.heads.by == "magnitude":
+        return score_magnitudes(model)
+    if config.heads.by == "random":
+        ids = [block.heads for block in model.shape.blocks[: model.shape.prunable]]
+        return random_scores(ids, seed=config.seed, stream=0)
+    return score_heads(model, batches(), entropy=config.heads.entropy)
+
+
+def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss: Loss) -> list[Tensor]:
+    """What `choose_tokens` chooses by, (n_l - 1,) per prunable block, the class token left out."""
+    if config.tokens.by == "class_attention":
+        return score_class_attention(model, batches())
+    if config.tokens.by == "random":
+        ids = [block.tokens[1:] for block in model.shape.blocks[: model.shape.prunable]]
+        return random_scores(ids, seed=config.seed, stream=1)
+    return score_tokens(model, batches(), loss)
+
+
+def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple[list[list[int]], int]:
+    """(positions kept per block, heads removed): the highest weighted entropies go, or the lowest of another criterion."""
+    if config.by == "entropy":
+        scores = [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
+    elif config.by == "magnitude":
+        scores = relative_magnitudes(scores)
+    return select(scores, remove, floor=config.floor, multiple=config.multiple)
 
 
 def choose_tokens(
-    sums: list[Tensor], model: TransReID, remove: int, config: TokenConfig
+    scores: list[Tensor], model: TransReID, remove: int, config: TokenConfig
 ) -> tuple[list[list[int]], int]:
-    """(original ids kept per block, without the class token; tokens removed): the lowest weighted importances go."""
-    weighted = token_scores(sums, layer_weight=config.layer_weight)
-    kept, removed = select(
-        weighted, remove, floor=max(config.floor - 1, 0), multiple=config.multiple, offset=1
-    )
+    """(original ids kept per block, without the class token; tokens removed): the lowest go.
+
+    Importances are weighted by depth; class attention is normalised per block as they are; random numbers stay.
+    """
+    if config.by != "random":
+        weight = config.layer_weight if config.by == "importance" else 0.0
+        scores = token_scores(scores, layer_weight=weight)
+    kept, removed = select(scores, remove, floor=max(config.floor - 1, 0), multiple=config.multiple, offset=1)
     ids = [
         [model.shape.blocks[block].tokens[position + 1] for position in positions]
         for block, positions in enumerate(kept)
@@ -55,53 +106,70 @@ def choose_tokens(
     return ids, removed
 
 
+def plan_rounds(model: TransReID, config: PruneConfig) -> list[tuple[int, int]]:
+    """(heads, tokens) to remove in each round, every one followed by fine-tuning; a round removes something."""
+    heads = split_rounds(head_count(model, config.heads), config.heads.rounds)
+    tokens = split_rounds(token_count(model, config.tokens), config.tokens.rounds)
+    if config.order == "both":
+        rounds = max(len(heads), len(tokens))
+        padded = [(counts + [0] * rounds)[:rounds] for counts in (heads, tokens)]
+        return list(zip(*padded))
+    if config.order == "heads_first":
+        return [(count, 0) for count in heads] + [(0, count) for count in tokens]
+    return [(0, count) for count in tokens] + [(count, 0) for count in heads]
+
+
 def prune_model(
-    model: TransReID, config: PruneConfig, batches: Batches, loss: Loss, recover: Recover
+    model: TransReID,
+    config: PruneConfig,
+    batches: Batches,
+    loss: Loss,
+    recover: Recover,
+    *,
+    stage: Stage | None = None,
+    keep: Keep | None = None,
 ) -> tuple[TransReID, list[dict[str, Any]]]:
     """(the pruned model, one record a cut): heads and tokens removed as `config` says; `model` itself is unchanged.
 
     `batches()` gives the scoring batches afresh; `recover` fine-tunes after every cut. A record holds `what`, `asked`, `removed`
     (fewer only where rounding to a multiple keeps some back) and the scores per block. ConfigError when the floors leave too few.
+    `stage` says how far an earlier run came with this `model`, as it told `keep`: only the rest is done.
     """
     if config.mode != model.shape.mode:
         # the mode says what pruned tokens skip: with none pruned so far it can still be chosen
         _refuse_mode_change(model, config.mode)
         shape = dataclasses.replace(model.shape, mode=config.mode)
         model = rebuild(model, shape, model.state_dict())
-    heads = split_rounds(head_count(model, config.heads), config.heads.rounds)
-    tokens = split_rounds(token_count(model, config.tokens), config.tokens.rounds)
-    plan: list[tuple[int, int]]
-    if config.order == "both":
-        rounds = max(len(heads), len(tokens))
-        padded = [(counts + [0] * rounds)[:rounds] for counts in (heads, tokens)]
-        plan = list(zip(*padded))
-    elif config.order == "heads_first":
-        plan = [(count, 0) for count in heads] + [(0, count) for count in tokens]
-    else:
-        plan = [(0, count) for count in tokens] + [(count, 0) for count in heads]
-    records = []
-    for index, (head_share, token_share) in enumerate(plan):
-        model, cuts = _cut(model, head_share, token_share, config, batches, loss)
-        records += cuts
+    plan = plan_rounds(model, config)
+    stage = stage or Stage()
+    for index, (head_share, token_share) in list(enumerate(plan))[stage.rounds :]:
+        if not stage.cut:
+            model, cuts = _cut(model, head_share, token_share, config, batches, loss)
+            stage = Stage(index, True, (*stage.records, *cuts))
+            if keep:
+                keep(model, stage)
         model = recover(model, index == len(plan) - 1)
-    return model, records
+        stage = Stage(index + 1, False, stage.records)
+        if keep:
+            keep(model, stage)
+    return model, list(stage.records)
 
 
 def _cut(
     model: TransReID, heads: int, tokens: int, config: PruneConfig, batches: Batches, loss: Loss
 ) -> tuple[TransReID, list[dict[str, Any]]]:
     # both scores are taken before either cut
-    entropies = score_heads(model, batches(), entropy=config.heads.entropy) if heads else []
-    sums = score_tokens(model, batches(), loss) if tokens else []
+    head_values = measure_heads(model, config, batches) if heads else []
+    token_values = measure_tokens(model, config, batches, loss) if tokens else []
     pruned, records = model, []
     if heads:
-        positions, removed = choose_heads(entropies, heads, config.heads)
+        positions, removed = choose_heads(head_values, heads, config.heads)
         pruned = keep_heads(pruned, positions)
-        records.append(_record("heads", heads, removed, entropies))
+        records.append(_record("heads", heads, removed, head_values))
     if tokens:
-        ids, removed = choose_tokens(sums, model, tokens, config.tokens)
+        ids, removed = choose_tokens(token_values, model, tokens, config.tokens)
         pruned = keep_tokens(pruned, ids)
-        records.append(_record("tokens", tokens, removed, sums))
+        records.append(_record("tokens", tokens, removed, token_values))
     return pruned, records
 
 

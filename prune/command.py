@@ -5,24 +5,26 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prune.amg import Batches, Recover, prune_model
+from prune.amg import Batches, Recover, plan_rounds, prune_model
 from prune.checkpoint import save_model
-from prune.config import Config, PruneConfig, load_config
+from prune.classifiers import ballots, vote, with_classifiers, with_rows
+from prune.config import PruneConfig, TrainConfig, load_config
 from prune.data import label_map, scoring_batches, training_batches
 from prune.flops import report
 from prune.losses import training_loss, triplet_loss
 from prune.model import TransReID
+from prune.progress import begin, finish, keeper, newest, round_folder
 from prune.scoring import Batch, Loss
 from prune.session import artifact_of, open_weights
-from prune.snapshots import drop_snapshots
 from prune.training import fit, make_accelerator
 from runtime.accuracy import accuracy
 from runtime.cameras import dataset_name
@@ -82,35 +84,54 @@ def scoring(items: Sequence[Item], spec: InputSpec, config: PruneConfig, device:
     return batches
 
 
-def with_classifiers(model: TransReID, identities: int) -> TransReID:
-    """The same model with fresh classifiers for `identities` people."""
-    new = TransReID(dataclasses.replace(model.shape, identities=identities), drop_path=0.0)
-    kept = {key: value for key, value in model.state_dict().items() if not key.startswith("classifier")}
-    new.load_state_dict(kept, strict=False)
-    for ours, theirs in zip(new.base.blocks, model.base.blocks):
-        ours.drop_path = copy.deepcopy(theirs.drop_path)
-    for name in ("b1", "b2") if model.shape.jpm else ():
-        getattr(new, name)[0].drop_path = copy.deepcopy(getattr(model, name)[0].drop_path)
-    return new.to(model.base.cls_token.device).train(model.training)
+def fitting(
+    model: TransReID, items: Sequence[Item], spec: InputSpec, batches: Batches, device: str
+) -> tuple[TransReID, Loss, str]:
+    """(the model with classifier rows in the order of these people, the loss that scores tokens, why that one).
+
+    Where the classifier does not know them as they are numbered, their images vote for its rows; where that finds nobody either,
+    the model stays as it is and the loss is `triplet_only`.
+    """
+    identities = len(label_map(items))
+    loss, why = scoring_loss(model, identities, batches)
+    if loss is training_loss or model.shape.identities < identities:
+        return model, loss, why
+    found = vote(model, ballots(items, spec, device), identities)
+    if not found.accepted:
+        return model, loss, f"{why}, and no rows were found by vote: {found}"
+    return (
+        with_rows(model, found.rows),
+        training_loss,
+        f"identity and triplet: classifier rows found by vote: {found}",
+    )
 
 
 def recovery(
-    teacher: TransReID, items: Sequence[Item], spec: InputSpec, config: Config, out: Path, device: str
+    teacher: TransReID,
+    batches: Callable[[int], Sequence[Batch]],
+    config: TrainConfig,
+    *,
+    folders: Iterator[Path],
+    device: str,
+    resume: bool,
 ) -> Recover:
-    """Fine-tuning between rounds (`train.fine_epochs`, constant rate) and after the last (`train.final_epochs`, whole schedule)."""
-    batches = training_batches(items, spec, config.train)
-    done = 0
+    """Fine-tuning between rounds (`fine_epochs`, constant rate) and after the last (`final_epochs`, whole schedule).
+
+    `folders` are the rounds' own; `resume` goes on from the snapshots in them.
+    """
 
     def recover(model: TransReID, last: bool) -> TransReID:
-        nonlocal done
-        done += 1
-        train = config.train.for_final() if last else config.train.for_rounds()
-        folder = out / f"round_{done:02d}"
+        train = config.for_final() if last else config.for_rounds()
         accelerator = make_accelerator(train.precision, device)
-        model = fit(model, batches, config=train, out=folder, teacher=teacher, accelerator=accelerator)
-        # the round is over: what is left to go on from is the next cut, or the finished model
-        drop_snapshots(folder)
-        return model
+        return fit(
+            model,
+            batches,
+            config=train,
+            out=next(folders),
+            teacher=teacher,
+            resume=resume,
+            accelerator=accelerator,
+        )
 
     return recover
 
@@ -131,26 +152,41 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for text in count_warnings(dataset):
         note(text)
     spec = dataclasses.replace(source.spec, layout="float-nchw")
-    settings = config.prune
+    settings, before = config.prune, model.shape
     items = training_items(dataset, spec.dataset)
     identities = len(label_map(items))
+    data = {"layout": dataset.layout, "images": len(items), "identities": identities}
+    asked = {"weights": source.sha256, "config": dataclasses.asdict(config), "data": data}
+    resumed = begin(out, asked, resume=args.resume)
     batches = scoring(items, spec, settings, device)
-    loss, why = scoring_loss(model, identities, batches)
+    model, loss, why = fitting(model, items, spec, batches, device)
     note(f"token scores from {why}")
-    tunes = config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and settings.heads.rounds > 1)
+    rounds = len(plan_rounds(model, settings))
+    tunes = rounds > 0 and (config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and rounds > 1))
     teacher = copy.deepcopy(model).eval()
     if tunes and loss is triplet_only:
         # its classifiers would teach that people are somebody else
         note(f"fine-tuning with new classifiers for {identities} identities, without distillation")
-        model = with_classifiers(model, identities)
+        model = with_classifiers(model, identities, seed=config.train.seed)
         config = dataclasses.replace(
             config,
             train=dataclasses.replace(
                 config.train, distill=dataclasses.replace(config.train.distill, type="none")
             ),
         )
-    recover = recovery(teacher, items, spec, config, out, args.device)
-    pruned, records = prune_model(model, settings, batches, loss, recover)
+    model, stage = newest(out, model)
+    if resumed:
+        note(f"going on after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))
+    recover = recovery(
+        teacher,
+        training_batches(items, spec, config.train),
+        config.train,
+        folders=(round_folder(out, number) for number in itertools.count(stage.rounds + 1)),
+        device=args.device,
+        resume=resumed,
+    )
+    keep = keeper(out, source.spec, parent=source.sha256)
+    pruned, records = prune_model(model, settings, batches, loss, recover, stage=stage, keep=keep)
     for record in records:
         note(f"{record['what']}: {record['removed']} removed of {record['asked']} asked")
     path = out / "model.safetensors"
@@ -162,7 +198,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "parent": source.sha256,
         "scoring_loss": why,
         "cuts": [{key: record[key] for key in ("what", "asked", "removed")} for record in records],
-        "before": {"flops": report(teacher.shape)},
+        "before": {"flops": report(before)},
         "after": {"flops": report(pruned.shape)},
     }
     if args.evaluate == "both":
@@ -172,6 +208,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         result["after"]["scores"] = accuracy(artifact, dataset, batch=args.batch)
     with replacing(out / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
+    finish(out)
     return result
 
 
@@ -201,6 +238,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", required=True, help="model.safetensors, or a published .pth")
     parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
     parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the stopped run in DIR, asked the same"
+    )
     parser.add_argument(
         "--layout", help="how the data set is laid out, where it differs from the configuration's"
     )

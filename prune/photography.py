@@ -60,16 +60,28 @@ def tone(images: Tensor, cameras: Tensor, probability: float, generator: torch.G
     return (black[place] + (white - black)[place] * images).clamp(0, 1)
 
 
+def blur_matrix(length: int, sigma: float) -> Tensor:
+    """(length, length) whose product with a line of pixels is their Gaussian blur over 7, the edges repeated.
+
+    On a CPU two small matrix products take a tenth of the time of two depthwise convolutions.
+    """
+    taps = torch.arange(-3, 4)
+    weights = torch.exp(-taps.square() / (2 * sigma**2))
+    place = torch.arange(length)
+    matrix = torch.zeros(length, length)
+    for tap, weight in zip(taps.tolist(), weights / weights.sum()):
+        matrix[place, (place + tap).clamp(0, length - 1)] += weight
+    return matrix
+
+
 def sharpness(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Each image between blurred and sharpened with halos: x + a (x - blurred x), a in -1 .. 1 times strength.
 
     The blur is a Gaussian of 0.7 to 1.6 pixels, the same for a batch. Clipped to 0..1.
     """
     sigma = float(uniform(0.7, 1.6, (1,), generator))
-    line = torch.exp(-torch.arange(-3.0, 4.0).square() / (2 * sigma**2))
-    line = (line / line.sum()).expand(images.shape[1], 1, 1, -1)
-    blurred = F.conv2d(F.pad(images, (3, 3, 3, 3), mode="replicate"), line, groups=images.shape[1])
-    blurred = F.conv2d(blurred, line.transpose(2, 3), groups=images.shape[1])
+    height, width = images.shape[2:]
+    blurred = blur_matrix(height, sigma) @ images @ blur_matrix(width, sigma).T
     amount = strength * uniform(-1, 1, (len(images), 1, 1, 1), generator)
     return (images + amount.clamp_min(-1) * (images - blurred)).clamp(0, 1)
 

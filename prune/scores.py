@@ -1,10 +1,11 @@
-"""AMG scores and selection as pure functions on tensors. Knows no model, no loader, no fractions beyond `count_of`."""
+"""Scores and selection as pure functions on tensors: AMG's, and what it is compared with. Knows no model and no loader."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,6 +49,45 @@ def token_scores(sums: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]
     return [
         (1 - layer_weight * index) * total / total.norm().clamp_min(torch.finfo(total.dtype).tiny)
         for index, total in enumerate(sums)
+    ]
+
+
+def head_magnitudes(qkv: Tensor, bias: Tensor | None, proj: Tensor, *, head_dim: int) -> Tensor:
+    """(h,) 2-norm of everything a head owns: its rows of `qkv` (3 h head_dim, D) and `bias` (3 h head_dim,), its columns of
+    `proj` (D, h head_dim).
+    """
+    squares = qkv.square().sum(dim=1)
+    if bias is not None:
+        squares = squares + bias.square()
+    rows = squares.unflatten(0, (3, -1, head_dim)).sum(dim=(0, 2))
+    return (rows + proj.square().sum(dim=0).unflatten(0, (-1, head_dim)).sum(dim=1)).sqrt()
+
+
+def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
+    """Magnitudes (h_l,) over their block's mean, low means small: how large a block's weights are does not decide."""
+    return [
+        magnitude / magnitude.mean().clamp_min(torch.finfo(magnitude.dtype).tiny) for magnitude in magnitudes
+    ]
+
+
+def class_attention(attention: Tensor) -> Tensor:
+    """Attention of the class token (query 0) to each patch token (n - 1,) of maps (B, h, q, n): the sum over B of the mean over h.
+
+    Keep criterion of EViT (Liang et al., ICLR 2022, section 3.2), here over all images.
+    """
+    return attention[:, :, 0, 1:].mean(dim=1).sum(dim=0)
+
+
+def random_scores(ids: Sequence[Sequence[int]], *, seed: int, stream: int) -> list[Tensor]:
+    """Uniform numbers 0..1 (n_l,) float64 for these original ids per block; `stream` keeps kinds of ids apart.
+
+    A number depends on (seed, stream, block, id) alone: removing the lowest in rounds removes what one round does.
+    """
+    return [
+        torch.from_numpy(
+            np.random.default_rng([seed, stream, block]).random(max(mine, default=-1) + 1)[list(mine)]
+        )
+        for block, mine in enumerate(ids)
     ]
 
 

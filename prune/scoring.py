@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prune.model import TransReID
-from prune.scores import attention_entropy, token_batch_scores
+from prune.scores import attention_entropy, class_attention, head_magnitudes, token_batch_scores
 from runtime.errors import DataError, GateError
 
 # images (B, 3, H, W) normalised, labels (B,), camera rows (B,) or None
@@ -69,6 +69,40 @@ def score_heads(model: TransReID, batches: Iterable[Batch], *, entropy: str = "m
     _finite(totals, "attention maps")
     means = [total / count for total in totals]
     return means if entropy == "per_image" else [attention_entropy(mean) for mean in means]
+
+
+def score_magnitudes(model: TransReID) -> list[Tensor]:
+    """2-norms (h_l,) of the heads' weights per prunable block; needs no images."""
+    with torch.no_grad():
+        return [
+            head_magnitudes(
+                block.attn.qkv.weight,
+                block.attn.qkv.bias,
+                block.attn.proj.weight,
+                head_dim=block.attn.head_dim,
+            )
+            for block in model.base.blocks[: model.shape.prunable]
+        ]
+
+
+def score_class_attention(model: TransReID, batches: Iterable[Batch]) -> list[Tensor]:
+    """Mean attention (n_l - 1,) of the class token to each patch token per prunable block, over heads and images, in eval mode.
+
+    GateError when a map is not finite, DataError when there are no batches.
+    """
+    totals: list[Tensor] = []
+    count = 0
+    with evaluating(model), torch.no_grad(), captured(model) as maps:
+        for images, _, camera_ids in batches:
+            maps.clear()
+            model.base(images, camera_ids)
+            parts = [class_attention(attention) for attention in maps]
+            totals = [total + part for total, part in zip(totals, parts)] if totals else parts
+            count += len(images)
+    if not count:
+        raise DataError("no images to score tokens on; check --data")
+    _finite(totals, "attention maps")
+    return [total / count for total in totals]
 
 
 def score_tokens(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list[Tensor]:

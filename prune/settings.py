@@ -58,7 +58,8 @@ class HeadConfig:
 
     The number kept per block is rounded up to a multiple of `multiple`. `layer_weight` is added to a block's
     weight for every block before it; `entropy` is `mean_map` (as published: of the mean attention map) or
-    `per_image` (the mean of the images' entropies).
+    `per_image` (the mean of the images' entropies). `by` says what goes: entropy (AMG, the highest), magnitude
+    (the lowest weights) or random (drawn from `prune.seed`); `layer_weight` and `entropy` are AMG's alone.
     """
 
     fraction: float = 0.0
@@ -68,8 +69,10 @@ class HeadConfig:
     multiple: int = 1
     layer_weight: float = 0.005
     entropy: str = "mean_map"
+    by: str = "entropy"
 
     def __post_init__(self) -> None:
+        _one_of("heads.by", self.by, ("entropy", "magnitude", "random"))
         _one_of("entropy", self.entropy, ("mean_map", "per_image"))
         _check_cut(self)
 
@@ -78,7 +81,9 @@ class HeadConfig:
 class TokenConfig:
     """`fraction` of the unpruned model's patch tokens, or `count`, goes in `rounds`.
 
-    Every block keeps `floor` tokens, class token included, and a number that is a multiple of `multiple`.
+    Every block keeps `floor` tokens, class token included, and a number that is a multiple of `multiple`. The
+    lowest go `by` importance (AMG), class_attention (the class token's attention to them) or random (drawn from
+    `prune.seed`); `layer_weight` is AMG's alone.
     """
 
     fraction: float = 0.0
@@ -87,8 +92,10 @@ class TokenConfig:
     floor: int = 8
     multiple: int = 1
     layer_weight: float = 0.015
+    by: str = "importance"
 
     def __post_init__(self) -> None:
+        _one_of("tokens.by", self.by, ("importance", "class_attention", "random"))
         _check_cut(self)
 
 
@@ -97,7 +104,7 @@ class PruneConfig:
     """`order` is heads_first, tokens_first or both (scored on the same model); `mode` is bypass or kv.
 
     Scores come from `batches` batches of `identities` x `images` training crops (0 batches: one epoch), drawn
-    by `seed`.
+    by `seed`, which also draws what a random criterion removes.
     """
 
     order: str = "heads_first"

@@ -17,7 +17,13 @@ from prune.training import fit, make_accelerator
 
 STEPS = 4
 CONFIG = TrainConfig(
-    optimizer="adamw", lr=1e-3, epochs=3, warmup_epochs=1, distill=DistillConfig("soft", 1.0, 4.0), workers=1, average=0.8
+    optimizer="adamw",
+    lr=1e-3,
+    epochs=3,
+    warmup_epochs=1,
+    distill=DistillConfig("soft", 1.0, 4.0),
+    workers=1,
+    average=0.8,
 )
 
 
