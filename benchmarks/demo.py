@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -144,6 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = parser.parse_args(argv).out
     note(LABEL)
     commands, seconds, results = steps(out), {}, {}
+    # what a demo that was killed had pruned so far would have to be resumed: a demo starts afresh
+    shutil.rmtree(ROOT / out / "pruned", ignore_errors=True)
     for name, command in commands.items():
         printed, seconds[name] = run_step(name, command)
         if "--json" in command:
