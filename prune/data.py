@@ -19,6 +19,7 @@ from prune import photography
 from prune.augment import erase, flip, normalise, shift
 from prune.scoring import Batch
 from prune.settings import TrainConfig
+from prune.silhouettes import Silhouettes, read_silhouettes
 from runtime.cameras import camera_ids
 from runtime.datasets import Item
 from runtime.errors import ConfigError
@@ -114,6 +115,7 @@ class Epoch:
     number: int
     rank: int = 0
     ranks: int = 1
+    silhouettes: Silhouettes | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -123,9 +125,13 @@ class Epoch:
         indices = self.batches[step][self.rank * share : (self.rank + 1) * share]
         crops = torch.from_numpy(self.crops(indices)).permute(0, 3, 1, 2)
         random = generator(self.config.seed, self.number, step, self.rank)
-        crops = shift(flip(crops, self.config.flip, random), self.config.pad, random)
-        cameras = torch.tensor([self.crops.items[index].camid for index in indices])
-        pixels = photographed(crops.float() / 255, cameras, self.config, random)
+        pixels, items = crops.float() / 255, [self.crops.items[index] for index in indices]
+        if self.silhouettes is not None:
+            person = self.silhouettes(items, *pixels.shape[2:])
+            pixels = photography.background(pixels, person, self.config.background, random)
+        pixels = shift(flip(pixels, self.config.flip, random), self.config.pad, random)
+        cameras = torch.tensor([item.camid for item in items])
+        pixels = photographed(pixels, cameras, self.config, random)
         images = erase(normalise(pixels, self.crops.spec), self.config.erasing, random)
         return images, *_targets(self.crops, self.labels, indices)
 
@@ -138,6 +144,7 @@ class TrainingBatches:
     config: TrainConfig
     rank: int = 0
     ranks: int = 1
+    silhouettes: Silhouettes | None = None
 
     def __call__(self, epoch: int) -> Epoch:
         """The batches of one epoch; ConfigError when a batch's identities cannot be shared evenly."""
@@ -153,14 +160,18 @@ class TrainingBatches:
         batches = pk_batches(
             labels, identities=config.identities, images=config.images, seed=config.seed, epoch=epoch
         )
-        return Epoch(self.crops, labels, batches, config, epoch, self.rank, self.ranks)
+        return Epoch(self.crops, labels, batches, config, epoch, self.rank, self.ranks, self.silhouettes)
 
 
 def training_batches(
     items: Sequence[Item], spec: InputSpec, config: TrainConfig, *, rank: int = 0, ranks: int = 1
 ) -> TrainingBatches:
-    """The batches that prune.training.fit takes; `spec` is the torch model's input (float-nchw)."""
-    return TrainingBatches(Crops(items, spec, config.cache_mib), config, rank, ranks)
+    """The batches that prune.training.fit takes; `spec` is the torch model's input (float-nchw).
+
+    DataError when backgrounds are to be replaced in pictures without masks.
+    """
+    silhouettes = read_silhouettes(items) if config.background else None
+    return TrainingBatches(Crops(items, spec, config.cache_mib), config, rank, ranks, silhouettes)
 
 
 def prefetched(batches: Sequence[Batch], first: int, *, workers: int) -> Iterator[Batch]:

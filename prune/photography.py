@@ -24,6 +24,24 @@ def uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Ge
     return low + (high - low) * torch.rand(shape, generator=generator)
 
 
+def background(images: Tensor, person: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """With `probability` what is not the person is another picture of the batch, mirrored and in other colours.
+
+    person (B, 1, H, W) is the person's share 0..1. Half of the new backgrounds fade into blotches of colour. Without this
+    a model of rendered people may tell them by the few places they were rendered in.
+    """
+    count, _, height, width = images.shape
+    other = images[torch.randperm(count, generator=generator)].flip(3)
+    blotches = torch.rand((count, 3, 4, 2), generator=generator)
+    blotches = F.interpolate(blotches, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
+    share = torch.rand((count, 1, 1, 1), generator=generator)
+    faded = torch.rand((count, 1, 1, 1), generator=generator) < 0.5
+    behind = torch.where(faded, other * share + blotches * (1 - share), other)
+    behind = colour(behind, 1, generator).clamp(0, 1)
+    used = torch.rand((count, 1, 1, 1), generator=generator) < probability
+    return torch.where(used, person * images + (1 - person) * behind, images)
+
+
 def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Each image with its own gamma, exposure, white balance, contrast and saturation; not clipped.
 

@@ -150,9 +150,9 @@ class TrainConfig:
     `warmup_factor`, then a cosine down to `lr` x `lr_min_factor`, step by step (`schedule: constant` keeps
     it). `metric` is triplet or contrastive (supervised, at `temperature`); it is added to `identity_weight` x the
     identity loss. `margin` null means the soft margin. `average` > 0 keeps a running average of the weights with
-    this decay: it is the result. `colour`, `tone`, `sharpness`, `jpeg` and `warp` are augmentations, 0 for none:
-    strengths, but for `tone` and `jpeg`, which are probabilities. Fine-tuning lasts `fine_epochs` between pruning rounds, at a
-    constant rate, and `final_epochs` after the last one, on the whole schedule.
+    this decay: it is the result. `background`, `colour`, `tone`, `sharpness`, `jpeg` and `warp` are augmentations,
+    0 for none: strengths, but for `background`, `tone` and `jpeg`, which are probabilities. Fine-tuning lasts `fine_epochs`
+    between pruning rounds, at a constant rate, and `final_epochs` after the last one, on the whole schedule.
     """
 
     optimizer: str = "sgd"
@@ -171,6 +171,7 @@ class TrainConfig:
     flip: float = 0.5
     pad: int = 10
     erasing: float = 0.5
+    background: float = 0.0
     colour: float = 0.0
     tone: float = 0.0
     sharpness: float = 0.0
@@ -213,7 +214,9 @@ class TrainConfig:
             _within(name, getattr(self, name), 0, None)
         for name in ("bias_lr_factor", "pad", "cache_mib", "checkpoint_steps", "identity_weight"):
             _within(name, getattr(self, name), 0, None)
-        for name in ("flip", "erasing", "label_smoothing", "warmup_factor", "lr_min_factor", "tone", "jpeg"):
+        for name in ("flip", "erasing", "background", "tone", "jpeg", "label_smoothing"):
+            _within(name, getattr(self, name), 0, 1)
+        for name in ("warmup_factor", "lr_min_factor"):
             _within(name, getattr(self, name), 0, 1)
         for name, most in (("colour", 2), ("sharpness", 2), ("warp", 0.6)):
             _within(name, getattr(self, name), 0, most)
