@@ -166,14 +166,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     teacher = copy.deepcopy(model).eval()
     if tunes and loss is triplet_only:
         # its classifiers would teach that people are somebody else
-        note(f"fine-tuning with new classifiers for {identities} identities, without distillation")
+        config = dataclasses.replace(config, train=config.train.for_strangers())
+        how = "without distillation" if config.train.distill.type == "none" else "distilling features"
+        note(f"fine-tuning with new classifiers for {identities} identities, {how}")
         model = with_classifiers(model, identities, seed=config.train.seed)
-        config = dataclasses.replace(
-            config,
-            train=dataclasses.replace(
-                config.train, distill=dataclasses.replace(config.train.distill, type="none")
-            ),
-        )
     model, stage = newest(out, model)
     if resumed:
         note(f"going on after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))

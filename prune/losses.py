@@ -102,6 +102,15 @@ def distill_hard(student: Tensor, teacher: Tensor) -> Tensor:
     return F.cross_entropy(student.float(), teacher.argmax(dim=1))
 
 
+def distill_features(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Mean over heads and images of 1 - cosine between the student's and the teacher's features (B, D) before the necks."""
+    parts = [
+        1 - F.cosine_similarity(ours.float(), theirs.float(), dim=1).mean()
+        for ours, theirs in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(parts).mean()
+
+
 def check_labels(model: TransReID, labels: Tensor) -> None:
     """ConfigError when a label (B,) lies beyond the model's classifier."""
     if (needed := int(labels.max()) + 1) > model.shape.identities:

@@ -129,7 +129,8 @@ class PruneConfig:
 class DistillConfig:
     """What the student learns from the unpruned teacher, times `alpha`, on top of the other losses.
 
-    `type` is none, soft (all heads, at `temperature`) or hard (the teacher's best identity, global head).
+    `type` is none, soft (all heads, at `temperature`), hard (the teacher's best identity, global head) or features (the
+    angle between the heads' features, which needs no classifier that knows the people). Ours: features.
     """
 
     type: str = "none"
@@ -137,7 +138,7 @@ class DistillConfig:
     temperature: float = 10.0
 
     def __post_init__(self) -> None:
-        _one_of("type", self.type, ("none", "soft", "hard"))
+        _one_of("type", self.type, ("none", "soft", "hard", "features"))
         _within("alpha", self.alpha, 0, None)
         _within("temperature", self.temperature, 1e-3, None)
 
@@ -220,6 +221,12 @@ class TrainConfig:
             _within(name, getattr(self, name), 0, 1)
         for name, most in (("colour", 2), ("sharpness", 2), ("warp", 0.6)):
             _within(name, getattr(self, name), 0, most)
+
+    def for_strangers(self) -> TrainConfig:
+        """Where the teacher's classifiers do not know the people: no distillation that asks them."""
+        if self.distill.type == "features":
+            return self
+        return dataclasses.replace(self, distill=dataclasses.replace(self.distill, type="none"))
 
     def for_rounds(self) -> TrainConfig:
         """The fine-tuning between two pruning rounds: `fine_epochs` at a constant learning rate."""

@@ -59,7 +59,7 @@ class Objective(nn.Module):
     def forward(
         self, images: Tensor, labels: Tensor, camera_ids: Tensor | None, taught: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """(the loss to minimise, the detached values of TERMS (5,)); `taught` are the teacher's logits."""
+        """(the loss to minimise, the detached values of TERMS (5,)); `taught` is what `_taught` says."""
         config = self.config
         parts = self.model.parts(images, camera_ids)
         logits = self.model.logits(parts)
@@ -71,6 +71,8 @@ class Objective(nn.Module):
         distillation = torch.zeros_like(identity)
         if taught is not None and config.distill.type == "soft":
             distillation = losses.distill_soft(logits, taught, temperature=config.distill.temperature)
+        elif taught is not None and config.distill.type == "features":
+            distillation = losses.distill_features(parts, taught)
         elif taught is not None:
             distillation = losses.distill_hard(logits[0], taught[0])
         loss = config.identity_weight * identity + metric + config.distill.alpha * distillation
@@ -105,9 +107,9 @@ def fit(
 
     `batches_of_epoch(n)` is the sequence of epoch n's batches; config.workers threads fetch them ahead. The
     folder `out` gets metrics.jsonl (a line per epoch) and the newest two snapshots; `resume` goes on from the
-    last, without it earlier ones are removed. The teacher is run in eval mode. No epochs: nothing happens.
-    GateError at the first loss or weight that is not finite: the last good snapshot stays. ConfigError when a
-    resumed run had other settings.
+    last, without it earlier ones are removed; it may set another number of epochs. The teacher is run in eval
+    mode. No epochs: nothing happens. GateError at the first loss or weight that is not finite: the last good
+    snapshot stays. ConfigError when a resumed run had other settings.
     """
     if not config.epochs:
         return model.eval()
@@ -117,7 +119,7 @@ def fit(
     if config.distill.type == "none":
         teacher = None
     if teacher is not None:
-        if teacher.shape.identities != model.shape.identities:
+        if config.distill.type != "features" and teacher.shape.identities != model.shape.identities:
             raise ConfigError(
                 f"the teacher knows {teacher.shape.identities} identities, the student "
                 f"{model.shape.identities}; set train.distill.type=none"
@@ -152,7 +154,7 @@ class _Run:
         content = load_snapshot(self.out) if resume else None
         state = State() if content is None else State(**content["state"])
         if content is not None:
-            self._check_same(content["config"])
+            self._check_same(content["config"], state)
             self.model.load_state_dict(content["model"])
             self.optimiser.load_state_dict(content["optimiser"])
             if content["scaler"]:
@@ -171,10 +173,17 @@ class _Run:
         self.accelerator.wait_for_everyone()
         return state
 
-    def _check_same(self, stored: dict[str, Any]) -> None:
+    def _check_same(self, stored: dict[str, Any], state: State) -> None:
         mine = _plain(self.config)
         # How batches are fetched and how often is saved change nothing of what is learnt.
         free = {"workers", "cache_mib", "checkpoint_steps"}
+        if mine["epochs"] != stored.get("epochs") and mine["epochs"] > state.epoch:
+            # a run may be ended sooner, or go on for longer: the learning rate follows the new schedule from here
+            free.add("epochs")
+            if self.accelerator.is_main_process:
+                note(
+                    f"{self.out}: was planned for {stored.get('epochs')} epochs, ends after {mine['epochs']} now"
+                )
         changed = [key for key in mine if key not in free and mine[key] != stored.get(key)]
         if changed:
             raise ConfigError(
@@ -216,7 +225,7 @@ class _Run:
         taught = None
         if teacher is not None:
             with torch.no_grad(), self.accelerator.autocast():
-                taught = teacher.logits(teacher.parts(images, rows))
+                taught = _taught(teacher, images, rows, self.config)
         loss, terms = self.objective(images, labels, rows, taught)
         # The mean over processes: where one of them has no finite loss, all stop.
         values = self.accelerator.reduce(terms.float(), reduction="mean").tolist()
@@ -291,6 +300,12 @@ class _Run:
             f"epoch {state.epoch + 1} step {state.step}: {what}; "
             f"lower train.lr (now {self.config.lr:g}); {kept}"
         )
+
+
+def _taught(teacher: TransReID, images: Tensor, rows: Tensor | None, config: TrainConfig) -> list[Tensor]:
+    """What a student is compared with, per head: the teacher's features (B, D), or its logits (B, identities)."""
+    parts = teacher.parts(images, rows)
+    return parts if config.distill.type == "features" else teacher.logits(parts)
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:

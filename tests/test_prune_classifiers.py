@@ -196,6 +196,14 @@ def test_strangers_are_said_to_have_no_rows(data, tmp_path, capsys):
     assert "with new classifiers for 4 identities, without distillation" in errors
 
 
+def test_strangers_still_teach_by_their_features(data, tmp_path, capsys):
+    root = prune_runs.teacher(tmp_path / "teacher", prune_runs.network(ROWS))
+    assert prune_runs.prune_into(tmp_path / "out", root, data, "--set", "train.distill.type=features") == 0
+    assert "with new classifiers for 4 identities, distilling features" in capsys.readouterr().err
+    line = json.loads(next((tmp_path / "out").rglob("metrics.jsonl")).read_text().splitlines()[0])
+    assert line["distillation"] > 0
+
+
 def test_a_classifier_with_fewer_rows_than_people_is_not_asked(data, tmp_path):
     items, model = items_of(data), prune_runs.network(3)
     batches = command.scoring(

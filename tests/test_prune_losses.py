@@ -136,6 +136,16 @@ def test_hard_distillation_asks_for_the_teachers_best_identity():
     )
 
 
+def test_feature_distillation_is_one_minus_the_cosine_and_knows_no_length():
+    student = [torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[0.0, 2.0], [5.0, 0.0]])]
+    teacher = [torch.tensor([[4.0, 3.0], [-1.0, 0.0]]), torch.tensor([[0.0, 0.1], [0.0, 7.0]])]
+    # cosines 24/25 and -1 for one head, 1 and 0 for the other
+    expected = ((1 - 24 / 25) + 2 + 0 + 1) / 4
+    assert float(losses.distill_features(student, teacher)) == pytest.approx(expected, rel=1e-5)
+    longer = [9 * part for part in teacher]
+    assert float(losses.distill_features(longer, teacher)) == pytest.approx(0, abs=1e-6)
+
+
 def test_training_loss_reads_parts_before_the_necks_and_logits_after_them():
     class Fake(nn.Module):
         shape = SimpleNamespace(identities=2)

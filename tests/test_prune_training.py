@@ -154,6 +154,16 @@ def test_distillation_pulls_the_students_logits_to_the_teachers(tmp_path):
     assert last[50.0]["distillation"] < 0.8 * min(first["distillation"], last[0.0]["distillation"])
 
 
+def test_feature_distillation_learns_from_a_teacher_who_knows_other_people(tmp_path):
+    teacher = TransReID(unpruned("vit_lite", height=64, width=32, identities=9), drop_path=0.0)
+    last = {}
+    for alpha in (0.0, 20.0):
+        config = dataclasses.replace(CONFIG, epochs=8, distill=DistillConfig("features", alpha))
+        fit(small(), lambda epoch: [batch()], config=config, out=tmp_path / str(alpha), teacher=teacher)
+        first, *_, last[alpha] = rows(tmp_path / str(alpha))
+    assert last[20.0]["distillation"] < 0.8 * min(first["distillation"], last[0.0]["distillation"])
+
+
 def test_distillation_needs_a_teacher_of_the_same_identities(tmp_path):
     config = dataclasses.replace(CONFIG, distill=DistillConfig("hard"))
     with pytest.raises(ConfigError, match="hard needs a teacher"):
@@ -250,6 +260,24 @@ def test_a_resumed_run_must_be_the_same_run(tmp_path):
     other = dataclasses.replace(CONFIG, lr=0.5, workers=2)
     with pytest.raises(ConfigError, match=r"had another train\.lr;"):
         fit(small(), lambda epoch: [batch()], config=other, out=tmp_path, resume=True)
+
+
+def test_a_resumed_run_may_end_sooner_or_go_on_for_longer_but_not_end_in_its_past(tmp_path, capsys):
+    config = dataclasses.replace(CONFIG, epochs=3)
+    fit(small(), lambda epoch: [batch()], config=dataclasses.replace(config, epochs=2), out=tmp_path)
+    fit(small(), lambda epoch: [batch()], config=config, out=tmp_path, resume=True)
+    assert "was planned for 2 epochs, ends after 3 now" in capsys.readouterr().err
+    # the last epoch ran on the new schedule: at the end of the old one its rate would be the lowest
+    rates = [row["lr"] for row in rows(tmp_path)]
+    assert rates[2] == pytest.approx(config.lr * lr_scale(2, config))
+    with pytest.raises(ConfigError, match=r"had another train\.epochs;"):
+        fit(
+            small(),
+            lambda epoch: [batch()],
+            config=dataclasses.replace(config, epochs=1),
+            out=tmp_path,
+            resume=True,
+        )
 
 
 def test_two_processes_share_their_gradients(tmp_path):
