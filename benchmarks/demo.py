@@ -26,7 +26,7 @@ from runtime.manifest import replacing
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path("data/anny_reid")
 TEACHER = Path("data/demo/model.safetensors")
-MODELS = ("unpruned-plain", "unpruned", "pruned")
+MODELS = ("unpruned-plain", "unpruned", "pruned", "pruned-fp16", "pruned-int8")
 # unpruned-plain computes what unpruned computes: its features would say the same.
 EXTRACTED = ("unpruned", "pruned")
 FOLDERS = {"query": "query", "gallery": "bounding_box_test", "twins": "twins"}
@@ -55,6 +55,8 @@ def steps(out: Path) -> dict[str, list[str]]:
         "unpruned-plain": [str(TEACHER), "--form", "reference"],
         "unpruned": [str(TEACHER)],
         "pruned": [f"{pruned}/model.safetensors"],
+        "pruned-fp16": [f"{pruned}/model.safetensors", "--precision", "fp16", "--target", "tensorrt"],
+        "pruned-int8": [f"{pruned}/model.safetensors", "--precision", "int8"],
     }
     for name, source in sources.items():
         commands[f"export {name}"] = ["export_onnx.py", *source, "--out", onnx[name]]
@@ -64,7 +66,7 @@ def steps(out: Path) -> dict[str, list[str]]:
             commands[f"extract {name} {side}"] = [*images, "--out", f"{out}/{name}.{side}.npz", "--json"]
     evaluate = ["-m", "runtime", "evaluate"]
     # A model on a data set in one go, or saved features: the pruned model goes both ways, with one result.
-    for name in ("unpruned-plain", "pruned"):
+    for name in ("unpruned-plain", "pruned", "pruned-fp16", "pruned-int8"):
         commands[f"evaluate {name}"] = [*evaluate, onnx[name], "--data", str(DATA), "--json"]
     for step, name in (("evaluate unpruned", "unpruned"), ("evaluate saved features", "pruned")):
         saved = ["--query", f"{out}/{name}.query.npz", "--gallery", f"{out}/{name}.gallery.npz"]

@@ -150,7 +150,7 @@ def accuracy_by_latency(spots: Sequence[Spot]) -> str:
         parts.append(_dot(x, y, spot.name, f"{spot.name}: {spot.detail}"))
         # The first above, the others below: the plain and the folded form share their height, and the second one's label
         # keeps to its right, away from the line to the third.
-        first, kind = (y - 30 if number == 0 else y + 24), ("start" if number == 1 else "mid")
+        first, kind = (y - 30 if number in (0, 3) else y + 24), ("start" if number == 1 else "mid")
         low, high = (LEFT, WIDTH - RIGHT - 130) if kind == "start" else (LEFT + 65, WIDTH - RIGHT - 65)
         inside = min(max(x, low), high)
         parts.append(_text(inside, first, spot.name, f"name {kind} {spot.name}"))

@@ -19,7 +19,7 @@ escape = html.escape
 
 @dataclass(frozen=True)
 class Contents:
-    """What the page shows. `models` are plain, unpruned and pruned, in this order.
+    """What the page shows. `models` are plain, unpruned and pruned, in this order, then the pruned one in other precisions.
 
     `picture` gives the JPEG bytes of a name such as `query/7001_c2s1_001000_00.jpg`; `person` is the name of the one under the
     token maps. `series` and `twins` map a model's name to its mAP by visible share and on the unoccluded twins. `host` is
@@ -57,7 +57,7 @@ def data_uri(jpeg: bytes) -> str:
 
 
 def _head(contents: Contents) -> str:
-    plain, whole, pruned = contents.models
+    plain, whole, pruned, *_ = contents.models
     every = all_tokens(whole.shape)
     heads = _share_gone(kept_heads(pruned.shape), kept_heads(whole.shape))
     tokens = _share_gone(kept_tokens(pruned.shape, every), kept_tokens(whole.shape, every))
@@ -92,7 +92,7 @@ def _gmac(model: Model) -> str:
 
 
 def _table(contents: Contents) -> str:
-    plain, folded, pruned = contents.models
+    plain, folded, pruned, *_ = contents.models
     header = "".join(f"<th>{name}</th>" for name in COLUMNS)
     rows = "".join(
         f"<tr><td>{_swatch(model.name)}{escape(model.row[0])}</td>"
@@ -110,7 +110,9 @@ def _table(contents: Contents) -> str:
         "<p class=soft><b>unpruned-plain</b> is the published form as an exporter writes it. <b>unpruned</b> is the same model "
         f"with its last block folded exactly: {1 - folded.macs / plain.macs:.0%} fewer multiply-adds, mAP "
         f"{points(folded.precision, plain.precision)}. <b>pruned</b> is that and pruned. GMAC: billions of multiply-adds a "
-        "picture. Times: batch 1, one thread, the three models interleaved, ONNX Runtime on the CPU; speed is the median over "
+        "picture. <b>pruned-fp16</b> is typed FP16 for TensorRT, all of it checked for overflows; a CPU computes it in FP32, so "
+        "its time says nothing of a GPU. <b>pruned-int8</b> has its Linear layers in INT8, where the measured sensitivity "
+        "allows it. Times: batch 1, one thread, all models interleaved, ONNX Runtime on the CPU; speed is the median over "
         "rounds, relative to the first row.</p>"
     )
 
@@ -125,6 +127,7 @@ def _charts(contents: Contents) -> str:
             model.name, model.p50_ms, model.precision, f"{model.p50_ms:.2f} ms, R1 {model.rank1:.1%}"
         )
         for model in contents.models
+        if model.name != "pruned-fp16"
     ]
     legend = "".join(f"<li>{_swatch(name)}{escape(name)}</li>" for name in contents.series)
     return (
@@ -172,7 +175,7 @@ def _hit(hit: Hit, rank: int, picture: Callable[[str], bytes]) -> str:
 
 
 def _maps(contents: Contents) -> str:
-    _, whole, pruned = contents.models
+    _, whole, pruned, *_ = contents.models
     shape, every = pruned.shape, all_tokens(pruned.shape)
     heads, all_heads, tokens = kept_heads(shape), kept_heads(whole.shape), kept_tokens(shape, every)
     uri = data_uri(contents.picture(contents.person))

@@ -2,10 +2,10 @@
 
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f6f3;--card:#fff;--ink:#1b1f24;--soft:#5d6670;--line:#e2e3de;--accent:#0b7a75;
---plain:#8b949e;--unpruned:#3b6fb6;--pruned:#0b7a75;--right:#1a7f4b;--wrong:#c2410c;--note:#fff4d6;--noteink:#6b4e00;
+--plain:#8b949e;--unpruned:#3b6fb6;--pruned:#0b7a75;--fp16:#8250a8;--int8:#a8560b;--right:#1a7f4b;--wrong:#c2410c;--note:#fff4d6;--noteink:#6b4e00;
 --veil:rgba(246,246,243,.86);--cell:rgba(255,255,255,.55);--band:rgba(11,122,117,.07)}
 @media(prefers-color-scheme:dark){:root{--page:#121518;--card:#1a1e22;--ink:#e7e9ea;--soft:#9aa4ad;--line:#2b3137;
---accent:#4cc9c0;--plain:#7d8790;--unpruned:#7fb0f0;--pruned:#4cc9c0;--right:#4ade80;--wrong:#fb8b4b;--note:#2e2710;
+--accent:#4cc9c0;--plain:#7d8790;--unpruned:#7fb0f0;--pruned:#4cc9c0;--fp16:#c9a2ea;--int8:#f0b04f;--right:#4ade80;--wrong:#fb8b4b;--note:#2e2710;
 --noteink:#f0d58a;--veil:rgba(18,21,24,.86);--cell:rgba(255,255,255,.28);--band:rgba(76,201,192,.08)}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
@@ -34,6 +34,7 @@ th{font-size:.8rem;font-weight:600;color:var(--soft)}
 tr:last-child td{font-weight:650}
 .swatch{display:inline-block;width:.68em;height:.68em;border-radius:50%;margin-right:.5em}
 .swatch.unpruned-plain{background:var(--plain)}.swatch.unpruned{background:var(--unpruned)}.swatch.pruned{background:var(--pruned)}
+.swatch.pruned-fp16{background:var(--fp16)}.swatch.pruned-int8{background:var(--int8)}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:1.2rem;margin-top:1.4rem}
 .two section{display:flex;flex-direction:column}
 .two h2{margin:0 0 .3rem;font-size:1.2rem}
@@ -48,8 +49,8 @@ tr:last-child td{font-weight:650}
 .line{fill:none;stroke-width:2.2}.bar{fill:none;stroke-width:1.4;opacity:.6}.trail{fill:none;stroke:var(--soft);stroke-dasharray:2 5}
 .line.unpruned,.bar.unpruned{stroke:var(--unpruned)}.line.pruned,.bar.pruned{stroke:var(--pruned)}
 .dot{stroke:var(--card);stroke-width:1.6}
-.dot.unpruned-plain{fill:var(--plain)}.dot.unpruned{fill:var(--unpruned)}.dot.pruned{fill:var(--pruned)}
-.chart .name.unpruned{fill:var(--unpruned)}.chart .name.pruned{fill:var(--pruned)}
+.dot.unpruned-plain{fill:var(--plain)}.dot.unpruned{fill:var(--unpruned)}.dot.pruned{fill:var(--pruned)}.dot.pruned-int8{fill:var(--int8)}
+.chart .name.unpruned{fill:var(--unpruned)}.chart .name.pruned{fill:var(--pruned)}.chart .name.pruned-int8{fill:var(--int8)}
 .legend{display:flex;gap:1.2rem;font-size:.88rem;margin:0;padding:0;list-style:none;flex-wrap:wrap}
 .strips{display:grid;gap:.9rem;margin-top:1.2rem}
 .strip{display:grid;grid-template-columns:minmax(0,1.08fr) minmax(0,8fr);gap:1.2rem;padding:1rem 1.1rem}

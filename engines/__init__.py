@@ -1,1 +1,1 @@
-"""TensorRT engines from exported ONNX files: the next step of the project. Nothing here yet."""
+"""TensorRT engines from exported ONNX files, built where they will run."""

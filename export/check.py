@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.check import Check as Check
+from runtime.check import run_check as run_check
 from runtime.datasets import guess_layout, read_dataset
 from runtime.errors import ConfigError, DataError
 from runtime.image_list import read_images
 from runtime.images import load_image
 from runtime.manifest import replacing, sha256
-from runtime.preprocess import resize, to_input
+from runtime.preprocess import resize
 from runtime.session import Session
 from runtime.spec import InputSpec
 
 # The rendered test crops that ship with the project.
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "anny_reid"
 COUNT = 256
-
-
-@dataclass(frozen=True)
-class Check:
-    """N crops (N, H, W, 3) uint8 RGB, their camera rows (N,) int64, the parent's features (N, D) float32, L2-normalised."""
-
-    images: NDArray[np.uint8]
-    camera_ids: NDArray[np.int64]
-    features: NDArray[np.float32]
 
 
 def check_crops(root: Path | str, spec: InputSpec, count: int = COUNT) -> NDArray[np.uint8]:
@@ -76,15 +69,6 @@ def make_check(
     rows = np.arange(count) % (spec.cameras + 2) if row is None else np.full(count, row)
     check = Check(crops, rows.astype(np.int64), np.empty((count, 0), np.float32))
     return replace(check, features=run_check(check, parent, spec, batch=batch))
-
-
-def run_check(check: Check, session: Session, spec: InputSpec, *, batch: int = 8) -> NDArray[np.float32]:
-    """The artifact's features (N, D) of the check's crops."""
-    parts = []
-    for at in range(0, len(check.images), batch):
-        images = to_input(check.images[at : at + batch], spec)
-        parts.append(session(images, check.camera_ids[at : at + batch] if spec.camera == "input" else None))
-    return np.concatenate(parts)
 
 
 def save_check(path: Path, check: Check) -> dict[str, Any]:

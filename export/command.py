@@ -13,21 +13,21 @@ from typing import Any
 
 import onnx
 
-from export.check import COUNT, SHIPPED, Check, check_crops, make_check, run_check, save_check
+from export.calibration import COUNT as CALIBRATION_COUNT
+from export.check import COUNT, SHIPPED, Check, check_crops, make_check, save_check
 from export.forms import Folded, Reference, camera_row
-from export.graph import IR_VERSION, OPSET, named_batch, prove_static, simplified, to_onnx
+from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx
+from export.judge import verdict_on
+from export.precision import PRECISIONS, TARGETS, Lowered, Wish, lower, read_latencies
 from prune.flops import report
 from prune.model import TransReID
 from prune.session import open_model
-from runtime.accuracy import accuracy
 from runtime.cameras import parse_policy
-from runtime.console import print_table
-from runtime.datasets import guess_layout, read_dataset
+from runtime.console import note, print_table
+from runtime.datasets import guess_layout
 from runtime.errors import ConfigError, GateError, Refusal
-from runtime.gate import LIMITS, compare, failures
 from runtime.manifest import manifest_path, replacing, tools, write_manifest
-from runtime.onnxruntime_session import open_onnxruntime
-from runtime.session import Artifact, NonFiniteFeatures
+from runtime.session import Artifact
 from runtime.spec import LAYOUTS, InputSpec
 
 FORMS = {"folded": Folded, "reference": Reference}
@@ -35,9 +35,11 @@ FORMS = {"folded": Folded, "reference": Reference}
 
 @dataclass(frozen=True)
 class Options:
-    """What to export: `form` folded or reference, `precision` fp32, `gate` on or off, `check` folder and number of crops.
+    """What to export: `form` folded or reference, `precision`, `target`, `gate` on or off, `check` folder and number of crops.
 
     `max_map_drop` (points of mAP, 0..100) makes the gate evaluate parent and artifact on the whole check folder, a data set then.
+    `calibration` (default: the check folder's training images) has the images that ranges are measured on, `latency_table` is a
+    file of what INT8 saves where on the target.
     """
 
     form: str = "folded"
@@ -47,6 +49,9 @@ class Options:
     check: Path = SHIPPED
     check_count: int = COUNT
     max_map_drop: float | None = None
+    calibration: Path | None = None
+    calibration_count: int = CALIBRATION_COUNT
+    latency_table: Path | None = None
 
 
 def deployed_spec(spec: InputSpec, *, layout: str, camera: str | None, batch: int | None) -> InputSpec:
@@ -60,39 +65,12 @@ def deployed_spec(spec: InputSpec, *, layout: str, camera: str | None, batch: in
 def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """(simplified ONNX model, proven static; {exported, simplified, operators}: its node counts)."""
     raw = to_onnx(FORMS[form](model, spec), spec)
-    graph = named_batch(simplified(raw))
+    graph = named_batch(fusible_gelu(simplified(raw)))
     operators = prove_static(graph)
     return graph, {
         "exported": len(raw.graph.node),
         "simplified": len(graph.graph.node),
         "operators": dict(operators),
-    }
-
-
-def judge(check: Check, path: Path, spec: InputSpec, precision: str) -> dict[str, Any]:
-    """The gate: run the ONNX file on the check's crops. {passed, failures, limits, numbers}."""
-    limits = LIMITS[precision]
-    verdict: dict[str, Any] = {"limits": dataclasses.asdict(limits)}
-    try:
-        numbers = compare(check.features, run_check(check, open_onnxruntime(path, spec), spec))
-    except NonFiniteFeatures as error:
-        return verdict | {"passed": False, "failures": [str(error)]}
-    found = failures(numbers, limits)
-    return verdict | {"passed": not found, "failures": found, "numbers": numbers}
-
-
-def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: float) -> dict[str, Any]:
-    """The gate on the task itself: {passed, failures, map: {parent, artifact, drop, limit}} on the data set at `root`."""
-    dataset = read_dataset(str(root), guess_layout(str(root)))
-    session = open_onnxruntime(path, spec)
-    artifact = Artifact(path, {}, spec, parent.dim, parent.sha256, session)
-    before, after = (accuracy(one, dataset)["mAP"] for one in (parent, artifact))
-    drop = 100 * (before - after)
-    found = [f"mAP drops by {drop:.2f} points, more than {limit}"] if drop > limit else []
-    return {
-        "passed": not found,
-        "failures": found,
-        "map": {"parent": before, "artifact": after, "drop": drop, "limit": limit},
     }
 
 
@@ -124,12 +102,18 @@ def export(
         # refuses a camera that the model lacks before anything else happens
         camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
     check = _check(parent, model, spec, options)
+    wish = _wish(options)
     graph, nodes = build_graph(model, spec, options.form)
+    macs = int(report(model.shape)[f"macs_{options.form}"])
+    lowered = lower(graph, spec, wish, macs=macs, say=note)
+    del graph
+    if lowered.precision != "fp32" or options.target != "onnxruntime":
+        nodes["operators"] = dict(prove_static(lowered.graph))
     files = (out, manifest_path(out), check_path(out))
     try:
         with replacing(out) as temporary:
-            onnx.save(graph, temporary)
-            verdict = _verdict_on(check, parent, temporary, spec, options)
+            onnx.save(lowered.graph, temporary)
+            verdict = _verdict(check, parent, temporary, spec, options, lowered)
             if verdict["passed"] is False:
                 raise GateError(
                     f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
@@ -138,7 +122,7 @@ def export(
             check_path(out).unlink(missing_ok=True)
             saved = save_check(check_path(out), check) if check is not None else None
         return write_manifest(
-            out, manifest_of(parent, model, graph, nodes, spec, options) | {"gate": verdict, "check": saved}
+            out, manifest_of(parent, model, lowered, nodes, spec, options) | {"gate": verdict, "check": saved}
         )
     except BaseException:
         # neither half a result nor an older file that could be taken for this one
@@ -155,21 +139,21 @@ def check_path(out: Path) -> Path:
 def manifest_of(
     parent: Artifact,
     model: TransReID,
-    graph: onnx.ModelProto,
+    lowered: Lowered,
     nodes: dict[str, Any],
     spec: InputSpec,
     options: Options,
 ) -> dict[str, Any]:
     """What the manifest says of the file, but for gate and check."""
-    numbers = report(model.shape)
+    numbers, graph = report(model.shape), lowered.graph
     return {
         "kind": "onnx",
         "parent": parent.sha256,
-        "precision": options.precision,
+        "precision": lowered.precision,
         "form": options.form,
         "target": options.target,
-        "opset": OPSET,
-        "ir_version": IR_VERSION,
+        "opset": max(opset.version for opset in graph.opset_import if opset.domain == ""),
+        "ir_version": graph.ir_version,
         "input": spec.to_json(),
         "output": {"dim": parent.dim, "normalised": True},
         "shape": model.shape.to_json(),
@@ -177,6 +161,7 @@ def manifest_of(
         "params": numbers["params"],
         "stored_values": sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
         "nodes": nodes,
+        **lowered.said,
         "tools": tools("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy", "Pillow"),
     }
 
@@ -190,6 +175,26 @@ def _refuse_contradictions(weights: Path | str, out: Path, options: Options) -> 
         if not options.gate or not math.isfinite(options.max_map_drop):
             raise ConfigError(f"--max-map-drop {options.max_map_drop}: needs a number, and the gate on")
         guess_layout(str(options.check))
+    if options.latency_table is not None and options.precision != "int8":
+        raise ConfigError("--latency-table: says where INT8 pays; use it with --precision int8")
+
+
+def _wish(options: Options) -> Wish:
+    if options.precision != "fp32" and options.calibration is None and options.check == SHIPPED:
+        note(
+            "WARNING ranges are measured on the rendered people that ship with the project; give --calibration DIR with "
+            "your own cameras' crops"
+        )
+    return Wish(
+        precision=options.precision,
+        target=options.target,
+        calibration=options.calibration or options.check,
+        check=options.check,
+        calibration_count=options.calibration_count,
+        max_map_drop=options.max_map_drop,
+        saved_ms=read_latencies(options.latency_table) if options.latency_table else None,
+        gated=options.gate,
+    )
 
 
 def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options) -> Check | None:
@@ -202,15 +207,14 @@ def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options
         return None
 
 
-def _verdict_on(
-    check: Check | None, parent: Artifact, path: Path, spec: InputSpec, options: Options
+def _verdict(
+    check: Check | None, parent: Artifact, path: Path, spec: InputSpec, options: Options, lowered: Lowered
 ) -> dict[str, Any]:
     if check is None or not options.gate:
         return {"passed": None, "off": True}
-    verdict = judge(check, path, spec, options.precision)
-    if verdict["passed"] and options.max_map_drop is not None:
-        verdict |= judge_map(parent, path, spec, options.check, options.max_map_drop)
-    return verdict
+    return verdict_on(
+        check, parent, path, spec, lowered, root=options.check, max_map_drop=options.max_map_drop
+    )
 
 
 def _batch(text: str) -> int | None:
@@ -228,9 +232,12 @@ def parser() -> argparse.ArgumentParser:
         "weights", type=Path, help="model.safetensors from prune.py, prune.convert or prune.train"
     )
     command.add_argument("--out", type=Path, required=True, help="model.onnx to write")
-    command.add_argument("--precision", choices=["fp32"], default="fp32")
+    command.add_argument("--precision", choices=PRECISIONS, default="fp32")
     command.add_argument(
-        "--target", choices=["onnxruntime", "tensorrt"], default="onnxruntime", help="fp32: the same file"
+        "--target",
+        choices=TARGETS,
+        default="onnxruntime",
+        help="tensorrt: 10, 11 and TensorRT-RTX; tensorrt8: 8.6",
     )
     command.add_argument("--input", choices=LAYOUTS, default="uint8-nhwc", dest="layout", help="image layout")
     command.add_argument(
@@ -256,6 +263,25 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--max-map-drop", type=float, metavar="X", help="also fail when mAP on ROOT drops by more points"
     )
+    command.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="images that fp16 and int8 ranges are measured on (default: training images of --check)",
+    )
+    command.add_argument(
+        "--calibration-count",
+        type=int,
+        default=CALIBRATION_COUNT,
+        metavar="N",
+        help=f"at most so many ({CALIBRATION_COUNT})",
+    )
+    command.add_argument(
+        "--latency-table",
+        type=Path,
+        metavar="JSON",
+        help="int8: {group: saved ms} on the target; others stay float",
+    )
     command.add_argument("--gate", choices=["on", "off"], default="on")
     return command
 
@@ -271,6 +297,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.check,
         args.check_count,
         args.max_map_drop,
+        args.calibration,
+        args.calibration_count,
+        args.latency_table,
     )
     if not options.gate:
         print(
@@ -284,16 +313,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         ["file", f"{args.out}  {size:.1f} MB  sha256 {manifest['sha256'][:12]}"],
         [
             "form",
-            f"{options.form} {options.precision}, opset {OPSET}, {manifest['nodes']['simplified']} nodes",
+            f"{options.form} {manifest['precision']}, opset {manifest['opset']}, {manifest['nodes']['simplified']} nodes",
         ],
         ["macs", f"{manifest['macs'][f'macs_{options.form}'] / 1e9:.2f} G"],
-        ["gate", _verdict(manifest["gate"])],
+        ["gate", _said(manifest["gate"])],
     ]
     print_table("exported", ["", ""], rows)
     return 0
 
 
-def _verdict(gate: dict[str, Any]) -> str:
+def _said(gate: dict[str, Any]) -> str:
     if gate["passed"] is None:
         return "OFF"
     numbers = gate["numbers"]

@@ -107,8 +107,11 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     try:
         manifest = json.loads(sidecar.read_text())
     except FileNotFoundError:
+        how = "export again"
+        if file.suffix in (".engine", ".plan", ".trt"):
+            how = f"adopt it: python -m engines verify {file} --onnx model.onnx"
         raise ArtifactError(
-            f"{file}: its manifest {sidecar.name} is missing; keep both together or export again"
+            f"{file}: its manifest {sidecar.name} is missing; keep both together or {how}"
         ) from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{sidecar}: unreadable manifest ({error}); export {file.name} again") from None

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ArtifactError, DeviceError, GateError
+from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError
 from runtime.manifest import read_manifest
 from runtime.spec import InputSpec
 
@@ -71,7 +71,7 @@ def open_artifact(
     opener = _opener(path, manifest)
     _check_gate(path, manifest, allow_ungated)
     spec, dim = _contract(path, manifest)
-    run = opener(path, spec, dim, device, threads)
+    run = opener(path, spec, dim, device, threads, manifest)
     return Artifact(path, manifest, spec, dim, manifest["sha256"], run)
 
 
@@ -93,7 +93,9 @@ def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.f
     return features
 
 
-def _open_onnx(path: Path, spec: InputSpec, dim: int, device: str, threads: int | None) -> Session:
+def _open_onnx(
+    path: Path, spec: InputSpec, dim: int, device: str, threads: int | None, manifest: dict[str, Any]
+) -> Session:
     from runtime.onnxruntime_session import open_onnxruntime
 
     session = open_onnxruntime(path, spec, device=device, threads=threads)
@@ -102,16 +104,32 @@ def _open_onnx(path: Path, spec: InputSpec, dim: int, device: str, threads: int 
     return session
 
 
-Opener = Callable[[Path, InputSpec, int, str, "int | None"], Session]
-OPENERS: dict[str, Opener] = {"onnx": _open_onnx}
+def _open_engine(
+    path: Path, spec: InputSpec, dim: int, device: str, threads: int | None, manifest: dict[str, Any]
+) -> Session:
+    if device != "cuda":
+        raise ConfigError(f"{path}: an engine runs on a GPU; add --device cuda, or give the .onnx file")
+    if threads is not None:
+        raise ConfigError(f"{path}: --threads has no effect on an engine; leave it out")
+    from runtime.tensorrt_session import open_tensorrt
+
+    builder = manifest.get("builder")
+    name = builder.get("name") if isinstance(builder, dict) else None
+    # `engines build --builder rtx` is the one builder whose engines plain TensorRT cannot read
+    flavour = "tensorrt_rtx" if name == "rtx" else "tensorrt"
+    session = open_tensorrt(path, spec, flavour=flavour, manifest=manifest)
+    if session.dim != dim:
+        session.close()
+        raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; build it again")
+    return session
+
+
+Opener = Callable[[Path, InputSpec, int, str, "int | None", dict[str, Any]], Session]
+OPENERS: dict[str, Opener] = {"onnx": _open_onnx, "engine": _open_engine}
 
 
 def _opener(path: Path, manifest: dict[str, Any]) -> Opener:
     kind = manifest.get("kind")
-    if kind == "engine":
-        raise ArtifactError(
-            f"{path}: this version runs no TensorRT engines yet; give the .onnx file it was built from"
-        )
     if kind not in OPENERS:
         raise ArtifactError(
             f"{path}: a file of kind {kind!r} is no runnable model; "
@@ -126,10 +144,11 @@ def _check_gate(path: Path, manifest: dict[str, Any], allow_ungated: bool) -> No
         return
     failed = isinstance(gate, dict) and gate.get("passed") is False
     state = "FAILED its quality gate" if failed else "never passed a quality gate"
+    proof = "export it again with --check ROOT"
+    if manifest.get("kind") == "engine":
+        proof = f"run: python -m engines verify {path} --onnx MODEL.onnx"
     if not allow_ungated:
-        raise ArtifactError(
-            f"{path}: {state}; export it again with --check ROOT, or add --allow-ungated to run it anyway"
-        )
+        raise ArtifactError(f"{path}: {state}; {proof}, or add --allow-ungated to run it anyway")
     print(f"WARNING {path}: {state}; its features are not trustworthy (--allow-ungated)", file=sys.stderr)
 
 

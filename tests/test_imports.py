@@ -29,10 +29,11 @@ MAY_IMPORT_LAZILY = {"benchmarks": {"prune"}}
 NEVER = {"runtime": TORCH, "engines": TORCH, "prune": GPU, "export": GPU, "benchmarks": GPU}
 RUNTIME_NEEDS = {"numpy", "PIL", "rich"}
 # One file per heavy library, which imports it at its top; everybody else reaches that file lazily.
+# What only a GPU machine has is imported inside functions there too: the same code chooses between them.
 HEAVY_FILES = {
     "runtime/onnxruntime_session.py": {"onnxruntime"},
-    "runtime/tensorrt_session.py": {"tensorrt", "cuda"},
-    "runtime/tensorrt_rtx_session.py": {"tensorrt_rtx", "cuda"},
+    "runtime/tensorrt_session.py": {"tensorrt", "tensorrt_rtx"},
+    "runtime/cuda.py": {"cuda", "pycuda"},
     # The parametric body model of the picture generator runs on torch; nothing on a device draws people.
     "benchmarks/people/body.py": {"anny", "torch"},
 }
@@ -65,7 +66,7 @@ def violations(package: str, file: str, source: str) -> list[str]:
             found.append(f"{file}: {package} must not import {name}")
         elif name in NEVER[package]:
             found.append(f"{file}: {package} must not import {name}")
-        elif name in HEAVY_FILES.get(file, set()):
+        elif name in HEAVY_FILES.get(file, set()) and not (at_import and name in GPU):
             continue
         elif package == "runtime" and name not in sys.stdlib_module_names | RUNTIME_NEEDS | OURS:
             found.append(f"{file}: only a session file of its own may import {name}")
@@ -102,6 +103,15 @@ def test_a_planted_import_is_caught(package: str, source: str) -> None:
     assert violations(package, f"{package}/planted.py", source)
 
 
+@pytest.mark.parametrize(
+    "source", ["import tensorrt", "try:\n    import tensorrt_rtx\nexcept OSError:\n    pass"]
+)
+def test_tensorrt_is_imported_inside_functions_of_its_file_only(source: str) -> None:
+    assert violations("runtime", "runtime/tensorrt_session.py", source)
+    assert not violations("runtime", "runtime/tensorrt_session.py", "def f():\n    import tensorrt_rtx")
+    assert violations("runtime", "runtime/cuda.py", "def f():\n    import tensorrt_rtx")
+
+
 def test_the_torch_baseline_may_import_prune_inside_a_function() -> None:
     assert not violations(
         "benchmarks", "benchmarks/baseline.py", "def time_torch():\n    from prune import model"
@@ -131,9 +141,10 @@ def test_device_packages_import_without_torch_tensorrt_and_cuda() -> None:
         for package in ("runtime", "engines", "benchmarks")
         for module in pkgutil.walk_packages([str(ROOT / package)], f"{package}.")
         # A __main__ is a script; the heavy files are named after what they need.
-        if not module.name.endswith("__main__") and not HEAVY_FILES.get(_file(module.name), set()) & blocked
+        if not module.name.endswith("__main__")
+        and not HEAVY_FILES.get(_file(module.name), set()) & (blocked - GPU)
     ]
-    assert "runtime.session" in modules
+    assert {"runtime.session", "runtime.cuda", "runtime.tensorrt_session"} <= set(modules)
     code = f"BLOCKED = {blocked!r}\nMODULES = {modules!r}\n{BLOCKED_IMPORT}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -95,7 +95,6 @@ def test_an_ungated_model_runs_only_on_demand_and_loudly(
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"kind": "engine"}, "was built from"),
         ({"kind": "features"}, "no runnable model"),
         ({"kind": None}, "no runnable model"),
         ({"schema": 99}, "schema"),

@@ -1,0 +1,190 @@
+"""`python -m engines doctor`: what this machine is and what of this project it can run. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engines.machine import RELEASE_FILE, Machine, jetpack_version, l4t_version, read_text
+from engines.manifest import FLAVOURS, preflight
+from engines.probe import PROBES, Answer, ask
+from engines.trtexec_command import SUPPORTED, is_supported
+from runtime.console import print_table
+from runtime.errors import Refusal
+from runtime.manifest import manifest_path, read_manifest
+
+GIB = 1 << 30
+Ask = Callable[[str], Answer]
+
+
+def diagnose(
+    *, root: Path = Path("/"), environment: Mapping[str, str] = os.environ, asking: Ask = ask
+) -> dict[str, Any]:
+    """All that `doctor` tells: {board, system, memory_gib, disk_free_gib, the answers of every probe, agree, can}.
+
+    `root` is the file system whose system files are read, `asking` gives the answers of engines.probe. `agree` is whether trtexec
+    and Python's TensorRT are the same version, None where one is missing. `can` maps a task to {ok, why}.
+    """
+    answers = {name: asking(name) for name in PROBES}
+    agree = _agree(answers["tensorrt"], answers["trtexec"])
+    return {
+        "board": board(root, environment),
+        "system": system(root),
+        "memory_gib": memory_gib(root),
+        "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / GIB, 1),
+        **answers,
+        "agree": agree,
+        "can": abilities(answers, agree),
+    }
+
+
+def board(root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """{model, l4t, jetpack}; None for what a machine that is no Jetson lacks."""
+    l4t = l4t_version(read_text(root / RELEASE_FILE), environment)
+    return {
+        "model": read_text(root / "proc/device-tree/model") or None,
+        "l4t": l4t,
+        "jetpack": environment.get("JETPACK_VERSION") or jetpack_version(l4t),
+    }
+
+
+def system(root: Path) -> dict[str, Any]:
+    """{os, kernel, machine, python, cpu, cores}: what runs here, in words, and the cores this process may use."""
+    name = re.search(r'^PRETTY_NAME="?([^"\n]*)', read_text(root / "etc/os-release"), re.M)
+    # ARM's cpuinfo names no model
+    cpu = re.search(r"^model name\s*:\s*(.+)$", read_text(root / "proc/cpuinfo"), re.M)
+    return {
+        "os": name[1] if name else platform.system(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "cpu": cpu[1] if cpu else None,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+
+
+def memory_gib(root: Path) -> dict[str, float | None]:
+    """{total, available} of main memory in GiB; None where /proc does not say."""
+    text = read_text(root / "proc/meminfo")
+    found = {}
+    for key, name in (("total", "MemTotal"), ("available", "MemAvailable")):
+        match = re.search(rf"^{name}:\s*(\d+) kB$", text, re.M)
+        found[key] = round(int(match[1]) * 1024 / GIB, 1) if match else None
+    return found
+
+
+def abilities(answers: Mapping[str, Answer], agree: bool | None) -> dict[str, dict[str, Any]]:
+    """Task -> {ok, why}: what the probes' answers allow; `why` says with what, or what is missing."""
+    ort, tensorrt, rtx = answers["onnxruntime"], answers["tensorrt"], answers["tensorrt_rtx"]
+    gpus = answers["cuda"].get("gpus", [])
+    gpu = [] if gpus else [f"no GPU: {answers['cuda'].get('error', 'CUDA lists none')}"]
+    binding = [answers["binding"]["error"]] if "error" in answers["binding"] else []
+    trtexec = answers["trtexec"]
+    disagree = []
+    if agree is False:
+        disagree = [f"TensorRT {tensorrt['version']} cannot load what trtexec {trtexec['version']} builds"]
+    return {
+        "run model.onnx on the CPU": _ability(ort, _provider(ort, "CPUExecutionProvider")),
+        "run model.onnx on the GPU": _ability(ort, gpu + _provider(ort, "CUDAExecutionProvider")),
+        "build engines with trtexec": _ability(trtexec, gpu + _supported(trtexec) + disagree),
+        "build engines with Python": _ability(tensorrt, gpu + _supported(tensorrt)),
+        # ahead of time, for other machines
+        "build TensorRT-RTX engines": _ability(rtx, []),
+        "run TensorRT engines": _ability(tensorrt, (gpu or binding) + _supported(tensorrt)),
+        "run TensorRT-RTX engines": _ability(rtx, gpu or binding),
+    }
+
+
+def _ability(tool: Answer, missing: list[str]) -> dict[str, Any]:
+    missing = ([tool["error"]] if "error" in tool else []) + missing
+    return {"ok": not missing, "why": "; ".join(missing) or f"version {tool['version']}"}
+
+
+def _provider(ort: Answer, name: str) -> list[str]:
+    if "error" in ort:
+        return []
+    if name not in ort["providers"]:
+        return [f"this ONNX Runtime {ort['version']} has no {name}"]
+    return (
+        [] if ort["providers"][name] else [f"{name} is listed but does not start: its libraries are missing"]
+    )
+
+
+def _supported(tool: Answer) -> list[str]:
+    # "10.3.0.26.post1" is a version too
+    numbers = re.findall(r"\d+", tool.get("version", ""))
+    if "error" in tool or is_supported(tuple(map(int, numbers))):
+        return []
+    return [f"TensorRT {tool['version']} is not supported; supported: {SUPPORTED}"]
+
+
+def _agree(tensorrt: Answer, trtexec: Answer) -> bool | None:
+    if "error" in tensorrt or "error" in trtexec:
+        return None
+    one, other = (answer["version"].split(".")[:3] for answer in (tensorrt, trtexec))
+    return bool(one == other)
+
+
+def examine(engine: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    """{path, ok, why} of an engine on the machine of this report, judged without loading it."""
+    try:
+        found = preflight(engine, _machine(report, _library(engine)))
+    except Refusal as refusal:
+        found = [str(refusal)]
+    return {"path": str(engine), "ok": not found, "why": "; ".join(found) or "built for this machine"}
+
+
+def _library(engine: Path) -> str:
+    if not manifest_path(engine).exists():
+        return "tensorrt"
+    builder = read_manifest(engine, verify=False).get("builder")
+    name = str(builder.get("name")) if isinstance(builder, dict) else ""
+    return FLAVOURS.get(name, "tensorrt")
+
+
+def _machine(report: Mapping[str, Any], library: str) -> Machine:
+    gpu = (report["cuda"].get("gpus") or [{}])[0]
+    return Machine(
+        tensorrt=report[library].get("version"),
+        compute_capability=gpu.get("compute_capability"),
+        gpu=gpu.get("name"),
+        system=platform.system(),
+        processor=platform.machine(),
+        l4t=report["board"]["l4t"],
+        jetpack=report["board"]["jetpack"],
+    )
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """The report as two or three tables for people."""
+    here, there, cuda = report["system"], report["board"], report["cuda"]
+    memory = report["memory_gib"]
+    jetson = there["l4t"] and f"L4T {there['l4t']}, JetPack {there['jetpack'] or 'unknown'}"
+    rows = [
+        ["board", ", ".join(filter(None, (there["model"], jetson))) or "no Jetson"],
+        ["system", f"{here['os']}, kernel {here['kernel']}, {here['machine']}, Python {here['python']}"],
+        ["cpu", f"{here['cpu'] or here['machine']}, {here['cores']} cores usable"],
+        ["memory", f"{memory['total']} GiB, {memory['available']} GiB available"],
+        ["disk", f"{report['disk_free_gib']} GiB free in this folder"],
+        ["CUDA driver", f"CUDA {cuda['driver']}" if "driver" in cuda else cuda["error"]],
+        *[
+            ["GPU", f"{gpu['name']}, compute capability {gpu['compute_capability']}, {gpu['memory_mib']} MiB"]
+            for gpu in cuda.get("gpus", [])
+        ],
+    ]
+    if not cuda.get("gpus"):
+        rows.append(["GPU", "none"])
+    print_table("this machine", ["", ""], rows)
+    tasks = report["can"].items()
+    print_table("it can", ["", "", ""], [[task, _yes(one["ok"]), one["why"]] for task, one in tasks])
+    if engines := report.get("engines"):
+        print_table("engines", ["", "", ""], [[one["path"], _yes(one["ok"]), one["why"]] for one in engines])
+
+
+def _yes(ok: bool) -> str:
+    return "yes" if ok else "no"

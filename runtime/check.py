@@ -1,0 +1,92 @@
+"""The crops that travel with an artifact, and the gate run on them wherever it stands. Knows no library that runs models."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ArtifactError
+from runtime.gate import Limits, compare, failures
+from runtime.manifest import sha256
+from runtime.preprocess import to_input
+from runtime.session import NonFiniteFeatures, Session
+from runtime.spec import InputSpec
+
+
+@dataclass(frozen=True)
+class Check:
+    """N crops (N, H, W, 3) uint8 RGB, their camera rows (N,) int64, the parent's features (N, D) float32, L2-normalised."""
+
+    images: NDArray[np.uint8]
+    camera_ids: NDArray[np.int64]
+    features: NDArray[np.float32]
+
+
+def load_check(onnx: Path, manifest: Mapping[str, Any]) -> Check:
+    """The check crops of the ONNX file with this manifest, from beside it, after their hash matched.
+
+    ArtifactError when it has none, or they are missing, changed or not what the manifest's input and output say.
+    """
+    said = manifest.get("check")
+    name = said.get("file") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not isinstance(name, str) or Path(name).name != name:
+        raise ArtifactError(f"{onnx}: travels with no check crops; export it again with --check ROOT")
+    path = onnx.parent / name
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path}: no such file; copy it from where {onnx.name} was exported, or export again"
+        )
+    if sha256(path) != said.get("sha256"):
+        raise ArtifactError(f"{path}: not the check crops of {onnx.name} (sha256 differs); export it again")
+    try:
+        # pickles are refused by default
+        with np.load(path) as stored:
+            check = Check(stored["images"], stored["camera_ids"], stored["features"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path}: unreadable check crops ({error}); export {onnx.name} again") from None
+    _refuse_other_shapes(check, path, manifest)
+    return check
+
+
+def _refuse_other_shapes(check: Check, path: Path, manifest: Mapping[str, Any]) -> None:
+    spec = InputSpec.from_json(manifest["input"], str(path))
+    count = len(check.images) if check.images.ndim else 0
+    fitting = (
+        check.images.dtype == np.uint8
+        and check.images.shape == (count, spec.height, spec.width, 3)
+        and check.camera_ids.dtype == np.int64
+        and check.camera_ids.shape == (count,)
+        and check.features.dtype == np.float32
+        and check.features.shape == (count, manifest["output"].get("dim"))
+    )
+    if not fitting:
+        raise ArtifactError(f"{path}: its arrays are not what the manifest describes; export the model again")
+
+
+def run_check(check: Check, session: Session, spec: InputSpec, *, batch: int = 8) -> NDArray[np.float32]:
+    """The artifact's features (N, D) of the check's crops."""
+    parts = []
+    for at in range(0, len(check.images), batch):
+        images = to_input(check.images[at : at + batch], spec)
+        parts.append(session(images, check.camera_ids[at : at + batch] if spec.camera == "input" else None))
+    return np.concatenate(parts)
+
+
+def judge(
+    check: Check, session: Session, spec: InputSpec, limits: Limits, *, batch: int = 8
+) -> dict[str, Any]:
+    """The gate's verdict on a session: {passed, failures, limits, numbers}; no numbers when features are not finite."""
+    verdict: dict[str, Any] = {"limits": dataclasses.asdict(limits)}
+    try:
+        numbers = compare(check.features, run_check(check, session, spec, batch=batch))
+    except NonFiniteFeatures as error:
+        return verdict | {"passed": False, "failures": [str(error)]}
+    found = failures(numbers, limits)
+    return verdict | {"passed": not found, "failures": found, "numbers": numbers}

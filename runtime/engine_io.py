@@ -1,0 +1,187 @@
+"""What an engine takes and gives, which batch sizes it runs, whether it belongs here. Knows no library; reads, never runs."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.cuda import Gpu
+from runtime.errors import ArtifactError, ConfigError
+from runtime.spec import InputSpec
+
+REBUILD = "rebuild it here: python -m engines build model.onnx --out model.engine"
+# by the names of TensorRT's data types; 8.6 has no INT64 and takes camera ids as INT32
+DTYPES = {"FLOAT": np.float32, "UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output: `row` is the shape of one image's part, without the batch."""
+
+    row: tuple[int, ...]
+    dtype: np.dtype[Any]
+    is_input: bool
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes per image."""
+        return int(np.prod(self.row)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class EngineIO:
+    """All tensors of an engine, and the smallest and largest batch of each optimisation profile.
+
+    An engine of one fixed batch has one such pair and is not `dynamic`.
+    """
+
+    tensors: Mapping[str, Tensor]
+    profiles: tuple[tuple[int, int], ...]
+    dynamic: bool
+
+
+def read_io(engine: Any, path: Path, spec: InputSpec) -> EngineIO:
+    """Tensors and profiles of a deserialised engine; ArtifactError unless they are what `spec` says.
+
+    Expected are `images` and, where spec.camera is "input", `camera_ids` (B,) of int32 or int64; `features` (B, D) float32.
+    """
+    tensors, batches = {}, set()
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        batch, *row = tuple(engine.get_tensor_shape(name)) or (0,)
+        kind = engine.get_tensor_dtype(name).name
+        if kind not in DTYPES or min([1, *row]) < 1:
+            raise ArtifactError(f"{path}: its {name} is {kind} {[batch, *row]}; export and build it again")
+        is_input = engine.get_tensor_mode(name).name == "INPUT"
+        tensors[name] = Tensor(tuple(row), np.dtype(DTYPES[kind]), is_input)
+        batches.add(batch)
+    _refuse_other_tensors(tensors, path, spec)
+    if len(batches) != 1:
+        raise ArtifactError(f"{path}: its tensors differ in their batch: {sorted(batches)}; {REBUILD}")
+    (batch,) = batches
+    if batch != -1:
+        return EngineIO(tensors, ((batch, batch),), dynamic=False)
+    profiles = []
+    for index in range(engine.num_optimization_profiles):
+        low, _, high = engine.get_tensor_profile_shape("images", index)
+        profiles.append((tuple(low)[0], tuple(high)[0]))
+    return EngineIO(tensors, tuple(profiles), dynamic=True)
+
+
+def _refuse_other_tensors(tensors: Mapping[str, Tensor], path: Path, spec: InputSpec) -> None:
+    size = (spec.height, spec.width)
+    row, kind = ((*size, 3), np.uint8) if spec.layout == "uint8-nhwc" else ((3, *size), np.float32)
+    expected = {"images": Tensor(row, np.dtype(kind), is_input=True)}
+    features, cameras = tensors.get("features"), tensors.get("camera_ids")
+    if features is not None and len(features.row) == 1:
+        expected["features"] = Tensor(features.row, np.dtype(np.float32), is_input=False)
+    if spec.camera == "input":
+        wide = cameras is not None and cameras.dtype == np.int64
+        expected["camera_ids"] = Tensor((), np.dtype(np.int64 if wide else np.int32), is_input=True)
+    if tensors != expected or features is None:
+        raise ArtifactError(
+            f"{path}: has {_words(tensors)}, its manifest says {_words(expected)} and features float32 (B, D); {REBUILD}"
+        )
+
+
+def _words(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tensor.dtype} (B, {str(tensor.row)[1:]}" for name, tensor in tensors.items())
+
+
+def batch_sizes(low: int, high: int) -> tuple[int, ...]:
+    """The batch sizes worth a context and a graph of their own in a profile from `low` to `high`.
+
+    Both ends and 1, 2, 3, 4, 6, 8, 12, 16, 24 ... between them: at most a third of a batch is padding, and there are few sizes
+    however many different batches come.
+    """
+    steps = (size for power in range(high.bit_length()) for size in (2**power, 3 * 2**power))
+    return tuple(sorted({low, high} | {size for size in steps if low < size < high}))
+
+
+def choices(engines: Sequence[EngineIO]) -> dict[int, tuple[int, int]]:
+    """Batch size -> (engine, profile) that runs it: of several the one with the smallest range."""
+    found: dict[int, tuple[int, int]] = {}
+    ranges = [
+        (high - low, number, index, low, high)
+        for number, engine in enumerate(engines)
+        for index, (low, high) in enumerate(engine.profiles)
+    ]
+    for _, number, index, low, high in sorted(ranges):
+        for size in batch_sizes(low, high):
+            found.setdefault(size, (number, index))
+    return found
+
+
+def split(count: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """(images, batch size that runs them) for `count` images: full largest batches, the rest in the smallest that fits."""
+    full, rest = divmod(count, max(sizes))
+    parts = [(max(sizes), max(sizes))] * full
+    return parts + ([(rest, min(size for size in sizes if size >= rest))] if rest else [])
+
+
+def refuse_input(
+    tensors: Mapping[str, Tensor], images: NDArray[Any], camera_ids: NDArray[Any] | None
+) -> None:
+    """ConfigError unless images (B, ...) and camera ids (B,) or None are what the engine takes."""
+    tensor = tensors["images"]
+    if images.shape[1:] != tensor.row or images.dtype != tensor.dtype:
+        raise ConfigError(
+            f"the engine takes {_words({'images': tensor})}, not {images.dtype} {images.shape}; see its manifest"
+        )
+    if (camera_ids is None) == ("camera_ids" in tensors):
+        wanted = "no camera ids" if camera_ids is not None else "one camera id per image"
+        raise ConfigError(f"the engine takes {wanted}")
+    if camera_ids is not None and (camera_ids.shape != images.shape[:1] or camera_ids.dtype.kind not in "iu"):
+        raise ConfigError(
+            f"the engine takes integer camera ids ({len(images)},), not {camera_ids.dtype} {camera_ids.shape}"
+        )
+
+
+def differences(manifest: Mapping[str, Any], *, tensorrt: str, gpu: Gpu, portable: bool) -> list[str]:
+    """How the machine of an engine's manifest differs from this one, in words; what it does not say is not compared.
+
+    `portable` engines (TensorRT-RTX) are built for many GPUs, ahead of time, and refuse the wrong one themselves.
+    """
+    built = manifest.get("machine")
+    if not isinstance(built, Mapping):
+        return []
+    facts = [
+        ("operating system", "system", platform.system()),
+        ("processor", "processor", platform.machine()),
+    ]
+    if not portable:
+        facts += [
+            ("compute capability", "compute_capability", gpu.compute_capability),
+            ("GPU", "gpu", gpu.name),
+        ]
+    found = [
+        f"built for {label} {built[key]}, here {here}"
+        for label, key, here in facts
+        if built.get(key) is not None and built[key] != here
+    ]
+    version = built.get("tensorrt")
+    if isinstance(version, str) and not _loads(version, tensorrt, version_compatible(manifest)):
+        found.insert(0, f"built for TensorRT {version}, here {tensorrt}")
+    return found
+
+
+def version_compatible(manifest: Mapping[str, Any]) -> bool:
+    """Whether the engine was built to run on later TensorRT versions too; it then carries a small runtime of its own."""
+    builder = manifest.get("builder")
+    return isinstance(builder, Mapping) and bool(builder.get("version_compatible"))
+
+
+def _loads(built: str, here: str, compatible: bool) -> bool:
+    """A plan runs on the very version that built it; a version-compatible one also on later ones of the same major."""
+    old, new = ([int(part) for part in text.split(".")[:3] if part.isdigit()] for text in (built, here))
+    # some say 10.3 where others say 10.3.0
+    length = min(len(old), len(new))
+    if length < 2:
+        return False
+    return old[:length] == new[:length] or (compatible and old[0] == new[0] and old <= new)

@@ -1,0 +1,108 @@
+"""Load TensorRT and TensorRT-RTX engines. The only file that names their libraries; `runtime.engine_session` runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from runtime.cuda import open_cuda
+from runtime.engine_io import REBUILD, differences, read_io, version_compatible
+from runtime.engine_session import EngineSession, Loaded, failure
+from runtime.errors import ArtifactError, ConfigError, DeviceError
+from runtime.spec import InputSpec
+
+INSTALL = {
+    "tensorrt": "JetPack and NVIDIA's packages bring it (python3-libnvinfer; venv --system-site-packages)",
+    "tensorrt_rtx": "pip install tensorrt-rtx-cu13, or -cu12 for a CUDA 12 driver",
+}
+# errors kept of one call
+LOGGED = 8
+
+
+def open_tensorrt(
+    path: Path | str,
+    spec: InputSpec,
+    *,
+    flavour: str = "tensorrt",
+    manifest: Mapping[str, Any] | None = None,
+    others: Sequence[Path] = (),
+) -> EngineSession:
+    """The engine at `path` (and `others`: the same model at other batch sizes) on CUDA device 0.
+
+    `flavour` is the library that built it, "tensorrt" or "tensorrt_rtx". What its `manifest` says it was built for is compared
+    with this machine before anything is loaded. DeviceError without a library, driver or device, OutOfMemory where the largest
+    batch does not fit, ArtifactError for an engine of another machine, version or model.
+    """
+    if flavour not in INSTALL:
+        raise ConfigError(f"{flavour}: no TensorRT; known: {', '.join(INSTALL)}")
+    # before the library: it may crash where CUDA does not start
+    cuda = open_cuda()
+    trt = _library(flavour)
+    manifest = manifest or {}
+    with cuda.current(), ExitStack() as stack:
+        portable = flavour == "tensorrt_rtx"
+        if found := differences(manifest, tensorrt=trt.__version__, gpu=cuda.gpu(), portable=portable):
+            raise ArtifactError(f"{path}: {'; '.join(found)}; {REBUILD}")
+        log: list[str] = []
+        runtime = trt.Runtime(_logger(trt, log))
+        if version_compatible(manifest):
+            # the runtime inside such a plan is code; its hash was verified like any plan's
+            runtime.engine_host_code_allowed = True
+        engines: list[Loaded] = []
+        # the runtime is let go after the engines it made
+        stack.callback([runtime].clear)
+        stack.callback(engines.clear)
+        for one in (Path(path), *others):
+            engine = _deserialize(runtime, log, one)
+            engines.append(Loaded(engine, read_io(engine, one, spec)))
+            if engines[-1].io.tensors != engines[0].io.tensors:
+                raise ArtifactError(
+                    f"{one}: other inputs or outputs than {path}: not the same model; {REBUILD}"
+                )
+        return EngineSession(trt, cuda, log, engines, stack)
+
+
+def _library(flavour: str) -> Any:
+    try:
+        if flavour == "tensorrt":
+            import tensorrt
+
+            return tensorrt
+        import tensorrt_rtx
+
+        return tensorrt_rtx
+    # an OSError where one of its libraries does not load
+    except (ImportError, OSError) as error:
+        raise DeviceError(f"{flavour} is not installed here ({error}): {INSTALL[flavour]}") from None
+
+
+def _logger(trt: Any, log: list[str]) -> Any:
+    """A logger that keeps the first errors in `log`, on one line each, and prints nothing."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity.name in ("ERROR", "INTERNAL_ERROR") and len(log) < LOGGED:
+                log.append(" ".join(msg.split())[:300])
+
+    return Log()
+
+
+def _deserialize(runtime: Any, log: list[str], path: Path) -> Any:
+    log.clear()
+    try:
+        plan = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}; {REBUILD}") from None
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is not None:
+        return engine
+    # the first complaint is the cause, those after it are its consequences
+    reason = log[0] if log else "no reason given"
+    if "cudaError" in reason or "CUDA initialization" in reason or "out of memory" in reason.lower():
+        raise failure(f"{path} cannot be loaded", log)
+    raise ArtifactError(f"{path}: not loaded: {reason}; {REBUILD}")

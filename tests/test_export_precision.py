@@ -1,0 +1,189 @@
+"""export_onnx.py --precision and --target on the demo's teacher: what is written, what is refused, what the gate catches."""
+
+import hashlib
+import json
+import shutil
+
+import onnx
+import pytest
+import torch
+
+from export import command
+from export.check import SHIPPED
+from export.precision import held_out_count
+from prune.checkpoint import load_model, save_model
+from runtime.errors import guarded
+from runtime.manifest import read_manifest
+from runtime.session import open_artifact
+from runtime.spec import InputSpec
+
+DEMO = SHIPPED.parent / "demo" / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory):
+    """Forty shipped pictures of different people, as a folder that says nothing of who is who."""
+    root = tmp_path_factory.mktemp("crops")
+    for name in sorted(path.name for path in (SHIPPED / "twins").iterdir())[::3]:
+        shutil.copy(SHIPPED / "twins" / name, root / f"picture{name}")
+    return root
+
+
+def saved(path, change=None):
+    """The demo's teacher, trained and therefore healthy; `change` may hurt it."""
+    model, manifest = load_model(DEMO)
+    if change:
+        with torch.no_grad():
+            change(model)
+    save_model(model, path / "model.safetensors", InputSpec.from_json(manifest["input"], "demo"))
+    return path / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def traced_once(graphs, monkeypatch):
+    """torch's exporter takes most of the time and has tests of its own: one graph per file serves all tests."""
+    build = command.build_graph
+
+    def kept(model, spec, form):
+        key = hashlib.sha256(b"".join(t.numpy().tobytes() for t in model.state_dict().values())).hexdigest()
+        if key not in graphs:
+            graphs[key] = build(model, spec, form)
+        graph, nodes = graphs[key]
+        copy = onnx.ModelProto()
+        copy.CopyFrom(graph)
+        return copy, dict(nodes)
+
+    monkeypatch.setattr(command, "build_graph", kept)
+
+
+def run(weights, out, crops, *more):
+    return guarded(command.main, [str(weights), "--out", str(out), "--check", str(crops), *more])
+
+
+def types(path):
+    return {onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in onnx.load(path).graph.initializer}
+
+
+def operators(path):
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+@pytest.mark.parametrize(
+    "precision, target, opset",
+    [
+        ("fp32", "tensorrt", 18),
+        ("fp32", "tensorrt8", 17),
+        ("fp16", "onnxruntime", 18),
+        ("fp16", "tensorrt8", 17),
+        ("int8", "onnxruntime", 18),
+        ("int8", "tensorrt", 19),
+        ("int8", "tensorrt8", 17),
+    ],
+)
+def test_every_precision_is_written_for_every_target(
+    precision, target, opset, weights, crops, tmp_path, capsys
+):
+    out = tmp_path / "m.onnx"
+    code = run(weights, out, crops, "--precision", precision, "--target", target)
+    assert code == 0, capsys.readouterr().err
+    artifact = open_artifact(out)
+    manifest = artifact.manifest
+    assert (manifest["precision"], manifest["target"], manifest["opset"]) == (precision, target, opset)
+    assert max(entry.version for entry in onnx.load(out).opset_import) == opset
+    assert manifest["gate"]["passed"] and artifact.run is not None
+    half = precision == "fp16" and target != "tensorrt8" or (precision, target) == ("int8", "tensorrt")
+    assert ("FLOAT16" in types(out)) == half
+    assert ("rounded" in manifest["gate"]) == (half or precision == "fp16")
+    assert ("QuantizeLinear" in operators(out)) == (precision == "int8")
+    if precision == "int8":
+        table = manifest["sensitivity"]
+        assert {row["group"] for row in table["rows"]} == {*table["int8"], *table["skip"]}
+        assert all(row["cosine_mean"] is not None for row in table["rows"])
+    if precision != "fp32":
+        assert manifest["calibration"]["images"] == 40
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "m.onnx.check.npz", "m.onnx.json"]
+
+
+def overflowing(model):
+    """One unit of an MLP 1e5 times as large, and its effect divided out again: FP32 does not notice."""
+    mlp = model.base.blocks[2].mlp
+    mlp.fc1.weight[0] *= 1e5
+    mlp.fc1.bias[0] = 0
+    mlp.fc2.weight[:, 0] /= 1e5
+
+
+def test_an_overflow_is_found_kept_in_fp32_and_said(crops, tmp_path, capsys):
+    hurt = saved(tmp_path, overflowing)
+    assert run(hurt, tmp_path / "m.onnx", crops, "--precision", "fp16") == 0
+    errors = capsys.readouterr().err
+    assert "fp16 lint: " in errors and "kept in FP32" in errors
+    manifest = read_manifest(tmp_path / "m.onnx")
+    assert manifest["fp16_lint"]["keep"] and manifest["gate"]["rounded"]["passed"]
+
+
+def test_what_the_lint_does_not_see_the_gate_does_and_only_when_it_is_on(
+    crops, tmp_path, monkeypatch, capsys
+):
+    hurt = saved(tmp_path, overflowing)
+    blind = command.lower.__globals__["lint"](onnx.ModelProto(), {})
+    monkeypatch.setitem(command.lower.__globals__, "lint", lambda *_: blind)
+    out = tmp_path / "m.onnx"
+    assert run(hurt, out, crops, "--precision", "fp16") == 7
+    assert "rounded: " in capsys.readouterr().err and not out.exists()
+    assert run(hurt, out, crops, "--precision", "fp16", "--gate", "off") == 0
+    assert read_manifest(out)["gate"]["passed"] is None
+
+
+def unbalanced(model):
+    """One input of an MLP 1e3 times as large in its weights and as small in the norm before: no float result changes."""
+    block = model.base.blocks[1]
+    block.mlp.fc1.weight[:, 0] *= 1e3
+    block.norm2.weight[0] /= 1e3
+    block.norm2.bias[0] /= 1e3
+
+
+def test_the_planted_group_is_the_worst_of_the_table(crops, tmp_path, capsys):
+    assert run(saved(tmp_path, unbalanced), tmp_path / "m.onnx", crops, "--precision", "int8") == 0
+    rows = read_manifest(tmp_path / "m.onnx")["sensitivity"]["rows"]
+    assert min(rows, key=lambda row: row["cosine_mean"])["group"] == "block1.fc1", capsys.readouterr().err
+
+
+def test_where_int8_pays_nowhere_another_file_is_written_and_said(weights, crops, tmp_path, capsys):
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps({"block0.fc1": -0.1}))
+    words = ["--precision", "int8", "--latency-table", str(table)]
+    assert run(weights, tmp_path / "trt.onnx", crops, *words, "--target", "tensorrt") == 0
+    assert "FP16 is the better engine here" in capsys.readouterr().err
+    assert read_manifest(tmp_path / "trt.onnx")["precision"] == "fp16"
+    assert run(weights, tmp_path / "ort.onnx", crops, *words) == 0
+    assert "FP32 is the better file here" in capsys.readouterr().err
+    assert read_manifest(tmp_path / "ort.onnx")["precision"] == "fp32"
+
+
+def test_bad_words_and_folders_are_refused(weights, crops, tmp_path, capsys):
+    out = tmp_path / "m.onnx"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run(weights, out, crops, "--precision", "int8", "--calibration", str(empty)) == 3
+    (tmp_path / "table.json").write_text("[1]")
+    assert (
+        run(weights, out, crops, "--precision", "int8", "--latency-table", str(tmp_path / "table.json")) == 2
+    )
+    assert "not a JSON object" in capsys.readouterr().err
+    assert run(weights, out, crops, "--latency-table", str(tmp_path / "table.json")) == 2
+    assert not out.exists()
+
+
+def test_larger_models_are_measured_on_fewer_images():
+    assert held_out_count(175_000_000) == 300
+    assert held_out_count(11_800_000_000) == 48
