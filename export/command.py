@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import sys
@@ -13,12 +12,13 @@ from typing import Any
 
 import onnx
 
+from export.arguments import batch_size, parser
 from export.calibration import COUNT as CALIBRATION_COUNT
 from export.check import COUNT, SHIPPED, Check, check_crops, make_check, save_check
 from export.forms import Folded, Reference, camera_row
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx
 from export.judge import verdict_on
-from export.precision import PRECISIONS, TARGETS, Lowered, Wish, lower, read_latencies
+from export.precision import Lowered, Wish, lower, read_latencies
 from prune.flops import report
 from prune.model import TransReID
 from prune.session import open_model
@@ -28,7 +28,7 @@ from runtime.datasets import guess_layout
 from runtime.errors import ConfigError, GateError, Refusal
 from runtime.manifest import manifest_path, replacing, tools, write_manifest
 from runtime.session import Artifact
-from runtime.spec import LAYOUTS, InputSpec
+from runtime.spec import InputSpec
 
 FORMS = {"folded": Folded, "reference": Reference}
 
@@ -217,78 +217,9 @@ def _verdict(
     )
 
 
-def _batch(text: str) -> int | None:
-    if text == "dynamic":
-        return None
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise ConfigError(f"--batch {text}: give a number from 1, or dynamic")
-    return int(text)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line of export_onnx.py."""
-    command = argparse.ArgumentParser(prog="export_onnx.py", description=main.__doc__)
-    command.add_argument(
-        "weights", type=Path, help="model.safetensors from prune.py, prune.convert or prune.train"
-    )
-    command.add_argument("--out", type=Path, required=True, help="model.onnx to write")
-    command.add_argument("--precision", choices=PRECISIONS, default="fp32")
-    command.add_argument(
-        "--target",
-        choices=TARGETS,
-        default="onnxruntime",
-        help="tensorrt: 10, 11 and TensorRT-RTX; tensorrt8: 8.6",
-    )
-    command.add_argument("--input", choices=LAYOUTS, default="uint8-nhwc", dest="layout", help="image layout")
-    command.add_argument(
-        "--camera", help="input, mean, none or a camera id (default: input where the model has a table)"
-    )
-    command.add_argument("--batch", default="dynamic", help="a fixed batch, or dynamic")
-    command.add_argument(
-        "--form",
-        choices=list(FORMS),
-        default="folded",
-        help="folded: exact and fast; reference: as published",
-    )
-    command.add_argument(
-        "--check",
-        type=Path,
-        default=SHIPPED,
-        metavar="ROOT",
-        help="images for the gate (default: shipped crops)",
-    )
-    command.add_argument(
-        "--check-count", type=int, default=COUNT, metavar="N", help=f"at most so many of them ({COUNT})"
-    )
-    command.add_argument(
-        "--max-map-drop", type=float, metavar="X", help="also fail when mAP on ROOT drops by more points"
-    )
-    command.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="DIR",
-        help="images that fp16 and int8 ranges are measured on (default: training images of --check)",
-    )
-    command.add_argument(
-        "--calibration-count",
-        type=int,
-        default=CALIBRATION_COUNT,
-        metavar="N",
-        help=f"at most so many ({CALIBRATION_COUNT})",
-    )
-    command.add_argument(
-        "--latency-table",
-        type=Path,
-        metavar="JSON",
-        help="int8: {group: saved ms} on the target; others stay float",
-    )
-    command.add_argument("--gate", choices=["on", "off"], default="on")
-    return command
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a model to one self-contained, static ONNX file, checked against the torch model before it is kept."""
-    args = parser().parse_args(argv)
+    args = parser(main.__doc__).parse_args(argv)
     options = Options(
         args.form,
         args.precision,
@@ -306,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"WARNING --gate off: {args.out} will be ungated, and refused by the runtime by default",
             file=sys.stderr,
         )
-    spec_of = {"layout": args.layout, "camera": args.camera, "batch": _batch(args.batch)}
+    spec_of = {"layout": args.layout, "camera": args.camera, "batch": batch_size(args.batch)}
     manifest = export(args.weights, args.out, spec_of, options)
     size = args.out.stat().st_size / 1e6
     rows = [

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from prune import losses
 from prune.data import generator, prefetched
 from prune.model import TransReID
+from prune.objective import TERMS, Objective, taught_by
 from prune.optimiser import build_optimiser, lr_scale, set_lr
 from prune.scoring import Batch
 from prune.session import torch_device
@@ -32,8 +33,6 @@ from prune.snapshots import drop_snapshots, load_snapshot, save_snapshot, snapsh
 from runtime.console import note
 from runtime.errors import ConfigError, GateError, StorageError
 from runtime.manifest import replacing
-
-TERMS = ("loss", "identity", "metric", "distillation", "accuracy")
 
 
 def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerator:
@@ -47,37 +46,6 @@ def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerat
     if precision == "fp16" and not cuda:
         raise ConfigError("train.precision fp16 needs a CUDA device; set fp32 or bf16")
     return Accelerator(cpu=not cuda, mixed_precision={"fp32": "no"}.get(precision, precision))
-
-
-class Objective(nn.Module):
-    """A model with its training loss: what several processes run, so that gradients are shared."""
-
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
-        super().__init__()
-        self.model, self.config = model, config
-
-    def forward(
-        self, images: Tensor, labels: Tensor, camera_ids: Tensor | None, taught: list[Tensor] | None
-    ) -> tuple[Tensor, Tensor]:
-        """(the loss to minimise, the detached values of TERMS (5,)); `taught` is what `_taught` says."""
-        config = self.config
-        parts = self.model.parts(images, camera_ids)
-        logits = self.model.logits(parts)
-        identity = losses.identity_loss(logits, labels, smoothing=config.label_smoothing)
-        if config.metric == "contrastive":
-            metric = losses.contrastive_loss(parts, labels, temperature=config.temperature)
-        else:
-            metric = losses.triplet_loss(parts, labels, margin=config.margin)
-        distillation = torch.zeros_like(identity)
-        if taught is not None and config.distill.type == "soft":
-            distillation = losses.distill_soft(logits, taught, temperature=config.distill.temperature)
-        elif taught is not None and config.distill.type == "features":
-            distillation = losses.distill_features(parts, taught)
-        elif taught is not None:
-            distillation = losses.distill_hard(logits[0], taught[0])
-        loss = config.identity_weight * identity + metric + config.distill.alpha * distillation
-        accuracy = (logits[0].argmax(dim=1) == labels).float().mean()
-        return loss, torch.stack([loss, identity, metric, distillation, accuracy]).detach()
 
 
 @dataclass
@@ -225,7 +193,7 @@ class _Run:
         taught = None
         if teacher is not None:
             with torch.no_grad(), self.accelerator.autocast():
-                taught = _taught(teacher, images, rows, self.config)
+                taught = taught_by(teacher, images, rows, self.config)
         loss, terms = self.objective(images, labels, rows, taught)
         # The mean over processes: where one of them has no finite loss, all stop.
         values = self.accelerator.reduce(terms.float(), reduction="mean").tolist()
@@ -300,12 +268,6 @@ class _Run:
             f"epoch {state.epoch + 1} step {state.step}: {what}; "
             f"lower train.lr (now {self.config.lr:g}); {kept}"
         )
-
-
-def _taught(teacher: TransReID, images: Tensor, rows: Tensor | None, config: TrainConfig) -> list[Tensor]:
-    """What a student is compared with, per head: the teacher's features (B, D), or its logits (B, identities)."""
-    parts = teacher.parts(images, rows)
-    return parts if config.distill.type == "features" else teacher.logits(parts)
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:

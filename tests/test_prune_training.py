@@ -15,11 +15,12 @@ import torch
 
 from prune import losses, training
 from prune.model import TransReID
+from prune.objective import Objective
 from prune.optimiser import build_optimiser, lr_scale
 from prune.settings import DistillConfig, TrainConfig
 from prune.shape import unpruned
 from prune.snapshots import load_snapshot, snapshots
-from prune.training import Objective, fit, make_accelerator
+from prune.training import fit, make_accelerator
 from runtime.errors import ConfigError, DeviceError, GateError
 from tests import training_runs
 
