@@ -9,7 +9,8 @@ from typing import Any
 from benchmarks.demo_figures import Axis, nice_axis
 from benchmarks.study_plan import BUDGET, LEVELS, METHODS, TEACHER, TUNED, UNPRUNED
 
-WIDTH, NAMES, RIGHT, TOP, ROW = 860, 250, 150, 74, 26
+WIDTH, NAMES, RIGHT, TOP, ROW = 900, 290, 150, 74, 26
+LEGEND = "a dot per seed, the bar their mean; dashed: the teacher, band: fine-tuned; * above the budget"
 STYLE = (
     "text{font:13px ui-sans-serif,system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b1f24}"
     ".soft{fill:#5d6670;font-size:12px}.title{font-weight:650;font-size:15px}.end{text-anchor:end}"
@@ -37,7 +38,7 @@ def picture(result: Mapping[str, Any]) -> str:
         f'aria-label="mAP of pruning methods at equal cost"><style>{STYLE}</style>'
         f'<rect class="page" width="{WIDTH}" height="{y - 20}"/>'
         + _text(16, 26, "mAP of pruning methods at equal multiply-adds", "title")
-        + _text(16, 46, f"{result['label']}; a dot per seed, the bar their mean", "soft")
+        + _text(16, 46, f"{result['label']}; {LEGEND}", "soft")
         + "".join(parts)
         + "</svg>\n"
     )
@@ -75,7 +76,7 @@ def _references(
     if teacher := groups.get((TEACHER, "")):
         value = teacher["query"]["mAP"]["mean"]
         parts += f'<path class="teacher" d="M{axis.at(value):.1f} {top}V{base}"/>'
-        parts += _text(WIDTH - RIGHT + 10, top + 4, f"- - teacher {100 * value:.1f} %", "soft")
+        parts += _text(WIDTH - RIGHT + 10, top, f"- - teacher {100 * value:.1f} %", "soft")
     return parts
 
 

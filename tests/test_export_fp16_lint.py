@@ -68,7 +68,8 @@ def test_a_healthy_model_has_no_findings_and_passes(healthy):
 def test_a_planted_overflow_fails_the_gate_and_passes_with_what_the_lint_keeps(healthy):
     """One weight row times 1e5, undone behind the GELU: sane FP32 features, an overflow in between."""
     sick = scaled(healthy, into=1e5, out=1e-5)
-    assert verdict(sick, ()) == ["23 of 24 features are not finite"]
+    # how many depends on the last bits that this processor's kernels give
+    assert verdict(sick, ())[0].endswith("of 24 features are not finite")
     found = linted(sick)
     # fc1, the GELU around its bounded erf, fc2; nothing else
     assert found.keep == tuple(node_name(node) for node in mlp(sick))
