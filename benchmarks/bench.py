@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", choices=["cpu", "cuda", "jetson"], default="cpu", help="where (%(default)s)"
     )
-    parser.add_argument("--batch", type=_batches, default=(1,), metavar="N[,N]", help="images per call (1)")
+    parser.add_argument("--batch", type=batches, default=(1,), metavar="N[,N]", help="images per call (1)")
     parser.add_argument("--threads", type=_positive, metavar="N", help="threads of each model (all cores)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--rounds", type=_positive, metavar="N", help="calls of each model and batch size")
@@ -259,7 +259,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _batches(text: str) -> tuple[int, ...]:
+def batches(text: str) -> tuple[int, ...]:
+    """`1,8` as batch sizes, for argparse."""
     try:
         return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
     except (ValueError, argparse.ArgumentTypeError):

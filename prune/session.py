@@ -27,16 +27,21 @@ def torch_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def torch_session(model: TransReID, device: str = "cpu") -> Session:
-    """The model in eval mode as a Session: float-nchw images and camera rows -> (B, dim) float32, L2-normalised."""
+def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = False) -> Session:
+    """The model in eval mode as a Session: float-nchw images and camera rows -> (B, dim) float32, L2-normalised.
+
+    It computes in the type of its weights; `compiled` by torch.compile, which works at the first call of each batch size.
+    """
     target = torch_device(device)
     model = model.to(target).eval()
+    kind = next(model.parameters()).dtype
+    network = torch.compile(model) if compiled else model
 
     def run(images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /) -> NDArray[np.float32]:
         rows = None if camera_ids is None else torch.from_numpy(camera_ids.astype(np.int64)).to(target)
         with torch.inference_mode():
-            features = F.normalize(model(torch.from_numpy(images).to(target), rows), dim=1)
-        return check_features(features.float().cpu().numpy(), len(images), model.shape.dim)
+            features = F.normalize(network(torch.from_numpy(images).to(target, kind), rows).float(), dim=1)
+        return check_features(features.cpu().numpy(), len(images), model.shape.dim)
 
     return run
 
