@@ -10,10 +10,11 @@ from engines.machine import Machine, this_machine
 from engines.manifest import FLAVOURS, engine_manifest
 from engines.trtexec import build as run_trtexec
 from engines.trtexec import find_trtexec, locked, terminable, trtexec_version
-from engines.trtexec_command import Build, input_spec, profiles_of, trtexec_line, version_text
+from engines.trtexec_command import Build, Profile, input_spec, profiles_of, trtexec_line, version_text
 from engines.trtexec_output import Report
 from runtime.console import note
-from runtime.errors import DeviceError
+from runtime.engine_fit import batch_text
+from runtime.errors import ConfigError, DeviceError
 from runtime.manifest import replacing, write_manifest
 
 
@@ -32,6 +33,27 @@ def choose_builder(asked: str | None) -> str:
             ) from None
         return "python"
     return "trtexec"
+
+
+def separate(asked: Build) -> list[Build]:
+    """One build for each of the profiles of `asked`: the largest, last, into the file asked for, the others beside it.
+
+    ConfigError for fewer than two profiles.
+    """
+    profiles = sorted(set(asked.profiles), key=lambda profile: profile[::-1])
+    if len(profiles) < 2:
+        raise ConfigError("--separate: give --batch at least twice, such as --batch 1 --batch 8 --batch 32")
+    *smaller, largest = profiles
+    others = [
+        dataclasses.replace(asked, engine=_engine_of(asked.engine, profile), profiles=(profile,))
+        for profile in smaller
+    ]
+    return [*others, dataclasses.replace(asked, profiles=(largest,))]
+
+
+def _engine_of(engine: Path, profile: Profile) -> Path:
+    """`m.engine` -> `m.b8.engine`, or `m.b1-4-8.engine`."""
+    return engine.with_suffix(f".b{batch_text(profile).replace(',', '-')}{engine.suffix}")
 
 
 def build_with_trtexec(

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.onnx_fit import Version, export_command
 from engines.trtexec_command import (
     SUPPORTED,
     Profile,
-    Version,
     input_shapes,
     input_spec,
     is_supported,
@@ -58,8 +58,9 @@ class Asked:
     def again(self) -> str:
         """What to run where the library does not take this file."""
         old = self.manifest.get("target") == "tensorrt8" and not self.ahead_of_time
-        target = "tensorrt8" if old else "tensorrt"
-        return f"export it again: python export_onnx.py model.safetensors --target {target} --out {self.onnx}"
+        return (
+            f"export it again: {export_command(self.manifest, (8, 6) if old else RTX_RULES, str(self.onnx))}"
+        )
 
     def precision_flags(self, version: str) -> list[str]:
         """`--fp16`, `--int8` where flags make the precision, by trtexec's rules; Refusal where this library cannot build it."""

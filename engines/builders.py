@@ -81,7 +81,11 @@ def build(
         "version_compatible": asked.version_compatible,
         "compute_capabilities": compute_capability.split(",") if compute_capability else [],
     }
-    done = run(job, timeout_s=TIMEOUT_S)
+    try:
+        done = run(job, timeout_s=TIMEOUT_S)
+    except StorageError as error:
+        # the child knows only the temporary file
+        raise StorageError(str(error).replace(str(engine), str(asked.engine))) from None
     lists = {key: tuple(done[key]) for key in ("compute_capabilities", "warnings", "words")}
     return Built(**(done | lists))
 

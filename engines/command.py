@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import shlex
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import doctor, verify
-from engines.build import build_in_python, build_with_trtexec, choose_builder
+from engines.build import build_in_python, build_with_trtexec, choose_builder, separate
 from engines.manifest import FLAVOURS
 from engines.trtexec import find_trtexec, trtexec_version
 from engines.trtexec_command import (
@@ -22,6 +23,7 @@ from engines.trtexec_command import (
 )
 from engines.trtexec_output import Report
 from runtime.console import note, print_json, print_table
+from runtime.engine_fit import LEVEL, WORKSPACE_MIB
 from runtime.errors import ConfigError
 from runtime.manifest import read_manifest
 from runtime.onnx_scan import refuse_external_data
@@ -55,6 +57,8 @@ def options(args: argparse.Namespace) -> Build:
         given = {"--dry-run": args.dry_run, "--time": args.time, "--log": args.log is not None}
         if wrong := [option for option, is_given in given.items() if is_given]:
             raise ConfigError(f"{wrong[0]}: only with --builder trtexec, not {args.builder}")
+    if args.log is not None and args.separate:
+        raise ConfigError("--log: not with --separate, whose builds would overwrite each other's")
     if args.transfers and not args.time:
         raise ConfigError("--transfers: only with --time, whose runs include the copies then")
     return Build(
@@ -71,27 +75,38 @@ def options(args: argparse.Namespace) -> Build:
 
 
 def build(args: argparse.Namespace) -> None:
-    """Build one engine, or with --dry-run print the exact trtexec line, and nothing else, on stdout."""
+    """Build what is asked for, or with --dry-run print the exact trtexec lines, and nothing else, on stdout."""
     asked = options(args)
+    builds = separate(asked) if args.separate else [asked]
     parent = read_manifest(asked.onnx)
     gate = parent.get("gate")
     if not isinstance(gate, dict) or gate.get("passed") is not True:
         note(f"WARNING {asked.onnx}: never passed a quality gate; an engine of it is no better")
     if args.dry_run:
         version = parse_version(args.tensorrt) if args.tensorrt else trtexec_version(find_trtexec())
-        print(shlex.join(trtexec_line(parent, version, asked)))
+        for one in builds:
+            print(shlex.join(trtexec_line(parent, version, one)))
         return
     refuse_external_data(asked.onnx)
     # only trtexec times and keeps a log
     wanted = args.builder or ("trtexec" if args.time or args.log else None)
     builder = choose_builder(wanted)
+    others: tuple[tuple[Path, Profile], ...] = ()
+    for one in builds:
+        if one is builds[-1]:
+            one = dataclasses.replace(one, others=others)
+        _build_one(one, parent, builder, args)
+        others += tuple((one.engine, sizes) for sizes in one.profiles)
+    note(f"prove it before use: {shlex.join(_verify_words(asked))}")
+
+
+def _build_one(asked: Build, parent: dict[str, Any], builder: str, args: argparse.Namespace) -> None:
     if builder == "trtexec":
         manifest, report = build_with_trtexec(asked, parent, log=args.log)
         _show(asked, manifest, _timing_rows(manifest, report) if asked.timed else [])
-    else:
-        manifest = build_in_python(asked, parent, builder=builder, compute_capability=args.compute_capability)
-        _show(asked, manifest, [])
-    note(f"prove it before use: {shlex.join(_verify_words(asked))}")
+        return
+    manifest = build_in_python(asked, parent, builder=builder, compute_capability=args.compute_capability)
+    _show(asked, manifest, [])
 
 
 def _verify_words(asked: Build) -> list[str]:
@@ -193,9 +208,15 @@ def _add_build(one: argparse.ArgumentParser) -> None:
         f"({','.join(map(str, DEFAULT_PROFILE))})",
     )
     one.add_argument(
+        "--separate",
+        action="store_true",
+        help="an engine for each --batch (MODEL.b8.engine) instead of one with all; the one of the largest batch, MODEL.engine, "
+        "opens the others, and a batch is run by the smallest that fits",
+    )
+    one.add_argument(
         "--workspace",
         type=int,
-        default=2048,
+        default=WORKSPACE_MIB,
         metavar="MIB",
         help="scratch memory for the builder (%(default)s)",
     )
@@ -203,7 +224,7 @@ def _add_build(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--optimization-level",
         type=int,
-        default=3,
+        default=LEVEL,
         metavar="0..5",
         help="fast build .. fast engine (%(default)s)",
     )

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.machine import RELEASE_FILE, Machine, jetpack_version, l4t_version, read_text
+from engines.machine import Machine
 from engines.manifest import FLAVOURS, preflight
 from engines.probe import PROBES, Answer, ask
 from engines.trtexec_command import SUPPORTED, is_supported
 from runtime.console import print_table
 from runtime.errors import Refusal
+from runtime.jetson import jetpack_version, read_text, this_l4t
 from runtime.manifest import manifest_path, read_manifest
 
 GIB = 1 << 30
@@ -45,7 +46,7 @@ def diagnose(
 
 def board(root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """{model, l4t, jetpack}; None for what a machine that is no Jetson lacks."""
-    l4t = l4t_version(read_text(root / RELEASE_FILE), environment)
+    l4t = this_l4t(root, environment)
     return {
         "model": read_text(root / "proc/device-tree/model") or None,
         "l4t": l4t,

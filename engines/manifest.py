@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from engines.machine import Machine
-from engines.trtexec_command import Build, Profile, input_shapes, profiles_of
+from engines.trtexec_command import Build, input_shapes, profiles_of
 from runtime.cuda import Gpu
-from runtime.engine_io import differences as machine_differences
+from runtime.engine_fit import differences as machine_differences
+from runtime.engine_fit import rebuild_command, siblings
 from runtime.errors import ArtifactError
 from runtime.manifest import manifest_path, read_manifest, sha256, tools
 from runtime.spec import InputSpec
@@ -40,13 +41,20 @@ def engine_manifest(
         {bound: input_shapes(spec, size) for bound, size in profile._asdict().items()}
         for profile in profiles_of(spec, build.profiles)
     ]
-    return inherited(parent) | {
-        "machine": dataclasses.asdict(machine),
-        "shapes": shapes,
-        "builder": _builder(build, words, builder, compute_capability),
-        "gate": UNPROVED,
-        "tools": tools("numpy"),
-    }
+    others = [
+        {"file": path.name, "sha256": sha256(path), "batch": list(profile)} for path, profile in build.others
+    ]
+    return (
+        inherited(parent)
+        | ({"others": others} if others else {})
+        | {
+            "machine": dataclasses.asdict(machine),
+            "shapes": shapes,
+            "builder": _builder(build, words, builder, compute_capability),
+            "gate": UNPROVED,
+            "tools": tools("numpy"),
+        }
+    )
 
 
 def inherited(parent: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,31 +90,6 @@ def _builder(build: Build, words: Sequence[str], name: str, compute_capability: 
     }
 
 
-def rebuild_command(manifest: Mapping[str, Any]) -> str:
-    """The command that builds the engine of this manifest again, for a person to paste."""
-    builder = manifest.get("builder")
-    if not isinstance(builder, dict) or not {"onnx", "engine", "name"} <= set(builder):
-        return "python -m engines build model.onnx --out model.engine"
-    defaults = {field.name: field.default for field in dataclasses.fields(Build)}
-    words = ["python", "-m", "engines", "build", builder["onnx"], "--out", builder["engine"]]
-    words += ["--builder", builder["name"]]
-    for profile in builder.get("profiles", []):
-        words += ["--batch", _batch_text(Profile(*profile))]
-    for option, key in (("--workspace", "workspace_mib"), ("--optimization-level", "level")):
-        if builder.get(key, defaults[key]) != defaults[key]:
-            words += [option, str(builder[key])]
-    for option, key in (("--timing-cache", "timing_cache"), ("--compute-capability", "compute_capability")):
-        if builder.get(key):
-            words += [option, builder[key]]
-    if builder.get("version_compatible"):
-        words.append("--version-compatible")
-    return shlex.join(map(str, words))
-
-
-def _batch_text(profile: Profile) -> str:
-    return str(profile.opt) if profile.min == profile.max else ",".join(map(str, profile))
-
-
 def preflight(engine: Path, host: Machine) -> list[str]:
     """Why the engine at `engine` must not be loaded on `host`, by its manifest alone; [] when nothing speaks against it.
 
@@ -115,8 +98,16 @@ def preflight(engine: Path, host: Machine) -> list[str]:
     """
     if engine.is_file() and not manifest_path(engine).exists():
         return [f"it has no manifest; run: {_verify_command(engine, 'MODEL.onnx')}"]
-    manifest = read_manifest(engine)
-    found = differences(manifest, host)
+    manifest = read_manifest(engine, verify=False)
+    if sha256(engine) != manifest.get("sha256"):
+        raise ArtifactError(
+            f"changed since its manifest was written (sha256 differs); rebuild: {rebuild_command(manifest, engine)}"
+        )
+    found = differences(manifest, host, engine=engine)
+    try:
+        siblings(engine, manifest)
+    except ArtifactError as error:
+        found.append(str(error))
     gate = manifest.get("gate")
     passed = gate.get("passed") if isinstance(gate, dict) else None
     if passed is not True:
@@ -131,26 +122,29 @@ def _verify_command(engine: Path, onnx: str) -> str:
 
 
 def differences(
-    manifest: Mapping[str, Any], host: Machine, *, parent: Mapping[str, Any] | None = None
+    manifest: Mapping[str, Any],
+    host: Machine,
+    *,
+    parent: Mapping[str, Any] | None = None,
+    engine: Path | None = None,
 ) -> list[str]:
     """How an engine's manifest differs from `host` and from `parent`, the manifest of its ONNX file; [] when it fits.
 
     Compared are TensorRT version, compute capability, GPU, operating system, processor and L4T, then parent, precision, input,
-    output and shapes. Each entry names the difference and the command that rebuilds. ArtifactError when the manifest is no
-    engine's or incomplete.
+    output and shapes. Each entry names the difference and the command that rebuilds, `engine` where that is given. ArtifactError
+    when the manifest is no engine's or incomplete.
     """
     built = _built_for(manifest)
     rtx = manifest["builder"].get("name") == "rtx"
     gpu = Gpu(host.gpu or "none", host.compute_capability or "none")
-    compared = machine_differences(manifest, tensorrt=host.tensorrt or "none", gpu=gpu, portable=rtx)
+    compared = machine_differences(
+        manifest, tensorrt=host.tensorrt or "none", gpu=gpu, l4t=host.l4t, portable=rtx
+    )
     # both see a fact that the host lacks
     found = list(dict.fromkeys([*_unknown(built, host, portable=rtx), *compared]))
-    if _branch(built.l4t) != _branch(host.l4t):
-        release = _difference("L4T", _release(built), _release(host))
-        found.append(release + _container_hint(built, host))
     if parent is not None:
         found += _other_model(manifest, parent)
-    return [f"{difference}; rebuild: {rebuild_command(manifest)}" for difference in found]
+    return [f"{difference}; rebuild: {rebuild_command(manifest, engine)}" for difference in found]
 
 
 def _built_for(manifest: Mapping[str, Any]) -> Machine:
@@ -196,20 +190,6 @@ def _other_model(manifest: Mapping[str, Any], parent: Mapping[str, Any]) -> list
         if inputs.get(key) != here.get(key)
     ]
     return ["; ".join(found)]
-
-
-def _branch(l4t: str | None) -> list[str] | None:
-    # 36.4.0 to 36.4.7 carry the same CUDA and TensorRT
-    return None if l4t is None else l4t.split(".")[:2]
-
-
-def _release(machine: Machine) -> str | None:
-    return machine.l4t and f"{machine.l4t} (JetPack {machine.jetpack or 'unknown'})"
-
-
-def _container_hint(built: Machine, host: Machine) -> str:
-    inside = built.l4t is not None and host.l4t is None and host.processor == "aarch64"
-    return " (in a container: mount /etc/nv_tegra_release or set L4T_VERSION)" if inside else ""
 
 
 def _difference(label: str, built: str | None, here: str | None) -> str:

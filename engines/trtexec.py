@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.trtexec_command import Version
+from engines.onnx_fit import Version
 from engines.trtexec_output import Report, parse
 from runtime.console import note
 from runtime.errors import ArtifactError, ConfigError, DeviceError, Refusal, StorageError
@@ -30,6 +30,8 @@ NO_DEVICE = (
     "error while loading shared libraries",
 )
 NO_MEMORY = ("out of memory", "OutOfMemory", "OUT_OF_MEMORY")
+# A failure of the disk: what the plan was to be written to.
+NO_SPACE = ("Saving engine to file failed", "Cannot open engine file", "No space left on device")
 VERSION_TIMEOUT_S = 120
 
 
@@ -101,7 +103,8 @@ def build(
     """Run `line_for(temporary file)` and rename what it wrote to `out`, under the lock that `locked(out)` gave.
 
     The first word of the line is replaced by `trtexec`. All that it prints goes to `log`, when given. ArtifactError when it
-    cannot build this model, DeviceError when the machine cannot build any; then `out` is what it was before.
+    cannot build this model, DeviceError when the machine cannot build any, StorageError when the engine cannot be written; then
+    `out` is what it was before.
     """
     with replacing(out) as temporary:
         if log is not None:
@@ -130,6 +133,10 @@ def failure(report: Report, code: int, out: Path) -> Refusal:
         said = "it wrote no engine" if report.passed else f"exit status {code} without a reason"
     if any(mark in line for mark in NO_MEMORY for line in report.errors):
         return DeviceError(f"{out}: not built, {said}; give less --workspace or a smaller --batch")
+    if any(mark in line for mark in NO_SPACE for line in report.errors):
+        return StorageError(
+            f"{out}: cannot be written, trtexec said: {said}; free its disk or choose another --out"
+        )
     if any(mark in line for mark in NO_DEVICE for line in report.errors):
         return DeviceError(f"{out}: not built, {said}; engines are built on the device that runs them")
     return ArtifactError(f"{out}: not built, trtexec said: {said}; add --log FILE for all of it")

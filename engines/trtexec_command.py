@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engines.onnx_fit import Version, export_command, refuse_unreadable
+from runtime.engine_fit import LEVEL, WORKSPACE_MIB
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
-
-Version = tuple[int, ...]
 
 # Which major versions document which flag, and where (platforms.md, tensorrt.md). What a line may hold is checked against it.
 #   flag                          8.6 10.3 10.13 10.16 11   documented in
@@ -54,8 +54,6 @@ FLAGS: dict[str, tuple[int, ...]] = {
     "--includeDataTransfers": (11,),
 }
 SUPPORTED = "8.6, 10.3 and later 10.x, 11.x"
-# The newest opset whose operators TensorRT 8.6's parser knows.
-OPSET_8 = 17
 
 
 class Profile(NamedTuple):
@@ -81,12 +79,13 @@ class Build:
     onnx: Path
     engine: Path
     profiles: tuple[Profile, ...] = ()
-    workspace_mib: int = 2048
-    level: int = 3
+    workspace_mib: int = WORKSPACE_MIB
+    level: int = LEVEL
     timing_cache: Path | None = None
     version_compatible: bool = False
     timed: bool = False
     transfers: bool = False
+    others: tuple[tuple[Path, Profile], ...] = ()
 
 
 def parse_version(text: str) -> Version:
@@ -139,17 +138,16 @@ def precision_flags(manifest: Mapping[str, Any], version: Version, where: str) -
     if precision == "int8" and target == "onnxruntime":
         # ONNX Runtime's int8 forms (dynamic, or Q/DQ on an FP32 base) are refused by the parser or run slower than FP16.
         raise ArtifactError(
-            f"{where}: int8 made for onnxruntime; for TensorRT export it again: {_export(precision, version)}"
+            f"{where}: int8 made for onnxruntime; for TensorRT export it again: {export_command(manifest, version, where)}"
         )
-    if version[0] == 8:
-        _refuse_for_8(manifest, precision, target, where)
+    refuse_unreadable(manifest, version, where)
     typed = target != "tensorrt8" or precision == "fp32"
     if typed:
         return ["--stronglyTyped"] if version[0] == 10 else []
     if version[0] == 11:
         raise ArtifactError(
             f"{where}: {precision} made for TensorRT 8.6 (an FP32 graph that needs --{precision}), which TensorRT "
-            f"{version_text(version)} no longer has; export it again: {_export(precision, version)}"
+            f"{version_text(version)} no longer has; export it again: {export_command(manifest, version, where)}"
         )
     return ["--fp16"] if precision == "fp16" else ["--fp16", "--int8"]
 
@@ -239,26 +237,9 @@ def refuse_options(build: Build) -> None:
     if not 0 <= build.level <= 5:
         raise ConfigError(f"--optimization-level {build.level}: give 0 (fast build) to 5 (fast engine)")
     if build.workspace_mib < 1:
-        raise ConfigError(f"--workspace {build.workspace_mib}: give 1 MiB or more (default 2048)")
+        raise ConfigError(f"--workspace {build.workspace_mib}: give 1 MiB or more (default {WORKSPACE_MIB})")
     if build.engine.suffix in ("", ".onnx", ".safetensors") or build.engine == build.onnx:
         raise ConfigError(f"--out {build.engine}: give a file for the engine, such as model.engine")
-
-
-def _refuse_for_8(manifest: Mapping[str, Any], precision: str, target: str, where: str) -> None:
-    if target == "tensorrt8":
-        return
-    reasons = []
-    opset = manifest.get("opset")
-    if not isinstance(opset, int) or opset > OPSET_8:
-        reasons.append(f"opset {opset}, it reads {OPSET_8}")
-    if precision != "fp32":
-        reasons.append(f"a typed {precision} graph, it wants FP32 and flags")
-    if manifest["input"].get("camera") == "input":
-        reasons.append("int64 camera ids, it has int32")
-    if reasons:
-        raise ArtifactError(
-            f"{where}: not for TensorRT 8.6 ({'; '.join(reasons)}); export it again: {_export(precision, (8, 6))}"
-        )
 
 
 def _refuse_undocumented(line: Sequence[str], version: Version) -> None:
@@ -266,10 +247,3 @@ def _refuse_undocumented(line: Sequence[str], version: Version) -> None:
         flag = word.split("=", 1)[0]
         if version[0] not in FLAGS[flag]:
             raise ConfigError(f"trtexec of TensorRT {version_text(version)} has no {flag}")
-
-
-def _export(precision: str, version: Version) -> str:
-    target = "tensorrt8" if version[0] == 8 else "tensorrt"
-    return (
-        f"python export_onnx.py model.safetensors --precision {precision} --target {target} --out model.onnx"
-    )

@@ -12,8 +12,9 @@ from typing import Any
 from engines.machine import Machine, this_machine
 from engines.manifest import FLAVOURS, differences, inherited
 from engines.trtexec_command import input_shapes, input_spec
-from runtime.check import judge, load_check
+from runtime.check import Check, judge, load_check
 from runtime.console import note
+from runtime.engine_fit import rebuild_command
 from runtime.errors import ArtifactError, DeviceError, GateError
 from runtime.gate import LIMITS, Limits
 from runtime.manifest import manifest_path, read_manifest, sha256, tools, write_manifest
@@ -54,14 +55,14 @@ def verify(
     flavour = FLAVOURS.get(content["builder"].get("name"), "tensorrt")
     here = (host or this_host)(flavour)
     content.setdefault("machine", dataclasses.asdict(here))
-    if found := differences(content, here, parent=parent):
+    if found := differences(content, here, parent=parent, engine=engine):
         raise ArtifactError(f"{engine}: {' | '.join(found)}")
     limits = _limits(engine, content)
     with ExitStack() as stack:
         session = (opener or open_engine)(engine, spec, flavour=flavour, manifest=content)
         if close := getattr(session, "close", None):
             stack.callback(close)
-        verdict = judge(check, session, spec, limits, batch=BATCH)
+        verdict = _verdict(check, session, spec, limits)
         content.setdefault("shapes", _shapes(spec, session))
     # the hash from before the run: an engine exchanged meanwhile does not match it
     manifest = write_manifest(engine, content | {"sha256": digest, "gate": verdict, "tools": tools("numpy")})
@@ -71,6 +72,17 @@ def verify(
             "build it from a file of higher precision"
         )
     return manifest
+
+
+def _verdict(check: Check, session: Session, spec: InputSpec, limits: Limits) -> dict[str, Any]:
+    """The gate at the smallest and largest batch of every engine and profile of the session: the first that fails, else the last."""
+    batches = sorted({*getattr(session, "ends", ()), BATCH})
+    for batch in batches:
+        verdict = judge(check, session, spec, limits, batch=batch)
+        if not verdict["passed"]:
+            verdict["failures"] = [f"at batch {batch}: {failure}" for failure in verdict["failures"]]
+            break
+    return verdict | {"batches": batches}
 
 
 def _limits(engine: Path, content: Mapping[str, Any]) -> Limits:
@@ -91,8 +103,8 @@ def _known(engine: Path) -> dict[str, Any] | None:
     manifest = read_manifest(engine, verify=False)
     if sha256(engine) != manifest.get("sha256"):
         raise ArtifactError(
-            f"{engine}: changed since its manifest was written (sha256 differs); build it again, or, if trtexec just did, "
-            f"remove {sidecar} and verify again"
+            f"{engine}: changed since its manifest was written (sha256 differs); rebuild: {rebuild_command(manifest, engine)}, or, "
+            f"if trtexec just did, remove {sidecar} and verify again"
         )
     # said anew by whoever writes it
     return {key: value for key, value in manifest.items() if key not in ("schema", "host")}

@@ -1,8 +1,7 @@
-"""What an engine takes and gives, which batch sizes it runs, whether it belongs here. Knows no library; reads, never runs."""
+"""What an engine takes and gives, and which batch sizes it runs. Knows no library; reads, never runs."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.cuda import Gpu
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
 
-REBUILD = "rebuild it here: python -m engines build model.onnx --out model.engine"
 # by the names of TensorRT's data types; 8.6 has no INT64 and takes camera ids as INT32
 DTYPES = {"FLOAT": np.float32, "UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}
 
@@ -46,10 +43,11 @@ class EngineIO:
     dynamic: bool
 
 
-def read_io(engine: Any, path: Path, spec: InputSpec) -> EngineIO:
+def read_io(engine: Any, path: Path, spec: InputSpec, again: str) -> EngineIO:
     """Tensors and profiles of a deserialised engine; ArtifactError unless they are what `spec` says.
 
-    Expected are `images` and, where spec.camera is "input", `camera_ids` (B,) of int32 or int64; `features` (B, D) float32.
+    Expected are `images` and, where spec.camera is "input", `camera_ids` (B,) of int32 or int64; `features` (B, D)
+    float32. `again` is what to run then.
     """
     tensors, batches = {}, set()
     for index in range(engine.num_io_tensors):
@@ -57,13 +55,15 @@ def read_io(engine: Any, path: Path, spec: InputSpec) -> EngineIO:
         batch, *row = tuple(engine.get_tensor_shape(name)) or (0,)
         kind = engine.get_tensor_dtype(name).name
         if kind not in DTYPES or min([1, *row]) < 1:
-            raise ArtifactError(f"{path}: its {name} is {kind} {[batch, *row]}; export and build it again")
+            raise ArtifactError(
+                f"{path}: its {name} is {kind} {[batch, *row]}; export the model again, then {again}"
+            )
         is_input = engine.get_tensor_mode(name).name == "INPUT"
         tensors[name] = Tensor(tuple(row), np.dtype(DTYPES[kind]), is_input)
         batches.add(batch)
-    _refuse_other_tensors(tensors, path, spec)
+    _refuse_other_tensors(tensors, path, spec, again)
     if len(batches) != 1:
-        raise ArtifactError(f"{path}: its tensors differ in their batch: {sorted(batches)}; {REBUILD}")
+        raise ArtifactError(f"{path}: its tensors differ in their batch: {sorted(batches)}; {again}")
     (batch,) = batches
     if batch != -1:
         return EngineIO(tensors, ((batch, batch),), dynamic=False)
@@ -74,7 +74,7 @@ def read_io(engine: Any, path: Path, spec: InputSpec) -> EngineIO:
     return EngineIO(tensors, tuple(profiles), dynamic=True)
 
 
-def _refuse_other_tensors(tensors: Mapping[str, Tensor], path: Path, spec: InputSpec) -> None:
+def _refuse_other_tensors(tensors: Mapping[str, Tensor], path: Path, spec: InputSpec, again: str) -> None:
     size = (spec.height, spec.width)
     row, kind = ((*size, 3), np.uint8) if spec.layout == "uint8-nhwc" else ((3, *size), np.float32)
     expected = {"images": Tensor(row, np.dtype(kind), is_input=True)}
@@ -86,7 +86,7 @@ def _refuse_other_tensors(tensors: Mapping[str, Tensor], path: Path, spec: Input
         expected["camera_ids"] = Tensor((), np.dtype(np.int64 if wide else np.int32), is_input=True)
     if tensors != expected or features is None:
         raise ArtifactError(
-            f"{path}: has {_words(tensors)}, its manifest says {_words(expected)} and features float32 (B, D); {REBUILD}"
+            f"{path}: has {_words(tensors)}, its manifest says {_words(expected)} and features float32 (B, D); {again}"
         )
 
 
@@ -141,47 +141,3 @@ def refuse_input(
         raise ConfigError(
             f"the engine takes integer camera ids ({len(images)},), not {camera_ids.dtype} {camera_ids.shape}"
         )
-
-
-def differences(manifest: Mapping[str, Any], *, tensorrt: str, gpu: Gpu, portable: bool) -> list[str]:
-    """How the machine of an engine's manifest differs from this one, in words; what it does not say is not compared.
-
-    `portable` engines (TensorRT-RTX) are built for many GPUs, ahead of time, and refuse the wrong one themselves.
-    """
-    built = manifest.get("machine")
-    if not isinstance(built, Mapping):
-        return []
-    facts = [
-        ("operating system", "system", platform.system()),
-        ("processor", "processor", platform.machine()),
-    ]
-    if not portable:
-        facts += [
-            ("compute capability", "compute_capability", gpu.compute_capability),
-            ("GPU", "gpu", gpu.name),
-        ]
-    found = [
-        f"built for {label} {built[key]}, here {here}"
-        for label, key, here in facts
-        if built.get(key) is not None and built[key] != here
-    ]
-    version = built.get("tensorrt")
-    if isinstance(version, str) and not _loads(version, tensorrt, version_compatible(manifest)):
-        found.insert(0, f"built for TensorRT {version}, here {tensorrt}")
-    return found
-
-
-def version_compatible(manifest: Mapping[str, Any]) -> bool:
-    """Whether the engine was built to run on later TensorRT versions too; it then carries a small runtime of its own."""
-    builder = manifest.get("builder")
-    return isinstance(builder, Mapping) and bool(builder.get("version_compatible"))
-
-
-def _loads(built: str, here: str, compatible: bool) -> bool:
-    """A plan runs on the very version that built it; a version-compatible one also on later ones of the same major."""
-    old, new = ([int(part) for part in text.split(".")[:3] if part.isdigit()] for text in (built, here))
-    # some say 10.3 where others say 10.3.0
-    length = min(len(old), len(new))
-    if length < 2:
-        return False
-    return old[:length] == new[:length] or (compatible and old[0] == new[0] and old <= new)

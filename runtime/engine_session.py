@@ -62,7 +62,8 @@ class _Step:
 class EngineSession:
     """A `runtime.session.Session` on one engine or several of one model; `dim` is the width of its features.
 
-    Any number of images: they are split and padded to `batches`, the sizes the engines allow. Threads take turns. After an
+    Any number of images: they are split and padded to `batches`, the sizes the engines allow (`ends`: the smallest and largest of
+    each engine and profile). Threads take turns. After an
     error of the device everything is given back and the session is closed; `close`, a `with` block or the end of the program
     do so too.
     """
@@ -75,6 +76,8 @@ class EngineSession:
         self.dim = self._io.tensors["features"].row[0]
         self._choice = choices([one.io for one in engines])
         self.batches = tuple(sorted(self._choice))
+        # what each engine and profile was made for: the batches to prove
+        self.ends = tuple(sorted({size for one in engines for ends in one.io.profiles for size in ends}))
         self._lock = threading.Lock()
         self._steps: dict[tuple[int, int], _Step] = {}
         self._shared: dict[int, Any] = {}

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from runtime.cuda import open_cuda
-from runtime.engine_io import REBUILD, differences, read_io, version_compatible
+from runtime.engine_fit import differences, rebuild_command, siblings, version_compatible
+from runtime.engine_io import read_io
 from runtime.engine_session import EngineSession, Loaded, failure
 from runtime.errors import ArtifactError, ConfigError, DeviceError
+from runtime.jetson import this_l4t
 from runtime.spec import InputSpec
 
 INSTALL = {
@@ -29,7 +31,7 @@ def open_tensorrt(
     manifest: Mapping[str, Any] | None = None,
     others: Sequence[Path] = (),
 ) -> EngineSession:
-    """The engine at `path` (and `others`: the same model at other batch sizes) on CUDA device 0.
+    """The engine at `path` on CUDA device 0, with those of the same model at other batch sizes: `others`, and its manifest's.
 
     `flavour` is the library that built it, "tensorrt" or "tensorrt_rtx". What its `manifest` says it was built for is compared
     with this machine before anything is loaded. DeviceError without a library, driver or device, OutOfMemory where the largest
@@ -40,11 +42,15 @@ def open_tensorrt(
     # before the library: it may crash where CUDA does not start
     cuda = open_cuda()
     trt = _library(flavour)
-    manifest = manifest or {}
+    path, manifest = Path(path), manifest or {}
+    again = f"rebuild it here: {rebuild_command(manifest, path)}"
     with cuda.current(), ExitStack() as stack:
         portable = flavour == "tensorrt_rtx"
-        if found := differences(manifest, tensorrt=trt.__version__, gpu=cuda.gpu(), portable=portable):
-            raise ArtifactError(f"{path}: {'; '.join(found)}; {REBUILD}")
+        if found := differences(
+            manifest, tensorrt=trt.__version__, gpu=cuda.gpu(), l4t=this_l4t(), portable=portable
+        ):
+            raise ArtifactError(f"{path}: {'; '.join(found)}; {again}")
+        paths = (path, *others, *siblings(path, manifest))
         log: list[str] = []
         runtime = trt.Runtime(_logger(trt, log))
         if version_compatible(manifest):
@@ -54,12 +60,12 @@ def open_tensorrt(
         # the runtime is let go after the engines it made
         stack.callback([runtime].clear)
         stack.callback(engines.clear)
-        for one in (Path(path), *others):
-            engine = _deserialize(runtime, log, one)
-            engines.append(Loaded(engine, read_io(engine, one, spec)))
+        for one in paths:
+            engine = _deserialize(runtime, log, one, again)
+            engines.append(Loaded(engine, read_io(engine, one, spec, again)))
             if engines[-1].io.tensors != engines[0].io.tensors:
                 raise ArtifactError(
-                    f"{one}: other inputs or outputs than {path}: not the same model; {REBUILD}"
+                    f"{one}: other inputs or outputs than {path}: not the same model; {again}"
                 )
         return EngineSession(trt, cuda, log, engines, stack)
 
@@ -92,12 +98,12 @@ def _logger(trt: Any, log: list[str]) -> Any:
     return Log()
 
 
-def _deserialize(runtime: Any, log: list[str], path: Path) -> Any:
+def _deserialize(runtime: Any, log: list[str], path: Path, again: str) -> Any:
     log.clear()
     try:
         plan = path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror}; {REBUILD}") from None
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}; {again}") from None
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is not None:
         return engine
@@ -105,4 +111,4 @@ def _deserialize(runtime: Any, log: list[str], path: Path) -> Any:
     reason = log[0] if log else "no reason given"
     if "cudaError" in reason or "CUDA initialization" in reason or "out of memory" in reason.lower():
         raise failure(f"{path} cannot be loaded", log)
-    raise ArtifactError(f"{path}: not loaded: {reason}; {REBUILD}")
+    raise ArtifactError(f"{path}: not loaded: {reason}; {again}")

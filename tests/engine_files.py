@@ -14,6 +14,7 @@ from engines.probe import identity_model
 from export.check import Check, save_check
 from runtime.manifest import write_manifest
 from runtime.spec import InputSpec
+from tests import tiny_model
 
 HOST = Machine("10.3.0", "8.7", "Orin", "Linux", "x86_64", None, None)
 # An independent program: it takes the line of any version, says what trtexec says, and writes what it is told to.
@@ -37,6 +38,11 @@ if MODE == "fails":
     sys.exit(1)
 if MODE == "memory":
     print("[11/02/2026-10:00:01] [E] Error Code 2: OutOfMemory (Requested size was 2147483648 bytes.)")
+    print("&&&& FAILED", banner)
+    sys.exit(1)
+if MODE == "disk":
+    print("[11/02/2026-10:00:01] [E] Saving engine to file failed.")
+    print("[11/02/2026-10:00:01] [E] Engine set up failed")
     print("&&&& FAILED", banner)
     sys.exit(1)
 if MODE == "killed":
@@ -106,3 +112,11 @@ def onnx_file(path: Path, *, precision: str = "fp16", check: bool = True, **spec
         "check": saved,
     }
     return write_manifest(path, content)
+
+
+def write_model(
+    path: Path, spec: InputSpec = tiny_model.SPEC, *, manifest: dict[str, Any] | None = None, **options: Any
+) -> Path:
+    """A real network for TensorRT: its uint8 images are cast before anything else, and its manifest says so."""
+    fields = {"target": "tensorrt", "opset": 17} | (manifest or {})
+    return tiny_model.write_model(path, spec, manifest=fields, **options)

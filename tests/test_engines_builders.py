@@ -19,7 +19,7 @@ from engines.trtexec_command import Build, Profile
 from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.manifest import read_manifest
 from runtime.spec import InputSpec
-from tests.tiny_model import write_model
+from tests.engine_files import write_model
 
 ROOT = Path(__file__).resolve().parent.parent
 CAMERAS = InputSpec(height=32, width=16, camera="input", cameras=3)

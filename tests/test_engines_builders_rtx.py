@@ -13,7 +13,7 @@ from engines.trtexec_command import Build, Profile
 from runtime.errors import ArtifactError, ConfigError, StorageError
 from runtime.manifest import read_manifest
 from runtime.spec import InputSpec
-from tests.tiny_model import write_model
+from tests.engine_files import write_model
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
@@ -190,7 +190,6 @@ def test_weakly_typed_files_of_tensorrt_8_are_not_for_rtx(folder):
 def test_a_folder_that_takes_no_file_is_a_storage_error(folder):
     model = write_model(folder / "m.onnx")
     asked = Build(model, folder / "none" / "m.engine")
-    with pytest.raises(StorageError, match="cannot be written"):
-        build(
-            asked, read_manifest(model), flavour="tensorrt_rtx", compute_capability=None, engine=asked.engine
-        )
+    temporary = folder / "none" / ".m.engine.abcdefgh.engine"
+    with pytest.raises(StorageError, match="none/m.engine: cannot be written"):
+        build(asked, read_manifest(model), flavour="tensorrt_rtx", compute_capability=None, engine=temporary)

@@ -14,6 +14,7 @@ from engines import build as building
 from engines.command import main
 from engines.machine import Machine
 from engines.trtexec_command import Profile
+from runtime.engine_fit import rebuild_command
 from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError, guarded
 from runtime.manifest import read_manifest, sha256, write_manifest
 from tests.engine_files import HOST, fake_trtexec, lines, onnx_file, unit_features
@@ -111,6 +112,29 @@ def test_the_timing_cache_after_the_build_is_in_the_manifest(onnx, trtexec, tmp_
     assert cache.read_bytes() == b"tactics" and builder["timing_cache_sha256"] == sha256(cache)
 
 
+def test_separate_builds_make_one_engine_per_batch_and_the_largest_names_the_others(onnx, trtexec, capsys):
+    batches = [word for size in (32, 1, 8) for word in ("--batch", str(size))]
+    main(["build", str(onnx), *batches, "--separate", "--dry-run"])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split("optShapes=images:")[1].split("x")[0] for line in printed] == ["1", "8", "32"]
+    main(["build", str(onnx), *batches, "--separate"])
+    assert len(lines(trtexec)) == 3
+    engine = onnx.with_name("m.engine")
+    manifest = read_manifest(engine)
+    assert manifest["builder"]["profiles"] == [[32, 32, 32]]
+    for size, other in zip((1, 8), manifest["others"], strict=True):
+        path = onnx.with_name(f"m.b{size}.engine")
+        assert other == {"file": path.name, "sha256": sha256(path), "batch": [size] * 3}
+        # each runs alone too
+        assert read_manifest(path)["builder"]["profiles"] == [[size] * 3]
+        assert "others" not in read_manifest(path)
+    again = shlex.split(rebuild_command(manifest, engine))
+    assert again[:3] == ["python", "-m", "engines"]
+    main(again[3:])
+    assert read_manifest(engine)["others"] == manifest["others"]
+    assert f"engines verify {engine} " in capsys.readouterr().err
+
+
 def test_timed_builds_record_what_trtexec_measured_in_images(onnx, trtexec, capsys):
     main(["build", str(onnx), "--batch", "8", "--time", "--log", str(onnx.with_name("log.txt"))])
     timing = read_manifest(onnx.with_name("m.engine"))["timing"]
@@ -134,6 +158,9 @@ def test_an_older_engine_and_its_manifest_survive_a_failed_build(onnx, tmp_path,
         (["--transfers"], "--transfers: only with --time"),
         (["--batch", "1,8"], "--batch 1,8"),
         (["--batch", "x"], "--batch x"),
+        (["--separate"], "--separate: give --batch at least twice"),
+        (["--separate", "--batch", "8", "--batch", "8"], "--separate: give --batch at least twice"),
+        (["--separate", "--batch", "1", "--batch", "8", "--log", "x"], "--log: not with --separate"),
         (["--out", "engine"], "--out engine"),
         (["--compute-capability", "8.6"], "only with --builder rtx"),
         (["--builder", "rtx", "--compute-capability", "SM86"], "--compute-capability SM86"),

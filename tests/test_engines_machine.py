@@ -2,39 +2,11 @@
 
 import platform
 
-import pytest
-
-from engines.machine import jetpack_version, l4t_version, read_text, this_machine
+from engines.machine import this_machine
 
 ORIN = (
     "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 2025\n"
 )
-
-
-@pytest.mark.parametrize(
-    ("release", "l4t", "jetpack"),
-    [
-        (ORIN, "36.4.3", "6.2"),
-        ("# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref", "35.4.1", "5.1"),
-        ("# R36 (release), REVISION: 3.0, GCID: 36106755", "36.3.0", "6.0"),
-        ("# R36 (release), REVISION: 4.0, GCID: 1", "36.4.0", "6.1"),
-        ("# R36 (release), REVISION: 4.7, GCID: 1", "36.4.7", "6.2.1"),
-        ("# R38 (release), REVISION: 2.1, GCID: 1", "38.2.1", "7.0"),
-        ("# R39 (release), REVISION: 2.0, GCID: 1", "39.2.0", "7.2"),
-        ("# R77 (release), REVISION: 1.0, GCID: 1", "77.1.0", None),
-        ("", None, None),
-        ("something else", None, None),
-    ],
-)
-def test_the_release_file_gives_l4t_and_what_is_known_of_its_jetpack(release, l4t, jetpack):
-    assert l4t_version(release, {}) == l4t
-    assert jetpack_version(l4t) == jetpack
-
-
-@pytest.mark.parametrize("said", ["36.4.3", "r36.4.3", "R36.4.3"])
-def test_a_container_without_the_file_is_told_by_the_environment(said):
-    assert l4t_version("", {"L4T_VERSION": said}) == "36.4.3"
-    assert l4t_version(ORIN, {"L4T_VERSION": "36.5.0"}) == "36.5.0"
 
 
 def test_this_machine_is_read_under_the_root_that_is_given(tmp_path):
@@ -51,9 +23,3 @@ def test_this_machine_is_read_under_the_root_that_is_given(tmp_path):
     assert (machine.tensorrt, machine.compute_capability, machine.gpu) == ("10.3.0", "8.7", "Orin")
     assert (machine.system, machine.processor) == (platform.system(), platform.machine())
     assert found({"JETPACK_VERSION": "6.2.9"}).jetpack == "6.2.9"
-
-
-def test_device_tree_texts_lose_the_nul_that_ends_them_and_missing_files_are_empty(tmp_path):
-    (tmp_path / "model").write_bytes(b"NVIDIA Jetson Orin\0")
-    assert read_text(tmp_path / "model") == "NVIDIA Jetson Orin"
-    assert read_text(tmp_path / "none") == "" == read_text(tmp_path)

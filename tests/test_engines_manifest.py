@@ -10,8 +10,9 @@ import pytest
 
 from engines.command import options, parser
 from engines.machine import Machine
-from engines.manifest import differences, engine_manifest, preflight, rebuild_command
+from engines.manifest import differences, engine_manifest, preflight
 from engines.trtexec_command import Build, Profile
+from runtime.engine_fit import rebuild_command
 from runtime.errors import ArtifactError
 from runtime.manifest import manifest_path, sha256, write_manifest
 from tests.engine_files import onnx_file
@@ -89,7 +90,7 @@ def test_a_fitting_engine_has_no_differences(manifest, parent):
         ("processor", "mips", f"processor mips, here {platform.machine()}"),
         ("l4t", "35.4.1", "L4T 35.4.1 .JetPack 6.2., here 36.4.3 .JetPack 6.2."),
         ("l4t", "36.5.0", "L4T 36.5.0 "),
-        ("l4t", None, "L4T unknown, here 36.4.3"),
+        ("l4t", None, "L4T none, here 36.4.3"),
     ],
 )
 def test_every_forged_fact_is_the_one_difference_and_names_the_rebuilding_command(
@@ -147,8 +148,8 @@ def test_another_onnx_file_is_told_with_what_differs(manifest, tmp_path):
 
 
 def test_a_container_on_a_jetson_is_told_how_to_say_so(manifest):
-    host = dataclasses.replace(HOST, l4t=None, jetpack=None, processor="aarch64")
-    (found,) = differences(manifest, host)
+    host = dataclasses.replace(HOST, l4t=None, jetpack=None)
+    found = differences(forged(manifest, ["machine", "processor"], "aarch64"), host)[-1]
     assert "L4T 36.4.3 (JetPack 6.2), here none (in a container: mount /etc/nv_tegra_release" in found
 
 
@@ -199,12 +200,22 @@ def test_preflight_is_silent_only_for_a_whole_proved_engine_of_this_machine(mani
     assert "GPU Thor, here Orin" in found
 
 
+def test_preflight_names_another_batch_that_is_gone(manifest, build):
+    build.engine.write_bytes(b"plan")
+    others = [{"file": "m.b1.engine", "sha256": "0" * 64, "batch": [1, 1, 1]}]
+    write_manifest(build.engine, manifest | {"gate": {"passed": True}, "others": others})
+    (found,) = preflight(build.engine, HOST)
+    assert "m.b1.engine is not there; rebuild: python -m engines build" in found and "--separate" in found
+
+
 def test_preflight_of_a_changed_or_unknown_file_stops_at_its_hash(manifest, build):
     engine = build.engine
     engine.write_bytes(b"plan")
     write_manifest(engine, manifest)
     engine.write_bytes(b"PLAN")
-    with pytest.raises(ArtifactError, match="sha256 differs"):
+    with pytest.raises(
+        ArtifactError, match=f"sha256 differs.*rebuild: python -m engines build .* --out {engine} "
+    ):
         preflight(engine, HOST)
     manifest_path(engine).unlink()
     (found,) = preflight(engine, HOST)

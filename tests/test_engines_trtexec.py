@@ -97,6 +97,7 @@ def test_the_engine_is_written_beside_and_renamed(tmp_path):
         ("memory", DeviceError, "OutOfMemory .*less --workspace"),
         ("killed", DeviceError, "killed by SIGKILL; out of memory"),
         ("writes nothing", ArtifactError, "wrote no engine"),
+        ("disk", StorageError, "m.engine: cannot be written, .*Saving engine to file failed.*another --out"),
     ],
 )
 def test_a_build_that_fails_keeps_the_older_engine_and_says_why(tmp_path, mode, error, text):

@@ -29,7 +29,7 @@ class FakeOpener:
 
     def __init__(self, answer=None):
         self.answer = answer or (lambda images: unit_features()[images[:, 0, 0, 0]])
-        self.opened, self.closed, self.batches = [], 0, (1, 8)
+        self.opened, self.closed, self.batches, self.ends, self.counts = [], 0, (1, 8), (), []
 
     def __call__(self, path, spec, *, flavour, manifest):
         self.opened.append((path, flavour, dict(manifest)))
@@ -38,9 +38,10 @@ class FakeOpener:
 
 class FakeSession:
     def __init__(self, opener):
-        self.opener, self.batches = opener, opener.batches
+        self.opener, self.batches, self.ends = opener, opener.batches, opener.ends
 
     def __call__(self, images, camera_ids=None):
+        self.opener.counts.append(len(images))
         return self.opener.answer(images)
 
     def close(self):
@@ -112,6 +113,17 @@ def test_a_failed_gate_keeps_the_engine_records_why_and_the_runtime_refuses_it(e
         open_artifact(engine, device="cuda")
 
 
+def test_every_engine_and_profile_is_proved_at_its_own_batches(engine, onnx):
+    opener = FakeOpener()
+    opener.ends = (1, 4)
+    assert run(engine, onnx, opener)["gate"]["batches"] == [1, 4, 32]
+    assert opener.counts == [1] * 12 + [4] * 3 + [12]
+    good = opener.answer
+    opener.answer = lambda images: good(images) if len(images) != 4 else good(images)[::-1]
+    with pytest.raises(GateError, match="at batch 4: lowest cosine"):
+        run(engine, onnx, opener)
+
+
 def test_features_that_are_not_finite_fail_the_gate(engine, onnx):
     def broken(images):
         raise NonFiniteFeatures("NaN or infinite features in rows [3]", (3,))
@@ -155,7 +167,9 @@ def test_the_manifest_of_a_build_keeps_its_facts(engine, onnx):
 def test_an_engine_of_another_machine_is_never_loaded(engine, onnx, field, value):
     built(engine, onnx, machine=dataclasses.asdict(HERE) | {field: value})
     opener, before = FakeOpener(), manifest_path(engine).read_text()
-    with pytest.raises(ArtifactError, match=f"{value}.*, here .*; rebuild: python -m engines build m.onnx"):
+    with pytest.raises(
+        ArtifactError, match=f"{value}.*, here .*; rebuild: python -m engines build {onnx} --out {engine} "
+    ):
         run(engine, onnx, opener)
     assert not opener.opened and manifest_path(engine).read_text() == before
 

@@ -1,15 +1,12 @@
-"""Batches are split and padded as the engines allow, and an engine's machine is compared fact by fact."""
+"""Batches are split and padded as the engines allow."""
 
 from __future__ import annotations
-
-import platform
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.cuda import Gpu
-from runtime.engine_io import EngineIO, batch_sizes, choices, differences, split
+from runtime.engine_io import EngineIO, batch_sizes, choices, split
 
 PROFILE = st.tuples(st.integers(1, 70), st.integers(0, 70)).map(lambda pair: (pair[0], sum(pair)))
 
@@ -65,41 +62,3 @@ def test_of_several_engines_the_one_made_for_a_size_is_chosen() -> None:
     assert found[8] == (1, 0) and found[1] == (2, 0)
     assert found[6] == (0, 1) and found[2] == (0, 0) and found[32] == (0, 0)
     assert set(found) >= {1, 2, 3, 4, 6, 8, 12, 16, 24, 32}
-
-
-HERE = {
-    "system": platform.system(),
-    "processor": platform.machine(),
-    "gpu": "Orin",
-    "compute_capability": "8.7",
-}
-
-
-@pytest.mark.parametrize(
-    ("built", "here", "compatible", "loads"),
-    [
-        ("10.3.0", "10.3.0", False, True),
-        ("10.3.0.26", "10.3.0", False, True),
-        ("10.3", "10.3.0", False, True),
-        ("10.3.0", "10.13.3", False, False),
-        ("10.3.0", "10.13.3", True, True),
-        ("10.13.3", "10.3.0", True, False),
-        ("10.3.0", "11.4.0", True, False),
-        ("8.6.1", "8.6.2", False, False),
-        ("10.3.0", "none", True, False),
-    ],
-)
-def test_versions_that_load_each_others_engines(built: str, here: str, compatible: bool, loads: bool) -> None:
-    manifest = {"machine": HERE | {"tensorrt": built}, "builder": {"version_compatible": compatible}}
-    found = differences(manifest, tensorrt=here, gpu=Gpu("Orin", "8.7"), portable=False)
-    assert found == ([] if loads else [f"built for TensorRT {built}, here {here}"])
-
-
-def test_every_difference_is_named_and_what_is_not_said_is_not_compared() -> None:
-    gpu = Gpu("Thor", "11.0")
-    manifest = {"machine": HERE | {"tensorrt": "10.3.0", "system": "QNX", "processor": "sh4"}}
-    found = differences(manifest, tensorrt="11.4.1", gpu=gpu, portable=False)
-    assert len(found) == 5 and "built for GPU Orin, here Thor" in found
-    assert len(differences(manifest, tensorrt="11.4.1", gpu=gpu, portable=True)) == 3
-    for silent in ({}, {"machine": None}, {"machine": {}}, {"machine": {"gpu": None, "tensorrt": None}}):
-        assert differences(silent, tensorrt="11.4.1", gpu=gpu, portable=False) == []

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime.engine_session import EngineSession
 from runtime.errors import ArtifactError, ConfigError, DeviceError
-from runtime.manifest import write_manifest
+from runtime.manifest import sha256, write_manifest
 from runtime.session import OutOfMemory, open_artifact
 from runtime.spec import InputSpec
 from runtime.tensorrt_session import open_tensorrt
@@ -111,6 +112,54 @@ def test_a_version_compatible_engine_may_run_its_own_runtime_on_a_fake(
     path = write(tmp_path / "m.engine", builder=builder, machine=HERE | {"tensorrt": "10.1.0"})
     open_artifact(path, device="cuda")
     assert trt.host_code == [True]
+
+
+def test_an_engine_of_another_jetpack_is_refused_before_a_fake_loads_it(
+    trt: FakeTensorRt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = HERE | {"l4t": "36.4.3", "jetpack": "6.2"}
+    builder = {"name": "trtexec", "onnx": "m.onnx", "engine": "m.engine", "profiles": [[1, 4, 8]]}
+    path = write(tmp_path / "m.engine", machine=machine, builder=builder)
+    monkeypatch.setenv("L4T_VERSION", "39.2.0")
+    with pytest.raises(ArtifactError, match="L4T 36.4.3 .JetPack 6.2., here 39.2.0") as raised:
+        open_artifact(path, device="cuda")
+    command = f"python -m engines build {tmp_path / 'm.onnx'} --out {path} --builder trtexec --batch 1,4,8"
+    assert str(raised.value).endswith(f"; rebuild it here: {command}")
+    assert trt.host_code == []
+    monkeypatch.setenv("L4T_VERSION", "36.4.7")
+    open_artifact(path, device="cuda")
+
+
+def others_of(folder: Path, *sizes: int) -> list[dict[str, Any]]:
+    """Engines of one fixed batch each, as a manifest names them."""
+    found = []
+    for size in sizes:
+        path = folder / f"m.b{size}.engine"
+        path.write_bytes(plan(size))
+        found.append({"file": path.name, "sha256": sha256(path), "batch": [size] * 3})
+    return found
+
+
+def test_an_engine_opens_those_of_other_batches_that_its_manifest_names_on_a_fake(
+    trt: FakeTensorRt, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "m.engine", plan(32), others=others_of(tmp_path, 1, 4, 8, 16))
+    run = open_artifact(path, device="cuda").run
+    assert isinstance(run, EngineSession)
+    assert run.batches == run.ends == (1, 4, 8, 16, 32)
+    np.testing.assert_array_equal(run(IMAGES), model(IMAGES))
+    run.close()
+    assert trt.gpu.leaks() == []
+
+
+def test_a_changed_engine_of_another_batch_is_never_loaded_by_a_fake(
+    trt: FakeTensorRt, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "m.engine", plan(32), others=others_of(tmp_path, 1, 8))
+    (tmp_path / "m.b8.engine").write_bytes(plan(16))
+    with pytest.raises(ArtifactError, match="m.b8.engine is not the file .*python -m engines build"):
+        open_artifact(path, device="cuda")
+    assert trt.host_code == [] and trt.gpu.leaks() == []
 
 
 # loading
