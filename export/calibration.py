@@ -59,7 +59,9 @@ def calibration_set(
     if count < 1:
         raise ConfigError(f"--calibration-count {count}: give 1 or more")
     if not Path(root).is_dir():
-        raise DataError(f"{root}: no such folder of calibration images; give --calibration DIR")
+        raise DataError(
+            f"{root}: no such folder of calibration images; give --calibration DIR, or another --check"
+        )
     items, dataset = _items(str(root))
     chosen = [items[index] for index in spaced(len(items), count)]
     crops, digests, camids, bad = [], [], [], 0
@@ -81,7 +83,7 @@ def calibration_set(
     if bad:
         notes.append(f"WARNING {root}: {bad} of {len(chosen)} calibration images cannot be read")
     if len(crops) < ENOUGH:
-        notes.append(f"WARNING {root}: only {len(crops)} calibration images; INT8 wants {ENOUGH} or more")
+        notes.append(f"WARNING {root}: only {len(crops)} calibration images; {ENOUGH} or more are advised")
     return Calibration(np.stack(crops), rows, spec, content_hash(digests), tuple(notes))
 
 

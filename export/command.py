@@ -14,6 +14,7 @@ import onnx
 
 from export.arguments import batch_size, parser
 from export.calibration import COUNT as CALIBRATION_COUNT
+from export.calibration import calibration_set
 from export.check import COUNT, SHIPPED, Check, check_crops, make_check, save_check
 from export.forms import Folded, Reference, camera_row
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx
@@ -101,23 +102,32 @@ def export(
     if spec.cameras:
         # refuses a camera that the model lacks before anything else happens
         camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
+    wish = _wish(spec, options)
     check = _check(parent, model, spec, options)
-    wish = _wish(options)
     graph, nodes = build_graph(model, spec, options.form)
     macs = int(report(model.shape)[f"macs_{options.form}"])
-    lowered = lower(graph, spec, wish, macs=macs, say=note)
-    del graph
-    if lowered.precision != "fp32" or options.target != "onnxruntime":
-        nodes["operators"] = dict(prove_static(lowered.graph))
     files = (out, manifest_path(out), check_path(out))
+    try:
+        lowered = lower(graph, spec, wish, macs=macs, say=note)
+    except GateError:
+        _remove(files)
+        raise
+    del graph
     try:
         with replacing(out) as temporary:
             onnx.save(lowered.graph, temporary)
             verdict = _verdict(check, parent, temporary, spec, options, lowered)
+            while verdict["passed"] is False and lowered.less is not None:
+                # other images than INT8 was chosen on, and FP16 around it
+                lowered = lowered.less(verdict["failures"])
+                onnx.save(lowered.graph, temporary)
+                verdict = _verdict(check, parent, temporary, spec, options, lowered)
             if verdict["passed"] is False:
                 raise GateError(
                     f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
                 )
+            if lowered.precision != "fp32" or options.target != "onnxruntime":
+                nodes["operators"] = dict(prove_static(lowered.graph))
             # an older export's crops must not be taken for this one's
             check_path(out).unlink(missing_ok=True)
             saved = save_check(check_path(out), check) if check is not None else None
@@ -126,9 +136,13 @@ def export(
         )
     except BaseException:
         # neither half a result nor an older file that could be taken for this one
-        for file in files:
-            file.unlink(missing_ok=True)
+        _remove(files)
         raise
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def check_path(out: Path) -> Path:
@@ -169,6 +183,8 @@ def manifest_of(
 def _refuse_contradictions(weights: Path | str, out: Path, options: Options) -> None:
     if out.resolve() == Path(weights).resolve() or out.suffix == ".safetensors":
         raise ConfigError(f"--out {out}: give an .onnx file, not the model itself")
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; give an .onnx file")
     if options.check_count < 3:
         raise ConfigError(f"--check-count {options.check_count}: the gate needs at least 3 images")
     if options.max_map_drop is not None:
@@ -177,9 +193,20 @@ def _refuse_contradictions(weights: Path | str, out: Path, options: Options) -> 
         guess_layout(str(options.check))
     if options.latency_table is not None and options.precision != "int8":
         raise ConfigError("--latency-table: says where INT8 pays; use it with --precision int8")
+    if options.latency_table is not None and not options.gate:
+        raise ConfigError("--latency-table: with --gate off INT8 goes everywhere; leave one of them out")
+    if options.calibration is not None and options.precision == "fp32":
+        raise ConfigError(
+            "--calibration: fp32 measures no ranges; leave it out, or add --precision fp16 or int8"
+        )
 
 
-def _wish(options: Options) -> Wish:
+def _wish(spec: InputSpec, options: Options) -> Wish:
+    saved_ms = read_latencies(options.latency_table) if options.latency_table else None
+    images = None
+    if options.precision != "fp32":
+        root = options.calibration or options.check
+        images = calibration_set(root, spec, count=options.calibration_count)
     if options.precision != "fp32" and options.calibration is None and options.check == SHIPPED:
         note(
             "WARNING ranges are measured on the rendered people that ship with the project; give --calibration DIR with "
@@ -188,11 +215,10 @@ def _wish(options: Options) -> Wish:
     return Wish(
         precision=options.precision,
         target=options.target,
-        calibration=options.calibration or options.check,
+        calibration=images,
         check=options.check,
-        calibration_count=options.calibration_count,
         max_map_drop=options.max_map_drop,
-        saved_ms=read_latencies(options.latency_table) if options.latency_table else None,
+        saved_ms=saved_ms,
         gated=options.gate,
     )
 

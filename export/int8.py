@@ -165,7 +165,7 @@ def with_qdq(
     result.graph.initializer.extend(tensor for tensor in graph.graph.initializer if tensor.name in used)
     result.graph.initializer.extend(constants.values())
     if scheme.half:
-        _raise_opset(result, OPSET_FP16_SCALES)
+        raise_opset(result)
     return for_tensorrt8(result) if target == "tensorrt8" else result
 
 
@@ -243,8 +243,8 @@ def _showing(graph: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProt
     return result
 
 
-def _raise_opset(graph: onnx.ModelProto, version: int) -> None:
-    """Declare a newer opset, in place: 18 to 19 changed none of the operators of ours but in the types that they take."""
+def raise_opset(graph: onnx.ModelProto) -> None:
+    """Declare opset 19 at least, in place: 18 to 19 changed none of the operators of ours but in the types that they take."""
     for opset in graph.opset_import:
         if opset.domain == "":
-            opset.version = max(opset.version, version)
+            opset.version = max(opset.version, OPSET_FP16_SCALES)

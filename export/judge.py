@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from export.check import Check, run_check
+from export.check import Check
 from export.precision import Lowered
 from runtime.accuracy import accuracy
+from runtime.check import judge
 from runtime.datasets import guess_layout, read_dataset
-from runtime.gate import LIMITS, compare, failures
+from runtime.gate import LIMITS
 from runtime.onnxruntime_session import open_onnxruntime
-from runtime.session import Artifact, NonFiniteFeatures
+from runtime.session import Artifact
 from runtime.spec import InputSpec
 
 
@@ -29,32 +29,21 @@ def verdict_on(
     max_map_drop: float | None,
 ) -> dict[str, Any]:
     """The whole gate on the file at `path`: the crops, what a device would compute, and mAP on the data set at `root` where asked."""
-    verdict = judge(check, path, spec, lowered.precision)
-    for name, graph in lowered.judged.items():
-        # beside the file: what a device computes and the CPU hides
-        beside = path.with_name(f"{path.name}.{name}")
-        try:
-            onnx.save(graph, beside)
-            verdict[name] = judge(check, beside, spec, lowered.precision)
-        finally:
-            beside.unlink(missing_ok=True)
-        verdict["passed"] = verdict["passed"] and verdict[name]["passed"]
-        verdict["failures"] += [f"{name}: {text}" for text in verdict[name]["failures"]]
-    if verdict["passed"] and max_map_drop is not None:
-        verdict |= judge_map(parent, path, spec, root, max_map_drop)
-    return verdict
-
-
-def judge(check: Check, path: Path, spec: InputSpec, precision: str) -> dict[str, Any]:
-    """The gate: run the ONNX file on the check's crops. {passed, failures, limits, numbers}."""
-    limits = LIMITS[precision]
-    verdict: dict[str, Any] = {"limits": dataclasses.asdict(limits)}
+    limits = LIMITS[lowered.precision]
+    verdict = judge(check, open_onnxruntime(path, spec), spec, limits)
+    beside = path.with_name(f"{path.name}.rounded")
     try:
-        numbers = compare(check.features, run_check(check, open_onnxruntime(path, spec), spec))
-    except NonFiniteFeatures as error:
-        return verdict | {"passed": False, "failures": [str(error)]}
-    found = failures(numbers, limits)
-    return verdict | {"passed": not found, "failures": found, "numbers": numbers}
+        if lowered.rounded is not None:
+            # beside the file: what a device computes and the CPU hides
+            onnx.save(lowered.rounded, beside)
+            verdict["rounded"] = judge(check, open_onnxruntime(beside, spec), spec, limits)
+            verdict["passed"] = verdict["passed"] and verdict["rounded"]["passed"]
+            verdict["failures"] += [f"rounded: {text}" for text in verdict["rounded"]["failures"]]
+        if verdict["passed"] and max_map_drop is not None:
+            verdict |= judge_map(parent, beside if beside.exists() else path, spec, root, max_map_drop)
+    finally:
+        beside.unlink(missing_ok=True)
+    return verdict
 
 
 def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: float) -> dict[str, Any]:

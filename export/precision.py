@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from export.calibration import COUNT, Calibration, calibration_set
+from export.calibration import Calibration, spaced
 from export.fp16 import cast_first, to_fp16
 from export.fp16_lint import Lint, lint, ranges, rounded
-from export.int8 import calibrate, with_qdq
-from export.sensitivity import Choice, Demand, choose, held_out
+from export.int8 import Ranges, calibrate, raise_opset, with_qdq
+from export.sensitivity import Choice, Demand, HeldOut, choose, held_out, take_back
 from export.tensorrt8 import for_tensorrt8
-from runtime.errors import ConfigError
+from runtime.errors import ArtifactError, ConfigError, GateError
 from runtime.spec import InputSpec
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -31,16 +33,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for. `calibration` and `check` are folders or data sets, `saved_ms` a latency table (see `read_latencies`).
+    """What is asked for. `calibration` None: FP32; `check` is a folder or data set, `saved_ms` a latency table (`read_latencies`).
 
     `gated` False: INT8 goes everywhere, unmeasured, and nothing is judged.
     """
 
     precision: str
     target: str
-    calibration: Path
+    calibration: Calibration | None
     check: Path
-    calibration_count: int = COUNT
     max_map_drop: float | None = None
     saved_ms: dict[str, float] | None = None
     gated: bool = True
@@ -48,50 +49,41 @@ class Wish:
 
 @dataclass(frozen=True)
 class Lowered:
-    """`graph` is the file; `judged` (name -> graph) is what the gate runs beside it, because the CPU hides what a device shows.
+    """`graph` is the file; `rounded` is what the gate runs beside it, because the CPU hides what a device shows in FP16.
 
-    `precision` is that of the file: not the one asked for where INT8 does not pay. `said` goes into the manifest.
+    `precision` is that of the file: not the one asked for where INT8 does not pay. `said` goes into the manifest. `less`, given
+    what the gate said, is the same with INT8 in fewer places; None where there is nothing to take back.
     """
 
     graph: onnx.ModelProto
     precision: str
-    judged: dict[str, onnx.ModelProto] = field(default_factory=dict)
+    rounded: onnx.ModelProto | None = None
     said: dict[str, Any] = field(default_factory=dict)
+    less: Callable[[list[str]], Lowered] | None = None
 
 
 def lower(graph: onnx.ModelProto, spec: InputSpec, wish: Wish, *, macs: int, say: Say) -> Lowered:
     """The FP32 `graph` (multiply-adds `macs` a image) as `wish` wants it; `say` gets every finding as one line.
 
-    DataError without calibration images, ConfigError for a wish that contradicts itself.
+    ConfigError for a wish that contradicts itself or the model; GateError where TensorRT 8.6 could not hold the model in FP16.
     """
-    if wish.precision == "fp32":
+    if wish.calibration is None:
         return Lowered(_plain(graph, wish.target), "fp32")
-    images = calibration_set(wish.calibration, spec, count=wish.calibration_count)
-    if wish.precision == "fp16":
-        return _half(graph, wish, images, say)
-    for note in images.notes:
+    for note in wish.calibration.notes:
         say(note)
-    found = calibrate(graph, images)
-    said: dict[str, Any] = {"calibration": images.to_json()}
-    skip: tuple[str, ...] = ()
-    if wish.gated:
-        choice = choose(
-            graph,
-            found,
-            held_out(wish.check, spec, count=held_out_count(macs)),
-            target=wish.target,
-            demand=Demand(wish.max_map_drop, wish.saved_ms),
+    work = _Work(graph, wish, wish.calibration, say)
+    if wish.precision == "fp16":
+        return work.half()
+    ranges = calibrate(graph, wish.calibration)
+    if not wish.gated:
+        return work.int8(ranges)
+    held = held_out(wish.check, spec, count=held_out_count(macs))
+    if shared := _shared(wish.calibration, held):
+        say(
+            f"WARNING {shared} of {len(held.images)} images that INT8 is judged on are calibration images too"
         )
-        said["sensitivity"] = choice.to_json()
-        skip = choice.skip
-        _report(choice, say)
-        if choice.note is not None:
-            return _without_int8(graph, wish, images, said, say)
-    if wish.target != "tensorrt":
-        return Lowered(with_qdq(graph, found, target=wish.target, skip=skip), "int8", said=said)
-    linted = _linted(graph, images, say)
-    result = with_qdq(graph, found, target=wish.target, skip=skip, keep=linted.keep)
-    return Lowered(result, "int8", {"rounded": rounded(result)}, said | {"fp16_lint": linted.to_json()})
+    demand = Demand(wish.max_map_drop, wish.saved_ms)
+    return work.chosen(choose(graph, ranges, held, target=wish.target, demand=demand), ranges, held)
 
 
 def held_out_count(macs: int) -> int:
@@ -103,66 +95,121 @@ def read_latencies(path: Path) -> dict[str, float]:
     """Group -> milliseconds that INT8 saves there, from a JSON object such as {"block0.fc1": 0.02}; ConfigError for anything else."""
     try:
         table = json.loads(path.read_text())
-        return {str(group): float(saved) for group, saved in table.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"--latency-table {path}: cannot be read as JSON ({error})") from None
+    numbers: list[Any] = list(table.values()) if isinstance(table, dict) else []
+    # bool is an int; a NaN, which Python reads, would say of a group that it saves nothing
+    if not numbers or not all(type(one) in (int, float) and abs(one) < math.inf for one in numbers):
         raise ConfigError(
-            f"--latency-table {path}: not a JSON object of group -> saved milliseconds ({error})"
-        ) from None
+            f'--latency-table {path}: not a JSON object of group -> saved milliseconds, such as {{"block0.fc1": 0.02}}'
+        )
+    return dict(table)
+
+
+def calibration_slice(images: Calibration, count: int) -> Calibration:
+    """At most `count` of the calibration images, evenly spaced, in batches of 8."""
+    chosen = spaced(len(images.images), count)
+    rows = None if images.camera_ids is None else images.camera_ids[chosen]
+    return Calibration(images.images[chosen], rows, images.spec, images.sha256, batch=8)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One FP32 graph on its way to FP16 or INT8."""
+
+    graph: onnx.ModelProto
+    wish: Wish
+    images: Calibration
+    say: Say
+
+    def half(self) -> Lowered:
+        """FP16 everywhere but where the lint forbids it."""
+        found, said = self.linted()
+        said |= {"calibration": self.images.to_json()}
+        if self.wish.target == "tensorrt8":
+            rounded_ = self.flagged(found, lambda: to_fp16(self.graph))
+            return Lowered(for_tensorrt8(self.graph), "fp16", rounded_, said)
+        result = to_fp16(self.graph, keep=found.keep)
+        if self.wish.target == "tensorrt":
+            raise_opset(result)
+        return Lowered(result, "fp16", rounded(result), said)
+
+    def int8(self, ranges: Ranges, skip: tuple[str, ...] = ()) -> Lowered:
+        """INT8 in all groups of Linears but `skip`."""
+        said: dict[str, Any] = {"calibration": self.images.to_json()}
+        if self.wish.target == "onnxruntime":
+            return Lowered(with_qdq(self.graph, ranges, target="onnxruntime", skip=skip), "int8", said=said)
+        found, linted = self.linted()
+        typed = partial(with_qdq, self.graph, ranges, target="tensorrt", skip=skip)
+        if self.wish.target == "tensorrt8":
+            result = with_qdq(self.graph, ranges, target="tensorrt8", skip=skip)
+            return Lowered(result, "int8", self.flagged(found, typed), said | linted)
+        result = typed(keep=found.keep)
+        return Lowered(result, "int8", rounded(result), said | linted)
+
+    def chosen(self, choice: Choice, ranges: Ranges, held: HeldOut) -> Lowered:
+        """INT8 in the groups of `choice`, or what is better than that."""
+        self.say(_sentence(choice))
+        said = {"calibration": self.images.to_json(), "sensitivity": choice.to_json()}
+        if choice.note is None:
+            lowered = self.int8(ranges, choice.skip)
+
+            def less(failures: list[str]) -> Lowered:
+                self.say(f"INT8: refused by the gate ({'; '.join(failures)}); more groups go back to float")
+                smaller = take_back(
+                    choice, self.graph, ranges, held, target=self.wish.target, failures=failures
+                )
+                return self.chosen(smaller, ranges, held)
+
+            return replace(lowered, said=lowered.said | said, less=less)
+        lowered = self.half() if self.wish.target != "onnxruntime" else Lowered(self.graph, "fp32")
+        return replace(lowered, said=lowered.said | said)
+
+    def linted(self) -> tuple[Lint, dict[str, Any]]:
+        """What the lint found, said, and for the manifest."""
+        some = calibration_slice(self.images, LINT_COUNT)
+        found = lint(self.graph, ranges(self.graph, some))
+        for finding in found.findings:
+            self.say(f"fp16 lint: {finding}")
+        return found, {"fp16_lint": found.to_json() | {"images": len(some.images)}}
+
+    def flagged(self, found: Lint, half: Callable[[], onnx.ModelProto]) -> onnx.ModelProto | None:
+        """What TensorRT 8.6 computes of an FP32 file where flags make it FP16; GateError where FP16 cannot hold its constants."""
+        if found.keep:
+            self.say(
+                "WARNING TensorRT 8.6 chooses FP16 layer by layer and cannot be told from the graph what to keep in FP32; the "
+                "gate judges FP16 everywhere"
+            )
+        if not self.wish.gated:
+            return None
+        try:
+            return rounded(half())
+        except ArtifactError as error:
+            raise GateError(
+                f"--target tensorrt8: {error}; use --target tensorrt, or --precision fp32"
+            ) from None
 
 
 def _plain(graph: onnx.ModelProto, target: str) -> onnx.ModelProto:
     if target == "tensorrt8":
         return for_tensorrt8(graph)
-    return cast_first(graph) if target == "tensorrt" else graph
+    if target == "onnxruntime":
+        return graph
+    result = cast_first(graph)
+    raise_opset(result)
+    return result
 
 
-def _linted(graph: onnx.ModelProto, images: Calibration, say: Say) -> Lint:
-    some = calibration_slice(images, LINT_COUNT)
-    found = lint(graph, ranges(graph, some))
-    for finding in found.findings:
-        say(f"fp16 lint: {finding}")
-    return found
+def _shared(images: Calibration, held: HeldOut) -> int:
+    """How many held-out crops are calibration crops too."""
+    known = {crop.tobytes() for crop in images.images}
+    return sum(crop.tobytes() in known for crop in held.images)
 
 
-def calibration_slice(images: Calibration, count: int) -> Calibration:
-    """At most `count` of the calibration images, evenly spaced, in batches of 8."""
-    step = max(1, len(images.images) // count)
-    rows = None if images.camera_ids is None else images.camera_ids[::step]
-    return Calibration(images.images[::step], rows, images.spec, images.sha256, batch=8)
-
-
-def _half(graph: onnx.ModelProto, wish: Wish, images: Calibration, say: Say) -> Lowered:
-    found = _linted(graph, images, say)
-    half = to_fp16(graph, keep=found.keep)
-    said = {"calibration": images.to_json(), "fp16_lint": found.to_json()}
-    if wish.target != "tensorrt8":
-        return Lowered(half, "fp16", {"rounded": rounded(half)}, said)
-    if found.keep:
-        say(
-            "WARNING TensorRT 8.6 chooses FP16 layer by layer and cannot be told from the graph what to keep in FP32; the gate "
-            "judges FP16 everywhere"
-        )
-    return Lowered(for_tensorrt8(graph), "fp16", {"rounded": rounded(to_fp16(graph))}, said)
-
-
-def _without_int8(
-    graph: onnx.ModelProto, wish: Wish, images: Calibration, said: dict[str, Any], say: Say
-) -> Lowered:
-    if wish.target == "onnxruntime":
-        # on a CPU FP16 is computed in FP32, with casts around it
-        say(
-            "FP32 is the better file here: no group of Linears is both accurate and faster in INT8; it is written"
-        )
-        return Lowered(graph, "fp32", said=said)
-    lowered = _half(graph, wish, images, say)
-    return Lowered(lowered.graph, "fp16", lowered.judged, said | lowered.said)
-
-
-def _report(choice: Choice, say: Say) -> None:
+def _sentence(choice: Choice) -> str:
     total = len(choice.rows)
     if choice.note is not None:
-        say(f"INT8: none of {total} groups of Linears is left; {choice.note}")
-    elif choice.skip:
-        say(f"INT8: {len(choice.int8)} of {total} groups of Linears; kept float: {', '.join(choice.skip)}")
-    else:
-        say(f"INT8: all {total} groups of Linears")
+        return f"INT8: none of {total} groups of Linears is left; {choice.note}, and is written"
+    if choice.skip:
+        return f"INT8: {len(choice.int8)} of {total} groups of Linears; kept float: {', '.join(choice.skip)}"
+    return f"INT8: all {total} groups of Linears"

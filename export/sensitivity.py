@@ -6,7 +6,7 @@ Ranges are measured once (`export.int8.calibrate`); every trial is the same grap
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ from runtime.preprocess import resize
 from runtime.spec import InputSpec
 
 COUNT = 300
+# Held-out crops of one person at least: a query and others to find.
+PER_PERSON = 4
 NOTHING_LEFT = "FP16 is the better engine here"
+# on a CPU FP16 is computed in FP32, with casts around it
+NOTHING_LEFT_CPU = "FP32 is the better file here"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Demand:
 class Choice:
     """The groups to leave float (`skip`, for `with_qdq`), those in INT8, what all of it costs, and a row for every group alone.
 
-    `note`: why no INT8 file should be written, None when one should.
+    `note`: what to write instead of an INT8 file, None when one should be. `refused`: what the final gate said of the choices
+    before this one, {skip, failures} each.
     """
 
     skip: tuple[str, ...]
@@ -71,7 +76,8 @@ class Choice:
     accuracy: dict[str, Any]
     rows: tuple[dict[str, Any], ...]
     note: str | None = None
-    slow: tuple[str, ...] = field(default=())
+    slow: tuple[str, ...] = ()
+    refused: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest; `slow` are the groups that save no time on the target."""
@@ -83,27 +89,55 @@ class Choice:
 def held_out(
     root: Path | str, spec: InputSpec, *, count: int = COUNT, camera: str | int | None = None
 ) -> HeldOut:
-    """Up to `count` test crops (queries and gallery in their own proportion) of the data set, or images of the folder, at `root`.
+    """Up to `count` test crops of the data set at `root`, by people, so that queries have matches; or images of the folder.
 
     DataError when fewer than three can be read.
     """
     query, gallery, dataset = _items(str(root))
-    share = min(1.0, count / (len(query) + len(gallery)))
+    asked, searched = people(query, gallery, count)
+    if not asked:
+        every = [*query, *gallery]
+        searched = [every[index] for index in spaced(len(every), count)]
     crops, kept, queries = [], [], 0
-    for split in (query, gallery):
-        for index in spaced(len(split), round(share * len(split))):
+    for split in (asked, searched):
+        for item in split:
             try:
-                crops.append(resize(load_image(split[index].path), spec))
+                crops.append(resize(load_image(item.path), spec))
             except DataError:
                 continue
-            kept.append(split[index])
-            queries += split is query
+            kept.append(item)
+            queries += split is asked
     if len(crops) < 3:
         raise DataError(f"{root}: only {len(crops)} readable images; give --check ROOT with at least 3")
     camids = np.array([item.camid for item in kept], np.int64)
     rows, _ = camera_ids(camids, spec, policy=camera, dataset=dataset)
     pids = np.array([item.pid for item in kept], np.int64)
     return HeldOut(np.stack(crops), rows, spec, pids, camids, queries)
+
+
+def people(query: Sequence[Item], gallery: Sequence[Item], count: int) -> tuple[list[Item], list[Item]]:
+    """(queries, gallery) of up to `count` crops of people evenly spaced over those whom another camera saw too; empty without any.
+
+    PER_PERSON crops of each or more, in the proportion of the splits, at least a query and its match.
+    """
+    own: dict[int, list[Item]] = {}
+    found: dict[int, list[Item]] = {}
+    for item in query:
+        own.setdefault(item.pid, []).append(item)
+    for item in gallery:
+        # what the first query's own camera saw is no match
+        if item.pid in own and (item.camid != own[item.pid][0].camid or item.camid < 0):
+            found.setdefault(item.pid, []).append(item)
+    known = sorted(found)
+    each = max(PER_PERSON, count // max(1, len(known)))
+    asked: list[Item] = []
+    searched: list[Item] = []
+    for index in spaced(len(known), max(1, count // each)) if known else []:
+        first, second = own[known[index]], found[known[index]]
+        share = max(1, round(each * len(first) / (len(first) + len(second))))
+        asked += [first[place] for place in spaced(len(first), share)]
+        searched += [second[place] for place in spaced(len(second), max(1, each - share))]
+    return asked, searched
 
 
 def features(graph: onnx.ModelProto, held: HeldOut) -> NDArray[np.float32]:
@@ -124,7 +158,7 @@ def numbers_of(
     reference: NDArray[np.float32], candidate: NDArray[np.float32], held: HeldOut
 ) -> dict[str, Any]:
     """`runtime.gate.compare`'s numbers and, where identities are known, `map_drop` in points (negative: better than the parent)."""
-    numbers = compare(reference, candidate)
+    numbers = compare(reference, candidate, gap=LIMITS["int8"].gap)
     if held.queries and not numbers["non_finite"]:
         before, after = (_map(one, held) for one in (reference, candidate))
         numbers["map_drop"] = 100 * (before - after)
@@ -150,18 +184,21 @@ def choose(
 
     The order is by the mean cosine of the features that a group alone costs: mAP and rank agreement move in steps of one image.
     Each tried form is measured as a whole; that taking back more never costs accuracy is assumed in the search, not in the result.
+    ConfigError: `demand` names a group that the model has not.
     """
     demand = demand or Demand()
-    # FP16 elsewhere is the business of its own gate; FP32 elsewhere runs on integer kernels here
-    form = "tensorrt-on-cpu" if target.startswith("tensorrt") else target
     names = list(groups(graph))
+    if unknown := sorted(set(demand.saved_ms or ()) - set(names)):
+        raise ConfigError(
+            f"--latency-table: no group {unknown[0]} of Linear layers in this model; it has {', '.join(names)}"
+        )
     reference = features(graph, held)
     measured: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def measure(skip: Collection[str]) -> dict[str, Any]:
         key = tuple(name for name in names if name in skip)
         if key not in measured:
-            candidate = with_qdq(graph, ranges, target=form, skip=key)
+            candidate = with_qdq(graph, ranges, target=measured_form(target), skip=key)
             measured[key] = numbers_of(reference, features(candidate, held), held)
         return measured[key]
 
@@ -176,7 +213,28 @@ def choose(
     skip = tuple(name for name in names if name in slow or name in order[:taken])
     left = tuple(name for name in names if name not in skip)
     accuracy = _accuracy(measure(skip)) if left else {}
-    return Choice(skip, left, accuracy, tuple(rows), None if left else NOTHING_LEFT, tuple(slow))
+    return Choice(skip, left, accuracy, tuple(rows), _note(left, target), tuple(slow))
+
+
+def take_back(
+    choice: Choice, graph: onnx.ModelProto, ranges: Ranges, held: HeldOut, *, target: str, failures: list[str]
+) -> Choice:
+    """The choice after the final gate refused it for `failures`: its worst group float too, then two, four, ... more at a time."""
+    count = 2 ** len(choice.refused)
+    worst = [name for name in worst_first(choice.rows) if name in choice.int8][:count]
+    left = tuple(name for name in choice.int8 if name not in worst)
+    skip = tuple(row["group"] for row in choice.rows if row["group"] not in left)
+    accuracy: dict[str, Any] = {}
+    if left:
+        candidate = with_qdq(graph, ranges, target=measured_form(target), skip=skip)
+        accuracy = _accuracy(numbers_of(features(graph, held), features(candidate, held), held))
+    refused = (*choice.refused, {"skip": list(choice.skip), "failures": failures})
+    return replace(choice, skip=skip, int8=left, accuracy=accuracy, note=_note(left, target), refused=refused)
+
+
+def measured_form(target: str) -> str:
+    """The form of `target` that is measured: FP16 is the business of its own gate, FP32 runs on integer kernels here."""
+    return "tensorrt-on-cpu" if target.startswith("tensorrt") else target
 
 
 def row_of(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,6 +259,12 @@ def fewest(good: Callable[[int], bool], most: int) -> int:
         middle = (above + below) // 2
         above, below = (middle, below) if good(middle) else (above, middle)
     return above
+
+
+def _note(left: Collection[str], target: str) -> str | None:
+    if left:
+        return None
+    return NOTHING_LEFT if target.startswith("tensorrt") else NOTHING_LEFT_CPU
 
 
 def _accuracy(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def judge(
     """The gate's verdict on a session: {passed, failures, limits, numbers}; no numbers when features are not finite."""
     verdict: dict[str, Any] = {"limits": dataclasses.asdict(limits)}
     try:
-        numbers = compare(check.features, run_check(check, session, spec, batch=batch))
+        numbers = compare(check.features, run_check(check, session, spec, batch=batch), gap=limits.gap)
     except NonFiniteFeatures as error:
         return verdict | {"passed": False, "failures": [str(error)]}
     found = failures(numbers, limits)

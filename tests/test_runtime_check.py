@@ -121,6 +121,16 @@ def test_the_verdict_holds_limits_numbers_and_reasons(onnx):
     assert bad["passed"] is False and any("lowest cosine" in text for text in bad["failures"])
 
 
+def test_near_ties_are_judged_by_the_precision(onnx):
+    """Only crops whose best neighbour leads by more than the precision can blur are asked for it."""
+    check = load_check(onnx, manifest_of(onnx))
+    found = {name: judge(check, by_number, SPEC, LIMITS[name])["numbers"]["clear"] for name in LIMITS}
+    similar = check.features @ check.features.T - 2 * np.eye(12)
+    lead = np.diff(np.sort(similar, axis=1)[:, -2:], axis=1)[:, 0]
+    assert found == {name: int((lead > LIMITS[name].gap).sum()) for name in LIMITS}
+    assert found["int8"] < found["fp32"]
+
+
 def test_features_that_are_not_finite_fail_without_numbers(onnx):
     def broken(images, camera_ids=None):
         raise NonFiniteFeatures("NaN in rows [0]", (0,))

@@ -70,7 +70,39 @@ def test_rank_agreement_counts_only_clear_leads():
     reference = np.array([[-np.inf, 0.9, 0.1], [0.9, -np.inf, 0.89995], [0.1, 0.2, -np.inf]])
     swapped = np.array([[-np.inf, 0.1, 0.9], [0.1, -np.inf, 0.9], [0.1, 0.2, -np.inf]])
     # row 0 changed its best, row 1 did too but had no clear lead, row 2 kept it
-    assert rank_agreement(reference, swapped) == {"top1": 0.5, "top10": 1.0}
+    assert rank_agreement(reference, swapped) == {"top1": 0.5, "clear": 2, "top10": 1.0}
+
+
+@pytest.mark.parametrize("precision, swapped", [("fp32", 3e-4), ("fp16", 3e-3), ("int8", 0.03)])
+def test_each_precision_may_swap_neighbours_that_it_cannot_tell_apart_and_no_others(precision, swapped):
+    """Twenty pairs of neighbours of as many queries trade places: near ones pass, three times the limit's distance fails."""
+    limits = LIMITS[precision]
+    for lead, passes in ((swapped, False), (swapped / 6, True)):
+        near, far = 0.9 + lead / 2, 0.9 - lead / 2
+        rows = [
+            [(near if column == 0 else far) if column < 2 else 0.1 for column in range(23)] for _ in range(20)
+        ]
+        reference = np.array(rows)
+        candidate = reference[:, [1, 0, *range(2, 23)]]
+        agreement = rank_agreement(reference, candidate, gap=limits.gap)
+        assert (agreement["clear"] == 0) == passes and (agreement["top1"] >= limits.top1_min) == passes
+
+
+@pytest.mark.parametrize(
+    "precision, clear, flips, passes",
+    [
+        ("int8", 12, 1, True),
+        ("int8", 12, 2, False),
+        ("int8", 200, 6, True),
+        ("int8", 200, 7, False),
+        ("fp16", 150, 1, True),
+        ("fp16", 150, 2, False),
+        ("fp32", 12, 1, False),
+    ],
+)
+def test_a_share_of_few_images_is_at_least_one_image(precision, clear, flips, passes):
+    numbers = compare(features(), features()) | {"clear": clear, "top1": (clear - flips) / clear}
+    assert (failures(numbers, LIMITS[precision]) == []) == passes
 
 
 def test_check_images_that_prove_nothing_are_refused():
