@@ -1,9 +1,6 @@
 """INT8 graphs: which nodes are quantised and how, what stays float, and that a real parser and builder take the result."""
 
 import dataclasses
-import importlib.util
-import subprocess
-import sys
 
 import numpy as np
 import onnx
@@ -20,6 +17,7 @@ from prune.model import TransReID
 from runtime.errors import ArtifactError, ConfigError, DataError
 from runtime.gate import LIMITS, compare, failures
 from tests import lite
+from tests.rtx_build import build, needs_rtx
 
 TARGETS = ("onnxruntime", "tensorrt", "tensorrt8")
 SPEC = dataclasses.replace(lite.SPEC, layout="uint8-nhwc")
@@ -260,38 +258,9 @@ def test_the_tensorrt_file_mixes_no_float_types(int8):
     assert type_conflicts(int8["tensorrt"]) == []
 
 
-BUILD = """
-import sys
-import tensorrt_rtx as trt
-logger = trt.Logger(trt.Logger.ERROR)
-builder = trt.Builder(logger)
-network = builder.create_network()
-parser = trt.OnnxParser(network, logger)
-if not parser.parse_from_file(sys.argv[1]):
-    sys.exit("; ".join(parser.get_error(index).desc() for index in range(parser.num_errors)))
-config = builder.create_builder_config()
-config.num_compute_capabilities = 1
-config.set_compute_capability(trt.ComputeCapability.SM86, 0)
-engine = builder.build_serialized_network(network, config)
-assert engine is not None
-print(bytes(engine).count(b"fmha"))
-"""
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_rtx") is None,
-    reason="tensorrt_rtx is not installed: pip install tensorrt-rtx-cu13==1.7.1.116",
-)
+@needs_rtx
 @pytest.mark.parametrize("target, fused", [("tensorrt", True), ("tensorrt8", False)])
 def test_a_real_parser_and_builder_take_it(target, fused, int8, tmp_path):
-    """In a child, because a bad graph can crash the parser. Only an FP16 base keeps attention fused."""
-    fixed, path = onnx.ModelProto(), tmp_path / "m.onnx"
-    fixed.CopyFrom(int8[target])
-    for value in [*fixed.graph.input, *fixed.graph.output]:
-        value.type.tensor_type.shape.dim[0].dim_value = 2
-    onnx.save(fixed, path)
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD, str(path)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (int(done.stdout.split()[-1]) >= 10) == fused
+    """Only an FP16 base keeps attention fused."""
+    strings, _ = build(int8[target], tmp_path / "m.onnx")
+    assert (strings >= 10) == fused
