@@ -26,7 +26,7 @@ from runtime.accuracy import accuracy
 from runtime.cameras import camera_ids, dataset_name, parse_policy
 from runtime.datasets import READERS, Dataset, count_warnings, read_dataset
 from runtime.errors import ConfigError, guarded
-from runtime.session import Artifact
+from runtime.session import AUTO, ENGINES, Artifact
 
 # As many different images, and as many different batches, as a model sees before they repeat.
 IMAGES, BATCHES = 64, 4
@@ -54,7 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if args.device == "jetson":
         raise ConfigError("--device jetson: needs TensorRT engines, not available yet; use cpu or cuda")
-    how = {"device": args.device, "threads": args.threads, "allow_ungated": args.allow_ungated}
+    how = {
+        "device": args.device,
+        "threads": args.threads,
+        "allow_ungated": args.allow_ungated,
+        "engine": args.engine,
+    }
     paths = [*args.models, *args.torch]
     subjects = [Subject(path, torch=path.suffix == WEIGHTS or path in args.torch, **how) for path in paths]
     document = measure(subjects, args)
@@ -228,6 +233,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--device", choices=["cpu", "cuda", "jetson"], default="cpu", help="where (%(default)s)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=(*ENGINES, AUTO),
+        default=ENGINES[0],
+        help="of .onnx files on the CPU (%(default)s)",
     )
     parser.add_argument("--batch", type=batches, default=(1,), metavar="N[,N]", help="images per call (1)")
     parser.add_argument("--threads", type=_positive, metavar="N", help="threads of each model (all cores)")

@@ -8,28 +8,41 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from runtime import console
+from runtime.choice import unproven
 from runtime.errors import ConfigError
-from runtime.session import Artifact, open_artifact
+from runtime.session import ENGINES, Artifact, open_artifact
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to open, here or in a child process; `torch` for a model.safetensors in torch eager mode."""
+    """A model to open, here or in a child process; `torch` for a model.safetensors in torch eager mode.
+
+    `engine` runs an .onnx file on the CPU, as `runtime.session.open_artifact` takes it.
+    """
 
     path: Path
     torch: bool = False
     device: str = "cpu"
     threads: int | None = None
     allow_ungated: bool = False
+    engine: str = ENGINES[0]
 
 
 def open_subject(subject: Subject) -> Artifact:
     """The verified, opened model. ArtifactError, ConfigError and DeviceError as the runtime names them."""
     if subject.torch:
         return _open_torch(subject)
-    return open_artifact(
-        subject.path, device=subject.device, threads=subject.threads, allow_ungated=subject.allow_ungated
+    artifact = open_artifact(
+        subject.path,
+        device=subject.device,
+        threads=subject.threads,
+        allow_ungated=subject.allow_ungated,
+        engine=subject.engine,
     )
+    if doubt := unproven(subject.path, artifact.sha256, artifact.engine):
+        console.note(f"WARNING {doubt}")
+    return artifact
 
 
 def reopen_subject(subject: Subject) -> Artifact:
@@ -47,6 +60,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
     return {
         "path": str(artifact.path),
         "sha256": artifact.sha256,
+        "engine": artifact.engine,
         **about,
         **counts,
         "params": manifest.get("params"),
@@ -71,4 +85,4 @@ def _open_torch(subject: Subject) -> Artifact:
         torch.set_num_threads(subject.threads)
     artifact, _ = open_model(subject.path, device=subject.device)
     known = {"kind": "torch", "precision": "fp32", "form": "reference"}
-    return replace(artifact, manifest=artifact.manifest | known)
+    return replace(artifact, manifest=artifact.manifest | known, engine="torch")

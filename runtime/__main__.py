@@ -7,11 +7,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from runtime import commands
+from runtime import choose, commands
 from runtime.cameras import parse_policy
 from runtime.datasets import MAX_BAD, READERS
 from runtime.errors import guarded
-from runtime.session import DEVICES
+from runtime.session import AUTO, DEVICES, ENGINES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(search)
     _add_output(search)
     search.set_defaults(command=commands.search_gallery)
+
+    chooser = subcommands.add_parser("choose", help="find the fastest engine for a model on this CPU")
+    chooser.add_argument("model", metavar="MODEL.onnx", help="an exported .onnx file with its check crops")
+    chooser.add_argument("--threads", type=_positive, metavar="N", help="threads of the model (all cores)")
+    chooser.add_argument("--batch", type=_positive, metavar="N", help="images per run (the model's, or 1)")
+    chooser.add_argument(
+        "--seconds", type=_seconds, default=3.0, metavar="S", help="time each engine so long (%(default)s)"
+    )
+    chooser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
+    chooser.set_defaults(command=choose.choose_engine)
     return parser
 
 
@@ -88,6 +98,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the model runs (%(default)s)")
+    parser.add_argument(
+        "--engine",
+        choices=(*ENGINES, AUTO),
+        default=ENGINES[0],
+        help="what runs an .onnx file on the CPU; auto: what `choose` found here (%(default)s)",
+    )
     parser.add_argument("--threads", type=_positive, metavar="N", help="threads of the model (all cores)")
     parser.add_argument("--batch", type=_positive, metavar="N", help="images per run (the model's, or 16)")
     parser.add_argument("--workers", type=_positive, metavar="N", help="threads that decode (up to 4)")
@@ -107,6 +123,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("give 1 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("give more than 0 seconds")
     return value
 
 

@@ -1,4 +1,4 @@
-"""The four subcommands of `python -m runtime`: each takes parsed arguments and prints one result."""
+"""The subcommands of `python -m runtime`: each takes parsed arguments and prints one result."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from runtime import console, metrics
 from runtime.cameras import camera_ids, dataset_name, parse_policy, resolve_policy
+from runtime.choice import unproven
 from runtime.datasets import Dataset, Item, count_warnings, counts, read_dataset
 from runtime.errors import ConfigError, Refusal
 from runtime.extract import TooManyBad, duplicates, extract, leaks
@@ -72,6 +73,7 @@ def extract_features(args: Namespace) -> None:
         "duplicates": copies,
         "dim": artifact.dim,
         "camera": features.camera,
+        "engine": features.engine,
         "model": artifact.sha256,
     }
     _print_result("features", result, as_json=args.json)
@@ -86,6 +88,7 @@ def evaluate(args: Namespace, *, opener: Callable[[Namespace], Artifact] | None 
     same_model(query, gallery)
     if query.camera != gallery.camera:
         console.note(f"query and gallery differ in their camera embedding: {query.camera}, {gallery.camera}")
+    _compare_engines(query, gallery)
     for text, copies in (
         (
             "query images are also in the gallery, byte for byte: the result is too good",
@@ -105,7 +108,7 @@ def evaluate(args: Namespace, *, opener: Callable[[Namespace], Artifact] | None 
         )
     found = scores.to_json() | {"rerank": args.rerank, "camera": query.camera, "gallery": len(gallery.paths)}
     skipped = [*query.skipped, *gallery.skipped]
-    found |= {"skipped": len(skipped), "model": query.model} | context
+    found |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
     if args.json:
         reasons = [{"path": image.path, "reason": image.reason} for image in skipped]
         console.print_json(found | {"skipped_images": reasons})
@@ -126,6 +129,7 @@ def search_gallery(args: Namespace) -> None:
         args.camera = parse_policy(gallery.camera)
     (query,) = _features(artifact, {"query": items}, args, dataset=None)
     same_model(query, gallery)
+    _compare_engines(query, gallery)
     indices, distances = search(query.features, gallery.features, top=args.top)
     matches = [
         [
@@ -144,9 +148,16 @@ def search_gallery(args: Namespace) -> None:
 
 
 def _open(args: Namespace) -> Artifact:
-    return open_artifact(
-        args.model, device=args.device, threads=args.threads, allow_ungated=args.allow_ungated
+    artifact = open_artifact(
+        args.model,
+        device=args.device,
+        threads=args.threads,
+        allow_ungated=args.allow_ungated,
+        engine=args.engine,
     )
+    if doubt := unproven(args.model, artifact.sha256, artifact.engine):
+        console.note(f"WARNING {doubt}")
+    return artifact
 
 
 def _features(
@@ -183,11 +194,12 @@ def _extract(
                 progress=advance,
             )
     except TooManyBad as error:
-        raise TooManyBad(str(error), replace(error.features, camera=camera)) from None
+        found = replace(error.features, camera=camera, engine=artifact.engine)
+        raise TooManyBad(str(error), found) from None
     _tell([f"{skipped.path}: {skipped.reason}" for skipped in features.skipped])
     for text in features.notes:
         console.note(text)
-    return replace(features, camera=camera)
+    return replace(features, camera=camera, engine=artifact.engine)
 
 
 def _fresh_pair(
@@ -212,6 +224,12 @@ def _saved_pair(args: Namespace) -> tuple[Features, Features, dict[str, Any]]:
         raise ConfigError("--camera has no effect on saved features; give it to extract")
     query, gallery = load_features(args.query), load_features(args.gallery)
     return query, gallery, {"layout": gallery.layout}
+
+
+def _compare_engines(query: Features, gallery: Features) -> None:
+    if query.engine != gallery.engine:
+        names = ", ".join(one.engine or "not recorded" for one in (query, gallery))
+        console.note(f"query and gallery come from different engines, which round differently: {names}")
 
 
 def _surrounding(images: str) -> Dataset | None:

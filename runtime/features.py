@@ -24,7 +24,8 @@ class Features:
     `features` (N, D) float32 L2-normalised; `paths` N names; `pids` (N,) int64, -1 unknown or junk; `camids`
     (N,) int64 0-based, -1 unknown; `model` the sha256 of the artifact; `layout` the data set layout the names
     were read by, or None; `camera` the camera policy in words; `images` the sha256 of each image file (N,),
-    or empty when not known. `skipped` and `notes` (what happened on the way) are not kept in a file.
+    or empty when not known; `engine` what ran the model, or None where nobody says. `skipped` and `notes` (what
+    happened on the way) are not kept in a file.
     """
 
     features: NDArray[np.float32]
@@ -35,6 +36,7 @@ class Features:
     layout: str | None = None
     camera: str = "none"
     images: tuple[str, ...] = ()
+    engine: str | None = None
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -53,6 +55,7 @@ def save_features(path: Path | str, features: Features) -> None:
         "model": np.array(features.model),
         "layout": np.array(features.layout or ""),
         "camera": np.array(features.camera),
+        "engine": np.array(features.engine or ""),
         "images": np.array(features.images, dtype=np.bytes_),
     }
     with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -66,7 +69,8 @@ def save_features(path: Path | str, features: Features) -> None:
             "dim": int(features.features.shape[1]),
             "layout": features.layout,
             "camera": features.camera,
-            "tools": tools("numpy", "Pillow", "onnxruntime", "onnxruntime-gpu"),
+            "engine": features.engine,
+            "tools": tools("numpy", "Pillow", "onnxruntime", "onnxruntime-gpu", "openvino"),
         },
     )
 
@@ -107,6 +111,7 @@ def load_features(path: Path | str) -> Features:
         layout=str(arrays.get("layout", "")) or None,
         camera=str(arrays.get("camera", "none")),
         images=tuple(digest.decode() for digest in arrays.get("images", np.empty(0, np.bytes_))),
+        engine=str(arrays.get("engine", "")) or None,
     )
 
 

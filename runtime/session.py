@@ -6,16 +6,24 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.choice import chosen_engine
 from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError
 from runtime.manifest import read_manifest
 from runtime.spec import InputSpec
 
+if TYPE_CHECKING:
+    from runtime.onnxruntime_session import OnnxRuntimeSession
+    from runtime.openvino_session import OpenVinoSession
+
 DEVICES = ("cpu", "cuda")
+# What runs an ONNX file on a CPU, the nearest to the exported numbers first; "auto" is what `runtime choose` chose.
+ENGINES = ("onnxruntime", "openvino", "openvino-bf16")
+AUTO = "auto"
 
 
 class Session(Protocol):
@@ -42,7 +50,10 @@ class OutOfMemory(DeviceError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified, opened model: `run` is its Session, `sha256` its identity, `dim` its features' width."""
+    """A verified, opened model: `run` is its Session, `sha256` its identity, `dim` its features' width.
+
+    `engine` is what runs it: one of ENGINES, "tensorrt", "tensorrt_rtx", "torch", or None where nobody says.
+    """
 
     path: Path
     manifest: dict[str, Any]
@@ -50,16 +61,31 @@ class Artifact:
     dim: int
     sha256: str
     run: Session
+    engine: str | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a file is run: `device` one of DEVICES, `threads` None for all cores, `engine` as in Artifact."""
+
+    device: str
+    threads: int | None
+    engine: str
 
 
 def open_artifact(
-    path: Path | str, *, device: str = "cpu", threads: int | None = None, allow_ungated: bool = False
+    path: Path | str,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    allow_ungated: bool = False,
+    engine: str = ENGINES[0],
 ) -> Artifact:
-    """The artifact at `path`, opened on `device` ("cpu" or "cuda").
+    """The artifact at `path`, opened on `device` ("cpu" or "cuda"); `engine` runs an ONNX file on the CPU.
 
     The file's hash and gate verdict are read from its manifest before anything is loaded. ArtifactError for a
     file that is damaged, unknown or not gated (unless `allow_ungated`, which warns on stderr), DeviceError
-    for a device that is not there.
+    for a device or engine that is not there.
     """
     path = Path(path)
     if path.suffix in (".safetensors", ".pth", ".pt"):
@@ -71,8 +97,9 @@ def open_artifact(
     opener = _opener(path, manifest)
     _check_gate(path, manifest, allow_ungated)
     spec, dim = _contract(path, manifest)
-    run = opener(path, spec, dim, device, threads, manifest)
-    return Artifact(path, manifest, spec, dim, manifest["sha256"], run)
+    target = Target(device, threads, _engine(path, manifest, device, engine))
+    run = opener(path, spec, dim, target, manifest)
+    return Artifact(path, manifest, spec, dim, manifest["sha256"], run, target.engine)
 
 
 def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.float32]:
@@ -93,38 +120,67 @@ def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.f
     return features
 
 
-def _open_onnx(
-    path: Path, spec: InputSpec, dim: int, device: str, threads: int | None, manifest: dict[str, Any]
-) -> Session:
-    from runtime.onnxruntime_session import open_onnxruntime
+def _engine(path: Path, manifest: dict[str, Any], device: str, engine: str) -> str:
+    """What will run the file, by name: `engine` itself, what AUTO stands for, or the TensorRT that built it."""
+    if manifest.get("kind") == "engine":
+        if engine != ENGINES[0]:
+            raise ConfigError(f"{path}: --engine is for .onnx files on a CPU; leave it out")
+        builder = manifest.get("builder")
+        name = builder.get("name") if isinstance(builder, dict) else None
+        # `engines build --builder rtx` is the one builder whose engines plain TensorRT cannot read
+        return "tensorrt_rtx" if name == "rtx" else "tensorrt"
+    if engine not in (*ENGINES, AUTO):
+        raise ConfigError(f"--engine {engine}: use one of {', '.join(ENGINES)}, or {AUTO}")
+    if device != "cpu" and engine != ENGINES[0]:
+        raise ConfigError(f"--engine {engine}: runs on --device cpu only")
+    if engine != AUTO:
+        return engine
+    chosen = chosen_engine(path, manifest["sha256"])
+    if chosen not in ENGINES:
+        raise ArtifactError(f"{path}: no engine {chosen!r} here; run: python -m runtime choose {path}")
+    print(f"{path}: --engine {AUTO} is {chosen}", file=sys.stderr)
+    return chosen
 
-    session = open_onnxruntime(path, spec, device=device, threads=threads)
+
+def _open_onnx(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
+    session = _onnx_session(path, spec, target)
     if session.dim != dim:
         raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; export it again")
     return session
 
 
-def _open_engine(
-    path: Path, spec: InputSpec, dim: int, device: str, threads: int | None, manifest: dict[str, Any]
-) -> Session:
-    if device != "cuda":
+def _onnx_session(path: Path, spec: InputSpec, target: Target) -> OnnxRuntimeSession | OpenVinoSession:
+    engine = target.engine
+    try:
+        if engine == "onnxruntime":
+            from runtime.onnxruntime_session import open_onnxruntime
+
+            return open_onnxruntime(path, spec, device=target.device, threads=target.threads)
+        from runtime.openvino_session import open_openvino
+    except ModuleNotFoundError as error:
+        extra = "cpu" if engine == "onnxruntime" else "openvino"
+        raise DeviceError(
+            f"--engine {engine}: {error.name} is not installed; pip install '.[{extra}]'"
+        ) from None
+    precision = "bf16" if engine == "openvino-bf16" else "fp32"
+    return open_openvino(path, spec, threads=target.threads, precision=precision)
+
+
+def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
+    if target.device != "cuda":
         raise ConfigError(f"{path}: an engine runs on a GPU; add --device cuda, or give the .onnx file")
-    if threads is not None:
+    if target.threads is not None:
         raise ConfigError(f"{path}: --threads has no effect on an engine; leave it out")
     from runtime.tensorrt_session import open_tensorrt
 
-    builder = manifest.get("builder")
-    name = builder.get("name") if isinstance(builder, dict) else None
-    # `engines build --builder rtx` is the one builder whose engines plain TensorRT cannot read
-    flavour = "tensorrt_rtx" if name == "rtx" else "tensorrt"
-    session = open_tensorrt(path, spec, flavour=flavour, manifest=manifest)
+    session = open_tensorrt(path, spec, flavour=target.engine, manifest=manifest)
     if session.dim != dim:
         session.close()
         raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; build it again")
     return session
 
 
-Opener = Callable[[Path, InputSpec, int, str, "int | None", dict[str, Any]], Session]
+Opener = Callable[[Path, InputSpec, int, Target, dict[str, Any]], Session]
 OPENERS: dict[str, Opener] = {"onnx": _open_onnx, "engine": _open_engine}
 
 

@@ -32,6 +32,7 @@ RUNTIME_NEEDS = {"numpy", "PIL", "rich"}
 # What only a GPU machine has is imported inside functions there too: the same code chooses between them.
 HEAVY_FILES = {
     "runtime/onnxruntime_session.py": {"onnxruntime"},
+    "runtime/openvino_session.py": {"openvino"},
     "runtime/tensorrt_session.py": {"tensorrt", "tensorrt_rtx"},
     "runtime/cuda.py": {"cuda", "pycuda"},
     # The parametric body model of the picture generator runs on torch; nothing on a device draws people.
@@ -90,6 +91,7 @@ def test_every_import_is_in_the_table(package: str) -> None:
         ("runtime", "import engines.build"),
         ("runtime", "def f():\n    import torch"),
         ("runtime", "import onnxruntime"),
+        ("runtime", "def f():\n    import openvino"),
         ("runtime", "from . import spec"),
         ("engines", "class A:\n    def f(self):\n        from torchvision import ops"),
         ("prune", "def f():\n    import tensorrt"),
