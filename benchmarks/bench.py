@@ -9,29 +9,29 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import timing
+from benchmarks.arguments import parser, subjects_of
+from benchmarks.compare import compare, interval, read_document
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
 from benchmarks.memory import peak_memory
 from benchmarks.report import print_report
+from benchmarks.stages import stages
 from benchmarks.subject import Subject, facts, open_subject, reopen_subject
 from runtime import console
 from runtime.accuracy import accuracy
-from runtime.cameras import camera_ids, dataset_name, parse_policy
-from runtime.datasets import READERS, Dataset, count_warnings, read_dataset
+from runtime.cameras import camera_ids, dataset_name
+from runtime.datasets import Dataset, count_warnings, read_dataset
 from runtime.errors import ConfigError, guarded
-from runtime.session import AUTO, ENGINES, Artifact
+from runtime.session import Artifact
 
 # As many different images, and as many different batches, as a model sees before they repeat.
 IMAGES, BATCHES = 64, 4
-# Files that run as torch models, in eager mode.
-WEIGHTS = ".safetensors"
 # Trustworthy times vary less than this (standard deviation over mean).
 STEADY = 0.025
 # From here on the p99 is not simply the slowest round.
@@ -51,18 +51,15 @@ class Timed:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the models and print tables or one JSON document. Returns 0; raises a Refusal otherwise."""
-    args = _parser().parse_args(argv)
+    args = parser(__doc__).parse_args(argv)
     if args.device == "jetson":
         raise ConfigError("--device jetson: needs TensorRT engines, not available yet; use cpu or cuda")
-    how = {
-        "device": args.device,
-        "threads": args.threads,
-        "allow_ungated": args.allow_ungated,
-        "engine": args.engine,
-    }
-    paths = [*args.models, *args.torch]
-    subjects = [Subject(path, torch=path.suffix == WEIGHTS or path in args.torch, **how) for path in paths]
-    document = measure(subjects, args)
+    # before anything is measured for nothing
+    before = read_document(args.compare) if args.compare else None
+    document = measure(subjects_of(args), args)
+    if before is not None:
+        document["compared"] = compare(before, document)
+        document["warnings"] += document["compared"]["warnings"]
     for text in document["warnings"]:
         console.note(f"WARNING {text}")
     if args.json:
@@ -93,12 +90,13 @@ def measure(subjects: Sequence[Subject], args: argparse.Namespace) -> dict[str, 
         ratios += [ratio(timed[0], one, artifacts[0], artifact) for artifact, one in zip(artifacts, timed)]
     scored = dataset if args.accuracy else None
     scores = [accuracy(one, scored, camera=args.camera) if scored else None for one in artifacts]
+    split = [_stages(one, dataset, args.camera) if dataset else None for one in artifacts]
     # A child that opens a model needs its memory once more: give ours back first.
     del artifacts, artifact
     for index, model in enumerate(models):
         which = index % len(subjects)
         peak = peak_memory(subjects[which], model["batch"])
-        model |= {"accuracy": scores[which], "peak_memory_bytes": peak}
+        model |= {"accuracy": scores[which], "stages": split[which], "peak_memory_bytes": peak}
     return {
         "host": host | {"load_average_after": load_average()},
         "images": {"source": crops.source, "count": len(crops.pixels)},
@@ -138,6 +136,8 @@ def result(timed: Timed, batch: int) -> dict[str, Any]:
         "images_per_s": 1000 * batch / float(wall.mean()),
         "cpu_ms": float(np.median(cpu)),
         "cv": timing.variation(wall),
+        # every round, for a later --compare
+        "wall_ms": [round(float(ms), 4) for ms in wall],
     }
 
 
@@ -151,15 +151,20 @@ def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
 
 
 def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) -> dict[str, Any]:
-    """How many times faster than the first model: by wall time and by CPU time, median and 5-95 % of rounds."""
+    """How many times faster than the first model: by wall time and by CPU time, median and 5-95 % of rounds.
+
+    `interval_95` is the ratio of the median wall times with its 95 % interval (`benchmarks.compare.interval`).
+    """
     wall = timing.speed(first.samples.wall_ms, other.samples.wall_ms)
     cpu = timing.speed(first.samples.cpu_ms, other.samples.cpu_ms)
     return {
         "path": str(model.path),
+        "engine": model.engine,
         "relative_to": str(first_model.path),
         "batch": len(other.feeds[0][0]),
         "speed": asdict(wall) if wall else None,
         "cpu_speed": asdict(cpu) if cpu else None,
+        "interval_95": asdict(interval(first.samples.wall_ms, other.samples.wall_ms, paired=True)),
     }
 
 
@@ -202,6 +207,14 @@ def _crops(dataset: Dataset | None, count: int) -> Crops:
     return read_crops([*dataset.query, *dataset.gallery], count, f"crops of {dataset.root}")
 
 
+def _stages(artifact: Artifact, dataset: Dataset, policy: str | int | None) -> dict[str, Any]:
+    """Where the time of one image goes, over some of the queries."""
+    items = dataset.query[:IMAGES]
+    name = dataset_name(dataset.layout, count_warnings(dataset))
+    ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=policy, dataset=name)
+    return stages(artifact, items, ids)
+
+
 def _camera_ids(
     artifacts: Sequence[Artifact], crops: Crops, dataset: Dataset | None, policy: str | int | None
 ) -> list[NDArray[np.int64] | None]:
@@ -220,76 +233,6 @@ def _check_batch(artifact: Artifact, batches: Sequence[int]) -> None:
             f"{artifact.path}: has a fixed batch of {fixed}, so other sizes would time its padding; "
             f"use --batch {fixed}, or export it with --batch dynamic"
         )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.py", description=__doc__)
-    parser.add_argument(
-        "models",
-        nargs="+",
-        type=Path,
-        metavar="MODEL",
-        help="exported .onnx files, or model.safetensors for torch eager mode; ratios are to the first",
-    )
-    parser.add_argument(
-        "--device", choices=["cpu", "cuda", "jetson"], default="cpu", help="where (%(default)s)"
-    )
-    parser.add_argument(
-        "--engine",
-        choices=(*ENGINES, AUTO),
-        default=ENGINES[0],
-        help="of .onnx files on the CPU (%(default)s)",
-    )
-    parser.add_argument("--batch", type=batches, default=(1,), metavar="N[,N]", help="images per call (1)")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="threads of each model (all cores)")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--rounds", type=_positive, metavar="N", help="calls of each model and batch size")
-    length.add_argument(
-        "--seconds",
-        type=_seconds,
-        default=timing.SECONDS,
-        metavar="S",
-        help="measure about so long for each model and batch size, in at least 10 rounds (%(default)s)",
-    )
-    parser.add_argument("--data", metavar="ROOT", help="a data set: time on its crops, and report mAP")
-    parser.add_argument(
-        "--no-accuracy", action="store_false", dest="accuracy", help="with --data: only time on its crops"
-    )
-    parser.add_argument("--layout", choices=sorted(READERS), help="its layout, guessed where that is sure")
-    parser.add_argument("--camera", type=parse_policy, metavar="P", help="input, mean, none or a 0-based id")
-    parser.add_argument(
-        "--torch",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="model.safetensors",
-        help="a last model, in torch eager mode and its plain published form; may be repeated",
-    )
-    parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
-    return parser
-
-
-def batches(text: str) -> tuple[int, ...]:
-    """`1,8` as batch sizes, for argparse."""
-    try:
-        return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
-    except (ValueError, argparse.ArgumentTypeError):
-        raise ConfigError(f"--batch {text}: give sizes from 1, such as 1,8") from None
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("give 1 or more")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("give more than 0 seconds")
-    return value
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import bench
+from benchmarks.arguments import batches
 from benchmarks.host import describe_host
 from benchmarks.inputs import Crops, feeds, read_crops
 from benchmarks.subject import facts
@@ -171,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--torch", required=True, type=Path, metavar="M.safetensors")
     parser.add_argument("--out", required=True, type=Path, metavar="R.json")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--batch", type=bench.batches, default=(1, 8, 32), metavar="N[,N]")
+    parser.add_argument("--batch", type=batches, default=(1, 8, 32), metavar="N[,N]")
     parser.add_argument("--data", default=DATA, metavar="ROOT", help="crops (the shipped ones)")
     parser.add_argument("--rounds", type=int, metavar="N")
     parser.add_argument("--seconds", type=float, default=3.0)

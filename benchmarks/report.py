@@ -6,13 +6,17 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.stages import STAGES
 from runtime.console import print_table
+from runtime.session import ENGINES
+
+DEFAULT = ENGINES[0]
 
 
 def print_report(document: dict[str, Any]) -> None:
     """Print the document of `benchmarks.bench`: the models, then the times and the ratios of each batch size."""
     models = document["models"]
-    names = labels([model["path"] for model in models])
+    names = labels([_name(model) for model in models])
     batches = list(dict.fromkeys(model["batch"] for model in models))
     first = [model for model in models if model["batch"] == batches[0]]
     print_table(_host(document["host"]), *_columns(MODEL, [_model(model, names) for model in first]))
@@ -22,13 +26,21 @@ def print_report(document: dict[str, Any]) -> None:
         print_table(title, *_columns(TIMES, rows))
     if len(first) > 1:
         rows = [_ratio(one, names) for index, one in enumerate(document["ratios"]) if index % len(first)]
-        title = f"times as fast as {names[first[0]['path']]}: median of rounds (5 % .. 95 %)"
+        title = f"times as fast as {names[_name(first[0])]}: median of rounds (5 % .. 95 %)"
         print_table(title, *_columns(RATIO, rows))
+    if split := [_split(model, names) for model in first if model["stages"]]:
+        gallery = next(model["stages"]["gallery"] for model in first if model["stages"])
+        print_table(f"one image, ms; rank: against {gallery} others", *_columns(SPLIT, split))
+    if compared := document.get("compared"):
+        rows = [_compared(row, names) for row in compared["models"]]
+        print_table("times as fast as before: ratio of medians (95 %)", *_columns(COMPARED, rows))
 
 
 MODEL = ("model", "form", "GMAC paper/plain/folded", "M par.", "file MB", "peak MB", "mAP")
 TIMES = ("model", "p50", "p90", "p95", "p99", "mean", "CPU ms", "cv", "images/s")
-RATIO = ("model", "batch", "wall time", "CPU time")
+RATIO = ("model", "batch", "wall time", "95 %", "CPU time")
+SPLIT = ("model", *STAGES)
+COMPARED = ("model", "batch", "ratio", "verdict")
 
 
 def labels(paths: Sequence[str]) -> dict[str, str]:
@@ -53,7 +65,7 @@ def _model(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     scores = model["accuracy"]
     form = model["kind"] if model["kind"] == "torch" else model["form"]
     return [
-        names[model["path"]],
+        names[_name(model)],
         " ".join(part for part in (form, model["precision"]) if part),
         macs,
         *sizes,
@@ -65,11 +77,30 @@ def _model(model: dict[str, Any], names: dict[str, str]) -> list[str]:
 def _times(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     times = [number(model["latency_ms"][point]) for point in ("p50", "p90", "p95", "p99", "mean")]
     spread = f"{model['cv']:.1%}"
-    return [names[model["path"]], *times, number(model["cpu_ms"]), spread, number(model["images_per_s"])]
+    return [names[_name(model)], *times, number(model["cpu_ms"]), spread, number(model["images_per_s"])]
 
 
 def _ratio(ratio: dict[str, Any], names: dict[str, str]) -> list[str]:
-    return [names[ratio["path"]], str(ratio["batch"]), _spread(ratio["speed"]), _spread(ratio["cpu_speed"])]
+    sure = ratio["interval_95"]
+    interval = f"{sure['low']:.2f} .. {sure['high']:.2f}"
+    times = [_spread(ratio["speed"]), interval, _spread(ratio["cpu_speed"])]
+    return [names[_name(ratio)], str(ratio["batch"]), *times]
+
+
+def _split(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    return [names[_name(model)], *(number(model["stages"]["ms"][stage]) for stage in STAGES)]
+
+
+def _compared(row: dict[str, Any], names: dict[str, str]) -> list[str]:
+    ratio = f"{row['ratio']:.3f} ({row['low']:.3f} .. {row['high']:.3f})"
+    verdict = row["verdict"] + ("" if row["same_file"] else ", another file")
+    return [names[_name(row)], str(row["batch"]), ratio, verdict]
+
+
+def _name(model: dict[str, Any]) -> str:
+    """The path, and the engine where it is not the one that everything runs on."""
+    plain = model["engine"] in (DEFAULT, "torch")
+    return str(model["path"]) if plain else f"{model['path']}@{model['engine']}"
 
 
 def _spread(ratio: dict[str, float] | None) -> str:

@@ -16,13 +16,14 @@ from runtime.session import ENGINES, Artifact, open_artifact
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to open, here or in a child process; `torch` for a model.safetensors in torch eager mode.
+    """A model to open, here or in a child process; `torch` for a model.safetensors in torch, eager or `compiled`.
 
     `engine` runs an .onnx file on the CPU, as `runtime.session.open_artifact` takes it.
     """
 
     path: Path
     torch: bool = False
+    compiled: bool = False
     device: str = "cpu"
     threads: int | None = None
     allow_ungated: bool = False
@@ -75,7 +76,7 @@ def _open_torch(subject: Subject) -> Artifact:
     try:
         import torch
 
-        from prune.session import open_model
+        from prune.session import open_model, torch_session
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{subject.path}: {error.name}, which weights run on, is not installed; pip install '.[workstation]', "
@@ -83,6 +84,9 @@ def _open_torch(subject: Subject) -> Artifact:
         ) from None
     if subject.threads is not None:
         torch.set_num_threads(subject.threads)
-    artifact, _ = open_model(subject.path, device=subject.device)
+    artifact, model = open_model(subject.path, device=subject.device)
     known = {"kind": "torch", "precision": "fp32", "form": "reference"}
-    return replace(artifact, manifest=artifact.manifest | known, engine="torch")
+    artifact = replace(artifact, manifest=artifact.manifest | known, engine="torch")
+    if not subject.compiled:
+        return artifact
+    return replace(artifact, run=torch_session(model, subject.device, compiled=True), engine="torch.compile")

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import bench, memory
+from benchmarks.arguments import parser, subjects_of
 from benchmarks.host import doubts, governor
 from benchmarks.inputs import Crops, feeds, random_crops, read_crops
 from benchmarks.report import labels, number
@@ -350,3 +351,52 @@ def test_numbers_keep_three_to_five_digits():
         "17053",
     ]
     assert number(None) == "-" and number(20.38e9, 1e9) == "20.38"
+
+
+def test_one_file_on_two_engines_is_two_models(tmp_path, capsys, no_children):
+    path = write_model(tmp_path / "m.onnx")
+    assert bench.main([str(path), f"{path}@onnxruntime", "--json", *QUICK]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [model["engine"] for model in found["models"]] == ["onnxruntime"] * 2
+    assert [Path(model["path"]).name for model in found["models"]] == ["m.onnx"] * 2
+
+
+@pytest.mark.parametrize("word", ["m.onnx@compile", "m.onnx@gpu", "m.safetensors@openvino"])
+def test_an_engine_that_does_not_exist_is_named_with_those_that_do(word):
+    args = parser(None).parse_args([word])
+    with pytest.raises(ConfigError, match=f"{word}: no engine {word.split('@')[1]}; give"):
+        subjects_of(args)
+
+
+def test_the_engine_of_each_model_is_its_own():
+    args = parser(None).parse_args(
+        ["a.onnx@openvino-bf16", "b.onnx", "c.safetensors@compile", "c.safetensors"]
+    )
+    found = [(one.path.name, one.engine, one.torch, one.compiled) for one in subjects_of(args)]
+    assert found[:2] == [("a.onnx", "openvino-bf16", False, False), ("b.onnx", "onnxruntime", False, False)]
+    assert [one[2:] for one in found[2:]] == [(True, True), (True, False)]
+
+
+def test_a_run_is_compared_with_a_saved_one(tmp_path, capsys, no_children):
+    path, old = write_model(tmp_path / "m.onnx"), tmp_path / "old.json"
+    saved = document(capsys, path, *QUICK)
+    saved["models"][0]["wall_ms"] = [1e4, 1.1e4, 0.9e4]
+    old.write_text(json.dumps(saved))
+    row = document(capsys, path, "--compare", old, *QUICK)["compared"]["models"][0]
+    assert row["verdict"] == "faster" and row["low"] <= row["ratio"] <= row["high"] and row["same_file"]
+    assert bench.main([str(path), "--compare", str(old), *QUICK]) == 0
+    assert "times as fast as before" in capsys.readouterr().out
+
+
+def test_a_comparison_with_nothing_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(ConfigError, match="not a document of bench.py"):
+        bench.main(["m.onnx", "--compare", str(tmp_path / "none.json")])
+
+
+def test_with_a_data_set_the_time_is_split_into_its_stages(tmp_path, people, capsys, no_children):
+    words = [str(write_model(tmp_path / "m.onnx")), "--data", str(people), *QUICK]
+    found = document(capsys, *words)["models"][0]["stages"]
+    assert set(found["ms"]) == {"decode", "preprocess", "infer", "rank"} and found["images"] == 2
+    assert bench.main(words) == 0
+    assert "rank: against 19732 others" in capsys.readouterr().out
