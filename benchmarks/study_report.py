@@ -9,22 +9,18 @@ from typing import Any
 from benchmarks.study_plan import BUDGET, METHODS, TEACHER, TOLERANCE, TUNED, UNPRUNED
 from benchmarks.study_results import AGAINST, ALLOWED, MILD
 
-BEGIN = "<!-- study: begin (python -m benchmarks.study --report benchmarks/results/study.json --table) -->"
-END = "<!-- study: end -->"
-
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The table, verdicts and notes between the README's markers."""
+    """The README's table, verdicts and notes."""
     others = list(result["groups"][0]["others"])
     columns = ["method", "level", "G multiply-adds", "mAP", "R1", "mAP untuned", "mAP twins"]
     columns += [f"{name} {part} mAP / R1" for name in others for part in result["groups"][0]["others"][name]]
     lines = [
-        BEGIN,
         _row(columns),
         "|" + "---|" * len(columns),
         *(_row(_cells(one)) for one in result["groups"]),
     ]
-    return "\n".join([*lines, "", *(f"- {text}" for text in notes(result)), END])
+    return "\n".join([*lines, "", *(f"- {text}" for text in notes(result))])
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:

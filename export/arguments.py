@@ -81,4 +81,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="int8: {group: saved ms} on the target; others stay float",
     )
     command.add_argument("--gate", choices=["on", "off"], default="on")
+    command.add_argument(
+        "--blocks",
+        action="store_true",
+        help="also write MODEL.onnx.blocks/: one block at many sizes, which python -m benchmarks.table measures",
+    )
     return command

@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 
 from export.arguments import batch_size, parser
+from export.blocks import write_blocks
 from export.calibration import COUNT as CALIBRATION_COUNT
 from export.calibration import calibration_set
 from export.check import COUNT, SHIPPED, Check, check_crops, make_check, save_check
@@ -23,6 +24,7 @@ from export.precision import Lowered, Wish, lower, read_latencies
 from prune.flops import report
 from prune.model import TransReID
 from prune.session import open_model
+from prune.shape import Shape
 from runtime.cameras import parse_policy
 from runtime.console import note, print_table
 from runtime.datasets import guess_layout
@@ -265,6 +267,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     spec_of = {"layout": args.layout, "camera": args.camera, "batch": batch_size(args.batch)}
     manifest = export(args.weights, args.out, spec_of, options)
+    if args.blocks:
+        _write_blocks(args.out, manifest)
     size = args.out.stat().st_size / 1e6
     rows = [
         ["file", f"{args.out}  {size:.1f} MB  sha256 {manifest['sha256'][:12]}"],
@@ -277,6 +281,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     print_table("exported", ["", ""], rows)
     return 0
+
+
+def _write_blocks(out: Path, manifest: dict[str, Any]) -> None:
+    shape = Shape.from_json(manifest["shape"])
+    folder = Path(f"{out}.blocks")
+    model = {"file": out.name, "sha256": manifest["sha256"], "shape": manifest["shape"]}
+    for path in write_blocks(shape, folder, model):
+        note(f"wrote {path}")
 
 
 def _said(gate: dict[str, Any]) -> str:

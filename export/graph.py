@@ -54,7 +54,7 @@ def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
     names = ["images", "camera_ids"][: len(inputs)]
     dynamic = None if spec.batch else tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
     form.eval()
-    with warnings.catch_warnings(), _quiet():
+    with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             form,
@@ -74,7 +74,7 @@ def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def quiet() -> Any:
     """The exporter logs its progress on stdout and root loggers; ours goes to stderr, and only what matters."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -88,7 +88,7 @@ def _quiet() -> Any:
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model after onnxslim (constants folded, duplicates merged), checked again; ArtifactError when it broke."""
-    with _quiet():
+    with quiet():
         slim: onnx.ModelProto = onnxslim.slim(model)
     try:
         onnx.checker.check_model(slim, full_check=True)

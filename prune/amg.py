@@ -16,6 +16,7 @@ from prune.scores import (
     random_scores,
     relative_magnitudes,
     select,
+    select_within,
     split_rounds,
     token_scores,
 )
@@ -46,17 +47,40 @@ Keep = Callable[[TransReID, Stage], None]
 
 
 def head_count(model: TransReID, config: HeadConfig) -> int:
-    """How many heads this run removes: `count`, or `fraction` of the unpruned model's prunable heads."""
+    """How many heads this run removes: down to `kept`, `count`, or `fraction` of the unpruned model's prunable heads."""
+    if config.kept:
+        return _beyond(
+            [len(block.heads) for block in model.shape.blocks[: model.shape.prunable]],
+            config.kept,
+            "heads",
+            1,
+        )
     if config.count is not None:
         return config.count
     return count_of(config.fraction, model.shape.vit.heads, model.shape.prunable)
 
 
 def token_count(model: TransReID, config: TokenConfig) -> int:
-    """How many patch tokens, summed over blocks, this run removes: `count`, or `fraction` of the unpruned model's."""
+    """How many patch tokens, summed over blocks, this run removes: down to `kept`, `count`, or `fraction` of the unpruned model's."""
+    if config.kept:
+        return _beyond(
+            [len(block.tokens) for block in model.shape.blocks[: model.shape.prunable]],
+            config.kept,
+            "tokens",
+            2,
+        )
     if config.count is not None:
         return config.count
     return count_of(config.fraction, model.shape.patches, model.shape.prunable)
+
+
+def _beyond(there: list[int], kept: tuple[int, ...], what: str, least: int) -> int:
+    """How many there are beyond `kept`; ConfigError when a block is asked for more than it has, or fewer than `least`."""
+    if len(kept) != len(there) or any(not least <= want <= has for want, has in zip(kept, there)):
+        raise ConfigError(
+            f"prune.{what}.kept {list(kept)}: this model has {there}; give {len(there)} numbers, from {least} up to these"
+        )
+    return sum(there) - sum(kept)
 
 
 def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
@@ -85,6 +109,8 @@ def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple
         scores = [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
     elif config.by == "magnitude":
         scores = relative_magnitudes(scores)
+    if config.kept:
+        return select_within(scores, config.kept)
     return select(scores, remove, floor=config.floor, multiple=config.multiple)
 
 
@@ -98,7 +124,12 @@ def choose_tokens(
     if config.by != "random":
         weight = config.layer_weight if config.by == "importance" else 0.0
         scores = token_scores(scores, layer_weight=weight)
-    kept, removed = select(scores, remove, floor=max(config.floor - 1, 0), multiple=config.multiple, offset=1)
+    if config.kept:
+        kept, removed = select_within(scores, [count - 1 for count in config.kept])
+    else:
+        kept, removed = select(
+            scores, remove, floor=max(config.floor - 1, 0), multiple=config.multiple, offset=1
+        )
     ids = [
         [model.shape.blocks[block].tokens[position + 1] for position in positions]
         for block, positions in enumerate(kept)

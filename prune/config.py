@@ -140,10 +140,11 @@ def _cast(value: Any, kind: str, place: str) -> Any:
         return None
     kind = kind.removesuffix(" | None")
     if kind.startswith("tuple"):
-        length = kind.count(",") + 1
+        length = None if "..." in kind else kind.count(",") + 1
         item = "float" if "float" in kind else "int"
-        if not isinstance(value, list | tuple) or len(value) != length:
-            raise ConfigError(f"{place} must be a list of {length} numbers, not {value!r}")
+        if not isinstance(value, list | tuple) or length not in (None, len(value)):
+            many = "" if length is None else f"{length} "
+            raise ConfigError(f"{place} must be a list of {many}numbers, not {value!r}")
         return tuple(_cast(part, item, place) for part in value)
     if kind == "float" and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as a string.

@@ -107,6 +107,20 @@ def split_rounds(count: int, rounds: int) -> list[int]:
     return [share + (index < extra) for index in range(rounds) if share + (index < extra)]
 
 
+def select_within(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[list[list[int]], int]:
+    """(indices kept per block, how many were removed): each block keeps its own `kept` highest. Ties go by index, the first goes.
+
+    ConfigError when a score is not finite.
+    """
+    if any(not bool(torch.isfinite(score).all()) for score in scores):
+        raise ConfigError("scores are not finite; score in float32, with more images, or check the weights")
+    lists = [
+        sorted(score.sort(stable=True).indices[len(score) - count :].tolist())
+        for score, count in zip(scores, kept, strict=True)
+    ]
+    return lists, sum(len(score) - count for score, count in zip(scores, kept, strict=True))
+
+
 def select(
     scores: Sequence[Tensor], remove: int, *, floor: int, multiple: int = 1, offset: int = 0
 ) -> tuple[list[list[int]], int]:

@@ -58,12 +58,15 @@ class HeadConfig:
 
     The number kept per block is rounded up to a multiple of `multiple`. `layer_weight` is added to a block's
     weight for every block before it; `entropy` is `mean_map` (as published: of the mean attention map) or
-    `per_image` (the mean of the images' entropies). `by` says what goes: entropy (AMG, the highest), magnitude
+    `per_image` (the mean of the images' entropies). `kept`, heads per prunable block, replaces fraction and count:
+    what goes is then decided within each block (`prune.py --search` finds such numbers). `by`
+    says what goes: entropy (AMG, the highest), magnitude
     (the lowest weights) or random (drawn from `prune.seed`); `layer_weight` and `entropy` are AMG's alone.
     """
 
     fraction: float = 0.0
     count: int | None = None
+    kept: tuple[int, ...] = ()
     rounds: int = 1
     floor: int = 1
     multiple: int = 1
@@ -79,15 +82,17 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class TokenConfig:
-    """`fraction` of the unpruned model's patch tokens, or `count`, goes in `rounds`.
+    """`fraction` of the unpruned model's patch tokens, or `count`, goes in `rounds`; `kept` per prunable block replaces both.
 
-    Every block keeps `floor` tokens, class token included, and a number that is a multiple of `multiple`. The
+    `kept` and `floor` count the class token. Every
+    block keeps `floor` tokens and a number that is a multiple of `multiple`. The
     lowest go `by` importance (AMG), class_attention (the class token's attention to them) or random (drawn from
     `prune.seed`); `layer_weight` is AMG's alone.
     """
 
     fraction: float = 0.0
     count: int | None = None
+    kept: tuple[int, ...] = ()
     rounds: int = 1
     floor: int = 8
     multiple: int = 1
@@ -242,6 +247,8 @@ def _check_cut(cut: HeadConfig | TokenConfig) -> None:
         _within(name, getattr(cut, name), 1, None)
     if cut.count is not None:
         _within("count", cut.count, 0, None)
+    if cut.kept and (cut.rounds > 1 or cut.multiple > 1):
+        raise ConfigError("kept says what each block keeps: it goes with rounds=1 and multiple=1")
     if cut.multiple > 1 and cut.rounds > 1:
         raise ConfigError(
             f"multiple {cut.multiple} with rounds {cut.rounds}: rounding would put each small round's share back; set rounds=1"

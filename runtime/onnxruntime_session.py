@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from runtime.session import OutOfMemory, check_features
 from runtime.spec import InputSpec
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 INTEGERS: dict[str, type[np.int32] | type[np.int64]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
@@ -80,6 +82,21 @@ def open_onnxruntime(
     as named.
     """
     path = Path(path)
+    return OnnxRuntimeSession(_session(path, device, threads, spin), path, spec)
+
+
+def open_graph(path: Path, *, device: str = "cpu", threads: int | None = None) -> Graph:
+    """Any ONNX file of one float32 input and one output as a function of arrays: a part of a model, to be timed."""
+    session = _session(path, device, threads, False)
+    (name,) = (node.name for node in session.get_inputs())
+
+    def run(array: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {name: array})[0])
+
+    return run
+
+
+def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxruntime.InferenceSession:
     provider = _provider(device)
     if threads is not None and threads < 1:
         raise ConfigError(f"--threads {threads}: give 1 or more")
@@ -101,7 +118,7 @@ def open_onnxruntime(
     # ONNX Runtime falls back to the CPU when a provider's libraries do not load: never accept that silently.
     if session.get_providers()[0] != provider:
         raise _missing(device, f"{provider} did not start: its CUDA or cuDNN libraries are missing")
-    return OnnxRuntimeSession(session, path, spec)
+    return session
 
 
 def _provider(device: str) -> str:

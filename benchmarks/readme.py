@@ -1,0 +1,208 @@
+"""The README's measured tables, written from the committed results: `python -m benchmarks.readme [--check]`.
+
+A table stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`; its numbers have no other source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.study_report import markdown
+from runtime.errors import ConfigError, GateError, guarded
+from runtime.manifest import replacing
+
+ROOT = Path(__file__).resolve().parent.parent
+README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
+COMMAND = "python -m benchmarks.readme"
+BLOCK = re.compile(r"<!-- (?P<name>\w+): begin .*?-->\n(?P<text>.*?)<!-- (?P=name): end -->\n", re.DOTALL)
+
+Document = Mapping[str, Any]
+
+# The files of the run of full-size models, as README's commands name them -> words
+BASE = {
+    "plain.onnx": "plain form, unpruned",
+    "folded.onnx": "folded, unpruned",
+    "h25.onnx": "folded, h25/t25",
+    "h40.onnx": "folded, h40/t40",
+    "h25.int8.onnx": "folded, h25/t25, INT8",
+    "unpruned.safetensors": "plain form, unpruned",
+    "h25.safetensors": "as AMG prunes it, h25/t25",
+}
+ENGINES = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "openvino-bf16": "OpenVINO, bf16",
+    "torch": "torch eager",
+    "torch.compile": "torch.compile",
+}
+DEMO = {
+    "unpruned-plain": "unpruned-plain (as an exporter writes it)",
+    "unpruned": "unpruned (folded exactly)",
+    "pruned": "pruned h25/t25, three short epochs of fine-tuning (folded)",
+    "pruned-fp16": "the same in typed FP16 for TensorRT, here on a CPU that computes in FP32",
+    "pruned-int8": "the same in INT8 for ONNX Runtime",
+}
+FILES = {
+    "fp32": "FP32",
+    "fp16": "FP16, `tensorrt`",
+    "int8": "INT8, `onnxruntime`",
+    "int8trt": "INT8, `tensorrt`",
+    "int8trt8": "INT8, `tensorrt8`",
+}
+
+
+def base(document: Document) -> str:
+    """Full-size models on every engine, a column of times and one of ratios for each batch size."""
+    batches = list(dict.fromkeys(model["batch"] for model in document["models"]))
+    first = [model for model in document["models"] if model["batch"] == batches[0]]
+    columns = [
+        f"batch {batch}, {what}"
+        for batch in batches
+        for what in ("ms", "times as fast (95 %)", "by CPU time")
+    ]
+    rows = []
+    for index, model in enumerate(first):
+        cells = [BASE[Path(model["path"]).name], ENGINES[model["engine"]]]
+        cells.append(f"{model['macs_folded' if model['form'] == 'folded' else 'macs_reference'] / 1e9:.2f}")
+        for number in range(len(batches)):
+            at = number * len(first) + index
+            timed, ratio = document["models"][at], document["ratios"][at]
+            sure = ratio["interval_95"]
+            cells += [
+                f"{timed['latency_ms']['p50']:.0f}",
+                f"{sure['ratio']:.2f} ({sure['low']:.2f} .. {sure['high']:.2f})",
+                f"{ratio['cpu_speed']['median']:.2f}",
+            ]
+        rows.append(cells)
+    return _table(["model", "engine", "GMAC", *columns], rows)
+
+
+def demo(document: Document) -> str:
+    """What `make demo` printed."""
+    results = document["results"]
+    rows = []
+    for model, ratio in zip(results["bench"]["models"], results["bench"]["ratios"], strict=True):
+        name = Path(model["path"]).stem
+        macs = model["macs_folded" if model["form"] == "folded" else "macs_reference"]
+        scores = results[f"evaluate {name}"]
+        cells = [DEMO[name], f"{macs / 1e9:.3f}", f"{model['file_bytes'] / 1e6:.1f}", _percent(scores["mAP"])]
+        cells += [
+            _percent(scores["R1"]),
+            f"{model['latency_ms']['p50']:.2f}",
+            f"{ratio['speed']['median']:.2f}x",
+        ]
+        rows.append(cells)
+    seconds = sum(document["seconds"].values())
+    return (
+        _table(["model", "GMAC", "MB", "mAP", "R1", "p50 ms", "speed"], rows) + f"\n{seconds:.0f} s in all.\n"
+    )
+
+
+def precision(document: Document) -> str:
+    """What each precision costs."""
+    rows = []
+    for one in document["rows"]:
+        pairs = [one["anny_reid"], one["other"]["test"], one["other"]["all"]]
+        scores = [f"{100 * pair['mAP']:.1f} / {100 * pair['R1']:.1f}" for pair in pairs]
+        sensitivity = one["sensitivity"]
+        groups = f"{one['int8_groups']} of {len(sensitivity['rows'])}" if sensitivity else "-"
+        gate = [f"{one['gate']['cosine_min']:.6f}", f"{one['gate']['top1']:.3f}", groups]
+        rows.append([one["model"], FILES[one["file"]], f"{one['bytes'] / 1e6:.1f}", *scores, *gate])
+    names = [
+        "Anny-ReID mAP / R1",
+        "30 people mAP / R1",
+        "74 people mAP / R1",
+        "lowest cosine",
+        "top-1",
+        "INT8 groups",
+    ]
+    return _table(["model", "file", "MB", *names], rows)
+
+
+def rtx(document: Document) -> str:
+    """TensorRT-RTX builds; a row for both compute capabilities."""
+    groups: dict[tuple[str, str, str], list[Document]] = {}
+    for one in document["rows"]:
+        groups.setdefault((one["model"], one["form"], one["precision"]), []).append(one)
+    rows = []
+    for (model, form, kind), found in groups.items():
+        seconds = " / ".join(f"{one['seconds']:.1f}" for one in found)
+        sizes = [f"{max(one[key] for one in found) / 1e6:.1f}" for key in ("engine_bytes", "onnx_bytes")]
+        rest = [str(max(one[key] for one in found)) for key in ("peak_mib", "fused_attention_strings")]
+        rows.append([model, form, kind.upper(), seconds, *sizes, *rest])
+    names = ["build s", "engine MB", "ONNX MB", "peak MiB", "fused attention strings"]
+    return _table(["model", "form", "precision", *names], rows)
+
+
+def ranking(document: Document) -> str:
+    """Evaluation and re-ranking at Market-1501's size."""
+    rows = [
+        [one["part"], f"{one['queries']:,} x {one['gallery']:,} x {one['dim']}"]
+        + [f"{one['wall_s']:.1f}", f"{one['cpu_s']:.1f}", f"{one['peak_rss_mib']:.0f}"]
+        for one in document["results"]
+    ]
+    return _table(["part", "size", "s", "CPU s", "peak MiB"], rows)
+
+
+def study(document: Document) -> str:
+    """The comparison of pruning methods."""
+    return markdown(document) + "\n"
+
+
+# block -> its result file below benchmarks/results, and what writes its text
+TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
+    "demo": ("xeon_2_cores/demo.json", demo),
+    "base": ("xeon_2_cores/vit_base.json", base),
+    "ranking": ("xeon_2_cores/ranking.json", ranking),
+    "precision": ("xeon_2_cores/precision.json", precision),
+    "rtx": ("rtx_builds.json", rtx),
+    "study": ("study.json", study),
+}
+
+
+def written(text: str, results: Path) -> str:
+    """The README `text` with every block written anew; ConfigError for a block without a table, or a table without one."""
+    names = [found["name"] for found in BLOCK.finditer(text)]
+    if sorted(names) != sorted(TABLES):
+        raise ConfigError(
+            f"README.md: has the tables {sorted(names)}, not {sorted(TABLES)}; mend its markers"
+        )
+
+    def block(found: re.Match[str]) -> str:
+        file, write = TABLES[found["name"]]
+        begin = f"<!-- {found['name']}: begin ({COMMAND}, from benchmarks/results/{file}) -->"
+        return f"{begin}\n{write(json.loads((results / file).read_text()))}<!-- {found['name']}: end -->\n"
+
+    return BLOCK.sub(block, text)
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [names, ["---"] * len(names), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write README.md's measured tables from the committed results; with --check, only say whether they are."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args(argv)
+    before = README.read_text()
+    after = written(before, RESULTS)
+    if args.check and after != before:
+        raise GateError(f"README.md: its tables are not what benchmarks/results say; run: {COMMAND}")
+    with replacing(README) as temporary:
+        temporary.write_text(after)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

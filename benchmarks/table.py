@@ -1,0 +1,186 @@
+"""`python -m benchmarks.table MODEL.onnx --out table.json`: what a block of this model costs on this machine, by heads and tokens.
+
+Measures the blocks that `export_onnx.py --blocks` wrote beside MODEL.onnx, with the engine that will run the model, for
+`prune.py --search`. A stopped measurement goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import timing
+from benchmarks.arguments import positive
+from benchmarks.host import describe_host, doubts
+from runtime.console import note, print_table
+from runtime.errors import ArtifactError, ConfigError, guarded
+from runtime.manifest import read_manifest, replacing
+from runtime.session import ENGINES, open_artifact
+from runtime.spec import InputSpec
+
+SCHEMA = 1
+# What must agree before a stopped measurement goes on.
+SAME = ("schema", "model", "device", "engine", "batch", "threads", "processor")
+Call = Callable[[int], object]
+
+
+def read_index(model: Path) -> dict[str, Any]:
+    """The index of the blocks beside MODEL.onnx; ArtifactError when they are missing or another model's."""
+    folder = Path(f"{model}.blocks")
+    manifest = read_manifest(model)
+    try:
+        index: dict[str, Any] = json.loads((folder / "index.json").read_text())
+        belongs = index["model"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ArtifactError(
+            f"{folder}: no blocks there; write them: python export_onnx.py model.safetensors --out {model} --blocks"
+        ) from None
+    if belongs != manifest["sha256"]:
+        raise ArtifactError(f"{folder}: belongs to another export of {model}; export it again with --blocks")
+    return index
+
+
+def graph_call(path: Path, engine: str, threads: int | None, x: NDArray[np.float32]) -> Call:
+    """One run of a block on `x` (B, N, D) by that engine."""
+    if engine == ENGINES[0]:
+        from runtime.onnxruntime_session import open_graph
+
+        run = open_graph(path, threads=threads)
+    else:
+        from runtime.openvino_session import open_graph as open_openvino_graph
+
+        run = open_openvino_graph(
+            path, threads=threads, precision="bf16" if engine.endswith("bf16") else "fp32"
+        )
+    return lambda turn: run(x)
+
+
+def model_call(model: Path, engine: str, threads: int | None, batch: int) -> Call:
+    """One run of the whole model on noise."""
+    artifact = open_artifact(model, threads=threads, engine=engine, allow_ungated=True)
+    images = noise(artifact.spec, batch)
+    ids = np.full(batch, artifact.spec.mean_camera, np.int64) if artifact.spec.camera == "input" else None
+    return lambda turn: artifact.run(images, ids)
+
+
+def noise(spec: InputSpec, batch: int) -> NDArray[Any]:
+    """Random pixels in the model's layout, the same in every run."""
+    random = np.random.default_rng(0)
+    if spec.layout == "uint8-nhwc":
+        return random.integers(0, 256, (batch, spec.height, spec.width, 3), dtype=np.uint8)
+    return random.standard_normal((batch, 3, spec.height, spec.width), dtype=np.float32)
+
+
+def groups(grid: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The grid's points by head count: what is measured interleaved, and kept before the next group begins."""
+    heads = list(dict.fromkeys(point["heads"] for point in grid))
+    return [[point for point in grid if point["heads"] == count] for count in heads]
+
+
+def measure(
+    model: Path, index: dict[str, Any], about: dict[str, Any], args: argparse.Namespace
+) -> dict[str, Any]:
+    """The finished table; every group is interleaved with the whole unpruned model and the unpruned block.
+
+    A machine slows down and recovers within minutes: a group's times are those of its rounds, scaled by what the whole
+    model took then against what it took over all groups.
+    """
+    table = _begun(args.out, about)
+    folder = Path(f"{model}.blocks")
+    random = np.random.default_rng(0)
+    x = random.standard_normal((args.batch, index["tokens"], index["width"]), dtype=np.float32)
+
+    def call(point: dict[str, Any]) -> Call:
+        return graph_call(folder / point["file"], args.engine, args.threads, x)
+
+    whole, anchor = model_call(model, args.engine, args.threads, args.batch), call(index["grid"][0])
+    done = {(row["heads"], row["tokens"]) for row in table["raw"]}
+    for group in groups(index["grid"]):
+        if all((point["heads"], point["tokens"]) in done for point in group):
+            continue
+        note(f"measuring blocks of {group[0]['heads']} heads")
+        samples = timing.interleave([whole, anchor, *map(call, group)], rounds=args.rounds)
+        ms = [float(np.median(one.wall_ms)) for one in samples]
+        for point, value in zip(group, ms[2:]):
+            row = {"heads": point["heads"], "tokens": point["tokens"], "ms": value}
+            table["raw"].append(row | {"model_ms": ms[0], "block_ms": ms[1]})
+        _keep(args.out, table)
+    table |= finished(table["raw"], index["prunable"])
+    _keep(args.out, table)
+    return table
+
+
+def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
+    """{model_ms, fixed_ms, grid}: `fixed_ms` is the whole model less its prunable blocks, which are all alike."""
+    model = float(np.median([row["model_ms"] for row in raw]))
+    block = float(np.median([row["block_ms"] * model / row["model_ms"] for row in raw]))
+    rows = [
+        {"heads": row["heads"], "tokens": row["tokens"], "ms": row["ms"] * model / row["model_ms"]}
+        for row in raw
+    ]
+    return {"model_ms": model, "fixed_ms": model - prunable * block, "grid": rows, "complete": True}
+
+
+def _begun(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier run measured of the same thing, else an empty table."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        if not found["complete"] and all(found[key] == about[key] for key in SAME):
+            note(f"{path}: going on after {len(found['raw'])} blocks")
+            return found
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return about | {"complete": False, "raw": []}
+
+
+def _keep(path: Path, table: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(table, indent=1) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the blocks beside MODEL.onnx on this machine and write the latency table that prune.py --search reads."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=main.__doc__)
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL.onnx", help="an unpruned model, exported with --blocks"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="TABLE.json")
+    parser.add_argument(
+        "--device", choices=["cpu"], default="cpu", help="TensorRT's blocks are not measured yet"
+    )
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
+    parser.add_argument("--threads", type=positive, metavar="N", help="(all cores)")
+    parser.add_argument("--batch", type=positive, default=1, metavar="N")
+    parser.add_argument("--rounds", type=positive, default=40, metavar="N", help="runs of each block (40)")
+    args = parser.parse_args(argv)
+    if args.out.resolve() == args.model.resolve():
+        raise ConfigError(f"--out {args.out}: that is the model; give a .json file")
+    index = read_index(args.model)
+    host = describe_host(device=args.device, threads=args.threads)
+    for text in doubts(host):
+        note(f"WARNING {text}")
+    about = {"schema": SCHEMA, "model": index["model"], "device": args.device, "engine": args.engine}
+    about |= {"batch": args.batch, "threads": args.threads, "processor": host["processor"], "host": host}
+    about |= {key: index[key] for key in ("variant", "heads", "tokens", "width", "prunable")}
+    table = measure(args.model, index, about, args)
+    names = sorted({row["tokens"] for row in table["grid"]}, reverse=True)
+    cells = {(row["heads"], row["tokens"]): row["ms"] for row in table["grid"]}
+    rows = [
+        [heads, *(f"{cells[heads, tokens]:.3f}" for tokens in names)]
+        for heads in sorted({row["heads"] for row in table["grid"]}, reverse=True)
+    ]
+    print_table("ms a block, by heads and tokens", ["heads", *(f"{name} tokens" for name in names)], rows)
+    note(
+        f"whole model {table['model_ms']:.2f} ms, {table['fixed_ms']:.2f} ms of it outside the prunable blocks"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

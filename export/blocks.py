@@ -1,0 +1,101 @@
+"""One transformer block at many sizes, each as a small ONNX file: what a latency table is measured on. Exported once, run anywhere."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from export.forms import ReorderedBlock, fold_scale
+from export.graph import OPSET, fusible_gelu, named_batch, prove_static, quiet, simplified
+from prune.model import Block
+from prune.shape import Shape
+from runtime.errors import StorageError
+from runtime.manifest import replacing
+
+INDEX = "index.json"
+# kept tokens as shares of all: a straight line between neighbours is close enough, see benchmarks/table.py
+SHARES = (0.3, 0.45, 0.6, 0.75, 0.9, 1.0)
+# at most so many different head counts, the largest among them
+HEADS = 8
+
+
+def grid(shape: Shape) -> list[tuple[int, int]]:
+    """(heads, tokens) of every file: the unpruned block first."""
+    total = shape.vit.heads
+    heads = sorted({max(1, round(total * step / HEADS)) for step in range(1, HEADS + 1)}, reverse=True)
+    tokens = sorted({max(2, round(share * shape.tokens)) for share in SHARES}, reverse=True)
+    return [(h, t) for h in heads for t in tokens]
+
+
+def block_form(shape: Shape, heads: int, tokens: int, *, seed: int = 0) -> nn.Module:
+    """A block of the deployed form (bypass) with random weights; which tokens it keeps is drawn, the class token among them."""
+    torch.manual_seed(seed)
+    block = Block(shape.vit, heads).eval()
+    fold_scale(block)
+    if tokens == shape.tokens:
+        return block
+    random = np.random.default_rng(seed)
+    kept = [0, *sorted((1 + random.permutation(shape.tokens - 1)[: tokens - 1]).tolist())]
+    rest = sorted(set(range(shape.tokens)) - set(kept))
+    return ReorderedBlock(block, kept + rest, tokens)
+
+
+def block_graph(shape: Shape, heads: int, tokens: int) -> onnx.ModelProto:
+    """x (batch, N, D) -> y (batch, N, D), float32, in exactly the operators that a whole exported model has there."""
+    example = torch.zeros(2, shape.tokens, shape.vit.width)
+    with warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            copy.deepcopy(block_form(shape, heads, tokens)),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            verbose=False,
+        )
+    assert program is not None
+    graph = named_batch(fusible_gelu(simplified(program.model_proto)))
+    prove_static(graph)
+    return graph
+
+
+def write_blocks(
+    shape: Shape, folder: Path, model: dict[str, Any], sizes: Sequence[tuple[int, int]] | None = None
+) -> Iterable[Path]:
+    """Write every size's file and the index; yields each path as it is done. `model` says which whole model they belong to.
+
+    A file that is there already is kept: an interrupted export goes on.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another --blocks") from None
+    rows = []
+    for heads, tokens in sizes or grid(shape):
+        path = folder / f"h{heads}_t{tokens}.onnx"
+        if not path.exists():
+            with replacing(path) as temporary:
+                onnx.save(block_graph(shape, heads, tokens), temporary)
+        rows.append({"heads": heads, "tokens": tokens, "file": path.name})
+        yield path
+    about = {
+        "variant": shape.variant,
+        "heads": shape.vit.heads,
+        "tokens": shape.tokens,
+        "width": shape.vit.width,
+    }
+    index = about | {"prunable": shape.prunable, "model": model, "grid": rows}
+    with replacing(folder / INDEX) as temporary:
+        temporary.write_text(json.dumps(index, indent=1) + "\n")
+    yield folder / INDEX
