@@ -103,12 +103,23 @@ def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss
     return score_tokens(model, batches(), loss)
 
 
+def head_ranking(scores: list[Tensor], config: HeadConfig) -> list[Tensor]:
+    """What `measure_heads` gave, weighted, so that the lowest go."""
+    if config.by == "entropy":
+        return [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
+    return relative_magnitudes(scores) if config.by == "magnitude" else scores
+
+
+def token_ranking(scores: list[Tensor], config: TokenConfig) -> list[Tensor]:
+    """What `measure_tokens` gave, weighted, so that the lowest go: importances by depth, class attention only normalised per block."""
+    if config.by == "random":
+        return scores
+    return token_scores(scores, layer_weight=config.layer_weight if config.by == "importance" else 0.0)
+
+
 def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple[list[list[int]], int]:
     """(positions kept per block, heads removed): the highest weighted entropies go, or the lowest of another criterion."""
-    if config.by == "entropy":
-        scores = [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
-    elif config.by == "magnitude":
-        scores = relative_magnitudes(scores)
+    scores = head_ranking(scores, config)
     if config.kept:
         return select_within(scores, config.kept)
     return select(scores, remove, floor=config.floor, multiple=config.multiple)
@@ -117,13 +128,8 @@ def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple
 def choose_tokens(
     scores: list[Tensor], model: TransReID, remove: int, config: TokenConfig
 ) -> tuple[list[list[int]], int]:
-    """(original ids kept per block, without the class token; tokens removed): the lowest go.
-
-    Importances are weighted by depth; class attention is normalised per block as they are; random numbers stay.
-    """
-    if config.by != "random":
-        weight = config.layer_weight if config.by == "importance" else 0.0
-        scores = token_scores(scores, layer_weight=weight)
+    """(original ids kept per block, without the class token; tokens removed): the lowest of `token_ranking` go."""
+    scores = token_ranking(scores, config)
     if config.kept:
         kept, removed = select_within(scores, [count - 1 for count in config.kept])
     else:

@@ -24,6 +24,8 @@ from prune.losses import training_loss, triplet_loss
 from prune.model import TransReID
 from prune.progress import begin, finish, keeper, newest, round_folder
 from prune.scoring import Batch, Loss
+from prune.search import read_goal
+from prune.search_run import Search, find
 from prune.session import artifact_of, open_weights
 from prune.training import fit, make_accelerator
 from runtime.accuracy import accuracy
@@ -156,11 +158,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     items = training_items(dataset, spec.dataset)
     identities = len(label_map(items))
     data = {"layout": dataset.layout, "images": len(items), "identities": identities}
+    search = _search_of(args)
     asked = {"weights": source.sha256, "config": dataclasses.asdict(config), "data": data}
+    asked |= {"search": search.asked()} if search else {}
     resumed = begin(out, asked, resume=args.resume)
     batches = scoring(items, spec, settings, device)
     model, loss, why = fitting(model, items, spec, batches, device)
     note(f"token scores from {why}")
+    if search:
+        settings = find(
+            model,
+            search,
+            settings,
+            items,
+            [item.camid for item in dataset.train],
+            spec,
+            scoring=lambda some: scoring(some, spec, settings, device),
+            loss=loss,
+            out=out,
+            device=device,
+        )
+        config = dataclasses.replace(config, prune=settings)
     rounds = len(plan_rounds(model, settings))
     tunes = rounds > 0 and (config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and rounds > 1))
     teacher = copy.deepcopy(model).eval()
@@ -208,6 +226,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def _search_of(args: argparse.Namespace) -> Search | None:
+    if not args.search:
+        if args.goal or args.latency_table:
+            raise ConfigError("--goal and --latency-table: belong to --search; add it")
+        return None
+    if not args.goal:
+        raise ConfigError("--search: say what for: --goal latency_ms=MS, macs=COUNT or map=0..1")
+    return Search(read_goal(args.goal), args.latency_table)
+
+
 def table(result: dict[str, Any]) -> list[list[str]]:
     """Rows (name, before, after) for people."""
     sides = (result["before"], result["after"])
@@ -249,6 +277,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--batch", type=int, default=16, metavar="N", help="images per run in evaluation (16)"
+    )
+    parser.add_argument(
+        "--search", action="store_true", help="find how many heads and tokens each block keeps, for --goal"
+    )
+    parser.add_argument("--goal", metavar="latency_ms=MS|macs=COUNT|map=0..1", help="what the search is for")
+    parser.add_argument(
+        "--latency-table", type=Path, metavar="JSON", help="from python -m benchmarks.table, on the target"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     args = parser.parse_args(argv)

@@ -133,7 +133,7 @@ class Epoch:
         cameras = torch.tensor([item.camid for item in items])
         pixels = photographed(pixels, cameras, self.config, random)
         images = erase(normalise(pixels, self.crops.spec), self.config.erasing, random)
-        return images, *_targets(self.crops, self.labels, indices)
+        return images, *targets(self.crops, self.labels, indices)
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def scoring_batches(
         for indices in pk_batches(labels, identities=identities, images=images, seed=seed, epoch=epoch):
             if batches and done == batches:
                 return
-            yield torch.from_numpy(to_input(crops(indices), spec)), *_targets(crops, labels, indices)
+            yield torch.from_numpy(to_input(crops(indices), spec)), *targets(crops, labels, indices)
             done += 1
         epoch += 1
 
@@ -221,7 +221,8 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
 
 
-def _targets(crops: Crops, labels: Sequence[int], indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+def targets(crops: Crops, labels: Sequence[int], indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    """(labels (B,), camera rows (B,) or None) of some crops."""
     # Training ids index the table by definition: the table is made for them.
     rows, _ = camera_ids(
         [crops.items[index].camid for index in indices], crops.spec, policy=_policy(crops.spec)

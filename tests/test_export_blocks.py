@@ -1,0 +1,57 @@
+"""The blocks that latency tables are measured on: the torch block's numbers, the deployed operators, nothing left half done."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.blocks import block_form, block_graph, grid, write_blocks
+from prune.shape import unpruned
+from runtime.onnxruntime_session import open_graph
+from tests import lite
+
+SHAPE = lite.shape()
+
+
+@pytest.mark.parametrize(("heads", "tokens"), [(6, SHAPE.tokens), (3, 9)])
+def test_a_file_computes_what_the_torch_block_does(tmp_path, heads, tokens):
+    path = tmp_path / "block.onnx"
+    onnx.save(block_graph(SHAPE, heads, tokens), path)
+    x = np.random.default_rng(0).standard_normal((3, SHAPE.tokens, SHAPE.vit.width), dtype=np.float32)
+    with torch.no_grad():
+        expected = block_form(SHAPE, heads, tokens)(torch.from_numpy(x)).numpy()
+    found = open_graph(path, threads=1)(x)
+    assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-4
+
+
+def test_pruned_tokens_skip_the_block_and_the_class_token_never_does():
+    block = block_form(SHAPE, 6, 9)
+    x = torch.randn(1, SHAPE.tokens, SHAPE.vit.width)
+    with torch.no_grad():
+        out = block(x)
+    same = [(out[0] == x[0, token]).all(dim=1).any().item() for token in range(SHAPE.tokens)]
+    assert sum(same) == SHAPE.tokens - 9 and not same[0]
+
+
+def test_the_grid_begins_with_the_unpruned_block_and_has_no_point_twice():
+    points = grid(SHAPE)
+    assert points[0] == (6, SHAPE.tokens) and len(points) == len(set(points)) == 36
+    assert min(tokens for _, tokens in points) >= 2 and min(heads for heads, _ in points) == 1
+    base = {heads for heads, _ in grid(unpruned("vit_base", stride=12))}
+    assert len(base) == 8 and max(base) == 12
+
+
+def test_an_interrupted_export_goes_on_and_the_index_comes_last(tmp_path):
+    sizes = [(6, SHAPE.tokens), (2, 9)]
+    first = next(iter(write_blocks(SHAPE, tmp_path, {"sha256": "m"}, sizes)))
+    assert not (tmp_path / "index.json").exists()
+    stamp = first.stat().st_mtime_ns
+    list(write_blocks(SHAPE, tmp_path, {"sha256": "m"}, sizes))
+    assert first.stat().st_mtime_ns == stamp
+    index = json.loads((tmp_path / "index.json").read_text())
+    assert [(row["heads"], row["tokens"]) for row in index["grid"]] == sizes and index["model"] == {
+        "sha256": "m"
+    }
+    assert all((tmp_path / row["file"]).exists() for row in index["grid"])

@@ -1,0 +1,66 @@
+"""Predicted latency: interpolation against a plane, and tables that are damaged or another model's."""
+
+import json
+
+import pytest
+
+from prune.latency import read_table
+from runtime.errors import ConfigError
+from tests import lite
+
+
+def table(shape, **changes):
+    grid = [{"heads": h, "tokens": t, "ms": 0.1 + 0.2 * h + 0.01 * t} for h in (1, 3, 6) for t in (4, 11, 22)]
+    found = {"schema": 1, "complete": True, "grid": grid, "fixed_ms": 2.0}
+    return found | {"model": {"sha256": "a", "shape": shape.to_json()}} | changes
+
+
+def written(tmp_path, content):
+    path = tmp_path / "table.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(("heads", "tokens"), [(1, 4), (6, 22), (2, 7), (5, 21), (4, 11), (8, 30), (1, 2)])
+def test_a_plane_is_predicted_exactly_on_between_and_beyond_the_points(tmp_path, heads, tokens):
+    shape = lite.shape()
+    found = read_table(written(tmp_path, table(shape)), shape)
+    assert found.block_ms(heads, tokens) == pytest.approx(0.1 + 0.2 * heads + 0.01 * tokens)
+
+
+def test_a_model_is_the_rest_and_its_blocks(tmp_path):
+    shape = lite.shape()
+    found = read_table(written(tmp_path, table(shape)), shape)
+    assert found.model_ms([6, 1], [22, 4]) == pytest.approx(2 + (0.1 + 1.2 + 0.22) + (0.1 + 0.2 + 0.04))
+    with pytest.raises(ValueError):
+        found.model_ms([6], [22, 4])
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"grid": [{"heads": "x"}]}', '{"grid": [], "schema": 1}']
+)
+def test_something_else_than_a_table_is_one_line(tmp_path, content):
+    with pytest.raises(
+        ConfigError, match=r"table\.json: not a finished table of python -m benchmarks\.table"
+    ):
+        read_table(written(tmp_path, content), lite.shape())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"complete": False}, "finished False"),
+        ({"grid": table(lite.shape())["grid"][:-1]}, "holes"),
+        ({"grid": [{"heads": 1, "tokens": 4, "ms": -1}]}, "times that are none"),
+    ],
+)
+def test_an_unfinished_or_damaged_table_is_refused(tmp_path, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        read_table(written(tmp_path, table(lite.shape(), **changes)), lite.shape())
+
+
+def test_another_models_table_is_refused(tmp_path):
+    path = written(tmp_path, table(lite.shape(stride=16)))
+    with pytest.raises(ConfigError, match="measured with stride 16, this model has 8"):
+        read_table(path, lite.shape())
