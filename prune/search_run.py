@@ -128,7 +128,8 @@ def find(
 ) -> PruneConfig:
     """The pruning settings with the counts per block that the goal asks for; `DIR/pareto.json` holds every point of the frontier.
 
-    `scoring(items)` gives the scoring batches of some items; `camids` are the items' real cameras (see `held_out`). An interrupted run that asks the same finds its answer in pareto.json.
+    `scoring(items)` gives the scoring batches of some items; `camids` are the items' real cameras (see `held_out`). An interrupted
+    run that asks the same finds its answer in pareto.json.
     """
     _refuse(model.shape, search, config)
     path, asked = out / PARETO, search.asked() | {"config": dataclasses.asdict(config)}
