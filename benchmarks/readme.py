@@ -149,6 +149,26 @@ def ranking(document: Document) -> str:
     return _table(["part", "size", "s", "CPU s", "peak MiB"], rows)
 
 
+def search(document: Document) -> str:
+    """Searched counts against one fraction everywhere: mean and standard deviation of the seeds."""
+    rows = []
+    for group in document["groups"]:
+        scores = [f"{100 * group[key]['mean']:.1f} ± {100 * group[key]['sd']:.1f}" for key in ("mAP", "R1")]
+        times = [
+            f"{group[key]['mean']:.2f} ± {group[key]['sd']:.2f}" for key in ("predicted_ms", "measured_ms")
+        ]
+        rows.append([group["name"], f"{group['macs_folded']['mean'] / 1e9:.4f}", *scores, *times])
+    return _table(["method", "GMAC", "mAP", "R1", "predicted ms", "measured ms"], rows)
+
+
+def predict(document: Document) -> str:
+    """How well a latency table tells what unseen models take."""
+    errors = [100 * abs(point["error"]) for point in document["points"]]
+    cells = [str(len(errors)), f"{document['spearman']:.3f}", f"{100 * document['median_error']:.1f} %"]
+    names = ["unseen models", "rank correlation", "median error", "largest error"]
+    return _table(names, [[*cells, f"{max(errors):.1f} %"]])
+
+
 def study(document: Document) -> str:
     """The comparison of pruning methods."""
     return markdown(document) + "\n"
@@ -159,6 +179,8 @@ TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
     "demo": ("xeon_2_cores/demo.json", demo),
     "base": ("xeon_2_cores/vit_base.json", base),
     "ranking": ("xeon_2_cores/ranking.json", ranking),
+    "predict": ("xeon_2_cores/predict.json", predict),
+    "search": ("xeon_2_cores/search.json", search),
     "precision": ("xeon_2_cores/precision.json", precision),
     "rtx": ("rtx_builds.json", rtx),
     "study": ("study.json", study),
