@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.host import describe_host
-from runtime.console import note, print_table
-from runtime.errors import Refusal, guarded
+from benchmarks.steps import ROOT, run
+from runtime.console import print_table
+from runtime.errors import guarded
 from runtime.manifest import read_manifest, replacing
 
-ROOT = Path(__file__).resolve().parent.parent
 DATA = "data/anny_reid"
 CAPABILITIES = ("8.6", "8.9")
 PRECISIONS = ("fp16", "int8")
@@ -48,10 +46,6 @@ SUBJECTS = (
     ),
     Subject("demo", None, "configs/prune/demo.yaml"),
 )
-
-
-class StepFailed(Refusal):
-    """A command failed; its own message stands above."""
 
 
 def commands(subject: Subject, work: Path, weights: Path) -> dict[Path, list[str]]:
@@ -119,12 +113,7 @@ def build_all(subject: Subject, work: Path) -> list[dict[str, Any]]:
     made = commands(subject, work, weights)
     for path, command in made.items():
         if not path.exists():
-            note(f"python {' '.join(command)}")
-            done = subprocess.run(
-                [sys.executable, *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=False
-            )
-            if done.returncode:
-                raise StepFailed(f"{path}: its command ended with {done.returncode}")
+            run(command)
     return [row(subject.name, path) for path in made if path.suffix == ".engine"]
 
 

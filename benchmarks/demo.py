@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +15,12 @@ import numpy as np
 from benchmarks.demo_evidence import average_precisions, grouped, strips, summed, visible_shares
 from benchmarks.demo_page import Contents, page
 from benchmarks.demo_results import COLUMNS, read_models
+from benchmarks.steps import ROOT, run
 from runtime.console import note, print_table
-from runtime.errors import Refusal, guarded
+from runtime.errors import guarded
 from runtime.features import load_features
 from runtime.manifest import replacing
 
-ROOT = Path(__file__).resolve().parent.parent
 DATA = Path("data/anny_reid")
 TEACHER = Path("data/demo/model.safetensors")
 MODELS = ("unpruned-plain", "unpruned", "pruned", "pruned-fp16", "pruned-int8")
@@ -34,14 +31,6 @@ LABEL = (
     "Synthetic people (Anny-ReID, rendered by this project) and a small model trained on such people: the numbers show what "
     "every step does to a model, not how accurate a full-size model is on real people."
 )
-
-
-class StepFailed(Refusal):
-    """A command of the demo failed; its own message stands above. Ends with that command's exit code."""
-
-    def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def steps(out: Path) -> dict[str, list[str]]:
@@ -87,17 +76,9 @@ def steps(out: Path) -> dict[str, list[str]]:
 
 def run_step(name: str, command: Sequence[str]) -> tuple[str, float]:
     """(what the command printed on stdout, seconds); StepFailed with its exit code when it fails."""
-    note(f"[{name}] python {shlex.join(command)}")
+    note(f"[{name}]")
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise StepFailed(
-            f"demo step '{name}' ended with {done.returncode}; run it alone: {shlex.join(command)}",
-            done.returncode,
-        )
-    return done.stdout, time.monotonic() - started
+    return run(command), time.monotonic() - started
 
 
 def gather(results: dict[str, Any], out: Path, seconds: dict[str, float]) -> Contents:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.host import describe_host
-from runtime.console import note, print_table
-from runtime.errors import ConfigError, Refusal, guarded
+from benchmarks.steps import run
+from runtime.console import print_table
+from runtime.errors import ConfigError, guarded
 from runtime.manifest import read_manifest, replacing
 
-ROOT = Path(__file__).resolve().parent.parent
 # file -> what export_onnx.py is asked for
 FILES: dict[str, list[str]] = {
     "fp32": [],
@@ -26,23 +24,6 @@ FILES: dict[str, list[str]] = {
 }
 SPLITS = ("test", "all")
 SCORES = ("mAP", "R1")
-
-
-class StepFailed(Refusal):
-    """A command failed; its own message stands above."""
-
-
-def run(command: list[str]) -> str:
-    """What a command of ours printed on stdout; StepFailed when it fails."""
-    note(f"python {' '.join(command)}")
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise StepFailed(
-            f"{command[0]} ended with {done.returncode}; run it alone: python {' '.join(command)}"
-        )
-    return done.stdout
 
 
 def row(

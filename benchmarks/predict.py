@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,18 +16,14 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.arguments import positive
 from benchmarks.host import describe_host
+from benchmarks.steps import run
 from benchmarks.table import model_call
 from runtime.console import note, print_table
-from runtime.errors import Refusal, guarded
+from runtime.errors import guarded
 from runtime.manifest import replacing
 
-ROOT = Path(__file__).resolve().parent.parent
 # shares of heads and tokens that a random block keeps
 LEAST = 0.3
-
-
-class StepFailed(Refusal):
-    """An export failed; its own message stands above."""
 
 
 def random_counts(heads: int, tokens: int, blocks: int, seed: int) -> tuple[list[int], list[int]]:
@@ -69,9 +63,7 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
         )
         path = work / f"random{seed}.safetensors"
         save_model(pruned, path, spec, notes={"source": "random counts"})
-        command = [sys.executable, "export_onnx.py", str(path), "--out", str(onnx), "--gate", "off"]
-        if subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
-            raise StepFailed(f"{path}: not exported")
+        run(["export_onnx.py", str(path), "--out", str(onnx), "--gate", "off"])
     return made
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import html
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.demo_figures import nice_axis
 from benchmarks.host import describe_host
-from benchmarks.predict import ROOT, StepFailed
+from benchmarks.steps import run as run_step
 from benchmarks.table import model_call
-from runtime.console import note, print_table
+from runtime.console import print_table
 from runtime.errors import ConfigError, guarded
 from runtime.manifest import replacing
 
@@ -47,10 +45,7 @@ def exported(folder: Path) -> Path:
     """The run's model as ONNX beside it, exported where it is not there yet."""
     onnx = folder / "model.onnx"
     if not onnx.exists():
-        command = [sys.executable, "export_onnx.py", str(folder / "model.safetensors"), "--out", str(onnx)]
-        note(f"python {' '.join(command[1:])}")
-        if subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
-            raise StepFailed(f"{folder}: not exported")
+        run_step(["export_onnx.py", str(folder / "model.safetensors"), "--out", str(onnx)])
     return onnx.resolve()
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import demo
 from benchmarks.demo_results import COLUMNS, all_tokens, kept_heads, kept_tokens, points, read_models
+from benchmarks.steps import StepFailed
 
 SHAPE = {
     "variant": "vit_lite",
@@ -94,10 +95,11 @@ def test_features_are_extracted_once_for_each_model_and_folder(tmp_path):
     ]
 
 
-def test_a_step_that_fails_ends_the_demo_with_its_exit_code():
-    with pytest.raises(demo.StepFailed) as failed:
+def test_a_step_that_fails_ends_the_demo_with_its_exit_code(capsys):
+    with pytest.raises(StepFailed) as failed:
         demo.run_step("broken", ["-c", "raise SystemExit(3)"])
-    assert failed.value.code == 3 and "broken" in str(failed.value)
+    assert failed.value.code == 3 and "raise SystemExit(3)" in str(failed.value)
+    assert "[broken]" in capsys.readouterr().err
 
 
 def test_the_person_under_the_token_maps_is_an_unoccluded_twin_of_the_shipped_data():

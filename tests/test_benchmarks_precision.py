@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import precision
+from benchmarks.steps import StepFailed
 from export.arguments import PRECISIONS, TARGETS
 from runtime.errors import guarded
 from runtime.manifest import write_manifest
@@ -31,8 +32,9 @@ def test_a_row_says_what_the_manifest_says(tmp_path):
 
 
 def test_a_command_that_fails_is_named(tmp_path):
-    with pytest.raises(precision.StepFailed, match="ended with 3; run it alone: python -c"):
+    with pytest.raises(StepFailed, match="ended with 3; run it alone: python -c") as failed:
         precision.run(["-c", "raise SystemExit(3)"])
+    assert failed.value.code == 3
 
 
 def test_a_model_without_a_name_is_one_line(tmp_path, capsys):
