@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := runtime export engines benchmarks
 
-.PHONY: demo test lint check-full clean
+.PHONY: demo test lint check-full docker-check clean
 
 demo: .venv/ready
 	$(BIN)/python -m benchmarks.demo --out runs/demo
@@ -17,9 +17,14 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(PACKAGES)
+	$(BIN)/hadolint docker/*.Dockerfile
 
 check-full: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "full or not full"
+
+# Linux, root, buildah and mmdebstrap; no Docker and no GPU
+docker-check: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.docker_check
 
 # touched last, so that an interrupted installation starts again
 .venv/ready: setup.cfg pyproject.toml

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from export.calibration import COUNT as CALIBRATION_COUNT
 from export.check import COUNT, SHIPPED
+from export.neighbours import NEIGHBOURS, default_layout, default_target
 from export.precision import PRECISIONS, TARGETS
 from runtime.errors import ConfigError
 from runtime.spec import LAYOUTS
@@ -23,9 +25,19 @@ def batch_size(text: str) -> int | None:
     return int(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Whoever reads its answer finds a layout and a target in it: where they are not given, --for decides."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found = super().parse_args(args, namespace)
+        found.layout = found.layout or default_layout(found.neighbour)
+        found.target = found.target or default_target(found.neighbour)
+        return found
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """The command line of export_onnx.py."""
-    command = argparse.ArgumentParser(prog="export_onnx.py", description=description)
+    command = _Parser(prog="export_onnx.py", description=description)
     command.add_argument(
         "weights", type=Path, help="model.safetensors from prune.py, prune.convert or prune.train"
     )
@@ -34,10 +46,16 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     command.add_argument(
         "--target",
         choices=TARGETS,
-        default="onnxruntime",
-        help="tensorrt: 10, 11 and TensorRT-RTX; tensorrt8: 8.6",
+        help="onnxruntime (default); tensorrt: 10, 11 and TensorRT-RTX; tensorrt8: 8.6",
     )
-    command.add_argument("--input", choices=LAYOUTS, default="uint8-nhwc", dest="layout", help="image layout")
+    command.add_argument("--input", choices=LAYOUTS, dest="layout", help="image layout (uint8-nhwc)")
+    command.add_argument(
+        "--for",
+        choices=sorted(NEIGHBOURS),
+        dest="neighbour",
+        help="also write what it reads: triton, a model repository (a plan's with --target tensorrt); deepstream, the tracker's "
+        "ReID block. One image input as it sends it, any batch, --camera mean",
+    )
     command.add_argument(
         "--camera", help="input, mean, none or a camera id (default: input where the model has a table)"
     )

@@ -20,6 +20,7 @@ from export.check import COUNT, SHIPPED, Check, check_crops, make_check, save_ch
 from export.forms import Folded, Reference, camera_row
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx
 from export.judge import verdict_on
+from export.neighbours import finish, neighbour_input, refuse, rescaled
 from export.precision import Lowered, Wish, lower, read_latencies
 from prune.flops import report
 from prune.model import TransReID
@@ -57,12 +58,19 @@ class Options:
     latency_table: Path | None = None
 
 
-def deployed_spec(spec: InputSpec, *, layout: str, camera: str | None, batch: int | None) -> InputSpec:
-    """The artifact's input specification from the model's and the command line; ConfigError for a camera it lacks."""
-    policy = parse_policy(camera) if camera is not None else ("input" if spec.cameras else "none")
+def deployed_spec(
+    spec: InputSpec, *, layout: str, camera: str | None, batch: int | None, neighbour: str | None = None
+) -> InputSpec:
+    """The artifact's input specification from the model's and the command line; ConfigError for a camera it lacks.
+
+    `neighbour` is one of export.neighbours.NEIGHBOURS: what that sends, then.
+    """
+    usual = "mean" if neighbour else "input"
+    policy = parse_policy(camera) if camera is not None else (usual if spec.cameras else "none")
     if not spec.cameras and policy != "none":
         raise ConfigError(f"--camera {policy}: this model has no camera embedding; leave --camera out")
-    return dataclasses.replace(spec, layout=layout, camera=policy, batch=batch)
+    chosen = dataclasses.replace(spec, layout=layout, camera=policy, batch=batch)
+    return neighbour_input(chosen, neighbour) if neighbour else chosen
 
 
 def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
@@ -106,7 +114,7 @@ def export(
         camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
     wish = _wish(spec, options)
     check = _check(parent, model, spec, options)
-    graph, nodes = build_graph(model, spec, options.form)
+    graph, nodes = build_graph(rescaled(model, parent.spec, spec), spec, options.form)
     macs = int(report(model.shape)[f"macs_{options.form}"])
     files = (out, manifest_path(out), check_path(out))
     try:
@@ -248,6 +256,8 @@ def _verdict(
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a model to one self-contained, static ONNX file, checked against the torch model before it is kept."""
     args = parser(main.__doc__).parse_args(argv)
+    if args.neighbour:
+        refuse(args.neighbour, precision=args.precision)
     options = Options(
         args.form,
         args.precision,
@@ -266,11 +276,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     spec_of = {"layout": args.layout, "camera": args.camera, "batch": batch_size(args.batch)}
-    manifest = export(args.weights, args.out, spec_of, options)
+    manifest = export(args.weights, args.out, spec_of | {"neighbour": args.neighbour}, options)
     if args.blocks:
         _write_blocks(args.out, manifest)
     size = args.out.stat().st_size / 1e6
-    rows = [
+    rows: list[list[object]] = [
         ["file", f"{args.out}  {size:.1f} MB  sha256 {manifest['sha256'][:12]}"],
         [
             "form",
@@ -279,6 +289,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         ["macs", f"{manifest['macs'][f'macs_{options.form}'] / 1e9:.2f} G"],
         ["gate", _said(manifest["gate"])],
     ]
+    if args.neighbour:
+        rows += finish(
+            args.neighbour, args.weights, args.out, manifest, check=args.check, measured=options.gate
+        )
     print_table("exported", ["", ""], rows)
     return 0
 

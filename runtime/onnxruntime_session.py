@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.onnx_scan import refuse_external_data
 from runtime.session import OutOfMemory, check_features
 from runtime.spec import InputSpec
+
+# PyPI's build keeps a device id on disk to report its use with, unless told not to before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime  # noqa: E402
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]

@@ -1,0 +1,51 @@
+# Extraction, evaluation and measuring on a desktop or server with an NVIDIA GPU and CUDA 13.
+# TensorRT, trtexec and CUDA come from the base image; neither torch nor a model is in here.
+ARG BASE_IMAGE=nvcr.io/nvidia/tensorrt:25.08-py3
+FROM ${BASE_IMAGE}
+
+USER 0
+# an environment of its own, which sees the tensorrt of the base's Python; NVIDIA's bases also set PIP_CONSTRAINT
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+COPY docker/requirements /opt/requirements
+RUN python3 -m venv --system-site-packages /opt/venv \
+    && PIP_CONSTRAINT="" /opt/venv/bin/pip install --no-cache-dir -r /opt/requirements/cuda.txt
+# the group that owns device files
+RUN groupadd --force --system video \
+    && useradd --uid 10001 --user-group --groups video --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reid \
+    && install -d -o reid -g reid /models
+
+WORKDIR /app
+COPY runtime ./runtime
+COPY engines ./engines
+COPY benchmarks ./benchmarks
+COPY bench.py docker/start.py ./
+RUN /opt/venv/bin/python -m compileall -q /app
+
+# everything that is written goes to /models or /tmp, so that the root file system may be read-only;
+# the official builds of ONNX Runtime report to their maker unless told not to
+ENV PATH=/opt/venv/bin:${PATH} \
+    PYTHONPATH=/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    XDG_CACHE_HOME=/models/.cache \
+    CUDA_CACHE_PATH=/models/.cache/cuda
+USER 10001
+VOLUME /models
+
+# last, so that another revision rebuilds nothing
+ARG BASE_IMAGE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="reid-edge cuda" \
+      org.opencontainers.image.description="Person re-identification on NVIDIA GPUs: runtime, engines, benchmarks" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
+
+# builds and verifies the engine of $REID_MODEL at the first start, then runs Python with the arguments
+ENTRYPOINT ["python", "/app/start.py"]
+CMD ["-m", "engines", "doctor"]

@@ -1,0 +1,300 @@
+"""`make docker-check`: build every Dockerfile on a stand-in base with buildah, and run what needs no GPU inside the images.
+
+The bases named in the Dockerfiles need registries and, on a Jetson, its processor: here a minimal Debian takes their names, with
+a stand-in for trtexec and for TensorRT's Python package. So this proves the build steps, the users, the files and the programs'
+start, and nothing about CUDA, TensorRT or a Jetson. Needs Linux, root, buildah and mmdebstrap (Debian's packages) and a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from runtime.engine_fit import LEVEL, WORKSPACE_MIB
+
+Run = Callable[..., str]
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "runs" / "docker"
+# vfs needs nothing of the kernel; overlay is faster where it works
+DRIVER = os.environ.get("STORAGE_DRIVER", "vfs")
+SUITE = "bookworm"
+# Dockerfile -> the builds made of it: a name, and the arguments that README.md gives for it
+BUILDS = {
+    "cpu": ("cpu.Dockerfile", {}),
+    "jetpack6": ("device.Dockerfile", {}),
+    "jetpack7": (
+        "device.Dockerfile",
+        {"BASE_IMAGE": "nvcr.io/nvidia/tensorrt:25.08-py3", "CUDA_BINDINGS": "13.0.3"},
+    ),
+    "cuda": ("cuda.Dockerfile", {}),
+}
+TOOLS = ("buildah", "mmdebstrap")
+# what the Debian stand-in takes from the machine it is built on: its way to the package registries
+HOST_FILES = ("/etc/pip.conf", "/etc/ssl/certs")
+TRTEXEC = """#!/bin/sh
+# stand-in: says the version, builds nothing
+echo '&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # trtexec'
+case "$1" in --help) exit 0;; esac
+echo '[11/02/2026-10:00:01] [E] CUDA initialization failure with error: 35'
+echo '&&&& FAILED TensorRT.trtexec [TensorRT v100300] # trtexec'
+exit 1
+"""
+# platforms.md, section 3: typed file, TensorRT 10.3, default profile; paths as inside the image
+EXPECTED_LINE = (
+    "trtexec --onnx=/models/model.onnx --saveEngine=/models/model.engine --stronglyTyped "
+    "--memPoolSize=workspace:{workspace} --builderOptimizationLevel={level} --profilingVerbosity=detailed "
+    "--minShapes=images:1x128x64x3,camera_ids:1 --optShapes=images:8x128x64x3,camera_ids:8 "
+    "--maxShapes=images:32x128x64x3,camera_ids:32 --skipInference"
+)
+CROPS = 3
+# programs for Python inside an image, each of which prints one JSON document
+LOOK = """
+import errno, grp, importlib.util, json, os
+def refused(folder):
+    try:
+        open(f"{folder}/probe", "w").close()
+        os.remove(f"{folder}/probe")
+    except OSError as error:
+        return error.errno == errno.EROFS
+folders = ["/app", "/opt", "/var/tmp", "/tmp", "/models"]
+print(json.dumps({
+    "uid": os.getuid(), "groups": [grp.getgrgid(group).gr_name for group in os.getgroups()],
+    "torch": importlib.util.find_spec("torch") is not None,
+    "app": sorted(name for name in os.listdir("/app") if name != "__pycache__"),
+    "read_only": [folder for folder in folders if refused(folder)],
+}))
+"""
+START = """
+import json, os, subprocess
+words = ["python", "/app/start.py", "-c", "print('the command ran')"]
+environment = os.environ | {"REID_MODEL": "/models/model.onnx"}
+done = subprocess.run(words, env=environment, capture_output=True, text=True)
+print(json.dumps({"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr, "files": sorted(os.listdir("/models"))}))
+"""
+# One container's run, as `docker run --read-only --tmpfs /tmp -v MODELS:/models` would have it: in mounts of its own, so that
+# nothing outlives it. buildah itself cannot make the root file system read-only.
+READ_ONLY = """
+root=$1 models=$2 user=$3 groups=$4; shift 4
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount -t tmpfs tmpfs "$root/tmp"
+mount --bind "$models" "$root/models"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+exec chroot --userspec="$user:$user" --groups="$groups" "$root" /usr/bin/env -i "$@"
+"""
+
+
+def main() -> int:
+    """Build and check every image; prints one line for each. Returns 0, or 2 where a tool is missing."""
+    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        print(
+            f"docker-check: {', '.join(missing)} is not installed; run: apt-get install {' '.join(missing)}"
+        )
+        return 2
+    if os.geteuid() != 0:
+        print("docker-check: needs root, for buildah's chroot isolation without user namespaces")
+        return 2
+    WORK.mkdir(parents=True, exist_ok=True)
+    stand_in()
+    models = exported()
+    for name, (dockerfile, arguments) in BUILDS.items():
+        seconds, megabytes = built(name, dockerfile, arguments)
+        with container(name, models) as run:
+            smoke = check_cpu(name, models, run) if name == "cpu" else check_gpu(name, models, run)
+        print(f"{name}: built in {seconds:.0f} s, {megabytes:.0f} MB with its base; {smoke}", flush=True)
+    print(
+        f"docker-check: {len(BUILDS)} images built and checked on a stand-in base; no GPU, no Jetson, no real TensorRT"
+    )
+    return 0
+
+
+def buildah(*words: str) -> str:
+    """The stdout of one buildah command; CalledProcessError with its stderr printed when it fails."""
+    store = [
+        "--root",
+        str(WORK / f"store-{DRIVER}"),
+        "--runroot",
+        str(WORK / "run"),
+        "--storage-driver",
+        DRIVER,
+    ]
+    return output(["buildah", *store, *words], f"buildah {shlex.join(words)}")
+
+
+def output(command: list[str], what: str) -> str:
+    """The stdout of one command; CalledProcessError when it fails, with all it said on stderr under the name `what`."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        print(f"docker-check: {what}\n{done.stdout}\n{done.stderr}", file=sys.stderr)
+        done.check_returncode()
+    return done.stdout
+
+
+def stand_in() -> None:
+    """A minimal Debian under the name of every base image: with python, stand-ins of trtexec and tensorrt for the GPU ones."""
+    context = WORK / "base"
+    context.mkdir(exist_ok=True)
+    tar = context / "rootfs.tar"
+    if not tar.exists():
+        half = context / "half.tar"
+        subprocess.run(
+            [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=minbase",
+                "--include=ca-certificates,python3-minimal",
+                SUITE,
+                str(half),
+            ],
+            check=True,
+        )
+        half.rename(tar)
+    (context / "trtexec").write_text(TRTEXEC)
+    (context / "tensorrt.py").write_text('"""Stand-in."""\n\n__version__ = "10.3.0"\n')
+    (context / "plain").write_text("FROM scratch\nADD rootfs.tar /\n")
+    (context / "gpu").write_text(
+        "FROM localhost/plain\n"
+        "COPY --chmod=755 trtexec /usr/src/tensorrt/bin/trtexec\n"
+        "COPY tensorrt.py /usr/lib/python3/dist-packages/tensorrt.py\n"
+    )
+    (context / ".dockerignore").write_text("half.tar\n")
+    for name in ("plain", "gpu"):
+        _build(f"localhost/{name}", context / name, context)
+    for name, (dockerfile, arguments) in BUILDS.items():
+        base = arguments.get("BASE_IMAGE") or default_base(ROOT / "docker" / dockerfile)
+        buildah("tag", "localhost/plain" if name == "cpu" else "localhost/gpu", base)
+
+
+def default_base(dockerfile: Path) -> str:
+    """The base image that the Dockerfile names."""
+    found = re.search(r"^ARG BASE_IMAGE=(\S+)$", dockerfile.read_text(), re.M)
+    assert found, f"{dockerfile}: no default BASE_IMAGE"
+    return found[1]
+
+
+def _build(tag: str, dockerfile: Path, context: Path, *more: str) -> None:
+    words = ["--isolation", "chroot", "--format", "docker", "--pull-never", "-t", tag, "-f", str(dockerfile)]
+    buildah("bud", *words, *more, str(context))
+
+
+def built(name: str, dockerfile: str, arguments: dict[str, str]) -> tuple[float, float]:
+    """Build one image; (seconds, megabytes)."""
+    more = [f"--volume={file}:{file}:ro" for file in HOST_FILES if Path(file).exists()]
+    more += [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    started = time.monotonic()
+    _build(f"localhost/reid-{name}", ROOT / "docker" / dockerfile, ROOT, *more)
+    seconds = time.monotonic() - started
+    image = json.loads(buildah("inspect", "--type", "image", f"localhost/reid-{name}"))
+    labels = image["Docker"]["config"]["Labels"]
+    base = arguments.get("BASE_IMAGE") or default_base(ROOT / "docker" / dockerfile)
+    assert labels["org.opencontainers.image.base.name"] == base, labels
+    assert image["Docker"]["config"]["User"] == "10001", image["Docker"]["config"]["User"]
+    listed = json.loads(buildah("images", "--json", f"localhost/reid-{name}"))
+    return seconds, _megabytes(listed[0]["size"])
+
+
+def _megabytes(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * {"KB": 1e-3, "MB": 1.0, "GB": 1e3}[unit]
+
+
+def exported() -> Path:
+    """A folder with an exported demo model, its manifest and check crops, and three of the shipped crops."""
+    folder = WORK / "models"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "crops").mkdir(parents=True)
+    words = ["export_onnx.py", "data/demo/model.safetensors", "--out", str(folder / "model.onnx")]
+    subprocess.run(
+        [sys.executable, *words, "--target", "tensorrt"], check=True, cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    for crop in sorted((ROOT / "data/anny_reid/query").iterdir())[:CROPS]:
+        shutil.copy(crop, folder / "crops")
+    folder.chmod(0o777)
+    return folder
+
+
+@contextmanager
+def container(name: str, models: Path) -> Iterator[Run]:
+    """A callable that runs the image's entry point with the words given and gives its stdout.
+
+    As `docker run` would: the image's user, groups, environment and folder, a read-only root, /models mounted, /tmp in memory.
+    """
+    made = buildah("from", "--pull-never", f"localhost/reid-{name}").strip()
+    config = json.loads(buildah("inspect", made))["Docker"]["config"]
+    try:
+        root = Path(buildah("mount", made).strip())
+        words = [str(root), str(models), config["User"], groups(root, config["User"])]
+        words += ["-C", config["WorkingDir"], *config["Env"], *config["Entrypoint"]]
+        yield lambda *more: output(
+            ["unshare", "--mount", "sh", "-ec", READ_ONLY, "sh", *words, *more], "run in the image"
+        )
+    finally:
+        buildah("rm", made)
+
+
+def groups(root: Path, user: str) -> str:
+    """The supplementary groups of the user with this number in the image, as numbers."""
+    people = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
+    (name,) = [fields[0] for fields in people if fields[2] == user]
+    rows = [line.split(":") for line in (root / "etc/group").read_text().splitlines()]
+    return ",".join(fields[2] for fields in rows if name in fields[3].split(","))
+
+
+def check_common(name: str, run: Run) -> None:
+    """The user, and what must not be in the image."""
+    said = json.loads(run("-c", LOOK))
+    app = {"runtime", "engines", "benchmarks", "bench.py"} | ({"start.py"} if name != "cpu" else set())
+    assert said["uid"] == 10001 and said["groups"] == ["video"], said
+    assert not said["torch"] and said["app"] == sorted(app), said
+    assert said["read_only"] == ["/app", "/opt", "/var/tmp"], said
+    assert "--device" in run("bench.py", "--help")
+
+
+def check_cpu(name: str, models: Path, run: Run) -> str:
+    """Features of three shipped crops inside the image and here."""
+    check_common(name, run)
+    words = ["-m", "runtime", "extract", "{}/model.onnx", "{}/crops", "--out", "{}/NAME.npz"]
+    run(*[word.format("/models").replace("NAME", "inside") for word in words])
+    here = [word.format(models).replace("NAME", "here") for word in words]
+    subprocess.run([sys.executable, *here], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    with np.load(models / "inside.npz") as one, np.load(models / "here.npz") as other:
+        assert [Path(path).name for path in one["paths"]] == [Path(path).name for path in other["paths"]]
+        assert one["features"].shape[0] == CROPS
+        difference = float(np.abs(one["features"] - other["features"]).max())
+    assert difference <= 1e-5, difference
+    # what ONNX Runtime's telemetry would keep there
+    assert not (models / ".cache").exists(), list((models / ".cache").rglob("*"))
+    return f"extract of {CROPS} crops differs from the host's by at most {difference:.1e}"
+
+
+def check_gpu(name: str, models: Path, run: Run) -> str:
+    """doctor, the trtexec line of a dry run, and the refusal of the entry point to build without a GPU."""
+    check_common(name, run)
+    report = json.loads(run("-m", "engines", "doctor", "--json"))
+    assert report["tensorrt"] == {"version": "10.3.0"}, report["tensorrt"]
+    assert report["trtexec"]["version"] == "10.3.0" and report["agree"] is True, report["trtexec"]
+    assert "libcuda" in report["binding"]["error"], report["binding"]
+    line = run("-m", "engines", "build", "/models/model.onnx", "--dry-run").strip()
+    expected = EXPECTED_LINE.format(workspace=WORKSPACE_MIB, level=LEVEL)
+    assert line == expected, f"\n{line}\n{expected}"
+    first = json.loads(run("-c", START))
+    assert first["code"] == 5 and "CUDA initialization failure" in first["stderr"], first
+    left = [file for file in first["files"] if file.startswith(("model.engine", ".model"))]
+    assert not first["stdout"] and not left, first
+    return f"doctor: trtexec {report['trtexec']['version']}, {report['binding']['error']!r}; {line}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
