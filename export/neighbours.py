@@ -31,18 +31,18 @@ class Neighbour:
     """`layouts`: the image inputs that it can feed, the default first; `one_scale`: one std for all three channels.
 
     `target` is what it runs a file with where nothing else is said. `refuse(precision)` raises ConfigError for what it cannot
-    build; `write(out, manifest, remarks)` writes its configuration and gives (the file, what to run next or None).
+    build (None: it takes all); `write(out, manifest, remarks)` writes its configuration and gives (the file, what to run next).
     """
 
     layouts: tuple[str, ...]
     one_scale: bool
     target: str
-    refuse: Callable[[str], None]
+    refuse: Callable[[str], None] | None
     write: Callable[[Path, dict[str, Any], list[str]], tuple[Path, str | None]]
 
 
 NEIGHBOURS = {
-    "triton": Neighbour(("uint8-nhwc", "float-nchw"), False, "onnxruntime", triton.refuse, triton.write),
+    "triton": Neighbour(("uint8-nhwc", "float-nchw"), False, "onnxruntime", None, triton.write),
     "deepstream": Neighbour(
         ("float-nchw",), True, "tensorrt", deepstream.refuse, deepstream.write_configuration
     ),
@@ -61,7 +61,8 @@ def default_target(name: str | None) -> str:
 
 def refuse(name: str, *, precision: str) -> None:
     """ConfigError for a precision that the neighbour could not build."""
-    NEIGHBOURS[name].refuse(precision)
+    if (check := NEIGHBOURS[name].refuse) is not None:
+        check(precision)
 
 
 def neighbour_input(spec: InputSpec, name: str) -> InputSpec:

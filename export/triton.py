@@ -19,10 +19,6 @@ QUEUE_DELAY_US = 2000
 KINDS = {"uint8-nhwc": "TYPE_UINT8", "float-nchw": "TYPE_FP32"}
 
 
-def refuse(precision: str) -> None:
-    """Triton runs every precision that its backends do."""
-
-
 def model_name(out: Path) -> str:
     """What clients call the model, and its folder: the file's stem in letters, digits, dot, dash and underscore."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", out.stem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prune.amg import head_ranking, measure_heads, measure_tokens, token_ranking
+from prune.amg import Batches, head_ranking, measure_heads, measure_tokens, token_ranking
 from prune.data import Crops, targets
 from prune.flops import block_macs, macs_folded
-from prune.latency import LatencyTable, read_table
+from prune.latency import read_table
 from prune.model import TransReID
 from prune.scoring import Batch, Loss
 from prune.search import (
@@ -94,16 +94,16 @@ def batches_of(items: Sequence[Item], spec: InputSpec, device: str) -> list[Batc
     return made
 
 
-def costs(shape: Shape, search: Search) -> tuple[Any, float, LatencyTable | None]:
-    """(cost of a block by heads and tokens, cost of the rest, the table): milliseconds with a table, else multiply-adds."""
+def costs(shape: Shape, search: Search) -> tuple[Callable[[int, int], float], float]:
+    """(cost of a block by heads and tokens, cost of the rest): milliseconds with a table, else multiply-adds."""
     if search.table is not None and search.goal.kind != "macs":
         table = read_table(search.table, shape)
-        return table.block_ms, table.fixed_ms, table
+        return table.block_ms, table.fixed_ms
 
     def macs(heads: int, tokens: int) -> int:
         return block_macs(shape, tokens, tokens, tokens, heads)
 
-    return macs, macs_folded(shape) - shape.prunable * macs(shape.vit.heads, shape.tokens), None
+    return macs, macs_folded(shape) - shape.prunable * macs(shape.vit.heads, shape.tokens)
 
 
 def mean_average_precision(model: TransReID, batches: Sequence[Batch], camids: NDArray[np.int64]) -> float:
@@ -121,7 +121,7 @@ def find(
     camids: Sequence[int],
     spec: InputSpec,
     *,
-    scoring: Any,
+    scoring: Callable[[Sequence[Item]], Batches],
     loss: Loss,
     out: Path,
     device: str,
@@ -158,12 +158,12 @@ def _search(
     camids: Sequence[int],
     spec: InputSpec,
     *,
-    scoring: Any,
+    scoring: Callable[[Sequence[Item]], Batches],
     loss: Loss,
     device: str,
 ) -> dict[str, Any]:
     rest, chosen_on, cameras = held_out(items, camids)
-    cost, fixed, _ = costs(model.shape, search)
+    cost, fixed = costs(model.shape, search)
     known = scoring(rest)
     scores = (
         head_ranking(measure_heads(model, config, known), config.heads),

@@ -290,16 +290,16 @@ def test_two_processes_share_their_gradients(tmp_path):
     assert [row["images"] for row in rows(tmp_path)] == [2 * 8 * training_runs.STEPS] * 2
 
 
-def test_bf16_computes_in_bf16_and_keeps_fp32_weights():
+def test_bf16_computes_in_bf16_and_keeps_fp32_weights(tmp_path):
     code = (
-        "import dataclasses, tempfile, torch; from pathlib import Path; from tests.training_runs import *\n"
+        "import dataclasses, sys, torch; from pathlib import Path; from tests.training_runs import *\n"
         "seen = []; m = model(); m.base.blocks[0].attn.qkv.register_forward_hook(lambda *a: seen.append(a[2].dtype))\n"
         "c = dataclasses.replace(CONFIG, precision='bf16', epochs=2)\n"
-        "fit(m, Batches(), config=c, out=Path(tempfile.mkdtemp()), teacher=model(1))\n"
+        "fit(m, Batches(), config=c, out=Path(sys.argv[1]), teacher=model(1))\n"
         "assert set(seen) == {torch.bfloat16}, set(seen)\n"
         "assert {p.dtype for p in m.parameters()} == {torch.float32}\n"
     )
-    result = launched("-c", code)
+    result = launched("-c", code, str(tmp_path))
     assert result.returncode == 0, result.stderr
 
 
