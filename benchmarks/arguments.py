@@ -35,7 +35,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         default=ENGINES[0],
         help="of .onnx files on the CPU (%(default)s)",
     )
-    parser.add_argument("--batch", type=batches, default=(1,), metavar="N[,N]", help="images per call (1)")
+    parser.add_argument(
+        "--batch",
+        type=batches,
+        default=(1,),
+        metavar="N[,N]",
+        help="images per call (1; with --device jetson besides 1, 8, 16 and 32)",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of each model (all cores)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--rounds", type=positive, metavar="N", help="calls of each model and batch size")
@@ -62,6 +68,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--compare", type=Path, metavar="OLD.json", help="against a run saved with --json: with intervals"
+    )
+    parser.add_argument(
+        "--replay", type=Path, metavar="DIR", help="with --device jetson: a recorded run instead of a board"
     )
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import timing
+from benchmarks import jetson, timing
 from benchmarks.arguments import parser, subjects_of
 from benchmarks.compare import compare, interval, read_document
+from benchmarks.device_report import print_device_report
+from benchmarks.gpu_energy import gpu_energy
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
 from benchmarks.memory import peak_memory
@@ -52,11 +54,11 @@ class Timed:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the models and print tables or one JSON document. Returns 0; raises a Refusal otherwise."""
     args = parser(__doc__).parse_args(argv)
-    if args.device == "jetson":
-        raise ConfigError("--device jetson: needs TensorRT engines, not available yet; use cpu or cuda")
+    if args.replay is not None and args.device != "jetson":
+        raise ConfigError("--replay: only with --device jetson, whose recorded runs it reads")
     # before anything is measured for nothing
     before = read_document(args.compare) if args.compare else None
-    document = measure(subjects_of(args), args)
+    document = jetson.measure(args) if args.device == "jetson" else measure(subjects_of(args), args)
     if before is not None:
         document["compared"] = compare(before, document)
         document["warnings"] += document["compared"]["warnings"]
@@ -64,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.note(f"WARNING {text}")
     if args.json:
         console.print_json(document)
+    elif args.device == "jetson":
+        print_device_report(document)
     else:
         print_report(document)
     return 0
@@ -83,9 +87,10 @@ def measure(subjects: Sequence[Subject], args: argparse.Namespace) -> dict[str, 
     for batch in args.batch:
         console.note(f"timing {len(artifacts)} models at batch {batch} on {len(crops.pixels)} {crops.source}")
         timed = time_models(artifacts, crops, ids, batch, rounds=args.rounds, seconds=args.seconds)
+        energies = _energies(artifacts, timed, batch, args.device)
         models += [
-            facts(artifact) | result(one, batch) | compared(reopen_subject(subject), one)
-            for subject, artifact, one in zip(subjects, artifacts, timed)
+            facts(artifact) | result(one, batch) | compared(reopen_subject(subject), one) | {"energy": joules}
+            for subject, artifact, one, joules in zip(subjects, artifacts, timed, energies)
         ]
         ratios += [ratio(timed[0], one, artifacts[0], artifact) for artifact, one in zip(artifacts, timed)]
     scored = dataset if args.accuracy else None
@@ -199,6 +204,15 @@ def _call(
         produced[index] = artifact.run(*inputs[index])
 
     return call
+
+
+def _energies(
+    artifacts: Sequence[Artifact], timed: Sequence[Timed], batch: int, device: str
+) -> list[dict[str, Any] | None]:
+    """What an image costs each model in joules, where the device tells; None for each elsewhere."""
+    if device != "cuda":
+        return [None] * len(artifacts)
+    return gpu_energy([_call(model, one.feeds, {}) for model, one in zip(artifacts, timed)], batch)
 
 
 def _crops(dataset: Dataset | None, count: int) -> Crops:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from engines.probe import ask
 from runtime import manifest
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -16,11 +17,14 @@ BUSY = 0.5
 def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
     """The machine, the load before the measurement, and how it is used; null where this system does not say.
 
+    `gpu` is {name, compute_capability, memory_mib} of CUDA device 0, for `device` cuda.
     `threads` null is the engine's own choice (all cores); `load_average` are means over 1, 5 and 15 minutes.
     """
     return manifest.host() | {
         "usable_cores": usable_cores(),
         "device": device,
+        # the driver is asked in a child process: nothing of it stays in the one that measures
+        "gpu": next(iter(ask("cuda").get("gpus", [])), None) if device == "cuda" else None,
         "threads": threads,
         "governor": governor(),
         "load_average": load_average(),

@@ -31,6 +31,8 @@ def print_report(document: dict[str, Any]) -> None:
     if split := [_split(model, names) for model in first if model["stages"]]:
         gallery = next(model["stages"]["gallery"] for model in first if model["stages"])
         print_table(f"one image, ms; rank: against {gallery} others", *_columns(SPLIT, split))
+    if joules := [_energy(model, names) for model in models if model.get("energy")]:
+        print_table("energy of the graphics card alone", *_columns(ENERGY, joules))
     if compared := document.get("compared"):
         rows = [_compared(row, names) for row in compared["models"]]
         print_table("times as fast as before: ratio of medians (95 %)", *_columns(COMPARED, rows))
@@ -40,6 +42,7 @@ MODEL = ("model", "form", "GMAC paper/plain/folded", "M par.", "file MB", "peak 
 TIMES = ("model", "p50", "p90", "p95", "p99", "mean", "CPU ms", "cv", "images/s")
 RATIO = ("model", "batch", "wall time", "95 %", "CPU time")
 SPLIT = ("model", *STAGES)
+ENERGY = ("model", "batch", "mJ/image", "without idle", "W", "idle W")
 COMPARED = ("model", "batch", "ratio", "verdict")
 
 
@@ -89,6 +92,13 @@ def _ratio(ratio: dict[str, Any], names: dict[str, str]) -> list[str]:
 
 def _split(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     return [names[_name(model)], *(number(model["stages"]["ms"][stage]) for stage in STAGES)]
+
+
+def _energy(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    energy = model["energy"]
+    joules = [number(energy[key], 0.001) for key in ("gross_j_per_image", "net_j_per_image")]
+    watts = [number(energy[key]) for key in ("mean_w", "idle_w")]
+    return [names[_name(model)], str(model["batch"]), *joules, *watts]
 
 
 def _compared(row: dict[str, Any], names: dict[str, str]) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engines import doctor, verify
+from engines import doctor, doctor_model, doctor_tables, verify
 from engines.build import build_in_python, build_with_trtexec, choose_builder, separate
 from engines.manifest import FLAVOURS
 from engines.trtexec import find_trtexec, trtexec_version
@@ -131,14 +132,16 @@ def check(args: argparse.Namespace) -> None:
 
 
 def examine(args: argparse.Namespace) -> None:
-    """Say what this machine is and can run, and whether it may load the engines given."""
-    report = doctor.diagnose()
-    if args.engines:
-        report["engines"] = [doctor.examine(engine, report) for engine in args.engines]
+    """Say what this machine is and can run, and what it lacks for the models given."""
+    if not args.root.is_dir():
+        raise ConfigError(f"--root {args.root}: no such folder; leave it out to examine this machine")
+    report = doctor.diagnose(root=args.root, environment=os.environ if args.root == Path("/") else {})
+    if args.models:
+        report["models"] = [doctor_model.examine_model(model, report) for model in args.models]
     if args.json:
         print_json(report)
     else:
-        doctor.show(report)
+        doctor_tables.show(report)
 
 
 def _show(asked: Build, manifest: dict[str, Any], timing: list[list[object]]) -> None:
@@ -182,7 +185,14 @@ def parser() -> argparse.ArgumentParser:
     _add_verify(subcommands.add_parser("verify", help="prove an engine here, also one of bare trtexec"))
     three = subcommands.add_parser("doctor", help="what this machine is and can run")
     three.add_argument(
-        "engines", nargs="*", type=Path, metavar="ENGINE", help="may it be loaded here, and why not"
+        "models",
+        nargs="*",
+        type=Path,
+        metavar="MODEL",
+        help="an .onnx file or engine: what it lacks here, and the fix",
+    )
+    three.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="examine the files of another machine"
     )
     three.add_argument("--json", action="store_true", help="one JSON document")
     three.set_defaults(command=examine)

@@ -6,74 +6,92 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engines.board import board, cuda_version, driver_release, power_mode, tensorrt_package
 from engines.machine import Machine
 from engines.manifest import FLAVOURS, preflight
 from engines.probe import PROBES, Answer, ask
+from engines.probe_root import answers_of
 from engines.trtexec_command import SUPPORTED, is_supported
-from runtime.console import print_table
 from runtime.errors import Refusal
-from runtime.jetson import jetpack_version, read_text, this_l4t
+from runtime.jetson import read_text
 from runtime.manifest import manifest_path, read_manifest
 
 GIB = 1 << 30
+MEMORY = {"total": "MemTotal", "available": "MemAvailable", "swap": "SwapTotal", "swap_free": "SwapFree"}
 Ask = Callable[[str], Answer]
 
 
 def diagnose(
-    *, root: Path = Path("/"), environment: Mapping[str, str] = os.environ, asking: Ask = ask
+    *, root: Path = Path("/"), environment: Mapping[str, str] = os.environ, asking: Ask | None = None
 ) -> dict[str, Any]:
-    """All that `doctor` tells: {board, system, memory_gib, disk_free_gib, the answers of every probe, agree, can}.
+    """All that `doctor` tells: {board, system, memory_gib, disk_free_gib, the answers of every probe, agree, can, ...}.
 
-    `root` is the file system whose system files are read, `asking` gives the answers of engines.probe. `agree` is whether trtexec
-    and Python's TensorRT are the same version, None where one is missing. `can` maps a task to {ok, why}.
+    `root` is the file system whose system files are read, `asking` gives the answers of engines.probe: by default they are this
+    machine's own, and of another root what its files say. `agree` is whether trtexec and Python's TensorRT are the same version,
+    None where one is missing. `can` maps a task to {ok, why}.
     """
+    here = root.resolve() == Path("/")
+    asking = asking or (ask if here else answers_of(root, environment))
     answers = {name: asking(name) for name in PROBES}
     agree = _agree(answers["tensorrt"], answers["trtexec"])
     return {
+        "root": str(root),
         "board": board(root, environment),
+        "power_mode": power_mode(root, _nvpmodel() if here else ""),
+        "cuda_toolkit": cuda_version(root, environment),
+        "driver_release": driver_release(root),
+        "tensorrt_package": tensorrt_package(root),
         "system": system(root),
         "memory_gib": memory_gib(root),
-        "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / GIB, 1),
+        "disk_free_gib": round(shutil.disk_usage(Path.cwd() if here else root).free / GIB, 1),
         **answers,
         "agree": agree,
         "can": abilities(answers, agree),
     }
 
 
-def board(root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    """{model, l4t, jetpack}; None for what a machine that is no Jetson lacks."""
-    l4t = this_l4t(root, environment)
-    return {
-        "model": read_text(root / "proc/device-tree/model") or None,
-        "l4t": l4t,
-        "jetpack": environment.get("JETPACK_VERSION") or jetpack_version(l4t),
-    }
+def _nvpmodel() -> str:
+    """What `nvpmodel -q` prints; "" without it, or where it wants root."""
+    try:
+        return subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def system(root: Path) -> dict[str, Any]:
-    """{os, kernel, machine, python, cpu, cores}: what runs here, in words, and the cores this process may use."""
+    """{os, kernel, machine, python, cpu, cores}: what runs here, in words, and the cores this process may use.
+
+    Of the files of another machine `python` and `cores` are None, and a Jetson's `machine` is aarch64.
+    """
+    here = root.resolve() == Path("/")
+    elsewhere = not here and board(root, {})["soc"] is not None
     name = re.search(r'^PRETTY_NAME="?([^"\n]*)', read_text(root / "etc/os-release"), re.M)
     # ARM's cpuinfo names no model
     cpu = re.search(r"^model name\s*:\s*(.+)$", read_text(root / "proc/cpuinfo"), re.M)
     return {
         "os": name[1] if name else platform.system(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
+        "kernel": read_text(root / "proc/sys/kernel/osrelease").strip() or None,
+        "machine": "aarch64" if elsewhere else platform.machine(),
+        "python": platform.python_version() if here else None,
         "cpu": cpu[1] if cpu else None,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": _cores() if here else None,
     }
 
 
+def _cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def memory_gib(root: Path) -> dict[str, float | None]:
-    """{total, available} of main memory in GiB; None where /proc does not say."""
+    """{total, available, swap, swap_free} of main memory and swap in GiB; None where /proc does not say."""
     text = read_text(root / "proc/meminfo")
     found = {}
-    for key, name in (("total", "MemTotal"), ("available", "MemAvailable")):
+    for key, name in MEMORY.items():
         match = re.search(rf"^{name}:\s*(\d+) kB$", text, re.M)
         found[key] = round(int(match[1]) * 1024 / GIB, 1) if match else None
     return found
@@ -103,7 +121,7 @@ def abilities(answers: Mapping[str, Answer], agree: bool | None) -> dict[str, di
 
 def _ability(tool: Answer, missing: list[str]) -> dict[str, Any]:
     missing = ([tool["error"]] if "error" in tool else []) + missing
-    return {"ok": not missing, "why": "; ".join(missing) or f"version {tool['version']}"}
+    return {"ok": not missing, "why": "; ".join(dict.fromkeys(missing)) or f"version {tool['version']}"}
 
 
 def _provider(ort: Answer, name: str) -> list[str]:
@@ -133,11 +151,16 @@ def _agree(tensorrt: Answer, trtexec: Answer) -> bool | None:
 
 def examine(engine: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     """{path, ok, why} of an engine on the machine of this report, judged without loading it."""
-    try:
-        found = preflight(engine, _machine(report, _library(engine)))
-    except Refusal as refusal:
-        found = [str(refusal)]
+    found = against(engine, report)
     return {"path": str(engine), "ok": not found, "why": "; ".join(found) or "built for this machine"}
+
+
+def against(engine: Path, report: Mapping[str, Any]) -> list[str]:
+    """What speaks against loading an engine on the machine of this report, each with what to run next; [] for nothing."""
+    try:
+        return preflight(engine, _machine(report, _library(engine)))
+    except Refusal as refusal:
+        return [str(refusal)]
 
 
 def _library(engine: Path) -> str:
@@ -155,37 +178,7 @@ def _machine(report: Mapping[str, Any], library: str) -> Machine:
         compute_capability=gpu.get("compute_capability"),
         gpu=gpu.get("name"),
         system=platform.system(),
-        processor=platform.machine(),
+        processor=report["system"]["machine"],
         l4t=report["board"]["l4t"],
         jetpack=report["board"]["jetpack"],
     )
-
-
-def show(report: Mapping[str, Any]) -> None:
-    """The report as two or three tables for people."""
-    here, there, cuda = report["system"], report["board"], report["cuda"]
-    memory = report["memory_gib"]
-    jetson = there["l4t"] and f"L4T {there['l4t']}, JetPack {there['jetpack'] or 'unknown'}"
-    rows = [
-        ["board", ", ".join(filter(None, (there["model"], jetson))) or "no Jetson"],
-        ["system", f"{here['os']}, kernel {here['kernel']}, {here['machine']}, Python {here['python']}"],
-        ["cpu", f"{here['cpu'] or here['machine']}, {here['cores']} cores usable"],
-        ["memory", f"{memory['total']} GiB, {memory['available']} GiB available"],
-        ["disk", f"{report['disk_free_gib']} GiB free in this folder"],
-        ["CUDA driver", f"CUDA {cuda['driver']}" if "driver" in cuda else cuda["error"]],
-        *[
-            ["GPU", f"{gpu['name']}, compute capability {gpu['compute_capability']}, {gpu['memory_mib']} MiB"]
-            for gpu in cuda.get("gpus", [])
-        ],
-    ]
-    if not cuda.get("gpus"):
-        rows.append(["GPU", "none"])
-    print_table("this machine", ["", ""], rows)
-    tasks = report["can"].items()
-    print_table("it can", ["", "", ""], [[task, _yes(one["ok"]), one["why"]] for task, one in tasks])
-    if engines := report.get("engines"):
-        print_table("engines", ["", "", ""], [[one["path"], _yes(one["ok"]), one["why"]] for one in engines])
-
-
-def _yes(ok: bool) -> str:
-    return "yes" if ok else "no"

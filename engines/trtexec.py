@@ -120,6 +120,14 @@ def build(
     return report
 
 
+def run(trtexec: Path, line: Sequence[str], *, timeout_s: float) -> tuple[int, str]:
+    """(exit status, all that it printed) of a line that builds nothing; its first word is replaced by `trtexec`.
+
+    DeviceError when it cannot be started or takes longer than `timeout_s`.
+    """
+    return _execute([str(trtexec), *line[1:]], timeout_s=timeout_s)
+
+
 def failure(report: Report, code: int, out: Path) -> Refusal:
     """The refusal that tells why trtexec built nothing, by the lines that matter."""
     if code < 0:

@@ -120,7 +120,11 @@ def trtexec_line(manifest: Mapping[str, Any], version: Version, build: Build) ->
         line.append("--versionCompatible")
     if spec.batch is None:
         line += _shape_flags(spec, profiles, version)
-    line += _timing_flags(spec, profiles, version, build) if build.timed else ["--skipInference"]
+    line += (
+        timing_flags(spec, profiles, version, transfers=build.transfers)
+        if build.timed
+        else ["--skipInference"]
+    )
     _refuse_undocumented(line, version)
     return ["trtexec", *line]
 
@@ -209,16 +213,18 @@ def _shape_flags(spec: InputSpec, profiles: Sequence[Profile], version: Version)
     return line
 
 
-def _timing_flags(spec: InputSpec, profiles: Sequence[Profile], version: Version, build: Build) -> list[str]:
-    """Flags under which 8.6, 10.x and 11.x measure the same thing, whose defaults differ."""
+def timing_flags(
+    spec: InputSpec, profiles: Sequence[Profile], version: Version, *, transfers: bool
+) -> list[str]:
+    """Flags under which 8.6, 10.x and 11.x, whose defaults differ, time the first profile's `opt` batch in the same way."""
     line = [f"--shapes={_shapes(spec, profiles[0].opt)}"] if spec.batch is None else []
     if len(profiles) > 1:
         line.append("--useProfile=0")
     # trtexec runs one batch ahead on every stream; one stream for latency
     line.append("--infStreams=1")
     if version[0] == 11:
-        return line + (["--includeDataTransfers"] if build.transfers else [])
-    return line + ["--useCudaGraph", "--useSpinWait"] + ([] if build.transfers else ["--noDataTransfers"])
+        return line + (["--includeDataTransfers"] if transfers else [])
+    return line + ["--useCudaGraph", "--useSpinWait"] + ([] if transfers else ["--noDataTransfers"])
 
 
 def is_supported(version: Version) -> bool:

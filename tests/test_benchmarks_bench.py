@@ -206,15 +206,15 @@ def test_exit_codes(tmp_path, people, capsys, no_children):
         return guarded(bench.main, [str(word) for word in argv])
 
     assert code(good, *QUICK) == 0
-    assert code(good, "--device", "jetson") == 2
+    assert code(good, "--replay", tmp_path, *QUICK) == 2, "a recording is of a Jetson"
     assert code(good, "--camera", "input", *QUICK) == 2, "the model has no camera input"
     assert code(good, "--data", tmp_path / "absent", *QUICK) == 3
     assert code(tmp_path / "absent.onnx") == 4
     assert code(changed) == 4
     assert code(people / "query") == 4
     capsys.readouterr()
-    assert code(good, "--device", "jetson") == 2
-    assert capsys.readouterr().err.startswith("error[2] --device jetson: needs TensorRT engines")
+    assert code(good, "--device", "jetson") == 5
+    assert capsys.readouterr().err.startswith("error[5] --device jetson: this is no Jetson")
 
 
 def test_no_cuda_is_an_error_and_never_the_cpu(tmp_path, no_children):

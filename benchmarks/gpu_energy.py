@@ -1,0 +1,52 @@
+"""Energy of models on a graphics card, measured after their times: an idle window, then one of at least 10 s for each model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.energy import LEAST_S, Window, energy
+from benchmarks.power import Sensor, gpu_sensors, open_meter
+from runtime.console import note
+
+
+def gpu_energy(
+    calls: Sequence[Callable[[int], object]],
+    images: int,
+    *,
+    sensors: Sequence[Sensor] | None = None,
+    least_s: float = LEAST_S,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[dict[str, Any] | None]:
+    """For every call, which runs `images` images, `benchmarks.energy.energy` of the card; None for each without a sensor.
+
+    The card alone counts, not the computer around it. All models are loaded in the idle window.
+    """
+    meter = open_meter(gpu_sensors() if sensors is None else sensors)
+    if meter is None:
+        note("no NVML and no nvidia-smi gives this GPU's power: energy is null")
+        return [None] * len(calls)
+    try:
+        note(f"measuring energy by {meter.sensor.name}: {(1 + len(calls)) * least_s:g} s")
+        start = clock()
+        # a little more: the clock of the window starts after the sleep's
+        time.sleep(least_s + 0.05)
+        idle = Window(start, clock())
+        windows = [_run(call, least_s, clock) for call in calls]
+    finally:
+        meter.__exit__(None, None, None)
+    sensor = {"sensor": meter.sensor.name, "malformed": meter.malformed}
+    return [
+        sensor | energy(meter.samples, window, images=images * count, idle=idle, least_s=least_s)
+        for window, count in windows
+    ]
+
+
+def _run(call: Callable[[int], object], least_s: float, clock: Callable[[], float]) -> tuple[Window, int]:
+    """The window and how many calls were in it."""
+    start, count = clock(), 0
+    while count == 0 or clock() - start < least_s:
+        call(count)
+        count += 1
+    return Window(start, clock()), count

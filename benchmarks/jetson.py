@@ -1,0 +1,202 @@
+"""`bench.py --device jetson`: latency of a frame's persons, a gallery's throughput and energy, with trtexec beside it.
+
+Runs on a Jetson only, or on a recording of one (`--replay`). Changes neither power mode nor clocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import board, timing
+from benchmarks.arguments import subjects_of
+from benchmarks.device_run import DeviceRun, Gallery, ModelRun, Power, Scene, document
+from benchmarks.device_trtexec import run_trtexec
+from benchmarks.energy import LEAST_S, Window
+from benchmarks.host import describe_host, doubts, load_average
+from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
+from benchmarks.jetson_replay import read_replay
+from benchmarks.power import Meter, jetson_sensors, open_meter
+from benchmarks.subject import Subject, facts, open_subject
+from runtime.accuracy import accuracy
+from runtime.cameras import camera_ids, dataset_name
+from runtime.console import note
+from runtime.datasets import Dataset, count_warnings, read_dataset
+from runtime.engine_io import split
+from runtime.errors import ConfigError, DeviceError
+from runtime.extract import extract
+from runtime.jetson import this_l4t
+from runtime.session import Artifact
+
+# persons in a frame of a camera: an empty street, a shop, a station
+PERSONS = (1, 8, 16, 32)
+GALLERY_BATCH = 32
+CROPS = 128
+
+Clock = Callable[[], float]
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """The document of `benchmarks.device_run`, measured here or put together from the recording in `args.replay`.
+
+    DeviceError on a machine that is no Jetson.
+    """
+    if args.replay is not None:
+        return document(read_replay(args.replay, args.models))
+    refuse_elsewhere(Path("/"), os.environ)
+    return document(collect(args))
+
+
+def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
+    """DeviceError unless the files at `root`, or a container's environment, say that this is a Jetson."""
+    if this_l4t(root, environment) is None:
+        raise DeviceError(
+            "--device jetson: this is no Jetson (no /etc/nv_tegra_release, and L4T_VERSION is not set as in a container); run it "
+            "there, or use --device cuda or cpu"
+        )
+
+
+def collect(
+    args: argparse.Namespace,
+    *,
+    root: Path = Path("/"),
+    environment: Mapping[str, str] = os.environ,
+    least_s: float = LEAST_S,
+    clock: Clock = time.perf_counter,
+) -> DeviceRun:
+    """Measure every model of `args` in every scenario; no window is shorter than `least_s`."""
+    subjects = subjects_of(argparse.Namespace(**{**vars(args), "device": "cuda"}))
+    if torch := next((one for one in subjects if one.torch), None):
+        raise ConfigError(
+            f"{torch.path}: --device jetson times engines; weights are timed with --device cpu or cuda"
+        )
+    about, before = board.describe(root, environment), board.state(root)
+    for command in board.advice(root, about, before):
+        note(f"not run here, for the board's best: {command}")
+    host = describe_host(device="jetson", threads=None)
+    dataset = read_dataset(args.data, args.layout) if args.data else None
+    crops = _crops(dataset)
+    meter = open_meter(jetson_sensors(root))
+    try:
+        idle = _idle(clock, least_s) if meter else None
+        runs = [_model(subject, dataset, crops, args, least_s, clock) for subject in subjects]
+    finally:
+        if meter:
+            meter.__exit__(None, None, None)
+    after = board.state(root)
+    return DeviceRun(
+        host=host | {"load_average_after": load_average()},
+        board=about,
+        before=before,
+        after=after,
+        power=_power(meter, idle),
+        models=runs,
+        images={"source": crops.source, "count": len(crops.pixels)},
+        advice=board.advice(root, about, before),
+        doubts=[*doubts(host), *board.doubts(root, about, before, after)],
+        least_s=least_s,
+    )
+
+
+def time_scene(
+    call: Callable[[int], object], persons: int, *, least_s: float, rounds: int | None, clock: Clock
+) -> Scene:
+    """The scenario of `persons` images a call, timed for at least `least_s`; warm-up belongs to the window."""
+    calls = 0
+
+    def counted(turn: int) -> None:
+        nonlocal calls
+        call(turn)
+        calls += 1
+
+    start = clock()
+    samples = timing.interleave([counted], rounds=rounds, seconds=least_s)[0]
+    window = Window(start, clock())
+    name = f"{persons} persons" if persons > 1 else "batch 1"
+    return Scene(name, persons, samples.wall_ms.tolist(), calls * persons, window)
+
+
+def time_gallery(
+    artifact: Artifact, dataset: Dataset, ids: NDArray[np.int64] | None, *, least_s: float, clock: Clock
+) -> Gallery:
+    """Whole extractions of the data set's gallery, from the files on, until `least_s` have gone."""
+    batch, passes, start = artifact.spec.batch or GALLERY_BATCH, 0, clock()
+    while passes == 0 or clock() - start < least_s:
+        extract(artifact, dataset.gallery, batch=batch, camera_ids=ids)
+        passes += 1
+    return Gallery(len(dataset.gallery), passes, batch, Window(start, clock()))
+
+
+def _model(
+    subject: Subject,
+    dataset: Dataset | None,
+    crops: Crops,
+    args: argparse.Namespace,
+    least_s: float,
+    clock: Clock,
+) -> ModelRun:
+    artifact = open_subject(subject)
+    persons = sorted({*PERSONS, *args.batch})
+    seconds = max(args.seconds, least_s)
+    name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
+    ids, _ = camera_ids(crops.camids, artifact.spec, policy=args.camera, dataset=name)
+    scenes = []
+    for count in persons:
+        note(f"{subject.path}: {count} images a call")
+        inputs = feeds(crops, ids, artifact.spec, count)
+        scene = time_scene(_call(artifact, inputs), count, least_s=seconds, rounds=args.rounds, clock=clock)
+        scenes.append(Scene(**{**vars(scene), "calls": _calls(artifact, count)}))
+    gallery = scores = None
+    if dataset is not None:
+        note(f"{subject.path}: gallery of {len(dataset.gallery)} images")
+        camids = [item.camid for item in dataset.gallery]
+        own, _ = camera_ids(camids, artifact.spec, policy=args.camera, dataset=name)
+        gallery = time_gallery(artifact, dataset, own, least_s=least_s, clock=clock)
+        scores = accuracy(artifact, dataset, camera=args.camera) if args.accuracy else None
+    about = facts(artifact)
+    spec, manifest = artifact.spec, artifact.manifest
+    # trtexec needs the memory that the session holds
+    close = getattr(artifact.run, "close", None)
+    if close is not None:
+        close()
+    beside = run_trtexec(subject.path, manifest, spec, persons, seconds=seconds)
+    return ModelRun(about, scenes, beside, gallery, scores)
+
+
+def _call(artifact: Artifact, inputs: Sequence[Feed]) -> Callable[[int], object]:
+    return lambda turn: artifact.run(*inputs[turn % len(inputs)])
+
+
+def _calls(artifact: Artifact, count: int) -> list[tuple[int, int]]:
+    """(images, size) of the engine's runs for `count` images: it may split them, or pad them to what it was built for."""
+    fixed = (artifact.spec.batch,) if artifact.spec.batch else None
+    sizes = getattr(artifact.run, "batches", fixed)
+    return split(count, sizes) if sizes else [(count, count)]
+
+
+def _crops(dataset: Dataset | None) -> Crops:
+    if dataset is None:
+        return random_crops(CROPS)
+    return read_crops([*dataset.query, *dataset.gallery], CROPS, f"crops of {dataset.root}")
+
+
+def _idle(clock: Clock, least_s: float) -> Window:
+    """A window in which nothing of ours runs."""
+    note(f"measuring {least_s:g} s of idle power")
+    start = clock()
+    # a little more: the clock of the window starts after the sleep's
+    time.sleep(least_s + 0.05)
+    return Window(start, clock())
+
+
+def _power(meter: Meter | None, idle: Window | None) -> Power:
+    if meter is None:
+        return Power(None)
+    return Power(meter.sensor.name, tuple(meter.samples), meter.malformed, idle)

@@ -1,0 +1,202 @@
+"""`python -m benchmarks.merge A.json B.json --out merged.json --picture merged.svg`: bench.py's runs on several devices side by side.
+
+Takes the documents of bench.py --json from any device: one table, one picture of mAP against latency. Measures nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arguments import positive
+from benchmarks.merge_picture import Point, picture
+from benchmarks.report import number
+from runtime.console import note, print_table
+from runtime.errors import ConfigError, guarded
+from runtime.manifest import replacing, sha256
+
+SCHEMA = 1
+NEEDED = ("path", "sha256", "batch", "latency_ms", "images_per_s")
+COLUMNS = ("device", "model", "precision", "batch", "p50 ms", "p99 ms", "images/s", "mJ/image", "mAP")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Merge the documents, write what is asked for, print the table. Returns 0; raises a Refusal otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.merge", description=__doc__)
+    parser.add_argument("documents", nargs="+", type=Path, metavar="RUN.json", help="of bench.py --json")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="all rows as one JSON document")
+    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="mAP against latency")
+    parser.add_argument(
+        "--batch", type=positive, default=1, metavar="N", help="of the picture: images a call (%(default)s)"
+    )
+    args = parser.parse_args(argv)
+    document = merge([(path, read(path)) for path in args.documents])
+    if args.out:
+        write(args.out, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    if args.picture:
+        write(args.picture, picture(points(document, args.batch), _title(document, args.batch)))
+    for text in document["warnings"]:
+        note(f"WARNING {text}")
+    print_table("bench.py on several devices", COLUMNS, [_shown(row) for row in document["rows"]])
+    return 0
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A document of bench.py --json; ConfigError for anything else."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+        if not document["host"]["device"] or not document["models"]:
+            raise KeyError("no models")
+        if lacking := [key for model in document["models"] for key in NEEDED if key not in model]:
+            raise KeyError(lacking[0])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: not a document of bench.py --json ({error}); make one first") from None
+    return document
+
+
+def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
+    """{schema, runs: [{file, sha256, device, replayed, ...}], data, rows, warnings}: a row for each model, batch and run.
+
+    ConfigError where the runs have mAP of different data sets, which say nothing side by side.
+    """
+    runs, rows, warnings = [], [], []
+    data: dict[str, Path] = {}
+    names = _names([document for _, document in documents])
+    for name, (path, document) in zip(names, documents):
+        runs.append(_run(path, document, name))
+        rows += [_row(name, model) for model in document["models"]]
+        warnings += [f"{name}: {text}" for text in document.get("warnings", [])]
+        for model in document["models"]:
+            if model.get("accuracy"):
+                data.setdefault(_data(document, model), path)
+    if len(data) > 1:
+        (one, first), (other, second) = list(data.items())[:2]
+        raise ConfigError(
+            f"{second}: mAP on {other}, in {first} on {one}; run bench.py with the same --data everywhere"
+        )
+    return {
+        "schema": SCHEMA,
+        "runs": runs,
+        "data": next(iter(data), None),
+        "rows": rows,
+        "warnings": warnings,
+    }
+
+
+def points(document: Mapping[str, Any], batch: int) -> list[Point]:
+    """What the picture shows: the rows at this batch that have a mAP. ConfigError where none has."""
+    found = [
+        Point(row["device"], row["model"], row["latency_ms"]["p50"], row["mAP"])
+        for row in document["rows"]
+        if row["batch"] == batch and row["mAP"] is not None
+    ]
+    if not found:
+        raise ConfigError(
+            f"--picture: no run has mAP and a batch of {batch}; run bench.py with --data, or give another --batch"
+        )
+    return found
+
+
+def write(path: Path, text: str) -> None:
+    """The whole text, or the file as it was; StorageError where it cannot be written."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def device_name(document: Mapping[str, Any]) -> str:
+    """The device in words: the Jetson's module and power mode, else the GPU, else the processor; replays say so."""
+    host, found = document["host"], document.get("board") or {}
+    gpu = host.get("gpu") or {}
+    name = (
+        found.get("module")
+        or found.get("model")
+        or gpu.get("name")
+        or host.get("processor")
+        or "unknown device"
+    )
+    mode = found.get("power_mode")
+    words = f"{name}, {mode['name'] or mode['id']}" if mode else str(name)
+    if host["device"] == "cpu":
+        words += f", {host.get('threads') or host.get('usable_cores') or 'all'} threads"
+    return f"{words} (replayed)" if document.get("replayed") else words
+
+
+def _names(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every run's device, numbered where two runs have the same."""
+    names = [device_name(document) for document in documents]
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(f"{name} #{seen[name]}" if names.count(name) > 1 else name)
+    return found
+
+
+def _run(path: Path, document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    state = (document.get("state") or {}).get("before") or {}
+    return {
+        "file": path.name,
+        "sha256": sha256(path),
+        "device": name,
+        "replayed": bool(document.get("replayed")),
+        "host": document["host"],
+        "board": document.get("board"),
+        "clocks_locked": state.get("locked"),
+        "power": document.get("power"),
+    }
+
+
+def _row(device: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    energy, scores = model.get("energy") or {}, model.get("accuracy")
+    return {
+        "device": device,
+        "model": os.path.basename(model["path"]),
+        "sha256": model["sha256"],
+        "engine": model.get("engine"),
+        "precision": model.get("precision"),
+        "batch": model["batch"],
+        "scenario": model.get("scenario"),
+        "latency_ms": model["latency_ms"],
+        "images_per_s": model["images_per_s"],
+        "gross_j_per_image": energy.get("gross_j_per_image"),
+        "net_j_per_image": energy.get("net_j_per_image"),
+        "rail": energy.get("rail"),
+        "trtexec": model.get("trtexec", []),
+        "mAP": scores["mAP"] if scores else None,
+        "R1": scores.get("R1") if scores else None,
+    }
+
+
+def _data(document: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """The data set in words: its folder's name and how many queries it has."""
+    source = document.get("images", {}).get("source", "").removeprefix("crops of ")
+    return f"{os.path.basename(source.rstrip('/'))} ({model['accuracy'].get('queries')} queries)"
+
+
+def _title(document: Mapping[str, Any], batch: int) -> str:
+    # rendered people are never taken for real ones
+    made = " of rendered (synthetic) people" if str(document["data"]).startswith("anny") else ""
+    images = f"{batch} image{'s' * (batch > 1)} a call"
+    return f"{document['data']}{made}; {images}; copies to and from the device included"
+
+
+def _shown(row: Mapping[str, Any]) -> list[object]:
+    return [
+        row["device"],
+        row["model"],
+        row["precision"] or "-",
+        row["batch"],
+        number(row["latency_ms"]["p50"]),
+        number(row["latency_ms"].get("p99")),
+        number(row["images_per_s"]),
+        number(row["gross_j_per_image"], 0.001),
+        "-" if row["mAP"] is None else f"{row['mAP']:.2%}",
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

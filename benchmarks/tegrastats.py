@@ -1,0 +1,84 @@
+"""One line of NVIDIA's tegrastats as data. Pure: starts nothing, and knows no meaning of a rail but its name.
+
+Written for the forms of JetPack 4 (Nano, Xavier), 6 (AGX Orin, Orin Nano), 7.2 (AGX Orin: triples, a list of GPU clocks)
+and 7 on Thor (no GPU utilisation).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+RAM = re.compile(r"(?<!\w)RAM (\d+)/(\d+)MB(?=\s|$)")
+SWAP = re.compile(r"(?<!\w)SWAP (\d+)/(\d+)MB(?=\s|$)")
+CPU = re.compile(r"(?<!\w)CPU \[([^\]]*)\]")
+CORE = re.compile(r"(\d+)%@(\d+)$")
+# Neither ever ends a line: a number there may have lost digits.
+EMC = re.compile(r"(?<!\w)EMC_FREQ (?:(\d+)%)?(?:@(\d+))?(?=\s)")
+GPU = re.compile(r"(?<!\w)GR3D_FREQ (?:(\d+)%)?(?:@(?:\[([\d,]+)\]|(\d+)))?(?=\s)")
+# "CPU@44.5C", from JetPack 7.2 on "cpu@52.9C/52.9C"
+TEMPERATURE = re.compile(r"(?<![\w@])([A-Za-z]\w*)@(-?\d+(?:\.\d+)?)C(?=[\s/]|$)")
+# "VDD_IN 17946mW/15710mW", JetPack 4 without units, 7.2 with a third number: the first is the present power
+RAIL = re.compile(
+    r"(?<![@\w])([A-Z][A-Z0-9_]*) (-?\d+)(?:mW)?/(?:-?\d+)(?:mW)?(?:/(?:-?\d+)(?:mW)?)?(?=\s|$)"
+)
+# memory, which has the same shape, and channels that are not connected
+NO_RAILS = {"RAM", "SWAP", "IRAM", "NC"}
+# what a sensor of a unit without power reads: -256
+ASLEEP_C = -200.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line; what it does not say is None or empty.
+
+    `ram_mb`, `swap_mb` (used, total); `cores` one (load in %, MHz) each, None for one that is off; `gpu_mhz` one for each GPU
+    cluster; `temperatures_c` and `rails_mw` by the names of this board, known here or not.
+    """
+
+    ram_mb: tuple[int, int] | None = None
+    swap_mb: tuple[int, int] | None = None
+    cores: tuple[tuple[int, int] | None, ...] = ()
+    gpu_percent: int | None = None
+    gpu_mhz: tuple[int, ...] = ()
+    emc_percent: int | None = None
+    emc_mhz: int | None = None
+    temperatures_c: dict[str, float] = field(default_factory=dict)
+    rails_mw: dict[str, int] = field(default_factory=dict)
+
+
+def parse(line: str) -> Record | None:
+    """The record of one line, whole or cut off anywhere; None for a line that holds nothing of tegrastats."""
+    gpu, emc = GPU.search(line), EMC.search(line)
+    clocks = (gpu[2] or gpu[3] or "") if gpu else ""
+    record = Record(
+        ram_mb=_pair(RAM, line),
+        swap_mb=_pair(SWAP, line),
+        cores=_cores(line),
+        gpu_percent=_number(gpu[1] if gpu else None),
+        gpu_mhz=tuple(int(part) for part in clocks.split(",") if part),
+        emc_percent=_number(emc[1] if emc else None),
+        emc_mhz=_number(emc[2] if emc else None),
+        temperatures_c={
+            name: float(value) for name, value in TEMPERATURE.findall(line) if float(value) > ASLEEP_C
+        },
+        rails_mw={name: int(value) for name, value in RAIL.findall(line) if name not in NO_RAILS},
+    )
+    return record if record != Record() else None
+
+
+def _pair(pattern: re.Pattern[str], line: str) -> tuple[int, int] | None:
+    found = pattern.search(line)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _cores(line: str) -> tuple[tuple[int, int] | None, ...]:
+    found = CPU.search(line)
+    if not found or not found[1]:
+        return ()
+    cells = (CORE.match(cell.strip()) for cell in found[1].split(","))
+    return tuple((int(cell[1]), int(cell[2])) if cell else None for cell in cells)
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)

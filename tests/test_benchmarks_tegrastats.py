@@ -1,0 +1,105 @@
+"""Every published form of tegrastats' line against values read by eye, and lines that something cut or broke."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.tegrastats import Record, parse
+
+FOLDER = Path(__file__).parent / "data/jetson"
+READ_BY_EYE = {
+    "nano_jp4": Record(
+        ram_mb=(330, 3964),
+        swap_mb=(0, 1982),
+        cores=((3, 102), None, None, (1, 102)),
+        gpu_percent=41,
+        emc_percent=0,
+        temperatures_c={"PLL": 20.5, "CPU": 23.0},
+        rails_mw={"POM_5V_IN": 933, "POM_5V_GPU": 0, "POM_5V_CPU": 84},
+    ),
+    "xavier_jp4": Record(
+        ram_mb=(14700, 15692),
+        swap_mb=(898, 8192),
+        cores=((0, 1190), (0, 1190)),
+        gpu_percent=0,
+        emc_percent=0,
+        temperatures_c={"AO": 30.0, "GPU": 30.5, "PMIC": 100.0},
+        rails_mw={"GPU": 463, "CPU": 618, "SOC": 2936, "CV": 0, "VDDRQ": 309, "SYS5V": 3306},
+    ),
+    "agx_jp6": Record(
+        ram_mb=(4321, 62801),
+        gpu_percent=0,
+        gpu_mhz=(0, 0),
+        emc_percent=0,
+        emc_mhz=2133,
+        temperatures_c={"CPU": 44.562, "tj": 44.343},
+        rails_mw={"VDD_GPU_SOC": 2340, "VDD_CPU_CV": 390, "VIN_SYS_5V0": 4025, "VDDQ_VDD2_1V8AO": 301},
+    ),
+    "nano_jp6": Record(
+        ram_mb=(6982, 7620),
+        gpu_percent=84,
+        gpu_mhz=(713,),
+        temperatures_c={"cv0": 63.031, "gpu": 63.5, "tj": 65.562},
+        rails_mw={"VDD_IN": 17946, "VDD_CPU_GPU_CV": 8896, "VDD_SOC": 3923},
+    ),
+    "agx_jp7.2": Record(
+        ram_mb=(20642, 62817),
+        gpu_percent=12,
+        gpu_mhz=(1300, 1300),
+        temperatures_c={"cpu": 52.968, "gpu": 47.625},
+        rails_mw={"VDD_GPU_SOC": 5139, "VDD_CPU_CV": 3268, "VIN_SYS_5V0": 5500},
+    ),
+    "thor_jp7": Record(
+        ram_mb=(4722, 7844), gpu_percent=None, gpu_mhz=(1000, 1000, 1000), emc_percent=2, emc_mhz=1866
+    ),
+}
+
+
+def published(name: str) -> str:
+    return (FOLDER / f"tegrastats_{name}.txt").read_text()
+
+
+@pytest.mark.parametrize("name", READ_BY_EYE)
+def test_a_published_line_gives_what_a_person_reads_in_it(name):
+    assert parse(published(name)) == READ_BY_EYE[name]
+
+
+def test_every_published_line_is_read_here():
+    assert {path.stem for path in FOLDER.glob("*.txt")} == {f"tegrastats_{name}" for name in READ_BY_EYE}
+
+
+def test_a_rail_that_nobody_knows_is_kept_and_unconnected_channels_are_not():
+    record = parse("RAM 1/2MB VDD_NEW_7 12mW/13mW NC 5mW/5mW IRAM 0/252kB\n")
+    assert record.rails_mw == {"VDD_NEW_7": 12}
+
+
+@pytest.mark.parametrize("name", READ_BY_EYE)
+def test_a_line_cut_off_anywhere_never_gives_a_value_that_the_whole_line_does_not(name):
+    whole = parse(published(name))
+    for length in range(len(published(name))):
+        for key, value in vars(parse(published(name)[:length]) or Record()).items():
+            full = getattr(whole, key)
+            if isinstance(value, dict):
+                assert value.items() <= full.items(), (length, key)
+            else:
+                assert value in (full, None, ()), (length, key)
+
+
+@given(st.sampled_from(sorted(READ_BY_EYE)), st.integers(0, 400), st.text(max_size=12))
+def test_garbage_in_the_middle_of_a_line_raises_nothing(name, at, garbage):
+    text = published(name)
+    parse(text[:at] + garbage + text[at:])
+
+
+@given(st.text())
+def test_any_text_is_a_record_or_nothing(text):
+    assert parse(text) is None or isinstance(parse(text), Record)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "tegrastats: command not found\n", "RAM 6982/76", "VDD_IN 17946mW"]
+)
+def test_what_holds_nothing_of_tegrastats_is_no_record(text):
+    assert parse(text) is None

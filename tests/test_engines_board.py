@@ -1,0 +1,84 @@
+"""A Jetson's files of every JetPack 6 and 7 release, and doctor on each of them."""
+
+import json
+
+import pytest
+
+from engines import board
+from engines.doctor import diagnose
+from engines.doctor_tables import show
+from tests.jetson_files import ROWS, put, put_board
+
+CAPABILITIES = {"tegra234": ("Orin", "8.7"), "tegra264": ("NVIDIA Thor", "11.0")}
+MODULES = {
+    "p3767-0005": "Jetson Orin Nano (8 GB, developer kit)",
+    "p3701-0005": "Jetson AGX Orin (64 GB)",
+    "p3834-0008": "Jetson AGX Thor",
+}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.l4t}-{row.chip}-{row.tensorrt}")
+def test_doctor_reads_every_release_from_its_files(tmp_path, row, capsys):
+    report = diagnose(root=put_board(tmp_path, row), environment={})
+    assert (report["board"]["l4t"], report["board"]["jetpack"]) == (row.l4t, row.jetpack)
+    assert (report["board"]["soc"], report["board"]["module"]) == (row.chip, MODULES[row.part])
+    (gpu,) = report["cuda"]["gpus"]
+    assert (gpu["name"], gpu["compute_capability"]) == CAPABILITIES[row.chip]
+    assert gpu["memory_mib"] == 7802856 // 1024
+    assert report["cuda_toolkit"] == f"{row.cuda}.68" and report["driver_release"] == "540.4.0"
+    assert report["tensorrt_package"] == f"{row.tensorrt}.30"
+    assert report["trtexec"] == {"path": "/usr/src/tensorrt/bin/trtexec", "version": row.tensorrt}
+    assert report["tensorrt"]["version"] == f"{row.tensorrt}.30" and report["agree"] is True
+    assert report["power_mode"] == {"id": 2, "name": "MAXN_SUPER"}
+    assert report["memory_gib"] == {"total": 7.4, "available": 5.0, "swap": 3.7, "swap_free": 3.7}
+    assert report["system"]["os"] == f"Ubuntu {row.ubuntu} LTS" and report["system"]["machine"] == "aarch64"
+    can = {task for task, one in report["can"].items() if one["ok"]}
+    assert can == {"build engines with trtexec", "build engines with Python"}
+    assert "cannot be asked of files" in report["can"]["run TensorRT engines"]["why"], "nor is it promised"
+    show(json.loads(json.dumps(report, allow_nan=False)))
+    table = capsys.readouterr().out
+    for words in (f"JetPack {row.jetpack}", MODULES[row.part], "MAXN_SUPER", "the same version", gpu["name"]):
+        assert words in table
+
+
+def test_a_machine_that_is_no_jetson_has_none_of_it(tmp_path):
+    assert set(board.board(tmp_path, {}).values()) == {None}
+    assert board.cuda_version(tmp_path, {}) is None and board.tensorrt_package(tmp_path) is None
+    assert board.power_mode(tmp_path) is None and board.power_modes(tmp_path) == {}
+    assert board.driver_release(tmp_path) is None and board.fastest_mode(tmp_path) == 0
+    report = diagnose(root=tmp_path, environment={})
+    assert report["cuda"]["gpus"] == [] and not report["can"]["run TensorRT engines"]["ok"]
+
+
+@pytest.mark.parametrize(
+    ("said", "mode"),
+    [
+        ("NV Power Mode: MAXN\n0\n", {"id": 0, "name": "MAXN"}),
+        (
+            "NVPM WARN: fan mode is not set!\nNV Power Mode: MODE_30W_ALL\n3\n",
+            {"id": 3, "name": "MODE_30W_ALL"},
+        ),
+        ("NV Power Mode: 15W\n", {"id": 2, "name": "15W"}),
+        ("", {"id": 2, "name": "MAXN_SUPER"}),
+    ],
+)
+def test_what_nvpmodel_says_comes_before_its_file(tmp_path, said, mode):
+    assert board.power_mode(put_board(tmp_path), said) == mode
+
+
+def test_a_mode_known_by_its_name_alone_gets_its_number_from_the_list(tmp_path):
+    put(tmp_path, {"etc/nvpmodel.conf": "< POWER_MODEL ID=7 NAME=15W >\n"})
+    assert board.power_mode(tmp_path, "NV Power Mode: 15W\n") == {"id": 7, "name": "15W"}
+
+
+def test_cuda_of_jetpack_4_and_of_a_container(tmp_path):
+    put(tmp_path, {"usr/local/cuda/version.txt": "CUDA Version 10.2.300\n"})
+    assert board.cuda_version(tmp_path, {}) == "10.2.300"
+    assert board.cuda_version(tmp_path, {"CUDA_VERSION": "13.0"}) == "13.0"
+
+
+def test_a_removed_package_and_one_of_another_name_are_not_tensorrt(tmp_path):
+    removed = "Package: libnvinfer8\nStatus: deinstall ok config-files\nVersion: 8.6.2.3-1+cuda12.2"
+    other = "Package: libnvinfer-bin\nStatus: install ok installed\nVersion: 10.3.0.30-1"
+    put(tmp_path, {"var/lib/dpkg/status": f"{removed}\n\n{other}\n"})
+    assert board.tensorrt_package(tmp_path) is None
