@@ -16,6 +16,7 @@ from export.calibration import Calibration, spaced
 from export.fp16 import cast_first, to_fp16
 from export.fp16_lint import Lint, lint, ranges, rounded
 from export.int8 import Ranges, calibrate, raise_opset, with_qdq
+from export.projections import separated
 from export.sensitivity import Choice, Demand, HeldOut, choose, held_out, take_back
 from export.tensorrt8 import for_tensorrt8
 from runtime.errors import ArtifactError, ConfigError, GateError
@@ -71,6 +72,8 @@ def lower(graph: onnx.ModelProto, spec: InputSpec, wish: Wish, *, macs: int, say
         return Lowered(_plain(graph, wish.target), "fp32")
     for note in wish.calibration.notes:
         say(note)
+    if wish.precision == "int8" and wish.target == "onnxruntime":
+        graph = separated(graph)
     work = _Work(graph, wish, wish.calibration, say)
     if wish.precision == "fp16":
         return work.half()
