@@ -10,10 +10,14 @@ from benchmarks.subject import Subject
 from runtime.cameras import parse_policy
 from runtime.datasets import READERS
 from runtime.errors import ConfigError
+from runtime.preset import LATENCY, PRESETS, THROUGHPUT, refuse_contradictions
 from runtime.session import AUTO, ENGINES
 
 # Files that run as torch models, in eager mode or compiled.
 WEIGHTS, COMPILED = ".safetensors", "compile"
+# Of models that no --batch was given for: without a preset or with latency's, and with throughput's.
+BATCHES = (1,)
+THROUGHPUT_BATCHES = (1, 8)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -38,11 +42,17 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch",
         type=batches,
-        default=(1,),
+        default=BATCHES,
         metavar="N[,N]",
         help="images per call (1; with --device jetson besides 1, 8, 16 and 32)",
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of each model (all cores)")
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="of a CPU: latency (batch 1, all cores), or throughput: one thread, and besides the images a second of as many "
+        "processes as cores (batches 1 and 8)",
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--rounds", type=positive, metavar="N", help="calls of each model and batch size")
     length.add_argument(
@@ -72,9 +82,27 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--replay", type=Path, metavar="DIR", help="with --device jetson: a recorded run instead of a board"
     )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="with --device jetson: keep what --replay needs in a new folder",
+    )
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
     return parser
+
+
+def apply_preset(args: argparse.Namespace) -> None:
+    """Fill in the batches and threads that `--preset` stands for. ConfigError for options that contradict it."""
+    other = next((size for size in args.batch if size != 1), 1)
+    refuse_contradictions(
+        args.preset, device=args.device, batch=other if args.preset == LATENCY else None, threads=args.threads
+    )
+    if args.preset == THROUGHPUT:
+        args.threads = 1
+        # the default itself, not a --batch 1 that says the same
+        args.batch = THROUGHPUT_BATCHES if args.batch is BATCHES else args.batch
 
 
 def subjects_of(args: argparse.Namespace) -> list[Subject]:

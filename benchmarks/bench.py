@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import jetson, timing
-from benchmarks.arguments import parser, subjects_of
+from benchmarks.arguments import apply_preset, parser, subjects_of
 from benchmarks.compare import compare, interval, read_document
 from benchmarks.device_report import print_device_report
 from benchmarks.gpu_energy import gpu_energy
@@ -25,11 +25,14 @@ from benchmarks.memory import peak_memory
 from benchmarks.report import print_report
 from benchmarks.stages import stages
 from benchmarks.subject import Subject, facts, open_subject, reopen_subject
+from benchmarks.throughput import Load, throughput
 from runtime import console
 from runtime.accuracy import accuracy
 from runtime.cameras import camera_ids, dataset_name
 from runtime.datasets import Dataset, count_warnings, read_dataset
 from runtime.errors import ConfigError, guarded
+from runtime.preset import THROUGHPUT
+from runtime.processes import usable_cores
 from runtime.session import Artifact
 
 # As many different images, and as many different batches, as a model sees before they repeat.
@@ -56,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser(__doc__).parse_args(argv)
     if args.replay is not None and args.device != "jetson":
         raise ConfigError("--replay: only with --device jetson, whose recorded runs it reads")
+    if args.record is not None and (args.device != "jetson" or args.replay is not None):
+        raise ConfigError(
+            "--record: only with --device jetson and without --replay; it keeps what a board did"
+        )
+    apply_preset(args)
     # before anything is measured for nothing
     before = read_document(args.compare) if args.compare else None
     document = jetson.measure(args) if args.device == "jetson" else measure(subjects_of(args), args)
@@ -102,8 +110,12 @@ def measure(subjects: Sequence[Subject], args: argparse.Namespace) -> dict[str, 
         which = index % len(subjects)
         peak = peak_memory(subjects[which], model["batch"])
         model |= {"accuracy": scores[which], "stages": split[which], "peak_memory_bytes": peak}
+        if args.preset == THROUGHPUT:
+            load = Load(subjects[which], crops, ids[which], model["batch"])
+            model["throughput"] = throughput(load, usable_cores(), seconds=args.seconds)
     return {
         "host": host | {"load_average_after": load_average()},
+        "preset": args.preset,
         "images": {"source": crops.source, "count": len(crops.pixels)},
         "models": models,
         "ratios": ratios,

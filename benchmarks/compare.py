@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.foreign_json import COUNT, POSITIVE, TEXT, read_json
 from benchmarks.timing import Times
 from runtime.errors import ConfigError
 
 DRAWS = 2000
 # A document without these was not written by bench.py, or by one that kept no rounds.
-KEYS = ("path", "sha256", "engine", "batch", "wall_ms")
+RUN = {
+    "host": {},
+    "models": [{"path": TEXT, "sha256": TEXT, "engine": TEXT, "batch": COUNT, "wall_ms": [POSITIVE]}],
+}
 # What makes two machines, or two uses of one, incomparable.
 HOST = ("processor", "usable_cores", "device", "threads", "governor")
 
@@ -58,10 +61,10 @@ def _draws(random: np.random.Generator, count: int, draws: int) -> np.ndarray[An
 def read_document(path: Path) -> dict[str, Any]:
     """A document that bench.py --json printed; ConfigError for anything else."""
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
-        if not document["host"] or not all(key in model for model in document["models"] for key in KEYS):
-            raise KeyError("no rounds")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        document: dict[str, Any] = read_json(path, RUN)
+        if not document["models"] or not all(model["wall_ms"] for model in document["models"]):
+            raise ValueError("no rounds")
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"--compare {path}: not a document of bench.py --json ({error}); make one first"
         ) from None

@@ -17,9 +17,9 @@ COLUMNS = (
     "cv",
     "images/s",
     "trtexec p50",
-    "+ copies",
+    "with copies",
     "mJ/image",
-    "- idle",
+    "without idle",
     "mAP",
 )
 
@@ -60,9 +60,16 @@ def _board(document: Mapping[str, Any]) -> list[list[object]]:
         ["power mode", (mode["name"] or mode["id"]) if mode else "unknown"],
         ["clocks", locked],
         ["warmest zone", " -> ".join(f"{number(value)} C" for value in warmest)],
-        ["power", f"{power['rail']} by {power['sensor']}" if power["sensor"] else "not readable"],
+        ["power", _power(power)],
     ]
     return rows + [["for its best", command] for command in state["commands"]]
+
+
+def _power(power: Mapping[str, Any]) -> str:
+    if not power["sensor"]:
+        return "not readable"
+    idle = "idle unknown" if power["idle_w"] is None else f"{number(power['idle_w'])} W idle"
+    return f"{power['rail'] or 'no rail'} by {power['sensor']}, {idle}"
 
 
 def _row(model: Mapping[str, Any], names: Mapping[str, str]) -> list[object]:

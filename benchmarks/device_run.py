@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.compare import interval
-from benchmarks.energy import LEAST_S, Sample, Window, energy, mean_w, total_of
+from benchmarks.energy import LEAST_S, Sample, Window, energy, mean_w, total_in
 from engines.trtexec_output import Times, parse
 
 # What trtexec was told, and what its numbers are without it.
@@ -82,7 +83,10 @@ class Power:
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """Everything a run saw. `board`, `before` and `after` as `benchmarks.board` gives them; `images` {source, count}."""
+    """Everything a run saw; `images` {source, count}.
+
+    `board`, `before`, `after` and `during` (right after each scenario) as `benchmarks.board` gives them.
+    """
 
     host: Mapping[str, Any]
     board: Mapping[str, Any]
@@ -93,6 +97,7 @@ class DeviceRun:
     images: Mapping[str, Any]
     advice: Sequence[str] = ()
     doubts: Sequence[str] = ()
+    during: Sequence[Mapping[str, Any]] = ()
     replayed: bool = False
     least_s: float = field(default=LEAST_S)
 
@@ -101,8 +106,14 @@ def document(run: DeviceRun) -> dict[str, Any]:
     """The one JSON document of a run: as bench.py's, with {board, state, power, galleries, replayed} and each model's energy."""
     models = [_row(model, scene, run) for model in run.models for scene in model.scenes]
     first = run.models[0]
+    galleries = [_gallery(model, run) for model in run.models if model.gallery]
     ratios = [_ratio(first, model, scene) for model in run.models for scene in model.scenes]
-    state = {"before": dict(run.before), "after": dict(run.after), "commands": list(run.advice)}
+    state = {
+        "before": dict(run.before),
+        "during": list(run.during),
+        "after": dict(run.after),
+        "commands": list(run.advice),
+    }
     return {
         "schema": 1,
         "device": "jetson",
@@ -113,9 +124,9 @@ def document(run: DeviceRun) -> dict[str, Any]:
         "power": _power(run),
         "images": dict(run.images),
         "models": models,
-        "galleries": [_gallery(model, run) for model in run.models if model.gallery],
+        "galleries": galleries,
         "ratios": [one for one in ratios if one],
-        "warnings": [*run.doubts, *_doubtful(models, run)],
+        "warnings": [*run.doubts, *_doubtful(models, [one["energy"] for one in (*models, *galleries)], run)],
     }
 
 
@@ -164,16 +175,17 @@ def _energy(run: DeviceRun, window: Window, images: int) -> dict[str, Any]:
 def _trtexec(one: Trtexec) -> dict[str, Any]:
     """What trtexec printed, as numbers; the settings beside them, so that versions with other defaults compare."""
     asked = {"transfers": one.transfers, **PINNED, "line": list(one.line)}
-    if one.output is None:
+    report = None if one.output is None else parse(one.output)
+    # what was cut off, or failed after it had printed times, has measured nothing
+    if report is None or not report.passed:
+        why = one.why if report is None else "; ".join(report.errors[:2]) or "trtexec was cut off"
         return asked | {
             "version": None,
             "latency_ms": None,
             "gpu_ms": None,
             "images_per_s": None,
-            "why": one.why,
+            "why": why,
         }
-    report = parse(one.output)
-    why = None if report.passed else "; ".join(report.errors[:2]) or "it was cut off"
     return asked | {
         "version": ".".join(map(str, report.version)) if report.version else None,
         "latency_ms": _times(report.latency),
@@ -181,7 +193,7 @@ def _trtexec(one: Trtexec) -> dict[str, Any]:
         "images_per_s": report.images_per_s(one.batch),
         "enqueue_bound": report.enqueue_bound,
         "unstable_percent": report.unstable_percent,
-        "why": why,
+        "why": None,
     }
 
 
@@ -194,7 +206,7 @@ def _times(times: Times | None) -> dict[str, float] | None:
 
 def _power(run: DeviceRun) -> dict[str, Any]:
     power = run.power
-    total = total_of(list(dict.fromkeys(name for sample in power.samples for name in sample.rails_mw)))
+    total = total_in(power.samples)
     idle = mean_w(power.samples, power.idle, total.rails, run.least_s) if total and power.idle else None
     return {
         "sensor": power.sensor,
@@ -223,19 +235,36 @@ def _ratio(first: ModelRun, model: ModelRun, scene: Scene) -> dict[str, Any] | N
     }
 
 
-def _doubtful(models: Sequence[Mapping[str, Any]], run: DeviceRun) -> list[str]:
+def _doubtful(
+    models: Sequence[Mapping[str, Any]], energies: Sequence[Mapping[str, Any]], run: DeviceRun
+) -> list[str]:
     found = []
     power = run.power
     if power.sensor is None:
         found.append("no power sensor that can be read: energy is null")
-    elif models and models[0]["energy"]["rail_known"] is False:
-        found.append(f"the board's power is the sum of rails not known here: {models[0]['energy']['rail']}")
+    else:
+        if models[0]["energy"]["rail_known"] is False:
+            found.append(
+                f"the board's power is the sum of rails not known here: {models[0]['energy']['rail']}"
+            )
+        reasons = Counter(one["why"] for one in energies if one["why"])
+        found += [f"energy is null {count} times: {why}" for why, count in reasons.items()]
+        if power.idle is None or all(one["idle_w"] is None for one in energies):
+            found.append("no idle power was measured: energy without idle is null")
     if power.malformed:
-        found.append(f"{power.malformed} lines of {power.sensor} were malformed and left out")
+        found.append(
+            f"{power.malformed} readings of {power.sensor or 'tegrastats'} were malformed and left out"
+        )
     for why in dict.fromkeys(
         one["why"] for model in models for one in model["trtexec"] if one["why"] is not None
     ):
         found.append(f"trtexec beside it is missing: {why}")
+    if bound := [
+        f"{model['path']}, {model['scenario']}"
+        for model in models
+        if any(one.get("enqueue_bound") for one in model["trtexec"])
+    ]:
+        found.append(f"trtexec was bound by enqueue time, not by the GPU ({'; '.join(bound)})")
     unsteady = [
         f"{model['path']}, {model['scenario']} by {model['cv']:.1%}"
         for model in models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -54,6 +55,13 @@ def total_of(names: Collection[str]) -> Total | None:
     return Total(rest, False) if rest else None
 
 
+def total_in(samples: Sequence[Sample]) -> Total | None:
+    """What the power of the board is read from in these samples: of rails that most of them have, a broken line may name others."""
+    counts = Counter(name for sample in samples for name in sample.rails_mw)
+    spoken = sum(bool(sample.rails_mw) for sample in samples)
+    return total_of([name for name, count in counts.items() if 2 * count > spoken])
+
+
 def integral_j(samples: Sequence[tuple[float, float]], window: Window) -> float:
     """Joules of (seconds, watts) samples over the window by trapezoids; the first and last value hold to its ends."""
     inside = [one for one in samples if window.start_s <= one[0] <= window.end_s]
@@ -68,9 +76,9 @@ def energy(
 
     `rail` names what counts as the whole board. `net` is without the mean power of the `idle` window. A value that the samples
     do not give is null, and `why` says so: no sensor, a window under `least_s`, a gap in the samples. `incomplete` counts
-    samples that lack a part of the total.
+    samples that lack a part of the total or whose total is none.
     """
-    total = total_of(list(dict.fromkeys(name for sample in samples for name in sample.rails_mw)))
+    total = total_in(samples)
     inside = [one for one in samples if window.start_s <= one.at_s <= window.end_s]
     power = watts(inside, total.rails if total else ())
     why = _doubt([at for at, _ in power], window, least_s) if total else "no power sensor that can be read"
@@ -104,9 +112,11 @@ def mean_w(
 
 
 def watts(samples: Sequence[Sample], rails: Sequence[str]) -> list[tuple[float, float]]:
-    """(seconds, watts of the rails' sum) of the samples that have all of the rails."""
+    """(seconds, watts of the rails' sum) of the samples that have all of the rails and more than 0 W."""
     whole = [one for one in samples if rails and all(name in one.rails_mw for name in rails)]
-    return [(one.at_s, sum(one.rails_mw[name] for name in rails) / 1000) for one in whole]
+    power = [(one.at_s, sum(one.rails_mw[name] for name in rails) / 1000) for one in whole]
+    # a board that is on takes some; single rails may read a little below 0
+    return [one for one in power if one[1] > 0]
 
 
 def _doubt(times: Sequence[float], window: Window, least_s: float) -> str | None:

@@ -10,6 +10,9 @@ from benchmarks.energy import LEAST_S, Window, energy
 from benchmarks.power import Sensor, gpu_sensors, open_meter
 from runtime.console import note
 
+# Cards answer with their mean power of the last second: a window starts when that holds nothing from before it.
+SETTLE_S = 2.0
+
 
 def gpu_energy(
     calls: Sequence[Callable[[int], object]],
@@ -17,6 +20,7 @@ def gpu_energy(
     *,
     sensors: Sequence[Sensor] | None = None,
     least_s: float = LEAST_S,
+    settle_s: float = SETTLE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any] | None]:
     """For every call, which runs `images` images, `benchmarks.energy.energy` of the card; None for each without a sensor.
@@ -28,12 +32,13 @@ def gpu_energy(
         note("no NVML and no nvidia-smi gives this GPU's power: energy is null")
         return [None] * len(calls)
     try:
-        note(f"measuring energy by {meter.sensor.name}: {(1 + len(calls)) * least_s:g} s")
+        note(f"measuring energy by {meter.sensor.name}: {(1 + len(calls)) * (settle_s + least_s):g} s")
+        time.sleep(settle_s)
         start = clock()
         # a little more: the clock of the window starts after the sleep's
         time.sleep(least_s + 0.05)
         idle = Window(start, clock())
-        windows = [_run(call, least_s, clock) for call in calls]
+        windows = [_run(call, least_s, settle_s, clock) for call in calls]
     finally:
         meter.__exit__(None, None, None)
     sensor = {"sensor": meter.sensor.name, "malformed": meter.malformed}
@@ -43,8 +48,13 @@ def gpu_energy(
     ]
 
 
-def _run(call: Callable[[int], object], least_s: float, clock: Callable[[], float]) -> tuple[Window, int]:
-    """The window and how many calls were in it."""
+def _run(
+    call: Callable[[int], object], least_s: float, settle_s: float, clock: Callable[[], float]
+) -> tuple[Window, int]:
+    """The window and how many calls were in it; the card works for `settle_s` before it opens."""
+    start = clock()
+    while clock() - start < settle_s:
+        call(0)
     start, count = clock(), 0
     while count == 0 or clock() - start < least_s:
         call(count)

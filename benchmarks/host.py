@@ -8,6 +8,7 @@ from typing import Any
 
 from engines.probe import ask
 from runtime import manifest
+from runtime.processes import usable_cores
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 # Load above this part of the usable cores when nothing of ours runs yet: somebody else is working here.
@@ -28,7 +29,7 @@ def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
         "threads": threads,
         "governor": governor(),
         "load_average": load_average(),
-        "tools": manifest.tools("numpy", "onnxruntime", "onnxruntime-gpu", "torch"),
+        "tools": manifest.tools("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch"),
     }
 
 
@@ -41,12 +42,6 @@ def doubts(host: dict[str, Any]) -> list[str]:
     if host["governor"] not in (None, "performance"):
         found.append(f"CPU frequency governor {host['governor']}: clocks change while measuring")
     return found
-
-
-def usable_cores() -> int | None:
-    """Cores that this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count()
 
 
 def governor(path: Path = GOVERNOR) -> str | None:

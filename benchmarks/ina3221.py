@@ -68,7 +68,5 @@ def _milliwatts(rail: Rail) -> float | None:
 
 
 def _number(path: Path) -> float | None:
-    try:
-        return float(read_text(path).split()[0])
-    except (ValueError, IndexError):
-        return None
+    found = re.match(r"\s*(-?\d{1,9}(?:\.\d+)?)(?=\s|$)", read_text(path))
+    return float(found[1]) if found else None

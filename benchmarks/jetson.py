@@ -9,6 +9,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from benchmarks.device_trtexec import run_trtexec
 from benchmarks.energy import LEAST_S, Window
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
+from benchmarks.jetson_record import Said, new_folder, system_files, write_recording
 from benchmarks.jetson_replay import read_replay
-from benchmarks.power import Meter, jetson_sensors, open_meter
+from benchmarks.power import Line, Meter, jetson_sensors, open_meter
 from benchmarks.subject import Subject, facts, open_subject
+from engines.doctor import nvpmodel_says
 from runtime.accuracy import accuracy
 from runtime.cameras import camera_ids, dataset_name
 from runtime.console import note
@@ -33,6 +36,7 @@ from runtime.engine_io import split
 from runtime.errors import ConfigError, DeviceError
 from runtime.extract import extract
 from runtime.jetson import this_l4t
+from runtime.manifest import read_manifest
 from runtime.session import Artifact
 
 # persons in a frame of a camera: an empty street, a shop, a station
@@ -63,6 +67,18 @@ def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What all models of a run have in common; `watch` keeps the board's state of the moment."""
+
+    args: argparse.Namespace
+    dataset: Dataset | None
+    crops: Crops
+    least_s: float
+    clock: Clock
+    watch: Callable[[], None]
+
+
 def collect(
     args: argparse.Namespace,
     *,
@@ -71,27 +87,36 @@ def collect(
     least_s: float = LEAST_S,
     clock: Clock = time.perf_counter,
 ) -> DeviceRun:
-    """Measure every model of `args` in every scenario; no window is shorter than `least_s`."""
+    """Measure every model of `args` in every scenario, and keep it in `args.record`; no window is shorter than `least_s`."""
     subjects = subjects_of(argparse.Namespace(**{**vars(args), "device": "cuda"}))
     if torch := next((one for one in subjects if one.torch), None):
         raise ConfigError(
             f"{torch.path}: --device jetson times engines; weights are timed with --device cpu or cuda"
         )
-    about, before = board.describe(root, environment), board.state(root)
+    for subject in subjects:
+        # before minutes are spent on those in front of a file that is damaged or not there
+        read_manifest(subject.path)
+    if args.record is not None:
+        new_folder(args.record)
+    said = nvpmodel_says() if root == Path("/") else ""
+    files, lines = system_files(root), list[Line]()
+    about, before = board.describe(root, environment, said), board.state(root)
     for command in board.advice(root, about, before):
         note(f"not run here, for the board's best: {command}")
     host = describe_host(device="jetson", threads=None)
     dataset = read_dataset(args.data, args.layout) if args.data else None
     crops = _crops(dataset)
-    meter = open_meter(jetson_sensors(root))
+    during: list[dict[str, Any]] = []
+    setting = Setting(args, dataset, crops, least_s, clock, lambda: during.append(board.state(root)))
+    meter = open_meter(jetson_sensors(root, lines))
     try:
         idle = _idle(clock, least_s) if meter else None
-        runs = [_model(subject, dataset, crops, args, least_s, clock) for subject in subjects]
+        runs = [_model(subject, setting) for subject in subjects]
     finally:
         if meter:
             meter.__exit__(None, None, None)
     after = board.state(root)
-    return DeviceRun(
+    run = DeviceRun(
         host=host | {"load_average_after": load_average()},
         board=about,
         before=before,
@@ -100,15 +125,28 @@ def collect(
         models=runs,
         images={"source": crops.source, "count": len(crops.pixels)},
         advice=board.advice(root, about, before),
-        doubts=[*doubts(host), *board.doubts(root, about, before, after)],
+        doubts=[*doubts(host), *board.doubts(root, about, [before, *during, after])],
+        during=during,
         least_s=least_s,
     )
+    if args.record is not None:
+        heard = Said(said, environment, lines)
+        try:
+            write_recording(args.record, run, before=files, after=system_files(root), said=heard)
+            note(f"recorded in {args.record}; read it with --replay {args.record}")
+        except OSError as error:
+            # what was measured is worth more than its recording
+            note(f"WARNING --record {args.record}: not complete ({error})")
+    return run
 
 
 def time_scene(
     call: Callable[[int], object], persons: int, *, least_s: float, rounds: int | None, clock: Clock
 ) -> Scene:
-    """The scenario of `persons` images a call, timed for at least `least_s`; warm-up belongs to the window."""
+    """The scenario of `persons` images a call in a window of at least `least_s`, or of `rounds` timed calls in it.
+
+    The warm-up belongs to the window, and what it takes beyond `rounds` to fill it.
+    """
     calls = 0
 
     def counted(turn: int) -> None:
@@ -118,6 +156,8 @@ def time_scene(
 
     start = clock()
     samples = timing.interleave([counted], rounds=rounds, seconds=least_s)[0]
+    while clock() - start < least_s:
+        counted(calls)
     window = Window(start, clock())
     name = f"{persons} persons" if persons > 1 else "batch 1"
     return Scene(name, persons, samples.wall_ms.tolist(), calls * persons, window)
@@ -134,14 +174,9 @@ def time_gallery(
     return Gallery(len(dataset.gallery), passes, batch, Window(start, clock()))
 
 
-def _model(
-    subject: Subject,
-    dataset: Dataset | None,
-    crops: Crops,
-    args: argparse.Namespace,
-    least_s: float,
-    clock: Clock,
-) -> ModelRun:
+def _model(subject: Subject, setting: Setting) -> ModelRun:
+    args, dataset, crops = setting.args, setting.dataset, setting.crops
+    least_s, clock = setting.least_s, setting.clock
     artifact = open_subject(subject)
     persons = sorted({*PERSONS, *args.batch})
     seconds = max(args.seconds, least_s)
@@ -152,6 +187,7 @@ def _model(
         note(f"{subject.path}: {count} images a call")
         inputs = feeds(crops, ids, artifact.spec, count)
         scene = time_scene(_call(artifact, inputs), count, least_s=seconds, rounds=args.rounds, clock=clock)
+        setting.watch()
         scenes.append(Scene(**{**vars(scene), "calls": _calls(artifact, count)}))
     gallery = scores = None
     if dataset is not None:

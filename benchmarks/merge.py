@@ -13,14 +13,52 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.arguments import positive
+from benchmarks.foreign_json import ANYTHING, COUNT, NUMBER, PART, POSITIVE, TEXT, YES_NO, Maybe, read_json
 from benchmarks.merge_picture import Point, picture
-from benchmarks.report import number
-from runtime.console import note, print_table
+from benchmarks.report import labels, name_of, number
+from runtime.console import note, print_table, printable
 from runtime.errors import ConfigError, guarded
 from runtime.manifest import replacing, sha256
 
 SCHEMA = 1
-NEEDED = ("path", "sha256", "batch", "latency_ms", "images_per_s")
+MODEL = {
+    "path": TEXT,
+    "sha256": TEXT,
+    "parent": Maybe(TEXT),
+    "kind": Maybe(TEXT),
+    "engine": Maybe(TEXT),
+    "precision": Maybe(TEXT),
+    "scenario": Maybe(TEXT),
+    "batch": COUNT,
+    "latency_ms": {"p50": POSITIVE, "p99": Maybe(POSITIVE)},
+    "images_per_s": POSITIVE,
+    "energy": Maybe(
+        {"gross_j_per_image": Maybe(NUMBER), "net_j_per_image": Maybe(NUMBER), "rail": Maybe(TEXT)}
+    ),
+    "accuracy": Maybe({"mAP": PART, "R1": Maybe(PART), "queries": Maybe(NUMBER)}),
+    "trtexec": Maybe([ANYTHING]),
+}
+RUN = {
+    "host": {
+        "device": TEXT,
+        "processor": Maybe(TEXT),
+        "threads": Maybe(COUNT),
+        "usable_cores": Maybe(COUNT),
+        "gpu": Maybe({"name": Maybe(TEXT)}),
+    },
+    "board": Maybe(
+        {
+            "module": Maybe(TEXT),
+            "model": Maybe(TEXT),
+            "power_mode": Maybe({"id": Maybe(NUMBER), "name": Maybe(TEXT)}),
+        }
+    ),
+    "state": Maybe({"before": Maybe({"locked": Maybe(YES_NO)})}),
+    "images": Maybe({"source": Maybe(TEXT)}),
+    "models": [MODEL],
+    "replayed": Maybe(YES_NO),
+    "warnings": Maybe([TEXT]),
+}
 COLUMNS = ("device", "model", "precision", "batch", "p50 ms", "p99 ms", "images/s", "mJ/image", "mAP")
 
 
@@ -48,12 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def read(path: Path) -> dict[str, Any]:
     """A document of bench.py --json; ConfigError for anything else."""
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
-        if not document["host"]["device"] or not document["models"]:
-            raise KeyError("no models")
-        if lacking := [key for model in document["models"] for key in NEEDED if key not in model]:
-            raise KeyError(lacking[0])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        document: dict[str, Any] = read_json(path, RUN)
+        if not document["models"]:
+            raise ValueError("no models")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a document of bench.py --json ({error}); make one first") from None
     return document
 
@@ -63,13 +99,16 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
 
     ConfigError where the runs have mAP of different data sets, which say nothing side by side.
     """
-    runs, rows, warnings = [], [], []
+    runs: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    documents, warnings = _once(documents)
     data: dict[str, Path] = {}
     names = _names([document for _, document in documents])
     for name, (path, document) in zip(names, documents):
         runs.append(_run(path, document, name))
-        rows += [_row(name, model) for model in document["models"]]
-        warnings += [f"{name}: {text}" for text in document.get("warnings", [])]
+        shown = labels([name_of(model) for model in document["models"]])
+        rows += [_row(name, printable(shown[name_of(model)]), model) for model in document["models"]]
+        warnings += [f"{name}: {text}" for text in document.get("warnings") or ()]
         for model in document["models"]:
             if model.get("accuracy"):
                 data.setdefault(_data(document, model), path)
@@ -83,7 +122,7 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
         "runs": runs,
         "data": next(iter(data), None),
         "rows": rows,
-        "warnings": warnings,
+        "warnings": warnings + _namesakes(rows),
     }
 
 
@@ -119,15 +158,42 @@ def device_name(document: Mapping[str, Any]) -> str:
         or "unknown device"
     )
     mode = found.get("power_mode")
-    words = f"{name}, {mode['name'] or mode['id']}" if mode else str(name)
+    words = f"{name}, {mode.get('name') or mode.get('id')}" if mode else str(name)
     if host["device"] == "cpu":
         words += f", {host.get('threads') or host.get('usable_cores') or 'all'} threads"
     return f"{words} (replayed)" if document.get("replayed") else words
 
 
+def _once(
+    documents: Sequence[tuple[Path, Mapping[str, Any]]],
+) -> tuple[list[tuple[Path, Mapping[str, Any]]], list[str]]:
+    """The documents without copies of one before, and what was left out in sentences for people."""
+    first: dict[str, Path] = {}
+    kept, warnings = [], []
+    for path, document in documents:
+        if (known := first.setdefault(sha256(path), path)) is path:
+            kept.append((path, document))
+        else:
+            warnings.append(f"{path}: the same run as {known}, left out")
+    return kept, warnings
+
+
+def _namesakes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Models that share a name but not what they were exported as, which stand side by side as if they were one."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["origin"]:
+            found.setdefault(row["model"], {}).setdefault(row["origin"], row["device"])
+    return [
+        f"{model} is not the same model on {' and on '.join(origins.values())}"
+        for model, origins in found.items()
+        if len(origins) > 1
+    ]
+
+
 def _names(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every run's device, numbered where two runs have the same."""
-    names = [device_name(document) for document in documents]
+    names = [printable(device_name(document)) for document in documents]
     seen: dict[str, int] = {}
     found = []
     for name in names:
@@ -150,12 +216,14 @@ def _run(path: Path, document: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _row(device: str, model: Mapping[str, Any]) -> dict[str, Any]:
+def _row(device: str, name: str, model: Mapping[str, Any]) -> dict[str, Any]:
     energy, scores = model.get("energy") or {}, model.get("accuracy")
     return {
         "device": device,
-        "model": os.path.basename(model["path"]),
+        "model": name,
         "sha256": model["sha256"],
+        # the ONNX file, which is the same everywhere; every device builds its own engine of it
+        "origin": model.get("parent") if model.get("kind") == "engine" else model["sha256"],
         "engine": model.get("engine"),
         "precision": model.get("precision"),
         "batch": model["batch"],
@@ -165,7 +233,7 @@ def _row(device: str, model: Mapping[str, Any]) -> dict[str, Any]:
         "gross_j_per_image": energy.get("gross_j_per_image"),
         "net_j_per_image": energy.get("net_j_per_image"),
         "rail": energy.get("rail"),
-        "trtexec": model.get("trtexec", []),
+        "trtexec": model.get("trtexec") or [],
         "mAP": scores["mAP"] if scores else None,
         "R1": scores.get("R1") if scores else None,
     }
@@ -173,8 +241,8 @@ def _row(device: str, model: Mapping[str, Any]) -> dict[str, Any]:
 
 def _data(document: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     """The data set in words: its folder's name and how many queries it has."""
-    source = document.get("images", {}).get("source", "").removeprefix("crops of ")
-    return f"{os.path.basename(source.rstrip('/'))} ({model['accuracy'].get('queries')} queries)"
+    source = ((document.get("images") or {}).get("source") or "").removeprefix("crops of ")
+    return printable(f"{os.path.basename(source.rstrip('/'))} ({model['accuracy'].get('queries')} queries)")
 
 
 def _title(document: Mapping[str, Any], batch: int) -> str:

@@ -20,6 +20,8 @@ SHAPES = (
     "M0-7.5L7.5 0L0 7.5L-7.5 0z",
 )
 LETTER, LINE = 7.3, 16.0
+# letters of a label beside its point, of a line of the legend, and of the smaller line under the title
+LABEL, LEGEND, SUBTITLE = 28, 105, 120
 STYLE = (
     "text{font:13px ui-sans-serif,system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b1f24}"
     ".soft{fill:#5d6670;font-size:12px}.title{font-weight:650;font-size:15px}.end{text-anchor:end}"
@@ -90,7 +92,7 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
         f'aria-label="mAP against latency of {len(devices)} devices"><style>{STYLE}</style>'
         f'<rect class="page" width="{WIDTH}" height="{height}"/>',
         _text(16, 26, "mAP against latency", "title"),
-        _text(16, 46, subtitle, "soft"),
+        _text(16, 46, shorten(subtitle, SUBTITLE), "soft"),
     ]
     for tick in across.ticks:
         x = across.at(tick)
@@ -111,19 +113,28 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
     for place, point in zip(places, points):
         tip = f"{point.device}, {point.model}: {point.p50_ms:.3g} ms, mAP {100 * point.precision:.1f} %"
         parts.append(_mark(*place, devices.index(point.device), tip))
-    parts += [_text(x, y, point.model, kind) for (x, y, kind), point in zip(_labels(places, points), points)]
+    names = [shorten(point.model, LABEL) for point in points]
+    parts += [_text(x, y, name, kind) for (x, y, kind), name in zip(_labels(places, names), names)]
     for number, device in enumerate(devices):
         y = HEIGHT + LEGEND_ROW * number
-        parts += [_mark(LEFT, y, number, device), _text(LEFT + 16, y + 4, device, "")]
+        parts += [_mark(LEFT, y, number, device), _text(LEFT + 16, y + 4, shorten(device, LEGEND), "")]
     return "".join(parts) + "</svg>\n"
 
 
-def _labels(places: Sequence[tuple[float, float]], points: Sequence[Point]) -> list[tuple[float, float, str]]:
+def shorten(text: str, letters: int) -> str:
+    """At most so many letters, those of the middle left out: names differ at their ends."""
+    if len(text) <= letters:
+        return text
+    end = letters // 2
+    return f"{text[: letters - end - 1]}…{text[-end:]}"
+
+
+def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list[tuple[float, float, str]]:
     """(x, y, class) of every label: beside its point, where it meets no other label and no point."""
     taken = [Box(x - 8, y - 8, x + 8, y + 8) for x, y in places]
     found = []
-    for (x, y), point in zip(places, points):
-        width = LETTER * len(point.model)
+    for (x, y), name in zip(places, names):
+        width = LETTER * len(name)
         options = [
             (x + 12, y + 4, "", Box(x + 12, y - 8, x + 12 + width, y + 8)),
             (x - 12, y + 4, "end", Box(x - 12 - width, y - 8, x - 12, y + 8)),

@@ -7,9 +7,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from benchmarks import nvml, tegrastats
 from benchmarks.energy import Sample, total_of
@@ -21,6 +23,8 @@ FIRST_S = 3.0
 
 # One reading: rail -> mW, or None where what came was not understood.
 Rails = dict[str, float]
+# When a line came, in seconds of `time.perf_counter`, and the line as it came.
+Line = tuple[float, str]
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,12 @@ class Meter:
             self._first.set()
 
 
-def jetson_sensors(root: Path = Path("/")) -> list[Sensor]:
-    """What may tell a Jetson's power, the best first."""
+def jetson_sensors(root: Path = Path("/"), keep: list[Line] | None = None) -> list[Sensor]:
+    """What may tell a Jetson's power, the best first; every line of tegrastats goes into `keep`, understood or not."""
     found = []
     if command := shutil.which("tegrastats"):
         line = [command, "--interval", str(INTERVAL_MS)]
-        found.append(lines_sensor("tegrastats", line, tegrastats_rails))
+        found.append(lines_sensor("tegrastats", line, tegrastats_rails, keep))
     if rails := find_rails(root):
         found.append(polled_sensor("INA3221", lambda: read_rails(rails)))
     return found
@@ -99,10 +103,12 @@ def gpu_sensors() -> list[Sensor]:
 def open_meter(sensors: Sequence[Sensor], *, wait_s: float = FIRST_S) -> Meter | None:
     """The first of the sensors that gives a power rail, running; None where none does."""
     for sensor in sensors:
-        meter = Meter(sensor).__enter__()
-        if meter.works(wait_s):
-            return meter
-        meter.__exit__(None, None, None)
+        with ExitStack() as stack:
+            meter = stack.enter_context(Meter(sensor))
+            if meter.works(wait_s):
+                # it runs on
+                stack.pop_all()
+                return meter
     return None
 
 
@@ -124,9 +130,15 @@ def polled_sensor(name: str, read: Callable[[], Rails], interval_ms: int = INTER
     return Sensor(name, readings, stop.set)
 
 
-def lines_sensor(name: str, command: Sequence[str], parse: Callable[[str], Rails | None]) -> Sensor:
+def lines_sensor(
+    name: str,
+    command: Sequence[str],
+    parse: Callable[[str], Rails | None],
+    keep: list[Line] | None = None,
+) -> Sensor:
     """A program that prints a line for every sample, until it is stopped."""
     children: list[subprocess.Popen[str]] = []
+    stopped = threading.Event()
 
     def readings() -> Iterator[Rails | None]:
         with subprocess.Popen(
@@ -138,13 +150,28 @@ def lines_sensor(name: str, command: Sequence[str], parse: Callable[[str], Rails
             errors="replace",
         ) as child:
             children.append(child)
+            # a program that took longer to start than anyone waited for it
+            if stopped.is_set():
+                child.kill()
             assert child.stdout is not None
-            for line in child.stdout:
+            for line in _lines(child.stdout):
+                if keep is not None and line is not None:
+                    keep.append((time.perf_counter(), line))
                 # what a killed program leaves without its end is no sample
-                yield parse(line) if line.endswith("\n") else None
+                yield parse(line) if line is not None and line.endswith("\n") else None
 
     def stop() -> None:
+        stopped.set()
         for child in children:
             child.kill()
 
     return Sensor(name, readings, stop)
+
+
+def _lines(stream: IO[str]) -> Iterator[str | None]:
+    """The lines of a program; None for every piece of one that is too long to be a line, which memory need not hold."""
+    whole = True
+    while piece := stream.readline(tegrastats.LONGEST):
+        ended = piece.endswith("\n") or len(piece) < tegrastats.LONGEST
+        yield piece if whole and ended else None
+        whole = ended

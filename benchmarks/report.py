@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.stages import STAGES
@@ -11,12 +11,14 @@ from runtime.console import print_table
 from runtime.session import ENGINES
 
 DEFAULT = ENGINES[0]
+# Files that more than one engine runs.
+CHOOSING = (".onnx", ".safetensors")
 
 
 def print_report(document: dict[str, Any]) -> None:
     """Print the document of `benchmarks.bench`: the models, then the times and the ratios of each batch size."""
     models = document["models"]
-    names = labels([_name(model) for model in models])
+    names = labels([name_of(model) for model in models])
     batches = list(dict.fromkeys(model["batch"] for model in models))
     first = [model for model in models if model["batch"] == batches[0]]
     print_table(_host(document["host"]), *_columns(MODEL, [_model(model, names) for model in first]))
@@ -26,11 +28,13 @@ def print_report(document: dict[str, Any]) -> None:
         print_table(title, *_columns(TIMES, rows))
     if len(first) > 1:
         rows = [_ratio(one, names) for index, one in enumerate(document["ratios"]) if index % len(first)]
-        title = f"times as fast as {names[_name(first[0])]}: median of rounds (5 % .. 95 %)"
+        title = f"times as fast as {names[name_of(first[0])]}: median of rounds (5 % .. 95 %)"
         print_table(title, *_columns(RATIO, rows))
     if split := [_split(model, names) for model in first if model["stages"]]:
         gallery = next(model["stages"]["gallery"] for model in first if model["stages"])
         print_table(f"one image, ms; rank: against {gallery} others", *_columns(SPLIT, split))
+    if together := [_throughput(model, names) for model in models if model.get("throughput")]:
+        print_table("processes of one thread at the same time", *_columns(THROUGHPUT, together))
     if joules := [_energy(model, names) for model in models if model.get("energy")]:
         print_table("energy of the graphics card alone", *_columns(ENERGY, joules))
     if compared := document.get("compared"):
@@ -42,6 +46,7 @@ MODEL = ("model", "form", "GMAC paper/plain/folded", "M par.", "file MB", "peak 
 TIMES = ("model", "p50", "p90", "p95", "p99", "mean", "CPU ms", "cv", "images/s")
 RATIO = ("model", "batch", "wall time", "95 %", "CPU time")
 SPLIT = ("model", *STAGES)
+THROUGHPUT = ("model", "batch", "processes", "images/s", "of one alone")
 ENERGY = ("model", "batch", "mJ/image", "without idle", "W", "idle W")
 COMPARED = ("model", "batch", "ratio", "verdict")
 
@@ -68,7 +73,7 @@ def _model(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     scores = model["accuracy"]
     form = model["kind"] if model["kind"] == "torch" else model["form"]
     return [
-        names[_name(model)],
+        names[name_of(model)],
         " ".join(part for part in (form, model["precision"]) if part),
         macs,
         *sizes,
@@ -80,36 +85,43 @@ def _model(model: dict[str, Any], names: dict[str, str]) -> list[str]:
 def _times(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     times = [number(model["latency_ms"][point]) for point in ("p50", "p90", "p95", "p99", "mean")]
     spread = f"{model['cv']:.1%}"
-    return [names[_name(model)], *times, number(model["cpu_ms"]), spread, number(model["images_per_s"])]
+    return [names[name_of(model)], *times, number(model["cpu_ms"]), spread, number(model["images_per_s"])]
 
 
 def _ratio(ratio: dict[str, Any], names: dict[str, str]) -> list[str]:
     sure = ratio["interval_95"]
     interval = f"{sure['low']:.2f} .. {sure['high']:.2f}"
     times = [_spread(ratio["speed"]), interval, _spread(ratio["cpu_speed"])]
-    return [names[_name(ratio)], str(ratio["batch"]), *times]
+    return [names[name_of(ratio)], str(ratio["batch"]), *times]
 
 
 def _split(model: dict[str, Any], names: dict[str, str]) -> list[str]:
-    return [names[_name(model)], *(number(model["stages"]["ms"][stage]) for stage in STAGES)]
+    return [names[name_of(model)], *(number(model["stages"]["ms"][stage]) for stage in STAGES)]
+
+
+def _throughput(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    found = model["throughput"]
+    times = f"{found['images_per_s'] / model['images_per_s']:.2f}x"
+    counts = [str(model["batch"]), str(found["processes"])]
+    return [names[name_of(model)], *counts, number(found["images_per_s"]), times]
 
 
 def _energy(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     energy = model["energy"]
     joules = [number(energy[key], 0.001) for key in ("gross_j_per_image", "net_j_per_image")]
     watts = [number(energy[key]) for key in ("mean_w", "idle_w")]
-    return [names[_name(model)], str(model["batch"]), *joules, *watts]
+    return [names[name_of(model)], str(model["batch"]), *joules, *watts]
 
 
 def _compared(row: dict[str, Any], names: dict[str, str]) -> list[str]:
     ratio = f"{row['ratio']:.3f} ({row['low']:.3f} .. {row['high']:.3f})"
     verdict = row["verdict"] + ("" if row["same_file"] else ", another file")
-    return [names[_name(row)], str(row["batch"]), ratio, verdict]
+    return [names[name_of(row)], str(row["batch"]), ratio, verdict]
 
 
-def _name(model: dict[str, Any]) -> str:
-    """The path, and the engine where it is not the one that everything runs on."""
-    plain = model["engine"] in (DEFAULT, "torch")
+def name_of(model: Mapping[str, Any]) -> str:
+    """The path, and the engine where it is not the one that such files run on without being asked."""
+    plain = model.get("engine") in (DEFAULT, "torch", None) or not str(model["path"]).endswith(CHOOSING)
     return str(model["path"]) if plain else f"{model['path']}@{model['engine']}"
 
 

@@ -61,6 +61,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
     return {
         "path": str(artifact.path),
         "sha256": artifact.sha256,
+        "parent": manifest.get("parent"),
         "engine": artifact.engine,
         **about,
         **counts,

@@ -9,19 +9,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-RAM = re.compile(r"(?<!\w)RAM (\d+)/(\d+)MB(?=\s|$)")
-SWAP = re.compile(r"(?<!\w)SWAP (\d+)/(\d+)MB(?=\s|$)")
+# No line of a board with many cores and rails comes near it; what does is no line.
+LONGEST = 16384
+# More digits than any number here has come from a broken line.
+N = r"[0-9]{1,9}"
+RAM = re.compile(rf"(?<!\w)RAM ({N})/({N})MB(?=\s|$)")
+SWAP = re.compile(rf"(?<!\w)SWAP ({N})/({N})MB(?=\s|$)")
 CPU = re.compile(r"(?<!\w)CPU \[([^\]]*)\]")
-CORE = re.compile(r"(\d+)%@(\d+)$")
+CORE = re.compile(rf"({N})%@({N})$")
 # Neither ever ends a line: a number there may have lost digits.
-EMC = re.compile(r"(?<!\w)EMC_FREQ (?:(\d+)%)?(?:@(\d+))?(?=\s)")
-GPU = re.compile(r"(?<!\w)GR3D_FREQ (?:(\d+)%)?(?:@(?:\[([\d,]+)\]|(\d+)))?(?=\s)")
+EMC = re.compile(rf"(?<!\w)EMC_FREQ (?:({N})%)?(?:@({N}))?(?=\s)")
+GPU = re.compile(rf"(?<!\w)GR3D_FREQ (?:({N})%)?(?:@(?:\[({N}(?:,{N})*)\]|({N})))?(?=\s)")
 # "CPU@44.5C", from JetPack 7.2 on "cpu@52.9C/52.9C"
-TEMPERATURE = re.compile(r"(?<![\w@])([A-Za-z]\w*)@(-?\d+(?:\.\d+)?)C(?=[\s/]|$)")
+TEMPERATURE = re.compile(rf"(?<![\w@])([A-Za-z]\w*)@(-?{N}(?:\.{N})?)C(?=[\s/]|$)")
 # "VDD_IN 17946mW/15710mW", JetPack 4 without units, 7.2 with a third number: the first is the present power
-RAIL = re.compile(
-    r"(?<![@\w])([A-Z][A-Z0-9_]*) (-?\d+)(?:mW)?/(?:-?\d+)(?:mW)?(?:/(?:-?\d+)(?:mW)?)?(?=\s|$)"
-)
+RAIL = re.compile(rf"(?<![@\w])([A-Z][A-Z0-9_]*) (-?{N})(?:mW)?/-?{N}(?:mW)?(?:/-?{N}(?:mW)?)?(?=\s|$)")
 # memory, which has the same shape, and channels that are not connected
 NO_RAILS = {"RAM", "SWAP", "IRAM", "NC"}
 # what a sensor of a unit without power reads: -256
@@ -49,6 +51,8 @@ class Record:
 
 def parse(line: str) -> Record | None:
     """The record of one line, whole or cut off anywhere; None for a line that holds nothing of tegrastats."""
+    if len(line) > LONGEST:
+        return None
     gpu, emc = GPU.search(line), EMC.search(line)
     clocks = (gpu[2] or gpu[3] or "") if gpu else ""
     record = Record(

@@ -60,7 +60,7 @@ def loadable(engine: Path) -> bool:
     """Whether the engine was built for this machine and passed its gate, judged without loading it."""
     from engines import doctor
 
-    return bool(doctor.examine(engine, doctor.diagnose())["ok"])
+    return not doctor.against(engine, doctor.diagnose())
 
 
 def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:

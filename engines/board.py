@@ -112,8 +112,10 @@ def power_mode(root: Path, said: str = "") -> dict[str, Any] | None:
 
 def fastest_mode(root: Path) -> int:
     """The number that `nvpmodel -m` takes for the mode without limits: 0 but on the boards that say otherwise."""
-    modes = power_modes(root)
-    return next((number for number, name in modes.items() if name.startswith("MAXN")), 0)
+    modes = power_modes(root).items()
+    # some boards have both: MAXN of before JetPack 6.2, and MAXN_SUPER
+    best = [number for start in ("MAXN_SUPER", "MAXN") for number, name in modes if name.startswith(start)]
+    return best[0] if best else 0
 
 
 def gpu_of(found: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from engines.probe_root import answers_of
 from engines.trtexec_command import SUPPORTED, is_supported
 from runtime.errors import Refusal
 from runtime.jetson import read_text
-from runtime.manifest import manifest_path, read_manifest
+from runtime.manifest import read_manifest
 
 GIB = 1 << 30
 MEMORY = {"total": "MemTotal", "available": "MemAvailable", "swap": "SwapTotal", "swap_free": "SwapFree"}
@@ -42,7 +42,7 @@ def diagnose(
     return {
         "root": str(root),
         "board": board(root, environment),
-        "power_mode": power_mode(root, _nvpmodel() if here else ""),
+        "power_mode": power_mode(root, nvpmodel_says() if here else ""),
         "cuda_toolkit": cuda_version(root, environment),
         "driver_release": driver_release(root),
         "tensorrt_package": tensorrt_package(root),
@@ -55,10 +55,11 @@ def diagnose(
     }
 
 
-def _nvpmodel() -> str:
-    """What `nvpmodel -q` prints; "" without it, or where it wants root."""
+def nvpmodel_says() -> str:
+    """What `nvpmodel -q` prints, which only asks; "" without it, or where it wants root."""
     try:
-        return subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=10).stdout
+        asked = ["nvpmodel", "-q"]
+        return subprocess.run(asked, capture_output=True, text=True, errors="replace", timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
 
@@ -149,24 +150,20 @@ def _agree(tensorrt: Answer, trtexec: Answer) -> bool | None:
     return bool(one == other)
 
 
-def examine(engine: Path, report: Mapping[str, Any]) -> dict[str, Any]:
-    """{path, ok, why} of an engine on the machine of this report, judged without loading it."""
-    found = against(engine, report)
-    return {"path": str(engine), "ok": not found, "why": "; ".join(found) or "built for this machine"}
-
-
 def against(engine: Path, report: Mapping[str, Any]) -> list[str]:
     """What speaks against loading an engine on the machine of this report, each with what to run next; [] for nothing."""
     try:
-        return preflight(engine, _machine(report, _library(engine)))
+        return preflight(engine, _machine(report, library_of(engine)))
     except Refusal as refusal:
         return [str(refusal)]
 
 
-def _library(engine: Path) -> str:
-    if not manifest_path(engine).exists():
+def library_of(engine: Path) -> str:
+    """tensorrt or tensorrt_rtx: what loads an engine, by its manifest; tensorrt where it has none that can be read."""
+    try:
+        builder = read_manifest(engine, verify=False).get("builder")
+    except Refusal:
         return "tensorrt"
-    builder = read_manifest(engine, verify=False).get("builder")
     name = str(builder.get("name")) if isinstance(builder, dict) else ""
     return FLAVOURS.get(name, "tensorrt")
 

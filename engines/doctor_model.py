@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.doctor import against
+from engines.doctor import against, library_of
 from engines.onnx_fit import Version, export_command
 from engines.trtexec_command import (
     SUPPORTED,
@@ -33,6 +33,7 @@ BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 BUILD_FACTOR = 4
 # pinned and device memory, two slots of each
 COPIES = 4
+BUILD = ("python", "-m", "engines", "build")
 
 
 class Builder(NamedTuple):
@@ -49,16 +50,28 @@ def examine_model(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     `engine` is what would be built: {name, library, version, precision, batch, command}, null for an engine that is there.
     `fix` is the command, or what to do, null where the reason itself says it.
     """
-    if path.suffix != ".onnx":
+    if path.suffix == ".safetensors":
+        fix = shlex.join(["python", "export_onnx.py", str(path), "--out", str(path.with_suffix(".onnx"))])
         return _answer(
-            path, [*map(_split, against(path, report)), *_to_run(report)], well="built for this machine"
+            path, [{"what": f"{path}: weights, which no device runs before they are exported", "fix": fix}]
         )
+    if path.suffix != ".onnx":
+        missing = [*map(_split, against(path, report)), *_to_run(report, library_of(path))]
+        return _answer(path, missing, well="built for this machine")
     try:
-        manifest = read_manifest(path)
-        spec = input_spec(manifest, str(path))
-        profile = profiles_of(spec, ())[0]
+        return _of_onnx(path, report)
     except Refusal as refusal:
         return _answer(path, [_split(str(refusal))])
+    # the values of a manifest are checked where they are used for good, here they are only looked at
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return _answer(
+            path, [{"what": f"{path}.json: damaged ({error})", "fix": f"export {path.name} again"}]
+        )
+
+
+def _of_onnx(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    manifest = read_manifest(path)
+    profile = profiles_of(input_spec(manifest, str(path)), ())[0]
     expected = expected_memory_mib(manifest, path, profile.max)
     builder = choose(report)
     if builder is None:
@@ -67,10 +80,14 @@ def examine_model(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
         **builder._asdict(),
         "precision": manifest.get("precision", "fp32"),
         "batch": list(profile),
-        "command": shlex.join(["python", "-m", "engines", "build", str(path), "--builder", builder.name]),
+        "command": shlex.join([*BUILD, str(path), "--builder", builder.name]),
     }
     missing = _of_the_file(path, manifest, builder) + _to_run(report, builder.library)
     missing += _of_memory(report, expected, path) + _of_disk(path, expected["weights"])
+    if report["root"] != "/":
+        return _answer(
+            path, missing, engine=engine, expected=expected, well="nothing is missing that files tell of"
+        )
     return _answer(path, missing, engine=engine, expected=expected)
 
 
@@ -93,12 +110,12 @@ def expected_memory_mib(manifest: Mapping[str, Any], path: Path, batch: int) -> 
     `run_at_least` is weights and buffers of the largest batch, without CUDA's own few hundred MiB. `build_at_most` is a
     measured multiple of the FP32 weights, and the builder's scratch memory as it is without --workspace.
     """
-    precision = manifest.get("precision", "fp32")
-    params = manifest.get("params") or path.stat().st_size / BYTES.get(precision, 4)
+    size_of = BYTES[manifest.get("precision", "fp32")]
+    params = manifest.get("params") or path.stat().st_size / size_of
     spec = input_spec(manifest, str(path))
     size = 1 if spec.layout == "uint8-nhwc" else 4
     images = math.prod(input_shapes(spec, batch)["images"]) * size
-    weights = params * BYTES.get(precision, 4)
+    weights = params * size_of
     build = BUILD_FACTOR * params * BYTES["fp32"] / MIB + WORKSPACE_MIB
     needs = {
         "weights": weights / MIB,
@@ -149,9 +166,10 @@ def _to_run(report: Mapping[str, Any], library: str = "tensorrt") -> list[dict[s
             {"what": f"no GPU here ({reason})", "fix": "run this on the device that will run the engine"}
         )
     if "error" in report[library]:
-        jetson = report["board"]["l4t"] is not None
-        install = "sudo apt-get install python3-libnvinfer && python3 -m venv --system-site-packages .venv"
-        fix = install if jetson else "pip install '.[rtx]', or NVIDIA's package python3-libnvinfer"
+        fix = "pip install '.[rtx]'" if library == "tensorrt_rtx" else "pip install tensorrt"
+        if report["board"]["l4t"] is not None and library == "tensorrt":
+            # apt's module is seen by the system's Python alone
+            fix = "sudo apt-get install python3-libnvinfer && python3 -m venv --system-site-packages .venv"
         missing.append({"what": f"Python's {library}: {report[library]['error']}", "fix": fix})
     if "CUDA binding" in report["binding"].get("error", ""):
         major = (report["cuda_toolkit"] or report["cuda"].get("driver") or "12").split(".")[0]
@@ -174,7 +192,7 @@ def _of_memory(
     least = expected["build_at_most"] - WORKSPACE_MIB
     what = f"a build may need {expected['build_at_most']} MiB, {free} MiB of memory and swap are free"
     if free - least >= 256:
-        return [{"what": what, "fix": f"python -m engines build {path} --workspace {free - least}"}]
+        return [{"what": what, "fix": shlex.join([*BUILD, str(path), "--workspace", str(free - least)])}]
     add = "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
     return [{"what": what, "fix": add}]
 

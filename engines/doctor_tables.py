@@ -24,7 +24,10 @@ def _machine(report: Mapping[str, Any]) -> list[list[object]]:
     python = f", Python {here['python']}" if here["python"] else ""
     cores = f", {here['cores']} cores usable" if here["cores"] else ""
     mode = report["power_mode"]
-    swap = "no swap" if not memory["swap"] else f"swap {memory['swap']} GiB, {memory['swap_free']} GiB free"
+    swap = {None: "swap unknown", 0.0: "no swap"}.get(
+        memory["swap"], f"swap {memory['swap']} GiB, {memory['swap_free']} GiB free"
+    )
+    known = memory["total"] is not None
     agree = {True: "the same version", False: "NOT the same version", None: "not both here"}[report["agree"]]
     gpus: list[list[object]] = [
         ["GPU", f"{gpu['name']}, compute capability {gpu['compute_capability']}, {gpu['memory_mib']} MiB"]
@@ -35,8 +38,14 @@ def _machine(report: Mapping[str, Any]) -> list[list[object]]:
         ["power mode", (mode["name"] or mode["id"]) if mode else "unknown" if there["l4t"] else "-"],
         ["system", f"{here['os']}, kernel {here['kernel'] or 'unknown'}, {here['machine']}{python}"],
         ["cpu", f"{here['cpu'] or here['machine']}{cores}"],
-        ["memory", f"{memory['total']} GiB, {memory['available']} GiB available, {swap}"],
-        ["disk", f"{report['disk_free_gib']} GiB free in this folder"],
+        [
+            "memory",
+            f"{memory['total']} GiB, {memory['available']} GiB available, {swap}" if known else "unknown",
+        ],
+        [
+            "disk",
+            f"{report['disk_free_gib']} GiB free {'in this folder' if report['root'] == '/' else 'there'}",
+        ],
         ["CUDA driver", _driver(report)],
         ["CUDA toolkit", report["cuda_toolkit"] or "none found"],
         *(gpus or [["GPU", "none"]]),

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="images per run (16)")
     parser.add_argument("--max-bad", type=float, default=MAX_BAD, metavar="FRACTION")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    parser.set_defaults(query=None, gallery=None, workers=None)
+    parser.set_defaults(query=None, gallery=None, workers=None, resize="exact")
     args = parser.parse_args(argv)
     config = load_config(args.config, args.overrides) if args.config else None
     commands.evaluate(args, opener=lambda given: open_weights(given.model, config, device=given.device)[0])

@@ -11,6 +11,8 @@ from runtime import choose, commands
 from runtime.cameras import parse_policy
 from runtime.datasets import MAX_BAD, READERS
 from runtime.errors import guarded
+from runtime.fast_resize import EXACT, RESIZES
+from runtime.preset import PRESETS
 from runtime.session import AUTO, DEVICES, ENGINES
 
 
@@ -36,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("model", metavar="MODEL", help="an exported .onnx file with its manifest beside it")
     extract.add_argument("images", metavar="IMAGES", help="a folder, a list file or one image")
     extract.add_argument("--out", required=True, metavar="FILE.npz", help="where the features go")
+    extract.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="of a CPU: latency (one process, all cores, batch 1) or throughput (one process of one thread per core)",
+    )
+    _add_resize(extract)
     _add_model(extract)
     _add_output(extract)
     extract.set_defaults(command=commands.extract_features)
@@ -48,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--gallery", metavar="G.npz", help="saved gallery features")
     evaluate.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
+    _add_resize(evaluate)
     _add_layout(evaluate)
     _add_model(evaluate)
     _add_output(evaluate)
@@ -116,6 +125,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--allow-ungated", action="store_true", help="run a model that passed no quality gate"
+    )
+
+
+def _add_resize(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--resize",
+        choices=RESIZES,
+        default=EXACT,
+        help="exact: Pillow's filter, as in training; fast: OpenCV's, which evaluate compares with exact (%(default)s)",
     )
 
 

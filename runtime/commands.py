@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from runtime import console, metrics
-from runtime.cameras import camera_ids, dataset_name, parse_policy, resolve_policy
-from runtime.choice import unproven
-from runtime.datasets import Dataset, Item, count_warnings, counts, read_dataset
+from runtime.cameras import dataset_name, parse_policy
+from runtime.datasets import Dataset, count_warnings, counts, read_dataset
 from runtime.errors import ConfigError, Refusal
-from runtime.extract import TooManyBad, duplicates, extract, leaks
+from runtime.extract import TooManyBad, duplicates, leaks
+from runtime.fast_resize import EXACT, FAST, opencv_version, resizer
 from runtime.features import Features, load_features, same_model, save_features
 from runtime.image_list import read_images
+from runtime.opening import features_of, open_model, tell
+from runtime.preset import THROUGHPUT, extractor, refuse_contradictions
 from runtime.rerank import rerank
+from runtime.resize_cost import KEYS, changed, difference, in_words, read_cost, write_cost
 from runtime.search import search
-from runtime.session import Artifact, open_artifact
+from runtime.session import Artifact
 from runtime.skipped import write_skipped
 
-SHOWN = 5
 PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
+# What stands beside the scores of --resize fast, each with scores of its own.
+BESIDE = ("exact", "difference")
 
 
 def inspect(args: Namespace) -> None:
@@ -45,7 +46,13 @@ def inspect(args: Namespace) -> None:
 
 def extract_features(args: Namespace) -> None:
     """Write the features of a folder or list of images; those of usable images also when too many are not."""
-    artifact = _open(args)
+    refuse_contradictions(args.preset, device=args.device, batch=args.batch, threads=args.threads)
+    # the processes of that preset open it themselves
+    artifact = open_model(args, load=args.preset != THROUGHPUT)
+    resize = resizer(args.resize)
+    cost = read_cost(args.model, artifact.sha256) if args.resize == FAST else None
+    if cost:
+        console.note(in_words(cost))
     out = Path(args.out)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are an .npz file; try {out.with_suffix('.npz')}")
@@ -53,8 +60,10 @@ def extract_features(args: Namespace) -> None:
     dataset = _surrounding(args.images)
     layout = dataset.layout if dataset else None
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
+    how = {"batch": args.batch, "workers": args.workers, "resize": resize}
     try:
-        (features,) = _features(artifact, {"extract": items}, args, dataset=name)
+        with extractor(artifact, args.preset, **how, allow_ungated=args.allow_ungated) as run:
+            (features,) = features_of(artifact, {"extract": items}, args, run, dataset=name)
     except TooManyBad as error:
         if error.features.paths:
             save_features(out, replace(error.features, layout=layout))
@@ -74,6 +83,9 @@ def extract_features(args: Namespace) -> None:
         "dim": artifact.dim,
         "camera": features.camera,
         "engine": features.engine,
+        "preset": args.preset,
+        "resize": features.resize,
+        "resize_difference": cost["difference"] if cost else None,
         "model": artifact.sha256,
     }
     _print_result("features", result, as_json=args.json)
@@ -84,7 +96,26 @@ def evaluate(args: Namespace, *, opener: Callable[[Namespace], Artifact] | None 
 
     `opener` opens `args.model` where that is no file the runtime knows (the torch model of `prune.evaluate`).
     """
-    query, gallery, context = _saved_pair(args) if args.model is None else _fresh_pair(args, opener or _open)
+    if args.model is None:
+        query, gallery, context = _saved_pair(args)
+    else:
+        query, gallery, context = _fresh_pair(args, opener or open_model)
+    found, skipped = _scored(query, gallery, args), [*query.skipped, *gallery.skipped]
+    found |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
+    if args.json:
+        reasons = [{"path": image.path, "reason": image.reason} for image in skipped]
+        console.print_json(found | {"skipped_images": reasons})
+        return
+    flat = {f"{key} {name}": value for key in BESIDE for name, value in found.pop(key, {}).items()}
+    shown = {
+        key: f"{100 * value:.2f} %" if key.split()[-1] in PERCENT else value
+        for key, value in (found | flat).items()
+    }
+    _print_result("evaluation", shown, as_json=False)
+
+
+def _scored(query: Features, gallery: Features, args: Namespace) -> dict[str, Any]:
+    """The scores of one pair, after what is odd about it was said."""
     same_model(query, gallery)
     if query.camera != gallery.camera:
         console.note(f"query and gallery differ in their camera embedding: {query.camera}, {gallery.camera}")
@@ -98,23 +129,19 @@ def evaluate(args: Namespace, *, opener: Callable[[Namespace], Artifact] | None 
     ):
         if copies:
             console.note(f"{copies} {text}")
+    found = _scores(query, gallery, args.rerank)
+    about = {"rerank": args.rerank, "camera": query.camera, "resize": query.resize}
+    return found | about | {"gallery": len(gallery.paths)}
+
+
+def _scores(query: Features, gallery: Features, reranked: bool) -> dict[str, Any]:
     identities = (query.pids, query.camids, gallery.pids, gallery.camids)
-    if args.rerank:
+    if reranked:
         rows = rerank(query.features, gallery.features)
-        scores = metrics.evaluate_distances(rows, *identities)
-    else:
-        scores = metrics.evaluate(
-            query.features, query.pids, query.camids, gallery.features, gallery.pids, gallery.camids
-        )
-    found = scores.to_json() | {"rerank": args.rerank, "camera": query.camera, "gallery": len(gallery.paths)}
-    skipped = [*query.skipped, *gallery.skipped]
-    found |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
-    if args.json:
-        reasons = [{"path": image.path, "reason": image.reason} for image in skipped]
-        console.print_json(found | {"skipped_images": reasons})
-        return
-    shown = {key: f"{100 * value:.2f} %" if key in PERCENT else value for key, value in found.items()}
-    _print_result("evaluation", shown, as_json=False)
+        return metrics.evaluate_distances(rows, *identities).to_json()
+    return metrics.evaluate(
+        query.features, query.pids, query.camids, gallery.features, gallery.pids, gallery.camids
+    ).to_json()
 
 
 def search_gallery(args: Namespace) -> None:
@@ -122,12 +149,16 @@ def search_gallery(args: Namespace) -> None:
     if args.top < 1:
         raise ConfigError(f"--top {args.top}: give 1 or more")
     gallery = load_features(args.gallery)
-    artifact = _open(args)
+    artifact = open_model(args)
     items = [item for source in args.queries for item in read_images(source)]
     if args.camera is None and artifact.spec.camera == "input":
         # as the gallery was seen: features under two camera policies do not compare
         args.camera = parse_policy(gallery.camera)
-    (query,) = _features(artifact, {"query": items}, args, dataset=None)
+    # and neither do those of images resized differently
+    args.resize = gallery.resize
+    how = {"batch": args.batch, "workers": args.workers, "resize": resizer(gallery.resize)}
+    with extractor(artifact, **how) as run:
+        (query,) = features_of(artifact, {"query": items}, args, run, dataset=None)
     same_model(query, gallery)
     _compare_engines(query, gallery)
     indices, distances = search(query.features, gallery.features, top=args.top)
@@ -147,79 +178,61 @@ def search_gallery(args: Namespace) -> None:
         console.print_table(path, list(hits[0]), [list(hit.values()) for hit in hits])
 
 
-def _open(args: Namespace) -> Artifact:
-    artifact = open_artifact(
-        args.model,
-        device=args.device,
-        threads=args.threads,
-        allow_ungated=args.allow_ungated,
-        engine=args.engine,
-    )
-    if doubt := unproven(args.model, artifact.sha256, artifact.engine):
-        console.note(f"WARNING {doubt}")
-    return artifact
-
-
-def _features(
-    artifact: Artifact, splits: Mapping[str, Sequence[Item]], args: Namespace, *, dataset: str | None
-) -> list[Features]:
-    """The features of each split, with the camera policy that args and the data set call for."""
-    chosen = {
-        name: camera_ids([item.camid for item in items], artifact.spec, policy=args.camera, dataset=dataset)
-        for name, items in splits.items()
-    }
-    for remark in dict.fromkeys(remark for _, remark in chosen.values() if remark):
-        console.note(remark)
-    camera = str(resolve_policy(artifact.spec, policy=args.camera, dataset=dataset))
-    return [_extract(artifact, name, items, chosen[name][0], args, camera) for name, items in splits.items()]
-
-
-def _extract(
-    artifact: Artifact,
-    title: str,
-    items: Sequence[Item],
-    ids: NDArray[np.int64] | None,
-    args: Namespace,
-    camera: str,
-) -> Features:
-    try:
-        with console.progress(title, len(items)) as advance:
-            features = extract(
-                artifact,
-                items,
-                batch=args.batch or artifact.spec.batch or 16,
-                workers=args.workers,
-                camera_ids=ids,
-                max_bad=args.max_bad,
-                progress=advance,
-            )
-    except TooManyBad as error:
-        found = replace(error.features, camera=camera, engine=artifact.engine)
-        raise TooManyBad(str(error), found) from None
-    _tell([f"{skipped.path}: {skipped.reason}" for skipped in features.skipped])
-    for text in features.notes:
-        console.note(text)
-    return replace(features, camera=camera, engine=artifact.engine)
-
-
 def _fresh_pair(
     args: Namespace, opener: Callable[[Namespace], Artifact]
 ) -> tuple[Features, Features, dict[str, Any]]:
     if args.data is None or args.query is not None or args.gallery is not None:
         raise ConfigError("evaluate MODEL needs --data ROOT; to compare saved features leave MODEL out")
+    # what it needs may not be installed: said before anything is read
+    resizer(args.resize)
     dataset = read_dataset(args.data, args.layout, max_bad=args.max_bad)
     warnings = count_warnings(dataset)
     _complain(dataset, warnings)
     artifact = opener(args)
     name = dataset_name(dataset.layout, warnings)
     splits = {"query": dataset.query, "gallery": dataset.gallery}
-    query, gallery = _features(artifact, splits, args, dataset=name)
-    return query, gallery, {"layout": dataset.layout, "badly_named": len(dataset.skipped)}
+    context: dict[str, Any] = {"layout": dataset.layout, "badly_named": len(dataset.skipped)}
+
+    def pair(resize: str) -> list[Features]:
+        given = Namespace(**(vars(args) | {"resize": resize}))
+        how = {"batch": args.batch, "workers": args.workers, "resize": resizer(resize)}
+        with extractor(artifact, **how) as run:
+            return features_of(artifact, splits, given, run, dataset=name)
+
+    query, gallery = pair(EXACT)
+    if args.resize == FAST:
+        exact, (query, gallery) = (query, gallery), pair(FAST)
+        folder = os.path.basename(os.path.abspath(args.data))
+        context |= _cost(args, exact, (query, gallery), {"folder": folder, "layout": dataset.layout})
+    return query, gallery, context
+
+
+def _cost(
+    args: Namespace, exact: tuple[Features, Features], fast: tuple[Features, Features], data: dict[str, Any]
+) -> dict[str, Any]:
+    """{exact, difference}, and the file beside the model that says so: what the fast resize gains or loses on this data."""
+    scores = [_scores(*pair, args.rerank) for pair in (exact, fast)]
+    before, after = ({key: score[key] for key in KEYS} for score in scores)
+    resized = sum(changed(*pair) for pair in zip(exact, fast))
+    query, gallery = fast
+    data |= {"queries": len(query.paths), "gallery": len(gallery.paths), "resized": resized}
+    if resized:
+        about = {"engine": query.engine, "camera": query.camera, "rerank": args.rerank}
+        measured = {"exact": before, "fast": after, "difference": difference(before, after), "data": data}
+        document = measured | about | {"model": query.model, "opencv": opencv_version()}
+        console.note(f"{in_words(document)}; written to {write_cost(args.model, document)}")
+    else:
+        console.note(
+            f"--resize fast changes no image of {args.data}: they have the model's size; nothing is recorded"
+        )
+    return {"exact": before, "difference": difference(before, after)}
 
 
 def _saved_pair(args: Namespace) -> tuple[Features, Features, dict[str, Any]]:
     if args.query is None or args.gallery is None or args.data is not None:
         raise ConfigError("evaluate needs MODEL --data ROOT, or --query q.npz --gallery g.npz")
+    if args.resize != EXACT:
+        raise ConfigError("--resize has no effect on saved features; give it to extract")
     if args.camera is not None:
         raise ConfigError("--camera has no effect on saved features; give it to extract")
     query, gallery = load_features(args.query), load_features(args.gallery)
@@ -244,14 +257,7 @@ def _surrounding(images: str) -> Dataset | None:
 def _complain(dataset: Dataset, warnings: list[str]) -> None:
     for text in warnings:
         console.note(text)
-    _tell([reason for _, reason in dataset.skipped])
-
-
-def _tell(skipped: list[str]) -> None:
-    for text in skipped[:SHOWN]:
-        console.note(f"skipped {text}")
-    if len(skipped) > SHOWN:
-        console.note(f"... and {len(skipped) - SHOWN} more")
+    tell([reason for _, reason in dataset.skipped])
 
 
 def _match(gallery: Features, rank: int, index: int, distance: float) -> dict[str, Any]:

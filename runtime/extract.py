@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 from runtime.errors import DataError
 from runtime.features import Features
 from runtime.images import decode, read_bytes
-from runtime.preprocess import resize, to_input
+from runtime.preprocess import Resize, resize, to_input
 from runtime.session import Artifact, NonFiniteFeatures, OutOfMemory, Session
 from runtime.skipped import Skipped
 from runtime.spec import InputSpec
 
 # A feature shorter than this has no direction worth ranking by (an all-zero output).
 MIN_NORM = 1e-6
+# Chunks that may be decoded or being decoded while the model runs on another.
+AHEAD = 2
 
 
 class ImageItem(Protocol):
@@ -47,6 +50,31 @@ class TooManyBad(DataError):
 
 
 @dataclass(frozen=True)
+class Flow:
+    """How images come to a model: `batch` a run, decoded by `workers` threads (None: up to 4), made its size by `resize`."""
+
+    batch: int = 16
+    workers: int | None = None
+    resize: Resize = resize
+    ahead: int = AHEAD
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of some images, by their places among the items.
+
+    `features` (n, D) float32, L2-normalised, are those of `index`, `images` the sha256 of their files and `notes` what was
+    done to read them; `skipped` are the others.
+    """
+
+    index: tuple[int, ...]
+    features: NDArray[np.float32]
+    images: tuple[str, ...]
+    notes: tuple[tuple[str, ...], ...]
+    skipped: tuple[tuple[int, Skipped], ...]
+
+
+@dataclass(frozen=True)
 class _Crop:
     index: int
     pixels: NDArray[np.uint8]
@@ -63,6 +91,7 @@ def extract(
     camera_ids: NDArray[np.int64] | None = None,
     max_bad: float = 0.01,
     progress: Callable[[int], None] = lambda images: None,
+    resize: Resize = resize,
 ) -> Features:
     """The features of all usable `items`, in their order; the others are in `.skipped`.
 
@@ -72,49 +101,88 @@ def extract(
     `max_bad` of all were unusable, or every one; NonFiniteFeatures names the first image whose features are
     not numbers.
     """
+    flow = Flow(batch, workers, resize)
+    found = parts(artifact, items, chunks(len(items), batch), flow=flow, camera_ids=camera_ids)
+    return collect(artifact, items, found, max_bad=max_bad, progress=progress)
+
+
+def chunks(count: int, size: int) -> Iterator[range]:
+    """The places 0 to `count` in pieces of `size`; each is one batch, whoever runs it."""
+    return (range(at, min(at + size, count)) for at in range(0, count, size))
+
+
+def parts(
+    artifact: Artifact,
+    items: Sequence[ImageItem],
+    places: Iterable[range],
+    *,
+    flow: Flow,
+    camera_ids: NDArray[np.int64] | None = None,
+) -> Generator[Part, None, None]:
+    """One Part for each of `places`, in their order; at most `flow.ahead` further ones are decoded in the meantime."""
+    batch = flow.batch
+    for found in _decoded(items, places, artifact.spec, flow):
+        skipped = [(index, crop) for index, crop in found if isinstance(crop, Skipped)]
+        crops = [crop for _, crop in found if isinstance(crop, _Crop)]
+        features = np.empty((0, artifact.dim), np.float32)
+        if crops:
+            # An image that cannot be used leaves its place to a copy of another: engines are slow at every new batch size.
+            whole = crops + crops[-1:] * len(skipped)
+            features, batch = _run(artifact, items, whole, camera_ids, batch)
+            features = features[: len(crops)]
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        sound = np.flatnonzero(norms >= MIN_NORM)
+        zero = (crops[row] for row in np.flatnonzero(norms < MIN_NORM))
+        skipped += [
+            (crop.index, Skipped(items[crop.index].path, "its feature is zero", crop.sha256)) for crop in zero
+        ]
+        kept = [crops[row] for row in sound]
+        yield Part(
+            index=tuple(crop.index for crop in kept),
+            features=features[sound] / norms[sound],
+            images=tuple(crop.sha256 for crop in kept),
+            notes=tuple(crop.notes for crop in kept),
+            skipped=tuple(skipped),
+        )
+
+
+def collect(
+    artifact: Artifact,
+    items: Sequence[ImageItem],
+    found: Generator[Part, None, None],
+    *,
+    max_bad: float,
+    progress: Callable[[int], None],
+) -> Features:
+    """The parts, which may come in any order, as the features of the items in theirs; errors as `extract` says."""
     if not items:
         raise DataError("no images to extract; check the folder or list that you gave")
-    # Filled from the top: the features of a large gallery exist once, not as a list and its copy.
+    # Filled in place: the features of a large gallery exist once, not as a list and its copy.
     table = np.empty((len(items), artifact.dim), np.float32)
-    index: list[int] = []
-    digests: list[str] = []
-    skipped: list[Skipped] = []
-    notes: Counter[str] = Counter()
-    waiting: list[_Crop] = []
-
-    def flush() -> None:
-        nonlocal batch
-        features, batch = _run(artifact, items, waiting, camera_ids, batch)
-        for crop, row, norm in zip(waiting, features, np.linalg.norm(features, axis=1)):
-            if norm < MIN_NORM:
-                skipped.append(Skipped(items[crop.index].path, "its feature is zero", crop.sha256))
-                continue
-            table[len(index)] = row / norm
-            index.append(crop.index)
-            digests.append(crop.sha256)
-            notes.update(crop.notes)
-        waiting.clear()
-
-    for found in _crops(items, artifact.spec, workers=workers, window=2 * batch):
-        progress(1)
-        if isinstance(found, Skipped):
-            skipped.append(found)
-            continue
-        waiting.append(found)
-        if len(waiting) >= batch:
-            flush()
-    if waiting:
-        flush()
-
+    digests: dict[int, str] = {}
+    notes: dict[int, tuple[str, ...]] = {}
+    bad: dict[int, Skipped] = {}
+    with closing(found):
+        for part in found:
+            table[list(part.index)] = part.features
+            digests.update(zip(part.index, part.images))
+            notes.update((place, said) for place, said in zip(part.index, part.notes) if said)
+            bad.update(part.skipped)
+            progress(len(part.index) + len(part.skipped))
+    index, skipped = sorted(digests), tuple(bad[place] for place in sorted(bad))
+    for row, place in enumerate(index):
+        if row != place:
+            table[row] = table[place]
+    counted = Counter(note for place in sorted(notes) for note in notes[place])
     features = Features(
         features=table[: len(index)],
         paths=tuple(items[i].path for i in index),
         pids=np.array([items[i].pid for i in index], np.int64),
         camids=np.array([items[i].camid for i in index], np.int64),
         model=artifact.sha256,
-        images=tuple(digests),
-        skipped=tuple(skipped),
-        notes=tuple(f"{count} images: {note}" for note, count in notes.items()),
+        images=tuple(digests[i] for i in index),
+        skipped=skipped,
+        notes=tuple(f"{count} images: {note}" for note, count in counted.items()),
     )
     if not index or len(skipped) > max_bad * len(items):
         first = skipped[0]
@@ -183,26 +251,25 @@ def _halving(
     return np.concatenate(parts), batch
 
 
-def _crops(
-    items: Sequence[ImageItem], spec: InputSpec, *, workers: int | None, window: int
-) -> Iterator[_Crop | Skipped]:
-    """Decoded, resized crops in the order of the items, at most `window` of them ahead of the reader."""
-    threads = workers or min(4, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    pending: deque[Future[_Crop | Skipped]] = deque()
-    ahead = iter(range(len(items)))
+def _decoded(
+    items: Sequence[ImageItem], places: Iterable[range], spec: InputSpec, flow: Flow
+) -> Iterator[list[tuple[int, _Crop | Skipped]]]:
+    """Each of the places decoded and resized, at most `flow.ahead` of them ahead of the reader."""
+    pool = ThreadPoolExecutor(flow.workers or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
+    pending: deque[list[tuple[int, Future[_Crop | Skipped]]]] = deque()
+    coming = iter(places)
     try:
         while True:
-            while len(pending) < window and (index := next(ahead, None)) is not None:
-                pending.append(pool.submit(_load, index, items[index].path, spec))
+            while len(pending) <= flow.ahead and (chunk := next(coming, None)) is not None:
+                pending.append([(i, pool.submit(_load, i, items[i].path, spec, flow.resize)) for i in chunk])
             if not pending:
                 return
-            yield pending.popleft().result()
+            yield [(index, future.result()) for index, future in pending.popleft()]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _load(index: int, path: str, spec: InputSpec) -> _Crop | Skipped:
+def _load(index: int, path: str, spec: InputSpec, resize: Resize) -> _Crop | Skipped:
     digest = None
     try:
         data = read_bytes(path)

@@ -15,6 +15,16 @@ from runtime.manifest import read_manifest, replacing, tools, write_manifest
 from runtime.skipped import Skipped
 
 KEYS = ("features", "paths", "pids", "camids", "model")
+# What decides about the numbers besides the model.
+TOOLS = (
+    "numpy",
+    "Pillow",
+    "simplejpeg",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+)
 
 
 @dataclass(frozen=True)
@@ -24,8 +34,8 @@ class Features:
     `features` (N, D) float32 L2-normalised; `paths` N names; `pids` (N,) int64, -1 unknown or junk; `camids`
     (N,) int64 0-based, -1 unknown; `model` the sha256 of the artifact; `layout` the data set layout the names
     were read by, or None; `camera` the camera policy in words; `images` the sha256 of each image file (N,),
-    or empty when not known; `engine` what ran the model, or None where nobody says. `skipped` and `notes` (what
-    happened on the way) are not kept in a file.
+    or empty when not known; `engine` what ran the model, or None where nobody says; `resize` how the images got the
+    model's size, "exact" or "fast". `skipped` and `notes` (what happened on the way) are not kept in a file.
     """
 
     features: NDArray[np.float32]
@@ -37,6 +47,7 @@ class Features:
     camera: str = "none"
     images: tuple[str, ...] = ()
     engine: str | None = None
+    resize: str = "exact"
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -56,6 +67,7 @@ def save_features(path: Path | str, features: Features) -> None:
         "layout": np.array(features.layout or ""),
         "camera": np.array(features.camera),
         "engine": np.array(features.engine or ""),
+        "resize": np.array(features.resize),
         "images": np.array(features.images, dtype=np.bytes_),
     }
     with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -70,7 +82,8 @@ def save_features(path: Path | str, features: Features) -> None:
             "layout": features.layout,
             "camera": features.camera,
             "engine": features.engine,
-            "tools": tools("numpy", "Pillow", "onnxruntime", "onnxruntime-gpu", "openvino"),
+            "resize": features.resize,
+            "tools": tools(*TOOLS),
         },
     )
 
@@ -112,15 +125,24 @@ def load_features(path: Path | str) -> Features:
         camera=str(arrays.get("camera", "none")),
         images=tuple(digest.decode() for digest in arrays.get("images", np.empty(0, np.bytes_))),
         engine=str(arrays.get("engine", "")) or None,
+        resize=str(arrays.get("resize", "exact")),
     )
 
 
 def same_model(a: Features, b: Features) -> None:
-    """ArtifactError unless both come from one artifact: features of two models rank at random, silently."""
+    """ArtifactError unless both come from one artifact, and from images resized alike.
+
+    Features of two models rank at random, silently; what a mixture of resizes costs nobody has measured.
+    """
     if a.model != b.model:
         raise ArtifactError(
             f"features of different models ({a.model[:12]} and {b.model[:12]}) cannot be compared; "
             "extract both with the same model"
+        )
+    if a.resize != b.resize:
+        raise ArtifactError(
+            f"features of images resized differently ({a.resize} and {b.resize}) cannot be compared; "
+            "extract both with the same --resize"
         )
 
 

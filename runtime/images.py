@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from runtime.errors import DataError
+from runtime.jpeg import decode_plain, plain_frame
 
 # The decoders that re-ID data needs; everything else (EPS starts Ghostscript) stays out of reach. A JPEG of
 # several pictures (MPO) comes in as JPEG. GIF is refused: no re-ID data set uses it.
@@ -56,7 +57,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         if status.st_size > MAX_BYTES:
             raise DataError(f"{status.st_size >> 20} MiB; an image file may have {MAX_BYTES >> 20}")
         with open(handle, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES)
+            return file.read(status.st_size)
     except OSError as error:
         raise DataError(f"cannot be read ({_reason(error)})") from None
     finally:
@@ -71,6 +72,8 @@ def decode(data: bytes) -> Decoded:
     """
     if not data:
         raise DataError("empty file")
+    if (pixels := _plain(data)) is not None:
+        return Decoded(pixels)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(*image.size)
@@ -90,6 +93,14 @@ def decode(data: bytes) -> Decoded:
     # SyntaxError, KeyError, ...): any of them means that this one image is unusable.
     except Exception as error:
         raise DataError(f"damaged image ({_reason(error)})") from None
+
+
+def _plain(data: bytes) -> NDArray[np.uint8] | None:
+    """The pixels of a plain JPEG file of an allowed size, where they can be had sooner than from Pillow."""
+    frame = plain_frame(data)
+    if frame is None or frame.width * frame.height > MAX_PIXELS or min(frame.width, frame.height) < MIN_SIDE:
+        return None
+    return decode_plain(data, frame)
 
 
 def _check_size(width: int, height: int) -> None:

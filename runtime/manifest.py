@@ -16,6 +16,8 @@ from typing import Any
 from runtime.errors import ArtifactError, StorageError
 
 SCHEMA = 1
+# How files that TensorRT wrote are called.
+ENGINES = (".engine", ".plan", ".trt")
 
 
 def sha256(path: Path | str) -> str:
@@ -101,14 +103,15 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     """
     file, sidecar = Path(path), manifest_path(path)
     if not file.is_file():
-        raise ArtifactError(
-            f"{file}: no such file; export it with: python export_onnx.py model.safetensors --out {file}"
-        )
+        how = "export it with: python export_onnx.py model.safetensors --out"
+        if file.suffix in ENGINES:
+            how = "build it with: python -m engines build model.onnx --out"
+        raise ArtifactError(f"{file}: no such file; {how} {file}")
     try:
         manifest = json.loads(sidecar.read_text())
     except FileNotFoundError:
         how = "export again"
-        if file.suffix in (".engine", ".plan", ".trt"):
+        if file.suffix in ENGINES:
             how = f"adopt it: python -m engines verify {file} --onnx model.onnx"
         raise ArtifactError(
             f"{file}: its manifest {sidecar.name} is missing; keep both together or {how}"

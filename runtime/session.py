@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,6 +42,10 @@ class NonFiniteFeatures(GateError):
     def __init__(self, text: str, rows: tuple[int, ...]) -> None:
         super().__init__(text)
         self.rows = rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # so that it comes out of a worker process whole
+        return type(self), (str(self), self.rows)
 
 
 class OutOfMemory(DeviceError):
@@ -87,19 +91,38 @@ def open_artifact(
     file that is damaged, unknown or not gated (unless `allow_ungated`, which warns on stderr), DeviceError
     for a device or engine that is not there.
     """
-    path = Path(path)
+    artifact, target = _verified(Path(path), device, threads, allow_ungated, engine)
+    run = _opener(artifact.path, artifact.manifest)(
+        artifact.path, artifact.spec, artifact.dim, target, artifact.manifest
+    )
+    return replace(artifact, run=run)
+
+
+def verify_artifact(
+    path: Path | str, *, device: str = "cpu", allow_ungated: bool = False, engine: str = ENGINES[0]
+) -> Artifact:
+    """What `open_artifact` gives, verified alike but not loaded: `run` refuses. For a process that leaves running to others."""
+    return _verified(Path(path), device, None, allow_ungated, engine)[0]
+
+
+def _verified(
+    path: Path, device: str, threads: int | None, allow_ungated: bool, engine: str
+) -> tuple[Artifact, Target]:
     if path.suffix in (".safetensors", ".pth", ".pt"):
         raise ArtifactError(
             f"{path}: weights, not a runnable model; export it first: "
             f"python export_onnx.py {path.with_suffix('.safetensors')} --out {path.with_suffix('.onnx')}"
         )
     manifest = read_manifest(path)
-    opener = _opener(path, manifest)
+    _opener(path, manifest)
     _check_gate(path, manifest, allow_ungated)
     spec, dim = _contract(path, manifest)
     target = Target(device, threads, _engine(path, manifest, device, engine))
-    run = opener(path, spec, dim, target, manifest)
-    return Artifact(path, manifest, spec, dim, manifest["sha256"], run, target.engine)
+    return Artifact(path, manifest, spec, dim, manifest["sha256"], _not_loaded, target.engine), target
+
+
+def _not_loaded(images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /) -> NDArray[np.float32]:
+    raise RuntimeError("verified only, not loaded")
 
 
 def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.float32]:

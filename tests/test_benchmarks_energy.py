@@ -32,6 +32,28 @@ def test_the_whole_board_is_named_by_its_rails(names, rail, known):
     assert (total.name, total.known) == (rail, known)
 
 
+def test_one_broken_line_does_not_change_what_the_board_is_read_from():
+    unknown = [Sample(0.1 * number, {"VDD_A": 4000.0, "VDD_B": 1000.0}) for number in range(121)]
+    unknown[60] = Sample(6.0, {"A": 9000.0, "VIN": 12.0})
+    found = energy(unknown, Window(0, 12), images=1, idle=None)
+    assert found["rail"] == "VDD_A+VDD_B" and found["mean_w"] == pytest.approx(5) and found["incomplete"] == 1
+
+
+def test_a_rail_that_appears_midway_gives_null_and_never_half_the_energy():
+    late = [Sample(one.at_s, {} if one.at_s < 6 else one.rails_mw) for one in steady(4000)]
+    found = energy(late, Window(0, 12), images=1, idle=None)
+    assert found["gross_j_per_image"] is None and "no sample of power for 6" in found["why"]
+
+
+def test_power_that_no_board_can_take_is_no_sample():
+    for broken in (0.0, -3000.0):
+        found = energy(steady(broken), Window(0, 12), images=1, idle=Window(0, 11))
+        assert found["gross_j_per_image"] is None and found["mean_w"] is None and found["idle_w"] is None
+    rails = {"VDD_GPU_SOC": 2000, "VDD_CPU_CV": -8, "VIN_SYS_5V0": 3000}
+    found = energy([Sample(0.1 * n, rails) for n in range(121)], Window(0, 12), images=1, idle=None)
+    assert found["mean_w"] == pytest.approx(4.992), "a single rail may read a little below 0"
+
+
 def test_no_rails_are_no_total():
     assert total_of([]) is None and total_of(["VDDQ_C"]) is None
 

@@ -26,5 +26,6 @@ def test_a_rail_that_cannot_be_read_now_is_left_out_and_a_machine_without_has_no
     put(tmp_path, {f"{HWMON}/name": "ina3221", f"{HWMON}/in1_label": "VDD_IN", f"{HWMON}/in1_input": "5000"})
     rails = find_rails(tmp_path)
     assert len(rails) == 1 and read_rails(rails) == {}
-    put(tmp_path, {f"{HWMON}/curr1_input": "busy"})
-    assert read_rails(rails) == {}
+    for text in ("busy", "nan", "inf", "", "9" * 400, "\x00"):
+        put(tmp_path, {f"{HWMON}/curr1_input": text})
+        assert read_rails(rails) == {}, text

@@ -1,34 +1,29 @@
-"""bench.py --device jetson: refused elsewhere, replayed from a made-up recording, and run whole on pretended hardware."""
+"""bench.py --device jetson: refused elsewhere, run whole on pretended hardware, and recorded."""
 
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from benchmarks import bench, jetson
+from benchmarks import bench, jetson, jetson_replay
 from benchmarks.arguments import parser
 from benchmarks.device_report import print_device_report
 from benchmarks.device_run import document
 from benchmarks.device_trtexec import run_trtexec
+from benchmarks.jetson_replay import read_replay
 from engines.machine import Machine
 from engines.manifest import engine_manifest
 from engines.trtexec_command import Build, Profile
-from runtime.errors import ConfigError, DeviceError, guarded
+from runtime.errors import ArtifactError, ConfigError, DeviceError, guarded
 from runtime.session import open_artifact
 from runtime.spec import InputSpec
 from tests.engine_files import onnx_file
-from tests.jetson_files import line, put_board, put_recording, trtexec_text
+from tests.jetson_files import line, put_board, trtexec_text
 from tests.tiny_model import write_model
-
-
-def replay(capsys, folder, *names):
-    words = [*(names or ("m.engine",)), "--device", "jetson", "--replay", str(folder)]
-    assert bench.main([*words, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert bench.main(words) == 0
-    return found, capsys.readouterr().out
 
 
 def test_another_machine_is_refused_in_one_line_with_exit_5(tmp_path, capsys, monkeypatch):
@@ -42,84 +37,6 @@ def test_another_machine_is_refused_in_one_line_with_exit_5(tmp_path, capsys, mo
         jetson.refuse_elsewhere(tmp_path, {})
     jetson.refuse_elsewhere(put_board(tmp_path), {})
     jetson.refuse_elsewhere(tmp_path / "none", {"L4T_VERSION": "36.4.3"})
-
-
-def test_a_replay_gives_the_whole_document_and_says_that_it_is_one(tmp_path, capsys):
-    found, table = replay(capsys, put_recording(tmp_path))
-    assert found["replayed"] is True and "replayed: nothing was measured here" in found["warnings"]
-    assert found["board"]["l4t"] == "36.4.3" and found["board"]["power_mode"]["name"] == "MAXN_SUPER"
-    assert found["state"]["before"]["locked"] is True and found["state"]["commands"] == []
-    assert [model["scenario"] for model in found["models"]] == ["batch 1", "8 persons"]
-    one, eight = found["models"]
-    assert one["latency_ms"]["p50"] == 11 and one["images_per_s"] == pytest.approx(1000 / 11)
-    assert eight["batch"] == 8 and eight["images_per_s"] == pytest.approx(200)
-    assert one["accuracy"]["mAP"] == 0.8
-    for words in (
-        "REPLAYED",
-        "Orin Nano",
-        "36.4.3",
-        "MAXN_SUPER",
-        "VDD_IN by tegrastats",
-        "gallery, 100 files",
-    ):
-        assert words in table
-
-
-def test_energy_is_power_times_time_without_the_lines_that_are_broken(tmp_path, capsys):
-    found, _ = replay(capsys, put_recording(tmp_path))
-    # 12 s at 15 W (5 W idle) for 1000 images, then 2400; the window's first sample may still be of the phase before
-    one, eight = (model["energy"] for model in found["models"])
-    assert one["rail"] == "VDD_IN" and one["gross_j_per_image"] == pytest.approx(0.18, rel=0.01)
-    assert one["net_j_per_image"] == pytest.approx(0.12, rel=0.01)
-    assert eight["gross_j_per_image"] == pytest.approx(0.075, rel=0.01)
-    assert one["idle_w"] == pytest.approx(5) and found["power"]["idle_w"] == pytest.approx(5)
-    assert found["galleries"][0]["energy"]["gross_j_per_image"] == pytest.approx(0.6, rel=0.01)
-    # garbage, and the last line that was cut off; a line cut within has no rail
-    assert found["power"]["malformed"] == 2 and one["incomplete"] == 1
-
-
-def test_trtexec_stands_beside_the_session_with_what_was_pinned(tmp_path, capsys):
-    found, _ = replay(capsys, put_recording(tmp_path))
-    without, copies = found["models"][0]["trtexec"]
-    assert without["latency_ms"] == {"p50": 4.5, "p90": 5, "p99": 6, "mean": 5} == without["gpu_ms"]
-    assert (without["transfers"], without["cuda_graph"], without["spin_wait"]) == (False, True, True)
-    assert without["version"] == "10.3.0" and without["images_per_s"] == 200 and without["why"] is None
-    assert copies["latency_ms"] is None and copies["why"] == "not recorded"
-    assert found["models"][0]["measured"]["transfers"] is True
-    assert any("not recorded" in warning for warning in found["warnings"])
-
-
-def test_power_that_cannot_be_read_is_null_never_zero(tmp_path, capsys):
-    found, table = replay(capsys, put_recording(tmp_path, power=False))
-    assert found["power"]["sensor"] is None and found["power"]["rail"] is None
-    for one in (*found["models"], *found["galleries"]):
-        assert one["energy"]["gross_j_per_image"] is None and one["energy"]["net_j_per_image"] is None
-    assert "not readable" in table and any("energy is null" in text for text in found["warnings"])
-
-
-def test_a_run_is_compared_with_one_before(tmp_path, capsys):
-    folder = put_recording(tmp_path / "run")
-    words = ["m.engine", "--device", "jetson", "--replay", str(folder)]
-    bench.main([*words, "--json"])
-    (tmp_path / "before.json").write_text(capsys.readouterr().out)
-    bench.main([*words, "--compare", str(tmp_path / "before.json")])
-    assert "1.000 (" in capsys.readouterr().out
-
-
-def test_ratios_are_to_the_first_model_in_the_same_scenario(tmp_path, capsys):
-    found, _ = replay(capsys, put_recording(tmp_path, names=("a.engine", "b.engine")), "b.engine", "a.engine")
-    assert [one["path"] for one in found["ratios"]] == ["/models/b.engine"] * 2 + ["/models/a.engine"] * 2
-    assert {one["interval_95"]["ratio"] for one in found["ratios"]} == {1.0}
-
-
-def test_a_folder_that_is_no_recording_or_lacks_the_model_is_refused(tmp_path):
-    words = ["m.engine", "--device", "jetson", "--replay", str(tmp_path)]
-    assert guarded(bench.main, words) == 2
-    put_recording(tmp_path)
-    assert guarded(bench.main, ["other.engine", *words[1:]]) == 2
-    (tmp_path / "timing.json").write_text('{"models": 3}')
-    assert guarded(bench.main, words) == 2
-    assert guarded(bench.main, ["m.engine", "--replay", str(tmp_path)]) == 2
 
 
 TEGRASTATS = """#!{python}
@@ -156,6 +73,8 @@ def test_a_whole_run_on_pretended_hardware(tmp_path, people, monkeypatch, capsys
     words = [str(model), "--device", "jetson", "--data", str(people), "--seconds", "0.3", "--batch", "1,4"]
     root = put_board(tmp_path / "root", mode=0, locked=False)
     before = sorted((path, path.read_bytes()) for path in root.rglob("*") if path.is_file())
+    kept = tmp_path / "kept"
+    words += ["--record", str(kept)]
     run = jetson.collect(parser(None).parse_args(words), root=root, environment={}, least_s=0.3)
     assert before == sorted((path, path.read_bytes()) for path in root.rglob("*") if path.is_file())
 
@@ -175,9 +94,62 @@ def test_a_whole_run_on_pretended_hardware(tmp_path, people, monkeypatch, capsys
     (gallery,) = found["galleries"]
     assert gallery["images"] == 2 and gallery["passes"] >= 1 and gallery["includes"][:2] == ["read", "decode"]
     assert found["state"]["commands"] == ["sudo nvpmodel -m 2", "sudo jetson_clocks"]
+    assert len(found["state"]["during"]) == len(found["models"])
     print_device_report(found)
     out, err = capsys.readouterr()
+    # the recording gives the same document wherever it is read; a last line that the kill cut off is not in it
+    monkeypatch.setattr(jetson_replay, "LEAST_S", 0.3)
+    again = json.loads(json.dumps(document(read_replay(kept, [str(model)])), allow_nan=False))
+    assert again.pop("warnings") == ["replayed: nothing was measured here", *found.pop("warnings")]
+    assert again.pop("replayed") is True and found.pop("replayed") is False
+    assert again["power"].pop("malformed") <= found["power"].pop("malformed")
+    assert again == found
+    assert (
+        guarded(bench.main, ["m.engine", "--device", "jetson", "--replay", str(kept), "--record", "x"]) == 2
+    )
+    assert "bash" not in (kept / "root/var/lib/dpkg/status").read_text(), "packages are nobody's business"
+    with pytest.raises(ConfigError, match="not empty"):
+        jetson.collect(parser(None).parse_args(words), root=root, environment={}, least_s=0.3)
     assert "NOT locked" in out and "not run here, for the board's best: sudo jetson_clocks" in err
+
+
+def test_a_number_of_rounds_still_fills_the_window_of_the_energy():
+    now = [0.0]
+
+    def call(turn):
+        # warms up for 0.2 s of real time: four calls, far from 10 s of the window's clock
+        time.sleep(0.06)
+        now[0] += 0.5
+
+    scene = jetson.time_scene(call, 4, least_s=10.0, rounds=3, clock=lambda: now[0])
+    assert len(scene.wall_ms) == 3 and scene.window.end_s - scene.window.start_s >= 10
+    assert scene.images == 4 * round((scene.window.end_s - scene.window.start_s) / 0.5)
+
+
+def test_a_model_that_is_not_there_is_told_before_another_is_measured(tmp_path, monkeypatch):
+    model = write_model(tmp_path / "m.onnx")
+    monkeypatch.setattr(jetson, "open_subject", lambda subject: pytest.fail("opened"))
+    args = parser(None).parse_args([str(model), str(tmp_path / "none.engine"), "--device", "jetson"])
+    with pytest.raises(ArtifactError, match=r"build it with: python -m engines build model.onnx --out"):
+        jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
+
+
+def test_a_stopped_run_stops_its_tegrastats_and_ends_130(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "tegrastats"
+    program.write_text(TEGRASTATS.format(python=sys.executable, line=line(9000)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    model = write_model(tmp_path / "m.onnx")
+
+    def stopped(subject):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jetson, "open_subject", stopped)
+    args = parser(None).parse_args([str(model), "--device", "jetson", "--record", str(tmp_path / "kept")])
+    root = put_board(tmp_path / "root")
+    run = guarded(lambda argv: jetson.collect(args, root=root, environment={}, least_s=0.1) and 0)
+    assert run == 130 and capsys.readouterr().err.endswith("error[130] stopped\n")
+    assert not any(thread.name == "power" for thread in threading.enumerate())
 
 
 def test_weights_are_refused(tmp_path):

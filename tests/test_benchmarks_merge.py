@@ -73,11 +73,80 @@ JOULES = {"gross_j_per_image": 0.5, "net_j_per_image": 0.4, "rail": "GPU_BOARD"}
 
 
 def test_the_same_device_twice_is_told_apart(tmp_path):
-    runs = [(write(tmp_path / f"{number}.json", run()), run()) for number in range(2)]
+    several = [run(images={"source": "crops of anny_reid", "count": number}) for number in range(2)]
+    runs = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(several)]
     assert [one["device"] for one in merge.merge(runs)["runs"]] == [
         "Xeon, 2 threads #1",
         "Xeon, 2 threads #2",
     ]
+
+
+def test_a_run_given_twice_counts_once(tmp_path, capsys):
+    files = [str(write(tmp_path / name, run())) for name in ("a.json", "copy.json")]
+    assert merge.main([files[0], *files, "--out", str(tmp_path / "out.json")]) == 0
+    assert len(json.loads((tmp_path / "out.json").read_text())["rows"]) == 1
+    assert f"{files[1]}: the same run as {files[0]}, left out" in capsys.readouterr().err
+
+
+def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
+    model = run()["models"][0]
+    others = [
+        model | {"path": "old/m.onnx", "sha256": "b"},
+        model | {"engine": "openvino"},
+        model | {"path": "runs/n.onnx"},
+    ]
+    one = run() | {"models": [model, *others]}
+    found = merge.merge([(write(tmp_path / "a.json", one), one)])
+    assert [row["model"] for row in found["rows"]] == [
+        "runs/m.onnx",
+        "old/m.onnx",
+        "m.onnx@openvino",
+        "n.onnx",
+    ]
+    assert found["warnings"] == []
+    # another device's file of that name is another model, but an engine is of course another file there
+    other = run(host={"device": "cuda", "gpu": {"name": "X"}}, model={"sha256": "b"})
+    engines = [
+        run(
+            host={"device": "cuda", "gpu": {"name": name}},
+            model={"path": "m.engine", "kind": "engine", "sha256": name, "parent": parent},
+        )
+        for name, parent in (("Y", "a"), ("Z", "a"), ("W", "c"))
+    ]
+    documents = [run(), other, *engines]
+    runs = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(documents)]
+    assert merge.merge(runs[:2])["warnings"] == ["m.onnx is not the same model on Xeon, 2 threads and on X"]
+    assert merge.merge(runs[2:4])["warnings"] == []
+    assert merge.merge(runs[2:])["warnings"] == ["m.engine is not the same model on Y and on W"]
+
+
+BAD = [None, -1, 10**400, [], {}, "x", True, float("nan"), float("inf")]
+
+
+@pytest.mark.parametrize(
+    "place", [("models", 0, "latency_ms", "p50"), ("models", 0, "batch"), ("host",), ("models",)]
+)
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_a_document_that_is_damaged_anywhere_is_refused_in_one_line(tmp_path, capsys, place, bad):
+    document = run()
+    spot = document
+    for key in place[:-1]:
+        spot = spot[key]
+    spot[place[-1]] = bad
+    path = write(tmp_path / "a.json", document)
+    assert guarded(merge.main, [str(path), "--picture", str(tmp_path / "p.svg")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and not (tmp_path / "p.svg").exists()
+
+
+def test_names_of_any_length_and_kind_stay_inside_the_picture(tmp_path):
+    device = run(
+        host={"device": "cuda", "gpu": {"name": "\ud800\x00" + "G" * 300}},
+        model={"path": "a" * 200 + ".engine", "engine": "tensorrt"},
+    )
+    path, svg = write(tmp_path / "a.json", device), tmp_path / "p.svg"
+    assert merge.main([str(path), "--picture", str(svg)]) == 0
+    texts = [text.text for text in ET.parse(svg).iter(f"{SVG}text")]
+    assert max(map(len, texts)) <= 120 and any(text.endswith("a.engine") and "…" in text for text in texts)
 
 
 def test_map_of_different_data_is_never_side_by_side(tmp_path):

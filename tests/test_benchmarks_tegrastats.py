@@ -98,6 +98,14 @@ def test_any_text_is_a_record_or_nothing(text):
     assert parse(text) is None or isinstance(parse(text), Record)
 
 
+@pytest.mark.parametrize("name", ["RAM", "VDD_IN", "gpu@", "GR3D_FREQ "])
+def test_a_number_of_absurd_length_is_no_number_and_stops_nothing(name):
+    digits = "9" * 5000
+    lines = {"RAM": f"RAM {digits}/{digits}MB", "VDD_IN": f"VDD_IN {digits}mW/1mW", "gpu@": f"gpu@{digits}C"}
+    assert parse(f"{lines.get(name, f'GR3D_FREQ 5%@[{digits}]')} \n") in (None, Record(gpu_percent=5))
+    assert parse("CPU [" * 100_000) is None, "nor does a line that takes a minute to search"
+
+
 @pytest.mark.parametrize(
     "text", ["", "\n", "tegrastats: command not found\n", "RAM 6982/76", "VDD_IN 17946mW"]
 )

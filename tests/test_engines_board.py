@@ -41,6 +41,20 @@ def test_doctor_reads_every_release_from_its_files(tmp_path, row, capsys):
         assert words in table
 
 
+@pytest.mark.parametrize("content", [b"", b"\x00\xff" * 500, b"nan\n", b"9" * 5000, None], ids=str)
+def test_a_damaged_file_costs_its_own_answer_and_never_the_report(tmp_path, content):
+    root = put_board(tmp_path)
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        kept = path.read_bytes()
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        report = diagnose(root=root, environment={})
+        json.dumps(report, allow_nan=False)
+        show(report)
+        path.write_bytes(kept)
+
+
 def test_a_machine_that_is_no_jetson_has_none_of_it(tmp_path):
     assert set(board.board(tmp_path, {}).values()) == {None}
     assert board.cuda_version(tmp_path, {}) is None and board.tensorrt_package(tmp_path) is None
@@ -69,6 +83,12 @@ def test_what_nvpmodel_says_comes_before_its_file(tmp_path, said, mode):
 def test_a_mode_known_by_its_name_alone_gets_its_number_from_the_list(tmp_path):
     put(tmp_path, {"etc/nvpmodel.conf": "< POWER_MODEL ID=7 NAME=15W >\n"})
     assert board.power_mode(tmp_path, "NV Power Mode: 15W\n") == {"id": 7, "name": "15W"}
+
+
+def test_the_fastest_of_two_modes_without_limits_is_the_newer(tmp_path):
+    both = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=3 NAME=10W >\n< POWER_MODEL ID=4 NAME=MAXN_SUPER >\n"
+    put(tmp_path, {"etc/nvpmodel.conf": both})
+    assert board.fastest_mode(tmp_path) == 4
 
 
 def test_cuda_of_jetpack_4_and_of_a_container(tmp_path):

@@ -6,7 +6,8 @@ import platform
 
 import pytest
 
-from engines.doctor import diagnose, examine
+from engines.doctor import diagnose
+from engines.doctor_model import examine_model
 from engines.doctor_tables import show
 from engines.machine import Machine
 from engines.manifest import engine_manifest
@@ -167,9 +168,30 @@ def test_an_engine_is_judged_by_its_manifest_on_this_machine(root, tmp_path):
     content = engine_manifest(parent, here, Build(tmp_path / "m.onnx", engine), [])
     report = report_of(root, ORIN)
     write_manifest(engine, content | {"gate": {"passed": True}})
-    assert examine(engine, report) == {"path": str(engine), "ok": True, "why": "built for this machine"}
+    found = examine_model(engine, report)
+    assert (found["ok"], found["why"]) == (True, "built for this machine")
     write_manifest(engine, content | {"machine": dataclasses.asdict(here) | {"gpu": "Thor"}})
-    found = examine(engine, report)
+    found = examine_model(engine, report)
     assert not found["ok"] and "GPU Thor, here Orin" in found["why"] and "never passed" in found["why"]
-    assert examine(tmp_path / "none.engine", report)["ok"] is False
-    assert "here none" in examine(engine, report_of(tmp_path, CPU_ONLY))["why"]
+    assert "build it with: python -m engines build" not in found["why"]
+    none = examine_model(tmp_path / "none.engine", report)
+    assert not none["ok"] and none["missing"][0]["fix"].startswith("python -m engines build model.onnx --out")
+    assert "here none" in examine_model(engine, report_of(tmp_path, CPU_ONLY))["why"]
+
+
+def test_an_engine_of_tensorrt_rtx_needs_that_library_and_not_tensorrt(root, tmp_path):
+    parent = onnx_file(tmp_path / "m.onnx")
+    engine = tmp_path / "m.engine"
+    engine.write_bytes(b"plan")
+    rtx = {"tensorrt_rtx": {"version": "1.7.1"}, "tensorrt": {"error": "not installed"}}
+    here = Machine("1.7.1", "8.7", "Orin", platform.system(), platform.machine(), "36.4.3", "6.2")
+    content = engine_manifest(parent, here, Build(tmp_path / "m.onnx", engine), [], builder="rtx")
+    write_manifest(engine, content | {"gate": {"passed": True}})
+    found = examine_model(engine, report_of(root, ORIN, **rtx))
+    assert not any("Python's" in one["what"] for one in found["missing"])
+
+
+def test_unknown_memory_is_never_shown_as_none(tmp_path, capsys):
+    show(report_of(tmp_path, CPU_ONLY))
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "│ memory " in line]
+    assert "unknown" in row and "no swap" not in row and "None" not in row

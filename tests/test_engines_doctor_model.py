@@ -81,6 +81,43 @@ def test_a_missing_binding_is_installed_for_the_cuda_that_is_there(model, tmp_pa
     assert fixes(found) == ["pip install 'cuda-bindings==13.*'"]
 
 
+def test_python_libraries_are_installed_by_their_own_names(model, tmp_path):
+    desktop = {"board": {"l4t": None, "soc": None}, "tensorrt": {"error": "not installed"}}
+    found = examine_model(model, report_of(put_board(tmp_path / "root"), **desktop))
+    assert fixes(found) == ["pip install tensorrt"]
+
+
+def test_weights_are_told_to_be_exported(tmp_path):
+    found = examine_model(tmp_path / "my model.safetensors", report_of(put_board(tmp_path / "root")))
+    assert fixes(found) == [
+        f"python export_onnx.py '{tmp_path}/my model.safetensors' --out '{tmp_path}/my model.onnx'"
+    ]
+
+
+def test_of_files_alone_it_is_never_said_that_an_engine_runs(model, tmp_path):
+    report = report_of(put_board(tmp_path / "root"))
+    assert examine_model(model, report)["why"] == "nothing is missing that files tell of"
+    assert examine_model(model, report | {"root": "/"})["why"] == "an engine can be built and run here"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gate", "x"),
+        ("params", "x"),
+        ("params", 10**400),
+        ("precision", []),
+        ("precision", "int3"),
+        ("input", 3),
+    ],
+)
+def test_a_damaged_manifest_is_an_answer_in_json(model, tmp_path, key, value):
+    content = json.loads(model.with_name("m.onnx.json").read_text()) | {key: value}
+    model.with_name("m.onnx.json").write_text(json.dumps(content))
+    found = examine_model(model, report_of(put_board(tmp_path / "root")))
+    assert not found["ok"] and found["missing"] and json.dumps(found, allow_nan=False)
+
+
 def test_two_tensorrts_of_different_versions_are_told(model, tmp_path):
     found = examine_model(model, report_of(put_board(tmp_path / "root"), agree=False))
     assert "trtexec is 10.3.0" in found["why"] and "--builder python" in fixes(found)[0]

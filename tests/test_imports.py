@@ -35,6 +35,9 @@ HEAVY_FILES = {
     "runtime/openvino_session.py": {"openvino"},
     "runtime/tensorrt_session.py": {"tensorrt", "tensorrt_rtx"},
     "runtime/cuda.py": {"cuda", "pycuda"},
+    # What a device may do without is imported inside functions of its file.
+    "runtime/jpeg.py": {"simplejpeg"},
+    "runtime/fast_resize.py": {"cv2"},
     # The parametric body model of the picture generator runs on torch; nothing on a device draws people.
     "benchmarks/people/body.py": {"anny", "torch"},
 }

@@ -70,15 +70,20 @@ def test_camera_ids_stay_with_their_images_when_others_are_skipped(items: list[I
     for bad in (0, 5, 6):
         Path(items[bad].path).write_bytes(b"")
     ids = np.arange(100, 100 + len(items))
-    seen: list[int] = []
+    sizes: list[int] = []
 
     def run(images: np.ndarray, camera_ids: np.ndarray) -> np.ndarray:
-        seen.extend(camera_ids.tolist())
-        return mean_colour(images)
+        sizes.append(len(images))
+        return np.stack([camera_ids, np.ones(len(images)), np.zeros(len(images))], axis=1).astype(np.float32)
 
     got = extract(artifact(run), items, batch=4, camera_ids=ids, max_bad=1)
-    assert seen == [100 + place for place in range(23) if place not in (0, 5, 6)]
-    assert got.pids.tolist() == [place + 1 for place in range(23) if place not in (0, 5, 6)]
+    kept = [place for place in range(23) if place not in (0, 5, 6)]
+    np.testing.assert_allclose(
+        got.features[:, 0] / got.features[:, 1], [100 + place for place in kept], rtol=1e-3
+    )
+    assert got.pids.tolist() == [place + 1 for place in kept]
+    # an engine that is built anew for each batch size meets two: a whole batch, and the last
+    assert sizes == [4, 4, 4, 4, 4, 3]
 
 
 def test_bad_images_are_skipped_with_reason_and_hash(items: list[Item]) -> None:
@@ -166,8 +171,8 @@ def test_decoding_runs_while_the_model_does_and_stays_in_its_window(
     ahead, too_far = threading.Event(), threading.Event()
     load = extract_module._load
 
-    def watched(index: int, path: str, spec: InputSpec) -> Any:
-        crop = load(index, path, spec)
+    def watched(index: int, *how: Any) -> Any:
+        crop = load(index, *how)
         # The first batch of 4 is in hand when the model runs; two batches may wait behind it.
         if index >= 4:
             ahead.set()

@@ -1,0 +1,120 @@
+"""Decode plain JPEG files with simplejpeg where it is installed: Pillow's very pixels, sooner. Knows no files.
+
+Plain is what a camera's crop is: one picture of 8-bit YCbCr or grey, no Exif. Everything else is left to Pillow, and so is a
+kind of file that the two libraries decode differently here: each carries a libjpeg of its own.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+START, END = b"\xff\xd8", b"\xff\xd9"
+# Markers before the pixels that a plain file may hold besides its frame: tables, restart interval, comment.
+HARMLESS = (0xDB, 0xC4, 0xDD, 0xFE)
+BASELINE, PROGRESSIVE, SCAN, JFIF = 0xC0, 0xC2, 0xDA, 0xE0
+# Sampling factors of the first component (the others have 1 x 1) -> Pillow's word for them; None is grey.
+SAMPLINGS = {0x11: "4:4:4", 0x21: "4:2:2", 0x22: "4:2:0", None: "grey"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a plain file's header says; `sampling` is one of SAMPLINGS' values."""
+
+    width: int
+    height: int
+    sampling: str
+    progressive: bool
+
+
+def plain_frame(data: bytes) -> Frame | None:
+    """The header of a plain JPEG file; None for any other file, also for one that ends early or late."""
+    if not data.startswith(START) or not data.endswith(END):
+        return None
+    at, frame = len(START), None
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + length]
+        if marker == SCAN:
+            return frame
+        if marker in (BASELINE, PROGRESSIVE):
+            if frame is not None or (frame := _frame(body, marker == PROGRESSIVE)) is None:
+                return None
+        elif marker == JFIF:
+            if not body.startswith(b"JFIF\0") or len(body) < 14:
+                return None
+        elif marker not in HARMLESS or length < 2:
+            return None
+        at += 2 + length
+    return None
+
+
+def decode_plain(data: bytes, frame: Frame) -> NDArray[np.uint8] | None:
+    """The (H, W, 3) uint8 RGB pixels of the file that `frame` is of, as Pillow decodes it; None where Pillow must.
+
+    That is: simplejpeg is not installed, decodes this kind otherwise than Pillow, or finds anything odd about the file.
+    """
+    library = _simplejpeg()
+    if library is None or not _agrees(frame.sampling, frame.progressive):
+        return None
+    pixels = _decoded(library, data)
+    return pixels if pixels is not None and pixels.shape == (frame.height, frame.width, 3) else None
+
+
+def _frame(body: bytes, progressive: bool) -> Frame | None:
+    if len(body) < 6 or body[0] != 8 or len(body) != 6 + 3 * body[5]:
+        return None
+    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    ids, factors = body[6::3], body[7::3]
+    if len(ids) == 1 and factors == b"\x11":
+        return Frame(width, height, SAMPLINGS[None], progressive)
+    if ids != b"\1\2\3" or factors[1:] != b"\x11\x11" or factors[0] not in SAMPLINGS:
+        return None
+    return Frame(width, height, SAMPLINGS[factors[0]], progressive)
+
+
+@lru_cache(maxsize=1)
+def _simplejpeg() -> Any:
+    """The library, or None where it is not installed or not built for this numpy: the pixels are the same without it."""
+    try:
+        import simplejpeg
+    except (ImportError, ValueError):
+        return None
+    return simplejpeg
+
+
+@lru_cache(maxsize=len(SAMPLINGS) * 2)
+def _agrees(sampling: str, progressive: bool) -> bool:
+    """Whether both libraries give the same pixels for a test picture of this kind: flat, smooth and rough parts, odd sides."""
+    random = np.random.default_rng(0)
+    ramp = np.linspace(0, 255, 67 * 45 * 3).reshape(67, 45, 3)
+    pixels = np.concatenate([ramp, ramp[:, ::-1], random.integers(0, 256, (68, 45, 3))]).astype(np.uint8)
+    grey = sampling == SAMPLINGS[None]
+    picture = Image.fromarray(pixels).convert("L" if grey else "RGB")
+    for quality in (30, 75, 95):
+        file = io.BytesIO()
+        options = {} if grey else {"subsampling": sampling}
+        picture.save(file, "JPEG", quality=quality, progressive=progressive, **options)
+        with Image.open(io.BytesIO(file.getvalue())) as opened:
+            expected = np.asarray(opened.convert("RGB"))
+        got = _decoded(_simplejpeg(), file.getvalue())
+        if got is None or not np.array_equal(got, expected):
+            return False
+    return True
+
+
+def _decoded(library: Any, data: bytes) -> NDArray[np.uint8] | None:
+    try:
+        pixels: NDArray[np.uint8] = library.decode_jpeg(
+            data, "RGB", fastdct=False, fastupsample=False, strict=True
+        )
+    # The bytes are untrusted: whatever is wrong with them is for Pillow to say, in Pillow's words.
+    except Exception:
+        return None
+    return pixels
