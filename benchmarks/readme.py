@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.beyond_report import markdown as beyond
+from benchmarks.search_report import interval_text
 from benchmarks.study_report import markdown
 from runtime.errors import ConfigError, GateError, guarded
 from runtime.manifest import replacing
@@ -149,6 +151,58 @@ def ranking(document: Document) -> str:
     return _table(["part", "size", "s", "CPU s", "peak MiB"], rows)
 
 
+def peak(document: Document) -> str:
+    """Full-size models against what one matrix product reaches."""
+    side = document["products"][0]["side"]
+    rows = [
+        [
+            f"one {side} x {side} x {side} product, {one['precision'].upper()}",
+            ENGINES["onnxruntime"],
+            f"{one['cpu_ms']:.0f}",
+            f"{one['gops']:.0f}",
+            "",
+        ]
+        for one in document["products"]
+    ]
+    for one in document["models"]:
+        cells = [BASE[Path(one["path"]).name], ENGINES[one["engine"]], f"{one['cpu_ms']:.0f}"]
+        share = "-" if one["share"] is None else f"{100 * one['share']:.0f} %"
+        rows.append([*cells, f"{one['gops']:.0f}", share])
+    names = [
+        "",
+        "engine",
+        f"CPU ms, batch {document['batch']}",
+        "10^9 operations a CPU-second",
+        "of the product",
+    ]
+    return _table(names, rows)
+
+
+def pipeline(document: Document) -> str:
+    """Extraction from files against the bare engine, and its memory with few and many files."""
+    rates = [f"{document[key]:.1f}" for key in ("bare_images_per_s", "extract_images_per_s")]
+    cells = [BASE[Path(document["model"]["path"]).name], ENGINES[document["model"]["engine"]]]
+    cells += [*rates, f"{100 * document['ratio']:.1f} %", f"{100 * document['cpu_ratio']:.1f} %"]
+    rows = []
+    for run in document["runs"]:
+        parent = run["parent_peak_bytes"] / 2**20
+        table = run["features_bytes"] / 2**20
+        worker = max(run["workers_peak_bytes"]) / 2**20
+        rows.append(
+            [*cells, f"{run['images']:,}", f"{parent:.0f}, {table:.0f} of it features", f"{worker:.0f}"]
+        )
+        cells = [""] * len(cells)
+    names = [
+        "",
+        "engine",
+        "bare engine, images/s",
+        "extract, images/s",
+        "extract of bare",
+        "the same by CPU time",
+    ]
+    return _table([*names, "files", "peak MiB, parent", "each worker"], rows)
+
+
 def search(document: Document) -> str:
     """Searched counts against one fraction everywhere: mean and standard deviation of the seeds."""
     rows = []
@@ -157,8 +211,10 @@ def search(document: Document) -> str:
         times = [
             f"{group[key]['mean']:.2f} ± {group[key]['sd']:.2f}" for key in ("predicted_ms", "measured_ms")
         ]
-        rows.append([group["name"], f"{group['macs_folded']['mean'] / 1e9:.4f}", *scores, *times])
-    return _table(["method", "GMAC", "mAP", "R1", "predicted ms", "measured ms"], rows)
+        cells = [group["name"], f"{group['macs_folded']['mean'] / 1e9:.4f}", *scores, *times]
+        rows.append([*cells, interval_text(group["against_first"])])
+    names = ["method", "GMAC", "mAP", "R1", "predicted ms", "measured ms", "mAP against the first (95 %)"]
+    return _table(names, rows)
 
 
 def predict(document: Document) -> str:
@@ -178,9 +234,12 @@ def study(document: Document) -> str:
 TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
     "demo": ("xeon_2_cores/demo.json", demo),
     "base": ("xeon_2_cores/vit_base.json", base),
+    "peak": ("xeon_2_cores/peak.json", peak),
+    "pipeline": ("xeon_2_cores/pipeline.json", pipeline),
     "ranking": ("xeon_2_cores/ranking.json", ranking),
     "predict": ("xeon_2_cores/predict.json", predict),
     "search": ("xeon_2_cores/search.json", search),
+    "beyond": ("xeon_2_cores/beyond.json", beyond),
     "precision": ("xeon_2_cores/precision.json", precision),
     "rtx": ("rtx_builds.json", rtx),
     "study": ("study.json", study),

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import timing
+from benchmarks.bootstrap import difference, query_precisions
 from benchmarks.demo_figures import nice_axis
 from benchmarks.host import describe_host
 from benchmarks.steps import run as run_step
 from benchmarks.table import model_call
 from runtime.console import print_table
+from runtime.datasets import read_dataset
 from runtime.errors import ConfigError, guarded
 from runtime.manifest import replacing
 
@@ -72,6 +74,15 @@ def measure(
     }
 
 
+def against_first(groups: Mapping[str, Sequence[Path]], data: Path) -> list[dict[str, float] | None]:
+    """For each group None (the first) or how its mAP differs from the first group's, by `benchmarks.bootstrap.difference`."""
+    dataset = read_dataset(str(data))
+    precisions = [
+        [query_precisions(exported(folder), dataset) for folder in folders] for folders in groups.values()
+    ]
+    return [None, *(difference(precisions[0], other) for other in precisions[1:])]
+
+
 def summed(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A group's runs with the mean and standard deviation over seeds of what is compared."""
     found: dict[str, Any] = {"name": name, "runs": list(runs)}
@@ -82,6 +93,13 @@ def summed(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         }
     return found
+
+
+def interval_text(sure: Mapping[str, float] | None) -> str:
+    """`+0.4 (-1.2 .. +2.0)` points of mAP; nothing for the first group."""
+    if sure is None:
+        return ""
+    return f"{100 * sure['difference']:+.1f} ({100 * sure['low']:+.1f} .. {100 * sure['high']:+.1f})"
 
 
 def picture(result: Mapping[str, Any]) -> str:
@@ -141,6 +159,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--model", type=Path, required=True, metavar="MODEL.onnx", help="the table's own unpruned model"
     )
     parser.add_argument("--rounds", type=int, default=60, metavar="N")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="ROOT",
+        help="a data set: how sure each method's mAP differs from the first's",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="R.json")
     parser.add_argument("--picture", type=Path, required=True, metavar="R.svg")
     args = parser.parse_args(argv)
@@ -155,6 +179,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         summed(name, [measure(args.model, folder, about, predictor, args.rounds) for folder in folders])
         for name, folders in groups.items()
     ]
+    if args.data is not None:
+        for one, sure in zip(found, against_first(groups, args.data)):
+            one["against_first"] = sure
     result = {"host": describe_host(device="cpu", threads=about["threads"]), "groups": found}
     result |= {"whole_ms": about["model_ms"], "engine": about["engine"]}
     for path, text in ((args.out, json.dumps(result, indent=1) + "\n"), (args.picture, picture(result))):
@@ -166,10 +193,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{one['mAP']['mean']:.1%}",
             f"{one['predicted_ms']['mean']:.2f}",
             f"{one['measured_ms']['mean']:.2f}",
+            interval_text(one.get("against_first")),
         ]
         for one in found
     ]
-    print_table("mean of the seeds", ["method", "mAP", "predicted ms", "measured ms"], rows)
+    names = ["method", "mAP", "predicted ms", "measured ms", "mAP against the first (95 %)"]
+    print_table("mean of the seeds", names, rows)
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,8 +28,11 @@ LABEL = "synthetic people (Anny-ReID)"
 SCHEMA = 1
 
 
-def run_wave(jobs: Sequence[Job], processes: int) -> None:
-    """Make the cells that are not there yet, `processes` at a time, each on one thread: then numbers do not depend on how many run."""
+def run_wave(jobs: Sequence[Job], processes: int, work: Callable[[Job], str] = run_job) -> None:
+    """Make the cells that are not there yet, `processes` at a time, each on one thread: then numbers do not depend on how many run.
+
+    `work` makes one and gives its name.
+    """
     left = [job for job in jobs if not finished(job)]
     if len(left) < len(jobs):
         note(f"{len(jobs) - len(left)} of {len(jobs)} cells are there already")
@@ -38,7 +41,7 @@ def run_wave(jobs: Sequence[Job], processes: int) -> None:
     with ProcessPoolExecutor(
         min(processes, len(left)), mp_context=get_context("spawn"), initializer=_one_thread
     ) as pool:
-        running = [pool.submit(run_job, job) for job in left]
+        running = [pool.submit(work, job) for job in left]
         try:
             for number, done in enumerate(as_completed(running), 1):
                 note(f"{done.result()} is done, {number} of {len(left)}")

@@ -198,6 +198,8 @@ def _fold_blocks(model: Any) -> tuple[list[nn.Module], list[int]]:
     folded: list[nn.Module] = []
     for index in range(shape.prunable):
         block, tokens = model.base.blocks[index], shape.blocks[index].tokens
+        if shape.blocks[index].removed:
+            continue
         fold_scale(block)
         if len(tokens) == shape.tokens or shape.mode == "kv":
             folded.append(block)

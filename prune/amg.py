@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,23 @@ from prune.scores import (
 )
 from prune.scoring import Batch, Loss, score_class_attention, score_heads, score_magnitudes, score_tokens
 from prune.settings import HeadConfig, PruneConfig, TokenConfig
-from prune.surgery import keep_heads, keep_tokens, rebuild
+from prune.shape import removed_count
+from prune.surgery import keep_heads, keep_neurons, keep_tokens, rebuild, remove_blocks
+from prune.thinning import choose_blocks, choose_neurons, measure_neurons, neuron_count
 from runtime.errors import ConfigError
 
 Batches = Callable[[], Iterable[Batch]]
 # (model after a cut, whether it was the last one) -> the model after fine-tuning
 Recover = Callable[[TransReID, bool], TransReID]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What goes before one fine-tuning: so many heads and tokens, and, in the first, whole blocks and MLP neurons."""
+
+    heads: int = 0
+    tokens: int = 0
+    thins: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,11 @@ class Stage:
 Keep = Callable[[TransReID, Stage], None]
 
 
-def head_count(model: TransReID, config: HeadConfig) -> int:
-    """How many heads this run removes: down to `kept`, `count`, or `fraction` of the unpruned model's prunable heads."""
+def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = None) -> int:
+    """How many heads this run removes: down to `kept`, `count`, or `fraction` of the unpruned model's prunable heads.
+
+    `blocks` counts the prunable blocks that a fraction is taken of (default: those that are not removed).
+    """
     if config.kept:
         return _beyond(
             [len(block.heads) for block in model.shape.blocks[: model.shape.prunable]],
@@ -57,11 +71,14 @@ def head_count(model: TransReID, config: HeadConfig) -> int:
         )
     if config.count is not None:
         return config.count
-    return count_of(config.fraction, model.shape.vit.heads, model.shape.prunable)
+    return count_of(config.fraction, model.shape.vit.heads, model.shape.present if blocks is None else blocks)
 
 
-def token_count(model: TransReID, config: TokenConfig) -> int:
-    """How many patch tokens, summed over blocks, this run removes: down to `kept`, `count`, or `fraction` of the unpruned model's."""
+def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = None) -> int:
+    """How many patch tokens, summed over blocks, this run removes: down to `kept`, `count`, or `fraction` of the unpruned model's.
+
+    `blocks` as for `head_count`.
+    """
     if config.kept:
         return _beyond(
             [len(block.tokens) for block in model.shape.blocks[: model.shape.prunable]],
@@ -71,12 +88,14 @@ def token_count(model: TransReID, config: TokenConfig) -> int:
         )
     if config.count is not None:
         return config.count
-    return count_of(config.fraction, model.shape.patches, model.shape.prunable)
+    return count_of(config.fraction, model.shape.patches, model.shape.present if blocks is None else blocks)
 
 
 def _beyond(there: list[int], kept: tuple[int, ...], what: str, least: int) -> int:
     """How many there are beyond `kept`; ConfigError when a block is asked for more than it has, or fewer than `least`."""
-    if len(kept) != len(there) or any(not least <= want <= has for want, has in zip(kept, there)):
+    # a removed block has none, and keeps none
+    right = [least <= want <= has or want == has == 0 for want, has in zip(kept, there)]
+    if len(kept) != len(there) or not all(right):
         raise ConfigError(
             f"prune.{what}.kept {list(kept)}: this model has {there}; give {len(there)} numbers, from {least} up to these"
         )
@@ -131,7 +150,7 @@ def choose_tokens(
     """(original ids kept per block, without the class token; tokens removed): the lowest of `token_ranking` go."""
     scores = token_ranking(scores, config)
     if config.kept:
-        kept, removed = select_within(scores, [count - 1 for count in config.kept])
+        kept, removed = select_within(scores, [max(count - 1, 0) for count in config.kept])
     else:
         kept, removed = select(
             scores, remove, floor=max(config.floor - 1, 0), multiple=config.multiple, offset=1
@@ -143,17 +162,27 @@ def choose_tokens(
     return ids, removed
 
 
-def plan_rounds(model: TransReID, config: PruneConfig) -> list[tuple[int, int]]:
-    """(heads, tokens) to remove in each round, every one followed by fine-tuning; a round removes something."""
-    heads = split_rounds(head_count(model, config.heads), config.heads.rounds)
-    tokens = split_rounds(token_count(model, config.tokens), config.tokens.rounds)
+def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
+    """What goes in each round, every one followed by fine-tuning; a round removes something.
+
+    Blocks and MLP neurons go in the first; fractions of heads and tokens are of the blocks that stay.
+    """
+    gone = removed_count(model.shape, config.blocks.removed)
+    left = model.shape.present - gone
+    heads = split_rounds(head_count(model, config.heads, blocks=left), config.heads.rounds)
+    tokens = split_rounds(token_count(model, config.tokens, blocks=left), config.tokens.rounds)
     if config.order == "both":
         rounds = max(len(heads), len(tokens))
         padded = [(counts + [0] * rounds)[:rounds] for counts in (heads, tokens)]
-        return list(zip(*padded))
-    if config.order == "heads_first":
-        return [(count, 0) for count in heads] + [(0, count) for count in tokens]
-    return [(0, count) for count in tokens] + [(count, 0) for count in heads]
+        plan = [Round(*counts) for counts in zip(*padded)]
+    elif config.order == "heads_first":
+        plan = [Round(heads=count) for count in heads] + [Round(tokens=count) for count in tokens]
+    else:
+        plan = [Round(tokens=count) for count in tokens] + [Round(heads=count) for count in heads]
+    if gone or config.mlp.pruned:
+        first, *rest = plan or [Round()]
+        plan = [dataclasses.replace(first, thins=True), *rest]
+    return plan
 
 
 def prune_model(
@@ -165,23 +194,25 @@ def prune_model(
     *,
     stage: Stage | None = None,
     keep: Keep | None = None,
+    plan: Sequence[Round] | None = None,
 ) -> tuple[TransReID, list[dict[str, Any]]]:
-    """(the pruned model, one record a cut): heads and tokens removed as `config` says; `model` itself is unchanged.
+    """(the pruned model, one record a cut): what `config` says removed; `model` itself is unchanged.
 
     `batches()` gives the scoring batches afresh; `recover` fine-tunes after every cut. A record holds `what`, `asked`, `removed`
     (fewer only where rounding to a multiple keeps some back) and the scores per block. ConfigError when the floors leave too few.
-    `stage` says how far an earlier run came with this `model`, as it told `keep`: only the rest is done.
+    `stage` says how far an earlier run came with this `model`, as it told `keep`: only the rest is done of `plan`, which is that
+    of the model before its first cut (default: of this one).
     """
     if config.mode != model.shape.mode:
         # the mode says what pruned tokens skip: with none pruned so far it can still be chosen
         _refuse_mode_change(model, config.mode)
         shape = dataclasses.replace(model.shape, mode=config.mode)
         model = rebuild(model, shape, model.state_dict())
-    plan = plan_rounds(model, config)
+    plan = plan_rounds(model, config) if plan is None else plan
     stage = stage or Stage()
-    for index, (head_share, token_share) in list(enumerate(plan))[stage.rounds :]:
+    for index, what in list(enumerate(plan))[stage.rounds :]:
         if not stage.cut:
-            model, cuts = _cut(model, head_share, token_share, config, batches, loss)
+            model, cuts = _cut(model, what, config, batches, loss)
             stage = Stage(index, True, (*stage.records, *cuts))
             if keep:
                 keep(model, stage)
@@ -193,20 +224,32 @@ def prune_model(
 
 
 def _cut(
-    model: TransReID, heads: int, tokens: int, config: PruneConfig, batches: Batches, loss: Loss
+    model: TransReID, what: Round, config: PruneConfig, batches: Batches, loss: Loss
 ) -> tuple[TransReID, list[dict[str, Any]]]:
-    # both scores are taken before either cut
-    head_values = measure_heads(model, config, batches) if heads else []
-    token_values = measure_tokens(model, config, batches, loss) if tokens else []
-    pruned, records = model, []
-    if heads:
-        positions, removed = choose_heads(head_values, heads, config.heads)
+    records = []
+    if what.thins and (gone := removed_count(model.shape, config.blocks.removed)):
+        chosen, damages = choose_blocks(model, config.blocks, batches)
+        model = remove_blocks(model, chosen)
+        records.append(_record("blocks", gone, len(chosen), damages))
+    # all scores are taken before any of these cuts
+    head_values = measure_heads(model, config, batches) if what.heads else []
+    token_values = measure_tokens(model, config, batches, loss) if what.tokens else []
+    thins = what.thins and config.mlp.pruned > 0
+    neuron_values = measure_neurons(model, config.mlp, batches, loss) if thins else []
+    pruned = model
+    if what.heads:
+        positions, removed = choose_heads(head_values, what.heads, config.heads)
         pruned = keep_heads(pruned, positions)
-        records.append(_record("heads", heads, removed, head_values))
-    if tokens:
-        ids, removed = choose_tokens(token_values, model, tokens, config.tokens)
+        records.append(_record("heads", what.heads, removed, head_values))
+    if what.tokens:
+        ids, removed = choose_tokens(token_values, model, what.tokens, config.tokens)
         pruned = keep_tokens(pruned, ids)
-        records.append(_record("tokens", tokens, removed, token_values))
+        records.append(_record("tokens", what.tokens, removed, token_values))
+    if thins:
+        asked = neuron_count(model.shape, config.mlp)
+        neurons, removed = choose_neurons(neuron_values, asked, config.mlp)
+        pruned = keep_neurons(pruned, neurons)
+        records.append(_record("neurons", asked, removed, neuron_values))
     return pruned, records
 
 
@@ -215,7 +258,7 @@ def _record(what: str, asked: int, removed: int, scores: list[Tensor]) -> dict[s
 
 
 def _refuse_mode_change(model: TransReID, mode: str) -> None:
-    if any(len(block.tokens) < model.shape.tokens for block in model.shape.blocks):
+    if any(not block.removed and len(block.tokens) < model.shape.tokens for block in model.shape.blocks):
         raise ConfigError(
             f"prune.mode {mode}: this model's tokens are pruned in mode {model.shape.mode} already; set prune.mode to that"
         )

@@ -179,8 +179,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             device=device,
         )
         config = dataclasses.replace(config, prune=settings)
-    rounds = len(plan_rounds(model, settings))
-    tunes = rounds > 0 and (config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and rounds > 1))
+    plan = plan_rounds(model, settings)
+    tunes = plan and (config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and len(plan) > 1))
     teacher = copy.deepcopy(model).eval()
     if tunes and loss is triplet_only:
         # its classifiers would teach that people are somebody else
@@ -200,7 +200,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         resume=resumed,
     )
     keep = keeper(out, source.spec, parent=source.sha256)
-    pruned, records = prune_model(model, settings, batches, loss, recover, stage=stage, keep=keep)
+    pruned, records = prune_model(model, settings, batches, loss, recover, stage=stage, keep=keep, plan=plan)
     for record in records:
         note(f"{record['what']}: {record['removed']} removed of {record['asked']} asked")
     path = out / "model.safetensors"
@@ -244,9 +244,8 @@ def table(result: dict[str, Any]) -> list[list[str]]:
         for name in ("macs_paper", "macs_reference", "macs_folded")
     ]
     rows.append(["params", *(f"{side['flops']['params'] / 1e6:.2f} M" for side in sides)])
-    rows += [
-        [name, *(" ".join(map(str, side["flops"][name])) for side in sides)] for name in ("heads", "tokens")
-    ]
+    for name in ("heads", "tokens", "hidden"):
+        rows.append([name, *(" ".join(map(str, side["flops"][name])) for side in sides)])
     if "scores" in result["after"]:
         rows += [
             [name, *(f"{side['scores'][name]:.2%}" if "scores" in side else "" for side in sides)]
@@ -256,7 +255,7 @@ def table(result: dict[str, Any]) -> list[list[str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prune a TransReID model: score, cut heads and tokens, fine-tune, evaluate; writes DIR/model.safetensors and result.json."""
+    """Prune a TransReID model: score, cut, fine-tune, evaluate; writes DIR/model.safetensors and result.json."""
     parser = argparse.ArgumentParser(prog="prune.py", description=main.__doc__)
     parser.add_argument("--config", required=True, help="our YAML or the authors'")
     parser.add_argument("--weights", required=True, help="model.safetensors, or a published .pth")

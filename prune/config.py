@@ -139,6 +139,8 @@ def _cast(value: Any, kind: str, place: str) -> Any:
     if value is None and "None" in kind:
         return None
     kind = kind.removesuffix(" | None")
+    if kind.startswith("int | tuple"):
+        kind = kind.removeprefix("int | ") if isinstance(value, list | tuple) else "int"
     if kind.startswith("tuple"):
         length = None if "..." in kind else kind.count(",") + 1
         item = "float" if "float" in kind else "int"

@@ -16,26 +16,34 @@ import torch
 from prune.config import Config, load_config
 from prune.model import TransReID
 from prune.scores import count_of
-from prune.shape import PARTS, PATCH, BlockShape, Shape
+from prune.shape import PARTS, PATCH, REMOVED, BlockShape, Shape, removed_count
 from runtime.console import print_table
 from runtime.errors import ConfigError, guarded
 from runtime.manifest import read_manifest
 
 
-def block_macs(shape: Shape, queries: int, keys: int, mlp: int, heads: int) -> int:
-    """Matrix products of one block: `queries` and `keys` tokens in the attention of `heads` heads, `mlp` tokens in the MLP."""
+def block_macs(
+    shape: Shape, queries: int, keys: int, mlp: int, heads: int, *, hidden: int | None = None
+) -> int:
+    """Matrix products of one block: `queries` and `keys` tokens in the attention of `heads` heads, `mlp` tokens in the MLP.
+
+    `hidden` are the MLP's neurons, None for all.
+    """
     vit = shape.vit
     inner = heads * vit.head_dim
     projections = 2 * (queries + keys) * inner * vit.width
-    return projections + 2 * queries * keys * inner + 2 * mlp * vit.hidden * vit.width
+    return projections + 2 * queries * keys * inner + 2 * mlp * (hidden or vit.hidden) * vit.width
 
 
 def trunk_block_macs(shape: Shape, index: int) -> tuple[int, int]:
-    """(matrix products, softmax entries) of block `index` as its token mode runs it."""
+    """(matrix products, softmax entries) of block `index` as its token mode runs it; none of a removed one."""
     block = shape.blocks[index]
+    if block.removed:
+        return 0, 0
     kept, heads = len(block.tokens), len(block.heads)
     queries = shape.tokens if shape.mode == "kv" else kept
-    return block_macs(shape, queries, kept, queries, heads), heads * queries * kept
+    macs = block_macs(shape, queries, kept, queries, heads, hidden=block.hidden)
+    return macs, heads * queries * kept
 
 
 def macs_paper(shape: Shape) -> int:
@@ -81,33 +89,51 @@ def parameters(shape: Shape) -> int:
 
 
 def spread(config: Config) -> Shape:
-    """The configuration's pruning spread evenly over the blocks (the first ones lose the remainder); which ids go is arbitrary."""
+    """The configuration's pruning spread evenly over the blocks (the first ones lose the remainder); which ids go is arbitrary.
+
+    Blocks that go by their cost in features, which needs a model, are taken from the end.
+    """
     shape, prune = config.shape(), config.prune
-    blocks = shape.prunable
+    gone = removed_count(shape, prune.blocks.removed)
+    removed = prune.blocks.removed
+    last = range(shape.prunable - gone, shape.prunable)
+    left = [
+        index
+        for index in range(shape.prunable)
+        if index not in (last if isinstance(removed, int) else removed)
+    ]
+    blocks = len(left)
     heads = prune.heads.count
     if heads is None:
         heads = count_of(prune.heads.fraction, shape.vit.heads, blocks)
     tokens = prune.tokens.count
     if tokens is None:
         tokens = count_of(prune.tokens.fraction, shape.patches, blocks)
+    neurons = count_of(prune.mlp.pruned, shape.vit.hidden, blocks)
     if heads > blocks * (shape.vit.heads - 1) or tokens > blocks * shape.patches:
         raise ConfigError(
             f"cannot remove {heads} heads and {tokens} tokens from {blocks} blocks; lower the fractions"
         )
-    pruned = tuple(
-        BlockShape(
-            tuple(range(shape.vit.heads - heads // blocks - (index < heads % blocks))),
-            tuple(range(shape.tokens - tokens // blocks - (index < tokens % blocks))),
+
+    def kept(whole: int, going: int, place: int) -> int:
+        return whole - going // blocks - (place < going % blocks)
+
+    pruned = [REMOVED] * shape.prunable
+    for place, index in enumerate(left):
+        hidden = kept(shape.vit.hidden, neurons, place)
+        pruned[index] = BlockShape(
+            tuple(range(kept(shape.vit.heads, heads, place))),
+            tuple(range(kept(shape.tokens, tokens, place))),
+            None if hidden == shape.vit.hidden else hidden,
         )
-        for index in range(blocks)
-    )
     if prune.mode not in ("bypass", "kv"):
         raise ConfigError(f"prune.mode {prune.mode!r} is not bypass or kv")
-    return Shape.from_json(shape.with_blocks(pruned + shape.blocks[blocks:]).to_json() | {"mode": prune.mode})
+    whole = shape.with_blocks(tuple(pruned) + shape.blocks[shape.prunable :])
+    return Shape.from_json(whole.to_json() | {"mode": prune.mode})
 
 
 def report(shape: Shape) -> dict[str, Any]:
-    """{macs_paper, macs_reference, macs_folded, params, heads[], tokens[]} of a shape."""
+    """{macs_paper, macs_reference, macs_folded, params, heads[], tokens[], hidden[]} of a shape."""
     return {
         "macs_paper": macs_paper(shape),
         "macs_reference": macs_reference(shape),
@@ -115,6 +141,7 @@ def report(shape: Shape) -> dict[str, Any]:
         "params": parameters(shape),
         "heads": [len(block.heads) for block in shape.blocks],
         "tokens": [len(block.tokens) for block in shape.blocks],
+        "hidden": list(shape.hidden),
     }
 
 
@@ -140,7 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         [name, f"{numbers[name] / 1e9:.2f} G"] for name in ("macs_paper", "macs_reference", "macs_folded")
     ]
     rows += [["params", f"{numbers['params'] / 1e6:.2f} M"]]
-    rows += [[f"{name} per block", " ".join(map(str, numbers[name]))] for name in ("heads", "tokens")]
+    rows += [
+        [f"{name} per block", " ".join(map(str, numbers[name]))] for name in ("heads", "tokens", "hidden")
+    ]
     print_table(f"{shape.variant} {shape.height}x{shape.width} stride {shape.stride}", ["", ""], rows)
     return 0
 

@@ -36,6 +36,13 @@ class LatencyTable:
         """A whole model with these counts in its prunable blocks."""
         return self.fixed_ms + sum(self.block_ms(*counts) for counts in zip(heads, tokens, strict=True))
 
+    def shape_ms(self, shape: Shape) -> float | None:
+        """A model of this shape, a removed block costing nothing; None where an MLP is narrower: that was not measured."""
+        blocks = [block for block in shape.blocks[: shape.prunable] if not block.removed]
+        if any(block.hidden is not None for block in blocks):
+            return None
+        return self.model_ms([len(block.heads) for block in blocks], [len(block.tokens) for block in blocks])
+
 
 def _line(points: Sequence[int], values: Sequence[float] | NDArray[np.float64], at: float) -> float:
     """Piecewise linear through (points, values), ascending, with the first and last piece's slope beyond them."""

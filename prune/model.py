@@ -46,7 +46,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block; `tokens` (original ids) are the ones it keeps, None all of them."""
+    """A pre-norm transformer block; `tokens` (original ids) are the ones it keeps, None all of them; `hidden` likewise."""
 
     keep: Tensor | None
     back: Tensor | None
@@ -59,12 +59,13 @@ class Block(nn.Module):
         total: int = 0,
         tokens: tuple[int, ...] | None = None,
         mode: str = "bypass",
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(vit.width, eps=EPS)
         self.attn = Attention(vit, heads)
         self.norm2 = nn.LayerNorm(vit.width, eps=EPS)
-        self.mlp = Mlp(vit.width, vit.hidden)
+        self.mlp = Mlp(vit.width, hidden or vit.hidden)
         self.drop_path: nn.Module = nn.Identity()
         self.mode = mode
         pruned = tokens is not None and len(tokens) < total
@@ -125,7 +126,8 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(_block(shape, block) for block in shape.blocks)
         rates = [drop_path * index / (vit.depth - 1) for index in range(vit.depth)]
         for block, rate in zip(self.blocks, rates):
-            block.drop_path = DropPath(rate) if rate else nn.Identity()
+            if isinstance(block, Block) and rate:
+                block.drop_path = DropPath(rate)
         if not shape.jpm:
             self.norm = nn.LayerNorm(vit.width, eps=EPS)
 
@@ -222,8 +224,18 @@ def _with_class_token(tokens: Tensor, group: Tensor) -> Tensor:
     return torch.cat([tokens[:, :1], tokens.index_select(1, group)], dim=1)
 
 
-def _block(shape: Shape, block: BlockShape) -> Block:
-    return Block(shape.vit, len(block.heads), total=shape.tokens, tokens=block.tokens, mode=shape.mode)
+def _block(shape: Shape, block: BlockShape) -> nn.Module:
+    if block.removed:
+        # keeps its place: the parameters of the others keep their names
+        return nn.Identity()
+    return Block(
+        shape.vit,
+        len(block.heads),
+        total=shape.tokens,
+        tokens=block.tokens,
+        mode=shape.mode,
+        hidden=block.hidden,
+    )
 
 
 def _branch(vit: Variant, drop_path: float) -> nn.Sequential:

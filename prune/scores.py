@@ -63,6 +63,20 @@ def head_magnitudes(qkv: Tensor, bias: Tensor | None, proj: Tensor, *, head_dim:
     return (rows + proj.square().sum(dim=0).unflatten(0, (-1, head_dim)).sum(dim=1)).sqrt()
 
 
+def neuron_scores(activation: Tensor, gradient: Tensor) -> Tensor:
+    """MLP neurons' scores (hidden,) of one batch's activations and their gradients (B, n, hidden): low means redundant.
+
+    Per image |sum over tokens of gradient x activation|, summed over images: by how much the loss moves, to first order, when a
+    neuron falls silent (Molchanov et al., ICLR 2017, section 2.2).
+    """
+    return (gradient * activation).sum(dim=1).abs().sum(dim=0)
+
+
+def neuron_magnitudes(fc1: Tensor, bias: Tensor, fc2: Tensor) -> Tensor:
+    """(hidden,) 2-norm of everything a neuron owns: its row of `fc1` (hidden, D) and `bias` (hidden,), its column of `fc2`."""
+    return (fc1.square().sum(dim=1) + bias.square() + fc2.square().sum(dim=0)).sqrt()
+
+
 def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
     """Magnitudes (h_l,) over their block's mean, low means small: how large a block's weights are does not decide."""
     return [

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from prune.model import TransReID
 from prune.scores import select_within
-from prune.scoring import Batch, evaluating
+from prune.scoring import Batch, features_of
 from prune.surgery import keep_heads, keep_tokens
 from runtime.errors import ConfigError
 
@@ -166,12 +164,6 @@ def pruned_to(
     places, _ = select_within(scores[1], [count - 1 for count in tokens])
     ids = [[shape.blocks[block].tokens[place + 1] for place in mine] for block, mine in enumerate(places)]
     return keep_tokens(keep_heads(model, positions), ids)
-
-
-def features_of(model: TransReID, batches: Sequence[Batch]) -> Tensor:
-    """(N, dim) L2-normalised features of all batches in eval mode."""
-    with evaluating(model), torch.inference_mode():
-        return torch.cat([F.normalize(model(images, rows).float(), dim=1) for images, _, rows in batches])
 
 
 def damages(

@@ -18,7 +18,7 @@ from prune.data import Crops, targets
 from prune.flops import block_macs, macs_folded
 from prune.latency import read_table
 from prune.model import TransReID
-from prune.scoring import Batch, Loss
+from prune.scoring import Batch, Loss, features_of
 from prune.search import (
     Goal,
     Point,
@@ -26,12 +26,11 @@ from prune.search import (
     cheapest_above,
     cheapest_within,
     damages,
-    features_of,
     frontier,
     pruned_to,
 )
 from prune.settings import PruneConfig
-from prune.shape import Shape
+from prune.shape import Shape, removed_count
 from runtime.console import note, progress
 from runtime.datasets import Item
 from runtime.errors import ConfigError, DataError
@@ -207,7 +206,13 @@ def _refuse(shape: Shape, search: Search, config: PruneConfig) -> None:
         )
     if config.mode != "bypass" or shape.mode != "bypass":
         raise ConfigError("--search: knows what blocks cost in prune.mode bypass only; set that")
-    if any(len(block.tokens) < shape.tokens or len(block.heads) < shape.vit.heads for block in shape.blocks):
+    if config.mlp.pruned or removed_count(shape, config.blocks.removed):
+        raise ConfigError(
+            "--search: chooses heads and tokens alone; prune MLPs and blocks in a run of their own"
+        )
+    whole = (shape.vit.heads, shape.tokens, shape.vit.hidden)
+    kept = zip(shape.blocks, shape.hidden)
+    if any((len(block.heads), len(block.tokens), hidden) != whole for block, hidden in kept):
         raise ConfigError("--search: starts from an unpruned model; give its weights")
 
 

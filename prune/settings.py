@@ -56,12 +56,11 @@ class DataConfig:
 class HeadConfig:
     """`fraction` of the unpruned model's heads, or `count`, goes in `rounds`; every block keeps `floor`.
 
-    The number kept per block is rounded up to a multiple of `multiple`. `layer_weight` is added to a block's
-    weight for every block before it; `entropy` is `mean_map` (as published: of the mean attention map) or
-    `per_image` (the mean of the images' entropies). `kept`, heads per prunable block, replaces fraction and count:
-    what goes is then decided within each block (`prune.py --search` finds such numbers). `by`
-    says what goes: entropy (AMG, the highest), magnitude
-    (the lowest weights) or random (drawn from `prune.seed`); `layer_weight` and `entropy` are AMG's alone.
+    The number kept per block is rounded up to a multiple of `multiple`. `layer_weight` is added to a block's weight for every
+    block before it; `entropy` is `mean_map` (as published: of the mean attention map) or `per_image` (the mean of the images'
+    entropies). `kept`, heads per prunable block, replaces fraction and count: what goes is then decided within each block
+    (`prune.py --search` finds such numbers). `by` says what goes: entropy (AMG, the highest), magnitude (the lowest weights) or
+    random (drawn from `prune.seed`); `layer_weight` and `entropy` are AMG's alone.
     """
 
     fraction: float = 0.0
@@ -84,8 +83,7 @@ class HeadConfig:
 class TokenConfig:
     """`fraction` of the unpruned model's patch tokens, or `count`, goes in `rounds`; `kept` per prunable block replaces both.
 
-    `kept` and `floor` count the class token. Every
-    block keeps `floor` tokens and a number that is a multiple of `multiple`. The
+    `kept` and `floor` count the class token. Every block keeps `floor` tokens and a number that is a multiple of `multiple`. The
     lowest go `by` importance (AMG), class_attention (the class token's attention to them) or random (drawn from
     `prune.seed`); `layer_weight` is AMG's alone.
     """
@@ -105,17 +103,52 @@ class TokenConfig:
 
 
 @dataclass(frozen=True)
+class MlpConfig:
+    """`pruned` of the unpruned MLPs' neurons go: `within` the model the lowest of all, or as many in every block.
+
+    Every block keeps `floor`, and a number that is rounded up to a `multiple`. The lowest go `by` taylor (by how much the loss
+    moves without a neuron) or magnitude (of its weights, over its block's mean).
+    """
+
+    pruned: float = 0.0
+    within: str = "model"
+    floor: int = 8
+    multiple: int = 8
+    by: str = "taylor"
+
+    def __post_init__(self) -> None:
+        _one_of("mlp.within", self.within, ("model", "block"))
+        _within("mlp.floor", self.floor, 1, None)
+        _one_of("mlp.by", self.by, ("taylor", "magnitude"))
+        _within("mlp.pruned", self.pruned, 0, 0.99)
+        _within("mlp.multiple", self.multiple, 1, None)
+
+
+@dataclass(frozen=True)
+class BlocksConfig:
+    """`removed`: how many whole blocks go, one after another the one that the features miss least; or their numbers from 0."""
+
+    removed: int | tuple[int, ...] = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.removed, int):
+            _within("blocks.removed", self.removed, 0, None)
+
+
+@dataclass(frozen=True)
 class PruneConfig:
     """`order` is heads_first, tokens_first or both (scored on the same model); `mode` is bypass or kv.
 
-    Scores come from `batches` batches of `identities` x `images` training crops (0 batches: one epoch), drawn
-    by `seed`, which also draws what a random criterion removes.
+    `mlp` and `blocks` are cut with the first of them, and alone where there are none. Scores come from `batches` batches of
+    `identities` x `images` training crops (0 batches: one epoch), drawn by `seed`, which also draws what a random criterion removes.
     """
 
     order: str = "heads_first"
     mode: str = "bypass"
     heads: HeadConfig = field(default_factory=HeadConfig)
     tokens: TokenConfig = field(default_factory=TokenConfig)
+    mlp: MlpConfig = field(default_factory=MlpConfig)
+    blocks: BlocksConfig = field(default_factory=BlocksConfig)
     batches: int = 0
     identities: int = 16
     images: int = 4
@@ -152,13 +185,12 @@ class DistillConfig:
 class TrainConfig:
     """How a model is trained, and how a pruned one is fine-tuned; configs/README.md has a line per key.
 
-    A batch holds `identities` x `images` crops. Learning rates: `lr` after a linear warm-up from `lr` x
-    `warmup_factor`, then a cosine down to `lr` x `lr_min_factor`, step by step (`schedule: constant` keeps
-    it). `metric` is triplet or contrastive (supervised, at `temperature`); it is added to `identity_weight` x the
-    identity loss. `margin` null means the soft margin. `average` > 0 keeps a running average of the weights with
-    this decay: it is the result. `background`, `colour`, `tone`, `sharpness`, `jpeg` and `warp` are augmentations,
-    0 for none: strengths, but for `background`, `tone` and `jpeg`, which are probabilities. Fine-tuning lasts `fine_epochs`
-    between pruning rounds, at a constant rate, and `final_epochs` after the last one, on the whole schedule.
+    A batch holds `identities` x `images` crops. Learning rates: `lr` after a linear warm-up from `lr` x `warmup_factor`, then a
+    cosine down to `lr` x `lr_min_factor`, step by step (`schedule: constant` keeps it). `metric` is triplet or contrastive
+    (supervised, at `temperature`); it is added to `identity_weight` x the identity loss. `margin` null means the soft margin.
+    `average` > 0 keeps a running average of the weights with this decay: it is the result. `background`, `colour`, `tone`,
+    `sharpness`, `jpeg` and `warp` are augmentations, 0 for none: strengths, but for `background`, `tone` and `jpeg`, which are
+    probabilities. Fine-tuning lasts `fine_epochs` between pruning rounds, at a constant rate, and `final_epochs` after the last.
     """
 
     optimizer: str = "sgd"

@@ -1,4 +1,4 @@
-"""A model's structure as data: which heads and tokens each block keeps. Knows no tensors."""
+"""A model's structure as data: which heads, tokens and MLP neurons each block keeps. Knows no tensors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,28 @@ MODES = ("bypass", "kv")
 
 @dataclass(frozen=True)
 class BlockShape:
-    """`heads`: ids of the kept heads; `tokens`: kept token ids in original coordinates, ascending, class token (0) first."""
+    """`heads`: ids of the kept heads; `tokens`: kept token ids in original coordinates, ascending, class token (0) first.
+
+    `hidden`: how many MLP neurons are kept, None for all of them. A block without heads and tokens is removed: what comes in
+    goes out.
+    """
 
     heads: tuple[int, ...]
     tokens: tuple[int, ...]
+    hidden: int | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Whether nothing of the block is left."""
+        return not self.heads and not self.tokens
+
+
+REMOVED = BlockShape((), ())
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A TransReID model: variant, input size, heads and tokens per block.
+    """A TransReID model: variant, input size, heads, tokens and MLP neurons per block.
 
     `blocks` are the blocks of the trunk: depth - 1 with the JPM (whose two branches b1 and b2 stand for the last block and are
     never pruned), depth without it (the last one is never pruned). `mode` says what a pruned token skips: `bypass` the whole
@@ -68,8 +81,18 @@ class Shape:
 
     @property
     def prunable(self) -> int:
-        """How many of the first blocks may lose heads and tokens: depth - 1."""
+        """How many of the first blocks may be pruned: depth - 1."""
         return self.vit.depth - 1
+
+    @property
+    def present(self) -> int:
+        """How many of those are not removed."""
+        return sum(not block.removed for block in self.blocks[: self.prunable])
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """MLP neurons of every block, 0 where it is removed."""
+        return tuple(0 if block.removed else block.hidden or self.vit.hidden for block in self.blocks)
 
     @property
     def dim(self) -> int:
@@ -81,10 +104,11 @@ class Shape:
         return checked(dataclasses.replace(self, blocks=blocks))
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; a block that keeps all tokens stores null."""
+        """A plain dict; a block that keeps all tokens stores null, one that keeps all MLP neurons says nothing of them."""
         every = tuple(range(self.tokens))
         blocks = [
             {"heads": list(block.heads), "tokens": None if block.tokens == every else list(block.tokens)}
+            | ({} if block.hidden is None else {"hidden": block.hidden})
             for block in self.blocks
         ]
         return {
@@ -101,12 +125,14 @@ class Shape:
             every = tuple(range(bare.tokens))
             blocks = tuple(
                 BlockShape(
-                    tuple(block["heads"]), every if block["tokens"] is None else tuple(block["tokens"])
+                    tuple(block["heads"]),
+                    every if block["tokens"] is None else tuple(block["tokens"]),
+                    block.get("hidden"),
                 )
                 for block in data["blocks"]
             )
             return checked(dataclasses.replace(bare, mode=data["mode"], blocks=blocks))
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise ArtifactError(f"{where}: not a model shape ({error}); convert or prune again") from None
 
 
@@ -149,13 +175,24 @@ def unpruned(
 
 
 def checked(shape: Shape) -> Shape:
-    """The shape itself; ConfigError when a block is empty, out of order, out of range, or the last one is pruned."""
+    """The shape itself; ConfigError when a block is half empty, out of order, out of range, all or the last are pruned away."""
     vit = shape.vit
     if shape.mode not in MODES or shape.neck not in ("before", "after"):
         raise ConfigError(f"mode {shape.mode!r} / neck {shape.neck!r}: need one of {MODES} and before|after")
     if len(shape.blocks) != vit.depth - shape.jpm:
         raise ConfigError(f"{shape.variant} needs {vit.depth - shape.jpm} blocks, not {len(shape.blocks)}")
+    if not shape.present:
+        raise ConfigError(f"all {shape.prunable} blocks before the last are removed; keep at least one")
     for index, block in enumerate(shape.blocks):
+        if block.hidden is not None and (
+            block.removed or type(block.hidden) is not int or not 1 <= block.hidden < vit.hidden
+        ):
+            raise ConfigError(
+                f"block {index}: hidden {block.hidden!r} must be 1..{vit.hidden - 1} kept neurons of a block that is there, "
+                f"or left out for all {vit.hidden}"
+            )
+        if block.removed and index < shape.prunable:
+            continue
         for name, ids, limit in (("heads", block.heads, vit.heads), ("tokens", block.tokens, shape.tokens)):
             if not ids or list(ids) != sorted(set(ids)) or ids[0] < 0 or ids[-1] >= limit:
                 raise ConfigError(
@@ -163,6 +200,23 @@ def checked(shape: Shape) -> Shape:
                 )
         if block.tokens[0] != 0:
             raise ConfigError(f"block {index}: the class token (0) is always kept")
-        if index >= shape.prunable and (len(block.heads), len(block.tokens)) != (vit.heads, shape.tokens):
+        kept = (len(block.heads), len(block.tokens), shape.hidden[index])
+        if index >= shape.prunable and kept != (vit.heads, shape.tokens, vit.hidden):
             raise ConfigError(f"block {index}: the last block is never pruned")
     return shape
+
+
+def removed_count(shape: Shape, removed: int | tuple[int, ...]) -> int:
+    """How many blocks `removed`, a number or block indices, means; ConfigError when none would be left, or there is no such block."""
+    if isinstance(removed, int):
+        count = removed
+    else:
+        there = [index for index, block in enumerate(shape.blocks[: shape.prunable]) if not block.removed]
+        count = len(removed)
+        if not set(removed) <= set(there) or len(set(removed)) < count:
+            raise ConfigError(f"prune.blocks.removed {list(removed)}: give different numbers from {there}")
+    if count and count >= shape.present:
+        raise ConfigError(
+            f"prune.blocks.removed: {count} of {shape.present} blocks, but one must stay; ask for fewer"
+        )
+    return count

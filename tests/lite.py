@@ -7,7 +7,7 @@ import torch
 
 from prune.model import TransReID
 from prune.shape import Shape, unpruned
-from prune.surgery import keep_heads, keep_tokens
+from prune.surgery import keep_heads, keep_neurons, keep_tokens, remove_blocks
 from runtime.spec import InputSpec
 
 # 7 x 3 = 21 patches: odd, so that the jigsaw's doubled token is there too
@@ -48,6 +48,15 @@ def pruned(seed=0, mode="bypass", **changes) -> TransReID:
         for _ in range(cut)
     ]
     return keep_tokens(keep_heads(network, heads), [ids.tolist() for ids in tokens], mode=mode)
+
+
+def thinned(seed=0, **changes) -> TransReID:
+    """A pruned random model without its third and sixth block, and with other numbers of MLP neurons in some others."""
+    network, random = remove_blocks(pruned(seed, **changes), [2, 5]), np.random.default_rng(seed)
+    keep = [
+        sorted(random.choice(768, count, replace=False).tolist()) for count in (768, 1, 9, 333, 768, 9, 500)
+    ]
+    return keep_neurons(network, keep)
 
 
 def batch(count=4, seed=0):

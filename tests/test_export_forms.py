@@ -37,6 +37,14 @@ def test_folded_equals_plain(layout, mode, jpm, neck):
     assert difference(lite.pruned(mode=mode, jpm=jpm, neck=neck), spec, torch.tensor([0, 3, 4])) < 1e-5
 
 
+@pytest.mark.parametrize("mode", ["bypass", "kv"])
+@pytest.mark.parametrize("jpm", [True, False])
+def test_narrower_mlps_and_removed_blocks_fold_exactly(mode, jpm):
+    network = lite.thinned(mode=mode, jpm=jpm)
+    assert difference(network, lite.SPEC, torch.tensor([0, 3, 4])) < 1e-5
+    assert len(Folded(network, lite.SPEC).blocks) == 5
+
+
 @pytest.mark.parametrize("camera", ["mean", "none", 0, 2])
 def test_a_baked_camera_equals_asking_for_it(camera):
     network = lite.pruned()

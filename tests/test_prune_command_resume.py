@@ -115,6 +115,32 @@ def stopped(root, data, tmp_path, monkeypatch):
     return tmp_path / "out"
 
 
+THIN = ["prune.mlp.pruned=0.3", "prune.blocks.removed=1", "prune.heads.rounds=1", "train.final_epochs=1"]
+KEPT = ["prune.heads.kept=[3,3,3,3,3,3,3]", "prune.tokens.kept=[4,4,4,4,4,4,4]", "prune.heads.rounds=1"]
+
+
+@pytest.mark.parametrize("asked", [THIN, KEPT], ids=["neurons and blocks", "kept counts"])
+def test_whatever_is_cut_goes_on_from_a_first_round_that_was_cut(asked, root, data, tmp_path, monkeypatch):
+    """What is left of a cut model must not be planned anew: the same fraction, or the same counts, would be something else."""
+    more = [word for key in asked for word in ("--set", key)]
+    assert prune_runs.prune_into(tmp_path / "whole", root, data, *more) == 0
+
+    def fit(model, *arguments, **keys):
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "fit", fit)
+        with pytest.raises(Stop):
+            prune_runs.prune_into(tmp_path / "out", root, data, *more)
+    assert prune_runs.prune_into(tmp_path / "out", root, data, *more, "--resume") == 0
+    check_same(tmp_path / "out", tmp_path / "whole")
+    shape = load_model(tmp_path / "out" / "model.safetensors")[0].shape
+    if asked is THIN:
+        assert shape.present == 6 and sum(shape.hidden) < 6 * 768 * 0.72
+    else:
+        assert {(len(block.heads), len(block.tokens)) for block in shape.blocks} == {(3, 4)}
+
+
 def test_only_the_newest_model_of_a_stopped_run_is_kept(stopped):
     kept = {str(path.relative_to(stopped)) for path in stopped.rglob("*") if path.is_file()}
     assert kept == {

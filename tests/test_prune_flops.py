@@ -1,5 +1,6 @@
 """Multiply-adds: the published constants, fvcore on the plain form, and the folded form's own products."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from fvcore.nn import FlopCountAnalysis
 from export.forms import Folded
 from prune.config import load_config
 from prune.flops import macs_folded, macs_paper, macs_reference, main, parameters, patch_macs, spread
-from prune.shape import unpruned
+from prune.shape import REMOVED, unpruned
 from tests import lite
 from tests.golden import case
 
@@ -52,10 +53,11 @@ def test_fvcore_counts_the_same_on_the_plain_form(name):
     assert sum(counted.values()) == pytest.approx(macs_reference(network.shape), rel=0.005)
 
 
+@pytest.mark.parametrize("make", [lite.pruned, lite.thinned])
 @pytest.mark.parametrize("mode", ["bypass", "kv"])
 @pytest.mark.parametrize("jpm", [True, False])
-def test_fvcore_counts_the_same_on_pruned_plain_and_folded_forms(mode, jpm):
-    network = lite.pruned(mode=mode, jpm=jpm)
+def test_fvcore_counts_the_same_on_pruned_plain_and_folded_forms(make, mode, jpm):
+    network = make(mode=mode, jpm=jpm)
     images, _, cameras = lite.batch(1)
     for form, macs in ((network, macs_reference), (Folded(network, lite.SPEC), macs_folded)):
         counter = FlopCountAnalysis(form.eval(), (images, cameras))
@@ -69,14 +71,40 @@ def test_fvcore_counts_the_same_on_pruned_plain_and_folded_forms(mode, jpm):
 def test_command_line_prints_one_document(capsys):
     assert main(["--config", "configs/prune/occ_duke_base_h25_t25.yaml", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert set(document) == {"macs_paper", "macs_reference", "macs_folded", "params", "heads", "tokens"}
+    counts = {"heads", "tokens", "hidden"}
+    assert set(document) == {"macs_paper", "macs_reference", "macs_folded", "params", *counts}
+    assert document["hidden"] == [3072] * 11
     assert document["heads"] == [9] * 11
     assert sum(243 - tokens for tokens in document["tokens"]) == int(242 * 11 * 0.25)
 
 
-def test_parameters_are_what_inference_reads():
+def test_narrower_mlps_and_removed_blocks_save_their_products_by_hand():
+    whole = unpruned("vit_base", stride=12, cameras=6)
+    first, *rest = whole.blocks
+    narrow = whole.with_blocks((dataclasses.replace(first, hidden=1000), *rest))
+    saved = 2 * 211 * (3072 - 1000) * 768
+    for count in (macs_paper, macs_reference, macs_folded):
+        assert count(whole) - count(narrow) == saved
+    short = whole.with_blocks((REMOVED, *rest))
+    block = 4 * 211 * 768 * 768 + 2 * 211 * 211 * 768 + 2 * 211 * 3072 * 768
+    assert macs_reference(whole) - macs_reference(short) == block
+    assert macs_folded(whole) - macs_folded(short) == block
+    assert macs_paper(whole) - macs_paper(short) == block + 12 * 211 * 211
+
+
+def test_a_configuration_spreads_neurons_and_blocks_too():
+    overrides = ["prune.mlp.pruned=0.25", "prune.blocks.removed=2", "prune.heads.fraction=0.25"]
+    shape = spread(load_config("configs/prune/market_base_h25_t25.yaml", overrides))
+    assert shape.hidden == (2304,) * 9 + (0, 0)
+    assert [len(block.heads) for block in shape.blocks] == [9] * 9 + [0, 0]
+    named = spread(load_config("configs/prune/market_base_h25_t25.yaml", ["prune.blocks.removed=[0,3]"]))
+    assert [index for index, block in enumerate(named.blocks) if block.removed] == [0, 3]
+
+
+@pytest.mark.parametrize("make", [lite.pruned, lite.thinned])
+def test_parameters_are_what_inference_reads(make):
     """Independently: a parameter is read when the descriptor's gradient reaches it."""
-    network = lite.pruned()
+    network = make()
     images, _, cameras = lite.batch(2)
     network(images, cameras).sum().backward()
     reached = sum(p.numel() for p in network.parameters() if p.grad is not None)

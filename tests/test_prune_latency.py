@@ -5,6 +5,7 @@ import json
 import pytest
 
 from prune.latency import read_table
+from prune.shape import REMOVED
 from runtime.errors import ConfigError
 from tests import lite
 
@@ -34,6 +35,16 @@ def test_a_model_is_the_rest_and_its_blocks(tmp_path):
     assert found.model_ms([6, 1], [22, 4]) == pytest.approx(2 + (0.1 + 1.2 + 0.22) + (0.1 + 0.2 + 0.04))
     with pytest.raises(ValueError):
         found.model_ms([6], [22, 4])
+
+
+def test_a_removed_block_costs_nothing_and_a_narrower_mlp_is_not_known(tmp_path):
+    shape = lite.shape()
+    found = read_table(written(tmp_path, table(shape)), shape)
+    whole = 2 + 7 * (0.1 + 0.2 * 6 + 0.01 * 22)
+    assert found.shape_ms(shape) == pytest.approx(whole)
+    short = shape.with_blocks((REMOVED, *shape.blocks[1:]))
+    assert found.shape_ms(short) == pytest.approx(whole - (0.1 + 0.2 * 6 + 0.01 * 22))
+    assert found.shape_ms(lite.thinned().shape) is None
 
 
 @pytest.mark.parametrize(
