@@ -1,6 +1,6 @@
 """`python -m benchmarks.predict TABLE.json --weights M.safetensors`: does the table tell how long unseen models take?
 
-Models with random heads and tokens in every block are exported and timed, interleaved, on the engine of the table.
+Models with random heads, tokens and MLP neurons in every block are exported and timed, interleaved, on the engine of the table.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from runtime.console import note, print_table
 from runtime.errors import guarded
 from runtime.manifest import replacing
 
-# shares of heads and tokens that a random block keeps
+# shares of heads, tokens and neurons that a random block keeps
 LEAST = 0.3
 
 
-def random_counts(heads: int, tokens: int, blocks: int, seed: int) -> tuple[list[int], list[int]]:
-    """(heads, tokens) kept in each block, both between `LEAST` and all."""
+def random_counts(
+    heads: int, tokens: int, hidden: int, blocks: int, seed: int
+) -> tuple[list[int], list[int], list[int]]:
+    """(heads, tokens, MLP neurons) kept in each block, all between `LEAST` and all; neurons by eights, as the search takes them."""
     random = np.random.default_rng(seed)
+    eights = random.integers(round(LEAST * hidden / 8), hidden // 8 + 1, blocks)
     return (
         random.integers(max(1, round(LEAST * heads)), heads + 1, blocks).tolist(),
         random.integers(max(2, round(LEAST * tokens)), tokens + 1, blocks).tolist(),
+        (8 * eights).tolist(),
     )
 
 
@@ -44,7 +48,7 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
 def random_models(weights: Path, count: int, work: Path) -> list[Path]:
     """`count` models with random counts, exported below `work`; what is there already is kept."""
     from prune.checkpoint import load_model, save_model
-    from prune.surgery import keep_heads, keep_tokens
+    from prune.surgery import keep_heads, keep_neurons, keep_tokens
     from runtime.spec import InputSpec
 
     model, manifest = load_model(weights)
@@ -55,12 +59,15 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
         made.append(onnx)
         if onnx.exists():
             continue
-        heads, tokens = random_counts(shape.vit.heads, shape.tokens, shape.prunable, seed)
+        heads, tokens, hidden = random_counts(
+            shape.vit.heads, shape.tokens, shape.vit.hidden, shape.prunable, seed
+        )
         random = np.random.default_rng(seed)
         ids = [(1 + random.permutation(shape.patches)[: kept - 1]).tolist() for kept in tokens]
         pruned = keep_tokens(
-            keep_heads(model, [list(range(kept)) for kept in heads]), [sorted(mine) for mine in ids]
+            keep_heads(model, [range(kept) for kept in heads]), [sorted(mine) for mine in ids]
         )
+        pruned = keep_neurons(pruned, [range(kept) for kept in hidden])
         path = work / f"random{seed}.safetensors"
         save_model(pruned, path, spec, notes={"source": "random counts"})
         run(["export_onnx.py", str(path), "--out", str(onnx), "--gate", "off"])
@@ -68,7 +75,7 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
 
 
 def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int) -> dict[str, Any]:
-    """{points: [{model, heads, tokens, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
+    """{points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
 
     `whole` is the table's own unpruned model, timed in the same rounds as each of the others: `drift` is how much slower the
     machine is than when the table was measured, which `error`, `spearman` and `median_error` leave out.
@@ -91,8 +98,9 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int) -
         drift = now / float(about["model_ms"])
         blocks = shape.blocks[: shape.prunable]
         heads, tokens = [len(one.heads) for one in blocks], [len(one.tokens) for one in blocks]
-        predicted = predictor.model_ms(heads, tokens)
-        counts = {"model": path.name, "heads": heads, "tokens": tokens}
+        hidden = list(shape.hidden[: shape.prunable])
+        predicted = predictor.model_ms(heads, tokens, hidden)
+        counts = {"model": path.name, "heads": heads, "tokens": tokens, "hidden": hidden}
         times = {"predicted_ms": predicted, "measured_ms": ms, "drift": drift}
         points.append(counts | times | {"error": predicted * drift / ms - 1})
     predictions, measured = ([one[key] for one in points] for key in ("predicted_ms", "measured_ms"))

@@ -57,6 +57,8 @@ def measure(
     """One run: its scores, counts, predicted time, and its time as a share of the whole model's in the same rounds."""
     result = json.loads((folder / "result.json").read_text())["after"]
     flops = result["flops"]
+    # without the JPM the last block is listed too, which is never pruned; runs from before MLPs were pruned do not list them
+    counts = [flops[key][: about["prunable"]] for key in ("heads", "tokens", "hidden") if key in flops]
     setting = (about["engine"], about["threads"], about["batch"])
     pair = timing.interleave(
         [model_call(path, *setting) for path in (whole, exported(folder))], rounds=rounds
@@ -65,10 +67,11 @@ def measure(
     return {
         "heads": flops["heads"],
         "tokens": flops["tokens"],
+        "hidden": flops.get("hidden"),
         "macs_folded": flops["macs_folded"],
         "mAP": result["scores"]["mAP"],
         "R1": result["scores"]["R1"],
-        "predicted_ms": predictor.model_ms(flops["heads"], flops["tokens"]),
+        "predicted_ms": predictor.model_ms(*counts),
         # what the whole model took when the table was measured is the common yardstick
         "measured_ms": ms / reference * about["model_ms"],
     }

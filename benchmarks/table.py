@@ -1,7 +1,7 @@
-"""`python -m benchmarks.table MODEL.onnx --out table.json`: what a block of this model costs on this machine, by heads and tokens.
+"""`python -m benchmarks.table MODEL.onnx --out table.json`: what a block of this model costs on this machine.
 
-Measures the blocks that `export_onnx.py --blocks` wrote beside MODEL.onnx, with the engine that will run the model, for
-`prune.py --search`. A stopped measurement goes on where it stopped.
+By heads, tokens and MLP neurons. Measures the blocks that `export_onnx.py --blocks` wrote beside MODEL.onnx, with the
+engine that will run the model, for `prune.py --search`. A stopped measurement goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from runtime.manifest import read_manifest, replacing
 from runtime.session import ENGINES, open_artifact
 from runtime.spec import InputSpec
 
-SCHEMA = 1
+SCHEMA = 2
+# what tells one block from another
+SIZES = ("heads", "tokens", "hidden")
 # What must agree before a stopped measurement goes on.
 SAME = ("schema", "model", "device", "engine", "batch", "threads", "processor")
 Call = Callable[[int], object]
@@ -78,9 +80,9 @@ def noise(spec: InputSpec, batch: int) -> NDArray[Any]:
 
 
 def groups(grid: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The grid's points by head count: what is measured interleaved, and kept before the next group begins."""
-    heads = list(dict.fromkeys(point["heads"] for point in grid))
-    return [[point for point in grid if point["heads"] == count] for count in heads]
+    """The grid's points of as many heads and neurons: what is measured interleaved, and kept before the next group begins."""
+    keys = dict.fromkeys((point["heads"], point["hidden"]) for point in grid)
+    return [[point for point in grid if (point["heads"], point["hidden"]) == key] for key in keys]
 
 
 def measure(
@@ -100,15 +102,15 @@ def measure(
         return graph_call(folder / point["file"], args.engine, args.threads, x)
 
     whole, anchor = model_call(model, args.engine, args.threads, args.batch), call(index["grid"][0])
-    done = {(row["heads"], row["tokens"]) for row in table["raw"]}
+    done = {size_of(row) for row in table["raw"]}
     for group in groups(index["grid"]):
-        if all((point["heads"], point["tokens"]) in done for point in group):
+        if all(size_of(point) in done for point in group):
             continue
-        note(f"measuring blocks of {group[0]['heads']} heads")
+        note(f"measuring blocks of {group[0]['heads']} heads and {group[0]['hidden']} neurons")
         samples = timing.interleave([whole, anchor, *map(call, group)], rounds=args.rounds)
         ms = [float(np.median(one.wall_ms)) for one in samples]
         for point, value in zip(group, ms[2:]):
-            row = {"heads": point["heads"], "tokens": point["tokens"], "ms": value}
+            row = {key: point[key] for key in SIZES} | {"ms": value}
             table["raw"].append(row | {"model_ms": ms[0], "block_ms": ms[1]})
         _keep(args.out, table)
     table |= finished(table["raw"], index["prunable"])
@@ -116,14 +118,16 @@ def measure(
     return table
 
 
+def size_of(row: dict[str, Any]) -> tuple[int, ...]:
+    """(heads, tokens, neurons) of a point or a measured row."""
+    return tuple(row[key] for key in SIZES)
+
+
 def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
     """{model_ms, fixed_ms, grid}: `fixed_ms` is the whole model less its prunable blocks, which are all alike."""
     model = float(np.median([row["model_ms"] for row in raw]))
     block = float(np.median([row["block_ms"] * model / row["model_ms"] for row in raw]))
-    rows = [
-        {"heads": row["heads"], "tokens": row["tokens"], "ms": row["ms"] * model / row["model_ms"]}
-        for row in raw
-    ]
+    rows = [{key: row[key] for key in SIZES} | {"ms": row["ms"] * model / row["model_ms"]} for row in raw]
     return {"model_ms": model, "fixed_ms": model - prunable * block, "grid": rows, "complete": True}
 
 
@@ -170,12 +174,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     about |= {key: index[key] for key in ("variant", "heads", "tokens", "width", "prunable")}
     table = measure(args.model, index, about, args)
     names = sorted({row["tokens"] for row in table["grid"]}, reverse=True)
-    cells = {(row["heads"], row["tokens"]): row["ms"] for row in table["grid"]}
     rows = [
-        [heads, *(f"{cells[heads, tokens]:.3f}" for tokens in names)]
-        for heads in sorted({row["heads"] for row in table["grid"]}, reverse=True)
+        [
+            group[0]["heads"],
+            group[0]["hidden"],
+            *(f"{cells[name]:.3f}" if name in cells else "" for name in names),
+        ]
+        for group in groups(table["grid"])
+        for cells in [{row["tokens"]: row["ms"] for row in group}]
     ]
-    print_table("ms a block, by heads and tokens", ["heads", *(f"{name} tokens" for name in names)], rows)
+    print_table("ms a block", ["heads", "neurons", *(f"{name} tokens" for name in names)], rows)
     note(
         f"whole model {table['model_ms']:.2f} ms, {table['fixed_ms']:.2f} ms of it outside the prunable blocks"
     )

@@ -26,20 +26,25 @@ INDEX = "index.json"
 SHARES = (0.3, 0.45, 0.6, 0.75, 0.9, 1.0)
 # at most so many different head counts, the largest among them
 HEADS = 8
+# narrower MLPs, as shares of all neurons: with all heads, because what an MLP costs does not depend on them
+WIDTHS = (0.75, 0.5, 0.25)
 
 
-def grid(shape: Shape) -> list[tuple[int, int]]:
-    """(heads, tokens) of every file: the unpruned block first."""
-    total = shape.vit.heads
+def grid(shape: Shape) -> list[tuple[int, int, int]]:
+    """(heads, tokens, MLP neurons) of every file: the unpruned block first."""
+    total, hidden = shape.vit.heads, shape.vit.hidden
     heads = sorted({max(1, round(total * step / HEADS)) for step in range(1, HEADS + 1)}, reverse=True)
     tokens = sorted({max(2, round(share * shape.tokens)) for share in SHARES}, reverse=True)
-    return [(h, t) for h in heads for t in tokens]
+    narrower = [(total, t, round(share * hidden)) for share in WIDTHS for t in tokens]
+    return [(h, t, hidden) for h in heads for t in tokens] + narrower
 
 
-def block_form(shape: Shape, heads: int, tokens: int, *, seed: int = 0) -> nn.Module:
+def block_form(
+    shape: Shape, heads: int, tokens: int, hidden: int | None = None, *, seed: int = 0
+) -> nn.Module:
     """A block of the deployed form (bypass) with random weights; which tokens it keeps is drawn, the class token among them."""
     torch.manual_seed(seed)
-    block = Block(shape.vit, heads).eval()
+    block = Block(shape.vit, heads, hidden=hidden).eval()
     fold_scale(block)
     if tokens == shape.tokens:
         return block
@@ -49,13 +54,13 @@ def block_form(shape: Shape, heads: int, tokens: int, *, seed: int = 0) -> nn.Mo
     return ReorderedBlock(block, kept + rest, tokens)
 
 
-def block_graph(shape: Shape, heads: int, tokens: int) -> onnx.ModelProto:
+def block_graph(shape: Shape, heads: int, tokens: int, hidden: int | None = None) -> onnx.ModelProto:
     """x (batch, N, D) -> y (batch, N, D), float32, in exactly the operators that a whole exported model has there."""
     example = torch.zeros(2, shape.tokens, shape.vit.width)
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            copy.deepcopy(block_form(shape, heads, tokens)),
+            copy.deepcopy(block_form(shape, heads, tokens, hidden)),
             (example,),
             dynamo=True,
             opset_version=OPSET,
@@ -71,7 +76,7 @@ def block_graph(shape: Shape, heads: int, tokens: int) -> onnx.ModelProto:
 
 
 def write_blocks(
-    shape: Shape, folder: Path, model: dict[str, Any], sizes: Sequence[tuple[int, int]] | None = None
+    shape: Shape, folder: Path, model: dict[str, Any], sizes: Sequence[tuple[int, int, int]] | None = None
 ) -> Iterable[Path]:
     """Write every size's file and the index; yields each path as it is done. `model` says which whole model they belong to.
 
@@ -82,12 +87,12 @@ def write_blocks(
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another --blocks") from None
     rows = []
-    for heads, tokens in sizes or grid(shape):
-        path = folder / f"h{heads}_t{tokens}.onnx"
+    for heads, tokens, hidden in sizes or grid(shape):
+        path = folder / f"h{heads}_t{tokens}_m{hidden}.onnx"
         if not path.exists():
             with replacing(path) as temporary:
-                onnx.save(block_graph(shape, heads, tokens), temporary)
-        rows.append({"heads": heads, "tokens": tokens, "file": path.name})
+                onnx.save(block_graph(shape, heads, tokens, hidden), temporary)
+        rows.append({"heads": heads, "tokens": tokens, "hidden": hidden, "file": path.name})
         yield path
     about = {
         "variant": shape.variant,

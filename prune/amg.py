@@ -11,6 +11,7 @@ from torch import Tensor
 
 from prune.model import TransReID
 from prune.scores import (
+    count_beyond,
     count_of,
     head_scores,
     random_scores,
@@ -63,7 +64,7 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
     `blocks` counts the prunable blocks that a fraction is taken of (default: those that are not removed).
     """
     if config.kept:
-        return _beyond(
+        return count_beyond(
             [len(block.heads) for block in model.shape.blocks[: model.shape.prunable]],
             config.kept,
             "heads",
@@ -80,7 +81,7 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
     `blocks` as for `head_count`.
     """
     if config.kept:
-        return _beyond(
+        return count_beyond(
             [len(block.tokens) for block in model.shape.blocks[: model.shape.prunable]],
             config.kept,
             "tokens",
@@ -89,17 +90,6 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
     if config.count is not None:
         return config.count
     return count_of(config.fraction, model.shape.patches, model.shape.present if blocks is None else blocks)
-
-
-def _beyond(there: list[int], kept: tuple[int, ...], what: str, least: int) -> int:
-    """How many there are beyond `kept`; ConfigError when a block is asked for more than it has, or fewer than `least`."""
-    # a removed block has none, and keeps none
-    right = [least <= want <= has or want == has == 0 for want, has in zip(kept, there)]
-    if len(kept) != len(there) or not all(right):
-        raise ConfigError(
-            f"prune.{what}.kept {list(kept)}: this model has {there}; give {len(there)} numbers, from {least} up to these"
-        )
-    return sum(there) - sum(kept)
 
 
 def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
@@ -179,7 +169,7 @@ def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
         plan = [Round(heads=count) for count in heads] + [Round(tokens=count) for count in tokens]
     else:
         plan = [Round(tokens=count) for count in tokens] + [Round(heads=count) for count in heads]
-    if gone or config.mlp.pruned:
+    if gone or config.mlp.cuts:
         first, *rest = plan or [Round()]
         plan = [dataclasses.replace(first, thins=True), *rest]
     return plan
@@ -234,7 +224,7 @@ def _cut(
     # all scores are taken before any of these cuts
     head_values = measure_heads(model, config, batches) if what.heads else []
     token_values = measure_tokens(model, config, batches, loss) if what.tokens else []
-    thins = what.thins and config.mlp.pruned > 0
+    thins = what.thins and config.mlp.cuts
     neuron_values = measure_neurons(model, config.mlp, batches, loss) if thins else []
     pruned = model
     if what.heads:

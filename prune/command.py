@@ -24,7 +24,7 @@ from prune.losses import training_loss, triplet_loss
 from prune.model import TransReID
 from prune.progress import begin, finish, keeper, newest, round_folder
 from prune.scoring import Batch, Loss
-from prune.search import read_goal
+from prune.search import AXES, read_goal
 from prune.search_run import Search, find
 from prune.session import artifact_of, open_weights
 from prune.training import fit, make_accelerator
@@ -228,12 +228,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _search_of(args: argparse.Namespace) -> Search | None:
     if not args.search:
-        if args.goal or args.latency_table:
-            raise ConfigError("--goal and --latency-table: belong to --search; add it")
+        if args.goal or args.latency_table or args.over:
+            raise ConfigError("--goal, --over and --latency-table: belong to --search; add it")
         return None
     if not args.goal:
         raise ConfigError("--search: say what for: --goal latency_ms=MS, macs=COUNT or map=0..1")
-    return Search(read_goal(args.goal), args.latency_table)
+    over = tuple(args.over.split(",")) if args.over else AXES
+    return Search(read_goal(args.goal), args.latency_table, over)
 
 
 def table(result: dict[str, Any]) -> list[list[str]]:
@@ -277,10 +278,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--batch", type=int, default=16, metavar="N", help="images per run in evaluation (16)"
     )
-    parser.add_argument(
-        "--search", action="store_true", help="find how many heads and tokens each block keeps, for --goal"
-    )
+    parser.add_argument("--search", action="store_true", help="find what each block keeps, for --goal")
     parser.add_argument("--goal", metavar="latency_ms=MS|macs=COUNT|map=0..1", help="what the search is for")
+    parser.add_argument(
+        "--over",
+        metavar="LIST",
+        help=f"what the search chooses of ({','.join(AXES)}); heads,tokens are AMG's",
+    )
     parser.add_argument(
         "--latency-table", type=Path, metavar="JSON", help="from python -m benchmarks.table, on the target"
     )

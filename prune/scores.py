@@ -77,6 +77,17 @@ def neuron_magnitudes(fc1: Tensor, bias: Tensor, fc2: Tensor) -> Tensor:
     return (fc1.square().sum(dim=1) + bias.square() + fc2.square().sum(dim=0)).sqrt()
 
 
+def count_beyond(there: Sequence[int], kept: Sequence[int], what: str, least: int) -> int:
+    """How many there are beyond `kept`; ConfigError when a block is asked for more than it has, or fewer than `least`."""
+    # a removed block has none, and keeps none
+    right = [least <= want <= has or want == has == 0 for want, has in zip(kept, there)]
+    if len(kept) != len(there) or not all(right):
+        raise ConfigError(
+            f"prune.{what}.kept {list(kept)}: this model has {list(there)}; give {len(there)} numbers, from {least} up to these"
+        )
+    return sum(there) - sum(kept)
+
+
 def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
     """Magnitudes (h_l,) over their block's mean, low means small: how large a block's weights are does not decide."""
     return [

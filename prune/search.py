@@ -1,15 +1,15 @@
-"""Which heads and tokens each block keeps, so that a target is met at the least damage. Pure but for `damages`, which runs the model.
+"""How many heads, tokens and MLP neurons each block keeps, so that a target is met at the least damage.
 
-Damage is what removing a block's lowest-scored heads, or tokens, does to the features of people held out: the mean of
-1 - cosine, without fine-tuning. Damages of different blocks, and of heads and tokens, are added up; what a block costs comes
-from a latency table or from its multiply-adds.
+Pure but for `damages`, which runs the model. Damage is what removing a block's lowest-scored heads, tokens or neurons does to
+the features of people held out: the mean of 1 - cosine, without fine-tuning. Damages of different blocks, and of a block's
+heads, tokens and neurons, are added up; what a block costs comes from a latency table or from its multiply-adds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -17,12 +17,18 @@ from torch import Tensor
 from prune.model import TransReID
 from prune.scores import select_within
 from prune.scoring import Batch, features_of
-from prune.surgery import keep_heads, keep_tokens
+from prune.shape import Shape
+from prune.surgery import keep_heads, keep_neurons, keep_tokens
 from runtime.errors import ConfigError
 
 GOALS = ("latency_ms", "macs", "map")
+# what may be searched over; heads and tokens are AMG's
+AXES = ("heads", "tokens", "neurons")
 # kept tokens that are tried, as shares of all
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+# kept MLP neurons, likewise; their numbers are multiples of `MULTIPLE`, as engines like them
+WIDTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
+MULTIPLE = 8
 # costs are told apart to this part of the whole range: far finer than a latency is measured
 BINS = 4000
 
@@ -35,22 +41,40 @@ class Goal:
     value: float
 
 
+class Scores(NamedTuple):
+    """Per prunable block (h_l,), (n_l - 1,) of the patch tokens and (hidden_l,); the lowest goes first."""
+
+    heads: Sequence[Tensor]
+    tokens: Sequence[Tensor]
+    neurons: Sequence[Tensor]
+
+
+class Damages(NamedTuple):
+    """What keeping so many of one block does: count -> damage, 0 for all of them; tokens count the class token."""
+
+    heads: Mapping[int, float]
+    tokens: Mapping[int, float]
+    neurons: Mapping[int, float]
+
+
 @dataclass(frozen=True)
 class Option:
     """What one block may keep, and what that costs and damages."""
 
     heads: int
     tokens: int
+    hidden: int
     cost: float
     damage: float
 
 
 @dataclass(frozen=True)
 class Point:
-    """A whole model: heads and tokens (class token included) kept in each prunable block, predicted cost and damage."""
+    """A whole model: heads, tokens (class token included), MLP neurons kept in each prunable block, predicted cost and damage."""
 
     heads: tuple[int, ...]
     tokens: tuple[int, ...]
+    hidden: tuple[int, ...]
     cost: float
     damage: float
 
@@ -67,17 +91,13 @@ def read_goal(text: str) -> Goal:
     return Goal(kind, value)
 
 
-def block_options(
-    heads: Mapping[int, float], tokens: Mapping[int, float], cost: Callable[[int, int], float]
-) -> list[Option]:
-    """Every pair of counts of one block that no other pair beats in both cost and damage, the cheapest first.
-
-    `heads` and `tokens` are count -> damage of keeping so many; `cost(heads, tokens)` is the block's.
-    """
+def block_options(found: Damages, cost: Callable[[int, int, int], float]) -> list[Option]:
+    """All counts of one block that no others beat in both cost and damage, the cheapest first; `cost(heads, tokens, neurons)`."""
     every = [
-        Option(h, t, cost(h, t), head_damage + token_damage)
-        for h, head_damage in heads.items()
-        for t, token_damage in tokens.items()
+        Option(h, t, m, cost(h, t, m), head_damage + token_damage + neuron_damage)
+        for h, head_damage in found.heads.items()
+        for t, token_damage in found.tokens.items()
+        for m, neuron_damage in found.neurons.items()
     ]
     return _undominated(every)
 
@@ -98,7 +118,7 @@ def frontier(blocks: Sequence[Sequence[Option]], fixed: float, *, bins: int = BI
     low = sum(min(option.cost for option in options) for options in blocks)
     high = sum(max(option.cost for option in options) for options in blocks)
     step = (high - low) / bins or 1.0
-    points = [Point((), (), 0.0, 0.0)]
+    points = [Point((), (), (), 0.0, 0.0)]
     for options in blocks:
         best: dict[int, Point] = {}
         for point in points:
@@ -106,11 +126,14 @@ def frontier(blocks: Sequence[Sequence[Option]], fixed: float, *, bins: int = BI
                 cost, damage = point.cost + option.cost, point.damage + option.damage
                 key = round(cost / step)
                 if key not in best or damage < best[key].damage:
-                    best[key] = Point(
-                        (*point.heads, option.heads), (*point.tokens, option.tokens), cost, damage
+                    counts = (
+                        (*point.heads, option.heads),
+                        (*point.tokens, option.tokens),
+                        (*point.hidden, option.hidden),
                     )
+                    best[key] = Point(*counts, cost, damage)
         points = _undominated(list(best.values()))
-    return [Point(one.heads, one.tokens, fixed + one.cost, one.damage) for one in points]
+    return [replace(one, cost=fixed + one.cost) for one in points]
 
 
 def cheapest_within(points: Sequence[Point], goal: Goal) -> Point:
@@ -149,56 +172,66 @@ def token_counts(total: int) -> list[int]:
     return sorted({max(2, round(share * total)) for share in SHARES}, reverse=True)
 
 
+def neuron_counts(total: int) -> list[int]:
+    """Numbers of kept MLP neurons that are tried, all of them first."""
+    fewer = {max(MULTIPLE, round(share * total / MULTIPLE) * MULTIPLE) for share in WIDTHS}
+    return sorted({total} | {count for count in fewer if count < total}, reverse=True)
+
+
 def pruned_to(
     model: TransReID,
     heads: Sequence[int],
     tokens: Sequence[int],
-    scores: tuple[Sequence[Tensor], Sequence[Tensor]],
+    hidden: Sequence[int],
+    scores: Scores,
 ) -> TransReID:
-    """The model with so many heads and tokens (class token included) in each prunable block, the lowest `scores` gone.
-
-    `scores` are (h_l,) per block, higher is better, and (n_l - 1,) of the patch tokens.
-    """
+    """The model with so many heads, tokens (class token included) and MLP neurons in each prunable block, the lowest gone."""
     shape = model.shape
-    positions, _ = select_within(scores[0], heads)
-    places, _ = select_within(scores[1], [count - 1 for count in tokens])
+    positions, _ = select_within(scores.heads, heads)
+    places, _ = select_within(scores.tokens, [count - 1 for count in tokens])
     ids = [[shape.blocks[block].tokens[place + 1] for place in mine] for block, mine in enumerate(places)]
-    return keep_tokens(keep_heads(model, positions), ids)
+    pruned = keep_tokens(keep_heads(model, positions), ids)
+    if tuple(hidden) == shape.hidden[: shape.prunable]:
+        return pruned
+    return keep_neurons(pruned, select_within(scores.neurons, hidden)[0])
 
 
 def damages(
     model: TransReID,
-    scores: tuple[Sequence[Tensor], Sequence[Tensor]],
+    scores: Scores,
     batches: Sequence[Batch],
     *,
+    over: Sequence[str] = AXES,
     progress: Callable[[int], None] = lambda done: None,
-) -> list[tuple[dict[int, float], dict[int, float]]]:
-    """Per prunable block (heads kept -> damage, tokens kept -> damage), measured one at a time on `batches` of held-out people."""
+) -> list[Damages]:
+    """Per prunable block, measured one count at a time on `batches` of held-out people; of what `over` names, the rest is kept."""
     shape = model.shape
     whole = features_of(model, batches)
-    all_heads = [len(block.heads) for block in shape.blocks[: shape.prunable]]
-    all_tokens = [len(block.tokens) for block in shape.blocks[: shape.prunable]]
+    tried = tried_counts(shape)
+    all_of = {axis: [counts[0]] * shape.prunable for axis, counts in tried.items()}
 
-    def damage(heads: Sequence[int], tokens: Sequence[int]) -> float:
-        found = features_of(pruned_to(model, heads, tokens, scores), batches)
+    def damage(axis: str, block: int, count: int) -> float:
+        kept = all_of | {axis: [*all_of[axis][:block], count, *all_of[axis][block + 1 :]]}
+        found = features_of(pruned_to(model, kept["heads"], kept["tokens"], kept["neurons"], scores), batches)
         progress(1)
         return float((1 - (found * whole).sum(dim=1)).mean())
 
-    def instead(counts: Sequence[int], block: int, count: int) -> list[int]:
-        return [*counts[:block], count, *counts[block + 1 :]]
+    def along(axis: str, block: int) -> dict[int, float]:
+        every, *fewer = tried[axis]
+        return _monotone(
+            {every: 0.0} | {count: damage(axis, block, count) for count in fewer if axis in over}
+        )
 
-    table = []
-    for block in range(shape.prunable):
-        heads = {all_heads[block]: 0.0}
-        heads |= {
-            count: damage(instead(all_heads, block, count), all_tokens)
-            for count in range(1, all_heads[block])
-        }
-        tokens = {all_tokens[block]: 0.0}
-        tried = [count for count in token_counts(shape.tokens) if count < all_tokens[block]]
-        tokens |= {count: damage(all_heads, instead(all_tokens, block, count)) for count in tried}
-        table.append((_monotone(heads), _monotone(tokens)))
-    return table
+    return [Damages(*(along(axis, block) for axis in AXES)) for block in range(shape.prunable)]
+
+
+def tried_counts(shape: Shape) -> dict[str, list[int]]:
+    """axis -> the numbers to keep in a block of an unpruned model that are tried, all of them first."""
+    return {
+        "heads": list(range(shape.vit.heads, 0, -1)),
+        "tokens": token_counts(shape.tokens),
+        "neurons": neuron_counts(shape.vit.hidden),
+    }
 
 
 def _monotone(found: Mapping[int, float]) -> dict[int, float]:

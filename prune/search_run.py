@@ -20,17 +20,21 @@ from prune.latency import read_table
 from prune.model import TransReID
 from prune.scoring import Batch, Loss, features_of
 from prune.search import (
+    AXES,
     Goal,
     Point,
+    Scores,
     block_options,
     cheapest_above,
     cheapest_within,
     damages,
     frontier,
     pruned_to,
+    tried_counts,
 )
 from prune.settings import PruneConfig
 from prune.shape import Shape, removed_count
+from prune.thinning import measure_neurons
 from runtime.console import note, progress
 from runtime.datasets import Item
 from runtime.errors import ConfigError, DataError
@@ -46,15 +50,16 @@ HELD_OUT, MOST_IMAGES, BATCH = 0.25, 256, 32
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked for; `table` is a file of `benchmarks.table` (None: a block costs its multiply-adds)."""
+    """What is asked for, `over` which of `AXES`; `table` is a file of `benchmarks.table` (None: a block costs its multiply-adds)."""
 
     goal: Goal
     table: Path | None = None
+    over: tuple[str, ...] = AXES
 
     def asked(self) -> dict[str, Any]:
         """Plain data that tells this search from another."""
         table = None if self.table is None else sha256(self.table)
-        return {"goal": self.goal.kind, "value": self.goal.value, "table": table}
+        return {"goal": self.goal.kind, "value": self.goal.value, "table": table, "over": list(self.over)}
 
 
 def held_out(
@@ -93,16 +98,20 @@ def batches_of(items: Sequence[Item], spec: InputSpec, device: str) -> list[Batc
     return made
 
 
-def costs(shape: Shape, search: Search) -> tuple[Callable[[int, int], float], float]:
-    """(cost of a block by heads and tokens, cost of the rest): milliseconds with a table, else multiply-adds."""
+def costs(shape: Shape, search: Search) -> tuple[Callable[[int, int, int], float], float]:
+    """(cost of a block by heads, tokens and neurons, cost of the rest): milliseconds with a table, else multiply-adds."""
     if search.table is not None and search.goal.kind != "macs":
         table = read_table(search.table, shape)
+        if "neurons" in search.over and len(table.widths) == 1:
+            raise ConfigError(
+                f"--latency-table {search.table}: no narrower MLPs in it; measure it again, or search with --over heads,tokens"
+            )
         return table.block_ms, table.fixed_ms
 
-    def macs(heads: int, tokens: int) -> int:
-        return block_macs(shape, tokens, tokens, tokens, heads)
+    def macs(heads: int, tokens: int, hidden: int) -> int:
+        return block_macs(shape, tokens, tokens, tokens, heads, hidden=hidden)
 
-    return macs, macs_folded(shape) - shape.prunable * macs(shape.vit.heads, shape.tokens)
+    return macs, macs_folded(shape) - shape.prunable * macs(shape.vit.heads, shape.tokens, shape.vit.hidden)
 
 
 def mean_average_precision(model: TransReID, batches: Sequence[Batch], camids: NDArray[np.int64]) -> float:
@@ -139,11 +148,14 @@ def find(
             temporary.write_text(json.dumps({"asked": asked} | known, indent=1) + "\n")
     chosen = known["chosen"]
     note(
-        f"search: heads {chosen['heads']}, tokens {chosen['tokens']}, predicted {known['unit']} {chosen['cost']:.4g}"
+        f"search: heads {chosen['heads']}, tokens {chosen['tokens']}, MLP neurons {chosen['hidden']}, "
+        f"predicted {known['unit']} {chosen['cost']:.4g}"
     )
     clear = {"fraction": 0.0, "count": None, "rounds": 1, "multiple": 1}
+    narrower = set(chosen["hidden"]) != {model.shape.vit.hidden}
     return dataclasses.replace(
         config,
+        mlp=dataclasses.replace(config.mlp, kept=tuple(chosen["hidden"]) if narrower else ()),
         heads=dataclasses.replace(config.heads, kept=tuple(chosen["heads"]), **clear),
         tokens=dataclasses.replace(config.tokens, kept=tuple(chosen["tokens"]), **clear),
     )
@@ -164,19 +176,22 @@ def _search(
     rest, chosen_on, cameras = held_out(items, camids)
     cost, fixed = costs(model.shape, search)
     known = scoring(rest)
-    scores = (
+    scores = Scores(
         head_ranking(measure_heads(model, config, known), config.heads),
         token_ranking(measure_tokens(model, config, known, loss), config.tokens),
+        measure_neurons(model, config.mlp, known, loss) if "neurons" in search.over else (),
     )
     batches = batches_of(chosen_on, spec, device)
     shape = model.shape
     note(f"search: damages of {shape.prunable} blocks on {len(chosen_on)} images of people held out")
-    with progress("search", shape.prunable * (shape.vit.heads + 6)) as advance:
-        found = damages(model, scores, batches, progress=advance)
-    points = frontier([block_options(heads, tokens, cost) for heads, tokens in found], fixed)
+    fewer = [len(counts) - 1 for axis, counts in tried_counts(shape).items() if axis in search.over]
+    with progress("search", shape.prunable * sum(fewer)) as advance:
+        found = damages(model, scores, batches, over=search.over, progress=advance)
+    points = frontier([block_options(one, cost) for one in found], fixed)
 
     def measured(point: Point) -> float:
-        return mean_average_precision(pruned_to(model, point.heads, point.tokens, scores), batches, cameras)
+        pruned = pruned_to(model, point.heads, point.tokens, point.hidden, scores)
+        return mean_average_precision(pruned, batches, cameras)
 
     if search.goal.kind == "map":
         chosen = cheapest_above(points, search.goal, measured)
@@ -190,7 +205,7 @@ def _search(
             "chosen": measured(chosen),
         },
         "chosen": dataclasses.asdict(chosen),
-        "damages": [{"heads": heads, "tokens": tokens} for heads, tokens in found],
+        "damages": [one._asdict() for one in found],
         "points": [dataclasses.asdict(point) for point in _thinned(points)],
     }
 
@@ -206,9 +221,11 @@ def _refuse(shape: Shape, search: Search, config: PruneConfig) -> None:
         )
     if config.mode != "bypass" or shape.mode != "bypass":
         raise ConfigError("--search: knows what blocks cost in prune.mode bypass only; set that")
-    if config.mlp.pruned or removed_count(shape, config.blocks.removed):
+    if wrong := [axis for axis in search.over if axis not in AXES]:
+        raise ConfigError(f"--over {wrong[0]}: choose from {','.join(AXES)}")
+    if config.mlp.cuts or removed_count(shape, config.blocks.removed):
         raise ConfigError(
-            "--search: chooses heads and tokens alone; prune MLPs and blocks in a run of their own"
+            "--search: chooses how many neurons stay itself, and removes no blocks; leave prune.mlp and prune.blocks as they are"
         )
     whole = (shape.vit.heads, shape.tokens, shape.vit.hidden)
     kept = zip(shape.blocks, shape.hidden)

@@ -106,8 +106,9 @@ class TokenConfig:
 class MlpConfig:
     """`pruned` of the unpruned MLPs' neurons go: `within` the model the lowest of all, or as many in every block.
 
-    Every block keeps `floor`, and a number that is rounded up to a `multiple`. The lowest go `by` taylor (by how much the loss
-    moves without a neuron) or magnitude (of its weights, over its block's mean).
+    `kept`, neurons per prunable block, replaces that (`prune.py --search` finds such numbers). Every block keeps `floor`, and a
+    number that is rounded up to a `multiple`. The lowest go `by` taylor (by how much the loss moves without a neuron) or
+    magnitude (of its weights, over its block's mean).
     """
 
     pruned: float = 0.0
@@ -115,6 +116,7 @@ class MlpConfig:
     floor: int = 8
     multiple: int = 8
     by: str = "taylor"
+    kept: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("mlp.within", self.within, ("model", "block"))
@@ -122,6 +124,11 @@ class MlpConfig:
         _one_of("mlp.by", self.by, ("taylor", "magnitude"))
         _within("mlp.pruned", self.pruned, 0, 0.99)
         _within("mlp.multiple", self.multiple, 1, None)
+
+    @property
+    def cuts(self) -> bool:
+        """Whether any neurons are to go."""
+        return self.pruned > 0 or bool(self.kept)
 
 
 @dataclass(frozen=True)

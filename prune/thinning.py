@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prune.model import TransReID
-from prune.scores import count_of, relative_magnitudes, select, split_rounds
+from prune.scores import count_beyond, count_of, relative_magnitudes, select, select_within, split_rounds
 from prune.scoring import Batch, Loss, score_blocks, score_neuron_magnitudes, score_neurons
 from prune.settings import BlocksConfig, MlpConfig
 from prune.shape import Shape, removed_count
@@ -43,12 +43,16 @@ def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss:
 
 
 def neuron_count(shape: Shape, config: MlpConfig) -> int:
-    """How many MLP neurons this run removes: `pruned` of those that the unpruned model has in the blocks that are left."""
+    """How many MLP neurons this run removes: down to `kept`, or `pruned` of the unpruned model's in the blocks that are left."""
+    if config.kept:
+        return count_beyond(shape.hidden[: shape.prunable], config.kept, "mlp", 1)
     return count_of(config.pruned, shape.vit.hidden, shape.present)
 
 
 def choose_neurons(scores: Sequence[Tensor], remove: int, config: MlpConfig) -> tuple[list[list[int]], int]:
     """(positions kept per block, neurons removed): the lowest of all go, or each block's lowest; ConfigError as `select`'s."""
+    if config.kept:
+        return select_within(scores, config.kept)
     if config.within == "model":
         return select(scores, remove, floor=config.floor, multiple=config.multiple)
     shares = iter(split_rounds(remove, sum(len(score) > 0 for score in scores)))

@@ -7,12 +7,13 @@ import pytest
 
 from benchmarks import predict, table
 from export.blocks import write_blocks
+from prune.latency import read_table
 from runtime.errors import guarded
 from runtime.manifest import read_manifest
 from tests import lite, tiny_model
 
 SHAPE = lite.shape()
-SIZES = [(6, 22), (6, 9), (2, 22), (2, 9)]
+SIZES = [(6, 22, 768), (6, 9, 768), (2, 22, 768), (2, 9, 768), (6, 22, 192), (6, 9, 192)]
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def model(tmp_path):
 
 def raw(model_ms, block_ms, **sizes):
     return [
-        {"heads": h, "tokens": t, "ms": ms, "model_ms": model_ms, "block_ms": block_ms}
+        {"heads": h, "tokens": t, "hidden": 768, "ms": ms, "model_ms": model_ms, "block_ms": block_ms}
         for (h, t), ms in sizes["points"]
     ]
 
@@ -54,9 +55,12 @@ def test_the_command_measures_every_block(model, tmp_path, capsys, engine):
         == 0
     )
     found = json.loads(out.read_text())
-    assert [(row["heads"], row["tokens"]) for row in found["grid"]] == SIZES and found["complete"]
+    assert [table.size_of(row) for row in found["grid"]] == SIZES and found["complete"]
     assert all(row["ms"] > 0 for row in found["grid"]) and found["engine"] == engine
     assert "9 tokens" in capsys.readouterr().out
+    predictor = read_table(out, SHAPE)
+    assert predictor.widths == (192, 768)
+    assert predictor.block_ms(6, 9, 192) == pytest.approx(found["grid"][5]["ms"])
 
 
 def test_a_stopped_measurement_goes_on_and_another_setting_begins_anew(model, tmp_path, monkeypatch, capsys):
@@ -78,7 +82,7 @@ def test_a_stopped_measurement_goes_on_and_another_setting_begins_anew(model, tm
     assert [row["heads"] for row in begun["raw"]] == [6, 6] and not begun["complete"]
     assert guarded(table.main, words) == 0
     done = json.loads(out.read_text())
-    assert done["raw"][:2] == begun["raw"] and len(done["raw"]) == 4
+    assert done["raw"][:2] == begun["raw"] and len(done["raw"]) == 6
     assert "going on after 2 blocks" in capsys.readouterr().err
     out.write_text(json.dumps(begun))
     assert guarded(table.main, [*words[:-1], "2"]) == 0
@@ -103,7 +107,8 @@ def test_rank_correlation_against_known_series():
 
 
 def test_random_counts_stay_within_the_model_and_differ_by_seed():
-    many = [predict.random_counts(6, 51, 7, seed) for seed in range(50)]
-    heads, tokens = (np.array([one[index] for one in many]) for index in (0, 1))
+    many = [predict.random_counts(6, 51, 768, 7, seed) for seed in range(50)]
+    heads, tokens, hidden = (np.array([one[index] for one in many]) for index in range(3))
+    assert hidden.min() >= 0.3 * 768 - 8 and hidden.max() == 768 and not (hidden % 8).any()
     assert heads.min() == 2 and heads.max() == 6 and tokens.min() >= 15 and tokens.max() == 51
     assert len({tuple(one[0] + one[1]) for one in many}) == 50

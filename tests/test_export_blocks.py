@@ -15,15 +15,19 @@ from tests import lite
 SHAPE = lite.shape()
 
 
-@pytest.mark.parametrize(("heads", "tokens"), [(6, SHAPE.tokens), (3, 9)])
-def test_a_file_computes_what_the_torch_block_does(tmp_path, heads, tokens):
+@pytest.mark.parametrize(("heads", "tokens", "hidden"), [(6, SHAPE.tokens, 768), (3, 9, 768), (6, 9, 192)])
+def test_a_file_computes_what_the_torch_block_does(tmp_path, heads, tokens, hidden):
     path = tmp_path / "block.onnx"
-    onnx.save(block_graph(SHAPE, heads, tokens), path)
+    onnx.save(block_graph(SHAPE, heads, tokens, hidden), path)
     x = np.random.default_rng(0).standard_normal((3, SHAPE.tokens, SHAPE.vit.width), dtype=np.float32)
     with torch.no_grad():
-        expected = block_form(SHAPE, heads, tokens)(torch.from_numpy(x)).numpy()
+        expected = block_form(SHAPE, heads, tokens, hidden)(torch.from_numpy(x)).numpy()
     found = open_graph(path, threads=1)(x)
     assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-4
+    widths = {
+        tuple(one.dims) for one in onnx.load(path).graph.initializer if max(one.dims, default=0) >= hidden
+    }
+    assert any(hidden in dims for dims in widths)
 
 
 def test_pruned_tokens_skip_the_block_and_the_class_token_never_does():
@@ -37,21 +41,22 @@ def test_pruned_tokens_skip_the_block_and_the_class_token_never_does():
 
 def test_the_grid_begins_with_the_unpruned_block_and_has_no_point_twice():
     points = grid(SHAPE)
-    assert points[0] == (6, SHAPE.tokens) and len(points) == len(set(points)) == 36
-    assert min(tokens for _, tokens in points) >= 2 and min(heads for heads, _ in points) == 1
-    base = {heads for heads, _ in grid(unpruned("vit_base", stride=12))}
+    assert points[0] == (6, SHAPE.tokens, 768) and len(points) == len(set(points)) == 36 + 18
+    assert min(tokens for _, tokens, _ in points) >= 2 and min(heads for heads, *_ in points) == 1
+    assert {heads for heads, _, hidden in points if hidden < 768} == {6}
+    base = {heads for heads, *_ in grid(unpruned("vit_base", stride=12))}
     assert len(base) == 8 and max(base) == 12
 
 
 def test_an_interrupted_export_goes_on_and_the_index_comes_last(tmp_path):
-    sizes = [(6, SHAPE.tokens), (2, 9)]
+    sizes = [(6, SHAPE.tokens, 768), (2, 9, 768), (6, 9, 192)]
     first = next(iter(write_blocks(SHAPE, tmp_path, {"sha256": "m"}, sizes)))
     assert not (tmp_path / "index.json").exists()
     stamp = first.stat().st_mtime_ns
     list(write_blocks(SHAPE, tmp_path, {"sha256": "m"}, sizes))
     assert first.stat().st_mtime_ns == stamp
     index = json.loads((tmp_path / "index.json").read_text())
-    assert [(row["heads"], row["tokens"]) for row in index["grid"]] == sizes and index["model"] == {
-        "sha256": "m"
-    }
+    assert [(row["heads"], row["tokens"], row["hidden"]) for row in index["grid"]] == sizes and index[
+        "model"
+    ] == {"sha256": "m"}
     assert all((tmp_path / row["file"]).exists() for row in index["grid"])

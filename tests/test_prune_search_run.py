@@ -51,10 +51,14 @@ def teacher(tmp_path_factory):
 
 
 def table(path, **changes):
-    """A table in which a token costs much and a head little."""
+    """A table in which a token costs much, a head and a neuron little."""
     shape = lite.shape(identities=8)
-    grid = [{"heads": h, "tokens": t, "ms": 0.01 * h + 0.1 * t} for h in (1, 6) for t in (2, 22)]
-    found = {"schema": 1, "complete": True, "grid": grid, "fixed_ms": 1.0}
+    grid = [
+        {"heads": h, "tokens": t, "hidden": m, "ms": 0.01 * h + 0.1 * t + 1e-6 * m * t}
+        for h, m in ((1, 768), (6, 768), (6, 192))
+        for t in (2, 22)
+    ]
+    found = {"schema": 2, "complete": True, "grid": grid, "fixed_ms": 1.0}
     path.write_text(json.dumps(found | {"model": {"sha256": "a", "shape": shape.to_json()}} | changes))
     return path
 
@@ -71,12 +75,12 @@ def test_a_latency_goal_is_kept_by_the_model_and_its_frontier_is_written(teacher
     assert run(teacher, data, out, *words) == 0
     pareto = json.loads((out / "pareto.json").read_text())
     blocks = load_model(out / "model.safetensors")[0].shape.blocks[:7]
-    counts = [(len(block.heads), len(block.tokens)) for block in blocks]
-    assert counts == list(zip(pareto["chosen"]["heads"], pareto["chosen"]["tokens"]))
-    cost = 1 + sum(0.01 * heads + 0.1 * tokens for heads, tokens in counts)
+    counts = [(len(block.heads), len(block.tokens), block.hidden or 768) for block in blocks]
+    assert counts == list(zip(*(pareto["chosen"][axis] for axis in ("heads", "tokens", "hidden"))))
+    cost = 1 + sum(0.01 * heads + 0.1 * tokens + 1e-6 * hidden * tokens for heads, tokens, hidden in counts)
     assert cost == pytest.approx(pareto["chosen"]["cost"]) and goal - 1 < cost <= goal
     # heads cost next to nothing here
-    assert sum(heads for heads, _ in counts) > 6 * 5
+    assert sum(heads for heads, *_ in counts) > 6 * 5
     assert pareto["held_out"] == {"images": 4, "people": 2} and pareto["unit"] == "ms"
     assert "search: heads" in capsys.readouterr().err
 
@@ -93,6 +97,12 @@ def test_multiply_adds_need_no_table(teacher, data, tmp_path):
     [
         (["--search"], "say what for"),
         (["--goal", "macs=1"], "belong to --search"),
+        (["--over", "heads"], "belong to --search"),
+        (
+            ["--search", "--goal", "macs=2e7", "--over", "heads,widths"],
+            "--over widths: choose from heads,tokens",
+        ),
+        (["--search", "--goal", "macs=2e7", "--set", "prune.mlp.pruned=0.5"], "leave prune.mlp"),
         (["--search", "--goal", "latency_ms=1"], "needs --latency-table"),
         (["--search", "--goal", "macs=1"], "the cheapest model costs"),
         (["--search", "--goal", "map=0.9", "--set", "prune.mode=kv"], "bypass only"),
@@ -104,6 +114,34 @@ def test_what_cannot_be_searched_is_one_line_and_leaves_no_model(
     assert run(teacher, data, tmp_path / "out", *words) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_table_without_narrower_mlps_chooses_of_heads_and_tokens_alone(teacher, data, tmp_path, capsys):
+    grid = [{"heads": h, "tokens": t, "ms": 0.01 * h + 0.1 * t} for h in (1, 6) for t in (2, 22)]
+    words = [
+        "--search",
+        "--goal",
+        "latency_ms=12",
+        "--latency-table",
+        table(tmp_path / "t.json", grid=grid, schema=1),
+    ]
+    assert run(teacher, data, tmp_path / "no", *words) == 2
+    assert (
+        "no narrower MLPs in it; measure it again, or search with --over heads,tokens"
+        in capsys.readouterr().err
+    )
+    assert run(teacher, data, tmp_path / "out", *words, "--over", "heads,tokens") == 0
+    shape = load_model(tmp_path / "out" / "model.safetensors")[0].shape
+    assert shape.hidden == (768,) * 7 and sum(len(block.tokens) for block in shape.blocks) < 7 * 22
+
+
+def test_neurons_are_what_goes_where_nothing_else_may(teacher, data, tmp_path):
+    words = ["--search", "--goal", "macs=5e7", "--over", "neurons"]
+    assert run(teacher, data, tmp_path / "out", *words) == 0
+    shape = load_model(tmp_path / "out" / "model.safetensors")[0].shape
+    pareto = json.loads((tmp_path / "out" / "pareto.json").read_text())
+    assert list(shape.hidden) == pareto["chosen"]["hidden"] and min(shape.hidden) < 768
+    assert all((len(block.heads), len(block.tokens)) == (6, 22) for block in shape.blocks)
 
 
 def test_held_out_people_are_not_scored_on():
@@ -129,13 +167,18 @@ def test_the_same_search_is_told_from_another_by_goal_and_table(tmp_path):
 
 def test_kept_counts_win_over_fractions_and_go_with_one_round(teacher, data, tmp_path, capsys):
     words = ["--set", "prune.heads.kept=[6,5,4,3,2,1,6]", "--set", "prune.tokens.kept=[22,9,9,9,9,9,2]"]
+    words += ["--set", "prune.mlp.kept=[768,700,9,9,9,9,1]", "--set", "prune.mlp.pruned=0.1"]
     assert run(teacher, data, tmp_path / "out", *words, "--set", "prune.heads.fraction=0.5") == 0
-    blocks = load_model(tmp_path / "out" / "model.safetensors")[0].shape.blocks[:7]
+    shape = load_model(tmp_path / "out" / "model.safetensors")[0].shape
+    blocks = shape.blocks[:7]
+    assert shape.hidden == (768, 700, 9, 9, 9, 9, 1)
     assert [len(block.heads) for block in blocks] == [6, 5, 4, 3, 2, 1, 6]
     assert [len(block.tokens) for block in blocks] == [22, 9, 9, 9, 9, 9, 2]
     capsys.readouterr()
     for wrong in ("[6]", "[7,6,6,6,6,6,6]", "[0,6,6,6,6,6,6]"):
         assert run(teacher, data, tmp_path / "no", "--set", f"prune.heads.kept={wrong}") == 2
         assert "this model has [6, 6, 6, 6, 6, 6, 6]" in capsys.readouterr().err
+    assert run(teacher, data, tmp_path / "no", "--set", "prune.mlp.kept=[769,9,9,9,9,9,9]") == 2
+    assert "prune.mlp.kept [769, 9, 9, 9, 9, 9, 9]: this model has [768, " in capsys.readouterr().err
     with pytest.raises(ConfigError, match="rounds=1"):
         PruneConfig(heads=HeadConfig(kept=(1, 1), rounds=2))

@@ -318,7 +318,7 @@ def test_a_file_says_how_much_goes_and_a_wrong_key_is_named(tmp_path):
 def test_the_search_refuses_what_it_does_not_choose(thin):
     model = lite.model() if thin else keep_neurons(lite.model(), [range(9)] * 7)
     asked = PruneConfig(mlp=MlpConfig(0.3)) if thin else PruneConfig()
-    with pytest.raises(ConfigError, match="run of their own" if thin else "unpruned model"):
+    with pytest.raises(ConfigError, match="leave prune.mlp" if thin else "unpruned model"):
         find(
             model, Search(Goal(GOALS[1], 1e8)), asked, [], [], lite.SPEC,
             scoring=None, loss=mean_feature, out=None, device="cpu",
