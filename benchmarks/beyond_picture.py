@@ -18,12 +18,12 @@ STYLE = (
     ".way{fill:none;stroke-width:1.6;stroke-opacity:.55}"
     "@media(prefers-color-scheme:dark){text{fill:#e7e9ea}.soft{fill:#9aa4ad}.page{fill:#121518}.grid{stroke:#2b3137}}"
 )
-SEARCH = "searched heads and tokens"
+# of methods out of a search.json, in their order there
+SEARCHED = ("#7c4d9e", "#0598c8")
 COLOURS = {
     TEACHER: "#6b7480",
     "amg": "#0b7a75",
     "random": "#b9bfc6",
-    SEARCH: "#7c4d9e",
     "mlp_even": "#e0a458",
     "mlp": "#d9660a",
     "tokens_mlp": "#c2255c",
@@ -44,7 +44,10 @@ class Spot:
 
 
 def spots(result: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[str, tuple[str, list[Spot]]]:
-    """Method -> (words, a spot per level), milliseconds on the teacher's scale of `result`."""
+    """Method -> (words, a spot per level), milliseconds on the teacher's scale of `result`.
+
+    Of a search.json, groups that are called the same up to a comma are one method; AMG is here already.
+    """
     whole = result["teacher_ms"]
     found: dict[str, tuple[str, list[Spot]]] = {}
     for one in result["groups"]:
@@ -59,7 +62,8 @@ def spots(result: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[s
             assert search is not None
             ms = tuple(run["measured_ms"] / search["whole_ms"] * whole for run in one["runs"])
             spot = Spot(ms, tuple(run["mAP"] for run in one["runs"]))
-            found.setdefault(SEARCH, (SEARCH, []))[1].append(spot)
+            name = one["name"].partition(",")[0]
+            found.setdefault(name, (name, []))[1].append(spot)
     return found
 
 
@@ -81,8 +85,9 @@ def picture(result: Mapping[str, Any], search: Mapping[str, Any] | None = None) 
     for tick in up.ticks:
         parts.append(f'<path class="grid" d="M{LEFT} {up.at(tick):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(_text(LEFT - 8, up.at(tick) + 4, f"{100 * tick:g} %", "soft end"))
+    searched = iter(SEARCHED)
     for index, (method, (name, mine)) in enumerate(methods.items()):
-        colour = COLOURS[method]
+        colour = COLOURS.get(method) or next(searched, SEARCHED[-1])
         x, y = LEFT + 390 * (index % 2), 74 + ROW * (index // 2)
         parts.append(f'<circle cx="{x}" cy="{y - 4}" r="5" fill="{colour}"/>' + _text(x + 12, y, name))
         inside = [spot for spot in mine if mean(spot.precision) >= up.low]

@@ -23,7 +23,7 @@ from runtime.errors import ConfigError, guarded
 from runtime.manifest import replacing
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 820, 430, 70, 66, 60
-COLOURS = ("#0b7a75", "#3b6fb6", "#b45309", "#7c4d9e", "#8b949e")
+COLOURS = ("#0b7a75", "#3b6fb6", "#b45309", "#7c4d9e", "#8b949e", "#c2255c", "#5c940d", "#e0a458")
 STYLE = (
     "text{font:13px ui-sans-serif,system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b1f24}.soft{fill:#5d6670;font-size:12px}"
     ".title{font-weight:650;font-size:15px}.mid{text-anchor:middle}.end{text-anchor:end}.page{fill:#fff}.grid{stroke:#e2e3de}"
@@ -40,6 +40,8 @@ def read_groups(words: Sequence[str]) -> dict[str, list[Path]]:
         if not name or not paths or not all((path / "result.json").is_file() for path in paths):
             raise ConfigError(f"{word}: give NAME=DIR,DIR,.. of finished runs of prune.py")
         groups[name] = paths
+    if len(groups) > len(COLOURS):
+        raise ConfigError(f"{len(groups)} groups, but the picture tells {len(COLOURS)} apart; compare fewer")
     return groups
 
 
