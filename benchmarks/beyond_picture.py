@@ -46,7 +46,7 @@ class Spot:
 def spots(result: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[str, tuple[str, list[Spot]]]:
     """Method -> (words, a spot per level), milliseconds on the teacher's scale of `result`.
 
-    Of a search.json, groups that are called the same up to a comma are one method; AMG is here already.
+    Of a search.json, groups that are called the same up to their last comma are one method; AMG is here already.
     """
     whole = result["teacher_ms"]
     found: dict[str, tuple[str, list[Spot]]] = {}
@@ -62,7 +62,7 @@ def spots(result: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[s
             assert search is not None
             ms = tuple(run["measured_ms"] / search["whole_ms"] * whole for run in one["runs"])
             spot = Spot(ms, tuple(run["mAP"] for run in one["runs"]))
-            name = one["name"].partition(",")[0]
+            name = one["name"].rpartition(",")[0] or one["name"]
             found.setdefault(name, (name, []))[1].append(spot)
     return found
 

@@ -17,7 +17,7 @@ from benchmarks import timing
 from benchmarks.arguments import positive
 from benchmarks.host import describe_host
 from benchmarks.steps import run
-from benchmarks.table import model_call
+from benchmarks.table import model_call, refuse_gpu
 from runtime.console import note, print_table
 from runtime.errors import guarded
 from runtime.manifest import replacing
@@ -84,6 +84,7 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int) -
     from prune.shape import Shape
 
     about = json.loads(table.read_text())
+    refuse_gpu(about, table)
     shapes = [Shape.from_json(json.loads(Path(f"{path}.json").read_text())["shape"]) for path in models]
     predictor = read_table(table, shapes[0])
 

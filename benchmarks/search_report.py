@@ -16,7 +16,7 @@ from benchmarks.bootstrap import difference, query_precisions
 from benchmarks.demo_figures import nice_axis
 from benchmarks.host import describe_host
 from benchmarks.steps import run as run_step
-from benchmarks.table import model_call
+from benchmarks.table import model_call, refuse_gpu
 from runtime.console import print_table
 from runtime.datasets import read_dataset
 from runtime.errors import ConfigError, guarded
@@ -179,6 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from prune.shape import Shape
 
     about = json.loads(args.table.read_text())
+    refuse_gpu(about, args.table)
     predictor = read_table(args.table, Shape.from_json(about["model"]["shape"]))
     found = [
         summed(name, [measure(args.model, folder, about, predictor, args.rounds) for folder in folders])

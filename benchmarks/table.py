@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from benchmarks import timing
 from benchmarks.arguments import positive
 from benchmarks.host import describe_host, doubts
+from benchmarks.jetson import refuse_elsewhere
+from benchmarks.table_trtexec import Sampler, Target, engine_path, open_target
 from runtime.console import note, print_table
 from runtime.errors import ArtifactError, ConfigError, guarded
 from runtime.manifest import read_manifest, replacing
@@ -25,11 +28,16 @@ from runtime.session import ENGINES, open_artifact
 from runtime.spec import InputSpec
 
 SCHEMA = 2
+DEVICES = ("cpu", "cuda", "jetson")
+# runs of each block on a CPU
+ROUNDS = 40
 # what tells one block from another
 SIZES = ("heads", "tokens", "hidden")
 # What must agree before a stopped measurement goes on.
-SAME = ("schema", "model", "device", "engine", "batch", "threads", "processor")
+SAME = ("schema", "model", "device", "engine", "tensorrt", "batch", "threads", "processor")
 Call = Callable[[int], object]
+# a group's points -> milliseconds of the whole model, of the unpruned block, and of each of them
+Sample = Callable[[Sequence[dict[str, Any]]], list[float]]
 
 
 def read_index(model: Path) -> dict[str, Any]:
@@ -79,48 +87,71 @@ def noise(spec: InputSpec, batch: int) -> NDArray[Any]:
     return random.standard_normal((batch, 3, spec.height, spec.width), dtype=np.float32)
 
 
+def refuse_gpu(about: dict[str, Any], table: Path) -> None:
+    """ConfigError where a table is of TensorRT, whose models are not timed through our CPU engines."""
+    if about.get("engine") not in ENGINES:
+        raise ConfigError(
+            f"{table}: measured with {about.get('engine')}; whole models of that are timed by bench.py on the device"
+        )
+
+
 def groups(grid: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """The grid's points of as many heads and neurons: what is measured interleaved, and kept before the next group begins."""
     keys = dict.fromkeys((point["heads"], point["hidden"]) for point in grid)
     return [[point for point in grid if (point["heads"], point["hidden"]) == key] for key in keys]
 
 
-def measure(
-    model: Path, index: dict[str, Any], about: dict[str, Any], args: argparse.Namespace
-) -> dict[str, Any]:
-    """The finished table; every group is interleaved with the whole unpruned model and the unpruned block.
+def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds: int) -> Sample:
+    """Times a group on the CPU, interleaved round by round."""
+    folder = Path(f"{model}.blocks")
+    engine, threads, batch = about["engine"], about["threads"], about["batch"]
+    random = np.random.default_rng(0)
+    x = random.standard_normal((batch, index["tokens"], index["width"]), dtype=np.float32)
+
+    def call(point: dict[str, Any]) -> Call:
+        return graph_call(folder / point["file"], engine, threads, x)
+
+    whole, anchor = model_call(model, engine, threads, batch), call(index["grid"][0])
+
+    def sample(group: Sequence[dict[str, Any]]) -> list[float]:
+        samples = timing.interleave([whole, anchor, *map(call, group)], rounds=rounds)
+        return [float(np.median(one.wall_ms)) for one in samples]
+
+    return sample
+
+
+def measure(index: dict[str, Any], about: dict[str, Any], out: Path, sample: Sample) -> dict[str, Any]:
+    """The finished table; every group is timed beside the whole unpruned model and the unpruned block.
 
     A machine slows down and recovers within minutes: a group's times are those of its rounds, scaled by what the whole
     model took then against what it took over all groups.
     """
-    table = _begun(args.out, about)
-    folder = Path(f"{model}.blocks")
-    random = np.random.default_rng(0)
-    x = random.standard_normal((args.batch, index["tokens"], index["width"]), dtype=np.float32)
-
-    def call(point: dict[str, Any]) -> Call:
-        return graph_call(folder / point["file"], args.engine, args.threads, x)
-
-    whole, anchor = model_call(model, args.engine, args.threads, args.batch), call(index["grid"][0])
+    table = _begun(out, about)
     done = {size_of(row) for row in table["raw"]}
     for group in groups(index["grid"]):
         if all(size_of(point) in done for point in group):
             continue
         note(f"measuring blocks of {group[0]['heads']} heads and {group[0]['hidden']} neurons")
-        samples = timing.interleave([whole, anchor, *map(call, group)], rounds=args.rounds)
-        ms = [float(np.median(one.wall_ms)) for one in samples]
+        ms = sample(group)
         for point, value in zip(group, ms[2:]):
             row = {key: point[key] for key in SIZES} | {"ms": value}
             table["raw"].append(row | {"model_ms": ms[0], "block_ms": ms[1]})
-        _keep(args.out, table)
+        _keep(out, table)
     table |= finished(table["raw"], index["prunable"])
-    _keep(args.out, table)
+    _keep(out, table)
     return table
 
 
 def size_of(row: dict[str, Any]) -> tuple[int, ...]:
     """(heads, tokens, neurons) of a point or a measured row."""
     return tuple(row[key] for key in SIZES)
+
+
+def gpu_target(args: argparse.Namespace) -> Target:
+    """trtexec on this machine; DeviceError where --device jetson is asked of another one."""
+    if args.device == "jetson":
+        refuse_elsewhere(Path("/"), os.environ)
+    return open_target(args.out, args.batch)
 
 
 def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
@@ -156,23 +187,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="TABLE.json")
     parser.add_argument(
-        "--device", choices=["cpu"], default="cpu", help="TensorRT's blocks are not measured yet"
+        "--device", choices=DEVICES, default="cpu", help="cuda and jetson: TensorRT, by trtexec"
     )
-    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
-    parser.add_argument("--threads", type=positive, metavar="N", help="(all cores)")
+    parser.add_argument("--engine", choices=ENGINES, help=f"on the CPU ({ENGINES[0]})")
+    parser.add_argument("--threads", type=positive, metavar="N", help="on the CPU (all cores)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N")
-    parser.add_argument("--rounds", type=positive, default=40, metavar="N", help="runs of each block (40)")
+    parser.add_argument(
+        "--rounds", type=positive, metavar="N", help=f"on the CPU: runs of each block ({ROUNDS})"
+    )
     args = parser.parse_args(argv)
     if args.out.resolve() == args.model.resolve():
         raise ConfigError(f"--out {args.out}: that is the model; give a .json file")
+    for option in ("engine", "threads", "rounds"):
+        if args.device != "cpu" and getattr(args, option) is not None:
+            raise ConfigError(f"--{option}: belongs to --device cpu; trtexec measures on a GPU")
     index = read_index(args.model)
+    target = None if args.device == "cpu" else gpu_target(args)
     host = describe_host(device=args.device, threads=args.threads)
     for text in doubts(host):
         note(f"WARNING {text}")
-    about = {"schema": SCHEMA, "model": index["model"], "device": args.device, "engine": args.engine}
+    about = {"schema": SCHEMA, "model": index["model"], "device": args.device, "tensorrt": None}
     about |= {"batch": args.batch, "threads": args.threads, "processor": host["processor"], "host": host}
+    about |= {"engine": args.engine or ENGINES[0]} if target is None else target.about()
     about |= {key: index[key] for key in ("variant", "heads", "tokens", "width", "prunable")}
-    table = measure(args.model, index, about, args)
+    if target is None:
+        sample: Sample = cpu_sample(args.model, index, about, args.rounds or ROUNDS)
+    else:
+        sample = Sampler(args.model, index, target, engine_path(args.out, index, target))
+    table = measure(index, about, args.out, sample)
+    if target is not None:
+        engine_path(args.out, index, target).unlink(missing_ok=True)
     names = sorted({row["tokens"] for row in table["grid"]}, reverse=True)
     rows = [
         [

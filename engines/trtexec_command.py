@@ -220,8 +220,13 @@ def timing_flags(
     line = [f"--shapes={_shapes(spec, profiles[0].opt)}"] if spec.batch is None else []
     if len(profiles) > 1:
         line.append("--useProfile=0")
+    return line + steady_flags(version, transfers=transfers)
+
+
+def steady_flags(version: Version, *, transfers: bool) -> list[str]:
+    """One stream, CUDA graph, spin wait, copies only with `transfers`: pinned where a version's default is another."""
     # trtexec runs one batch ahead on every stream; one stream for latency
-    line.append("--infStreams=1")
+    line = ["--infStreams=1"]
     if version[0] == 11:
         return line + (["--includeDataTransfers"] if transfers else [])
     return line + ["--useCudaGraph", "--useSpinWait"] + ([] if transfers else ["--noDataTransfers"])

@@ -15,10 +15,13 @@ import torch
 from torch import nn
 
 from export.forms import ReorderedBlock, fold_scale
+from export.fp16 import to_fp16
 from export.graph import OPSET, fusible_gelu, named_batch, prove_static, quiet, simplified
+from export.int8 import raise_opset
+from export.tensorrt8 import for_tensorrt8
 from prune.model import Block
 from prune.shape import Shape
-from runtime.errors import StorageError
+from runtime.errors import ConfigError, StorageError
 from runtime.manifest import replacing
 
 INDEX = "index.json"
@@ -75,23 +78,49 @@ def block_graph(shape: Shape, heads: int, tokens: int, hidden: int | None = None
     return graph
 
 
+def refuse(precision: str) -> None:
+    """ConfigError for INT8: a block with random weights has no ranges that a Q/DQ graph could hold."""
+    if precision == "int8":
+        raise ConfigError(
+            "--blocks: not in INT8; export the unpruned model with --blocks --precision fp16, or in FP32 for a CPU"
+        )
+
+
+def lowered(graph: onnx.ModelProto, precision: str, target: str) -> onnx.ModelProto:
+    """The FP32 block as a whole model of this precision and target holds it. Its input and output stay FP32."""
+    if target == "tensorrt8":
+        # flags make it FP16 there
+        return for_tensorrt8(graph)
+    result = to_fp16(graph) if precision == "fp16" else graph
+    if target == "tensorrt":
+        raise_opset(result)
+    return result
+
+
 def write_blocks(
-    shape: Shape, folder: Path, model: dict[str, Any], sizes: Sequence[tuple[int, int, int]] | None = None
+    shape: Shape,
+    folder: Path,
+    model: dict[str, Any],
+    sizes: Sequence[tuple[int, int, int]] | None = None,
+    *,
+    precision: str = "fp32",
+    target: str = "onnxruntime",
 ) -> Iterable[Path]:
     """Write every size's file and the index; yields each path as it is done. `model` says which whole model they belong to.
 
     A file that is there already is kept: an interrupted export goes on.
     """
+    refuse(precision)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another --blocks") from None
+        raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from None
     rows = []
     for heads, tokens, hidden in sizes or grid(shape):
-        path = folder / f"h{heads}_t{tokens}_m{hidden}.onnx"
+        path = folder / f"h{heads}_t{tokens}_m{hidden}.{precision}.{target}.onnx"
         if not path.exists():
             with replacing(path) as temporary:
-                onnx.save(block_graph(shape, heads, tokens, hidden), temporary)
+                onnx.save(lowered(block_graph(shape, heads, tokens, hidden), precision, target), temporary)
         rows.append({"heads": heads, "tokens": tokens, "hidden": hidden, "file": path.name})
         yield path
     about = {

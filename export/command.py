@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 
 from export.arguments import batch_size, parser
+from export.blocks import refuse as refuse_blocks
 from export.blocks import write_blocks
 from export.calibration import COUNT as CALIBRATION_COUNT
 from export.calibration import calibration_set
@@ -258,6 +259,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser(main.__doc__).parse_args(argv)
     if args.neighbour:
         refuse(args.neighbour, precision=args.precision)
+    if args.blocks:
+        refuse_blocks(args.precision)
     options = Options(
         args.form,
         args.precision,
@@ -301,7 +304,8 @@ def _write_blocks(out: Path, manifest: dict[str, Any]) -> None:
     shape = Shape.from_json(manifest["shape"])
     folder = Path(f"{out}.blocks")
     model = {"file": out.name, "sha256": manifest["sha256"], "shape": manifest["shape"]}
-    for path in write_blocks(shape, folder, model):
+    said = {"precision": manifest["precision"], "target": manifest["target"]}
+    for path in write_blocks(shape, folder, model, **said):
         note(f"wrote {path}")
 
 

@@ -121,14 +121,17 @@ def test_the_picture_holds_every_seed_on_the_teachers_scale():
         "whole_ms": 10.0,
         "groups": [
             {"name": "AMG, h25/t25 everywhere", "runs": [{"measured_ms": 5.0, "mAP": 0.5}]},
-            {"name": "searched, as fast", "runs": [{"measured_ms": 8.0, "mAP": 0.85}]},
-            {"name": "searched, faster", "runs": [{"measured_ms": 7.0, "mAP": 0.83}]},
+            {"name": "heads, tokens searched, as fast", "runs": [{"measured_ms": 8.0, "mAP": 0.85}]},
+            {"name": "heads, tokens searched, faster", "runs": [{"measured_ms": 7.0, "mAP": 0.83}]},
         ],
     }
     found = spots(document(), search)
     assert found["mix"][1][0].ms == pytest.approx([2.6, 2.6]) and len(found["mix"][1]) == 3
     # a tenth of another whole model's time is a tenth of this one's
-    assert [spot.ms for spot in found["searched"][1]] == [pytest.approx((3.2,)), pytest.approx((2.8,))]
+    assert [spot.ms for spot in found["heads, tokens searched"][1]] == [
+        pytest.approx((3.2,)),
+        pytest.approx((2.8,)),
+    ]
     assert "60.0 %" not in picture(document(), search)
     root = ElementTree.fromstring(picture(document(), search))
     titles = [node.text for node in root.iter() if node.tag.endswith("title")]

@@ -7,8 +7,10 @@ import onnx
 import pytest
 import torch
 
-from export.blocks import block_form, block_graph, grid, write_blocks
+from export.blocks import block_form, block_graph, grid, lowered, write_blocks
+from export.fp16 import type_conflicts
 from prune.shape import unpruned
+from runtime.errors import ConfigError
 from runtime.onnxruntime_session import open_graph
 from tests import lite
 
@@ -60,3 +62,27 @@ def test_an_interrupted_export_goes_on_and_the_index_comes_last(tmp_path):
         "model"
     ] == {"sha256": "m"}
     assert all((tmp_path / row["file"]).exists() for row in index["grid"])
+
+
+def test_a_block_has_its_models_precision_and_target(tmp_path):
+    """TensorRT 10 and 11 take types from the graph; 8.6 takes FP32 of opset 17."""
+    graph = block_graph(SHAPE, 3, 9, 192)
+    half = lowered(graph, "fp16", "tensorrt")
+    assert type_conflicts(half) == []
+    large = [one for one in half.graph.initializer if max(one.dims, default=0) >= 192 and len(one.dims) == 2]
+    assert large and {one.data_type for one in large} == {onnx.TensorProto.FLOAT16}
+    old = lowered(graph, "fp16", "tensorrt8")
+    assert [one.version for one in old.opset_import if one.domain == ""] == [17]
+    x = np.random.default_rng(0).standard_normal((2, SHAPE.tokens, SHAPE.vit.width), dtype=np.float32)
+    found = []
+    for number, one in enumerate((graph, half, old)):
+        onnx.save(one, tmp_path / f"{number}.onnx")
+        found.append(open_graph(tmp_path / f"{number}.onnx", threads=1)(x))
+    assert found[1].dtype == np.float32 and 0 < np.abs(found[1] - found[0]).max() < 0.02
+    assert np.abs(found[2] - found[0]).max() < 1e-4
+
+
+def test_blocks_in_int8_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="--blocks: not in INT8"):
+        list(write_blocks(SHAPE, tmp_path / "b", {"sha256": "m"}, [(6, 9, 768)], precision="int8"))
+    assert not list((tmp_path / "b").glob("*"))
