@@ -44,7 +44,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         type=batches,
         default=BATCHES,
         metavar="N[,N]",
-        help="images per call (1; with --device jetson besides 1, 8, 16 and 32)",
+        help="images per call (1; with --device cuda 1, 8, 16 and 32, and with jetson these besides)",
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of each model (all cores)")
     parser.add_argument(

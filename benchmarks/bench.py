@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import jetson, timing
+from benchmarks import desktop, gpu_state, jetson, timing
 from benchmarks.arguments import apply_preset, parser, subjects_of
 from benchmarks.compare import compare, interval, read_document
 from benchmarks.device_report import print_device_report
@@ -82,19 +82,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(subjects: Sequence[Subject], args: argparse.Namespace) -> dict[str, Any]:
-    """{host, images, models[], ratios[], warnings[]}: one model and one ratio for each batch size and subject."""
+    """{host, images, models[], ratios[], warnings[]}: one model and one ratio for each batch size and subject.
+
+    Of a graphics card {state, galleries} besides, and each model's {measured, trtexec} (`benchmarks.desktop`).
+    """
+    card = args.device == "cuda"
     host = describe_host(device=args.device, threads=args.threads)
     dataset = read_dataset(args.data, args.layout) if args.data else None
     artifacts = [open_subject(subject) for subject in subjects]
+    batches = desktop.sizes(args.batch, artifacts) if card else args.batch
     for artifact in artifacts:
-        _check_batch(artifact, args.batch)
-    crops = _crops(dataset, max(IMAGES, BATCHES * max(args.batch)))
+        _check_batch(artifact, batches)
+    crops = _crops(dataset, max(IMAGES, BATCHES * max(batches)))
     ids = _camera_ids(artifacts, crops, dataset, args.camera)
 
     models, ratios = [], []
-    for batch in args.batch:
+    states = [gpu_state.state()] if card else []
+    for batch in batches:
         console.note(f"timing {len(artifacts)} models at batch {batch} on {len(crops.pixels)} {crops.source}")
         timed = time_models(artifacts, crops, ids, batch, rounds=args.rounds, seconds=args.seconds)
+        if card:
+            states.append(gpu_state.state())
         energies = _energies(artifacts, timed, batch, args.device)
         models += [
             facts(artifact) | result(one, batch) | compared(reopen_subject(subject), one) | {"energy": joules}
@@ -104,16 +112,20 @@ def measure(subjects: Sequence[Subject], args: argparse.Namespace) -> dict[str, 
     scored = dataset if args.accuracy else None
     scores = [accuracy(one, scored, camera=args.camera) if scored else None for one in artifacts]
     split = [_stages(one, dataset, args.camera) if dataset else None for one in artifacts]
+    galleries = desktop.galleries(artifacts, dataset, args.camera) if card and dataset else []
+    loaded = [desktop.Loaded(one.path, one.manifest, one.spec) for one in artifacts]
     # A child that opens a model needs its memory once more: give ours back first.
     del artifacts, artifact
     for index, model in enumerate(models):
         which = index % len(subjects)
         peak = peak_memory(subjects[which], model["batch"])
         model |= {"accuracy": scores[which], "stages": split[which], "peak_memory_bytes": peak}
+        if card:
+            model |= desktop.beside(model, loaded[which], args.seconds)
         if args.preset == THROUGHPUT:
             load = Load(subjects[which], crops, ids[which], model["batch"])
             model["throughput"] = throughput(load, usable_cores(), seconds=args.seconds)
-    return {
+    document = {
         "host": host | {"load_average_after": load_average()},
         "preset": args.preset,
         "images": {"source": crops.source, "count": len(crops.pixels)},
@@ -121,6 +133,10 @@ def measure(subjects: Sequence[Subject], args: argparse.Namespace) -> dict[str, 
         "ratios": ratios,
         "warnings": doubts(host) + doubtful(models),
     }
+    if card:
+        document |= {"state": desktop.state([*states, gpu_state.state()]), "galleries": galleries}
+        document["warnings"] += desktop.doubtful(document)
+    return document
 
 
 def time_models(

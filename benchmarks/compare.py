@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from benchmarks.foreign_json import COUNT, POSITIVE, TEXT, read_json
 from benchmarks.timing import Times
 from runtime.errors import ConfigError
 
 DRAWS = 2000
+PARTS = 100
 # A document without these was not written by bench.py, or by one that kept no rounds.
 RUN = {
     "host": {},
@@ -44,18 +48,30 @@ def interval(base: Times, other: Times, *, paired: bool, draws: int = DRAWS, see
     rounds were interleaved (n = m) and are drawn together, so that a spell that hit both cancels.
     """
     random = np.random.default_rng(seed)
-    rows = _draws(random, len(base), draws)
-    others = rows if paired else _draws(random, len(other), draws)
-    ratios = np.median(base[rows], axis=1) / np.median(other[others], axis=1)
+    starts = _starts(random, len(base), draws)
+    others = starts if paired else _starts(random, len(other), draws)
+    ratios = _medians(base, starts) / _medians(other, others)
     low, high = np.percentile(ratios, (2.5, 97.5))
     return Interval(float(np.median(base) / np.median(other)), float(low), float(high))
 
 
-def _draws(random: np.random.Generator, count: int, draws: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(draws, count) rows: runs of about the square root of `count` neighbouring rounds, around the end again."""
-    length = max(1, round(count**0.5))
-    starts = random.integers(0, count, (draws, -(-count // length)))
-    return ((starts[:, :, None] + np.arange(length)) % count).reshape(draws, -1)[:, :count]
+def _starts(random: np.random.Generator, count: int, draws: int) -> NDArray[np.int64]:
+    """(draws, runs): where each run of neighbouring rounds begins."""
+    return random.integers(0, count, (draws, -(-count // _length(count))))
+
+
+def _length(count: int) -> int:
+    """How many rounds a run has: about the square root of all."""
+    return max(1, round(math.sqrt(count)))
+
+
+def _medians(values: Times, starts: NDArray[np.int64]) -> Times:
+    """(draws,) medians of as many values as there are, taken in runs from `starts` on, around the end again."""
+    count, length = len(values), _length(len(values))
+    runs = sliding_window_view(np.concatenate([values, values[: length - 1]]), length)
+    # not all draws at once: a minute of a fast engine has tens of thousands of rounds, and a small board little memory
+    drawn = (runs[some].reshape(len(some), -1)[:, :count] for some in np.array_split(starts, PARTS))
+    return np.concatenate([np.median(one, axis=1, overwrite_input=True) for one in drawn])
 
 
 def read_document(path: Path) -> dict[str, Any]:

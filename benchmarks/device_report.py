@@ -54,7 +54,7 @@ def _board(document: Mapping[str, Any]) -> list[list[object]]:
     warmest = [max(state[when]["temperatures_c"].values(), default=None) for when in ("before", "after")]
     rows: list[list[object]] = [
         ["board", board["module"] or board["model"] or "unknown"],
-        ["L4T", f"{board['l4t']}, JetPack {board['jetpack'] or 'unknown'}"],
+        ["L4T", f"{board['l4t'] or 'unknown'}, JetPack {board['jetpack'] or 'unknown'}"],
         ["CUDA", board["cuda"] or "unknown"],
         ["TensorRT", board["tensorrt_package"] or _version(document) or "unknown"],
         ["power mode", (mode["name"] or mode["id"]) if mode else "unknown"],

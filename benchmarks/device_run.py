@@ -17,11 +17,9 @@ from engines.trtexec_output import Times, parse
 # What trtexec was told, and what its numbers are without it.
 PINNED = {"streams": 1, "cuda_graph": True, "spin_wait": True}
 # What the session's numbers hold: images come from the host's memory and features go back there.
-SESSION = {
-    "transfers": True,
-    "cuda_graph": "from the third call on, where the device allows it",
-    "spin_wait": False,
-}
+SESSION = {"transfers": True, "cuda_graph": False, "spin_wait": False}
+# Of an engine: `runtime.engine_session`, which says so where it cannot.
+ENGINE_SESSION = SESSION | {"cuda_graph": "from the third call on, where the device allows it"}
 
 
 @dataclass(frozen=True)
@@ -142,29 +140,38 @@ def _row(model: ModelRun, scene: Scene, run: DeviceRun) -> dict[str, Any]:
         "images_per_s": 1000 * scene.batch / float(wall.mean()),
         "cv": timing.variation(wall),
         "wall_ms": [round(float(ms), 4) for ms in wall],
-        "measured": SESSION,
+        "measured": measured_with(model.facts["engine"]),
         "energy": _energy(run, scene.window, scene.images),
-        "trtexec": [_trtexec(one) for one in model.trtexec if one.batch == scene.batch],
+        "trtexec": [trtexec_row(one) for one in model.trtexec if one.batch == scene.batch],
         "accuracy": dict(model.accuracy) if model.accuracy else None,
     }
+
+
+def gallery_row(about: Mapping[str, Any], found: Gallery, joules: Mapping[str, Any]) -> dict[str, Any]:
+    """The gallery's part of the document, of the model with these facts; `joules` as `benchmarks.energy.energy` gives them."""
+    seconds = found.window.end_s - found.window.start_s
+    return {
+        "path": about["path"],
+        "sha256": about["sha256"],
+        "images": found.images,
+        "passes": found.passes,
+        "batch": found.batch,
+        "seconds": seconds,
+        "images_per_s": found.images * found.passes / seconds,
+        "includes": ["read", "decode", "resize", "infer"],
+        "energy": dict(joules),
+    }
+
+
+def measured_with(engine: object) -> dict[str, Any]:
+    """{transfers, cuda_graph, spin_wait} of the times of a session on this engine, as trtexec's settings beside them."""
+    return ENGINE_SESSION if str(engine).startswith("tensorrt") else SESSION
 
 
 def _gallery(model: ModelRun, run: DeviceRun) -> dict[str, Any]:
     found = model.gallery
     assert found is not None
-    images = found.images * found.passes
-    seconds = found.window.end_s - found.window.start_s
-    return {
-        "path": model.facts["path"],
-        "sha256": model.facts["sha256"],
-        "images": found.images,
-        "passes": found.passes,
-        "batch": found.batch,
-        "seconds": seconds,
-        "images_per_s": images / seconds,
-        "includes": ["read", "decode", "resize", "infer"],
-        "energy": _energy(run, found.window, images),
-    }
+    return gallery_row(model.facts, found, _energy(run, found.window, found.images * found.passes))
 
 
 def _energy(run: DeviceRun, window: Window, images: int) -> dict[str, Any]:
@@ -172,7 +179,7 @@ def _energy(run: DeviceRun, window: Window, images: int) -> dict[str, Any]:
     return energy(power.samples, window, images=images, idle=power.idle, least_s=run.least_s)
 
 
-def _trtexec(one: Trtexec) -> dict[str, Any]:
+def trtexec_row(one: Trtexec) -> dict[str, Any]:
     """What trtexec printed, as numbers; the settings beside them, so that versions with other defaults compare."""
     asked = {"transfers": one.transfers, **PINNED, "line": list(one.line)}
     report = None if one.output is None else parse(one.output)
@@ -187,6 +194,7 @@ def _trtexec(one: Trtexec) -> dict[str, Any]:
             "why": why,
         }
     return asked | {
+        "cuda_graph": PINNED["cuda_graph"] and not report.graph_refused,
         "version": ".".join(map(str, report.version)) if report.version else None,
         "latency_ms": _times(report.latency),
         "gpu_ms": _times(report.gpu_compute),
@@ -265,6 +273,10 @@ def _doubtful(
         if any(one.get("enqueue_bound") for one in model["trtexec"])
     ]:
         found.append(f"trtexec was bound by enqueue time, not by the GPU ({'; '.join(bound)})")
+    if any(one["why"] is None and not one["cuda_graph"] for model in models for one in model["trtexec"]):
+        found.append(
+            "trtexec ran without a CUDA graph, which the engine does not allow: its times are longer"
+        )
     unsteady = [
         f"{model['path']}, {model['scenario']} by {model['cv']:.1%}"
         for model in models

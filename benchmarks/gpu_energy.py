@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.energy import LEAST_S, Window, energy
-from benchmarks.power import Sensor, gpu_sensors, open_meter
+from benchmarks.power import Meter, Sensor, gpu_sensors, open_meter
 from runtime.console import note
 
 # Cards answer with their mean power of the last second: a window starts when that holds nothing from before it.
@@ -27,25 +28,41 @@ def gpu_energy(
 
     The card alone counts, not the computer around it. All models are loaded in the idle window.
     """
-    meter = open_meter(gpu_sensors() if sensors is None else sensors)
-    if meter is None:
-        note("no NVML and no nvidia-smi gives this GPU's power: energy is null")
-        return [None] * len(calls)
-    try:
-        note(f"measuring energy by {meter.sensor.name}: {(1 + len(calls)) * (settle_s + least_s):g} s")
-        time.sleep(settle_s)
-        start = clock()
-        # a little more: the clock of the window starts after the sleep's
-        time.sleep(least_s + 0.05)
-        idle = Window(start, clock())
+    with card_meter(sensors, least_s=least_s, settle_s=settle_s, clock=clock) as (meter, idle):
+        if meter is None:
+            return [None] * len(calls)
+        note(f"measuring energy: {len(calls) * (settle_s + least_s):g} s")
         windows = [_run(call, least_s, settle_s, clock) for call in calls]
-    finally:
-        meter.__exit__(None, None, None)
     sensor = {"sensor": meter.sensor.name, "malformed": meter.malformed}
     return [
         sensor | energy(meter.samples, window, images=images * count, idle=idle, least_s=least_s)
         for window, count in windows
     ]
+
+
+@contextmanager
+def card_meter(
+    sensors: Sequence[Sensor] | None = None,
+    *,
+    least_s: float = LEAST_S,
+    settle_s: float = SETTLE_S,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[tuple[Meter, Window] | tuple[None, None]]:
+    """The card's power sensor, running, and the window before anything of ours ran; neither where none can be read."""
+    meter = open_meter(gpu_sensors() if sensors is None else sensors)
+    if meter is None:
+        note("no NVML and no nvidia-smi gives this GPU's power: energy is null")
+        yield None, None
+        return
+    try:
+        note(f"measuring idle power by {meter.sensor.name}: {settle_s + least_s:g} s")
+        time.sleep(settle_s)
+        start = clock()
+        # a little more: the clock of the window starts after the sleep's
+        time.sleep(least_s + 0.05)
+        yield meter, Window(start, clock())
+    finally:
+        meter.__exit__(None, None, None)
 
 
 def _run(

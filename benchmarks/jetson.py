@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ def time_gallery(
 def _model(subject: Subject, setting: Setting) -> ModelRun:
     args, dataset, crops = setting.args, setting.dataset, setting.crops
     least_s, clock = setting.least_s, setting.clock
-    artifact = open_subject(subject)
+    artifact = _open(subject)
     persons = sorted({*PERSONS, *args.batch})
     seconds = max(args.seconds, least_s)
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
@@ -204,6 +205,19 @@ def _model(subject: Subject, setting: Setting) -> ModelRun:
         close()
     beside = run_trtexec(subject.path, manifest, spec, persons, seconds=seconds)
     return ModelRun(about, scenes, beside, gallery, scores)
+
+
+def _open(subject: Subject) -> Artifact:
+    try:
+        return open_subject(subject)
+    except DeviceError as error:
+        if subject.path.suffix != ".onnx":
+            raise
+        # what a desktop would install for it has no packages for a Jetson
+        build = shlex.join(["python", "-m", "engines", "build", str(subject.path)])
+        raise DeviceError(
+            f"{subject.path}: {str(error).partition(';')[0]}; on a Jetson give an engine: {build}"
+        ) from None
 
 
 def _call(artifact: Artifact, inputs: Sequence[Feed]) -> Callable[[int], object]:

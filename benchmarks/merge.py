@@ -122,7 +122,7 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
         "runs": runs,
         "data": next(iter(data), None),
         "rows": rows,
-        "warnings": warnings + _namesakes(rows),
+        "warnings": warnings + _namesakes(rows) + _meters(rows),
     }
 
 
@@ -189,6 +189,16 @@ def _namesakes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for model, origins in found.items()
         if len(origins) > 1
     ]
+
+
+def _meters(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each device's energy was measured of, where that differs: a card alone is less than a whole board."""
+    known = [row for row in rows if row["gross_j_per_image"] is not None]
+    found = dict.fromkeys((row["rail"], row["device"]) for row in known)
+    if len({rail for rail, _ in found}) < 2:
+        return []
+    told = "; ".join(f"{rail or 'an unknown rail'} on {device}" for rail, device in found)
+    return [f"energy is not of the same part everywhere: {told}"]
 
 
 def _names(documents: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from benchmarks.demo_figures import nice_axis
@@ -84,7 +86,10 @@ def log_axis(values: Sequence[float], start: float, end: float) -> LogAxis:
 def picture(points: Sequence[Point], subtitle: str) -> str:
     """The SVG: a colour and shape for each device, a label at each point; up and to the left is better."""
     devices = list(dict.fromkeys(point.device for point in points))
-    height = HEIGHT + LEGEND_ROW * len(devices)
+    shown = short_names(list(dict.fromkeys(point.model for point in points)))
+    # numbers stand for names that do not fit beside a point
+    numbered = [] if shown is not None else list(dict.fromkeys(point.model for point in points))
+    height = HEIGHT + LEGEND_ROW * (len(devices) + len(numbered))
     across = log_axis([point.p50_ms for point in points], LEFT, WIDTH - RIGHT)
     up = nice_axis([point.precision for point in points], HEIGHT - BOTTOM, TOP, margin=0.15, top=1.0)
     parts = [
@@ -113,12 +118,35 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
     for place, point in zip(places, points):
         tip = f"{point.device}, {point.model}: {point.p50_ms:.3g} ms, mAP {100 * point.precision:.1f} %"
         parts.append(_mark(*place, devices.index(point.device), tip))
-    names = [shorten(point.model, LABEL) for point in points]
+    names = [shown[point.model] if shown else str(1 + numbered.index(point.model)) for point in points]
     parts += [_text(x, y, name, kind) for (x, y, kind), name in zip(_labels(places, names), names)]
     for number, device in enumerate(devices):
         y = HEIGHT + LEGEND_ROW * number
         parts += [_mark(LEFT, y, number, device), _text(LEFT + 16, y + 4, shorten(device, LEGEND), "")]
+    for number, model in enumerate(numbered):
+        y = HEIGHT + LEGEND_ROW * (len(devices) + number) + 4
+        parts += [_text(LEFT, y, str(1 + number), "mid"), _text(LEFT + 16, y, shorten(model, LEGEND), "")]
     return "".join(parts) + "</svg>\n"
+
+
+def short_names(names: Sequence[str]) -> dict[str, str] | None:
+    """Name -> what fits beside a point, without the words that all names begin or end with; None where one is too long."""
+    parts = [re.split(r"(?<=[_.-])", name) for name in names]
+    ends = [re.split(r"(?=[_.-])", name)[::-1] for name in names]
+    first, last = (len("".join(_common(words))) for words in (parts, ends))
+    if max(map(len, names)) <= LABEL:
+        return {name: name for name in names}
+    # one letter has to be left of the shortest
+    if len(names) == 1 or first + last >= min(map(len, names)):
+        return None
+    found = {name: f"{'…' * (first > 0)}{name[first : len(name) - last]}{'…' * (last > 0)}" for name in names}
+    return found if max(map(len, found.values())) <= LABEL else None
+
+
+def _common(lists: Sequence[Sequence[str]]) -> list[str]:
+    """The words that all of the lists begin with."""
+    together = zip(*lists)
+    return [words[0] for words in takewhile(lambda words: len(set(words)) == 1, together)]
 
 
 def shorten(text: str, letters: int) -> str:

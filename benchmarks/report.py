@@ -37,6 +37,12 @@ def print_report(document: dict[str, Any]) -> None:
         print_table("processes of one thread at the same time", *_columns(THROUGHPUT, together))
     if joules := [_energy(model, names) for model in models if model.get("energy")]:
         print_table("energy of the graphics card alone", *_columns(ENERGY, joules))
+    if beside := [_trtexec(model, names) for model in models if model.get("trtexec")]:
+        print_table("trtexec's median beside ours, ms a call", *_columns(BESIDE, beside))
+    if galleries := [_gallery(one, names) for one in document.get("galleries") or ()]:
+        print_table("the whole gallery from its files on", *_columns(GALLERY, galleries))
+    if card := (document.get("state") or {}).get("before"):
+        print_table("graphics card before the first time", ("", ""), _card(card, document["state"]))
     if compared := document.get("compared"):
         rows = [_compared(row, names) for row in compared["models"]]
         print_table("times as fast as before: ratio of medians (95 %)", *_columns(COMPARED, rows))
@@ -48,6 +54,8 @@ RATIO = ("model", "batch", "wall time", "95 %", "CPU time")
 SPLIT = ("model", *STAGES)
 THROUGHPUT = ("model", "batch", "processes", "images/s", "of one alone")
 ENERGY = ("model", "batch", "mJ/image", "without idle", "W", "idle W")
+BESIDE = ("engine", "batch", "ours", "trtexec", "with copies")
+GALLERY = ("model", "files", "images/s", "mJ/image", "without idle")
 COMPARED = ("model", "batch", "ratio", "verdict")
 
 
@@ -111,6 +119,28 @@ def _energy(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     joules = [number(energy[key], 0.001) for key in ("gross_j_per_image", "net_j_per_image")]
     watts = [number(energy[key]) for key in ("mean_w", "idle_w")]
     return [names[name_of(model)], str(model["batch"]), *joules, *watts]
+
+
+def _trtexec(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    found = {one["transfers"]: (one["latency_ms"] or {}).get("p50") for one in model["trtexec"]}
+    times = [model["latency_ms"]["p50"], found.get(False), found.get(True)]
+    return [names[name_of(model)], str(model["batch"]), *map(number, times)]
+
+
+def _gallery(one: dict[str, Any], names: dict[str, str]) -> list[str]:
+    joules = [number(one["energy"][key], 0.001) for key in ("gross_j_per_image", "net_j_per_image")]
+    return [names[name_of(one)], str(one["images"]), number(one["images_per_s"]), *joules]
+
+
+def _card(card: Mapping[str, Any], state: Mapping[str, Any]) -> list[list[object]]:
+    after = (state["after"] or {}).get("temperature_c")
+    rows: list[list[object]] = [
+        ["card", f"{card['name']}, driver {card['driver']}"],
+        ["power limit", f"{number(card['power_limit_w'])} W"],
+        ["SM clock", f"{number(card['sm_mhz'])} of {number(card['sm_max_mhz'])} MHz"],
+        ["temperature", f"{number(card['temperature_c'])} C -> {number(after)} C"],
+    ]
+    return rows + [["for its best", command] for command in state["commands"]]
 
 
 def _compared(row: dict[str, Any], names: dict[str, str]) -> list[str]:

@@ -65,6 +65,10 @@ def export_command(manifest: Mapping[str, Any], version: Version, where: str) ->
         manifest.get("precision", "fp32"),
     ]
     words += ["--target", target]
+    neighbour = manifest.get("neighbour")
+    if isinstance(neighbour, dict) and neighbour.get("for"):
+        # what a server or tracker sends, and its configuration, come with it
+        words += ["--for", neighbour["for"]]
     if inputs.get("layout", "uint8-nhwc") != "uint8-nhwc":
         words += ["--input", inputs["layout"]]
     # `input` is the default of a model with camera embeddings, the only one of a model without

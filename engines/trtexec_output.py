@@ -9,8 +9,10 @@ Version = tuple[int, ...]
 
 # "[10/03/2024-10:47:59] [I] text"; the date is missing behind some loggers
 LINE = re.compile(r"^\s*(?:\[[\d/]+-[\d:]+\]\s+)?\[([VIWEF])\]\s?(.*)$")
-BANNER = re.compile(r"^&&&& (RUNNING|PASSED|FAILED|WAIVED) TensorRT\.trtexec \[TensorRT v(\d+)\]")
-FIELD = re.compile(r"(min|max|mean|median|percentile\((\d+(?:\.\d+)?)%\)) = (\S+) ms")
+BANNER = re.compile(r"^&&&& (RUNNING|PASSED|FAILED|WAIVED) TensorRT\.trtexec \[TensorRT v(\d{1,9})\]")
+# more digits than any time has, a sign, or "nan" come from a broken line
+N = r"\d{1,15}(?:\.\d{1,15})?(?:e[-+]?\d{1,2})?"
+FIELD = re.compile(rf"(min|max|mean|median|percentile\((\d{{1,3}}(?:\.\d{{1,9}})?)%\)) = ({N}) ms")
 TIMES = {
     "Latency": "latency",
     "Enqueue Time": "enqueue",
@@ -18,7 +20,8 @@ TIMES = {
     "GPU Compute Time": "gpu",
     "D2H Latency": "d2h",
 }
-UNSTABLE = re.compile(r"GPU compute time is unstable, with coefficient of variance = (\S+?)%")
+UNSTABLE = re.compile(r"GPU compute time is unstable, with coefficient of variance = (" + N + r")%")
+GRAPH_REFUSED = "operations that are not permitted under CUDA graph capture mode"
 ENQUEUE_BOUND = "Throughput may be bound by Enqueue Time"
 # What every failure ends with, whatever its cause; told only when nothing else was said.
 CHAIN = (
@@ -53,7 +56,8 @@ class Report:
     """One run of trtexec; what it did not print is None.
 
     `passed` is its own verdict, None when it was cut off before it gave one. `throughput_qps` counts queries, each of a whole
-    batch. `unstable_percent` is the coefficient of variation that it warned about. `errors` are the lines that say why it failed.
+    batch. `graph_refused`: the engine ran without the CUDA graph that was asked for. `unstable_percent` is the coefficient of
+    variation that it warned about. `errors` are the lines that say why it failed.
     """
 
     version: Version | None
@@ -67,6 +71,7 @@ class Report:
     gpu_compute: Times | None
     d2h: Times | None
     enqueue_bound: bool
+    graph_refused: bool
     unstable_percent: float | None
     errors: tuple[str, ...]
 
@@ -111,6 +116,7 @@ def parse(text: str) -> Report:
         gpu_compute=times.get("gpu"),
         d2h=times.get("d2h"),
         enqueue_bound=ENQUEUE_BOUND in text,
+        graph_refused=GRAPH_REFUSED in text,
         unstable_percent=None if unstable is None else float(unstable[1]),
         errors=error_lines(text) if passed is not True else (),
     )
@@ -169,5 +175,5 @@ def _times(text: str) -> Times | None:
 
 
 def _throughput(text: str) -> float | None:
-    match = re.fullmatch(r"(\S+) qps", text)
+    match = re.fullmatch(rf"({N}) qps", text)
     return float(match[1]) if match else None

@@ -1,6 +1,7 @@
 """Confidence intervals of ratios: against known distributions, and documents that do or do not belong together."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -28,6 +29,39 @@ def test_the_interval_holds_the_true_ratio_about_as_often_as_it_says():
         found = interval(rounds(2, 100, seed), rounds(1, 100, 1000 + seed), paired=False, draws=400)
         held += found.low <= 2 <= found.high
     assert 0.88 <= held / 200 <= 0.99
+
+
+def every_round_drawn(base, other, paired, draws, seed):
+    """The same interval by plain indices of every drawn round."""
+    random = np.random.default_rng(seed)
+
+    def rows(count):
+        length = max(1, round(count**0.5))
+        starts = random.integers(0, count, (draws, -(-count // length)))
+        return ((starts[:, :, None] + np.arange(length)) % count).reshape(draws, -1)[:, :count]
+
+    one = rows(len(base))
+    two = one if paired else rows(len(other))
+    return np.percentile(np.median(base[one], axis=1) / np.median(other[two], axis=1), (2.5, 97.5))
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, 1), (2, 3), (10, 7), (101, 40), (500, 333)])
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_interval_is_that_of_runs_of_neighbouring_rounds(count, more, paired):
+    base, other = rounds(2, count), rounds(1, count if paired else more, seed=1)
+    found = interval(base, other, paired=paired, draws=150, seed=3)
+    assert (found.low, found.high) == tuple(every_round_drawn(base, other, paired, 150, 3))
+
+
+def test_the_rounds_of_a_minute_need_no_more_memory_than_a_small_board_has():
+    base = rounds(2, 20_000)
+    tracemalloc.start()
+    try:
+        interval(base, 1.01 * base, paired=False, draws=500)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * 2**20, "500 draws of 20,000 rounds are 80 MB at once"
 
 
 def test_interleaved_rounds_cancel_what_hit_both():

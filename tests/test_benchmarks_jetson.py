@@ -134,6 +134,21 @@ def test_a_model_that_is_not_there_is_told_before_another_is_measured(tmp_path, 
         jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
 
 
+def test_an_onnx_file_that_no_gpu_runs_is_told_to_become_an_engine(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    model = write_model(tmp_path / "m.onnx")
+
+    def refused(subject):
+        raise DeviceError("this ONNX Runtime has no CUDAExecutionProvider; pip install '.[gpu]'")
+
+    monkeypatch.setattr(jetson, "open_subject", refused)
+    args = parser(None).parse_args([str(model), "--device", "jetson"])
+    with pytest.raises(
+        DeviceError, match=r"no CUDAExecutionProvider; on a Jetson give an engine: python -m engines build"
+    ):
+        jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
+
+
 def test_a_stopped_run_stops_its_tegrastats_and_ends_130(tmp_path, monkeypatch, capsys):
     program = tmp_path / "tegrastats"
     program.write_text(TEGRASTATS.format(python=sys.executable, line=line(9000)))

@@ -1,6 +1,7 @@
 """bench.py --device jetson --replay: what a recording gives, whole, damaged or from another board."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,35 @@ def test_trtexec_stands_beside_the_session_with_what_was_pinned(tmp_path, capsys
     assert copies["latency_ms"] is None and copies["why"] == "not recorded"
     assert found["models"][0]["measured"]["transfers"] is True
     assert any("not recorded" in warning for warning in found["warnings"])
+
+
+def test_a_broken_number_of_trtexec_stops_nothing_and_a_refused_graph_is_recorded(tmp_path, capsys):
+    folder = put_recording(tmp_path)
+    (folder / "trtexec.txt").write_text(trtexec_text().replace("median = 4.5 ms", "median = 4,5 ms"))
+    (without, _) = replay(capsys, folder)[0]["models"][0]["trtexec"]
+    assert without["latency_ms"] is None and without["images_per_s"] == 200 and without["cuda_graph"] is True
+    refused = "[W] The built TensorRT engine contains operations that are not permitted under CUDA graph capture mode.\n"
+    (folder / "trtexec.txt").write_text(refused + trtexec_text())
+    found, _ = replay(capsys, folder)
+    assert found["models"][0]["trtexec"][0]["cuda_graph"] is False
+    assert any("without a CUDA graph" in warning for warning in found["warnings"])
+
+
+def test_a_recording_without_system_files_says_unknown_and_never_none(tmp_path, capsys):
+    folder = put_recording(tmp_path)
+    shutil.rmtree(folder / "root")
+    found, table = replay(capsys, folder)
+    assert set(found["board"].values()) == {None} and found["state"]["before"]["locked"] is None
+    assert "unknown, JetPack unknown" in table and "None" not in table
+
+
+def test_a_graph_is_claimed_for_engines_alone(tmp_path, capsys):
+    folder = put_recording(tmp_path)
+    assert "third call" in replay(capsys, folder)[0]["models"][0]["measured"]["cuda_graph"]
+    timing = json.loads((folder / "timing.json").read_text())
+    timing["models"][0]["facts"]["engine"] = "onnxruntime"
+    (folder / "timing.json").write_text(json.dumps(timing))
+    assert replay(capsys, folder)[0]["models"][0]["measured"]["cuda_graph"] is False
 
 
 def test_power_that_cannot_be_read_is_null_never_zero(tmp_path, capsys):

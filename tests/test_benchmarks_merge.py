@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from benchmarks import bench, merge
-from benchmarks.merge_picture import Box, Point, log_axis, picture
+from benchmarks.merge_picture import Box, Point, log_axis, picture, short_names
 from runtime.errors import guarded
 from tests.jetson_files import put_recording
 
@@ -70,6 +70,17 @@ def test_a_cpu_a_card_and_a_replayed_jetson_make_one_table_and_one_picture(tmp_p
 
 
 JOULES = {"gross_j_per_image": 0.5, "net_j_per_image": 0.4, "rail": "GPU_BOARD"}
+
+
+def test_energy_of_different_parts_of_a_machine_is_told(tmp_path):
+    cards = [
+        run(host={"device": "cuda", "gpu": {"name": name}}, model={"energy": JOULES | {"rail": rail}})
+        for name, rail in (("X", "GPU_BOARD"), ("Y", "GPU_BOARD"), ("Z", "VDD_IN"))
+    ]
+    runs = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate([run(), *cards])]
+    assert merge.merge(runs[:3])["warnings"] == []
+    (told,) = merge.merge(runs)["warnings"]
+    assert told.endswith("GPU_BOARD on X; GPU_BOARD on Y; VDD_IN on Z")
 
 
 def test_the_same_device_twice_is_told_apart(tmp_path):
@@ -172,6 +183,20 @@ def test_the_logarithmic_axis_ends_at_ticks_around_the_values():
     assert axis.at(10) == pytest.approx(100 * math.log(5) / math.log(25))
     alone = log_axis([7.0], 0, 100)
     assert 0 < alone.at(7.0) < 100
+
+
+def test_different_models_never_have_the_same_label():
+    form = "transreid_base_s12_{}_256x128_b32_fp16_sm87_trt10.3.engine"
+    long = [form.format(pruned) for pruned in ("unpruned", "amg_h25_t25", "amg_h50_t50")]
+    assert short_names(long) == dict(zip(long, ["…unpruned…", "…amg_h25_t25…", "…amg_h50_t50…"]))
+    assert short_names(["m.onnx", "m.engine"]) == {"m.onnx": "m.onnx", "m.engine": "m.engine"}
+    # still too long: numbers, and the whole names in the legend
+    for names in (["a" * 40 + "b" + "c" * 40, "a" * 40 + "d" + "c" * 40], long[:1]):
+        assert short_names(names) is None
+        points = [Point(device, name, 10, 0.5) for device in ("X", "Y") for name in names]
+        texts = [one.text for one in ET.fromstring(picture(points, "")).iter(f"{SVG}text")]
+        for number, name in enumerate(names, 1):
+            assert texts.count(name) == 1 and texts.count(str(number)) >= 3
 
 
 def test_names_are_escaped_and_labels_do_not_lie_on_each_other():

@@ -157,6 +157,20 @@ def test_the_readme_gives_the_arguments_that_are_checked_and_says_what_was_not_r
         assert default_base(DOCKER / dockerfile) in text
 
 
+def test_the_lines_that_look_at_a_board_let_the_container_see_it():
+    """Without them module, JetPack, power mode and power are null: Docker masks the device tree, and no base has the rest."""
+    text = (DOCKER / "README.md").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip().startswith("docker run")]
+    looking = [line for line in lines if "--device jetson" in line or line.endswith("engines doctor")]
+    assert len(looking) == 2
+    for line in looking:
+        assert "--security-opt systempaths=unconfined" in line
+        for place in ("/etc/nv_tegra_release", "/etc/nvpmodel.conf", "/var/lib/nvpmodel"):
+            assert f"-v {place}:{place}:ro" in line
+    (measuring,) = [line for line in looking if "--device jetson" in line]
+    assert "/usr/bin/tegrastats:/usr/bin/tegrastats:ro" in measuring and "--data /data/" in measuring
+
+
 @pytest.fixture
 def start():
     spec = importlib.util.spec_from_file_location("start", DOCKER / "start.py")

@@ -116,3 +116,11 @@ def test_the_export_command_is_one_that_export_takes_and_keeps_precision_and_inp
 
 def test_a_file_for_the_same_target_is_exported_in_its_place() -> None:
     assert export_command(manifest("int8", "tensorrt"), (11, 1), "m.onnx").endswith("--out m.onnx")
+
+
+def test_a_neighbour_s_file_is_exported_for_that_neighbour_again() -> None:
+    file = manifest(target="onnxruntime") | {"neighbour": {"for": "triton"}}
+    words = shlex.split(export_command(file, (10, 3), "m.onnx"))
+    asked = parser(None).parse_args(words[2:])
+    assert (asked.neighbour, asked.target) == ("triton", "tensorrt")
+    assert "--for" not in export_command(file | {"neighbour": "damaged"}, (10, 3), "m.onnx")

@@ -62,6 +62,24 @@ def test_a_calm_run_tells_no_doubt() -> None:
     assert not report.enqueue_bound and report.unstable_percent is None
 
 
+def test_a_graph_that_the_engine_does_not_allow_is_told() -> None:
+    warning = (
+        "[11/02/2026-10:00:01] [W] The built TensorRT engine contains operations that are not permitted under "
+        "CUDA graph capture mode.\n"
+    )
+    assert parse(warning + text("timed_8.6")).graph_refused and not parse(text("timed_8.6")).graph_refused
+
+
+@pytest.mark.parametrize("bad", ["7,16092", "x", "-nan", "nan", "inf", "7.1.6", "", "9" * 5000, "-1"])
+def test_a_number_that_is_none_is_not_there_and_stops_nothing(bad: str) -> None:
+    good = text("timed_8.6")
+    for number in ("7.16092", "130.298", "5.55763", "8602"):
+        report = parse(good.replace(number, bad))
+        assert report.gpu == "Orin"
+    assert parse(good.replace("7.16092", bad)).latency is None
+    assert parse(good.replace("130.298", bad)).throughput_qps is None
+
+
 def test_11_without_transfers_has_no_copies_and_any_percentile() -> None:
     report = parse(text("timed_11.1"))
     assert report.version == (11, 1, 0) and report.h2d is None and report.d2h is None
