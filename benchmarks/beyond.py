@@ -27,7 +27,7 @@ from benchmarks.study_cells import Job
 from benchmarks.study_lab import Setting, asked
 from benchmarks.study_plan import BUDGET, TEACHER, Cell
 from benchmarks.study_results import MILD, spread
-from benchmarks.table import model_call
+from benchmarks.table import model_call, refuse_gpu
 from runtime.console import note
 from runtime.errors import ConfigError, guarded
 from runtime.manifest import replacing
@@ -174,6 +174,8 @@ def known(out: Path, setting: Setting, wanted: dict[str, Any]) -> list[Job]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the cells that are missing, time them, and write OUT/beyond.json and OUT/beyond.svg."""
     args = _parser().parse_args(argv)
+    if args.table is not None:
+        refuse_gpu(json.loads(args.table.read_text()), args.table)
     setting = Setting(args.weights, args.config, args.data, str(args.out))
     wanted = asked(setting)
     for wave in waves(args.methods, args.levels, args.seeds):

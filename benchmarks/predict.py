@@ -84,7 +84,6 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int) -
     from prune.shape import Shape
 
     about = json.loads(table.read_text())
-    refuse_gpu(about, table)
     shapes = [Shape.from_json(json.loads(Path(f"{path}.json").read_text())["shape"]) for path in models]
     predictor = read_table(table, shapes[0])
 
@@ -131,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="R.json")
     args = parser.parse_args(argv)
+    refuse_gpu(json.loads(args.table.read_text()), args.table)
     args.work.mkdir(parents=True, exist_ok=True)
     models = random_models(args.weights, args.count, args.work.resolve())
     result = {"host": describe_host(device="cpu", threads=None)} | compared(

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import timing
+from benchmarks import board, timing
 from benchmarks.arguments import positive
 from benchmarks.host import describe_host, doubts
 from benchmarks.jetson import refuse_elsewhere
 from benchmarks.table_trtexec import Sampler, Target, engine_path, open_target
+from engines.doctor import nvpmodel_says
 from runtime.console import note, print_table
 from runtime.errors import ArtifactError, ConfigError, guarded
 from runtime.manifest import read_manifest, replacing
@@ -34,7 +35,7 @@ ROUNDS = 40
 # what tells one block from another
 SIZES = ("heads", "tokens", "hidden")
 # What must agree before a stopped measurement goes on.
-SAME = ("schema", "model", "device", "engine", "tensorrt", "batch", "threads", "processor")
+SAME = ("schema", "model", "device", "engine", "tensorrt", "batch", "threads", "processor", "gpu", "board")
 Call = Callable[[int], object]
 # a group's points -> milliseconds of the whole model, of the unpruned block, and of each of them
 Sample = Callable[[Sequence[dict[str, Any]]], list[float]]
@@ -154,6 +155,11 @@ def gpu_target(args: argparse.Namespace) -> Target:
     return open_target(args.out, args.batch)
 
 
+def jetson_board() -> dict[str, Any]:
+    """Module, JetPack and power mode of this Jetson: in another power mode the same block takes another time."""
+    return board.describe(Path("/"), os.environ, nvpmodel_says())
+
+
 def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
     """{model_ms, fixed_ms, grid}: `fixed_ms` is the whole model less its prunable blocks, which are all alike."""
     model = float(np.median([row["model_ms"] for row in raw]))
@@ -166,7 +172,8 @@ def _begun(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     """What an earlier run measured of the same thing, else an empty table."""
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        if not found["complete"] and all(found[key] == about[key] for key in SAME):
+        # a table begun before graphics cards were in it has no key for them
+        if not found["complete"] and all(found.get(key) == about[key] for key in SAME):
             note(f"{path}: going on after {len(found['raw'])} blocks")
             return found
     except (OSError, ValueError, KeyError, TypeError):
@@ -208,15 +215,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         note(f"WARNING {text}")
     about = {"schema": SCHEMA, "model": index["model"], "device": args.device, "tensorrt": None}
     about |= {"batch": args.batch, "threads": args.threads, "processor": host["processor"], "host": host}
+    about |= {"gpu": host["gpu"], "board": jetson_board() if args.device == "jetson" else None}
+    manifest = read_manifest(args.model)
+    about |= {key: manifest.get(key) for key in ("precision", "target")}
     about |= {"engine": args.engine or ENGINES[0]} if target is None else target.about()
     about |= {key: index[key] for key in ("variant", "heads", "tokens", "width", "prunable")}
     if target is None:
         sample: Sample = cpu_sample(args.model, index, about, args.rounds or ROUNDS)
     else:
-        sample = Sampler(args.model, index, target, engine_path(args.out, index, target))
+        engine = engine_path(args.out, {key: about[key] for key in SAME})
+        sample = Sampler(args.model, index, target, engine)
     table = measure(index, about, args.out, sample)
     if target is not None:
-        engine_path(args.out, index, target).unlink(missing_ok=True)
+        engine.unlink(missing_ok=True)
+        target.log.unlink(missing_ok=True)
     names = sorted({row["tokens"] for row in table["grid"]}, reverse=True)
     rows = [
         [

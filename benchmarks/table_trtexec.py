@@ -5,6 +5,10 @@ A block's time is the median of what the GPU computes, without copies: between t
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shlex
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +27,9 @@ from engines.trtexec_command import (
 )
 from engines.trtexec_load import Place, load_line
 from engines.trtexec_output import Report, parse
+from runtime.console import note
 from runtime.engine_fit import LEVEL, WORKSPACE_MIB
-from runtime.errors import ArtifactError, ConfigError
+from runtime.errors import ArtifactError, ConfigError, Refusal
 from runtime.manifest import read_manifest, replacing
 from runtime.spec import InputSpec
 
@@ -47,10 +52,18 @@ class Target:
         """What must agree before a stopped measurement goes on."""
         return {"engine": ENGINE, "tensorrt": version_text(self.version)}
 
+    @property
+    def log(self) -> Path:
+        """Where all that a failed trtexec printed is kept, beside the table."""
+        return self.cache.with_suffix(".trtexec.log")
 
-def engine_path(out: Path, index: Mapping[str, Any], target: Target) -> Path:
-    """Where the whole model's engine is kept while the table at `out` is measured: nobody else's is taken for it."""
-    name = f"{index['model']['sha256'][:12]}.b{target.batch}.trt{version_text(target.version)}"
+
+def engine_path(out: Path, same: Mapping[str, Any]) -> Path:
+    """Where the whole model's engine is kept while the table at `out` is measured.
+
+    `same` is what must agree before a stopped measurement goes on: no other model's, GPU's or TensorRT's is taken for it.
+    """
+    name = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
     return out.with_suffix(f".{name}.engine")
 
 
@@ -119,7 +132,13 @@ class Sampler:
         folder = Path(f"{self.model}.blocks")
         points = [self.index["grid"][0], *group]
         blocks = [block_line(folder / one["file"], manifest, self.index, self.target) for one in points]
-        return [self._median(line) for line in (whole, *blocks)]
+        try:
+            model_ms = self._median(whole)
+        except Refusal:
+            # what cannot be loaded today cannot be tomorrow: the next run builds it anew
+            self.engine.unlink(missing_ok=True)
+            raise
+        return [model_ms, *map(self._median, blocks)]
 
     def _median(self, line: Sequence[str]) -> float:
         compute = self._run(line).gpu_compute
@@ -129,7 +148,24 @@ class Sampler:
 
     def _run(self, line: Sequence[str]) -> Report:
         code, text = run(self.target.trtexec, line, timeout_s=BUILDING_S)
-        report = parse(text)
+        report, file = parse(text), Path(line[1].partition("=")[2])
         if code != 0 or report.passed is not True:
-            raise failure(report, code, Path(line[1].partition("=")[2]))
+            self.target.log.write_text(f"{shlex.join(line)}\n{text}")
+            raise refusal(report, code, file, self.target.log)
+        if report.graph_refused:
+            note(f"WARNING {file.name}: timed without a CUDA graph, launches included")
+        if report.unstable_percent is not None:
+            note(
+                f"WARNING {file.name}: its times vary by {report.unstable_percent:.1f} %; hold the GPU's clocks"
+            )
         return report
+
+
+def refusal(report: Report, code: int, file: Path, log: Path) -> Refusal:
+    """The kind of refusal, and so the exit code, that `engines build` gives this failure, without that command's options."""
+    if code < 0:
+        said = f"killed by {signal.Signals(-code).name}"
+    else:
+        said = "; ".join(report.errors[:3]) or f"exit status {code} without a reason"
+    kind = type(failure(report, code, file))
+    return kind(f"{file}: trtexec failed, {said}; read {log}; the same command goes on from here")

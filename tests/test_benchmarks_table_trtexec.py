@@ -2,14 +2,16 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks import predict, table
-from benchmarks.table_trtexec import Target, block_line, model_line
+from benchmarks import beyond, predict, table
+from benchmarks.table_trtexec import Sampler, Target, block_line, model_line, refusal
+from engines.trtexec_output import parse
 from export.blocks import write_blocks
 from prune.latency import read_table
-from runtime.errors import ArtifactError, guarded
+from runtime.errors import ArtifactError, DeviceError, guarded
 from runtime.manifest import read_manifest, write_manifest
 from tests import lite, tiny_model
 
@@ -27,6 +29,7 @@ log = open({log!r}, "a+")
 log.write(" ".join(sys.argv[1:]) + chr(10))
 log.seek(0)
 if len(log.readlines()) == {dies}:
+    print("[11/02/2026-10:00:01] [V] a line of no importance")
     print("[11/02/2026-10:00:01] [E] Error[4]: node /Tile: cannot be built")
     print("&&&& FAILED", banner)
     sys.exit(1)
@@ -83,6 +86,7 @@ def test_times_are_what_the_gpu_computes_and_prune_reads_the_table(model, tmp_pa
     found = json.loads((tmp_path / "t.json").read_text())
     assert (found["engine"], found["tensorrt"], found["device"]) == ("tensorrt", "10.3.0", "cuda")
     assert (found["model_ms"], found["complete"]) == (100, True)
+    assert (found["precision"], found["target"], found["batch"]) == ("fp32", "tensorrt", 1)
     assert [row["ms"] for row in found["grid"]] == [h + t + m / 100 for h, t, m in SIZES]
     predictor = read_table(tmp_path / "t.json", SHAPE)
     assert predictor.block_ms(2, 9, 192) == pytest.approx(2 + 9 + 1.92)
@@ -96,6 +100,7 @@ def test_times_are_what_the_gpu_computes_and_prune_reads_the_table(model, tmp_pa
 @pytest.mark.parametrize(
     ("version", "precision", "target", "flags", "last"),
     [
+        ((8, 6, 2), "fp32", "tensorrt8", [], ["--useCudaGraph", "--useSpinWait", "--noDataTransfers"]),
         ((8, 6, 2), "fp16", "tensorrt8", ["--fp16"], ["--useCudaGraph", "--useSpinWait", "--noDataTransfers"]),
         ((10, 3, 0), "fp16", "tensorrt", ["--stronglyTyped"],
          ["--useCudaGraph", "--useSpinWait", "--noDataTransfers"]),
@@ -132,7 +137,11 @@ def test_a_block_that_cannot_be_built_is_told_and_the_rest_goes_on_from_there(
     monkeypatch.setenv("TRTEXEC", str(stand_in(tmp_path / "bin", dies=8)))
     assert run(model, tmp_path) == 4
     said = capsys.readouterr().err
-    assert "h2_t22_m768.fp32.onnxruntime.onnx: not built, trtexec said: Error[4]: node /Tile" in said
+    assert "h2_t22_m768.fp32.onnxruntime.onnx: trtexec failed, Error[4]: node /Tile: cannot be built" in said
+    # no option of another command is told, and the log holds the line and everything that it printed
+    log = tmp_path / "t.trtexec.log"
+    assert f"read {log}; the same command goes on" in said and "--log" not in said
+    assert log.read_text().startswith("trtexec --onnx=") and "of no importance" in log.read_text()
     begun = json.loads((tmp_path / "t.json").read_text())
     assert [table.size_of(row) for row in begun["raw"]] == SIZES[:2] and not begun["complete"]
     before = len(lines(tmp_path / "bin"))
@@ -140,6 +149,76 @@ def test_a_block_that_cannot_be_built_is_told_and_the_rest_goes_on_from_there(
     again = lines(tmp_path / "bin")[before:]
     assert not any("h6_t9_m768" in line or "--saveEngine" in line for line in again)
     assert json.loads((tmp_path / "t.json").read_text())["complete"]
+    assert not log.exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "target", "flag"), [(8601, "tensorrt8", False), (101300, "tensorrt", True)]
+)
+def test_the_command_on_other_versions(model, tmp_path, monkeypatch, version, target, flag):
+    manifest = read_manifest(model) | {"target": target, "opset": 17}
+    write_manifest(model, manifest | {"input": manifest["input"] | {"camera": "mean"}})
+    monkeypatch.setenv("TRTEXEC", str(stand_in(tmp_path / "bin", version=version)))
+    assert run(model, tmp_path, "--batch", "2") == 0
+    words = lines(tmp_path / "bin")
+    assert all(("--stronglyTyped" in line) == flag for line in words if "--onnx=" in line)
+    assert "--shapes=x:2x22x" in words[-1]
+
+
+def test_an_engine_that_does_not_load_is_built_anew_by_the_next_run(model, tmp_path, monkeypatch, capsys):
+    # built, then not loaded
+    monkeypatch.setenv("TRTEXEC", str(stand_in(tmp_path / "bin", dies=2)))
+    assert run(model, tmp_path) == 4
+    assert ".engine: trtexec failed" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.engine"))
+    assert run(model, tmp_path) == 0
+    assert sum("--saveEngine" in line for line in lines(tmp_path / "bin")) == 2
+
+
+@pytest.mark.parametrize(("file", "median"), [("timed_8.6.txt", 7.14139), ("timed_11.1.txt", 0.825)])
+def test_times_in_the_form_of_8_6_and_11(model, tmp_path, capsys, file, median):
+    printed = Path(__file__).parent / "data" / "trtexec" / file
+    script = tmp_path / "trtexec"
+    script.write_text(f"#!/bin/sh\ncat {printed}\n")
+    script.chmod(0o755)
+    (tmp_path / "m.engine").write_bytes(b"plan")
+    target = Target(script, (10, 3, 0), 1, tmp_path / "c")
+    index = json.loads((tmp_path / "m.onnx.blocks" / "index.json").read_text())
+    assert Sampler(model, index, target, tmp_path / "m.engine")(index["grid"][:1]) == [median] * 3
+    # only the first says that its times are unsteady
+    assert ("vary by 5.6 %" in capsys.readouterr().err) == (file == "timed_8.6.txt")
+
+
+def test_a_failure_keeps_the_exit_code_of_its_cause(tmp_path):
+    texts = Path(__file__).parent / "data" / "trtexec"
+    block, log = Path("b.onnx"), tmp_path / "log"
+    memory = refusal(parse((texts / "failed_memory_10.3.txt").read_text()), 1, block, log)
+    parsing = refusal(parse((texts / "failed_parse_10.3.txt").read_text()), 1, block, log)
+    killed = refusal(parse(""), -9, block, log)
+    assert [type(one) for one in (memory, parsing, killed)] == [DeviceError, ArtifactError, DeviceError]
+    assert (
+        "OutOfMemory" in str(memory) and "Invalid Node - /Tile" in str(parsing) and "SIGKILL" in str(killed)
+    )
+    assert not any("--workspace" in str(one) for one in (memory, parsing, killed))
+
+
+def test_another_power_mode_of_a_jetson_begins_anew(model, tmp_path, monkeypatch):
+    stub = stand_in(tmp_path / "bin", dies=8)
+    monkeypatch.setenv("TRTEXEC", str(stub))
+    monkeypatch.setenv("L4T_VERSION", "36.4.3")
+    for mode, code, begun in (("15W", 4, 1), ("15W", 0, 1), ("25W", 0, 2)):
+        said = tmp_path / "bin" / "nvpmodel"
+        said.write_text(f"#!/bin/sh\necho 'NV Power Mode: {mode}'\n")
+        said.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+        if mode == "25W":
+            # as a stopped measurement leaves it
+            half = json.loads((tmp_path / "t.json").read_text()) | {"complete": False}
+            (tmp_path / "t.json").write_text(json.dumps(half))
+        assert run(model, tmp_path, "--device", "jetson") == code
+        assert sum("--saveEngine" in line for line in lines(tmp_path / "bin")) == begun
+    found = json.loads((tmp_path / "t.json").read_text())
+    assert found["board"]["power_mode"]["name"] == "25W" and found["gpu"] is None
 
 
 def test_another_tensorrt_begins_anew(model, tmp_path, monkeypatch):
@@ -181,6 +260,9 @@ def test_models_are_not_timed_on_a_cpu_for_a_gpus_table(model, tmp_path, monkeyp
     monkeypatch.setenv("TRTEXEC", str(stand_in(tmp_path / "bin")))
     assert run(model, tmp_path) == 0
     words = ["--model", str(model), "--weights", "none", "--work", str(tmp_path / "w"), "--out", "none"]
-    monkeypatch.setattr(predict, "random_models", lambda *given: [])
+    monkeypatch.setattr(predict, "random_models", lambda *given: pytest.fail("refused too late"))
     assert guarded(predict.main, [str(tmp_path / "t.json"), *words]) == 2
     assert "measured with tensorrt; whole models of that are timed by bench.py" in capsys.readouterr().err
+    words = ["--weights", "none", "--config", "none", "--data", "none", "--out", str(tmp_path / "w")]
+    assert guarded(beyond.main, [*words, "--table", str(tmp_path / "t.json")]) == 2
+    assert "measured with tensorrt" in capsys.readouterr().err
