@@ -72,8 +72,8 @@ def export_command(manifest: Mapping[str, Any], version: Version, where: str) ->
     if inputs.get("layout", "uint8-nhwc") != "uint8-nhwc":
         words += ["--input", inputs["layout"]]
     # `input` is the default of a model with camera embeddings, the only one of a model without
-    if inputs.get("cameras") and inputs.get("camera") != "input":
-        words += ["--camera", inputs["camera"]]
+    if inputs.get("cameras") and inputs.get("camera", "none") != "input":
+        words += ["--camera", inputs.get("camera", "none")]
     if inputs.get("batch") is not None:
         words += ["--batch", inputs["batch"]]
     return shlex.join(map(str, [*words, "--out", out]))

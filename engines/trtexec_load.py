@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from engines.onnx_fit import Version
 from engines.trtexec_command import Profile, is_supported, timing_flags, version_text
+from runtime.engine_fit import others_of
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 
@@ -27,7 +28,7 @@ def place_of(engine: Path, manifest: Mapping[str, Any], batch: int) -> Place:
     """
     own = [Profile(*(shape[bound]["images"][0] for bound in Profile._fields)) for shape in manifest["shapes"]]
     places = [(Place(engine, number, len(own)), profile) for number, profile in enumerate(own)]
-    for other in manifest.get("others", []):
+    for other in others_of(manifest, engine):
         places.append((Place(engine.parent / Path(other["file"]).name, 0, 1), Profile(*other["batch"])))
     fitting = [(one.max - one.min, place) for place, one in places if one.min <= batch <= one.max]
     if not fitting:

@@ -52,7 +52,7 @@ def verify(
     check = load_check(onnx, parent)
     content = _known(engine) or _adopted(engine, onnx, parent, adopted)
     digest = sha256(engine)
-    flavour = FLAVOURS.get(content["builder"].get("name"), "tensorrt")
+    flavour = FLAVOURS.get(str(content["builder"].get("name")), "tensorrt")
     here = (host or this_host)(flavour)
     content.setdefault("machine", dataclasses.asdict(here))
     if found := differences(content, here, parent=parent, engine=engine):
@@ -86,11 +86,10 @@ def _verdict(check: Check, session: Session, spec: InputSpec, limits: Limits) ->
 
 
 def _limits(engine: Path, content: Mapping[str, Any]) -> Limits:
-    if content.get("precision") not in ENGINE_LIMITS:
-        raise ArtifactError(
-            f"{engine}: precision {content.get('precision')!r} is not known; export and build again"
-        )
-    return ENGINE_LIMITS[content["precision"]]
+    precision = content.get("precision")
+    if not isinstance(precision, str) or precision not in ENGINE_LIMITS:
+        raise ArtifactError(f"{engine}: precision {precision!r} is not known; export and build again")
+    return ENGINE_LIMITS[precision]
 
 
 def _known(engine: Path) -> dict[str, Any] | None:
@@ -105,6 +104,10 @@ def _known(engine: Path) -> dict[str, Any] | None:
         raise ArtifactError(
             f"{engine}: changed since its manifest was written (sha256 differs); rebuild: {rebuild_command(manifest, engine)}, or, "
             f"if trtexec just did, remove {sidecar} and verify again"
+        )
+    if not isinstance(manifest.get("builder"), dict):
+        raise ArtifactError(
+            f"{sidecar}: incomplete, it does not say how the engine was built; rebuild: {rebuild_command(manifest, engine)}"
         )
     # said anew by whoever writes it
     return {key: value for key, value in manifest.items() if key not in ("schema", "host")}

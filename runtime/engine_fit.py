@@ -86,7 +86,7 @@ def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
     ArtifactError unless each is the very file that was built with it: one sha256 each is in that manifest.
     """
     found = []
-    for other in manifest.get("others", []):
+    for other in others_of(manifest, engine):
         path = engine.parent / Path(other["file"]).name
         if not path.is_file() or sha256(path) != other["sha256"]:
             state = "not the file that was built with it" if path.is_file() else "not there"
@@ -97,22 +97,47 @@ def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
     return found
 
 
+def others_of(manifest: Mapping[str, Any], engine: Path) -> list[Mapping[str, Any]]:
+    """The engines of the same model that a manifest names, {file, sha256, batch} each; ArtifactError where that is damaged."""
+    others = manifest.get("others", [])
+    if not isinstance(others, list) or not all(_is_other(other) for other in others):
+        raise ArtifactError(
+            f"{engine}: what its manifest says of other batches is damaged; rebuild: {rebuild_command(manifest, engine)}"
+        )
+    return others
+
+
+def _is_other(other: object) -> bool:
+    if not isinstance(other, Mapping):
+        return False
+    texts = (other.get("file"), other.get("sha256"))
+    return all(isinstance(text, str) for text in texts) and _is_batch(other.get("batch"))
+
+
+def _is_batch(sizes: object) -> bool:
+    return isinstance(sizes, list) and len(sizes) == 3 and all(type(size) is int for size in sizes)
+
+
 def rebuild_command(manifest: Mapping[str, Any], engine: Path | None = None) -> str:
     """The command that builds the engine of this manifest again, for a person to paste.
 
     `engine` is where it lies: its ONNX file is looked for beside it, as manifests name no folders.
     """
     builder = manifest.get("builder")
-    known = isinstance(builder, Mapping) and {"onnx", "engine", "name"} <= set(builder)
-    if not isinstance(builder, Mapping) or not known:
+    names = ("onnx", "engine", "name")
+    if not isinstance(builder, Mapping) or not all(isinstance(builder.get(name), str) for name in names):
         unknown = "model.engine" if engine is None else str(engine)
         return shlex.join(["python", "-m", "engines", "build", "model.onnx", "--out", unknown])
     folder = Path() if engine is None else engine.parent
     out = folder / str(builder["engine"]) if engine is None else engine
     words: list[object] = ["python", "-m", "engines", "build", folder / builder["onnx"], "--out", out]
     words += ["--builder", builder["name"]]
-    others = manifest.get("others", [])
-    for sizes in (*(other["batch"] for other in others), *builder.get("profiles", [])):
+    # this is what is run where a manifest is damaged: what cannot be read of it is left out
+    others = manifest.get("others")
+    others = [other for other in others if _is_other(other)] if isinstance(others, list) else []
+    profiles = builder.get("profiles")
+    profiles = [sizes for sizes in profiles if _is_batch(sizes)] if isinstance(profiles, list) else []
+    for sizes in (*(other["batch"] for other in others), *profiles):
         words += ["--batch", batch_text(sizes)]
     for option, key, default in (
         ("--workspace", "workspace_mib", WORKSPACE_MIB),
@@ -121,7 +146,7 @@ def rebuild_command(manifest: Mapping[str, Any], engine: Path | None = None) -> 
         if builder.get(key, default) != default:
             words += [option, builder[key]]
     if builder.get("timing_cache"):
-        words += ["--timing-cache", folder / builder["timing_cache"]]
+        words += ["--timing-cache", folder / str(builder["timing_cache"])]
     if builder.get("compute_capability"):
         words += ["--compute-capability", builder["compute_capability"]]
     words += ["--version-compatible"] if builder.get("version_compatible") else []

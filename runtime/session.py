@@ -209,7 +209,7 @@ OPENERS: dict[str, Opener] = {"onnx": _open_onnx, "engine": _open_engine}
 
 def _opener(path: Path, manifest: dict[str, Any]) -> Opener:
     kind = manifest.get("kind")
-    if kind not in OPENERS:
+    if not isinstance(kind, str) or kind not in OPENERS:
         raise ArtifactError(
             f"{path}: a file of kind {kind!r} is no runnable model; "
             "export one with: python export_onnx.py model.safetensors --out model.onnx"
@@ -225,7 +225,10 @@ def _check_gate(path: Path, manifest: dict[str, Any], allow_ungated: bool) -> No
     state = "FAILED its quality gate" if failed else "never passed a quality gate"
     proof = "export it again with --check ROOT"
     if manifest.get("kind") == "engine":
-        proof = f"run: python -m engines verify {path} --onnx MODEL.onnx"
+        builder = manifest.get("builder")
+        name = builder.get("onnx") if isinstance(builder, dict) else None
+        onnx = path.parent / name if isinstance(name, str) else "MODEL.onnx"
+        proof = f"run: python -m engines verify {path} --onnx {onnx}"
     if not allow_ungated:
         raise ArtifactError(f"{path}: {state}; {proof}, or add --allow-ungated to run it anyway")
     print(f"WARNING {path}: {state}; its features are not trustworthy (--allow-ungated)", file=sys.stderr)

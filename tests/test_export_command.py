@@ -55,6 +55,8 @@ def run(weights, out, crops, *more):
         [],
         ["--form", "reference"],
         ["--input", "float-nchw", "--batch", "2"],
+        # as many images as the JPM has local groups: nothing may take the one for the other
+        ["--batch", "4"],
         ["--camera", "mean"],
         ["--camera", "1", "--form", "reference"],
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,34 @@ def test_a_manifest_cannot_name_a_file_of_another_folder(tmp_path: Path) -> None
     manifest["others"][0]["file"] = f"../{other.name}"
     with pytest.raises(ArtifactError, match="not there"):
         siblings(tmp_path / "in" / "m.engine", manifest)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        None,
+        3,
+        "m.b1.engine",
+        {"file": "m.b1.engine"},
+        [None],
+        [{}],
+        [{"file": None, "sha256": "0" * 64, "batch": [1, 1, 1]}],
+        [{"file": "m.b1.engine", "batch": [1, 1, 1]}],
+        [{"file": "m.b1.engine", "sha256": "0" * 64, "batch": [1]}],
+        [{"file": "m.b1.engine", "sha256": "0" * 64, "batch": ["1", "1", "1"]}],
+    ],
+)
+def test_damaged_words_about_other_batches_are_a_refusal(tmp_path: Path, others: Any) -> None:
+    engine, manifest, _ = with_other(tmp_path)
+    command = re.escape(f"python -m engines build {tmp_path}/m.onnx --out {engine}")
+    with pytest.raises(ArtifactError, match=f"of other batches is damaged; rebuild: {command}"):
+        siblings(engine, manifest | {"others": others})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"profiles": None}, {"profiles": [None]}, {"profiles": [["1", "8"]]}, {"timing_cache": 3}, {"onnx": 3}],
+)
+def test_the_rebuilding_command_survives_a_damaged_manifest(change: dict[str, Any]) -> None:
+    command = rebuild_command({"builder": BUILDER | change}, Path("runs/m.engine"))
+    assert command.startswith("python -m engines build ") and "--out runs/m.engine" in command
