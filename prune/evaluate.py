@@ -11,6 +11,7 @@ from runtime import commands
 from runtime.cameras import parse_policy
 from runtime.datasets import MAX_BAD, READERS
 from runtime.errors import guarded
+from runtime.picture_file import add_picture_options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--camera", type=parse_policy, metavar="P", help="input, mean, none or a 0-based camera id"
     )
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
+    add_picture_options(parser)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="images per run (16)")
     parser.add_argument("--max-bad", type=float, default=MAX_BAD, metavar="FRACTION")

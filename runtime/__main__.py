@@ -7,11 +7,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from runtime import choose, commands
+from runtime import choose, commands, search_command
 from runtime.cameras import parse_policy
 from runtime.datasets import MAX_BAD, READERS
 from runtime.errors import guarded
 from runtime.fast_resize import EXACT, RESIZES
+from runtime.picture_file import add_picture_options
 from runtime.preset import PRESETS
 from runtime.session import AUTO, DEVICES, ENGINES
 
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
     _add_resize(evaluate)
     _add_layout(evaluate)
+    add_picture_options(evaluate)
     _add_model(evaluate)
     _add_output(evaluate)
     evaluate.set_defaults(command=commands.evaluate)
@@ -67,9 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("queries", metavar="QUERY", nargs="+", help="images, or folders of them")
     search.add_argument("--gallery", required=True, metavar="G.npz", help="saved gallery features")
     search.add_argument("--top", type=int, default=10, metavar="N", help="matches per query (10)")
+    add_picture_options(search)
     _add_model(search)
     _add_output(search)
-    search.set_defaults(command=commands.search_gallery)
+    search.set_defaults(command=search_command.search_gallery)
 
     chooser = subcommands.add_parser("choose", help="find the fastest engine for a model on this CPU")
     chooser.add_argument("model", metavar="MODEL.onnx", help="an exported .onnx file with its check crops")

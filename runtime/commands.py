@@ -10,24 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from runtime import console, metrics
-from runtime.cameras import dataset_name, parse_policy
+from runtime.cameras import dataset_name
 from runtime.datasets import Dataset, count_warnings, counts, read_dataset
 from runtime.errors import ConfigError, Refusal
 from runtime.extract import TooManyBad, duplicates, leaks
 from runtime.fast_resize import EXACT, FAST, opencv_version, resizer
 from runtime.features import Features, load_features, same_model, save_features
 from runtime.image_list import read_images
-from runtime.opening import features_of, open_model, tell
+from runtime.metrics import Scored
+from runtime.opening import compare_engines, features_of, open_model, tell
+from runtime.picture_file import evaluation_contents, picture_options, write_picture
 from runtime.preset import THROUGHPUT, extractor, refuse_contradictions
+from runtime.ranking import WorstRankings
 from runtime.rerank import rerank
 from runtime.resize_cost import KEYS, changed, difference, in_words, read_cost, write_cost
-from runtime.search import search
 from runtime.session import Artifact
-from runtime.skipped import write_skipped
+from runtime.skipped import Skipped, write_skipped
 
 PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
 # What stands beside the scores of --resize fast, each with scores of its own.
 BESIDE = ("exact", "difference")
+
+
+def _unwatched(scored: Scored) -> None:
+    pass
 
 
 def inspect(args: Namespace) -> None:
@@ -95,14 +101,29 @@ def evaluate(args: Namespace, *, opener: Callable[[Namespace], Artifact] | None 
     """Print mAP, CMC and mINP of a model on a data set, or of two feature files.
 
     `opener` opens `args.model` where that is no file the runtime knows (the torch model of `prune.evaluate`).
+    The picture of the worst queries, where one is asked for, is written after the scores are printed.
     """
+    picture = picture_options(args)
     if args.model is None:
         query, gallery, context = _saved_pair(args)
     else:
         query, gallery, context = _fresh_pair(args, opener or open_model)
-    found, skipped = _scored(query, gallery, args), [*query.skipped, *gallery.skipped]
+    # a cosine distance is 1 minus the cosine; re-ranked distances are what they are
+    worst = WorstRankings(picture.queries, picture.top, offset=0 if args.rerank else 1) if picture else None
+    found = _scored(query, gallery, args, worst.see if worst else _unwatched)
+    skipped = [*query.skipped, *gallery.skipped]
     found |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
-    if args.json:
+    try:
+        _print_scores(dict(found), skipped, as_json=args.json)
+    finally:
+        # also when the reader of stdout has gone away
+        if picture and worst:
+            contents = evaluation_contents(found, picture)
+            write_picture(picture.path, contents, worst.rankings(), query=query, gallery=gallery)
+
+
+def _print_scores(found: dict[str, Any], skipped: list[Skipped], *, as_json: bool) -> None:
+    if as_json:
         reasons = [{"path": image.path, "reason": image.reason} for image in skipped]
         console.print_json(found | {"skipped_images": reasons})
         return
@@ -114,12 +135,14 @@ def evaluate(args: Namespace, *, opener: Callable[[Namespace], Artifact] | None 
     _print_result("evaluation", shown, as_json=False)
 
 
-def _scored(query: Features, gallery: Features, args: Namespace) -> dict[str, Any]:
+def _scored(
+    query: Features, gallery: Features, args: Namespace, watch: Callable[[Scored], None]
+) -> dict[str, Any]:
     """The scores of one pair, after what is odd about it was said."""
     same_model(query, gallery)
     if query.camera != gallery.camera:
         console.note(f"query and gallery differ in their camera embedding: {query.camera}, {gallery.camera}")
-    _compare_engines(query, gallery)
+    compare_engines(query, gallery)
     for text, copies in (
         (
             "query images are also in the gallery, byte for byte: the result is too good",
@@ -129,53 +152,18 @@ def _scored(query: Features, gallery: Features, args: Namespace) -> dict[str, An
     ):
         if copies:
             console.note(f"{copies} {text}")
-    found = _scores(query, gallery, args.rerank)
+    found = _scores(query, gallery, args.rerank, watch)
     about = {"rerank": args.rerank, "camera": query.camera, "resize": query.resize}
     return found | about | {"gallery": len(gallery.paths)}
 
 
-def _scores(query: Features, gallery: Features, reranked: bool) -> dict[str, Any]:
+def _scores(
+    query: Features, gallery: Features, reranked: bool, watch: Callable[[Scored], None] = _unwatched
+) -> dict[str, Any]:
     identities = (query.pids, query.camids, gallery.pids, gallery.camids)
-    if reranked:
-        rows = rerank(query.features, gallery.features)
-        return metrics.evaluate_distances(rows, *identities).to_json()
-    return metrics.evaluate(
-        query.features, query.pids, query.camids, gallery.features, gallery.pids, gallery.camids
-    ).to_json()
-
-
-def search_gallery(args: Namespace) -> None:
-    """Print the nearest gallery images of each query image."""
-    if args.top < 1:
-        raise ConfigError(f"--top {args.top}: give 1 or more")
-    gallery = load_features(args.gallery)
-    artifact = open_model(args)
-    items = [item for source in args.queries for item in read_images(source)]
-    if args.camera is None and artifact.spec.camera == "input":
-        # as the gallery was seen: features under two camera policies do not compare
-        args.camera = parse_policy(gallery.camera)
-    # and neither do those of images resized differently
-    args.resize = gallery.resize
-    how = {"batch": args.batch, "workers": args.workers, "resize": resizer(gallery.resize)}
-    with extractor(artifact, **how) as run:
-        (query,) = features_of(artifact, {"query": items}, args, run, dataset=None)
-    same_model(query, gallery)
-    _compare_engines(query, gallery)
-    indices, distances = search(query.features, gallery.features, top=args.top)
-    matches = [
-        [
-            _match(gallery, rank, int(index), float(distance))
-            for rank, (index, distance) in enumerate(zip(*row), 1)
-        ]
-        for row in zip(indices, distances)
-    ]
-    if args.json:
-        found = [{"path": path, "matches": hits} for path, hits in zip(query.paths, matches)]
-        document = {"gallery": args.gallery, "model": gallery.model, "skipped": len(query.skipped)}
-        console.print_json(document | {"queries": found})
-        return
-    for path, hits in zip(query.paths, matches):
-        console.print_table(path, list(hits[0]), [list(hit.values()) for hit in hits])
+    ranker = rerank if reranked else metrics.cosine_rows
+    rows = ranker(query.features, gallery.features)
+    return metrics.evaluate_distances(rows, *identities, watch=watch).to_json()
 
 
 def _fresh_pair(
@@ -239,12 +227,6 @@ def _saved_pair(args: Namespace) -> tuple[Features, Features, dict[str, Any]]:
     return query, gallery, {"layout": gallery.layout}
 
 
-def _compare_engines(query: Features, gallery: Features) -> None:
-    if query.engine != gallery.engine:
-        names = ", ".join(one.engine or "not recorded" for one in (query, gallery))
-        console.note(f"query and gallery come from different engines, which round differently: {names}")
-
-
 def _surrounding(images: str) -> Dataset | None:
     """The data set whose query or gallery folder `images` is, or None."""
     folder = os.path.abspath(images)
@@ -258,16 +240,6 @@ def _complain(dataset: Dataset, warnings: list[str]) -> None:
     for text in warnings:
         console.note(text)
     tell([reason for _, reason in dataset.skipped])
-
-
-def _match(gallery: Features, rank: int, index: int, distance: float) -> dict[str, Any]:
-    return {
-        "rank": rank,
-        "path": gallery.paths[index],
-        "pid": int(gallery.pids[index]),
-        "camid": int(gallery.camids[index]),
-        "distance": distance,
-    }
 
 
 def _print_result(title: str, result: dict[str, Any], *, as_json: bool) -> None:

@@ -55,6 +55,22 @@ class Metrics:
         }
 
 
+@dataclass(frozen=True)
+class Scored:
+    """One query that has a match, as it was ranked and scored.
+
+    `distances` (G,) are not to be changed; `matches` are the gallery indices of its person, ascending, `removed` those
+    that took no rank, `ranks` the 1-based ranks of the matches, ascending, `precision` the step average precision (0..1).
+    """
+
+    query: int
+    distances: Floats
+    matches: Ids
+    removed: Ids
+    ranks: Ids
+    precision: float
+
+
 def evaluate(
     query: ArrayLike,
     query_pids: ArrayLike,
@@ -73,10 +89,18 @@ def evaluate(
     `block` rows of G distances. DataError: a feature that is not finite (names its row), or no query with a
     match. ArtifactError: shapes that do not fit, rows that are not normalised.
     """
+    rows = cosine_rows(query, gallery, block=block)
+    return evaluate_distances(rows, query_pids, query_camids, gallery_pids, gallery_camids, max_rank=max_rank)
+
+
+def cosine_rows(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> Iterator[Floats]:
+    """Negative cosines as blocks (b, G) of consecutive query rows; query (Q, D), gallery (G, D) L2-normalised.
+
+    Errors as in `evaluate`, at the call and not at the first block.
+    """
     queries, galleries = checked_features(query, gallery, block=block)
     # 1 - cosine would lose the last bits of small similarities; the order is the same without it.
-    rows = (-(queries[start : start + block] @ galleries.T) for start in range(0, len(queries), block))
-    return evaluate_distances(rows, query_pids, query_camids, gallery_pids, gallery_camids, max_rank=max_rank)
+    return (-(queries[start : start + block] @ galleries.T) for start in range(0, len(queries), block))
 
 
 def evaluate_distances(
@@ -87,10 +111,11 @@ def evaluate_distances(
     gallery_camids: ArrayLike,
     *,
     max_rank: int = 50,
+    watch: Callable[[Scored], None] = lambda scored: None,
 ) -> Metrics:
     """Score distances, given as blocks (b, G) of consecutive query rows, Q rows in all; smaller is nearer.
 
-    Errors as in `evaluate`; the blocks are not changed.
+    `watch` is shown every query that has a match. Errors as in `evaluate`; the blocks are not changed.
     """
     pids, camids = _ids(query_pids, query_camids, "query")
     kept_for = _gallery_rules(*_ids(gallery_pids, gallery_camids, "gallery"))
@@ -101,8 +126,10 @@ def evaluate_distances(
         if len(matches):
             ranks, tied = match_ranks(row, matches, removed)
             inverse_penalty = len(ranks) / int(ranks[-1])
-            scores.append((step_precision(ranks), trapezoid_precision(ranks), inverse_penalty, int(ranks[0])))
+            precision = step_precision(ranks)
+            scores.append((precision, trapezoid_precision(ranks), inverse_penalty, int(ranks[0])))
             ties += tied
+            watch(Scored(number, row, matches, removed, ranks, precision))
     if not scores:
         raise DataError(
             f"none of {len(pids)} queries has a match from another camera; check file names and --layout"

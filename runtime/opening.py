@@ -79,3 +79,10 @@ def tell(skipped: list[str]) -> None:
         console.note(f"skipped {text}")
     if len(skipped) > SHOWN:
         console.note(f"... and {len(skipped) - SHOWN} more")
+
+
+def compare_engines(query: Features, gallery: Features) -> None:
+    """Say it when two engines made what is to be ranked together."""
+    if query.engine != gallery.engine:
+        names = ", ".join(one.engine or "not recorded" for one in (query, gallery))
+        console.note(f"query and gallery come from different engines, which round differently: {names}")

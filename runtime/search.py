@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,13 +32,14 @@ def search(
     for start in range(0, len(query), block):
         rows = np.float32(1) - query[start : start + block] @ gallery.T
         for row, distance in enumerate(rows, start):
-            indices[row] = _nearest(distance, top)
+            indices[row] = nearest(distance, top)
             # Rounding may put a distance just under 0.
             distances[row] = np.maximum(distance[indices[row]], 0)
     return indices, distances
 
 
-def _nearest(distance: NDArray[np.float32], top: int) -> NDArray[np.int64]:
+def nearest(distance: NDArray[np.floating[Any]], top: int) -> NDArray[np.int64]:
+    """Indices of the `top` smallest of the distances (G,), ascending; equal distances keep their order. `top` is 1..G."""
     # All candidates up to the last place's distance, ties included, so that a stable sort decides among them.
     limit = np.partition(distance, top - 1)[top - 1]
     candidates = np.flatnonzero(distance <= limit)
