@@ -28,6 +28,7 @@ from runtime.errors import DeviceError, guarded
 from runtime.gate import compare
 from runtime.manifest import replacing
 from runtime.session import Artifact, open_artifact
+from runtime.wording import reason_of
 
 DATA = "data/anny_reid"
 CROPS = 64
@@ -83,7 +84,7 @@ def opened(
             good[name] = artifact
         # a compiler or a provider that is not there: any error of theirs is a finding of this run
         except Exception as error:
-            bad[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            bad[name] = f"{type(error).__name__}: {reason_of(error)}"
             note(f"WARNING {name} does not run here: {bad[name]}")
     return good, parity, bad
 

@@ -16,9 +16,10 @@ from benchmarks.arguments import positive
 from benchmarks.foreign_json import ANYTHING, COUNT, NUMBER, PART, POSITIVE, TEXT, YES_NO, Maybe, read_json
 from benchmarks.merge_picture import Point, picture
 from benchmarks.report import labels, name_of, number
-from runtime.console import note, print_table, printable
+from runtime.console import note, print_table
 from runtime.errors import ConfigError, guarded
 from runtime.manifest import replacing, sha256
+from runtime.wording import printable
 
 SCHEMA = 1
 MODEL = {

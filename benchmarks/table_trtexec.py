@@ -32,6 +32,7 @@ from runtime.engine_fit import LEVEL, WORKSPACE_MIB
 from runtime.errors import ArtifactError, ConfigError, Refusal
 from runtime.manifest import read_manifest, replacing
 from runtime.spec import InputSpec
+from runtime.wording import reason_of
 
 Version = tuple[int, ...]
 ENGINE = "tensorrt"
@@ -166,6 +167,6 @@ def refusal(report: Report, code: int, file: Path, log: Path) -> Refusal:
     if code < 0:
         said = f"killed by {signal.Signals(-code).name}"
     else:
-        said = "; ".join(report.errors[:3]) or f"exit status {code} without a reason"
+        said = reason_of("; ".join(report.errors[:3])) or f"exit status {code} without a reason"
     kind = type(failure(report, code, file))
     return kind(f"{file}: trtexec failed, {said}; read {log}; the same command goes on from here")

@@ -30,10 +30,11 @@ from engines.trtexec import NO_DEVICE, NO_MEMORY
 from runtime.errors import ArtifactError, DeviceError, Refusal, StorageError
 from runtime.manifest import replacing
 from runtime.tensorrt_session import INSTALL
+from runtime.wording import reason_of
 
 Say = Callable[[dict[str, Any]], None]
 # kept of what a library says: different messages, and characters of each
-MESSAGES, LENGTH = 20, 400
+MESSAGES, LENGTH = 20, 1_000
 NODE = re.compile(r"[Pp]arsing node: (.+)")
 PLACE = re.compile(r"^\s*\[?\w+\.(?:cpp|hpp|h)(?:::\w+)*:{1,2}\d+\]?:?\s*")
 # True of every exported file, and what our runtime does: 64-bit ids are bound as such, or narrowed by TensorRT 8.6.
@@ -76,7 +77,7 @@ class Progress:
         lines = [PLACE.sub("", line) for line in text.splitlines()]
         if self._ahead_of_time:
             lines = [line for line in lines if not any(mark in line for mark in NO_GPU)]
-        return " ".join(" ".join(lines).split())[:LENGTH]
+        return reason_of(" ".join(lines), LENGTH)
 
     def _keep(self, messages: list[str], text: str) -> None:
         if text and text not in messages and len(messages) < MESSAGES and not text.startswith(EXPECTED):
@@ -209,7 +210,7 @@ def main() -> int:
         say({"code": refusal.code, "error": str(refusal)})
     # whatever a binding raises, what it logged before is the better reason
     except Exception as error:
-        found = failure(asked, progress, f"{type(error).__name__}: {error}")
+        found = failure(asked, progress, f"{type(error).__name__}: {reason_of(error)}")
         say({"code": found.code, "error": str(found)})
     return 0
 

@@ -20,6 +20,7 @@ from engines.trtexec import NO_MEMORY
 from engines.trtexec_command import Build, input_spec, profiles_of
 from engines.trtexec_command import refuse_options as refuse_settings
 from runtime.errors import ArtifactError, ConfigError, DeviceError, Refusal, StorageError
+from runtime.wording import reason_of
 
 FLAVOURS = ("tensorrt", "tensorrt_rtx")
 # The slowest build known is level 5 on a small Jetson: about an hour.
@@ -175,7 +176,7 @@ def crash(job: Mapping[str, Any], code: int, stage: str, err: str) -> Refusal:
     """The refusal for a child that ended without an answer: exit status `code` (negative: a signal), `err` its stderr."""
     onnx, flavour = job["onnx"], job["flavour"]
     lines = [line.strip() for line in err.splitlines() if line.strip()]
-    said = f": {lines[-1][:200]}" if lines else ""
+    said = f": {reason_of(lines[-1], 200)}" if lines else ""
     if code == -signal.SIGKILL:
         return DeviceError(
             f"{onnx}: not built, {flavour} was killed while {stage}, which is what a machine out of memory does; {LESS_MEMORY}"

@@ -18,6 +18,7 @@ from engines.trtexec_output import Report, parse
 from runtime.console import note
 from runtime.errors import ArtifactError, ConfigError, DeviceError, Refusal, StorageError
 from runtime.manifest import replacing
+from runtime.wording import reason_of
 
 # JetPack and the Debian packages; NVIDIA's TensorRT container. PyPI's wheels ship none.
 LOCATIONS = (Path("/usr/src/tensorrt/bin/trtexec"), Path("/opt/tensorrt/bin/trtexec"))
@@ -64,7 +65,7 @@ def trtexec_version(trtexec: Path) -> Version:
     code, text = _execute([str(trtexec), "--help"], timeout_s=VERSION_TIMEOUT_S)
     version = parse(text).version
     if version is None:
-        reason = "; ".join(parse(text).errors) or f"exit status {code} and no version"
+        reason = reason_of("; ".join(parse(text).errors)) or f"exit status {code} and no version"
         raise DeviceError(
             f"{trtexec}: does not say its version ({reason}); check the TensorRT installation: {trtexec} --help"
         )
@@ -136,7 +137,7 @@ def failure(report: Report, code: int, out: Path) -> Refusal:
         return DeviceError(
             f"{out}: not built, trtexec was killed by {name}{hint}; add --log FILE for what it said"
         )
-    said = "; ".join(report.errors[:3])
+    said = reason_of("; ".join(report.errors[:3]), 1_000)
     if not said:
         said = "it wrote no engine" if report.passed else f"exit status {code} without a reason"
     if any(mark in line for mark in NO_MEMORY for line in report.errors):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +239,7 @@ def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options
     except Refusal as error:
         if options.gate:
             raise
-        print(f"WARNING no check crops travel with the file: {error}", file=sys.stderr)
+        note(f"WARNING no check crops travel with the file: {error}")
         return None
 
 
@@ -274,10 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.latency_table,
     )
     if not options.gate:
-        print(
-            f"WARNING --gate off: {args.out} will be ungated, and refused by the runtime by default",
-            file=sys.stderr,
-        )
+        note(f"WARNING --gate off: {args.out} will be ungated, and refused by the runtime by default")
     spec_of = {"layout": args.layout, "camera": args.camera, "batch": batch_size(args.batch)}
     manifest = export(args.weights, args.out, spec_of | {"neighbour": args.neighbour}, options)
     if args.blocks:

@@ -17,6 +17,7 @@ from torch import nn
 
 from runtime.errors import ArtifactError
 from runtime.spec import InputSpec
+from runtime.wording import reason_of
 
 OPSET = 18
 # The exporter of torch 2.14 writes IR 10; onnxruntime 1.18 and TensorRT 10.0 read that. Pinned, so that a newer torch does not
@@ -106,7 +107,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         onnx.checker.check_model(slim, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ArtifactError(
-            f"onnxslim made an invalid graph ({str(error).splitlines()[0]}); report it with the model"
+            f"onnxslim made an invalid graph ({reason_of(error)}); report it with the model"
         ) from None
     slim.ir_version = IR_VERSION
     return slim
@@ -174,7 +175,7 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
     try:
         inferred = onnx.shape_inference.infer_shapes(bound, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        raise ArtifactError(f"the graph is not static: {str(error).splitlines()[0]}") from None
+        raise ArtifactError(f"the graph is not static: {reason_of(error)}") from None
     known = {value.name for value in [*inferred.graph.value_info, *inferred.graph.output] if _is_known(value)}
     for node in inferred.graph.node:
         for name in node.output:

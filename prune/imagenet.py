@@ -15,6 +15,7 @@ from prune.convert import read_checkpoint, split_checkpoint
 from prune.model import TransReID
 from prune.shape import Shape
 from runtime.errors import ArtifactError, ConfigError
+from runtime.wording import reason_of
 
 # Left out: the ImageNet classifier, the distillation token and its classifier.
 SKIPPED = ("head", "dist", "fc_norm", "pre_logits")
@@ -92,9 +93,8 @@ def pretrained(shape: Shape) -> dict[str, Tensor]:
         return timm.create_model(name, pretrained=True).state_dict()
     # huggingface_hub, requests and timm each raise their own kinds; all mean that the weights are not here.
     except Exception as error:
-        reason = str(error).strip().split("\n")[0][:160]
         raise ArtifactError(
-            f"{name}: cannot fetch the ImageNet weights ({reason}); "
+            f"{name}: cannot fetch the ImageNet weights ({reason_of(error)}); "
             "download them elsewhere and give --init FILE"
         ) from None
 

@@ -18,6 +18,7 @@ from runtime.console import note
 from runtime.datasets import READERS, read_dataset
 from runtime.errors import ConfigError, GateError, guarded
 from runtime.manifest import read_manifest
+from runtime.wording import printable
 
 # what `prune.train` says of how a model came to be: still true of one with fewer rows
 TRAINING = ("source", "init", "config", "data")
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     notes = {key: manifest[key] for key in TRAINING if key in manifest}
     notes["relabelled"] = {"from": model.shape.identities, "to": identities, "agree": round(found.agree, 4)}
     save_model(with_rows(model, found.rows), args.out, artifact.spec, parent=artifact.sha256, notes=notes)
-    print(args.out)
+    print(printable(str(args.out)))
     return 0
 
 

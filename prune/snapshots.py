@@ -12,6 +12,7 @@ import torch
 from runtime.console import note
 from runtime.errors import ArtifactError, StorageError
 from runtime.manifest import replacing
+from runtime.wording import reason_of
 
 KEEP = 2
 
@@ -24,7 +25,9 @@ def save_snapshot(folder: Path, step: int, content: dict[str, Any]) -> Path:
             torch.save(content, temporary)
         except RuntimeError as error:
             # torch reports a full disk this way.
-            raise StorageError(f"{path}: cannot be written ({str(error)[:80]!r}); make room there") from None
+            raise StorageError(
+                f"{path}: cannot be written ({reason_of(error, 160)}); make room there"
+            ) from None
     # The rename itself is on disk only once its folder is.
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -55,7 +58,7 @@ def load_snapshot(folder: Path) -> dict[str, Any] | None:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             return content
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            note(f"{path}: damaged, trying the one before ({str(error)[:80]!r})")
+            note(f"{path}: damaged, trying the one before ({reason_of(error, 160)})")
     if found:
         raise ArtifactError(f"{folder}: no snapshot can be read; remove them and train again")
     return None

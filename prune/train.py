@@ -22,6 +22,7 @@ from runtime.console import note
 from runtime.datasets import Dataset, Item, count_warnings, read_dataset
 from runtime.errors import ArtifactError, ConfigError, guarded
 from runtime.manifest import manifest_path, sha256
+from runtime.wording import printable
 
 
 def fitted(config: Config, items: Sequence[Item]) -> Config:
@@ -130,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         save_model(
             model, out / "model.safetensors", spec, parent=parent, notes=notes(config, dataset, args.init)
         )
-        print(out / "model.safetensors")
+        print(printable(str(out / "model.safetensors")))
     return 0
 
 

@@ -19,6 +19,7 @@ from runtime.cuda import CudaPython, PyCuda
 from runtime.engine_io import EngineIO, choices, refuse_input, split
 from runtime.errors import DeviceError
 from runtime.session import OutOfMemory, check_features
+from runtime.wording import reason_of
 
 # one is filled and copied while the other is computed
 SLOTS = 2
@@ -255,8 +256,8 @@ def failure(text: str, log: Sequence[str]) -> DeviceError:
     """The error that the library's own first complaint makes of `text`; OutOfMemory where that is what it says."""
     reason = log[0] if log else "no reason given"
     if "out of memory" in reason.lower() or "outofmemory" in reason.lower():
-        return OutOfMemory(f"{text}: {reason}; use a smaller --batch, or free memory")
-    return DeviceError(f"{text}: {reason}; run: python -m engines doctor")
+        return OutOfMemory(f"{text}: {reason_of(reason)}; use a smaller --batch, or free memory")
+    return DeviceError(f"{text}: {reason_of(reason)}; run: python -m engines doctor")
 
 
 def _scratch_size(engine: Any) -> int:

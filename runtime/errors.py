@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from runtime.wording import printable
+
 
 class Refusal(Exception):
     """A mistake a person can mend: one line that says what, where and what to do next. Exit code 2."""
@@ -69,6 +71,5 @@ def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
 def _report(error: BaseException, text: str, code: int) -> int:
     if os.environ.get("REID_DEBUG"):
         raise error
-    line = " ".join(text.split())
-    print(f"error[{code}] {line}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    print(printable(f"error[{code}] {text}"), file=sys.stderr)
     return code

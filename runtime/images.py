@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from runtime.errors import DataError
 from runtime.jpeg import decode_plain, plain_frame
+from runtime.wording import reason_of
 
 # The decoders that re-ID data needs; everything else (EPS starts Ghostscript) stays out of reach. A JPEG of
 # several pictures (MPO) comes in as JPEG. GIF is refused: no re-ID data set uses it.
@@ -136,4 +137,4 @@ def _rgb(image: Image.Image, kind: str | None) -> NDArray[np.uint8]:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    return reason_of(error)

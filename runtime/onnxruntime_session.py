@@ -15,6 +15,7 @@ from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.onnx_scan import refuse_external_data
 from runtime.session import OutOfMemory, check_features
 from runtime.spec import InputSpec
+from runtime.wording import reason_of
 
 # PyPI's build keeps a device id on disk to report its use with, unless told not to before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -68,12 +69,14 @@ class OnnxRuntimeSession:
             (features,) = self._session.run(["features"], feed)
         # ONNX Runtime's exceptions share no base class but Exception.
         except Exception as error:
-            text = _one_line(error)
+            text = str(error)
             if "allocate memory" in text or "out of memory" in text.lower() or "bad_alloc" in text:
                 raise OutOfMemory(
                     f"{self._path}: out of memory at batch {count}; use a smaller --batch"
                 ) from None
-            raise DeviceError(f"{self._path}: ONNX Runtime failed at batch {count}: {text}") from None
+            raise DeviceError(
+                f"{self._path}: ONNX Runtime failed at batch {count}: {reason_of(error)}"
+            ) from None
         return np.asarray(features)[:count]
 
 
@@ -117,12 +120,22 @@ def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxru
             session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:
         raise ArtifactError(
-            f"{path}: ONNX Runtime cannot load it: {_one_line(error)}; export it again"
+            f"{path}: ONNX Runtime cannot load it: {reason_of(error)}; {_advice(str(error))}"
         ) from None
     # ONNX Runtime falls back to the CPU when a provider's libraries do not load: never accept that silently.
     if session.get_providers()[0] != provider:
         raise _missing(device, f"{provider} did not start: its CUDA or cuDNN libraries are missing")
     return session
+
+
+def _advice(text: str) -> str:
+    """What to do about a file that does not load: exporting it again gives a file of the same IR and operators."""
+    if any(sign in text for sign in ("IR version", "opset", "NOT_IMPLEMENTED")):
+        return (
+            f"this ONNX Runtime is {onnxruntime.__version__}: install a newer one, or export the file with the "
+            "release of export_onnx.py that goes with it"
+        )
+    return "export it again"
 
 
 def _provider(device: str) -> str:
@@ -133,9 +146,9 @@ def _provider(device: str) -> str:
     return PROVIDERS[device]
 
 
-def _missing(device: str, reason: str) -> DeviceError:
+def _missing(device: str, cause: str) -> DeviceError:
     return DeviceError(
-        f"--device {device}: {reason}; in a fresh environment: pip install '.[gpu]' (onnxruntime-gpu, never "
+        f"--device {device}: {cause}; in a fresh environment: pip install '.[gpu]' (onnxruntime-gpu, never "
         "beside the onnxruntime of '.[cpu]'), or use --device cpu"
     )
 
@@ -172,7 +185,3 @@ def _padded(array: NDArray[Any], batch: int | None) -> NDArray[Any]:
     """The array, its last row repeated up to `batch` rows."""
     short = (batch or len(array)) - len(array)
     return np.concatenate([array, np.repeat(array[-1:], short, axis=0)]) if short else array
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

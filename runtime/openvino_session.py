@@ -15,6 +15,7 @@ from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.onnx_scan import refuse_external_data
 from runtime.session import OutOfMemory, check_features
 from runtime.spec import InputSpec
+from runtime.wording import reason_of
 
 # Where this package is found, importing OpenVINO reports the use to its maker over the network, unasked, and writes to ~/intel.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -105,13 +106,13 @@ class OpenVinoSession:
         return self._compiled[size]
 
     def _failure(self, error: Exception, count: int) -> DeviceError:
-        text = _one_line(error)
+        text = str(error)
         if isinstance(error, MemoryError) or any(
             sign in text.lower() for sign in ("bad_alloc", "allocate", "out of memory")
         ):
             return OutOfMemory(f"{self._path}: out of memory at batch {count}; use a smaller --batch")
         return DeviceError(
-            f"{self._path}: OpenVINO failed at batch {count}: {text}; try --engine onnxruntime"
+            f"{self._path}: OpenVINO failed at batch {count}: {reason_of(error)}; try --engine onnxruntime"
         )
 
     def _check_call(self, images: NDArray[Any], camera_ids: NDArray[Any] | None) -> None:
@@ -208,7 +209,7 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
         model = core.read_model(str(path))
     except Exception as error:
         raise ArtifactError(
-            f"{path}: OpenVINO cannot load it: {_one_line(error)}; use --engine onnxruntime, or export it again"
+            f"{path}: OpenVINO cannot load it: {reason_of(error)}; use --engine onnxruntime, or export it again"
         ) from None
     return core, model, config
 
@@ -223,7 +224,3 @@ def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:
     short = size - len(array)
     whole = np.concatenate([array, np.repeat(array[-1:], short, axis=0)]) if short else array
     return np.ascontiguousarray(whole)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

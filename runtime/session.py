@@ -15,6 +15,7 @@ from runtime.choice import chosen_engine
 from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError
 from runtime.manifest import read_manifest
 from runtime.spec import InputSpec
+from runtime.wording import printable
 
 if TYPE_CHECKING:
     from runtime.onnxruntime_session import OnnxRuntimeSession
@@ -161,7 +162,7 @@ def _engine(path: Path, manifest: dict[str, Any], device: str, engine: str) -> s
     chosen = chosen_engine(path, manifest["sha256"])
     if chosen not in ENGINES:
         raise ArtifactError(f"{path}: no engine {chosen!r} here; run: python -m runtime choose {path}")
-    print(f"{path}: --engine {AUTO} is {chosen}", file=sys.stderr)
+    print(printable(f"{path}: --engine {AUTO} is {chosen}"), file=sys.stderr)
     return chosen
 
 
@@ -231,7 +232,8 @@ def _check_gate(path: Path, manifest: dict[str, Any], allow_ungated: bool) -> No
         proof = f"run: python -m engines verify {path} --onnx {onnx}"
     if not allow_ungated:
         raise ArtifactError(f"{path}: {state}; {proof}, or add --allow-ungated to run it anyway")
-    print(f"WARNING {path}: {state}; its features are not trustworthy (--allow-ungated)", file=sys.stderr)
+    warning = f"WARNING {path}: {state}; its features are not trustworthy (--allow-ungated)"
+    print(printable(warning), file=sys.stderr)
 
 
 def _contract(path: Path, manifest: dict[str, Any]) -> tuple[InputSpec, int]:

@@ -14,6 +14,7 @@ from runtime.engine_session import EngineSession, Loaded, failure
 from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.jetson import this_l4t
 from runtime.spec import InputSpec
+from runtime.wording import reason_of
 
 INSTALL = {
     "tensorrt": "JetPack and NVIDIA's packages bring it (python3-libnvinfer; venv --system-site-packages)",
@@ -21,6 +22,7 @@ INSTALL = {
 }
 # errors kept of one call
 LOGGED = 8
+LONGEST = 2_000
 
 
 def open_tensorrt(
@@ -93,7 +95,7 @@ def _logger(trt: Any, log: list[str]) -> Any:
 
         def log(self, severity: Any, msg: str) -> None:
             if severity.name in ("ERROR", "INTERNAL_ERROR") and len(log) < LOGGED:
-                log.append(" ".join(msg.split())[:300])
+                log.append(reason_of(msg, LONGEST))
 
     return Log()
 
@@ -111,4 +113,4 @@ def _deserialize(runtime: Any, log: list[str], path: Path, again: str) -> Any:
     reason = log[0] if log else "no reason given"
     if "cudaError" in reason or "CUDA initialization" in reason or "out of memory" in reason.lower():
         raise failure(f"{path} cannot be loaded", log)
-    raise ArtifactError(f"{path}: not loaded: {reason}; {again}")
+    raise ArtifactError(f"{path}: not loaded: {reason_of(reason)}; {again}")
