@@ -3,7 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := runtime export engines benchmarks
 
-.PHONY: demo test lint check-full docker-check clean
+# The tests that compare computed numbers, and how each library is kept from the newer instructions of a processor.
+NUMERIC := $(addprefix tests/test_,$(addsuffix .py,$(foreach name,amg classifiers convert golden imagenet losses model relabel \
+	scores surgery thinning train training,prune_$(name)) $(foreach name,blocks forms fp16 graph int8 projections,export_$(name)) \
+	$(foreach name,extract metrics openvino_session parallel rerank session,runtime_$(name)) benchmarks_peak))
+OLD_PROCESSOR := ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default
+
+.PHONY: demo test test-isa lint check-full docker-check clean
 
 demo: .venv/ready
 	$(BIN)/python -m benchmarks.demo --out runs/demo
@@ -12,6 +18,10 @@ demo: .venv/ready
 # finish sooner than one of two.
 test: .venv/ready lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not full"
+
+# No test may depend on one kind of processor. ONNX Runtime cannot be cut down: run `make test` on other processors as well.
+test-isa: .venv/ready
+	OMP_NUM_THREADS=1 $(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile $(NUMERIC)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

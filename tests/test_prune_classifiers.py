@@ -138,8 +138,12 @@ def test_with_rows_permutes_every_classifier_and_nothing_else(data):
     assert new.training and new.shape == dataclasses.replace(model.shape, identities=4)
     model.eval(), new.eval()
     old, permuted = (network.logits(network.parts(images, rows)) for network in (model, new))
-    assert all(torch.equal(a[:, list(PERMUTED)], b) for a, b in zip(old, permuted))
-    assert torch.equal(model(images, rows), new(images, rows))
+    # the rows themselves to the bit; products of other shapes round otherwise on some processors
+    for suffix in model.suffixes:
+        whole, chosen = (getattr(network, f"classifier{suffix}").weight for network in (model, new))
+        assert torch.equal(whole[list(PERMUTED)], chosen)
+    assert all(torch.allclose(a[:, list(PERMUTED)], b, atol=1e-4) for a, b in zip(old, permuted))
+    assert torch.allclose(model(images, rows), new(images, rows), atol=1e-5)
     rates = [getattr(block.drop_path, "drop_prob", 0.0) for block in model.base.blocks]
     assert [getattr(block.drop_path, "drop_prob", 0.0) for block in new.base.blocks] == rates
 

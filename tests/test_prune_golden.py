@@ -149,6 +149,6 @@ def test_small_before_and_after_base_in_one_process():
     base = case("market_base_s12")
     first = base.run(base.model())
     after = small.run(small.model())
-    assert np.array_equal(before, after)
-    assert np.array_equal(first, base.run(base.model()))
+    np.testing.assert_allclose(before, after, atol=RAW["occduke_small_s11"])
+    np.testing.assert_allclose(first, base.run(base.model()), atol=RAW["market_base_s12"])
     assert base.model().base.blocks[0].attn.head_dim == 64

@@ -128,7 +128,7 @@ def test_keeping_everything_changes_nothing():
     model = lite.pruned()
     whole = keep_tokens(keep_heads(model, [range(len(b.heads)) for b in model.shape.blocks[:7]]), [])
     images, _, cameras = lite.batch()
-    assert torch.equal(whole(images, cameras), model(images, cameras))
+    assert torch.allclose(whole(images, cameras), model(images, cameras), atol=1e-5)
 
 
 def test_removed_heads_are_those_whose_output_vanishes():
@@ -235,7 +235,7 @@ def test_scoring_uses_eval_mode_and_leaves_the_model_as_it_was():
     once = score_tokens(model, [batch], mean_feature), score_heads(model, [batch])
     twice = score_tokens(model, [batch], mean_feature), score_heads(model, [batch])
     # drop-path and batch statistics would make two passes differ
-    assert all(torch.equal(a, b) for x, y in zip(once, twice) for a, b in zip(x, y))
+    assert all(torch.allclose(a, b, rtol=1e-4) for x, y in zip(once, twice) for a, b in zip(x, y))
     assert model.training and all(p.grad is None for p in model.parameters())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 

@@ -128,7 +128,9 @@ def test_files_training_and_drop_path_survive(tmp_path):
     model = rebuild(lite.thinned(), lite.thinned().shape, lite.thinned().state_dict())
     save_model(model, tmp_path / "m.safetensors", lite.SPEC)
     loaded, manifest = load_model(tmp_path / "m.safetensors")
-    assert torch.equal(features(loaded), features(model)) and manifest["shape"]["blocks"][2] == {
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in model.state_dict().items())
+    assert torch.allclose(features(loaded), features(model), atol=1e-5)
+    assert manifest["shape"]["blocks"][2] == {
         "heads": [],
         "tokens": [],
     }
@@ -294,7 +296,7 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_model(kept):
     for model, stage in [(lite.model(), Stage()), *stages]:
         found, again = prune_model(model, asked, lambda: [batch], mean_feature, same, stage=stage, plan=plan)
         assert found.shape == whole.shape and [r["what"] for r in again] == [r["what"] for r in records]
-        assert torch.equal(features(found), features(whole))
+        assert torch.allclose(features(found), features(whole), atol=1e-5)
 
 
 def test_a_file_says_how_much_goes_and_a_wrong_key_is_named(tmp_path):
