@@ -1,154 +1,107 @@
-"""The authors' YAML (TransReID and AMG, yacs style) in our keys. Knows their defaults; reads no files."""
+"""The authors' YAML (TransReID and AMG, yacs style) in our keys. Reads no files."""
 
 from __future__ import annotations
 
-import ast
 from typing import Any
 
+from prune.authors_keys import ADDED, checked, refuse_unbuilt
+from prune.variants import VARIANTS
 from runtime.errors import ConfigError
 
-# Their defaults where they differ from what a person config usually sets: these bite when a key is missing.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "MODEL": {
-        "TRANSFORMER_TYPE": "None",
-        "STRIDE_SIZE": [16, 16],
-        "SIE_CAMERA": False,
-        "SIE_VIEW": False,
-        "SIE_COE": 3.0,
-        "JPM": False,
-        "RE_ARRANGE": True,
-        "SHIFT_NUM": 5,
-        "SHUFFLE_GROUP": 2,
-        "DEVIDE_LENGTH": 4,
-        "DROP_PATH": 0.1,
-        "IF_LABELSMOOTH": "on",
-        "NO_MARGIN": False,
-    },
-    "INPUT": {
-        "SIZE_TEST": [384, 128],
-        "PIXEL_MEAN": [0.485, 0.456, 0.406],
-        "PIXEL_STD": [0.229, 0.224, 0.225],
-        "PROB": 0.5,
-        "RE_PROB": 0.5,
-        "PADDING": 10,
-    },
-    "DATASETS": {"NAMES": "market1501", "ROOT_DIR": "../data"},
-    "DATALOADER": {"NUM_INSTANCE": 16},
-    "SOLVER": {
-        "OPTIMIZER_NAME": "Adam",
-        "MAX_EPOCHS": 100,
-        "BASE_LR": 3e-4,
-        "IMS_PER_BATCH": 64,
-        "MOMENTUM": 0.9,
-        "MARGIN": 0.3,
-        "WEIGHT_DECAY": 5e-4,
-        "WEIGHT_DECAY_BIAS": 5e-4,
-        "BIAS_LR_FACTOR": 1,
-        "WARMUP_EPOCHS": 5,
-        "SEED": 1234,
-    },
-    "FINETUNE": {
-        "PRUNE_MODE": "token",
-        "PRUNE_RATE": 0.0,
-        "ITER_NUM": 1,
-        "FINE_NUM": 0,
-        "FINAL_NUM": 10,
-        "DISTILL_TYPE": "none",
-        "DISTILL_ALPHA": 0.2,
-        "DISTILL_TAU": 1.0,
-    },
-    "TEST": {"NECK_FEAT": "after"},
-}
-# name there -> (layout, folder under their ROOT_DIR, cameras, training identities)
+# their name, without its punctuation -> (layout, folder under their ROOT_DIR, cameras, training identities)
 DATASETS = {
     "market1501": ("market1501", "market1501", 6, 751),
     "dukemtmc": ("dukemtmc", "dukemtmcreid", 8, 702),
-    "occ_duke": ("occluded_duke", "Occluded_Duke", 8, 702),
+    "occduke": ("occluded_duke", "Occluded_Duke", 8, 702),
     "msmt17": ("msmt17", "MSMT17", 15, 1041),
 }
-FIXED = {"SHIFT_NUM": 5, "SHUFFLE_GROUP": 2, "DEVIDE_LENGTH": 4}
-# (section, key, the values that we build): no published person model asks for another.
-BUILT = (
-    ("MODEL", "COS_LAYER", (False,)),
-    ("MODEL", "ID_LOSS_TYPE", ("softmax",)),
-    ("MODEL", "METRIC_LOSS_TYPE", ("triplet",)),
-    ("MODEL", "IF_WITH_CENTER", ("no", False)),
-    ("DATALOADER", "SAMPLER", ("softmax_triplet",)),
-    ("SOLVER", "LARGE_FC_LR", (False,)),
-)
+OTHER_NAMES = {
+    "market": "market1501",
+    "duke": "dukemtmc",
+    "dukemtmcreid": "dukemtmc",
+    "occludedduke": "occduke",
+    "occdukemtmc": "occduke",
+    "occdukemtmcreid": "occduke",
+    "occludeddukemtmc": "occduke",
+    "occludeddukemtmcreid": "occduke",
+}
 
 
 def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
-    """{MODEL: .., INPUT: .., ...} -> our nested dict; ConfigError for what we do not build (views, ...)."""
-    sections = {name: {**keys, **_section(data, name, where)} for name, keys in DEFAULTS.items()}
+    """{MODEL: .., INPUT: .., ...} -> our nested dict; ConfigError for unknown keys and for what we do not build."""
+    sections = checked(data, where)
     model, image, test = sections["MODEL"], sections["INPUT"], sections["TEST"]
-    for key, value in FIXED.items():
-        if model[key] != value:
-            raise ConfigError(
-                f"{where}: MODEL.{key} {model[key]} is not supported; the published models use {value}"
-            )
-    for name, key, built in BUILT:
-        if (value := sections.get(name, {}).get(key, built[0])) not in built:
-            raise ConfigError(f"{where}: {name}.{key} {value!r} is not supported, only {built[0]!r} is")
-    if _flag(model["SIE_VIEW"]):
+    variant = _variant(model, where)
+    refuse_unbuilt(sections, where)
+    if model["SIE_VIEW"]:
         raise ConfigError(
             f"{where}: MODEL.SIE_VIEW is for vehicles and not supported; set it to False for people"
         )
-    stride = set(
-        model["STRIDE_SIZE"] if isinstance(model["STRIDE_SIZE"], list | tuple) else [model["STRIDE_SIZE"]]
-    )
+    stride = set(model["STRIDE_SIZE"])
     if len(stride) != 1:
         raise ConfigError(f"{where}: MODEL.STRIDE_SIZE {model['STRIDE_SIZE']} must be the same both ways")
     layout, folder, cameras, identities = _dataset(sections["DATASETS"]["NAMES"], where)
     return {
         "model": {
-            "variant": str(model["TRANSFORMER_TYPE"]).split("_patch16")[0],
-            "size": list(image["SIZE_TEST"]),
+            "variant": variant,
+            "size": _size(data.get("INPUT") or {}, image, where),
             "stride": stride.pop(),
-            "jpm": _flag(model["JPM"]),
-            "rearrange": _flag(model["RE_ARRANGE"]),
-            "cameras": cameras if _flag(model["SIE_CAMERA"]) else 0,
+            "jpm": model["JPM"],
+            "rearrange": model["RE_ARRANGE"],
+            "cameras": cameras if model["SIE_CAMERA"] else 0,
             "sie_coefficient": model["SIE_COE"],
             "identities": identities,
             "neck": test["NECK_FEAT"],
             "drop_path": model["DROP_PATH"],
         },
-        "input": {
-            "mean": list(image["PIXEL_MEAN"]),
-            "std": list(image["PIXEL_STD"]),
-            "interpolation": "bicubic",
-        },
+        "input": {"mean": image["PIXEL_MEAN"], "std": image["PIXEL_STD"], "interpolation": "bicubic"},
         "data": {"layout": layout, "root": f"{sections['DATASETS']['ROOT_DIR']}/{folder}"},
         "prune": _prune(sections, where) if "FINETUNE" in data else {},
         "train": _train(sections, where) | (_finetune(sections["FINETUNE"]) if "FINETUNE" in data else {}),
     }
 
 
-def _section(data: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    section = data.get(name) or {}
-    if not isinstance(section, dict):
-        raise ConfigError(f"{where}: {name} must be a section, not {section!r}")
-    return {key: _literal(value) for key, value in section.items()}
+def _variant(model: dict[str, Any], where: str) -> str:
+    """Our name of the backbone; ConfigError, by the key that names it, for one that is not built here."""
+    if model["NAME"] != "transformer":
+        raise ConfigError(
+            f"{where}: MODEL.NAME {model['NAME']!r} is another backbone; only 'transformer' is built here"
+        )
+    written = str(model["TRANSFORMER_TYPE"])
+    variant = written.split("_patch16")[0]
+    if variant not in VARIANTS:
+        names = ", ".join(f"{name}_patch16_224_TransReID" for name in VARIANTS)
+        raise ConfigError(
+            f"{where}: MODEL.TRANSFORMER_TYPE {written!r} is not built here; these are: {names}"
+        )
+    # TransReID-SSL and PersonViT call the small ViT of DeiT vit_small; TransReID's own of this name is another
+    theirs = any(key in ADDED["MODEL"] for key in model)
+    return "deit_small" if theirs and variant == "vit_small" else variant
 
 
-def _literal(value: Any) -> Any:
-    """Their strings are often Python: "('market1501')" is a word, "[256, 128]" a list."""
-    if isinstance(value, str):
-        try:
-            return ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            return value
-    return value
-
-
-def _flag(value: Any) -> bool:
-    """Their switches are booleans in some files and words in others."""
-    return value.lower() in ("on", "yes", "true") if isinstance(value, str) else bool(value)
+def _size(written: dict[str, Any], image: dict[str, Any], where: str) -> list[int]:
+    """The one size of training and test; a file that names only that of the test means both."""
+    if "SIZE_TRAIN" in written and image["SIZE_TRAIN"] != image["SIZE_TEST"]:
+        raise ConfigError(
+            f"{where}: INPUT.SIZE_TEST {image['SIZE_TEST']} differs from INPUT.SIZE_TRAIN {image['SIZE_TRAIN']}; a model "
+            "runs here at the size it is trained for: set both to that"
+        )
+    return list(image["SIZE_TEST"])
 
 
 def _dataset(name: Any, where: str) -> tuple[str, str, int, int]:
-    key = str(name[0] if isinstance(name, list | tuple) else name).lower()
-    key = {"occ_dukemtmc": "occ_duke", "occluded_duke": "occ_duke", "dukemtmcreid": "dukemtmc"}.get(key, key)
+    names = list(name) if isinstance(name, list | tuple) else [name]
+    if len(names) != 1:
+        raise ConfigError(
+            f"{where}: DATASETS.NAMES {name!r} is {len(names)} data sets; only one at a time is supported: set it to "
+            f"one of {', '.join(DATASETS)}"
+        )
+    key = "".join(letter for letter in str(names[0]).lower() if letter.isalnum())
+    key = OTHER_NAMES.get(key, key)
+    if key == "mm":
+        raise ConfigError(
+            f"{where}: DATASETS.NAMES {names[0]!r} is Market-1501 and MSMT17 together; only one data set is supported"
+        )
     if key not in DATASETS:
         raise ConfigError(f"{where}: DATASETS.NAMES {name!r} is not one of {', '.join(DATASETS)}")
     return DATASETS[key]
@@ -177,7 +130,6 @@ def _batch(sections: dict[str, dict[str, Any]], where: str) -> dict[str, int]:
 
 def _train(sections: dict[str, dict[str, Any]], where: str) -> dict[str, Any]:
     model, image, solver = sections["MODEL"], sections["INPUT"], sections["SOLVER"]
-    smoothing = model["IF_LABELSMOOTH"] in ("on", True)
     return {
         "optimizer": str(solver["OPTIMIZER_NAME"]).lower(),
         "lr": solver["BASE_LR"],
@@ -192,7 +144,9 @@ def _train(sections: dict[str, dict[str, Any]], where: str) -> dict[str, Any]:
         "pad": image["PADDING"],
         "erasing": image["RE_PROB"],
         # Their smoothed cross-entropy has this constant built in.
-        "label_smoothing": 0.1 if smoothing else 0.0,
+        "label_smoothing": 0.1 if model["IF_LABELSMOOTH"] else 0.0,
+        "identity_weight": model["ID_LOSS_WEIGHT"],
+        "metric_weight": model["TRIPLET_LOSS_WEIGHT"],
         "margin": None if model["NO_MARGIN"] else solver["MARGIN"],
         "seed": solver["SEED"],
     }

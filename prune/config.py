@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from prune.authors import translate
+from prune.authors_keys import DEFAULTS, refuse_unknown, typed
+from prune.foreign import refuse_foreign
 from prune.settings import DataConfig, InputConfig, ModelConfig, PruneConfig, TrainConfig
 from prune.shape import Shape, unpruned
+from prune.yaml_file import load_value, read_yaml
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
+from runtime.wording import printable
 
 
 @dataclass(frozen=True)
@@ -53,52 +55,64 @@ class Config:
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read ours or the authors' YAML and apply `section.key=value` overrides.
 
-    ConfigError names the file, the key and, for an unknown one, the nearest that exists.
+    ConfigError names the file or the override, the key as its author wrote it and, for an unknown one, the nearest that exists.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text()) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the configuration ({error}); see configs/") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML ({error}); see configs/README.md") from None
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path}: not a configuration (need sections such as model:); see configs/README.md"
-        )
+    data = read_yaml(path)
+    refuse_foreign(data, str(path))
     authors = any(str(key).isupper() for key in data)
     ours = []
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                f"--set {override}: write section.key=value, such as prune.tokens.fraction=0.25"
-            )
-        if authors and key.split(".")[0].isupper():
-            _put(data, key.split("."), _value(text, override), override)
+        keys, value = _split(override)
+        if not keys[0].isupper():
+            # on its own first, so that a mistake in it is the override's and not the file's
+            build(Config, _nested(keys, value), f"--set {override}")
+            ours.append((keys, value, override))
+        elif authors:
+            _check_authors(keys, value, f"--set {override}")
+            _put(data, keys, value, override)
         else:
-            ours.append((key, _value(text, override)))
-    if authors:
-        try:
-            data = translate(data, str(path))
-        except (TypeError, IndexError, KeyError, AttributeError, ValueError) as error:
             raise ConfigError(
-                f"{path}: a key holds what it should not ({error}); see configs/README.md"
-            ) from None
-    for key, value in ours:
-        _put(data, key.split("."), value, f"{key}={value}")
-    return build(Config, data, str(path))
+                f"--set {override}: {keys[0]} is a section of the authors' files, and {path} is one of ours; "
+                "configs/README.md says which of our keys it is"
+            )
+    where = str(path)
+    if authors:
+        data = translate(data, where)
+        where = f"{path}, in our keys"
+    for keys, value, override in ours:
+        _put(data, keys, value, override)
+    return build(Config, data, where)
 
 
-def _value(text: str, override: str) -> Any:
+def _split(override: str) -> tuple[list[str], Any]:
+    key, equals, text = override.partition("=")
+    keys = key.split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override}: write section.key=value, such as prune.tokens.fraction=0.25")
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+        return keys, load_value(text)
+    except ValueError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML ({error})") from None
+
+
+def _check_authors(keys: list[str], value: Any, where: str) -> None:
+    if len(keys) != 2:
+        raise ConfigError(f"{where}: write SECTION.KEY=value, such as MODEL.STRIDE_SIZE=[12,12]")
+    refuse_unknown(keys[0], None, where)
+    if keys[0] in DEFAULTS:
+        refuse_unknown(keys[0], keys[1], where)
+        typed(keys[0], keys[1], value, where)
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    return {keys[0]: _nested(keys[1:], value) if len(keys) > 1 else value}
 
 
 def _put(data: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
     for key in keys[:-1]:
-        data = data.setdefault(key, {})
+        if data.get(key) is None:
+            data[key] = {}
+        data = data[key]
         if not isinstance(data, dict):
             raise ConfigError(f"--set {override}: {key} is a value, not a section")
     data[keys[-1]] = value
@@ -113,9 +127,9 @@ def build(kind: Any, data: Any, where: str) -> Any:
     fields = {item.name: item for item in dataclasses.fields(kind)}
     for key in data:
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, 1)
+            near = difflib.get_close_matches(str(key).lower(), fields, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(fields)}"
-            raise ConfigError(f"{where}: unknown key {key}{hint}")
+            raise ConfigError(f"{where}: unknown key {printable(str(key))}{hint}")
     values = {}
     for key, value in data.items():
         default = _default(fields[key])

@@ -38,7 +38,8 @@ class Objective(nn.Module):
             distillation = losses.distill_features(parts, taught)
         elif taught is not None:
             distillation = losses.distill_hard(logits[0], taught[0])
-        loss = config.identity_weight * identity + metric + config.distill.alpha * distillation
+        loss = config.identity_weight * identity + config.metric_weight * metric
+        loss = loss + config.distill.alpha * distillation
         accuracy = (logits[0].argmax(dim=1) == labels).float().mean()
         return loss, torch.stack([loss, identity, metric, distillation, accuracy]).detach()
 

@@ -194,7 +194,8 @@ class TrainConfig:
 
     A batch holds `identities` x `images` crops. Learning rates: `lr` after a linear warm-up from `lr` x `warmup_factor`, then a
     cosine down to `lr` x `lr_min_factor`, step by step (`schedule: constant` keeps it). `metric` is triplet or contrastive
-    (supervised, at `temperature`); it is added to `identity_weight` x the identity loss. `margin` null means the soft margin.
+    (supervised, at `temperature`). The loss is `identity_weight` x the identity loss + `metric_weight` x the metric loss.
+    `margin` null means the soft margin.
     `average` > 0 keeps a running average of the weights with this decay: it is the result. `background`, `colour`, `tone`,
     `sharpness`, `jpeg` and `warp` are augmentations, 0 for none: strengths, but for `background`, `tone` and `jpeg`, which are
     probabilities. Fine-tuning lasts `fine_epochs` between pruning rounds, at a constant rate, and `final_epochs` after the last.
@@ -224,6 +225,7 @@ class TrainConfig:
     warp: float = 0.0
     label_smoothing: float = 0.0
     identity_weight: float = 1.0
+    metric_weight: float = 1.0
     metric: str = "triplet"
     margin: float | None = None
     temperature: float = 0.1
@@ -257,7 +259,9 @@ class TrainConfig:
             "weight_decay_bias",
         ):
             _within(name, getattr(self, name), 0, None)
-        for name in ("bias_lr_factor", "pad", "cache_mib", "checkpoint_steps", "identity_weight"):
+        for name in ("bias_lr_factor", "pad", "cache_mib", "checkpoint_steps"):
+            _within(name, getattr(self, name), 0, None)
+        for name in ("identity_weight", "metric_weight"):
             _within(name, getattr(self, name), 0, None)
         for name in ("flip", "erasing", "background", "tone", "jpeg", "label_smoothing"):
             _within(name, getattr(self, name), 0, 1)

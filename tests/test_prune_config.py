@@ -157,6 +157,19 @@ def test_their_defaults_bite_where_keys_are_missing(write):
         ("SOLVER.IMS_PER_BATCH=66", "IMS_PER_BATCH 66 is not a multiple"),
         ("FINETUNE.PRUNE_MODE=token", "not one of attn, head_entropy"),
         ("DATASETS.NAMES=veri", "not one of market1501"),
+        ("DATASETS.NAMES=(market1501,msmt17)", "DATASETS.NAMES"),
+        ("DATASETS.NAMES=[market1501, msmt17]", "DATASETS.NAMES .* 2 data sets"),
+        ("DATASETS.NAMES=mm", "DATASETS.NAMES 'mm'"),
+        ("MODEL.STEM_CONV=true", "MODEL.STEM_CONV True is not supported"),
+        ("MODEL.POOLING=gem", "MODEL.POOLING 'gem' is not supported"),
+        ("MODEL.REDUCE_FEAT_DIM=true", "MODEL.REDUCE_FEAT_DIM True is not supported"),
+        ("MODEL.DROP_OUT=0.1", "MODEL.DROP_OUT 0.1 is not supported"),
+        ("MODEL.NECK='no'", "MODEL.NECK 'no' is not supported"),
+        ("MODEL.NAME=resnet50", "MODEL.NAME 'resnet50' is another backbone"),
+        ("MODEL.TRANSFORMER_TYPE=vit_large_patch16_224", "MODEL.TRANSFORMER_TYPE 'vit_large"),
+        ("MODEL.TRANSFORMER_TYPE=vit_base_patch32_224", "MODEL.TRANSFORMER_TYPE 'vit_base_patch32"),
+        ("INPUT.SIZE_TEST=[384, 128]", r"INPUT.SIZE_TEST \[384, 128\] differs"),
+        ("MODEL.STRIDE_SIZE=[12, 16]", "MODEL.STRIDE_SIZE"),
     ],
 )
 def test_what_we_do_not_build_is_refused_by_name(write, override, words):
@@ -205,3 +218,130 @@ def test_numbers_may_be_strings_and_an_empty_file_is_the_defaults(write):
     text = yaml.safe_dump({"train": {"lr": "1e-3"}})
     assert load_config(write(text)).train.lr == 1e-3
     assert load_config(write("")) == Config() and Config().train == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (("STRIDE_SIZE", "STRIDE_SIZ"), r"c\.yaml: MODEL: unknown key STRIDE_SIZ; did you mean STRIDE_SIZE"),
+        (("MODEL:", "tMODEL:"), r"c\.yaml: unknown section tMODEL; did you mean MODEL"),
+        (("MODEL:", "Model:"), "unknown section Model; did you mean MODEL"),
+        (("MAX_EPOCHS", "MAX_ITER"), "SOLVER: unknown key MAX_ITER; "),
+        (("JPM: True", "IMS_PER_BATCH: 64"), "unknown key IMS_PER_BATCH; did you mean SOLVER.IMS_PER_BATCH"),
+        (("JPM: True", "jpm: True"), "unknown key jpm; did you mean JPM"),
+        (("JPM: True", "JPM: maybe"), r"c\.yaml: MODEL.JPM must be True or False, not 'maybe'"),
+        (("BASE_LR: 1e-4", "BASE_LR: fast"), "SOLVER.BASE_LR must be a number, not 'fast'"),
+        (("MAX_EPOCHS: 20", "MAX_EPOCHS: 2.5"), "SOLVER.MAX_EPOCHS must be a whole number"),
+        (("[0.5, 0.5, 0.5]", "[0.5, 0.5]"), "INPUT.PIXEL_MEAN must be a list of 3 numbers"),
+        (("PADDING: 10", "PADDING: 10\n  PADDING: 0"), r"c\.yaml: .* PADDING stands there twice"),
+    ],
+)
+def test_a_mistake_in_their_keys_is_named_as_it_was_written(write, change, words):
+    assert change[0] in AUTHORS
+    with pytest.raises(ConfigError, match=words):
+        load_config(write(AUTHORS.replace(*change)))
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        (
+            "MODEL.STRIDESIZE=[12,12]",
+            r"--set MODEL.STRIDESIZE=.* unknown key STRIDESIZE; did you mean STRIDE_SIZE",
+        ),
+        ("MODELS.JPM=true", r"--set .* unknown section MODELS; did you mean MODEL"),
+        ("MODEL=3", r"--set MODEL=3: write SECTION.KEY"),
+        ("MODEL.JPM=maybe", r"--set MODEL.JPM=maybe: MODEL.JPM must be"),
+        ("train.learning_rate=1", r"--set train.learning_rate=1: train: unknown key learning_rate"),
+        ("train.lr=fast", r"--set train.lr=fast: train: lr must be a number"),
+        ("train..lr=1", r"--set train..lr=1: write section.key"),
+        ("train.lr=[", r"--set train.lr=\[: the value is not valid YAML"),
+    ],
+)
+def test_a_mistake_in_an_override_is_the_overrides(write, override, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config(write(AUTHORS), [override])
+
+
+def test_their_section_on_a_file_of_ours_is_refused(write):
+    with pytest.raises(ConfigError, match="MODEL is a section of the authors' files"):
+        load_config(write("train: {epochs: 3}"), ["MODEL.JPM=true"])
+
+
+@pytest.mark.parametrize(
+    "project, key, text",
+    [
+        (
+            "CLIP-ReID",
+            "MODEL.NAME",
+            "MODEL: {NAME: 'ViT-B-16', STRIDE_SIZE: [16, 16]}\nSOLVER: {STAGE1: {IMS_PER_BATCH: 64}}",
+        ),
+        (
+            "SOLIDER",
+            "TRANSFORMER_TYPE",
+            "MODEL: {NAME: transformer, TRANSFORMER_TYPE: swin_tiny_patch4_window7_224}",
+        ),
+        (
+            "fast-reid",
+            "META_ARCHITECTURE",
+            "_BASE_: ../B.yml\nMODEL: {META_ARCHITECTURE: Baseline}\nDATASETS: {NAMES: [M]}",
+        ),
+        (
+            "torchreid",
+            "data.sources",
+            "model: {name: osnet_x1_0}\ndata: {type: image, sources: [market1501]}",
+        ),
+        ("ultralytics", "tracker_type", "tracker_type: botsort\ntrack_high_thresh: 0.25"),
+        (
+            "BoxMOT",
+            "track_high_thresh",
+            "track_high_thresh: {type: uniform, default: 0.6, range: [0.3, 0.7]}",
+        ),
+        ("layumi", "linear_num", "name: ft_ResNet50\nlinear_num: 512\nPCB: false"),
+        ("TAO", "train_dataset_dir", "model: {backbone: resnet_50}\ndataset: {train_dataset_dir: /d}"),
+        ("DeepStream", "TargetManagement", "BaseConfig: {}\nTargetManagement: {}"),
+    ],
+)
+def test_a_file_of_another_project_is_called_that(write, project, key, text):
+    path = write(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(path) in str(error.value) and project in str(error.value) and key in str(error.value)
+
+
+def test_what_their_files_say_is_taken_over(write):
+    overrides = ["MODEL.ID_LOSS_WEIGHT=0.5", "MODEL.TRIPLET_LOSS_WEIGHT=2", "INPUT.RE_PROB=off"]
+    train = load_config(write(AUTHORS), overrides).train
+    assert (train.identity_weight, train.metric_weight, train.erasing) == (0.5, 2, 0)
+    for name in ("dukemtmc", "dukemtmcreid", "DukeMTMC-reID", "['dukemtmc']"):
+        config = load_config(write(AUTHORS), [f"DATASETS.NAMES={name}"])
+        assert (config.data.layout, config.model.cameras) == ("dukemtmc", 8)
+
+
+def test_the_small_vit_of_personvit_is_that_of_deit(write):
+    theirs = AUTHORS.replace("vit_base", "vit_small")
+    assert load_config(write(theirs)).model.variant == "vit_small"
+    assert load_config(write(theirs), ["MODEL.PRETRAIN_HW_RATIO=2"]).model.variant == "deit_small"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 2024-99-99",
+        "model: {size: " + "[" * 3000,
+        "a: " + "9" * 5000,
+        "? [1]\n: 2",
+        "model: !!python/name:os.x",
+        "\x00",
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused_in_one_line(write, text):
+    with pytest.raises(ConfigError) as error:
+        load_config(write(text))
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_with_control_characters_is_escaped(write):
+    with pytest.raises(ConfigError) as error:
+        load_config(write('train: {"\\e[31mlr": 1}'))
+    assert str(error.value).isprintable()

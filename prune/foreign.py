@@ -1,0 +1,98 @@
+"""Which other project a configuration file is from. Knows the keys that only that project has, and nothing of their meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.wording import printable
+
+# project -> keys of its files (a dot for a section) that neither ours nor the authors' have
+SIGNS: dict[str, tuple[str, ...]] = {
+    "fast-reid": (
+        "MODEL.META_ARCHITECTURE",
+        "MODEL.BACKBONE",
+        "MODEL.HEADS",
+        "MODEL.LOSSES",
+        "SOLVER.OPT",
+        "INPUT.REA",
+        "INPUT.DO_AUTOAUG",
+        "_BASE_",
+    ),
+    "CLIP-ReID": ("SOLVER.STAGE1", "SOLVER.STAGE2", "MODEL.I2T_LOSS_WEIGHT"),
+    "SOLIDER": ("MODEL.SEMANTIC_WEIGHT",),
+    "AGW (ReID-Survey)": ("MODEL.WEIGHT_REGULARIZED_TRIPLET", "MODEL.CENTER_FEAT_DIM", "TEST.PARTIAL_REID"),
+    "reid-strong-baseline": ("SOLVER.CLUSTER_MARGIN", "SOLVER.RANGE_K", "SOLVER.RANGE_MARGIN"),
+    "CDTrans": ("MODEL.TASK_TYPE", "DATASETS.NAMES2", "DATASETS.ROOT_DIR2"),
+    "BPBreID or KPR": ("model.bpbreid", "model.kpr", "model.promptable_trans"),
+    "torchreid (deep-person-reid)": (
+        "data.sources",
+        "data.targets",
+        "data.combineall",
+        "data.transforms",
+        "train.optim",
+        "train.max_epoch",
+        "model.load_weights",
+        "sampler.train_sampler",
+        "use_gpu",
+    ),
+    "NVIDIA TAO": ("dataset.train_dataset_dir", "model.pretrain_choice", "re_ranking.re_ranking"),
+    "OpenMMLab": ("_base_", "default_scope"),
+    "layumi's Person_reID_baseline_pytorch": (
+        "linear_num",
+        "erasing_p",
+        "droprate",
+        "nclasses",
+        "PCB",
+        "batchsize",
+    ),
+    "ultralytics": ("tracker_type", "nc", "imgsz", "task", "yaml_file"),
+    "BoxMOT": (
+        "track_high_thresh",
+        "new_track_thresh",
+        "cmc_method",
+        "asso_func",
+        "reid_weights",
+        "ema_alpha",
+    ),
+    "DeepSORT or StrongSORT": ("DEEPSORT", "STRONGSORT"),
+    "a DeepStream tracker": ("TargetManagement", "VisualTracker", "StateEstimator", "DataAssociator"),
+    "PaddleDetection": ("architecture", "LearningRate", "TrainDataset"),
+    "detectron2": ("MODEL.ROI_HEADS", "MODEL.WEIGHTS", "VERSION"),
+}
+# (key, how its value begins, project)
+VALUES = (
+    ("MODEL.NAME", ("ViT-", "RN50", "RN101"), "CLIP-ReID"),
+    ("MODEL.TRANSFORMER_TYPE", ("swin",), "SOLIDER or another Swin transformer"),
+)
+
+
+def refuse_foreign(data: Mapping[Any, Any], where: str) -> None:
+    """ConfigError, naming project and keys, for a configuration of another project."""
+    for key, starts, project in VALUES:
+        value = _find(data, key)
+        if isinstance(value, str) and value.strip("()'\" ").startswith(starts):
+            raise _refusal(where, project, f"{key} is {printable(value)}")
+    for project, keys in SIGNS.items():
+        if found := [key for key in keys if _find(data, key, default=_ABSENT) is not _ABSENT]:
+            raise _refusal(where, project, f"it has {', '.join(found[:3])}")
+
+
+_ABSENT = object()
+
+
+def _find(data: Mapping[Any, Any], key: str, *, default: Any = None) -> Any:
+    found: Any = data
+    for name in key.split("."):
+        if not isinstance(found, Mapping) or name not in found:
+            return default
+        found = found[name]
+    return found
+
+
+def _refusal(where: str, project: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{where}: a configuration of {project} ({why}), whose models are not built here; give a file of configs/, or one "
+        "of TransReID or AMG"
+    )

@@ -1,0 +1,54 @@
+"""A YAML file as plain data. Knows no keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runtime.errors import ConfigError
+from runtime.wording import reason_of
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which of a key that stands twice would keep the last without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and names.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} stands there twice", key.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path | str) -> dict[Any, Any]:
+    """The sections of the file at `path`, empty for an empty file; ConfigError when it is no YAML or holds no sections."""
+    try:
+        data = load_value(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot read the configuration ({error.strerror or error}); see configs/"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8 ({reason_of(error)}); see configs/") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid YAML ({error}); see configs/README.md") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path}: not a configuration (need sections such as model:); see configs/README.md"
+        )
+    return data
+
+
+def load_value(text: str) -> Any:
+    """The YAML text as Python's own types; ValueError, with the reason on one line, where it is none."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    # a date that does not exist, a number of thousands of digits, a thousand open brackets
+    except (yaml.YAMLError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(reason_of(error)) from None
