@@ -26,6 +26,7 @@ from runtime.rerank import rerank
 from runtime.resize_cost import KEYS, changed, difference, in_words, read_cost, write_cost
 from runtime.session import Artifact
 from runtime.skipped import Skipped, write_skipped
+from runtime.wording import printable
 
 PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
 # What stands beside the scores of --resize fast, each with scores of its own.
@@ -44,7 +45,7 @@ def inspect(args: Namespace) -> None:
     _complain(dataset, warnings)
     if args.json:
         document = {"layout": dataset.layout, "splits": splits, "skipped": len(dataset.skipped)}
-        console.print_json(document | {"warnings": [console.printable(text) for text in warnings]})
+        console.print_json(document | {"warnings": [printable(text) for text in warnings]})
         return
     rows = [[name, *split.values()] for name, split in splits.items()]
     console.print_table(dataset.layout, ["split", "images", "identities", "cameras"], rows)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from runtime.console import printable
 from runtime.ranking import Hit, Ranking
 from runtime.thumbnails import Thumbnail
+from runtime.wording import printable
 
 # The page may load nothing and run nothing, whatever a name in it holds.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
