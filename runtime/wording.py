@@ -9,7 +9,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)
 # The first part of a long message says what failed, the last part why.
 _HEAD = 0.35
 _GAP = " [...] "
-LENGTH = 400
+LENGTH = 700
 
 
 def printable(text: str) -> str:
