@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pickle
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,15 @@ from prune.checkpoint import load_strictly, save_model
 from prune.config import load_config
 from prune.model import TransReID
 from prune.shape import BlockShape, Shape
+from prune.unwrap import counted, inner, siblings, unprefixed, unread
+from runtime.console import note
 from runtime.errors import ArtifactError, ConfigError, guarded
 from runtime.manifest import sha256
+from runtime.wording import printable, reason_of
 
+# How torch names what its restricted unpickler does not let in.
+OBJECT = re.compile(r"(?:GLOBAL|global|class|function)\s+['\"]?([A-Za-z_][\w.]*\.[\w.]+)")
+RESAVE = "on the machine that made it, save {} alone with torch.save"
 # numpy's own unpickling functions can be made to read memory that is not theirs: these two stand in for them.
 FORMATS = {"i8": "<q", "i4": "<i", "f8": "<d", "f4": "<f"}
 
@@ -59,33 +66,50 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         raise ArtifactError(f"{path}: no such file; give a TransReID or AMG checkpoint (.pth)") from None
     # a damaged file makes torch raise whatever its parts raise: struct.error, IndexError, AssertionError, ..
     except Exception as error:
-        reason = str(error).split("\n")[0][:200] or type(error).__name__
-        raise ArtifactError(
-            f"{path}: refused, not a whole checkpoint of tensors and numbers ({reason}); fetch it again if it was cut "
-            "short, or re-save only its state_dict on the machine that made it"
-        ) from None
+        raise ArtifactError(f"{path}: {_why_refused(error)}") from None
     if not isinstance(data, dict):
         raise ArtifactError(
-            f"{path}: holds a {type(data).__name__}, not a state_dict; re-save its state_dict"
+            f"{path}: holds a {type(data).__name__}, not a state_dict; {RESAVE.format('model.state_dict()')}"
         )
     return data
+
+
+def _why_refused(error: Exception) -> str:
+    """What the restricted unpickler met, and what to do: an object is named, else the reason is given without torch's advice."""
+    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    if named := OBJECT.search(text):
+        return (
+            f"refused, it holds an object of {printable(named[1])}, and reading one can run code; "
+            f"{RESAVE.format('its tensors')}"
+        )
+    cause = reason_of(text.strip().partition("\n")[0]) or type(error).__name__
+    return (
+        f"refused, not a whole checkpoint of tensors and numbers ({cause}); compare its size with the original's, and "
+        f"copy it anew if they differ, or {RESAVE.format('its state_dict')}"
+    )
 
 
 def split_checkpoint(
     data: dict[str, Any], path: Path | str
 ) -> tuple[dict[str, Tensor], dict[str, list[int] | None]]:
-    """(state_dict without `module.`, {"channels": kept tokens per block or None, "heads": heads per block or None})."""
-    inner = next((data[key] for key in ("state_dict", "model") if isinstance(data.get(key), dict)), data)
-    state = {
-        str(key).removeprefix("module."): value for key, value in inner.items() if isinstance(value, Tensor)
-    }
-    if not state:
+    """(state_dict without wrappers and prefixes, {"channels": kept tokens per block or None, "heads": heads per block or None})."""
+    levels, names = inner(data)
+    tensors = {str(key): value for key, value in levels[-1].items() if isinstance(value, Tensor)}
+    left_out = sorted({key.rpartition(".")[2] if unread(key) else "" for key in tensors} - {""})
+    tensors = {key: value for key, value in tensors.items() if not unread(key)}
+    if not tensors:
+        keys = ", ".join(printable(str(key)) for key in list(levels[-1])[:10])
         raise ArtifactError(
-            f"{path}: no tensors found (keys: {list(data)[:10]}); give a TransReID or AMG checkpoint"
+            f"{path}: no tensors found (keys: {keys}); give a TransReID or AMG checkpoint, or save its state_dict alone"
         )
+    if left_out:
+        note(f"{path}: left out, as no forward pass reads it: {', '.join(left_out)}")
+    if names and (others := siblings(levels[-2], names[-1])):
+        note(f"{path}: taken from {'.'.join(names)}; left out: {', '.join(others)}")
+    state = unprefixed(tensors, str(path))
     lists: dict[str, list[int] | None] = {}
     for name in ("channels", "heads"):
-        values = data.get(name) if inner is not data else None
+        values = next((level[name] for level in levels[:-1] if level.get(name) is not None), None)
         try:
             lists[name] = None if values is None else [int(value) for value in values]
         except (TypeError, ValueError, RuntimeError):
@@ -180,7 +204,7 @@ def convert(path: Path | str, shape: Shape, *, drop_path: float = 0.1) -> TransR
     state, lists = split_checkpoint(read_checkpoint(path), path)
     full = derive_shape(state, lists, shape, path)
     model = TransReID(full, drop_path=drop_path)
-    load_strictly(model, used(state, full), path)
+    load_strictly(model, counted(used(state, full), model.state_dict()), path)
     return model.eval()
 
 
@@ -199,8 +223,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     save_model(model, args.out, config.spec(), parent=sha256(args.checkpoint), notes={"source": "convert"})
     heads = [len(block.heads) for block in model.shape.blocks]
     tokens = [len(block.tokens) for block in model.shape.blocks]
+    written = printable(args.out)
     print(
-        f"{args.out}: {model.shape.variant}, {model.shape.identities} identities, {model.shape.cameras} cameras"
+        f"{written}: {model.shape.variant}, {model.shape.identities} identities, {model.shape.cameras} cameras"
     )
     print(f"heads per block {heads}\ntokens per block {tokens}")
     return 0
