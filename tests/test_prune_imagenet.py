@@ -84,7 +84,8 @@ def test_no_network_is_one_line_with_the_next_step(monkeypatch):
 
     monkeypatch.setattr(imagenet.timm, "create_model", offline)
     with pytest.raises(
-        ArtifactError, match=r"no route to host\); download them elsewhere and give --init FILE"
+        ArtifactError,
+        match=r"no route to host and a long traceback\); download them elsewhere and give --init FILE",
     ):
         pretrained(unpruned("vit_base"))
     with pytest.raises(ConfigError, match="no ImageNet weights for vit_small"):
