@@ -31,7 +31,7 @@ from prune.training import fit, make_accelerator
 from runtime.accuracy import accuracy
 from runtime.cameras import dataset_name
 from runtime.console import note, print_json, print_table
-from runtime.datasets import Dataset, Item, count_warnings, read_dataset
+from runtime.datasets import Dataset, Item, count_warnings, read_dataset, training_images
 from runtime.errors import ConfigError, guarded
 from runtime.manifest import replacing
 from runtime.spec import InputSpec
@@ -150,8 +150,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--out {out}: the result would overwrite --weights; give another folder")
     device = make_accelerator(config.train.precision, args.device).device.type
     source, model = open_weights(args.weights, config, device=device)
-    dataset = read_dataset(root, args.layout or config.data.layout)
-    for text in count_warnings(dataset):
+    dataset = training_images(read_dataset(root, args.layout or config.data.layout))
+    for text in (*count_warnings(dataset), *dataset.left_out):
         note(text)
     spec = dataclasses.replace(source.spec, layout="float-nchw")
     settings, before = config.prune, model.shape

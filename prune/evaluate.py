@@ -12,6 +12,7 @@ from runtime.cameras import parse_policy
 from runtime.datasets import MAX_BAD, READERS
 from runtime.errors import guarded
 from runtime.picture_file import add_picture_options
+from runtime.protocol import SAME_CAMERA
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--camera", type=parse_policy, metavar="P", help="input, mean, none or a 0-based camera id"
+    )
+    parser.add_argument(
+        "--same-camera",
+        choices=SAME_CAMERA,
+        help="what becomes of images from the query's camera (as published)",
     )
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
     add_picture_options(parser)

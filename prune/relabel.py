@@ -15,7 +15,7 @@ from prune.classifiers import ballots, vote, with_rows
 from prune.data import label_map
 from prune.session import open_model
 from runtime.console import note
-from runtime.datasets import READERS, read_dataset
+from runtime.datasets import READERS, read_dataset, training_images
 from runtime.errors import ConfigError, GateError, guarded
 from runtime.manifest import read_manifest
 from runtime.wording import printable
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out.resolve() == Path(args.model).resolve():
         raise ConfigError(f"--out {args.out}: is the model itself; choose another name")
     artifact, model = open_model(args.model)
-    items = read_dataset(args.data, args.layout).train
+    items = training_images(read_dataset(args.data, args.layout)).train
     identities = len(label_map(items))
     if not identities or model.shape.identities < identities:
         raise ConfigError(

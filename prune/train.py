@@ -19,7 +19,7 @@ from prune.snapshots import snapshots
 from prune.training import fit, make_accelerator
 from runtime.cameras import dataset_name
 from runtime.console import note
-from runtime.datasets import Dataset, Item, count_warnings, read_dataset
+from runtime.datasets import Dataset, Item, count_warnings, read_dataset, training_images
 from runtime.errors import ArtifactError, ConfigError, guarded
 from runtime.manifest import manifest_path, sha256
 from runtime.wording import printable
@@ -109,12 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(
             f"{out}: holds a training run; add --resume to go on with it, or choose another --out"
         )
-    dataset = read_dataset(root, config.data.layout)
+    dataset = training_images(read_dataset(root, config.data.layout))
     config = fitted(config, dataset.train)
     warnings = count_warnings(dataset)
     accelerator = make_accelerator(config.train.precision, args.device)
     main_process = accelerator.is_main_process
-    for warning in warnings if main_process else []:
+    for warning in (*warnings, *dataset.left_out) if main_process else ():
         note(warning)
     spec = dataclasses.replace(config.spec(), dataset=dataset_name(dataset.layout, warnings))
     batches = training_batches(

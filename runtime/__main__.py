@@ -14,6 +14,7 @@ from runtime.errors import guarded
 from runtime.fast_resize import EXACT, RESIZES
 from runtime.picture_file import add_picture_options
 from runtime.preset import PRESETS
+from runtime.protocol import SAME_CAMERA
 from runtime.session import AUTO, DEVICES, ENGINES
 
 
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of a CPU: latency (one process, all cores, batch 1) or throughput (one process of one thread per core)",
     )
     _add_resize(extract)
+    _add_layout(extract)
     _add_model(extract)
     _add_output(extract)
     extract.set_defaults(command=commands.extract_features)
@@ -57,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--gallery", metavar="G.npz", help="saved gallery features")
     evaluate.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
+    evaluate.add_argument(
+        "--same-camera",
+        choices=SAME_CAMERA,
+        help="images of the query's person from the query's camera: remove, as almost every published protocol does, or keep "
+        "(for a set of one camera)",
+    )
     _add_resize(evaluate)
     _add_layout(evaluate)
     add_picture_options(evaluate)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runtime import console, metrics
+from runtime import console
 from runtime.cameras import camera_ids, dataset_name
 from runtime.datasets import Dataset, Item, count_warnings
 from runtime.extract import extract
 from runtime.features import Features
+from runtime.protocol import published_rule, score
 from runtime.session import Artifact
 
 
@@ -29,7 +30,4 @@ def accuracy(
             return extract(artifact, items, batch=size, camera_ids=ids, progress=advance)
 
     query, gallery = features(dataset.query, "query"), features(dataset.gallery, "gallery")
-    scores = metrics.evaluate(
-        query.features, query.pids, query.camids, gallery.features, gallery.pids, gallery.camids
-    )
-    return scores.to_json()
+    return score(query, gallery, same_camera=published_rule(dataset.layout)).to_json()

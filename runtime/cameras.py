@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from runtime.datasets import PUBLISHED
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 
@@ -24,10 +25,10 @@ def dataset_name(layout: str | None, warnings: Sequence[str]) -> str | None:
     """The data set that images in this layout are, or None when that is not sure.
 
     Many data sets are published in Market-1501's folders and file names, so a layout proves nothing; the
-    published number of images does (`warnings`: the complaints of `runtime.datasets.count_warnings`). Only
-    our own `anny` has a layout that nobody else uses.
+    published number of images does (`warnings`: the complaints of `runtime.datasets.count_warnings`). A layout that anybody
+    may use for a set of their own is no data set at all. Only our own `anny` has a layout that nobody else uses.
     """
-    return layout if layout == "anny" or not warnings else None
+    return layout if layout == "anny" or (layout in PUBLISHED and not warnings) else None
 
 
 def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | None) -> str | int:

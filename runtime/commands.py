@@ -9,20 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runtime import console, metrics
+from runtime import console
 from runtime.cameras import dataset_name
 from runtime.datasets import Dataset, count_warnings, counts, read_dataset
-from runtime.errors import ConfigError, Refusal
-from runtime.extract import TooManyBad, duplicates, leaks
+from runtime.errors import ConfigError
+from runtime.extract import TooManyBad, duplicates
 from runtime.fast_resize import EXACT, FAST, opencv_version, resizer
 from runtime.features import Features, load_features, same_model, save_features
-from runtime.image_list import read_images
+from runtime.image_list import labelled_images
 from runtime.metrics import Scored
-from runtime.opening import compare_engines, features_of, open_model, tell
+from runtime.opening import compare_engines, features_of, open_model, tell, tell_notes
 from runtime.picture_file import evaluation_contents, picture_options, write_picture
 from runtime.preset import THROUGHPUT, extractor, refuse_contradictions
+from runtime.protocol import in_words as protocol_in_words
+from runtime.protocol import known, leaks, published_rule, score
 from runtime.ranking import WorstRankings
-from runtime.rerank import rerank
 from runtime.resize_cost import KEYS, changed, difference, in_words, read_cost, write_cost
 from runtime.session import Artifact
 from runtime.skipped import Skipped, write_skipped
@@ -45,7 +46,8 @@ def inspect(args: Namespace) -> None:
     _complain(dataset, warnings)
     if args.json:
         document = {"layout": dataset.layout, "splits": splits, "skipped": len(dataset.skipped)}
-        console.print_json(document | {"warnings": [printable(text) for text in warnings]})
+        document |= {"warnings": [printable(text) for text in warnings]}
+        console.print_json(document | {"left_out": [printable(text) for text in dataset.left_out]})
         return
     rows = [[name, *split.values()] for name, split in splits.items()]
     console.print_table(dataset.layout, ["split", "images", "identities", "cameras"], rows)
@@ -63,8 +65,9 @@ def extract_features(args: Namespace) -> None:
     out = Path(args.out)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are an .npz file; try {out.with_suffix('.npz')}")
-    items = read_images(args.images)
-    dataset = _surrounding(args.images)
+    images = labelled_images(args.images, args.layout)
+    tell_notes(images.notes)
+    items, dataset = images.items, images.dataset
     layout = dataset.layout if dataset else None
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
     how = {"batch": args.batch, "workers": args.workers, "resize": resize}
@@ -111,8 +114,11 @@ def evaluate(args: Namespace, *, opener: Callable[[Namespace], Artifact] | None 
         query, gallery, context = _fresh_pair(args, opener or open_model)
     # a cosine distance is 1 minus the cosine; re-ranked distances are what they are
     worst = WorstRankings(picture.queries, picture.top, offset=0 if args.rerank else 1) if picture else None
-    found = _scored(query, gallery, args, worst.see if worst else _unwatched)
     skipped = [*query.skipped, *gallery.skipped]
+    query, gallery = _known(query, gallery)
+    rule = args.same_camera or published_rule(context["layout"])
+    found = _scored(query, gallery, args, rule=rule, watch=worst.see if worst else _unwatched)
+    found |= {"same_camera": rule, "protocol": protocol_in_words(rule, context["layout"])}
     found |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
     try:
         _print_scores(dict(found), skipped, as_json=args.json)
@@ -136,8 +142,16 @@ def _print_scores(found: dict[str, Any], skipped: list[Skipped], *, as_json: boo
     _print_result("evaluation", shown, as_json=False)
 
 
+def _known(query: Features, gallery: Features) -> tuple[Features, Features]:
+    """Those of people who are known, after it was said how many others there are."""
+    for name, side in (("query", query), ("gallery", gallery)):
+        if unknown := int((side.pids < 0).sum()):
+            console.note(f"{name}: {unknown} images of nobody known (pid -1) are left out of the ranking")
+    return known(query), known(gallery)
+
+
 def _scored(
-    query: Features, gallery: Features, args: Namespace, watch: Callable[[Scored], None]
+    query: Features, gallery: Features, args: Namespace, *, rule: str, watch: Callable[[Scored], None]
 ) -> dict[str, Any]:
     """The scores of one pair, after what is odd about it was said."""
     same_model(query, gallery)
@@ -147,24 +161,15 @@ def _scored(
     for text, copies in (
         (
             "query images are also in the gallery, byte for byte: the result is too good",
-            leaks(query, gallery),
+            leaks(query, gallery, same_camera=rule),
         ),
         ("gallery images are copies of others, byte for byte", duplicates(gallery)),
     ):
         if copies:
             console.note(f"{copies} {text}")
-    found = _scores(query, gallery, args.rerank, watch)
+    found = score(query, gallery, same_camera=rule, reranked=args.rerank, watch=watch).to_json()
     about = {"rerank": args.rerank, "camera": query.camera, "resize": query.resize}
     return found | about | {"gallery": len(gallery.paths)}
-
-
-def _scores(
-    query: Features, gallery: Features, reranked: bool, watch: Callable[[Scored], None] = _unwatched
-) -> dict[str, Any]:
-    identities = (query.pids, query.camids, gallery.pids, gallery.camids)
-    ranker = rerank if reranked else metrics.cosine_rows
-    rows = ranker(query.features, gallery.features)
-    return metrics.evaluate_distances(rows, *identities, watch=watch).to_json()
 
 
 def _fresh_pair(
@@ -200,8 +205,9 @@ def _cost(
     args: Namespace, exact: tuple[Features, Features], fast: tuple[Features, Features], data: dict[str, Any]
 ) -> dict[str, Any]:
     """{exact, difference}, and the file beside the model that says so: what the fast resize gains or loses on this data."""
-    scores = [_scores(*pair, args.rerank) for pair in (exact, fast)]
-    before, after = ({key: score[key] for key in KEYS} for score in scores)
+    rule = args.same_camera or published_rule(data["layout"])
+    scores = [score(*pair, same_camera=rule, reranked=args.rerank).to_json() for pair in (exact, fast)]
+    before, after = ({key: one[key] for key in KEYS} for one in scores)
     resized = sum(changed(*pair) for pair in zip(exact, fast))
     query, gallery = fast
     data |= {"queries": len(query.paths), "gallery": len(gallery.paths), "resized": resized}
@@ -228,18 +234,8 @@ def _saved_pair(args: Namespace) -> tuple[Features, Features, dict[str, Any]]:
     return query, gallery, {"layout": gallery.layout}
 
 
-def _surrounding(images: str) -> Dataset | None:
-    """The data set whose query or gallery folder `images` is, or None."""
-    folder = os.path.abspath(images)
-    try:
-        return read_dataset(os.path.dirname(folder)) if os.path.isdir(folder) else None
-    except Refusal:
-        return None
-
-
 def _complain(dataset: Dataset, warnings: list[str]) -> None:
-    for text in warnings:
-        console.note(text)
+    tell_notes((*warnings, *dataset.left_out))
     tell([reason for _, reason in dataset.skipped])
 
 

@@ -199,18 +199,6 @@ def duplicates(features: Features) -> int:
     return len(features.images) - len(set(features.images))
 
 
-def leaks(query: Features, gallery: Features) -> int:
-    """How many queries lie byte for byte in the gallery where the protocol does not drop them.
-
-    A copy with the query's own person and camera is dropped with the same-camera rule: Occluded-Duke has 1,870 such by design.
-    """
-    places: dict[str, set[tuple[int, int]]] = {}
-    for digest, pid, camid in zip(gallery.images, gallery.pids.tolist(), gallery.camids.tolist()):
-        places.setdefault(digest, set()).add((pid, camid))
-    own = zip(query.images, query.pids.tolist(), query.camids.tolist())
-    return sum(bool(places.get(digest, set()) - {(pid, camid)}) for digest, pid, camid in own)
-
-
 def _run(
     artifact: Artifact,
     items: Sequence[ImageItem],

@@ -6,18 +6,22 @@ import io
 import os
 import stat
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from runtime import tiff
 from runtime.errors import DataError
 from runtime.jpeg import decode_plain, plain_frame
 from runtime.wording import reason_of
 
 # The decoders that re-ID data needs; everything else (EPS starts Ghostscript) stays out of reach. A JPEG of
 # several pictures (MPO) comes in as JPEG. GIF is refused: no re-ID data set uses it.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
+# The brands of a still picture and of a sequence.
+AVIF_STARTS = (b"ftypavif", b"ftypavis")
 MAX_PIXELS = 20_000_000
 MAX_BYTES = 128 << 20
 MIN_SIDE = 8
@@ -68,26 +72,34 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 def decode(data: bytes) -> Decoded:
     """Decode one image completely: first frame, EXIF orientation applied, alpha laid over mean grey.
 
-    JPEG, PNG, WebP and BMP; 16-bit grey is scaled to 8 bits. DataError (the reason only) for anything
-    damaged, of another format, over `MAX_PIXELS` or with a side under `MIN_SIDE`.
+    JPEG, PNG, WebP, BMP, TIFF, and AVIF where Pillow reads it; 16-bit grey is scaled to 8 bits. DataError (the reason only)
+    for anything damaged, of another format, over `MAX_PIXELS` or with a side under `MIN_SIDE`.
     """
     if not data:
         raise DataError("empty file")
     if (pixels := _plain(data)) is not None:
         return Decoded(pixels)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             _check_size(*image.size)
+            if tiff.largest_piece(image) > MAX_PIXELS:
+                raise DataError(f"has tiles larger than {MAX_PIXELS // 10**6} megapixels")
             notes = _frames(image)
+            grey = tiff.stored_grey(image)
+            # Pillow turns a TIFF itself when it loads it, and finds the orientation of some PNGs only then.
+            turned = _is_turned(image)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            if image.getexif().get(0x0112, 1) in range(2, 9):
+            if turned or _is_turned(image):
                 notes += ("turned upright as its EXIF orientation says",)
-            return Decoded(_rgb(upright, image.format), notes)
+            return Decoded(_rgb(ImageOps.exif_transpose(image), image.format, grey), notes)
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError(f"not an image of a known kind ({', '.join(FORMATS)})") from None
+        if data[4:12] in AVIF_STARTS and "AVIF" not in _formats():
+            raise DataError(
+                "AVIF, which the installed Pillow does not read: pip install --upgrade pillow"
+            ) from None
+        raise DataError(f"not an image of a known kind ({', '.join(_formats())})") from None
     except Image.DecompressionBombError:
         raise DataError(f"larger than {MAX_PIXELS // 10**6} megapixels") from None
     # The bytes are untrusted and Pillow's parsers raise whatever a malformed field provokes (struct.error,
@@ -112,18 +124,33 @@ def _check_size(width: int, height: int) -> None:
         raise DataError(f"{width}x{height} is smaller than {MIN_SIDE} pixels")
 
 
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that the installed Pillow reads: it had no AVIF before 11.3, and may be built without."""
+    Image.init()
+    return tuple(
+        name for name in FORMATS if name in Image.OPEN and (name != "AVIF" or features.check("avif"))
+    )
+
+
+def _is_turned(image: Image.Image) -> bool:
+    return image.getexif().get(0x0112, 1) in range(2, 9)
+
+
 def _frames(image: Image.Image) -> tuple[str, ...]:
-    frames = getattr(image, "n_frames", 1)
-    return ("several frames, the first is used",) if frames > 1 else ()
+    # Counting the pages of a TIFF would read all of them.
+    return ("several frames, the first is used",) if getattr(image, "is_animated", False) else ()
 
 
-def _rgb(image: Image.Image, kind: str | None) -> NDArray[np.uint8]:
+def _rgb(image: Image.Image, kind: str | None, stored: tiff.Grey) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 from any mode the allowed formats produce; DataError for 32-bit and float pixels."""
     # Older Pillow opens a 16-bit grey PNG as mode I; only PNG does, so its range is known there.
     if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
         # convert("RGB") would clip at 255 instead of scaling: an all-white person, silently.
         wide = np.asarray(image).astype(np.uint32)
-        grey = ((wide + 128) // 257).astype(np.uint8)
+        most = (1 << stored.bits) - 1
+        wide = (most - wide if stored.inverted else wide) * 255 + most // 2
+        grey = (wide // most).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
         raise DataError(f"pixel mode {image.mode} has no known range")

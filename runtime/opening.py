@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -71,6 +71,12 @@ def _extract(
     for text in features.notes:
         console.note(text)
     return replace(features, **about)
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Say each of them."""
+    for text in notes:
+        console.note(text)
 
 
 def tell(skipped: list[str]) -> None:

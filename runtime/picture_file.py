@@ -70,20 +70,27 @@ def evaluation_contents(found: Mapping[str, Any], options: PictureOptions) -> Co
     """What the page of an evaluation says around the rankings; `found` is what the evaluation prints."""
     scored = found["queries"] - found["queries_without_match"]
     shown = min(options.queries, scored)
+    keeps = found["same_camera"] == "keep"
+    elsewhere = "" if keeps else " from another camera"
+    left_out = (
+        "junk (pid -1)"
+        if keeps
+        else "gallery images of the query's own person from its own camera, and junk (pid -1)"
+    )
     notes = [
         f"The {shown} queries of {scored} with the lowest average precision, the worst first (--picture-queries N shows "
         f"more); the {options.top} nearest of {found['gallery']} gallery images (--picture-top N), and where none of them is "
         "right, the first right image behind a dotted line.",
-        "Left out, as the evaluation does: gallery images of the query's own person from its own camera, and junk (pid -1). "
-        "Distances and order are those that gave the scores.",
+        f"Left out, as the evaluation does: {left_out}. Distances and order are those that gave the scores.",
     ]
     if found["queries_without_match"]:
         notes.append(
-            f"{found['queries_without_match']} more queries have no match from another camera: they are not scored and "
+            f"{found['queries_without_match']} more queries have no match{elsewhere}: they are not scored and "
             "not shown."
         )
     facts = [(name, f"{100 * found[name]:.2f} %") for name in ("mAP", "R1", "mINP")]
     facts += [("queries scored", str(scored)), ("gallery", str(found["gallery"]))]
+    facts += [("protocol", found["protocol"])] if found["protocol"] != "published" else []
     facts += [("re-ranked", "yes")] if found["rerank"] else []
     facts += _origin(found)
     distance = "re-ranked distance" if found["rerank"] else "cosine distance"

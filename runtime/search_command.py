@@ -13,8 +13,8 @@ from runtime.cameras import parse_policy
 from runtime.errors import ConfigError
 from runtime.fast_resize import resizer
 from runtime.features import Features, load_features, same_model
-from runtime.image_list import read_images
-from runtime.opening import compare_engines, features_of, open_model
+from runtime.image_list import labelled_images
+from runtime.opening import compare_engines, features_of, open_model, tell_notes
 from runtime.picture_file import PictureOptions, picture_options, search_contents, write_picture
 from runtime.preset import extractor
 from runtime.ranking import searched_ranking
@@ -28,7 +28,9 @@ def search_gallery(args: Namespace) -> None:
     picture = picture_options(args)
     gallery = load_features(args.gallery)
     artifact = open_model(args)
-    items = [item for source in args.queries for item in read_images(source)]
+    images = [labelled_images(source) for source in args.queries]
+    tell_notes(note for one in images for note in one.notes)
+    items = [item for one in images for item in one.items]
     if args.camera is None and artifact.spec.camera == "input":
         # as the gallery was seen: features under two camera policies do not compare
         args.camera = parse_policy(gallery.camera)

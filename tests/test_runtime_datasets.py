@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runtime.datasets import (
     FOLDERS,
-    READERS,
+    FORMS,
     Item,
     count_warnings,
     counts,
@@ -20,7 +20,7 @@ from runtime.datasets import (
     read_dataset,
 )
 from runtime.errors import ConfigError, DataError
-from runtime.image_list import read_images
+from runtime.image_list import list_images, read_images
 
 COPIED = Path(__file__).parent / "data" / "lists"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -122,7 +122,7 @@ def test_a_name_carries_person_and_camera(name, layout, expected):
     assert parse_name(name, layout) == expected
 
 
-@pytest.mark.parametrize("layout", READERS)
+@pytest.mark.parametrize("layout", FORMS)
 @given(name=st.text())
 def test_any_other_name_is_a_data_error_that_shows_the_pattern(layout, name):
     with pytest.raises(DataError, match="expected PPPP_"):
@@ -287,7 +287,7 @@ def test_pku_crops_are_read_as_market():
     }
 
 
-def test_a_plain_folder_is_read_recursively_sorted_and_without_links(tmp_path):
+def test_a_plain_folder_is_read_recursively_and_what_is_no_image_is_counted(tmp_path):
     for name in (
         "b.PNG",
         f"deep/er/{MARKET_NAME}",
@@ -303,13 +303,20 @@ def test_a_plain_folder_is_read_recursively_sorted_and_without_links(tmp_path):
     os.mkfifo(tmp_path / "fifo.jpg")
     os.symlink(tmp_path, tmp_path / "deep" / "loop")
     os.symlink(tmp_path / "b.PNG", tmp_path / "link.jpg")
-    assert read_images(tmp_path) == [
+    os.symlink(tmp_path / "gone.jpg", tmp_path / "dangling.jpg")
+    images = list_images(tmp_path)
+    assert list(images.items) == [
         Item(f"{tmp_path}/{MSMT17_NAME}", 1, 0),
         Item(f"{tmp_path}/{DUKE_NAME}", 19, 0),
         Item(f"{tmp_path}/a.webp", -1, -1),
         Item(f"{tmp_path}/b.PNG", -1, -1),
         Item(f"{tmp_path}/deep/er/{MARKET_NAME}", 2, 0),
+        Item(f"{tmp_path}/link.jpg", -1, -1),
     ]
+    (note,) = images.notes
+    assert note.startswith(f"{tmp_path}: 5 ")
+    for kind in ("1 .txt", "1 hidden", "1 linked folders", "1 special", "1 broken links"):
+        assert kind in note
 
 
 def test_a_list_file_keeps_its_order_and_is_relative_to_its_folder(tmp_path):

@@ -19,10 +19,11 @@ from PIL import Image
 from runtime import extract as extract_module
 from runtime.datasets import Item
 from runtime.errors import DataError
-from runtime.extract import TooManyBad, duplicates, extract, leaks
+from runtime.extract import TooManyBad, duplicates, extract
 from runtime.features import Features
 from runtime.images import load_image
 from runtime.preprocess import resize
+from runtime.protocol import leaks
 from runtime.session import Artifact, NonFiniteFeatures, OutOfMemory, open_artifact
 from runtime.skipped import Skipped, write_skipped
 from runtime.spec import InputSpec

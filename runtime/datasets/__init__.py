@@ -1,0 +1,36 @@
+"""Which images a data set holds, whose they are and which camera took them. Reads names, never pixels.
+
+A reader works on lists of names (`Listing`), so that the published splits can be checked without their
+images. Names are Python's own (`surrogateescape`): a file name that is not UTF-8 comes through unharmed.
+"""
+
+from runtime.datasets.files import IMAGE_SUFFIXES, image_names, read_lines
+from runtime.datasets.folders import FOLDERS
+from runtime.datasets.guess import guess_layout, surrounding_root
+from runtime.datasets.item import SPLITS, Dataset, Item, Listing
+from runtime.datasets.names import FORMS, parse_name
+from runtime.datasets.published import PUBLISHED, SAME_CAMERA_STAYS, count_warnings, counts
+from runtime.datasets.reading import MAX_BAD, READERS, read_dataset, training_images
+
+__all__ = [
+    "FOLDERS",
+    "FORMS",
+    "IMAGE_SUFFIXES",
+    "MAX_BAD",
+    "PUBLISHED",
+    "READERS",
+    "SAME_CAMERA_STAYS",
+    "SPLITS",
+    "Dataset",
+    "Item",
+    "Listing",
+    "count_warnings",
+    "counts",
+    "guess_layout",
+    "image_names",
+    "parse_name",
+    "read_dataset",
+    "read_lines",
+    "surrounding_root",
+    "training_images",
+]

@@ -1,0 +1,62 @@
+"""What the published data sets hold, whether a folder is one of them, and how each is scored. Reads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runtime.datasets.item import SPLITS, Dataset
+
+# As published, junk (pid -1) left out: (images, identities), the distractors' pid 0 counted as one identity. CUHK03-NP has
+# two sets of boxes, drawn by people and found by a detector.
+PUBLISHED: dict[str, Sequence[dict[str, tuple[int, int]]]] = {
+    "market1501": [{"train": (12936, 751), "query": (3368, 750), "gallery": (15913, 751)}],
+    "dukemtmc": [{"train": (16522, 702), "query": (2228, 702), "gallery": (17661, 1110)}],
+    "occluded_duke": [{"train": (15618, 702), "query": (2210, 519), "gallery": (17661, 1110)}],
+    "msmt17": [{"train": (32621, 1041), "query": (11659, 3060), "gallery": (82161, 3060)}],
+    "cuhk03_np": [
+        {"train": (7368, 767), "query": (1400, 700), "gallery": (5328, 700)},
+        {"train": (7365, 767), "query": (1400, 700), "gallery": (5332, 700)},
+    ],
+    "p_dukemtmc": [{"train": (12927, 665), "query": (2163, 634), "gallery": (9053, 634)}],
+    "occluded_reid": [{"train": (0, 0), "query": (1000, 200), "gallery": (1000, 200)}],
+    **dict.fromkeys(
+        ("partial_reid", "partial_reid_occluded"),
+        [{"train": (0, 0), "query": (300, 60), "gallery": (300, 60)}],
+    ),
+}
+# Layouts whose published protocol leaves images of the query's person from the query's camera in the ranking.
+SAME_CAMERA_STAYS = ("p_dukemtmc",)
+
+
+def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """{train|query|gallery: {images, identities, cameras}}.
+
+    The distractors' pid 0 counts as one identity; an unknown camera is none.
+    """
+    return {
+        split: {
+            "images": len(items),
+            "identities": len({item.pid for item in items}),
+            "cameras": len({item.camid for item in items} - {-1}),
+        }
+        for split, items in ((split, getattr(dataset, split)) for split in SPLITS)
+    }
+
+
+def count_warnings(dataset: Dataset) -> list[str]:
+    """One sentence per split that differs from the published one, and one for queries that never match."""
+    warnings = []
+    found = counts(dataset)
+    editions = PUBLISHED.get(dataset.layout, ())
+    here = {split: (found[split]["images"], found[split]["identities"]) for split in SPLITS}
+    # Of several editions the one that this folder resembles most.
+    closest = max(editions, key=lambda one: sum(one[split] == here[split] for split in SPLITS), default={})
+    for split, published in closest.items():
+        if here[split] != published:
+            warnings.append(
+                "{}: {} has {} images of {} identities, the published {} has {} of {}: do not compare"
+                " their results".format(dataset.root, split, *here[split], dataset.layout, *published)
+            )
+    if distractors := sum(item.pid == 0 for item in dataset.query):
+        warnings.append(f"{dataset.root}: {distractors} queries have pid 0 (distractor), which never matches")
+    return warnings
