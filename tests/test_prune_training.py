@@ -235,8 +235,10 @@ def test_the_result_is_the_running_average_of_the_weights_after_every_step(tmp_p
     assert not torch.equal(model.state_dict()[key], seen[-1])
 
 
-def test_the_contrastive_metric_takes_the_triplets_place_and_the_identity_loss_its_weight():
-    config = dataclasses.replace(CONFIG, metric="contrastive", temperature=0.2, identity_weight=0.25)
+def test_the_contrastive_metric_takes_the_triplets_place_and_both_losses_their_weights():
+    config = dataclasses.replace(
+        CONFIG, metric="contrastive", temperature=0.2, identity_weight=0.25, metric_weight=2.0
+    )
     model = TransReID(unpruned("vit_lite", height=64, width=32, identities=4), drop_path=0.0).train()
     images, labels, _ = batch()
     with torch.no_grad():
@@ -244,7 +246,7 @@ def test_the_contrastive_metric_takes_the_triplets_place_and_the_identity_loss_i
         parts = model.parts(images)
         identity = losses.identity_loss(model.logits(parts), labels)
         contrast = losses.contrastive_loss(parts, labels, temperature=0.2)
-    assert float(total) == pytest.approx(0.25 * float(identity) + float(contrast), rel=1e-5)
+    assert float(total) == pytest.approx(0.25 * float(identity) + 2 * float(contrast), rel=1e-5)
     assert [float(terms[1]), float(terms[2])] == pytest.approx([float(identity), float(contrast)], rel=1e-5)
 
 
