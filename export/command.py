@@ -18,7 +18,7 @@ from export.calibration import COUNT as CALIBRATION_COUNT
 from export.calibration import calibration_set
 from export.check import COUNT, SHIPPED, Check, check_crops, make_check, save_check
 from export.forms import Folded, Reference, camera_row
-from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx
+from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx, with_batch
 from export.judge import verdict_on
 from export.neighbours import finish, neighbour_input, refuse, rescaled
 from export.precision import Lowered, Wish, lower, read_latencies
@@ -74,9 +74,14 @@ def deployed_spec(
 
 
 def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """(simplified ONNX model, proven static; {exported, simplified, operators}: its node counts)."""
+    """(simplified ONNX model, proven static; {exported, simplified, operators}: its node counts).
+
+    A fixed batch is written in last, so that its graph is the dynamic one's.
+    """
     raw = to_onnx(FORMS[form](model, spec), spec)
     graph = named_batch(fusible_gelu(simplified(raw)))
+    if spec.batch is not None:
+        graph = with_batch(graph, spec.batch)
     operators = prove_static(graph)
     return graph, {
         "exported": len(raw.graph.node),

@@ -49,9 +49,13 @@ def example(spec: InputSpec, batch: int) -> tuple[torch.Tensor, ...]:
 
 
 def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
-    """The form as an ONNX model (opset 18), inputs `images` [, `camera_ids`], output `features`, batch as `spec.batch` says."""
-    # Traced with a dynamic batch, also where it is fixed: at a batch of 4 the exporter's optimiser takes images for the four local
-    # groups, drops the reshape between them and mixes the images. At 2, because 0 and 1 would be taken for constants.
+    """The form as an ONNX model (opset 18), inputs `images` [, `camera_ids`], output `features`; the batch is always dynamic.
+
+    Optimisers recognise axes by their sizes. One rule of onnxscript turns Reshape, MatMul, Reshape into one MatMul wherever the
+    sizes broadcast: with four images and four local groups, or as many images as heads, the product then mixes the images. A
+    symbolic batch equals no other axis; `with_batch` fixes it when every optimiser is done.
+    """
+    # two images, because 0 and 1 would be taken for constants
     inputs = example(spec, 2)
     names = ["images", "camera_ids"][: len(inputs)]
     dynamic = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
@@ -72,18 +76,19 @@ def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
         raise ArtifactError("torch.onnx.export gave no program; this needs torch 2.9 or newer")
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
-    return _bound(model, spec.batch) if spec.batch else model
+    return model
 
 
-def _bound(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """The model with its symbolic batch dimension, in inputs and outputs, bound to a number, in place; returns `model`."""
-    for value in [*model.graph.input, *model.graph.output]:
+def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
+    """A copy of the model whose symbolic batch is the number `batch` in inputs and outputs; nodes and constants are the same."""
+    bound = _copy(model)
+    for value in [*bound.graph.input, *bound.graph.output]:
         dimension = value.type.tensor_type.shape.dim[0]
         if dimension.dim_param:
             dimension.dim_value = batch
-    # recorded with the symbol
-    del model.graph.value_info[:]
-    return model
+    # intermediate shapes are recorded with the symbol
+    del bound.graph.value_info[:]
+    return bound
 
 
 @contextlib.contextmanager
@@ -171,7 +176,7 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
         raise ArtifactError("the graph refers to external data; it must be one file")
     if not counts["LayerNormalization"]:
         raise ArtifactError("the graph has no native LayerNormalization; opset 17 or newer is needed")
-    bound = _bound(_copy(model), 2)
+    bound = with_batch(model, 2)
     try:
         inferred = onnx.shape_inference.infer_shapes(bound, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
