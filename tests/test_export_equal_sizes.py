@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
+from export import command
 from export.blocks import block_form, block_graph
 from export.command import FORMS, build_graph
 from export.fp16 import to_fp16
@@ -135,7 +136,7 @@ def test_every_batch_equals_the_torch_model_one_image_at_a_time(name, form, expo
     model, _, dynamic = exported(name, form)
     inputs = feed(model.shape, max(BATCHES))
     wanted = expected(model, inputs)
-    # the images differ far more than the tolerance: a mixed batch cannot pass
+    # the images differ far more than the tolerance, so that a mixed batch cannot pass
     assert np.abs(wanted[1:] - wanted[:-1]).max(axis=1).min() > 0.01
     for batch in BATCHES:
         some = {key: value[:batch] for key, value in inputs.items()}
@@ -144,33 +145,38 @@ def test_every_batch_equals_the_torch_model_one_image_at_a_time(name, form, expo
 
 
 @pytest.mark.parametrize(("name", "form"), CASES)
-@pytest.mark.parametrize("kind", ["fp16", "onnxruntime", "tensorrt", "tensorrt8"])
-def test_lowered_batches_equal_the_torch_model_too(kind, name, form, exported):
-    """FP16, and INT8 for each target; the ranges are measured at the file's own batch, as the command does."""
+def test_lowered_batches_equal_the_torch_model_too(name, form, exported):
+    """FP16, and INT8 for each target, with ranges measured at a fixed batch as the command does."""
     model, _, dynamic = exported(name, form)
     inputs = feed(model.shape, max(BATCHES))
     wanted = expected(model, inputs)
+    fours = [{key: value[at : at + 4] for key, value in inputs.items()} for at in range(0, max(BATCHES), 4)]
+    ranges = calibrate(with_batch(dynamic, 4), fours)
     for batch in BATCHES:
-        some = {key: value[:batch] for key, value in inputs.items()}
-        graph = with_batch(dynamic, batch)
-        if kind == "fp16":
-            lowered = to_fp16(graph)
-        else:
-            whole = [{key: value[at : at + batch] for key, value in inputs.items()} for at in range(0, 24, batch)]
-            whole = [one for one in whole if len(one["images"]) == batch]
-            lowered = with_qdq(graph, calibrate(graph, whole), target=kind)
-        cosines = (run(lowered, some) * wanted[:batch]).sum(axis=1)
-        print(kind,name,form,batch,cosines.min())
-        assert cosines.min() > (0.9999 if kind == "fp16" else 0.9), batch
+        some, graph = {key: value[:batch] for key, value in inputs.items()}, with_batch(dynamic, batch)
+        lowered = {"onnxruntime": with_qdq(graph, ranges, target="onnxruntime")}
+        if batch in (1, 4, 6, 9):
+            lowered |= {
+                target: with_qdq(graph, ranges, target=target) for target in ("tensorrt", "tensorrt8")
+            }
+            lowered["fp16"] = to_fp16(graph)
+        for kind, one in lowered.items():
+            # what INT8 loses depends on the processor; mixed images have cosines far below either number
+            least = 0.999 if kind == "fp16" else 0.97
+            assert (run(one, some) * wanted[:batch]).sum(axis=1).min() > least, (kind, batch)
 
 
-def test_a_fixed_batch_has_the_dynamic_graph_with_a_number_written_in(exported):
-    model, spec, dynamic = exported("pruned", "folded")
-    fixed = build_graph(model, dataclasses.replace(spec, batch=4), "folded")[0]
+def test_a_fixed_batch_has_the_dynamic_graph_with_a_number_written_in(monkeypatch):
+    """The number reaches no optimiser: one that is told the batch may take it for another axis."""
+    seen = []
+    slim = command.simplified
+    monkeypatch.setattr(command, "simplified", lambda raw: seen.append(raw) or slim(raw))
+    shape = unpruned("tiny_fours", cameras=1, jpm=False, **SIZE)
+    spec = specification(shape, batch=4)
+    fixed = build_graph(random_model(shape), spec, "folded")[0]
+    assert [value.type.tensor_type.shape.dim[0].dim_value for value in seen[0].graph.input] == [0, 0]
     sizes = [value.type.tensor_type.shape.dim[0] for value in [*fixed.graph.input, *fixed.graph.output]]
     assert [size.dim_value for size in sizes] == [4, 4, 4] and not fixed.graph.value_info
-    assert fixed.SerializeToString() == with_batch(dynamic, 4).SerializeToString()
-    assert list(fixed.graph.node) == list(dynamic.graph.node)
 
 
 def test_a_block_that_latency_is_measured_on_takes_every_batch():
