@@ -25,6 +25,7 @@ from runtime.gate import LIMITS, compare, failures
 from runtime.image_list import read_images
 from runtime.images import load_image
 from runtime.metrics import evaluate
+from runtime.onnxruntime_session import session_options
 from runtime.preprocess import resize
 from runtime.spec import InputSpec
 
@@ -142,12 +143,9 @@ def people(query: Sequence[Item], gallery: Sequence[Item], count: int) -> tuple[
 
 def features(graph: onnx.ModelProto, held: HeldOut) -> NDArray[np.float32]:
     """(N, D) float32 features of the held-out crops, from ONNX Runtime on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    # idle threads that spin cost more than they save beside other work
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # with the runtime's own options: a processor that saturates must not be mistaken for what a target's INT8 costs
     session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        graph.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
     )
     parts = [session.run(["features"], feed)[0] for feed in feeds(held.images, held.rows, held.spec)]
     found: NDArray[np.float32] = np.concatenate(parts)[: len(held.images)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.onnx_scan import refuse_external_data
+from runtime.processor import saturates
 from runtime.session import OutOfMemory, check_features
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
@@ -26,6 +28,8 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 TYPES = {"u8": np.uint8, "f32": np.float32, "i32": np.int32, "i64": np.int64}
 # A graph compiled for one batch size is a fifth faster at batch 1 than one for any. They share weights, not work memory.
 KEPT = 4
+# These make its kernels take fewer instruction sets than the processor has, VNNI among them.
+CUT_DOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
 class OpenVinoSession:
@@ -161,7 +165,8 @@ def open_openvino(
 ) -> OpenVinoSession:
     """The ONNX file at `path` on this CPU; `threads` None: all cores.
 
-    `precision` is what the graph's float parts compute in, "fp32" or "bf16"; its Q/DQ parts compute in INT8 under both.
+    `precision` is what the graph's float parts compute in, "fp32" or "bf16"; its Q/DQ parts compute in INT8 under both, but in float
+    on a processor that saturates (`runtime.processor.saturates`).
     ConfigError, ArtifactError and DeviceError as named.
     """
     path = Path(path)
@@ -203,6 +208,9 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
         # what the graph does not quantise stays a float: no int8 behind the file's back
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
+    if saturates() or set(CUT_DOWN) & set(os.environ):
+        # Its INT8 kernels saturate on such a processor, and are no faster than its float ones: Q/DQ is computed in float there.
+        config["LP_TRANSFORMS_MODE"] = "NO"
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
     try:
