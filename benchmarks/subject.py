@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime import console
-from runtime.choice import unproven
 from runtime.errors import ConfigError
+from runtime.gate_here import doubt
 from runtime.session import ENGINES, Artifact, open_artifact
 
 
@@ -41,8 +41,8 @@ def open_subject(subject: Subject) -> Artifact:
         allow_ungated=subject.allow_ungated,
         engine=subject.engine,
     )
-    if doubt := unproven(subject.path, artifact.sha256, artifact.engine):
-        console.note(f"WARNING {doubt}")
+    if (remark := doubt(artifact)) is not None:
+        console.note(f"WARNING {remark}")
     return artifact
 
 

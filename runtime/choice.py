@@ -18,11 +18,12 @@ def choice_path(model: Path | str) -> Path:
 
 
 def this_machine() -> dict[str, Any]:
-    """{processor, cores, versions}: what a choice depends on besides the model; versions of the engines' packages."""
+    """{processor, processor_kind, cores, versions}: what a choice depends on besides the model; versions of the engines' packages."""
     here = host()
     versions = tools("onnxruntime", "onnxruntime-gpu", "openvino")
     return {
         "processor": here["processor"],
+        "processor_kind": here["processor_kind"],
         "cores": here["cores"],
         "versions": {name: version for name, version in versions.items() if name != "python"},
     }

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from runtime import console
 from runtime.check import Check, judge, load_check
 from runtime.choice import this_machine, write_choice
-from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError
-from runtime.gate import LIMITS, Limits
+from runtime.errors import ConfigError, DeviceError, GateError
+from runtime.gate import engine_limits
 from runtime.preprocess import to_input
-from runtime.session import ENGINES, Artifact, open_artifact
+from runtime.session import ENGINES, Artifact, load_artifact
 from runtime.spec import InputSpec
 
 Call = Callable[[int], object]
@@ -69,7 +69,7 @@ def measure(
         row: dict[str, Any] = {"engine": engine}
         rows.append(row)
         try:
-            opened.append((row, open_artifact(path, threads=threads, engine=engine)))
+            opened.append((row, load_artifact(path, threads=threads, engine=engine)))
         except DeviceError as error:
             row["missing"] = str(error)
     if not opened:
@@ -107,16 +107,6 @@ def choose(rows: Sequence[dict[str, Any]]) -> str | None:
         if best is None or row["latency_ms"]["p50"] < (1 - MARGIN) * best["latency_ms"]["p50"]:
             best = row
     return best["engine"] if best else None
-
-
-def engine_limits(precision: str, engine: str) -> Limits:
-    """What a file of this precision must reach on this engine: its own limits; bf16 is allowed what FP16 is.
-
-    ArtifactError for a precision that has no limits.
-    """
-    if precision not in LIMITS:
-        raise ArtifactError(f"precision {precision!r} has no limits; export the model again")
-    return LIMITS["fp16" if engine == "openvino-bf16" and precision == "fp32" else precision]
 
 
 def interleave(

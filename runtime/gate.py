@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import DataError, GateError
+from runtime.errors import ArtifactError, DataError, GateError
 
 # Two neighbours closer than this may swap places by FP32's rounding alone.
 GAP = 1e-4
@@ -41,6 +41,16 @@ LIMITS = {
     "fp16": Limits(0.995, 0.999, 5e-3, 0.995, 0.98, 0.9, gap=1e-3),
     "int8": Limits(0.95, 0.98, None, 0.97, 0.8, 0.8, gap=1e-2),
 }
+
+
+def engine_limits(precision: str, engine: str) -> Limits:
+    """What a file of this precision must reach on this engine: its own limits; bf16 is allowed what FP16 is.
+
+    ArtifactError for a precision that has no limits.
+    """
+    if precision not in LIMITS:
+        raise ArtifactError(f"precision {precision!r} has no limits; export the model again")
+    return LIMITS["fp16" if engine == "openvino-bf16" and precision == "fp32" else precision]
 
 
 def compare(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ArtifactError, StorageError
+from runtime.processor import this_kind
 
 SCHEMA = 1
 # How files that TensorRT wrote are called.
@@ -46,11 +47,12 @@ def tools(*names: str) -> dict[str, str]:
 
 
 def host() -> dict[str, Any]:
-    """The machine in words: operating system, architecture, processor, cores."""
+    """The machine in words: operating system, architecture, processor, its kind (`runtime.processor`), cores."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),
         "processor": _processor(),
+        "processor_kind": this_kind(),
         "cores": os.cpu_count(),
     }
 

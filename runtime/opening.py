@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from runtime import console
 from runtime.cameras import camera_ids, resolve_policy
-from runtime.choice import unproven
 from runtime.datasets import Item
 from runtime.extract import TooManyBad
 from runtime.features import Features
+from runtime.gate_here import doubt
 from runtime.preset import Extract
 from runtime.session import Artifact, open_artifact, verify_artifact
 
@@ -29,8 +29,8 @@ def open_model(args: Namespace, *, load: bool = True) -> Artifact:
         artifact = open_artifact(args.model, threads=args.threads, **how)
     else:
         artifact = verify_artifact(args.model, **how)
-    if doubt := unproven(args.model, artifact.sha256, artifact.engine):
-        console.note(f"WARNING {doubt}")
+    if (remark := doubt(artifact)) is not None:
+        console.note(f"WARNING {remark}")
     return artifact
 
 

@@ -13,7 +13,7 @@ from runtime.features import Features
 from runtime.parallel import Setup, open_workers
 from runtime.preprocess import Resize, resize
 from runtime.processes import usable_cores
-from runtime.session import ENGINES, Artifact, open_artifact
+from runtime.session import ENGINES, Artifact, load_artifact
 
 LATENCY, THROUGHPUT = "latency", "throughput"
 PRESETS = (LATENCY, THROUGHPUT)
@@ -84,8 +84,9 @@ def extractor(
     if preset == LATENCY:
         yield partial(extract, artifact, batch=chosen.batch, workers=workers, resize=resize)
         return
+    # the gate on this processor was run when the artifact was verified
     opens = partial(
-        open_artifact,
+        load_artifact,
         artifact.path,
         threads=chosen.threads,
         allow_ungated=allow_ungated,

@@ -90,8 +90,27 @@ def open_artifact(
 
     The file's hash and gate verdict are read from its manifest before anything is loaded. ArtifactError for a
     file that is damaged, unknown or not gated (unless `allow_ungated`, which warns on stderr), DeviceError
-    for a device or engine that is not there.
+    for a device or engine that is not there. On a CPU of another kind than the manifest's the gate runs once (`runtime.gate_here`);
+    GateError where it fails.
     """
+    artifact = load_artifact(path, device=device, threads=threads, allow_ungated=allow_ungated, engine=engine)
+    if _runs_on_a_cpu(artifact, device):
+        # here, because what it imports knows sessions
+        from runtime.gate_here import prove
+
+        prove(artifact, allow_failed=allow_ungated)
+    return artifact
+
+
+def load_artifact(
+    path: Path | str,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    allow_ungated: bool = False,
+    engine: str = ENGINES[0],
+) -> Artifact:
+    """What `open_artifact` gives, without a gate on this processor: for whoever runs the gate, or knows that it was run."""
     artifact, target = _verified(Path(path), device, threads, allow_ungated, engine)
     run = _opener(artifact.path, artifact.manifest)(
         artifact.path, artifact.spec, artifact.dim, target, artifact.manifest
@@ -102,8 +121,20 @@ def open_artifact(
 def verify_artifact(
     path: Path | str, *, device: str = "cpu", allow_ungated: bool = False, engine: str = ENGINES[0]
 ) -> Artifact:
-    """What `open_artifact` gives, verified alike but not loaded: `run` refuses. For a process that leaves running to others."""
-    return _verified(Path(path), device, None, allow_ungated, engine)[0]
+    """What `open_artifact` gives, verified alike but not kept loaded: `run` refuses. For a process that leaves running to others."""
+    artifact = _verified(Path(path), device, None, allow_ungated, engine)[0]
+    if _runs_on_a_cpu(artifact, device):
+        from runtime.gate_here import is_proven, prove
+
+        if not is_proven(artifact):
+            target = Target(device, None, artifact.engine or ENGINES[0])
+            run = _open_onnx(artifact.path, artifact.spec, artifact.dim, target, artifact.manifest)
+            prove(replace(artifact, run=run), allow_failed=allow_ungated)
+    return artifact
+
+
+def _runs_on_a_cpu(artifact: Artifact, device: str) -> bool:
+    return device == "cpu" and artifact.manifest.get("kind") == "onnx"
 
 
 def _verified(

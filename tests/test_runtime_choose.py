@@ -15,7 +15,7 @@ from runtime import session as session_module
 from runtime.__main__ import main
 from runtime.choice import choice_path, chosen_engine
 from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError, guarded
-from runtime.gate import LIMITS
+from runtime.gate import LIMITS, engine_limits
 from runtime.manifest import sha256, write_manifest
 from runtime.session import ENGINES, open_artifact
 from runtime.spec import InputSpec
@@ -200,7 +200,7 @@ def test_the_fastest_that_passes_is_chosen_and_the_exacter_one_of_equals(
     ],
 )
 def test_an_engine_is_held_to_the_limits_of_the_file(precision: str, engine: str, limits: str) -> None:
-    assert choose.engine_limits(precision, engine) == LIMITS[limits]
+    assert engine_limits(precision, engine) == LIMITS[limits]
 
 
 def test_calls_are_interleaved_and_their_times_belong_to_them() -> None:
