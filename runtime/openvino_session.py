@@ -71,7 +71,7 @@ class OpenVinoSession:
         facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
         return dict(
             Counter(
-                fact["runtimePrecision"].astype(str)
+                _computed_in(fact["runtimePrecision"].astype(str), fact["primitiveType"].astype(str))
                 for fact in facts
                 if fact["layerType"].astype(str) in ("FullyConnected", "MatMul")
             )
@@ -225,6 +225,11 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
 def has_bf16(core: openvino.Core | None = None) -> bool:
     """Whether this CPU multiplies BF16 natively (AVX512-BF16 or AMX)."""
     return "BF16" in (core or openvino.Core()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _computed_in(precision: str, kernel: str) -> str:
+    """The type of a product: a float kernel that unpacks INT8 weights names theirs."""
+    return "f32" if kernel.endswith("_f32") else precision
 
 
 def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:
