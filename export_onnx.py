@@ -1,8 +1,19 @@
 #!/usr/bin/env python
 """Export a pruned model to ONNX; the code is in export.command."""
 
-from export.command import main
+from collections.abc import Sequence
+
 from runtime.errors import guarded
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the export. What it needs is imported here, so that a library that cannot be used is one line."""
+    # before what uses it: this file says why ONNX Runtime cannot be used
+    import runtime.onnxruntime_session  # noqa: F401
+    from export.command import main as export
+
+    return export(argv)
+
 
 if __name__ == "__main__":
     raise SystemExit(guarded(main))

@@ -124,8 +124,9 @@ def advice(root: Path, about: Mapping[str, Any], now: Mapping[str, Any]) -> list
     """The commands that would make this board measure steadily; [] where it does already. Nobody runs them here."""
     fastest = files.fastest_mode(root)
     mode = about["power_mode"]
-    # a mode that nobody could read may well be a slow one
-    commands = [] if mode and mode["id"] == fastest else [f"sudo nvpmodel -m {fastest}"]
+    # a mode that nobody could read may well be a slow one; a mode that the board does not list is none to go to
+    there = fastest is None or (mode is not None and mode["id"] == fastest)
+    commands = [] if there else [f"sudo nvpmodel -m {fastest}"]
     return commands + ([] if now["locked"] else ["sudo jetson_clocks"])
 
 

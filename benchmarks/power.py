@@ -1,4 +1,4 @@
-"""Sample the power of this machine in a thread: tegrastats, else the INA3221 files; NVML, else nvidia-smi. Sums nothing up."""
+"""Sample the power of this machine in a thread: tegrastats, else its INA sensors; NVML, else nvidia-smi. Sums nothing up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO
 
 from benchmarks import nvml, tegrastats
 from benchmarks.energy import Sample, total_of
-from benchmarks.ina3221 import find_rails, read_rails
+from benchmarks.ina import chips, find_rails, read_rails
 
 INTERVAL_MS = 100
 # How long a sensor may take to its first sample.
@@ -86,7 +86,7 @@ def jetson_sensors(root: Path = Path("/"), keep: list[Line] | None = None) -> li
         line = [command, "--interval", str(INTERVAL_MS)]
         found.append(lines_sensor("tegrastats", line, tegrastats_rails, keep))
     if rails := find_rails(root):
-        found.append(polled_sensor("INA3221", lambda: read_rails(rails)))
+        found.append(polled_sensor(chips(rails), lambda: read_rails(rails)))
     return found
 
 

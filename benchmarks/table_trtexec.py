@@ -167,6 +167,6 @@ def refusal(report: Report, code: int, file: Path, log: Path) -> Refusal:
     if code < 0:
         said = f"killed by {signal.Signals(-code).name}"
     else:
-        said = reason_of("; ".join(report.errors[:3])) or f"exit status {code} without a reason"
+        said = reason_of(report.why()) or f"exit status {code} without a reason"
     kind = type(failure(report, code, file))
     return kind(f"{file}: trtexec failed, {said}; read {log}; the same command goes on from here")

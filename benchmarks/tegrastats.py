@@ -15,11 +15,12 @@ LONGEST = 16384
 N = r"[0-9]{1,9}"
 RAM = re.compile(rf"(?<!\w)RAM ({N})/({N})MB(?=\s|$)")
 SWAP = re.compile(rf"(?<!\w)SWAP ({N})/({N})MB(?=\s|$)")
-CPU = re.compile(r"(?<!\w)CPU \[([^\]]*)\]")
-CORE = re.compile(rf"({N})%@({N})$")
-# Neither ever ends a line: a number there may have lost digits.
-EMC = re.compile(rf"(?<!\w)EMC_FREQ (?:({N})%)?(?:@({N}))?(?=\s)")
-GPU = re.compile(rf"(?<!\w)GR3D_FREQ (?:({N})%)?(?:@(?:\[({N}(?:,{N})*)\]|({N})))?(?=\s)")
+# "[3%@102,off]", on Thor "[0%,5%,off]@2601"; neither this clock nor what follows ever ends a line: a number there may have lost digits
+CPU = re.compile(rf"(?<!\w)CPU \[([^\]]*)\](?:@({N}))?(?=\s)")
+CORE = re.compile(rf"({N})%(?:@({N}))?$")
+EMC = re.compile(rf"(?<!\w)EMC_FREQ (?:({N})%)?(?:@(?:({N})|off))?(?=\s)")
+# "41%", "84%@[713]", "@[300,off,600]", "0%@114"
+GPU = re.compile(rf"(?<!\w)GR3D_FREQ (?:({N})%)?(?:@(?:\[([^\]]*)\]|({N})|off))?(?=\s)")
 # "CPU@44.5C", from JetPack 7.2 on "cpu@52.9C/52.9C"
 TEMPERATURE = re.compile(rf"(?<![\w@])([A-Za-z]\w*)@(-?{N}(?:\.{N})?)C(?=[\s/]|$)")
 # "VDD_IN 17946mW/15710mW", JetPack 4 without units, 7.2 with a third number: the first is the present power
@@ -34,15 +35,15 @@ ASLEEP_C = -200.0
 class Record:
     """One line; what it does not say is None or empty.
 
-    `ram_mb`, `swap_mb` (used, total); `cores` one (load in %, MHz) each, None for one that is off; `gpu_mhz` one for each GPU
-    cluster; `temperatures_c` and `rails_mw` by the names of this board, known here or not.
+    `ram_mb`, `swap_mb` (used, total); `cores` one (load in %, MHz or None) each, None for one that is off; `gpu_mhz` one for each
+    GPU cluster, None for one that is off; `temperatures_c` and `rails_mw` by the names of this board, known here or not.
     """
 
     ram_mb: tuple[int, int] | None = None
     swap_mb: tuple[int, int] | None = None
-    cores: tuple[tuple[int, int] | None, ...] = ()
+    cores: tuple[tuple[int, int | None] | None, ...] = ()
     gpu_percent: int | None = None
-    gpu_mhz: tuple[int, ...] = ()
+    gpu_mhz: tuple[int | None, ...] = ()
     emc_percent: int | None = None
     emc_mhz: int | None = None
     temperatures_c: dict[str, float] = field(default_factory=dict)
@@ -60,7 +61,7 @@ def parse(line: str) -> Record | None:
         swap_mb=_pair(SWAP, line),
         cores=_cores(line),
         gpu_percent=_number(gpu[1] if gpu else None),
-        gpu_mhz=tuple(int(part) for part in clocks.split(",") if part),
+        gpu_mhz=tuple(_whole(part) for part in clocks.split(",")) if clocks.strip() else (),
         emc_percent=_number(emc[1] if emc else None),
         emc_mhz=_number(emc[2] if emc else None),
         temperatures_c={
@@ -76,12 +77,18 @@ def _pair(pattern: re.Pattern[str], line: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _cores(line: str) -> tuple[tuple[int, int] | None, ...]:
+def _cores(line: str) -> tuple[tuple[int, int | None] | None, ...]:
     found = CPU.search(line)
     if not found or not found[1]:
         return ()
+    # the clock behind the list is that of every core without one of its own
     cells = (CORE.match(cell.strip()) for cell in found[1].split(","))
-    return tuple((int(cell[1]), int(cell[2])) if cell else None for cell in cells)
+    return tuple((int(cell[1]), _number(cell[2] or found[2])) if cell else None for cell in cells)
+
+
+def _whole(text: str) -> int | None:
+    """The number of a list's cell; None for `off` and whatever is no number."""
+    return int(text) if re.fullmatch(rf"\s*{N}\s*", text) else None
 
 
 def _number(text: str | None) -> int | None:

@@ -38,7 +38,11 @@ CHIPS = {
 }
 # Debian's "10.3.0.30-1+cuda12.5"
 PACKAGE = re.compile(r"^Version: (?:\d+:)?(\d+(?:\.\d+)+)", re.M)
-MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>")
+# not one that is commented out
+MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=([^\s>]+)\s*>", re.M)
+
+# "15W", "MODE_20W_6CORE", "7W_AI"
+WATTS = re.compile(r"(?<![0-9A-Za-z])(\d{1,4})W(?![0-9A-Za-z])")
 
 
 def board(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -110,12 +114,21 @@ def power_mode(root: Path, said: str = "") -> dict[str, Any] | None:
     return {"id": mode, "name": name[1] if name else known.get(mode) if mode is not None else None}
 
 
-def fastest_mode(root: Path) -> int:
-    """The number that `nvpmodel -m` takes for the mode without limits: 0 but on the boards that say otherwise."""
-    modes = power_modes(root).items()
+def fastest_mode(root: Path) -> int | None:
+    """The number that `nvpmodel -m` takes for the board's fastest mode; None where its list of modes does not tell.
+
+    That is the mode without limits, or on boards without one the only mode of the most watts: of several, such as a Xavier NX's
+    20 W on two, four or six cores, none is the fastest for every model.
+    """
+    modes = power_modes(root)
     # some boards have both: MAXN of before JetPack 6.2, and MAXN_SUPER
-    best = [number for start in ("MAXN_SUPER", "MAXN") for number, name in modes if name.startswith(start)]
-    return best[0] if best else 0
+    best = [number for name in ("MAXN_SUPER", "MAXN") for number in modes if modes[number] == name]
+    if best:
+        return best[0]
+    watts = {number: int(found[1]) for number, name in modes.items() if (found := WATTS.search(name))}
+    most = [number for number, value in watts.items() if value == max(watts.values())]
+    # a mode whose watts nobody knows might be faster
+    return most[0] if len(most) == 1 and len(watts) == len(modes) else None
 
 
 def gpu_of(found: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -26,10 +26,12 @@ from engines.builder_steps import (
     read_asked,
     refuse_other_network,
 )
+from engines.memory_said import memory_advice, memory_lines
 from engines.trtexec import NO_DEVICE, NO_MEMORY
 from runtime.errors import ArtifactError, DeviceError, Refusal, StorageError
+from runtime.library import importing
 from runtime.manifest import replacing
-from runtime.tensorrt_session import INSTALL
+from runtime.tensorrt_session import LIBRARIES
 from runtime.wording import reason_of
 
 Say = Callable[[dict[str, Any]], None]
@@ -129,11 +131,12 @@ def build(asked: Asked, progress: Progress) -> dict[str, Any]:
 
 def failure(asked: Asked, progress: Progress, reason: str) -> Refusal:
     """The refusal for a library that gave up: by what it logged of the stage, else by `reason`."""
+    memory = memory_lines([*progress.warnings, *progress.errors])
     said = "; ".join(progress.errors[:3]) or reason
-    if any(mark in said for mark in NO_MEMORY) or "MemoryError" in reason:
+    if memory or any(mark in said for mark in NO_MEMORY) or "MemoryError" in reason:
+        said = "; ".join([said, *(line for line in memory[:1] if line not in said)])
         return DeviceError(
-            f"{asked.onnx}: not built, out of memory while {progress.stage} ({said}); "
-            "give less --workspace or a smaller --batch"
+            f"{asked.onnx}: not built, out of memory while {progress.stage} ({said}); {memory_advice(memory, asked.workspace_mib)}"
         )
     if not asked.ahead_of_time and any(mark in said for mark in NO_DEVICE):
         return DeviceError(
@@ -145,11 +148,8 @@ def failure(asked: Asked, progress: Progress, reason: str) -> Refusal:
 
 
 def _library(flavour: str) -> Any:
-    try:
+    with importing(LIBRARIES[flavour], needs=("Builder", "ILogger")):
         return importlib.import_module(flavour)
-    # an OSError where one of its own libraries does not load
-    except (ImportError, OSError) as error:
-        raise DeviceError(f"{flavour} is not installed here ({error}): {INSTALL[flavour]}") from None
 
 
 def _logger(trt: Any, progress: Progress) -> Any:

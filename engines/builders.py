@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.machine import Machine, this_machine
+from engines.memory_said import LESS
 from engines.trtexec import NO_MEMORY
 from engines.trtexec_command import Build, input_spec, profiles_of
 from engines.trtexec_command import refuse_options as refuse_settings
@@ -28,7 +29,6 @@ TIMEOUT_S = 6 * 3600.0
 REFUSALS: dict[int, type[Refusal]] = {
     kind.code: kind for kind in (ConfigError, ArtifactError, DeviceError, StorageError)
 }
-LESS_MEMORY = "give less --workspace or a smaller --batch"
 EXPORT = "python export_onnx.py model.safetensors --target tensorrt --out model.onnx"
 
 
@@ -179,10 +179,10 @@ def crash(job: Mapping[str, Any], code: int, stage: str, err: str) -> Refusal:
     said = f": {reason_of(lines[-1], 200)}" if lines else ""
     if code == -signal.SIGKILL:
         return DeviceError(
-            f"{onnx}: not built, {flavour} was killed while {stage}, which is what a machine out of memory does; {LESS_MEMORY}"
+            f"{onnx}: not built, {flavour} was killed while {stage}, which is what a machine out of memory does; {LESS}"
         )
     if any(mark in line for mark in (*NO_MEMORY, "bad_alloc", "MemoryError") for line in lines):
-        return DeviceError(f"{onnx}: not built, out of memory while {stage}; {LESS_MEMORY}")
+        return DeviceError(f"{onnx}: not built, out of memory while {stage}; {LESS}")
     what = f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit status {code}"
     if stage == "starting":
         return DeviceError(f"{flavour} {what} while starting{said}; see: python -m engines doctor")

@@ -14,6 +14,7 @@ from typing import Any
 from engines import doctor, doctor_model, doctor_tables, verify
 from engines.build import build_in_python, build_with_trtexec, choose_builder, separate
 from engines.manifest import FLAVOURS
+from engines.memory_said import memory_advice
 from engines.trtexec import find_trtexec, trtexec_version
 from engines.trtexec_command import (
     DEFAULT_PROFILE,
@@ -104,6 +105,10 @@ def build(args: argparse.Namespace) -> None:
 def _build_one(asked: Build, parent: dict[str, Any], builder: str, args: argparse.Namespace) -> None:
     if builder == "trtexec":
         manifest, report = build_with_trtexec(asked, parent, log=args.log)
+        if report.memory:
+            # the engine is right, but the fastest ways to compute a layer may have been left out
+            advice = memory_advice(report.memory, report.workspace_mib)
+            note(f"WARNING {report.memory[0]}: the engine may be slower than it could be; {advice}")
         _show(asked, manifest, _timing_rows(manifest, report) if asked.timed else [])
         return
     manifest = build_in_python(asked, parent, builder=builder, compute_capability=args.compute_capability)

@@ -110,6 +110,7 @@ def abilities(answers: Mapping[str, Answer], agree: bool | None) -> dict[str, di
         disagree = [f"TensorRT {tensorrt['version']} cannot load what trtexec {trtexec['version']} builds"]
     return {
         "run model.onnx on the CPU": _ability(ort, _provider(ort, "CPUExecutionProvider")),
+        "run model.onnx with OpenVINO": _ability(answers["openvino"], []),
         "run model.onnx on the GPU": _ability(ort, gpu + _provider(ort, "CUDAExecutionProvider")),
         "build engines with trtexec": _ability(trtexec, gpu + _supported(trtexec) + disagree),
         "build engines with Python": _ability(tensorrt, gpu + _supported(tensorrt)),
@@ -126,13 +127,13 @@ def _ability(tool: Answer, missing: list[str]) -> dict[str, Any]:
 
 
 def _provider(ort: Answer, name: str) -> list[str]:
-    if "error" in ort:
+    if "error" in ort or ort["providers"].get(name):
         return []
+    clash = f" ({ort['clash']})" if "clash" in ort else ""
     if name not in ort["providers"]:
-        return [f"this ONNX Runtime {ort['version']} has no {name}"]
-    return (
-        [] if ort["providers"][name] else [f"{name} is listed but does not start: its libraries are missing"]
-    )
+        return [f"this ONNX Runtime {ort['version']} has no {name}{clash}"]
+    lacking = ort.get("lacks", {}).get(name, "one of its libraries")
+    return [f"{name} is listed but does not start: {lacking} is missing{clash}"]
 
 
 def _supported(tool: Answer) -> list[str]:

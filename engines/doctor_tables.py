@@ -7,6 +7,9 @@ from typing import Any
 
 from runtime.console import print_table
 
+# what a machine may do without
+OPTIONAL = {"OpenVINO": "openvino", "simplejpeg": "simplejpeg", "OpenCV": "opencv"}
+
 
 def show(report: Mapping[str, Any]) -> None:
     """The report as two tables, and one for each model."""
@@ -54,7 +57,9 @@ def _machine(report: Mapping[str, Any]) -> list[list[object]]:
     rows.append(["both TensorRTs", agree])
     if report["tensorrt_package"]:
         rows.append(["TensorRT, package", report["tensorrt_package"]])
-    return [*rows, ["ONNX Runtime", _onnxruntime(report["onnxruntime"])]]
+    rows.append(["ONNX Runtime", _onnxruntime(report["onnxruntime"])])
+    rows += [[title, _tool(report[name])] for title, name in OPTIONAL.items()]
+    return rows
 
 
 def _driver(report: Mapping[str, Any]) -> str:
@@ -67,14 +72,16 @@ def _driver(report: Mapping[str, Any]) -> str:
 
 def _tool(answer: Mapping[str, Any]) -> str:
     where = f", {answer['path']}" if "path" in answer else ""
-    return f"{answer['version']}{where}" if "version" in answer else str(answer["error"])
+    clash = f" ({answer['clash']})" if "clash" in answer else ""
+    return f"{answer['version']}{where}{clash}" if "version" in answer else str(answer["error"])
 
 
 def _onnxruntime(answer: Mapping[str, Any]) -> str:
     if "error" in answer:
         return str(answer["error"])
     names = [f"{name}{'' if runs else ' (does not start)'}" for name, runs in answer["providers"].items()]
-    return f"{answer['version']}: {', '.join(names)}"
+    clash = f" ({answer['clash']})" if "clash" in answer else ""
+    return f"{answer['version']}: {', '.join(names)}{clash}"
 
 
 def _model(one: Mapping[str, Any]) -> list[list[object]]:

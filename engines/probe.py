@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import Refusal
+from runtime.library import Library, clashing, importing
 
 Answer = dict[str, Any]
 TIMEOUT_S = 120
@@ -97,13 +98,40 @@ def binding() -> Answer:
         return {"gpu": found.gpu().name, "compute_capability": found.gpu().compute_capability}
 
 
-def library(name: str) -> Answer:
-    """A TensorRT library of Python: {version}."""
-    try:
-        return {"version": str(importlib.import_module(name).__version__)}
-    # an OSError where one of its own libraries does not load
-    except (ImportError, OSError) as error:
-        return {"error": f"not installed ({error})"}
+def library(wanted: Library, needs: tuple[str, ...]) -> Answer:
+    """A Python library as its session would import it: {version}, and `clash` where several builds are installed over one another."""
+    with importing(wanted, needs=(*needs, "__version__")):
+        found = importlib.import_module(wanted.name)
+    clash = clashing(wanted.name)
+    return {"version": str(found.__version__)} | ({"clash": clash} if clash else {})
+
+
+def tensorrt(flavour: str) -> Answer:
+    """TensorRT or TensorRT-RTX of Python: {version}."""
+    from runtime.tensorrt_session import LIBRARIES
+
+    return library(LIBRARIES[flavour], ("Runtime", "Builder", "ILogger"))
+
+
+def openvino() -> Answer:
+    """OpenVINO: {version, devices}."""
+    from runtime.openvino_session import LIBRARY, devices
+
+    return library(LIBRARY, ()) | {"devices": devices()}
+
+
+def simplejpeg() -> Answer:
+    """What decodes plain JPEG files sooner: {version}."""
+    from runtime.jpeg import LIBRARY
+
+    return library(LIBRARY, ("decode_jpeg",))
+
+
+def opencv() -> Answer:
+    """What `--resize fast` runs on: {version}."""
+    from runtime.fast_resize import LIBRARY
+
+    return library(LIBRARY, ("resize", "setNumThreads"))
 
 
 def trtexec() -> Answer:
@@ -116,22 +144,16 @@ def trtexec() -> Answer:
 
 
 def onnxruntime() -> Answer:
-    """ONNX Runtime: {version, providers: {name: whether a session really runs on it}}."""
-    try:
-        import onnxruntime as library
-    except (ImportError, OSError) as error:
-        return {"error": f"not installed ({error})"}
-    library.set_default_logger_severity(4)
-    loaded = {}
-    for provider in library.get_available_providers():
-        try:
-            session = library.InferenceSession(identity_model(), providers=[provider])
-            # listed is not loaded: it falls back to the CPU in silence
-            loaded[provider] = session.get_providers()[0] == provider
-        # its exceptions share no base class but Exception
-        except Exception:
-            loaded[provider] = False
-    return {"version": library.__version__, "providers": loaded}
+    """ONNX Runtime: {version, providers: {name: whether a session really runs on it}, lacks: {name: its missing library}}."""
+    from runtime.onnxruntime_session import LIBRARY, providers, starts
+
+    answer = library(LIBRARY, ())
+    loaded, lacks = {}, {}
+    for provider in providers():
+        loaded[provider], lacking = starts(provider, identity_model())
+        if lacking:
+            lacks[provider] = lacking
+    return answer | {"providers": loaded, "lacks": lacks}
 
 
 def identity_model() -> bytes:
@@ -153,10 +175,13 @@ def identity_model() -> bytes:
 PROBES: dict[str, Callable[[], Answer]] = {
     "cuda": cuda,
     "binding": binding,
-    "tensorrt": lambda: library("tensorrt"),
-    "tensorrt_rtx": lambda: library("tensorrt_rtx"),
+    "tensorrt": lambda: tensorrt("tensorrt"),
+    "tensorrt_rtx": lambda: tensorrt("tensorrt_rtx"),
     "trtexec": trtexec,
     "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "simplejpeg": simplejpeg,
+    "opencv": opencv,
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from engines.memory_said import LESS, memory_advice
 from engines.onnx_fit import Version
 from engines.trtexec_output import Report, parse
 from runtime.console import note
@@ -133,19 +134,22 @@ def failure(report: Report, code: int, out: Path) -> Refusal:
     """The refusal that tells why trtexec built nothing, by the lines that matter."""
     if code < 0:
         name = signal.Signals(-code).name
-        hint = "; out of memory? give less --workspace" if -code == signal.SIGKILL else ""
+        hint = f"; out of memory? {LESS}" if -code == signal.SIGKILL and not report.memory else ""
+        if report.memory:
+            hint = f" ({report.memory[0]}); {memory_advice(report.memory, report.workspace_mib)}"
         return DeviceError(
             f"{out}: not built, trtexec was killed by {name}{hint}; add --log FILE for what it said"
         )
-    said = reason_of("; ".join(report.errors[:3]), 1_000)
-    if not said:
+    said = reason_of(report.why(), 1_000)
+    if not report.errors:
         said = "it wrote no engine" if report.passed else f"exit status {code} without a reason"
-    if any(mark in line for mark in NO_MEMORY for line in report.errors):
-        return DeviceError(f"{out}: not built, {said}; give less --workspace or a smaller --batch")
     if any(mark in line for mark in NO_SPACE for line in report.errors):
         return StorageError(
             f"{out}: cannot be written, trtexec said: {said}; free its disk or choose another --out"
         )
+    # skipped for lack of memory, tactics leave a layer without any implementation: no fault of the file
+    if report.memory or any(mark in line for mark in NO_MEMORY for line in report.errors):
+        return DeviceError(f"{out}: not built, {said}; {memory_advice(report.memory, report.workspace_mib)}")
     if any(mark in line for mark in NO_DEVICE for line in report.errors):
         return DeviceError(f"{out}: not built, {said}; engines are built on the device that runs them")
     return ArtifactError(f"{out}: not built, trtexec said: {said}; add --log FILE for all of it")

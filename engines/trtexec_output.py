@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from engines.memory_said import memory_lines, workspace_mib
+
 Version = tuple[int, ...]
 
 # "[10/03/2024-10:47:59] [I] text"; the date is missing behind some loggers
@@ -57,7 +59,8 @@ class Report:
 
     `passed` is its own verdict, None when it was cut off before it gave one. `throughput_qps` counts queries, each of a whole
     batch. `graph_refused`: the engine ran without the CUDA graph that was asked for. `unstable_percent` is the coefficient of
-    variation that it warned about. `errors` are the lines that say why it failed.
+    variation that it warned about. `errors` are the lines that say why it failed, `memory` those of any run about too little memory,
+    `workspace_mib` is what it was started with.
     """
 
     version: Version | None
@@ -74,6 +77,14 @@ class Report:
     graph_refused: bool
     unstable_percent: float | None
     errors: tuple[str, ...]
+    memory: tuple[str, ...] = ()
+    workspace_mib: int | None = None
+
+    def why(self, most: int = 3) -> str:
+        """Why it failed, in one line: the first errors, and what it said about memory before; "" where it said nothing."""
+        said = self.errors[:most]
+        more = [line for line in self.memory if line not in said][:1]
+        return "; ".join([*said, *more])
 
     def images_per_s(self, batch: int) -> float | None:
         """Throughput in images of queries of `batch` images."""
@@ -119,6 +130,8 @@ def parse(text: str) -> Report:
         graph_refused=GRAPH_REFUSED in text,
         unstable_percent=None if unstable is None else float(unstable[1]),
         errors=error_lines(text) if passed is not True else (),
+        memory=memory_lines(_body(line) for line in text.splitlines()),
+        workspace_mib=workspace_mib(text),
     )
 
 

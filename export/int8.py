@@ -30,7 +30,7 @@ from runtime.errors import ConfigError, DataError
 
 PERCENTILE = 99.999
 # FP16 scales exist in ONNX from here on; TensorRT 10 keeps fused attention with them.
-OPSET_FP16_SCALES = 19
+OPSET_FP16_SCALES, IR_FP16_SCALES = 19, 9
 # Below it an FP16 scale is a subnormal with too few digits left.
 SMALLEST_HALF_SCALE = 2.0**-20
 
@@ -246,7 +246,8 @@ def _showing(graph: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProt
 
 
 def raise_opset(graph: onnx.ModelProto) -> None:
-    """Declare opset 19 at least, in place: 18 to 19 changed none of the operators of ours but in the types that they take."""
+    """Declare opset 19 and its IR version at least, in place: 18 to 19 changed only the types that our operators take."""
+    graph.ir_version = max(graph.ir_version, IR_FP16_SCALES)
     for opset in graph.opset_import:
         if opset.domain == "":
             opset.version = max(opset.version, OPSET_FP16_SCALES)

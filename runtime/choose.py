@@ -18,6 +18,7 @@ from runtime.check import Check, judge, load_check
 from runtime.choice import this_machine, write_choice
 from runtime.errors import ConfigError, DeviceError, GateError
 from runtime.gate import engine_limits
+from runtime.library import BrokenLibrary
 from runtime.preprocess import to_input
 from runtime.session import ENGINES, Artifact, load_artifact
 from runtime.spec import InputSpec
@@ -70,6 +71,9 @@ def measure(
         rows.append(row)
         try:
             opened.append((row, load_artifact(path, threads=threads, engine=engine)))
+        # without an engine that should be there the choice would be another
+        except BrokenLibrary:
+            raise
         except DeviceError as error:
             row["missing"] = str(error)
     if not opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import DeviceError
+from runtime.library import Library, failure, held_back, is_absent
 from runtime.session import OutOfMemory
 
 # cudaError_t, the same numbers in every version
@@ -21,6 +23,15 @@ NO_DEVICE_TEXT = "an NVIDIA driver but no CUDA device here; check nvidia-smi and
 NO_DRIVER = (
     "no NVIDIA driver here (libcuda is missing); install it, or start the container with --runtime nvidia"
 )
+
+NO_BINDING = (
+    "no CUDA binding for Python here; install the one of this machine's CUDA: pip install cuda-bindings (on JetPack 6: "
+    "'cuda-bindings<13')"
+)
+REINSTALL = "pip install --force-reinstall cuda-bindings (on JetPack 6: 'cuda-bindings<13')"
+CUDA_PYTHON = Library("cuda.bindings.runtime", "pip install cuda-bindings", REINSTALL)
+OLD_CUDA_PYTHON = Library("cuda.cudart", "pip install cuda-bindings", REINSTALL)
+PYCUDA = Library("pycuda.driver", "pip install pycuda", "pip install --force-reinstall pycuda")
 
 
 class Gpu(NamedTuple):
@@ -36,36 +47,35 @@ def open_cuda() -> CudaPython | PyCuda:
     DeviceError in one line for: no binding, no driver, a driver too old for the binding, a driver without a device. Call it
     before any TensorRT object is made: TensorRT's lean libraries crash where CUDA does not start.
     """
-    bindings = _cuda_python()
+    broken: list[str] = []
+    bindings = _cuda_python(broken)
     if bindings is not None:
         _probe(bindings)
         return CudaPython(bindings)
-    try:
-        import pycuda.driver as driver
-    except ImportError as error:
-        if "libcuda" in str(error):
-            raise DeviceError(NO_DRIVER) from None
-        raise DeviceError(
-            "no CUDA binding for Python here; install the one of this machine's CUDA: pip install cuda-bindings (on JetPack 6: "
-            "'cuda-bindings<13')"
-        ) from None
-    return PyCuda(driver)
+    driver = _bound(PYCUDA, broken)
+    if driver is not None:
+        return PyCuda(driver)
+    raise DeviceError(broken[0] if broken else NO_BINDING)
 
 
-def _cuda_python() -> Any:
-    """cuda-python's runtime API; None where it is not installed."""
-    try:
-        from cuda.bindings import runtime
-    except ImportError:
-        pass
-    else:
-        return runtime
-    try:
-        # its place before cuda-python 12.6
-        from cuda import cudart
-    except ImportError:
-        return None
-    return cudart
+def _cuda_python(broken: list[str]) -> Any:
+    """cuda-python's runtime API, at its place since version 12.6 or before; None without a usable one."""
+    return _bound(CUDA_PYTHON, broken) or _bound(OLD_CUDA_PYTHON, broken)
+
+
+def _bound(library: Library, broken: list[str]) -> Any:
+    """The module of a binding; None where it is not there. Why one that is there cannot be used goes into `broken`."""
+    with held_back() as printed:
+        try:
+            return importlib.import_module(library.name)
+        # A broken binding raises whatever it likes.
+        except Exception as error:
+            if is_absent(library, error):
+                return None
+            if "libcuda.so" in str(error):
+                raise DeviceError(NO_DRIVER) from None
+            broken.append(failure(library, error, printed()))
+    return None
 
 
 def _probe(bindings: Any) -> None:

@@ -52,12 +52,17 @@ class GateError(Refusal):
 def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run main(argv); turn a Refusal into one `error[CODE] ...` line on stderr and its exit code.
 
-    A KeyboardInterrupt ends 130, a failed write (OSError with no clearer cause) 6. Set REID_DEBUG=1 for the traceback.
+    A library that cannot be imported ends 5, a KeyboardInterrupt 130, a failed write (OSError with no clearer cause) 6.
+    Set REID_DEBUG=1 for the traceback.
     """
     try:
         return main(argv)
     except Refusal as refusal:
         return _report(refusal, str(refusal), refusal.code)
+    except ImportError as error:
+        missing = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else str(error)
+        hint = "install it; README.md says which extra of this project brings what"
+        return _report(error, f"a library cannot be used: {missing}; {hint}", DeviceError.code)
     except KeyboardInterrupt as stop:
         return _report(stop, "stopped", 130)
     except BrokenPipeError:

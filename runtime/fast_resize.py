@@ -8,16 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import DeviceError
+from runtime.library import Library, importing
 from runtime.preprocess import Resize, resize
 from runtime.spec import InputSpec
 
 EXACT, FAST = "exact", "fast"
 RESIZES = (EXACT, FAST)
+LIBRARY = Library(
+    "cv2",
+    "pip install '.[fast]', or leave --resize fast out",
+    # the other builds want the libraries of a desktop, libGL before all
+    "pip uninstall opencv-python opencv-contrib-python, then pip install --force-reinstall --no-deps opencv-python-headless",
+)
 
 
 def resizer(name: str) -> Resize:
-    """What `--resize NAME` means. DeviceError where OpenCV, which `fast` runs on, is not installed."""
+    """What `--resize NAME` means. DeviceError where OpenCV, which `fast` runs on, cannot be used."""
     if name != FAST:
         return resize
     _opencv()
@@ -46,12 +52,8 @@ def opencv_version() -> str:
 
 @lru_cache(maxsize=1)
 def _opencv() -> Any:
-    try:
+    with importing(LIBRARY, needs=("resize", "setNumThreads")):
         import cv2
-    except ImportError:
-        raise DeviceError(
-            "--resize fast: OpenCV is not installed; pip install '.[fast]', or leave --resize out"
-        ) from None
     # the threads that decode are as many as there should be
     cv2.setNumThreads(1)
     return cv2

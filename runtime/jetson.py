@@ -10,17 +10,51 @@ from pathlib import Path
 # relative to the root of the file system
 RELEASE_FILE = "etc/nv_tegra_release"
 RELEASE = re.compile(r"R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)")
-# L4T -> JetPack, longest match first. Sources disagree on some; the L4T number decides, JetPack is only shown.
+# L4T -> JetPack, by exact release: one number further may be another JetPack. From NVIDIA's archive of JetPack releases and the
+# tables of jetson_stats and jetson-containers; where those disagree, the archive's. The L4T number decides, JetPack is only shown.
 JETPACKS = {
-    "35": "5.1",
-    "36.3": "6.0",
+    "32.1.0": "4.2",
+    "32.2.0": "4.2.1",
+    "32.2.1": "4.2.2",
+    "32.2.3": "4.2.3",
+    "32.3.1": "4.3",
+    "32.4.2": "4.4 DP",
+    "32.4.3": "4.4",
+    "32.4.4": "4.4.1",
+    "32.5.0": "4.5",
+    "32.5.1": "4.5.1",
+    "32.5.2": "4.5.1",
+    "32.6.1": "4.6",
+    "32.7.1": "4.6.1",
+    "32.7.2": "4.6.2",
+    "32.7.3": "4.6.3",
+    "32.7.4": "4.6.4",
+    "32.7.5": "4.6.5",
+    "32.7.6": "4.6.6",
+    "34.1.0": "5.0 DP",
+    "34.1.1": "5.0.1 DP",
+    "35.1.0": "5.0.2",
+    "35.2.1": "5.1",
+    "35.3.1": "5.1.1",
+    "35.4.1": "5.1.2",
+    "35.5.0": "5.1.3",
+    "35.6.0": "5.1.4",
+    "35.6.1": "5.1.5",
+    "35.6.2": "5.1.5",
+    "35.6.4": "5.1.6",
+    "36.2.0": "6.0 DP",
+    "36.3.0": "6.0",
     "36.4.0": "6.1",
+    "36.4.2": "6.1",
     "36.4.3": "6.2",
-    "36.4": "6.2.1",
-    "36.5": "6.2.2",
-    "38.2": "7.0",
-    "38.4": "7.1",
-    "39": "7.2",
+    "36.4.4": "6.2.1",
+    "36.4.7": "6.2.1",
+    "36.5.0": "6.2.2",
+    "38.2.0": "7.0",
+    "38.2.1": "7.0",
+    "38.2.2": "7.0",
+    "38.4.0": "7.1",
+    "39.2.0": "7.2",
 }
 
 
@@ -38,12 +72,8 @@ def l4t_version(release: str, environment: Mapping[str, str]) -> str | None:
 
 
 def jetpack_version(l4t: str | None) -> str | None:
-    """`36.4.3` -> `6.2`; None for no Jetson or a release that is not known here."""
-    parts = l4t.split(".") if l4t else []
-    for length in range(len(parts), 0, -1):
-        if found := JETPACKS.get(".".join(parts[:length])):
-            return found
-    return None
+    """`36.4.3` -> `6.2`; None for no Jetson or a release that is not known here, also where its neighbours are."""
+    return JETPACKS.get(l4t) if l4t else None
 
 
 def read_text(path: Path) -> str:

@@ -15,6 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from runtime.errors import DeviceError
+from runtime.library import Library, importing
+
+LIBRARY = Library(
+    "simplejpeg", "pip install '.[jpeg]'", "pip install --force-reinstall --no-deps -U simplejpeg"
+)
 START, END = b"\xff\xd8", b"\xff\xd9"
 # Markers before the pixels that a plain file may hold besides its frame: tables, restart interval, comment.
 HARMLESS = (0xDB, 0xC4, 0xDD, 0xFE)
@@ -81,10 +87,11 @@ def _frame(body: bytes, progressive: bool) -> Frame | None:
 
 @lru_cache(maxsize=1)
 def _simplejpeg() -> Any:
-    """The library, or None where it is not installed or not built for this numpy: the pixels are the same without it."""
+    """The library, or None where it is missing or broken: the pixels are the same without it, and `engines doctor` says why."""
     try:
-        import simplejpeg
-    except (ImportError, ValueError):
+        with importing(LIBRARY, needs=("decode_jpeg",)):
+            import simplejpeg
+    except DeviceError:
         return None
     return simplejpeg
 

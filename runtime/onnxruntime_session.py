@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ArtifactError, ConfigError, DeviceError
+from runtime.errors import ArtifactError, ConfigError, DeviceError, Refusal
+from runtime.library import Library, clashing, held_back, importing, missing_library
 from runtime.onnx_scan import refuse_external_data
 from runtime.session import OutOfMemory, check_features
 from runtime.spec import InputSpec
@@ -19,10 +21,20 @@ from runtime.wording import reason_of
 
 # PyPI's build keeps a device id on disk to report its use with, unless told not to before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime  # noqa: E402
+LIBRARY = Library(
+    "onnxruntime", "pip install '.[cpu]'", "pip install --force-reinstall --no-deps -U onnxruntime"
+)
+with importing(LIBRARY, needs=("InferenceSession", "SessionOptions", "get_available_providers")):
+    import onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+# What ONNX Runtime says of a file that was written for a newer one.
+IR_TOO_NEW = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+OPSET_TOO_NEW = re.compile(
+    r"Opset (\d+) is under development.*official support for domain ai\.onnx is till opset (\d+)"
+)
+NO_MEMORY = ("allocate memory", "out of memory", "Out of memory", "bad_alloc")
 INTEGERS: dict[str, type[np.int32] | type[np.int64]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
@@ -70,7 +82,7 @@ class OnnxRuntimeSession:
         # ONNX Runtime's exceptions share no base class but Exception.
         except Exception as error:
             text = str(error)
-            if "allocate memory" in text or "out of memory" in text.lower() or "bad_alloc" in text:
+            if any(sign in text for sign in NO_MEMORY):
                 raise OutOfMemory(
                     f"{self._path}: out of memory at batch {count}; use a smaller --batch"
                 ) from None
@@ -116,34 +128,76 @@ def session_options(*, threads: int | None = None, spin: bool = False) -> onnxru
     return options
 
 
+def providers() -> list[str]:
+    """What this build of ONNX Runtime could run on, the first choice first; whether it `starts` is another question."""
+    return list(onnxruntime.get_available_providers())
+
+
+def starts(provider: str, model: bytes) -> tuple[bool, str | None]:
+    """(whether a session of `model` really runs on the provider, the shared library that it lacks where the log names one)."""
+    options = onnxruntime.SessionOptions()
+    with held_back() as printed:
+        try:
+            session = onnxruntime.InferenceSession(model, options, providers=[provider])
+            # listed is not loaded: it falls back to the CPU in silence
+            runs = session.get_providers()[0] == provider
+            text = printed()
+        # ONNX Runtime's exceptions share no base class but Exception.
+        except Exception as error:
+            runs, text = False, f"{error} {printed()}"
+    return runs, None if runs else missing_library(text)
+
+
 def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxruntime.InferenceSession:
     provider = _provider(device)
     if threads is not None and threads < 1:
         raise ConfigError(f"--threads {threads}: give 1 or more")
     refuse_external_data(path)
     options = session_options(threads=threads, spin=spin)
-    try:
-        with warnings.catch_warnings():
-            # The check below says it in one line.
-            warnings.simplefilter("ignore")
-            session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    except Exception as error:
-        raise ArtifactError(
-            f"{path}: ONNX Runtime cannot load it: {reason_of(error)}; {_advice(str(error))}"
-        ) from None
-    # ONNX Runtime falls back to the CPU when a provider's libraries do not load: never accept that silently.
-    if session.get_providers()[0] != provider:
-        raise _missing(device, f"{provider} did not start: its CUDA or cuDNN libraries are missing")
+    with held_back() as printed:
+        try:
+            with warnings.catch_warnings():
+                # The check below says it in one line.
+                warnings.simplefilter("ignore")
+                session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:
+            # ONNX Runtime logs which of its CUDA libraries is missing, and raises something else.
+            if device != "cpu" and (lacking := missing_library(f"{error} {printed()}")):
+                raise _missing(device, f"{provider} did not start: {lacking} is missing") from None
+            raise _not_loaded(path, error) from None
+        # ONNX Runtime falls back to the CPU when a provider's libraries do not load: never accept that silently.
+        if session.get_providers()[0] != provider:
+            lacking = missing_library(printed()) or "one of its CUDA or cuDNN libraries"
+            raise _missing(device, f"{provider} did not start: {lacking} is missing")
     return session
 
 
-def _advice(text: str) -> str:
-    """What to do about a file that does not load: exporting it again gives a file of the same IR and operators."""
-    if any(sign in text for sign in ("IR version", "opset", "NOT_IMPLEMENTED")):
-        return (
-            f"this ONNX Runtime is {onnxruntime.__version__}: install a newer one, or export the file with the "
-            "release of export_onnx.py that goes with it"
+def _not_loaded(path: Path, error: Exception) -> Refusal:
+    """The refusal for a file that ONNX Runtime cannot load, whose hash was checked before."""
+    version, text = onnxruntime.__version__, str(error)
+    if any(sign in text for sign in NO_MEMORY) or isinstance(error, MemoryError):
+        return OutOfMemory(f"{path}: no memory to load it; free memory, or use a smaller model")
+    if newer := IR_TOO_NEW.search(text):
+        return ArtifactError(
+            f"{path}: has IR version {newer[1]}, ONNX Runtime {version} reads up to IR version {newer[2]}; update it: "
+            "pip install -U onnxruntime, or export the model with this version of the project, which writes an older one"
         )
+    if newer := OPSET_TOO_NEW.search(text):
+        return ArtifactError(
+            f"{path}: has opset {newer[1]}, ONNX Runtime {version} knows up to opset {newer[2]}; update it: "
+            "pip install -U onnxruntime, or export the model with this version of the project"
+        )
+    return ArtifactError(
+        f"{path}: ONNX Runtime {version} cannot load it: {reason_of(error)}; {_advice(text)}"
+    )
+
+
+def _advice(text: str) -> str:
+    """What to do about a file that does not load: exporting it again gives a file of the same operators."""
+    if clash := clashing("onnxruntime"):
+        return f"{clash}: uninstall all of them, then {LIBRARY.install}"
+    if any(sign in text for sign in ("IR version", "opset", "NOT_IMPLEMENTED")):
+        return "install a newer ONNX Runtime, or export the file with the release of export_onnx.py that goes with this one"
     return "export it again"
 
 
@@ -156,6 +210,8 @@ def _provider(device: str) -> str:
 
 
 def _missing(device: str, cause: str) -> DeviceError:
+    if clash := clashing("onnxruntime"):
+        cause = f"{cause} ({clash})"
     return DeviceError(
         f"--device {device}: {cause}; in a fresh environment: pip install '.[gpu]' (onnxruntime-gpu, never "
         "beside the onnxruntime of '.[cpu]'), or use --device cpu"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, ConfigError, DeviceError
+from runtime.library import Library, importing
 from runtime.onnx_scan import refuse_external_data
 from runtime.processor import saturates
 from runtime.session import OutOfMemory, check_features
@@ -21,7 +22,11 @@ from runtime.wording import reason_of
 
 # Where this package is found, importing OpenVINO reports the use to its maker over the network, unasked, and writes to ~/intel.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-import openvino  # noqa: E402
+LIBRARY = Library(
+    "openvino", "pip install '.[openvino]'", "pip install --force-reinstall --no-deps -U openvino"
+)
+with importing(LIBRARY, needs=("Core", "PartialShape")):
+    import openvino
 
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -230,6 +235,11 @@ def has_bf16(core: openvino.Core | None = None) -> bool:
 def _computed_in(precision: str, kernel: str) -> str:
     """The type of a product: a float kernel that unpacks INT8 weights names theirs."""
     return "f32" if kernel.endswith("_f32") else precision
+
+
+def devices() -> list[str]:
+    """What OpenVINO could run on here, such as ["CPU"]; only its CPU is used."""
+    return list(openvino.Core().available_devices)
 
 
 def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:

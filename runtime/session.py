@@ -206,17 +206,13 @@ def _open_onnx(path: Path, spec: InputSpec, dim: int, target: Target, manifest: 
 
 def _onnx_session(path: Path, spec: InputSpec, target: Target) -> OnnxRuntimeSession | OpenVinoSession:
     engine = target.engine
-    try:
-        if engine == "onnxruntime":
-            from runtime.onnxruntime_session import open_onnxruntime
+    # Either file refuses in one line where its library cannot be used.
+    if engine == "onnxruntime":
+        from runtime.onnxruntime_session import open_onnxruntime
 
-            return open_onnxruntime(path, spec, device=target.device, threads=target.threads)
-        from runtime.openvino_session import open_openvino
-    except ModuleNotFoundError as error:
-        extra = "cpu" if engine == "onnxruntime" else "openvino"
-        raise DeviceError(
-            f"--engine {engine}: {error.name} is not installed; pip install '.[{extra}]'"
-        ) from None
+        return open_onnxruntime(path, spec, device=target.device, threads=target.threads)
+    from runtime.openvino_session import open_openvino
+
     precision = "bf16" if engine == "openvino-bf16" else "fp32"
     return open_openvino(path, spec, threads=target.threads, precision=precision)
 

@@ -11,14 +11,20 @@ from runtime.cuda import open_cuda
 from runtime.engine_fit import differences, rebuild_command, siblings, version_compatible
 from runtime.engine_io import read_io
 from runtime.engine_session import EngineSession, Loaded, failure
-from runtime.errors import ArtifactError, ConfigError, DeviceError
+from runtime.errors import ArtifactError, ConfigError
 from runtime.jetson import this_l4t
+from runtime.library import Library, importing
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
 
-INSTALL = {
-    "tensorrt": "JetPack and NVIDIA's packages bring it (python3-libnvinfer; venv --system-site-packages)",
-    "tensorrt_rtx": "pip install tensorrt-rtx-cu13, or -cu12 for a CUDA 12 driver",
+PACKAGES = "JetPack and NVIDIA's packages bring it (python3-libnvinfer; venv --system-site-packages)"
+LIBRARIES = {
+    "tensorrt": Library("tensorrt", PACKAGES, f"reinstall TensorRT as a whole, of one version: {PACKAGES}"),
+    "tensorrt_rtx": Library(
+        "tensorrt_rtx",
+        "pip install tensorrt-rtx-cu13, or -cu12 for a CUDA 12 driver",
+        "pip install --force-reinstall tensorrt-rtx-cu13, or -cu12 for a CUDA 12 driver",
+    ),
 }
 # errors kept of one call
 LOGGED = 8
@@ -39,8 +45,8 @@ def open_tensorrt(
     with this machine before anything is loaded. DeviceError without a library, driver or device, OutOfMemory where the largest
     batch does not fit, ArtifactError for an engine of another machine, version or model.
     """
-    if flavour not in INSTALL:
-        raise ConfigError(f"{flavour}: no TensorRT; known: {', '.join(INSTALL)}")
+    if flavour not in LIBRARIES:
+        raise ConfigError(f"{flavour}: no TensorRT; known: {', '.join(LIBRARIES)}")
     # before the library: it may crash where CUDA does not start
     cuda = open_cuda()
     trt = _library(flavour)
@@ -73,7 +79,7 @@ def open_tensorrt(
 
 
 def _library(flavour: str) -> Any:
-    try:
+    with importing(LIBRARIES[flavour], needs=("Runtime", "ILogger")):
         if flavour == "tensorrt":
             import tensorrt
 
@@ -81,9 +87,6 @@ def _library(flavour: str) -> Any:
         import tensorrt_rtx
 
         return tensorrt_rtx
-    # an OSError where one of its libraries does not load
-    except (ImportError, OSError) as error:
-        raise DeviceError(f"{flavour} is not installed here ({error}): {INSTALL[flavour]}") from None
 
 
 def _logger(trt: Any, log: list[str]) -> Any:

@@ -56,7 +56,7 @@ def test_a_board_at_its_best_needs_no_command_and_another_is_told_which(tmp_path
 def test_nothing_known_is_null_and_never_taken_for_good(tmp_path):
     about, state = of(tmp_path)
     assert set(about.values()) == {None} and state["locked"] is None
-    assert board.advice(tmp_path, about, state) == ["sudo nvpmodel -m 0", "sudo jetson_clocks"]
+    assert board.advice(tmp_path, about, state) == ["sudo jetson_clocks"]
 
 
 def test_cooling_at_work_and_new_over_current_events_are_throttling(tmp_path):

@@ -87,6 +87,52 @@ def test_a_line_cut_off_anywhere_never_gives_a_value_that_the_whole_line_does_no
                 assert value in (full, None, ()), (length, key)
 
 
+LISTS = {
+    # Thor: one clock behind the list of all cores, and one core off
+    "RAM 3429/125749MB (lfb 120x4MB) CPU [0%,5%,off]@2601 EMC_FREQ @4266 VIN 28906mW/14453mW/28906mW\n": {
+        "cores": ((0, 2601), (5, 2601), None),
+        "emc_mhz": 4266,
+        "rails_mw": {"VIN": 28906},
+    },
+    # a cluster of the GPU that is off keeps its place
+    "RAM 1/2MB (lfb 1x2MB) GR3D_FREQ @[300,off,600] EMC_FREQ 0% VDD_IN 5000mW/5000mW\n": {
+        "gpu_mhz": (300, None, 600),
+        "emc_percent": 0,
+        "rails_mw": {"VDD_IN": 5000},
+    },
+    "CPU [1%@1190,off,7%] GR3D_FREQ 5%@[off,off] EMC_FREQ 3%@off APE 150\n": {
+        "cores": ((1, 1190), None, (7, None)),
+        "gpu_percent": 5,
+        "gpu_mhz": (None, None),
+        "emc_percent": 3,
+    },
+    "CPU [off,off] GR3D_FREQ 7%@[300, N/A] APE 150\n": {
+        "cores": (None, None),
+        "gpu_percent": 7,
+        "gpu_mhz": (300, None),
+    },
+    "GR3D_FREQ off EMC_FREQ off APE 150 VDD_IN 5mW/5mW\n": {"rails_mw": {"VDD_IN": 5}},
+    "GR3D_FREQ 9%@off CPU [3%@102] APE 150\n": {"gpu_percent": 9, "cores": ((3, 102),)},
+}
+
+
+@pytest.mark.parametrize("line", LISTS)
+def test_what_is_off_keeps_its_place_in_a_list_and_takes_nothing_else_with_it(line):
+    record = vars(parse(line))
+    read = {key: value for key, value in record.items() if key != "ram_mb" and value not in (None, (), {})}
+    assert read == LISTS[line]
+
+
+@pytest.mark.parametrize("line", LISTS)
+def test_such_a_line_cut_off_anywhere_gives_no_other_value(line):
+    whole = parse(line)
+    for length in range(len(line)):
+        for key, value in vars(parse(line[:length]) or Record()).items():
+            full = getattr(whole, key)
+            good = value.items() <= full.items() if isinstance(value, dict) else value in (full, None, ())
+            assert good, (length, key)
+
+
 @given(st.sampled_from(sorted(READ_BY_EYE)), st.integers(0, 400), st.text(max_size=12))
 def test_garbage_in_the_middle_of_a_line_raises_nothing(name, at, garbage):
     text = published(name)
@@ -102,7 +148,10 @@ def test_any_text_is_a_record_or_nothing(text):
 def test_a_number_of_absurd_length_is_no_number_and_stops_nothing(name):
     digits = "9" * 5000
     lines = {"RAM": f"RAM {digits}/{digits}MB", "VDD_IN": f"VDD_IN {digits}mW/1mW", "gpu@": f"gpu@{digits}C"}
-    assert parse(f"{lines.get(name, f'GR3D_FREQ 5%@[{digits}]')} \n") in (None, Record(gpu_percent=5))
+    assert parse(f"{lines.get(name, f'GR3D_FREQ 5%@[{digits}]')} \n") in (
+        None,
+        Record(gpu_percent=5, gpu_mhz=(None,)),
+    )
     assert parse("CPU [" * 100_000) is None, "nor does a line that takes a minute to search"
 
 

@@ -37,7 +37,13 @@ def test_doctor_reads_every_release_from_its_files(tmp_path, row, capsys):
     assert "cannot be asked of files" in report["can"]["run TensorRT engines"]["why"], "nor is it promised"
     show(json.loads(json.dumps(report, allow_nan=False)))
     table = capsys.readouterr().out
-    for words in (f"JetPack {row.jetpack}", MODULES[row.part], "MAXN_SUPER", "the same version", gpu["name"]):
+    for words in (
+        f"JetPack {row.jetpack or 'unknown'}",
+        MODULES[row.part],
+        "MAXN_SUPER",
+        "the same version",
+        gpu["name"],
+    ):
         assert words in table
 
 
@@ -59,7 +65,7 @@ def test_a_machine_that_is_no_jetson_has_none_of_it(tmp_path):
     assert set(board.board(tmp_path, {}).values()) == {None}
     assert board.cuda_version(tmp_path, {}) is None and board.tensorrt_package(tmp_path) is None
     assert board.power_mode(tmp_path) is None and board.power_modes(tmp_path) == {}
-    assert board.driver_release(tmp_path) is None and board.fastest_mode(tmp_path) == 0
+    assert board.driver_release(tmp_path) is None and board.fastest_mode(tmp_path) is None
     report = diagnose(root=tmp_path, environment={})
     assert report["cuda"]["gpus"] == [] and not report["can"]["run TensorRT engines"]["ok"]
 
@@ -89,6 +95,46 @@ def test_the_fastest_of_two_modes_without_limits_is_the_newer(tmp_path):
     both = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=3 NAME=10W >\n< POWER_MODEL ID=4 NAME=MAXN_SUPER >\n"
     put(tmp_path, {"etc/nvpmodel.conf": both})
     assert board.fastest_mode(tmp_path) == 4
+
+
+XAVIER_NX = "\n".join(
+    f"< POWER_MODEL ID={number} NAME={name} >"
+    for number, name in enumerate(
+        "MODE_15W_2CORE MODE_15W_4CORE MODE_15W_6CORE MODE_10W_2CORE MODE_10W_4CORE MODE_10W_DESKTOP MODE_20W_2CORE "
+        "MODE_20W_4CORE MODE_20W_6CORE".split()
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("modes", "fastest"),
+    [
+        # which of three modes of 20 W is the fastest depends on the model
+        (XAVIER_NX, None),
+        # Orin Nano before JetPack 6.2, whose mode without limits came later
+        ("< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=7W >", 0),
+        (
+            "< POWER_MODEL ID=0 NAME=10W >\n< POWER_MODEL ID=1 NAME=7W_AI >\n< POWER_MODEL ID=2 NAME=7W_CPU >",
+            0,
+        ),
+        (
+            "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=25W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >",
+            2,
+        ),
+        # Thor
+        ("< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=120W >", 0),
+        ("< POWER_MODEL ID=1 NAME=120W >\n< POWER_MODEL ID=3 NAME=70W >", 1),
+        # TX2
+        ("< POWER_MODEL ID=1 NAME=MAXQ >\n< POWER_MODEL ID=0 NAME=MAXN >", 0),
+        ("< POWER_MODEL ID=1 NAME=MAXQ >\n< POWER_MODEL ID=3 NAME=MAXP_CORE_ARM >", None),
+        ("< POWER_MODEL ID=0 NAME=MY_MODE >\n< POWER_MODEL ID=1 NAME=15W >", None),
+        ("# < POWER_MODEL ID=5 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=7W >\n  <POWER_MODEL ID=2 NAME=9W>", 2),
+        ("< POWER_MODEL ID=0 NAME=", None),
+    ],
+)
+def test_the_fastest_mode_is_one_that_the_board_lists_or_none(tmp_path, modes, fastest):
+    put(tmp_path, {"etc/nvpmodel.conf": modes})
+    assert board.fastest_mode(tmp_path) == fastest
 
 
 def test_cuda_of_jetpack_4_and_of_a_container(tmp_path):

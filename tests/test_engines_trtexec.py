@@ -116,6 +116,72 @@ def test_a_missing_device_is_no_fault_of_the_model():
     assert isinstance(failure(report, 1, Path("m.engine")), DeviceError)
 
 
+RUNNING = (
+    "&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # trtexec --onnx=m.onnx --memPoolSize=workspace:{}\n"
+)
+FAILED = (
+    "[E] Error[10]: IBuilder::buildSerializedNetwork: Error Code 10: Internal Error (Could not find any implementation for node "
+    "{ForeignNode[/blocks.0/MatMul]}.)\n[E] Engine could not be created from network\n"
+    "&&&& FAILED TensorRT.trtexec [TensorRT v100300]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "workspace", "cause", "advice"),
+    [
+        # the device has no more: a larger workspace would not help
+        (
+            "[W] Tactic Device request: 104MB Available: 90MB. Device memory is insufficient to use tactic.\n"
+            "[W] Tactic Device request: 414MB Available: 216MB. Device memory is insufficient to use tactic.\n"
+            "[W] UNSUPPORTED_STATE: Skipping tactic 0 due to insufficient memory on requested size of 434110464 detected.\n",
+            2048,
+            "request: 414MB Available: 216MB",
+            "free memory on the device, or give less --workspace",
+        ),
+        # the workspace itself is what is available
+        (
+            "[W] Tactic Device request: 384MB Available: 256MB. Device memory is insufficient to use tactic.\n",
+            256,
+            "request: 384MB",
+            "give more --workspace than 256 (MiB): 384 at least",
+        ),
+        (
+            "[W] Some tactics do not have sufficient workspace memory to run. Increasing workspace size will enable more tactics\n",
+            16,
+            "sufficient workspace memory",
+            "give more --workspace than 16",
+        ),
+        (
+            "NvMapMemAllocInternalTagged: 1075072515 error 12\n",
+            2048,
+            "NvMapMemAllocInternalTagged",
+            "free memory on the device",
+        ),
+        (
+            "[W] Requested amount of GPU memory (57662592 bytes) could not be allocated.\n",
+            2048,
+            "57662592 bytes",
+            "free memory on the device",
+        ),
+    ],
+)
+def test_a_layer_without_a_tactic_for_lack_of_memory_is_no_fault_of_the_model(said, workspace, cause, advice):
+    report = parse(RUNNING.format(workspace) + said + FAILED)
+    found = failure(report, 1, Path("m.engine"))
+    assert isinstance(found, DeviceError)
+    assert "Could not find any implementation" in str(found) and cause in str(found) and advice in str(found)
+
+
+def test_a_killed_build_that_lacked_memory_before_says_so():
+    said = "[W] Tactic Device request: 414MB Available: 216MB. Device memory is insufficient to use tactic.\n"
+    found = failure(parse(RUNNING.format(2048) + said), -9, Path("m.engine"))
+    assert isinstance(found, DeviceError) and "Available: 216MB" in str(found) and "--workspace" in str(found)
+
+
+def test_the_same_failure_without_a_word_of_memory_is_the_model_s():
+    assert isinstance(failure(parse(RUNNING.format(2048) + FAILED), 1, Path("m.engine")), ArtifactError)
+
+
 CHILD = """
 import sys
 from pathlib import Path

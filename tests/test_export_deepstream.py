@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -48,9 +49,11 @@ def run(weights, out, crops, *more):
 
 
 def block(out):
-    document = yaml.safe_load(out.with_suffix(".deepstream.yaml").read_text())
-    assert list(document) == ["ReID"]
-    return document["ReID"]
+    return document(out)["ReID"]
+
+
+def document(out):
+    return yaml.safe_load(out.with_suffix(".deepstream.yaml").read_text())
 
 
 def as_deepstream_sends(frames, reid):
@@ -132,7 +135,10 @@ def test_the_block_is_complete_and_says_what_the_file_is(crops, tmp_path, capsys
         "netScaleFactor",
         "keepAspc",
     }
-    assert (reid["onnxFile"], reid["networkMode"], reid["inputOrder"], reid["colorFormat"]) == (
+    # nvtracker before 9.2 opens other paths relative to wherever its process was started
+    assert reid["onnxFile"] == str(out.resolve()) and reid["modelEngineFile"].startswith(f"{out.resolve()}_b")
+    assert "absolute" in out.with_suffix(".deepstream.yaml").read_text()
+    assert (Path(reid["onnxFile"]).name, reid["networkMode"], reid["inputOrder"], reid["colorFormat"]) == (
         "m.onnx",
         1,
         0,
@@ -148,8 +154,30 @@ def test_the_block_is_complete_and_says_what_the_file_is(crops, tmp_path, capsys
     words = shlex.split(line[line.index("python -m engines") :].split("   (")[0])
     assert engines([*words[3:], "--dry-run", "--tensorrt", "10.3"]) == 0
     built = capsys.readouterr().out
-    assert f"--saveEngine={tmp_path / reid['modelEngineFile']}" in built
+    assert f"--saveEngine={reid['modelEngineFile']}" in built
     assert f"--maxShapes=images:{reid['batchSize']}x3x64x32" in built
+
+
+@pytest.mark.parametrize("folder", ["a b", "it's #1: ü", 'say "x"', "[1, 2]"])
+def test_a_path_of_any_characters_is_one_string_of_the_yaml(folder, tmp_path):
+    manifest = {"input": lite.SPEC.to_json(), "precision": "fp16", "output": {"dim": 8}, "sha256": "0"}
+    (tmp_path / folder).mkdir()
+    path, command = deepstream.write_configuration(tmp_path / folder / "m.onnx", manifest, [])
+    written = yaml.safe_load(path.read_text())
+    assert written["ReID"]["onnxFile"] == str(tmp_path / folder / "m.onnx")
+    # the engine is built where the tracker looks for it
+    assert shlex.split(command.split("   (")[0])[6] == written["ReID"]["modelEngineFile"]
+
+
+def test_the_keys_of_re_association_stand_in_their_own_block(tmp_path):
+    manifest = {"input": lite.SPEC.to_json(), "precision": "fp32", "output": {"dim": 8}, "sha256": "0"}
+    path, _ = deepstream.write_configuration(tmp_path / "m.onnx", manifest, [])
+    keys = yaml.safe_load(path.read_text())["TrajectoryManagement"]
+    assert keys["enableReAssoc"] == 1 and keys["reidExtractionInterval"] >= -1
+    assert (
+        0 <= keys["minMatchingScore4ReidSimilarity"] <= 1
+        and 0 < keys["matchingScoreWeight4ReidSimilarity"] <= 1
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,192 @@
+"""Import a library that may be missing, half installed or broken, and say in one line why it cannot be used. Calls no library."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any, NamedTuple
+
+from runtime.errors import DeviceError
+from runtime.wording import reason_of
+
+# Distributions that install the same import package: whichever comes last overwrites the files of the others.
+BUILDS = {
+    "onnxruntime": (
+        "onnxruntime",
+        "onnxruntime-gpu",
+        "onnxruntime-openvino",
+        "onnxruntime-directml",
+        "onnxruntime-rocm",
+        "onnxruntime-migraphx",
+        "onnxruntime-qnn",
+        "onnxruntime-training",
+        "ort-nightly",
+        "ort-nightly-gpu",
+    ),
+    "cv2": (
+        "opencv-python",
+        "opencv-python-headless",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+    ),
+}
+# What NumPy and the modules built for another one of its versions say, in exceptions and on stderr.
+OTHER_NUMPY = re.compile(
+    r"compiled using NumPy|_ARRAY_API not found|numpy\.core\.multiarray failed to import|numpy\._core|numpy\.core\._multiarray"
+    r"|numpy\.\w+ size changed|binary incompatibility|compiled against (?:ABI|API) version",
+    re.I,
+)
+SHARED = re.compile(r"([\w.+-]+\.so[\w.]*): cannot open shared object file")
+_LOCK = threading.RLock()
+
+
+class BrokenLibrary(DeviceError):
+    """A library is installed, but cannot be used. Exit code 5."""
+
+
+class Library(NamedTuple):
+    """`name` is what the import statement says; `install` brings it where it is missing, `again` where it is broken."""
+
+    name: str
+    install: str
+    again: str
+
+
+@contextmanager
+def importing(library: Library, *, needs: tuple[str, ...] = ()) -> Iterator[None]:
+    """Let the block import the library: one that is missing is a DeviceError, one that is broken a BrokenLibrary, nothing else is printed.
+
+    `needs` are names that the imported library must have: a folder that an uninstallation left behind can be imported, too.
+    """
+    with held_back() as printed:
+        try:
+            yield
+        # A broken library raises whatever it likes: AttributeError, SystemError, RuntimeError.
+        except Exception as error:
+            kind = DeviceError if is_absent(library, error) else BrokenLibrary
+            raise kind(failure(library, error, printed())) from None
+        if lacking := [need for need in needs if not hasattr(sys.modules.get(library.name), need)]:
+            raise BrokenLibrary(_half(library, lacking[0]))
+
+
+def is_absent(library: Library, error: BaseException) -> bool:
+    """Whether the error says that the library, or a package that it is a part of, is not there at all."""
+    parts = library.name.split(".")
+    parents = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
+    return isinstance(error, ModuleNotFoundError) and error.name in parents
+
+
+def failure(library: Library, error: BaseException, printed: str = "") -> str:
+    """Why importing the library failed with `error`, and what to do, in one line; `printed` is what it wrote meanwhile."""
+    name, text = library.name, str(error)
+    absent = error.name if isinstance(error, ModuleNotFoundError) and error.name else None
+    if is_absent(library, error):
+        return f"{name} is not installed; {_first_removed(name, library.install)}"
+    if absent and absent.split(".")[0] == name.split(".")[0]:
+        return _half(library, absent)
+    if OTHER_NUMPY.search(f"{text} {printed}"):
+        numpy = _version("numpy") or "none"
+        older = f"{library.again}, or use an older NumPy: pip install 'numpy<2'"
+        newer = "update NumPy: pip install -U numpy"
+        return (
+            f"{name} is installed, but built for another NumPy than the {numpy} here; "
+            f"{newer if numpy.startswith('1.') else older}"
+        )
+    if absent:
+        return f"{name} needs {absent}, which is not installed; pip install {absent.split('.')[0]}"
+    if not text:
+        # the last line of what it printed is the nearest thing to a reason
+        text = ([line for line in printed.splitlines() if line.strip()] or [""])[-1]
+    return (
+        f"{name} is installed, but does not load: {reason_of(text) or type(error).__name__}; "
+        f"install what it lacks, or {_first_removed(name, library.again)}"
+    )
+
+
+def _half(library: Library, lacking: str) -> str:
+    module = sys.modules.get(library.name.split(".")[0])
+    places = list(getattr(module, "__path__", None) or [])
+    where = f" in {places[0]}" if places else ""
+    return (
+        f"{library.name} is only partly installed{where}: it lacks {lacking}; remove what is left of it, then "
+        f"{_first_removed(library.name, library.again)}"
+    )
+
+
+def _first_removed(name: str, command: str) -> str:
+    clash = clashing(name)
+    return f"uninstall all of them first ({clash}), then {command}" if clash else command
+
+
+def clashing(name: str) -> str | None:
+    """`onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 overwrite one another's files`; None unless several builds are installed."""
+    found = [f"{build} {version}" for build in BUILDS.get(name, ()) if (version := _version(build))]
+    return f"{' and '.join(found)} overwrite one another's files" if len(found) > 1 else None
+
+
+def missing_library(printed: str) -> str | None:
+    """`libcublasLt.so.12`, the first shared library that a log says cannot be opened; None where it says nothing of the kind."""
+    found = SHARED.search(printed)
+    return found[1] if found else None
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[], str]]:
+    """Keep what libraries print from the terminal; the yielded function gives the text so far.
+
+    Where the block ends well, the text follows on stderr; where it raises, the exception has to tell what matters of it.
+    """
+    # stdout and stderr are the whole process's: two threads at once would not give them back in order
+    with _LOCK, contextlib.ExitStack() as stack:
+        python = io.StringIO()
+        native = stack.enter_context(_native())
+        with contextlib.redirect_stderr(python), contextlib.redirect_stdout(python):
+            yield lambda: python.getvalue() + native()
+        text = python.getvalue() + native()
+    if text:
+        print(text, end="" if text.endswith("\n") else "\n", file=sys.stderr)
+
+
+@contextmanager
+def _native() -> Iterator[Callable[[], str]]:
+    """What goes to the file descriptors 1 and 2 meanwhile, as a function that gives the text so far."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            saved = [(number, os.dup(number)) for number in (1, 2)]
+        # a process without stdout or stderr, or without a place for temporary files
+        except OSError:
+            yield lambda: ""
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        for number, _ in saved:
+            os.dup2(file.fileno(), number)
+        try:
+            yield lambda: _read(file)
+        finally:
+            for number, copy in saved:
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+def _read(file: Any) -> str:
+    # without moving the place where the next line is written
+    size = os.fstat(file.fileno()).st_size
+    return os.pread(file.fileno(), size, 0).decode(errors="replace")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
