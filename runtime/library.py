@@ -62,7 +62,7 @@ class Library(NamedTuple):
 
 @contextmanager
 def importing(library: Library, *, needs: tuple[str, ...] = ()) -> Iterator[None]:
-    """Let the block import the library: one that is missing is a DeviceError, one that is broken a BrokenLibrary, nothing else is printed.
+    """Let the block import the library: a DeviceError where it is missing, a BrokenLibrary where it is broken, and no other line.
 
     `needs` are names that the imported library must have: a folder that an uninstallation left behind can be imported, too.
     """
@@ -94,7 +94,7 @@ def failure(library: Library, error: BaseException, printed: str = "") -> str:
         return _half(library, absent)
     if OTHER_NUMPY.search(f"{text} {printed}"):
         numpy = _version("numpy") or "none"
-        older = f"{library.again}, or use an older NumPy: pip install 'numpy<2'"
+        older = f"{_first_removed(name, library.again)}, or use an older NumPy: pip install 'numpy<2'"
         newer = "update NumPy: pip install -U numpy"
         return (
             f"{name} is installed, but built for another NumPy than the {numpy} here; "
@@ -123,13 +123,21 @@ def _half(library: Library, lacking: str) -> str:
 
 def _first_removed(name: str, command: str) -> str:
     clash = clashing(name)
-    return f"uninstall all of them first ({clash}), then {command}" if clash else command
+    if clash:
+        return f"uninstall all of them first ({clash}), then {command}"
+    # the build that is here, such as onnxruntime-gpu, and not another one beside it
+    return re.sub(rf"\b{name}$", next(iter(_builds(name)), name), command)
 
 
 def clashing(name: str) -> str | None:
     """`onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 overwrite one another's files`; None unless several builds are installed."""
-    found = [f"{build} {version}" for build in BUILDS.get(name, ()) if (version := _version(build))]
+    found = [f"{build} {version}" for build, version in _builds(name).items()]
     return f"{' and '.join(found)} overwrite one another's files" if len(found) > 1 else None
+
+
+def _builds(name: str) -> dict[str, str]:
+    """The installed distributions that bring the import package `name`, with their versions."""
+    return {build: version for build in BUILDS.get(name, ()) if (version := _version(build))}
 
 
 def missing_library(printed: str) -> str | None:

@@ -21,9 +21,7 @@ from runtime.wording import reason_of
 
 # PyPI's build keeps a device id on disk to report its use with, unless told not to before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-LIBRARY = Library(
-    "onnxruntime", "pip install '.[cpu]'", "pip install --force-reinstall --no-deps -U onnxruntime"
-)
+LIBRARY = Library("onnxruntime", "pip install '.[cpu]'", "pip install --force-reinstall -U onnxruntime")
 with importing(LIBRARY, needs=("InferenceSession", "SessionOptions", "get_available_providers")):
     import onnxruntime
 

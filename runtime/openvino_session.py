@@ -22,9 +22,7 @@ from runtime.wording import reason_of
 
 # Where this package is found, importing OpenVINO reports the use to its maker over the network, unasked, and writes to ~/intel.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-LIBRARY = Library(
-    "openvino", "pip install '.[openvino]'", "pip install --force-reinstall --no-deps -U openvino"
-)
+LIBRARY = Library("openvino", "pip install '.[openvino]'", "pip install --force-reinstall -U openvino")
 with importing(LIBRARY, needs=("Core", "PartialShape")):
     import openvino
 
