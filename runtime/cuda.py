@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ NO_BINDING = (
     "'cuda-bindings<13')"
 )
 REINSTALL = "pip install --force-reinstall cuda-bindings (on JetPack 6: 'cuda-bindings<13')"
-CUDA_PYTHON = Library("cuda.bindings.runtime", "pip install cuda-bindings", REINSTALL)
+CUDA_PYTHON = Library("cuda.bindings", "pip install cuda-bindings", REINSTALL)
 OLD_CUDA_PYTHON = Library("cuda.cudart", "pip install cuda-bindings", REINSTALL)
 PYCUDA = Library("pycuda.driver", "pip install pycuda", "pip install --force-reinstall pycuda")
 
@@ -52,7 +51,7 @@ def open_cuda() -> CudaPython | PyCuda:
     if bindings is not None:
         _probe(bindings)
         return CudaPython(bindings)
-    driver = _bound(PYCUDA, broken)
+    driver = _bound(PYCUDA, _pycuda, broken)
     if driver is not None:
         return PyCuda(driver)
     raise DeviceError(broken[0] if broken else NO_BINDING)
@@ -60,17 +59,34 @@ def open_cuda() -> CudaPython | PyCuda:
 
 def _cuda_python(broken: list[str]) -> Any:
     """cuda-python's runtime API, at its place since version 12.6 or before; None without a usable one."""
-    return _bound(CUDA_PYTHON, broken) or _bound(OLD_CUDA_PYTHON, broken)
+
+    def new() -> Any:
+        from cuda.bindings import runtime
+
+        return runtime
+
+    def old() -> Any:
+        from cuda import cudart
+
+        return cudart
+
+    return _bound(CUDA_PYTHON, new, broken) or _bound(OLD_CUDA_PYTHON, old, broken)
 
 
-def _bound(library: Library, broken: list[str]) -> Any:
-    """The module of a binding; None where it is not there. Why one that is there cannot be used goes into `broken`."""
+def _pycuda() -> Any:
+    import pycuda.driver as driver
+
+    return driver
+
+
+def _bound(library: Library, load: Callable[[], Any], broken: list[str]) -> Any:
+    """What `load` imports; None where it is not there. Why a binding that is there cannot be used goes into `broken`."""
     with held_back() as printed:
         try:
-            return importlib.import_module(library.name)
+            return load()
         # A broken binding raises whatever it likes.
         except Exception as error:
-            if is_absent(library, error):
+            if is_absent(library, error) or "cannot import name 'cudart'" in str(error):
                 return None
             if "libcuda.so" in str(error):
                 raise DeviceError(NO_DRIVER) from None

@@ -167,7 +167,7 @@ def test_the_timing_cache_is_read_and_extended_and_a_foreign_one_refused_fake(fa
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        ("import", DeviceError, r"tensorrt is not installed here \(libnvinfer\.so\.10: .*JetPack"),
+        ("import", DeviceError, r"tensorrt is installed, but does not load: libnvinfer\.so\.10: .*JetPack"),
         ("import crash", DeviceError, r"tensorrt crashed \(SIGSEGV\) while starting.*engines doctor"),
         ("no gpu", DeviceError, "CUDA initialization failure.*built on the device that runs them"),
         ("crash at MatMul", ArtifactError, r"crashed \(SIGSEGV\) while parsing node \d \[MatMul\]"),
@@ -232,9 +232,7 @@ build(Build(model, model.with_suffix(".engine")), read_manifest(model), flavour=
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="tensorrt is installed here")
 def test_without_tensorrt_one_line_says_where_it_comes_from(folder):
-    with pytest.raises(
-        DeviceError, match=r"tensorrt is not installed here \(No module named 'tensorrt'\): JetPack"
-    ):
+    with pytest.raises(DeviceError, match="tensorrt is not installed; JetPack"):
         told(write_model(folder / "m.onnx"))
 
 

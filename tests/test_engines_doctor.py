@@ -15,6 +15,8 @@ from engines.trtexec_command import Build
 from runtime.manifest import write_manifest
 from tests.engine_files import onnx_file
 
+# what a machine may do without
+OPTIONAL = {name: {"error": f"{name} is not installed"} for name in ("openvino", "simplejpeg", "opencv")}
 NO_DRIVER = {"error": "no NVIDIA driver (libcuda is missing)"}
 CPU_ONLY = {
     "cuda": NO_DRIVER,
@@ -56,7 +58,7 @@ def root(tmp_path):
 
 def report_of(root, answers, environment=None, **changed):
     answers = answers | changed
-    return diagnose(root=root, environment=environment or {}, asking=answers.__getitem__)
+    return diagnose(root=root, environment=environment or {}, asking=(OPTIONAL | answers).__getitem__)
 
 
 def can(report):
@@ -86,7 +88,11 @@ def test_a_container_is_believed_what_its_environment_says(tmp_path):
 
 def test_a_whole_jetson_can_do_all_but_tensorrt_rtx(root):
     report = report_of(root, ORIN)
-    assert set(report["can"]) - can(report) == {"build TensorRT-RTX engines", "run TensorRT-RTX engines"}
+    assert set(report["can"]) - can(report) == {
+        "build TensorRT-RTX engines",
+        "run TensorRT-RTX engines",
+        "run model.onnx with OpenVINO",
+    }
 
 
 def test_without_a_gpu_onnx_runs_on_the_cpu_and_every_no_has_its_reason(tmp_path):

@@ -197,7 +197,7 @@ def test_without_opencv_fast_is_refused(
     assert resizer("exact") is resize
     code, out, err = run("evaluate", model, "--data", data, "--resize", "fast")
     assert (code, out) == (5, ""), err
-    assert "OpenCV is not installed" in err.splitlines()[-1]
+    assert "cv2 is not installed" in err.splitlines()[-1]
 
 
 def test_changed_counts_the_images_with_other_features(
