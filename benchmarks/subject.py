@@ -55,7 +55,7 @@ def reopen_subject(subject: Subject) -> Artifact:
 def facts(artifact: Artifact) -> dict[str, Any]:
     """What is known of a model without running it; null for what its manifest does not say."""
     manifest = artifact.manifest
-    macs = manifest.get("macs") or {}
+    macs, gate = manifest.get("macs") or {}, manifest.get("gate")
     counts = {name: macs.get(name) for name in ("macs_paper", "macs_reference", "macs_folded")}
     about = {name: manifest.get(name) for name in ("kind", "precision", "form")}
     return {
@@ -67,7 +67,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         **counts,
         "params": manifest.get("params"),
         # what --allow-ungated let through stays visible in the result
-        "gate_passed": (manifest.get("gate") or {}).get("passed"),
+        "gate_passed": gate.get("passed") if isinstance(gate, dict) else None,
         "file_bytes": artifact.path.stat().st_size,
     }
 

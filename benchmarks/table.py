@@ -24,6 +24,7 @@ from benchmarks.table_trtexec import Sampler, Target, engine_path, open_target
 from engines.doctor import nvpmodel_says
 from runtime.console import note, print_table
 from runtime.errors import ArtifactError, ConfigError, guarded
+from runtime.json_text import parse_json
 from runtime.manifest import read_manifest, replacing
 from runtime.session import ENGINES, open_artifact
 from runtime.spec import InputSpec
@@ -46,7 +47,7 @@ def read_index(model: Path) -> dict[str, Any]:
     folder = Path(f"{model}.blocks")
     manifest = read_manifest(model)
     try:
-        index: dict[str, Any] = json.loads((folder / "index.json").read_text())
+        index: dict[str, Any] = parse_json((folder / "index.json").read_text())
         belongs = index["model"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ArtifactError(
@@ -171,7 +172,7 @@ def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
 def _begun(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     """What an earlier run measured of the same thing, else an empty table."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = parse_json(path.read_text())
         # a table begun before graphics cards were in it has no key for them
         if not found["complete"] and all(found.get(key) == about[key] for key in SAME):
             note(f"{path}: going on after {len(found['raw'])} blocks")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from export.projections import separated
 from export.sensitivity import Choice, Demand, HeldOut, choose, held_out, take_back
 from export.tensorrt8 import for_tensorrt8
 from runtime.errors import ArtifactError, ConfigError, GateError
+from runtime.json_text import parse_json
 from runtime.spec import InputSpec
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -97,8 +97,8 @@ def held_out_count(macs: int) -> int:
 def read_latencies(path: Path) -> dict[str, float]:
     """Group -> milliseconds that INT8 saves there, from a JSON object such as {"block0.fc1": 0.02}; ConfigError for anything else."""
     try:
-        table = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        table = parse_json(path.read_text())
+    except (OSError, ValueError) as error:
         raise ConfigError(f"--latency-table {path}: cannot be read as JSON ({error})") from None
     numbers: list[Any] = list(table.values()) if isinstance(table, dict) else []
     # bool is an int; a NaN, which Python reads, would say of a group that it saves nothing

@@ -111,7 +111,7 @@ def _prune(sections: dict[str, dict[str, Any]], where: str) -> dict[str, Any]:
     kinds = {"attn": "tokens", "head_entropy": "heads"}
     finetune = sections["FINETUNE"]
     mode = finetune["PRUNE_MODE"]
-    if mode not in kinds:
+    if not isinstance(mode, str) or mode not in kinds:
         raise ConfigError(f"{where}: FINETUNE.PRUNE_MODE {mode!r} is not one of attn, head_entropy")
     section = {"fraction": finetune["PRUNE_RATE"]}
     if mode == "head_entropy":

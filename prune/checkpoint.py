@@ -13,6 +13,7 @@ from torch import Tensor
 from prune.flops import report
 from prune.model import TransReID
 from prune.shape import Shape
+from prune.tensors import refuse_odd
 from runtime.errors import ArtifactError, GateError
 from runtime.manifest import read_manifest, replacing, tools, write_manifest
 from runtime.spec import InputSpec
@@ -77,6 +78,7 @@ def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
 
 def load_strictly(model: TransReID, tensors: dict[str, Tensor], path: Path | str) -> None:
     """Fill the model; ArtifactError lists (first ten each) missing, unexpected, mis-shaped and non-finite tensors."""
+    refuse_odd(tensors, path)
     wanted = model.state_dict()
     problems = {
         "missing": [key for key in wanted if key not in tensors],

@@ -18,6 +18,7 @@ from prune.checkpoint import load_strictly, save_model
 from prune.config import load_config
 from prune.model import TransReID
 from prune.shape import BlockShape, Shape
+from prune.tensors import refuse_odd
 from prune.unwrap import counted, inner, siblings, unprefixed, unread
 from runtime.console import note
 from runtime.errors import ArtifactError, ConfigError, guarded
@@ -97,6 +98,7 @@ def split_checkpoint(
     tensors = {str(key): value for key, value in levels[-1].items() if isinstance(value, Tensor)}
     left_out = sorted({key.rpartition(".")[2] if unread(key) else "" for key in tensors} - {""})
     tensors = {key: value for key, value in tensors.items() if not unread(key)}
+    refuse_odd(tensors, path)
     if not tensors:
         keys = ", ".join(printable(str(key)) for key in list(levels[-1])[:10])
         raise ArtifactError(
@@ -141,6 +143,10 @@ def derive_shape(
     ArtifactError when the configuration cannot be the model's (stride, cameras, variant) or the stored lists disagree.
     """
     vit, depth = shape.vit, shape.prunable
+    names = [f"base.blocks.{index}.attn.token_index" for index in range(depth)]
+    for name in ("base.sie_embed", "classifier.weight", *names):
+        if name in state and not state[name].dim():
+            raise ArtifactError(f"{path}: its {name} is a single number; the file is inconsistent")
     try:
         positions = state["base.pos_embed"].shape[1]
         rows = [state[f"base.blocks.{index}.attn.qkv.weight"].shape[0] for index in range(depth)]
@@ -163,7 +169,6 @@ def derive_shape(
             f"{path}: qkv rows {rows} are no multiples of 3 x {vit.head_dim}; another variant? Check --config"
         )
     heads = [row // (3 * vit.head_dim) for row in rows]
-    names = [f"base.blocks.{index}.attn.token_index" for index in range(depth)]
     masks = [state[name].bool().tolist() if name in state else [True] * shape.tokens for name in names]
     for index, mask in enumerate(masks):
         if len(mask) != shape.tokens or not mask[0]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from prune.shape import Shape
 from runtime.errors import ConfigError
+from runtime.json_text import parse_json
 
 # 1: heads and tokens alone
 SCHEMAS = (1, 2)
@@ -77,7 +77,7 @@ def _line(points: Sequence[int], values: Sequence[float] | NDArray[np.float64], 
 def read_table(path: Path | str, shape: Shape) -> LatencyTable:
     """The table at `path` for models of this shape; ConfigError when it is unreadable, unfinished or another model's."""
     try:
-        found: dict[str, Any] = json.loads(Path(path).read_text())
+        found: dict[str, Any] = parse_json(Path(path).read_text())
         cells = {
             (int(row["heads"]), int(row["tokens"]), int(row.get("hidden", shape.vit.hidden))): float(
                 row["ms"]

@@ -18,6 +18,7 @@ from prune.snapshots import drop_snapshots
 from prune.surgery import rebuild
 from runtime.console import note
 from runtime.errors import ArtifactError, ConfigError
+from runtime.json_text import parse_json
 from runtime.manifest import manifest_path, replacing
 from runtime.spec import InputSpec
 
@@ -98,7 +99,7 @@ def finish(out: Path) -> None:
 
 def _check_same(out: Path, asked: dict[str, Any]) -> None:
     try:
-        stored = dict(_flat(json.loads((out / RUN).read_text())))
+        stored = dict(_flat(parse_json((out / RUN).read_text())))
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{out / RUN}: cannot be read ({error}); choose another --out") from None
     mine = dict(_flat(json.loads(json.dumps(asked))))

@@ -38,6 +38,7 @@ from prune.thinning import measure_neurons
 from runtime.console import note, progress
 from runtime.datasets import Item
 from runtime.errors import ConfigError, DataError
+from runtime.json_text import parse_json
 from runtime.manifest import replacing, sha256
 from runtime.metrics import evaluate
 from runtime.preprocess import to_input
@@ -235,7 +236,7 @@ def _refuse(shape: Shape, search: Search, config: PruneConfig) -> None:
 
 def _known(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = parse_json(path.read_text())
         return found if found["asked"] == asked else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

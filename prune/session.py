@@ -54,7 +54,16 @@ def open_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, Tran
             f"--out {Path(path).with_suffix('.safetensors')}"
         )
     model, manifest = load_model(path)
-    spec = InputSpec.from_json(manifest["input"], f"{path}.json")
+    spec = InputSpec.from_json(manifest.get("input") or {}, f"{path}.json")
+    # one manifest describes the input twice: as an image and as the grid of patches
+    described, built = (
+        (spec.height, spec.width, spec.cameras),
+        (model.shape.height, model.shape.width, model.shape.cameras),
+    )
+    if described != built:
+        raise ArtifactError(
+            f"{path}.json: its input (height, width, cameras) {described} is not its shape's {built}; convert or prune again"
+        )
     return artifact_of(model, spec, path, manifest, device=device), model
 
 

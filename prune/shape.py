@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from runtime.errors import ArtifactError, ConfigError
 PATCH = 16
 PARTS = 4
 MODES = ("bypass", "kv")
+# Far beyond any model, and small enough that a damaged number fills no memory.
+MOST = {"height": 10_000, "width": 10_000, "stride": 10_000, "cameras": 100_000, "identities": 1_000_000}
+MOST_TOKENS = 50_000
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,9 @@ class Shape:
         try:
             bare = unpruned(**{key: value for key, value in data.items() if key not in ("blocks", "mode")})
             every = tuple(range(bare.tokens))
+            for block in data["blocks"]:
+                if not all(type(one) is int for one in [*block["heads"], *(block["tokens"] or ())]):
+                    raise TypeError("heads and tokens must be whole numbers")
             blocks = tuple(
                 BlockShape(
                     tuple(block["heads"]),
@@ -152,6 +159,14 @@ def unpruned(
     """The shape of a whole model: every head and token in every block."""
     if variant not in VARIANTS:
         raise ConfigError(f"model.variant {variant!r} is not one of {', '.join(VARIANTS)}")
+    sizes = {"height": height, "width": width, "stride": stride, "cameras": cameras, "identities": identities}
+    for name, value in sizes.items():
+        if type(value) is not int or not 0 <= value <= MOST[name]:
+            raise ConfigError(f"model {name} {value!r} is no whole number from 0 to {MOST[name]:,}")
+    if type(sie_coefficient) not in (int, float) or not math.isfinite(sie_coefficient):
+        raise ConfigError(f"sie_coefficient {sie_coefficient!r} is no number")
+    if type(jpm) is not bool or type(rearrange) is not bool:
+        raise ConfigError(f"jpm {jpm!r} and rearrange {rearrange!r} must be true or false")
     if min(height, width) < PATCH or stride < 1:
         raise ConfigError(
             f"model size {height}x{width} stride {stride}: need at least {PATCH} pixels and stride 1"
@@ -170,6 +185,11 @@ def unpruned(
         "bypass",
         (),
     )
+    if shape.tokens > MOST_TOKENS:
+        raise ConfigError(
+            f"model size {height}x{width} stride {stride}: {shape.tokens:,} tokens, more than {MOST_TOKENS:,}; "
+            "use a smaller size or a larger stride"
+        )
     whole = BlockShape(tuple(range(shape.vit.heads)), tuple(range(shape.tokens)))
     return checked(dataclasses.replace(shape, blocks=(whole,) * (shape.vit.depth - jpm)))
 

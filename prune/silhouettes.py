@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,11 @@ from torch.nn import functional as F
 
 from runtime.datasets import Item
 from runtime.errors import DataError
+from runtime.json_text import parse_json
+from runtime.npz import read_npz
+
+# a bit for each pixel: half a million pictures of 256 x 128
+MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,8 @@ def read_silhouettes(items: Sequence[Item]) -> Silhouettes:
     """Those of a data set's pictures, from anny.json and masks.npz beside their folder; DataError where it has none."""
     root = Path(items[0].path).parent.parent
     try:
-        index = json.loads((root / "anny.json").read_text())
-        with np.load(root / "masks.npz", allow_pickle=False) as file:
-            packed = file["visible"]
+        index = parse_json((root / "anny.json").read_text())
+        packed = read_npz(root / "masks.npz", most_bytes=MOST_BYTES)["visible"]
         rows = {picture: row for row, picture in enumerate(index["images"])}
         size = int(index["size"][0]), int(index["size"][1])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:

@@ -32,6 +32,7 @@ from prune.settings import TrainConfig
 from prune.snapshots import drop_snapshots, load_snapshot, save_snapshot, snapshots
 from runtime.console import note
 from runtime.errors import ConfigError, GateError, StorageError
+from runtime.json_text import parse_json
 from runtime.manifest import replacing
 
 
@@ -279,7 +280,7 @@ def _rows(path: Path, epochs: int) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             continue
         if row["epoch"] <= epochs:

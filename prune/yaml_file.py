@@ -10,6 +10,9 @@ import yaml
 from runtime.errors import ConfigError
 from runtime.wording import reason_of
 
+# A configuration has a hundred values in a few kilobytes. The parser, which is slow, takes seconds over megabytes.
+MOST, MOST_LETTERS = 10_000, 100_000
+
 
 class _Loader(yaml.SafeLoader):
     """The safe loader, which of a key that stands twice would keep the last without a word."""
@@ -47,8 +50,39 @@ def read_yaml(path: Path | str) -> dict[Any, Any]:
 
 def load_value(text: str) -> Any:
     """The YAML text as Python's own types; ValueError, with the reason on one line, where it is none."""
+    if len(text) > MOST_LETTERS:
+        raise ValueError(f"{len(text):,} letters; a configuration has at most {MOST_LETTERS:,}")
     try:
-        return yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_Loader)
     # a date that does not exist, a number of thousands of digits, a thousand open brackets
-    except (yaml.YAMLError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (
+        yaml.YAMLError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(reason_of(error)) from None
+    _refuse_excess(value)
+    return value
+
+
+def _refuse_excess(value: Any) -> None:
+    """ValueError for more than MOST values, each counted as often as an alias repeats it, and for numbers beyond 64 bits.
+
+    A few lines of aliases can stand for billions of values, and Python neither prints long numbers nor turns them into floats.
+    """
+    count, rest = 0, [value]
+    while rest:
+        inner = rest.pop()
+        count += 1
+        if count > MOST:
+            raise ValueError(f"more than {MOST:,} values; its aliases (*name) repeat each other")
+        if isinstance(inner, int) and abs(inner) >= 2**63:
+            raise ValueError("a whole number of more than 64 bits")
+        if isinstance(inner, dict):
+            rest += [*inner, *inner.values()]
+        elif isinstance(inner, list | tuple | set):
+            rest += inner

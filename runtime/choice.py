@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ArtifactError
+from runtime.json_text import parse_json
 from runtime.manifest import host, replacing, tools
 
 SCHEMA = 1
@@ -71,7 +72,7 @@ def unproven(model: Path | str, sha256: str, engine: str | None) -> str | None:
 def _choice(model: Path | str, sha256: str) -> dict[str, Any]:
     path = choice_path(model)
     try:
-        document = json.loads(path.read_text())
+        document = parse_json(path.read_text(), finite=True)
     except FileNotFoundError:
         raise ArtifactError(f"--engine auto: {path.name} is missing; {_again(model)}") from None
     except (OSError, ValueError) as error:

@@ -6,7 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from runtime.wording import printable
+from runtime.wording import printable, shortened
+
+# A damaged file can hold a name of any length; what is wrong with it must not scroll away.
+LONGEST = 4000
 
 
 class Refusal(Exception):
@@ -76,5 +79,5 @@ def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
 def _report(error: BaseException, text: str, code: int) -> int:
     if os.environ.get("REID_DEBUG"):
         raise error
-    print(printable(f"error[{code}] {text}"), file=sys.stderr)
+    print(shortened(printable(f"error[{code}] {text}"), LONGEST), file=sys.stderr)
     return code

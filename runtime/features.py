@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError
 from runtime.manifest import read_manifest, replacing, tools, write_manifest
+from runtime.npz import read_npz
 from runtime.skipped import Skipped
 
 KEYS = ("features", "paths", "pids", "camids", "model")
@@ -104,10 +104,9 @@ def load_features(path: Path | str) -> Features:
             f"{path}: a file of kind {kind!r}, not features; give the .npz that extract wrote"
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    # A lone array (TypeError: no context manager) is no archive either.
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        # extract compresses nothing, so that nothing unpacks to more than the file itself
+        arrays = read_npz(path, most_bytes=path.stat().st_size)
+    except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: unreadable ({error}); extract again") from None
     if missing := [key for key in KEYS if key not in arrays]:
         raise ArtifactError(f"{path}: lacks {missing}; extract again")
@@ -123,7 +122,9 @@ def load_features(path: Path | str) -> Features:
         model=str(arrays["model"]),
         layout=str(arrays.get("layout", "")) or None,
         camera=str(arrays.get("camera", "none")),
-        images=tuple(digest.decode() for digest in arrays.get("images", np.empty(0, np.bytes_))),
+        images=tuple(
+            digest.decode(errors="replace") for digest in arrays.get("images", np.empty(0, np.bytes_))
+        ),
         engine=str(arrays.get("engine", "")) or None,
         resize=str(arrays.get("resize", "exact")),
     )

@@ -14,11 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ArtifactError, StorageError
+from runtime.json_text import parse_json
 from runtime.processor import this_kind
 
 SCHEMA = 1
 # How files that TensorRT wrote are called.
 ENGINES = (".engine", ".plan", ".trt")
+# What an entry must be where a manifest has it and it is not null.
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(
+        ("kind", "sha256", "parent", "precision", "target", "form", "layout", "camera", "engine"), str
+    ),
+    **dict.fromkeys(
+        ("input", "output", "macs", "shape", "builder", "machine", "host", "tools", "check"), dict
+    ),
+    **dict.fromkeys(("params", "opset", "dim"), int),
+}
 
 
 def sha256(path: Path | str) -> str:
@@ -110,7 +121,7 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
             how = "build it with: python -m engines build model.onnx --out"
         raise ArtifactError(f"{file}: no such file; {how} {file}")
     try:
-        manifest = json.loads(sidecar.read_text())
+        manifest = parse_json(sidecar.read_text(), finite=True)
     except FileNotFoundError:
         how = "export again"
         if file.suffix in ENGINES:
@@ -124,6 +135,10 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
         found = manifest.get("schema") if isinstance(manifest, dict) else None
         raise ArtifactError(
             f"{sidecar}: manifest schema {found!r}, this version reads {SCHEMA}; export again"
+        )
+    if wrong := [key for key, kind in KINDS.items() if not isinstance(manifest.get(key), (kind, type(None)))]:
+        raise ArtifactError(
+            f"{sidecar}: damaged, its {', '.join(wrong)} cannot be right; export {file.name} again"
         )
     if verify and sha256(file) != manifest.get("sha256"):
         raise ArtifactError(

@@ -1,4 +1,4 @@
-"""Find references to other files in an ONNX file. Knows protobuf's wire format, not the onnx package."""
+"""Find references to other files, and control flow, in an ONNX file. Knows protobuf's wire format, not the onnx package."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ MESSAGES = {
     "tensor": {},
 }
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
+# Attributes that hold graphs: the bodies of Loop, Scan and If.
+BODIES = (6, 11)
+EXTERNAL, BODY = "external", "body"
 MAX_DEPTH = 64
 
 
@@ -29,29 +32,44 @@ def refuse_external_data(path: Path | str) -> None:
     A path inside a model is an invitation to read other files of the device (ONNX Runtime still follows hard
     links), and such a file is not covered by the manifest's hash.
     """
-    try:
-        with open(path, "rb") as file:
-            # Mapped, not read: weights are stepped over, so a 350 MB model costs a few pages.
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        external = _external(data, "model", 0)
-    except (OSError, IndexError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a whole ONNX file ({error}); export it again") from None
-    if external:
+    if EXTERNAL in _findings(path):
         raise ArtifactError(
             f"{path}: keeps tensors in other files, which is refused; export it again as one file"
         )
 
 
-def _external(message: memoryview, kind: str, depth: int) -> bool:
+def refuse_control_flow(path: Path | str) -> None:
+    """ArtifactError when the ONNX file holds a Loop, a Scan or an If, or is no whole ONNX file.
+
+    No exported model has one, and a damaged or forged loop can run for ever, which no session library stops.
+    """
+    if BODY in _findings(path):
+        raise ArtifactError(
+            f"{path}: holds a loop or a branch, which no exported model does; export it again"
+        )
+
+
+def _findings(path: Path | str) -> set[str]:
+    try:
+        with open(path, "rb") as file:
+            # Mapped, not read: weights are stepped over, so a 350 MB model costs a few pages.
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return set(_found(data, "model", 0))
+    except (OSError, IndexError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a whole ONNX file ({error}); export it again") from None
+
+
+def _found(message: memoryview, kind: str, depth: int) -> Iterator[str]:
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     for number, value in _fields(message):
         if kind == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0)):
-            return True
+            yield EXTERNAL
+        if kind == "attribute" and number in BODIES:
+            yield BODY
         inner = MESSAGES[kind].get(number)
-        if inner and isinstance(value, memoryview) and _external(value, inner, depth + 1):
-            return True
-    return False
+        if inner and isinstance(value, memoryview):
+            yield from _found(value, inner, depth + 1)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

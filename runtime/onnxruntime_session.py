@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, ConfigError, DeviceError, Refusal
 from runtime.library import Library, clashing, held_back, importing, missing_library
-from runtime.onnx_scan import refuse_external_data
+from runtime.onnx_scan import refuse_control_flow, refuse_external_data
 from runtime.session import OutOfMemory, check_features
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
@@ -151,6 +151,7 @@ def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxru
     if threads is not None and threads < 1:
         raise ConfigError(f"--threads {threads}: give 1 or more")
     refuse_external_data(path)
+    refuse_control_flow(path)
     options = session_options(threads=threads, spin=spin)
     with held_back() as printed:
         try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.library import Library, importing
-from runtime.onnx_scan import refuse_external_data
+from runtime.onnx_scan import refuse_control_flow, refuse_external_data
 from runtime.processor import saturates
 from runtime.session import OutOfMemory, check_features
 from runtime.spec import InputSpec
@@ -198,6 +198,7 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
     if threads is not None and threads < 1:
         raise ConfigError(f"--threads {threads}: give 1 or more")
     refuse_external_data(path)
+    refuse_control_flow(path)
     core = openvino.Core()
     if precision == "bf16" and not has_bf16(core):
         # OpenVINO would compute in fp32, or imitate bf16 slowly, and say nothing

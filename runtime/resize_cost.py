@@ -10,6 +10,7 @@ import numpy as np
 
 from runtime.errors import ArtifactError
 from runtime.features import Features
+from runtime.json_text import parse_json
 from runtime.manifest import replacing
 
 SCHEMA = 1
@@ -46,7 +47,7 @@ def read_cost(model: Path | str, sha256: str) -> dict[str, Any]:
     path = cost_path(model)
     again = f"measure it with: python -m runtime evaluate {model} --data ROOT --resize fast"
     try:
-        document = json.loads(path.read_text())
+        document = parse_json(path.read_text(), finite=True)
     except FileNotFoundError:
         raise ArtifactError(f"--resize fast: what it costs {model} in mAP is not known; {again}") from None
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.json_text import parse_json
 from runtime.manifest import replacing
 
 
@@ -41,7 +42,7 @@ def write_skipped(out: Path, skipped: Sequence[Skipped]) -> Path | None:
 def _lines_of_others(path: Path, out: str) -> list[str]:
     try:
         lines = path.read_text().splitlines()
-        return [line for line in lines if json.loads(line)["out"] != out]
+        return [line for line in lines if parse_json(line)["out"] != out]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import ArtifactError
 
 LAYOUTS = ("uint8-nhwc", "float-nchw")
+CAMERAS = ("input", "none", "mean")
+# No side, batch or camera table is longer.
+LARGEST = 100_000
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,31 @@ class InputSpec:
             raise ArtifactError(
                 f"{where}: incomplete input specification ({error}); export the model again"
             ) from None
-        if spec.layout not in LAYOUTS or spec.interpolation not in ("bicubic", "bilinear"):
-            raise ArtifactError(
-                f"{where}: input {spec.layout}/{spec.interpolation} is not known; export the model again"
-            )
+        if wrong := [name for name, right in _checks(spec).items() if not right]:
+            values = ", ".join(f"{name} {getattr(spec, name)!r:.60}" for name in wrong)
+            raise ArtifactError(f"{where}: input {values} is not known; export the model again")
         return spec
+
+
+def _checks(spec: InputSpec) -> dict[str, bool]:
+    """Whether each field holds what its description says; a manifest may be damaged."""
+
+    def whole(value: Any, least: int, most: int) -> bool:
+        return type(value) is int and least <= value <= most
+
+    def three(values: Any) -> bool:
+        return len(values) == 3 and all(type(one) in (int, float) and math.isfinite(one) for one in values)
+
+    return {
+        "height": whole(spec.height, 1, LARGEST),
+        "width": whole(spec.width, 1, LARGEST),
+        "layout": spec.layout in LAYOUTS,
+        "mean": three(spec.mean),
+        "std": three(spec.std) and all(one != 0 for one in spec.std),
+        "interpolation": spec.interpolation in ("bicubic", "bilinear"),
+        "colour": isinstance(spec.colour, str),
+        "camera": spec.camera in CAMERAS or whole(spec.camera, 0, LARGEST),
+        "cameras": whole(spec.cameras, 0, LARGEST),
+        "dataset": spec.dataset is None or isinstance(spec.dataset, str),
+        "batch": spec.batch is None or whole(spec.batch, 1, LARGEST),
+    }

@@ -25,6 +25,11 @@ def reason_of(error: BaseException | str, length: int = LENGTH) -> str:
     """
     text = _ESCAPES.sub("", str(error))
     text = printable(" ".join(text.split())) or ("" if isinstance(error, str) else type(error).__name__)
+    return shortened(text, length)
+
+
+def shortened(text: str, length: int) -> str:
+    """The text in at most `length` characters; of a longer one the middle is left out."""
     if len(text) <= length:
         return text
     head = int((length - len(_GAP)) * _HEAD)

@@ -345,3 +345,30 @@ def test_a_key_with_control_characters_is_escaped(write):
     with pytest.raises(ConfigError) as error:
         load_config(write('train: {"\\e[31mlr": 1}'))
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("data: {root: [&a [x, x], &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a, *a], "
+         "&c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b], "
+         "[*c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c]]}", "alias"),
+        ("data: {root: &a [*a]}", "alias"),
+        ("train: {seed: 0x" + "f" * 5000 + "}", "64 bits"),
+        ("train: {lr: 1" + "0" * 400 + "}", "64 bits"),
+        ("train: {seed: !!timestamp x}", "YAML"),
+        ("data:\n" + "  - x\n" * 40_000, "letters"),
+    ],
+)  # fmt: skip
+def test_yaml_that_stands_for_more_than_it_says_is_refused(write, text, word):
+    with pytest.raises(ConfigError, match=word) as caught:
+        load_config(write(text))
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    "override", ["model.size=[100000,100000]", "model.size=[9000,9000]", "model.cameras=10000000000"]
+)
+def test_a_model_that_no_memory_holds_is_refused_by_its_numbers(write, override):
+    with pytest.raises(ConfigError, match="more than|whole number"):
+        load_config(write("model: {variant: vit_lite}\n"), [override]).shape()

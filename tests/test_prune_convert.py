@@ -221,3 +221,27 @@ def test_a_block_never_loses_its_class_token_or_order():
 def test_grids_as_published(stride, patches, group):
     shape = unpruned("vit_base", stride=stride)
     assert (shape.patches, shape.patches // 4) == (patches, group)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.zeros(1).expand(200_000_000_000),
+        torch.zeros(2, 3).to_sparse(),
+        torch.zeros(2, 3, device="meta"),
+        torch.zeros(2, 3, dtype=torch.complex64),
+        torch.zeros(2, 3).to(torch.float8_e4m3fn),
+    ],
+    ids=["expanded", "sparse", "meta", "complex", "float8"],
+)
+def test_a_tensor_that_is_no_plain_array_is_named_before_anything_reads_it(odd, tmp_path):
+    state = lite_state()
+    key = next(key for key in state if key.endswith("attn.proj.weight"))
+    with pytest.raises(ArtifactError, match="attn.proj.weight"):
+        convert(write(tmp_path / "x.pth", state | {key: odd}), lite.shape())
+
+
+@pytest.mark.parametrize("key", ["base.sie_embed", "classifier.weight"])
+def test_a_single_number_in_place_of_a_table_is_named(key, tmp_path):
+    with pytest.raises(ArtifactError, match=key):
+        convert(write(tmp_path / "x.pth", lite_state() | {key: torch.tensor(3.0)}), lite.shape())

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from runtime import session as session_module
 from runtime.errors import ArtifactError, ConfigError, DeviceError
-from runtime.onnx_scan import refuse_external_data
+from runtime.onnx_scan import refuse_control_flow, refuse_external_data
 from runtime.session import NonFiniteFeatures, OutOfMemory, check_features, open_artifact
 from runtime.spec import InputSpec
 from tests.tiny_model import DIM, SPEC, graph, write_model
@@ -268,6 +268,18 @@ def test_external_tensors_are_found_wherever_they_hide(tmp_path: Path, hide: obj
                 refuse_external_data(path)
         else:
             refuse_external_data(path)
+
+
+def test_a_loop_or_a_branch_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """A loop of 2**62 turns opens like any other, and never ends."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(graph(SPEC).SerializeToString())
+    refuse_control_flow(path)
+    model = graph(SPEC)
+    _in_subgraph(model, numpy_helper.from_array(np.ones(4, np.float32), "t"))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match="branch"):
+        ort_session.open_onnxruntime(path, SPEC)
 
 
 def test_onnxruntime_is_imported_only_when_a_model_is_opened() -> None:

@@ -1,0 +1,37 @@
+"""Read the arrays of an .npz file that may be damaged. Knows no names of arrays."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.wording import reason_of
+
+
+def read_npz(path: str | os.PathLike[str], *, most_bytes: int) -> dict[str, NDArray[Any]]:
+    """{name: array} of the archive at `path`; no pickles, and at most `most_bytes` in all once they are unpacked.
+
+    ValueError, in words, for whatever is wrong with the file; OSError when it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > most_bytes:
+            raise ValueError(
+                f"its arrays unpack to {unpacked:,} bytes, of which at most {most_bytes:,} are read"
+            )
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except OSError:
+        raise
+    # The bytes are untrusted, and the parsers of numpy and zipfile raise whatever a malformed field provokes: TokenError,
+    # zlib.error, NotImplementedError, MemoryError, ...
+    except Exception as error:
+        raise ValueError(reason_of(error)) from None
+    if other := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"holds {reason_of(other[0])}, which is no array")
+    return arrays
