@@ -12,6 +12,8 @@ from runtime.wording import reason_of
 
 # A configuration has a hundred values in a few kilobytes. The parser, which is slow, takes seconds over megabytes.
 MOST, MOST_LETTERS = 10_000, 100_000
+# Its time grows with the square of the brackets that are open at once.
+DEEPEST = 50
 
 
 class _Loader(yaml.SafeLoader):
@@ -52,6 +54,8 @@ def load_value(text: str) -> Any:
     """The YAML text as Python's own types; ValueError, with the reason on one line, where it is none."""
     if len(text) > MOST_LETTERS:
         raise ValueError(f"{len(text):,} letters; a configuration has at most {MOST_LETTERS:,}")
+    if _depth(text) > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} brackets are open at once")
     try:
         value = yaml.load(text, Loader=_Loader)
     # a date that does not exist, a number of thousands of digits, a thousand open brackets
@@ -67,6 +71,18 @@ def load_value(text: str) -> Any:
         raise ValueError(reason_of(error)) from None
     _refuse_excess(value)
     return value
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at once at most; those in quotes and comments count as well."""
+    depth = deepest = 0
+    for letter in text:
+        if letter in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif letter in "]}":
+            depth = max(0, depth - 1)
+    return deepest
 
 
 def _refuse_excess(value: Any) -> None:

@@ -1,6 +1,7 @@
 """Damaged inputs: a short form of `python -m tests.campaigns`, the watchdog that judges them, and the committed result."""
 
 import json
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,6 +13,7 @@ from tests.campaigns.mutate import damaged, json_text, tree_damaged
 from tests.campaigns.watchdog import outcomes
 from tests.campaigns.worker import KINDS
 
+RESULT = Path(__file__).parent / "data" / "campaigns.json"
 # a few seconds each, most of which are imports
 SHORT = {"images": 600}
 
@@ -69,3 +71,11 @@ def test_damage_changes_something_and_leaves_its_argument():
     assert len({repr(tree_damaged(tree, Random(seed))) for seed in range(200)}) > 50
     assert json.dumps(tree) == before
     assert len({json_text(tree, Random(seed)) for seed in range(50)}) > 5
+
+
+def test_the_committed_campaigns_are_whole_and_met_no_failure():
+    result = json.loads(RESULT.read_text())
+    assert set(result) == set(KINDS)
+    for kind, found in result.items():
+        assert found["inputs"] >= COUNTS[kind] and sum(found["outcomes"].values()) == found["inputs"]
+        assert found["failures"] == {} and "failed" not in found["outcomes"]

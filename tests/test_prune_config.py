@@ -354,6 +354,7 @@ def test_a_key_with_control_characters_is_escaped(write):
          "&c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b, *b], "
          "[*c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c, *c]]}", "alias"),
         ("data: {root: &a [*a]}", "alias"),
+        ("data: {root: " + "[" * 20_000, "brackets"),
         ("train: {seed: 0x" + "f" * 5000 + "}", "64 bits"),
         ("train: {lr: 1" + "0" * 400 + "}", "64 bits"),
         ("train: {seed: !!timestamp x}", "YAML"),
