@@ -1,7 +1,8 @@
-"""Start from a plain ViT trained on ImageNet: timm's models and the published .pth files under our names."""
+"""Start from a plain ViT, trained on ImageNet or on people: timm's models and published .pth files under our names."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import timm
@@ -13,22 +14,22 @@ from torch import Tensor
 
 from prune.convert import read_checkpoint, split_checkpoint
 from prune.model import TransReID
-from prune.shape import Shape
+from prune.shape import PATCH, Shape
+from prune.unwrap import unprefixed
+from prune.variants import VARIANTS
 from runtime.errors import ArtifactError, ConfigError
 from runtime.wording import reason_of
 
-# Left out: the ImageNet classifier, the distillation token and its classifier.
-SKIPPED = ("head", "dist", "fc_norm", "pre_logits")
+# Left out: classifiers, the distillation token, and what self-supervised training needs beside the ViT.
+SKIPPED = ("head", "dist", "fc", "pre_logits", "mask_token", "decoder", "projector", "predictor")
 # Not in an ImageNet model, freshly initialised instead.
 FRESH = ("bottleneck", "classifier", "base.sie_embed")
 
 
 def imagenet_state(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
-    """A plain ViT's tensors under our names, the position embedding resampled to `shape`'s grid.
+    """A plain ViT's tensors under our names, the position embedding resampled to `shape`'s grid where it has another (`source_grid`).
 
-    With the JPM both branches get their own copy of the last block and the final norm. The grid is resampled
-    bilinearly without antialiasing, as the published code does; it must be square in the source.
-    ArtifactError when `state` is no ViT.
+    With the JPM both branches get their own copy of the last block and the final norm. ArtifactError when `state` is no ViT.
     """
     last = shape.vit.depth - 1
     try:
@@ -37,14 +38,9 @@ def imagenet_state(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
         raise ArtifactError(f"no {error} among its tensors; need the state_dict of a plain ViT") from None
     if "dist_token" in state:
         positions = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
-    side = round((positions.shape[1] - 1) ** 0.5)
-    if side * side + 1 != positions.shape[1]:
-        raise ArtifactError(f"pos_embed has {positions.shape[1]} tokens, not 1 + a square; need a plain ViT")
     ours = {
         "base.cls_token": token,
-        "base.pos_embed": resample_abs_pos_embed(
-            positions, list(shape.grid), [side, side], 1, interpolation="bilinear", antialias=False
-        ),
+        "base.pos_embed": resampled(positions, source_grid(positions.shape[1] - 1, shape), shape.grid),
     }
     for key, value in state.items():
         if key in ("pos_embed", "cls_token") or key.startswith(SKIPPED):
@@ -59,10 +55,40 @@ def imagenet_state(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     return ours
 
 
-def initialise(model: TransReID, state: dict[str, Tensor], source: str) -> None:
+def source_grid(patches: int, shape: Shape) -> tuple[int, int]:
+    """The grid (rows, columns) that a ViT with so many patches has: `shape`'s own, a square, `shape`'s at stride 16, or one of 2 to 1.
+
+    The first of these with the number. ArtifactError where none has it.
+    """
+    side, half = math.isqrt(patches), math.isqrt(patches // 2)
+    at_16 = (shape.height // PATCH, shape.width // PATCH)
+    for grid in (shape.grid, (side, side), at_16, (2 * half, half)):
+        if grid[0] * grid[1] == patches:
+            return grid
+    raise ArtifactError(
+        f"pos_embed has {patches + 1} tokens, and no known grid has {patches} patches: neither the model's own {shape.grid[0]} x "
+        f"{shape.grid[1]}, nor a square, nor one of 2 to 1; set model.size and model.stride as it was trained"
+    )
+
+
+def resampled(positions: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
+    """(1, 1 + P, D) positions of the `source` grid on the `target` grid; the class token's stays, the same grid is left alone.
+
+    Bilinear without antialiasing, as the published code does it.
+    """
+    if source == target:
+        return positions
+    found: Tensor = resample_abs_pos_embed(
+        positions, list(target), list(source), 1, interpolation="bilinear", antialias=False
+    )
+    return found
+
+
+def initialise(model: TransReID, state: dict[str, Tensor], source: str) -> list[str]:
     """Fill `model` with a plain ViT's tensors; necks, classifiers and camera table stay as initialised.
 
-    ArtifactError names `source` and the first tensors that are missing, unexpected or of another shape.
+    Returns a line for what was resampled or left out. ArtifactError names `source` and the first tensors that are missing,
+    unexpected or of another shape.
     """
     try:
         mapped = imagenet_state(state, model.shape)
@@ -74,9 +100,41 @@ def initialise(model: TransReID, state: dict[str, Tensor], source: str) -> None:
     if odd:
         raise ArtifactError(
             f"{source}: does not fit {model.shape.variant}, {len(odd)} tensors differ, first "
-            f"{', '.join(odd[:5])}; check model.variant"
+            f"{', '.join(odd[:5])}; {_advice(state, model.shape)}"
         )
     model.load_state_dict(mapped, strict=False)
+    return [f"{source}: {text}" for text in _remarks(state, model.shape)]
+
+
+def _remarks(state: dict[str, Tensor], shape: Shape) -> list[str]:
+    remarks = []
+    patches = state["pos_embed"].shape[1] - (2 if "dist_token" in state else 1)
+    rows, columns = source_grid(patches, shape)
+    if (rows, columns) != shape.grid:
+        remarks.append(
+            f"position embedding read as {rows} x {columns} patches and resampled to {shape.grid[0]} x {shape.grid[1]}"
+        )
+    elif rows != columns and math.isqrt(patches) ** 2 == patches:
+        remarks.append(
+            f"position embedding read as {rows} x {columns} patches, the model's own grid, though {patches} is a square too"
+        )
+    if left := [key for key in state if key.startswith(SKIPPED)]:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        remarks.append(f"left out, no part of the model: {', '.join(left[:3])}{more}")
+    return remarks
+
+
+def _advice(state: dict[str, Tensor], shape: Shape) -> str:
+    """What to set so that these tensors fit, or that no variant has them."""
+    blocks = {key.split(".")[1] for key in state if key.startswith("blocks.")}
+    hidden = state.get("blocks.0.mlp.fc1.bias", torch.empty(0)).shape[0]
+    sizes = (state["cls_token"].shape[-1], len(blocks), hidden, "blocks.0.attn.qkv.bias" in state)
+    for name, vit in VARIANTS.items():
+        if sizes == (vit.width, vit.depth, vit.hidden, vit.qkv_bias) and name != shape.variant:
+            same = VARIANTS[shape.variant]
+            if sizes != (same.width, same.depth, same.hidden, same.qkv_bias):
+                return f"add --set model.variant={name}"
+    return "it is another kind of network; give the weights of a plain ViT with 16 x 16 patches"
 
 
 def pretrained(shape: Shape) -> dict[str, Tensor]:
@@ -100,10 +158,15 @@ def pretrained(shape: Shape) -> dict[str, Tensor]:
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or .pth file (restricted unpickling); ArtifactError if it is neither."""
+    """The tensors of a .safetensors or .pth file (restricted unpickling) under a ViT's own names; ArtifactError if it is neither.
+
+    What it is wrapped in is taken off (`prune.unwrap`); a re-identification model loses the `base.` before its ViT's names too.
+    """
     if Path(path).suffix != ".safetensors":
-        return split_checkpoint(read_checkpoint(path), path)[0]
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path}: not readable as safetensors ({error}); check --init") from None
+        state = split_checkpoint(read_checkpoint(path), path)[0]
+    else:
+        try:
+            state = unprefixed(load_file(path), str(path))
+        except (SafetensorError, OSError) as error:
+            raise ArtifactError(f"{path}: not readable as safetensors ({error}); check --init") from None
+    return {key.removeprefix("base."): value for key, value in state.items()}

@@ -8,20 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from prune.checkpoint import load_model, save_model
+from prune.checkpoint import save_model
 from prune.config import Config, load_config
 from prune.data import training_batches
-from prune.imagenet import initialise, pretrained, read_weights
-from prune.model import TransReID
+from prune.initial import start
 from prune.snapshots import snapshots
 from prune.training import fit, make_accelerator
 from runtime.cameras import dataset_name
 from runtime.console import note
 from runtime.datasets import Dataset, Item, count_warnings, read_dataset, training_images
-from runtime.errors import ArtifactError, ConfigError, guarded
-from runtime.manifest import manifest_path, sha256
+from runtime.errors import ConfigError, guarded
 from runtime.wording import printable
 
 
@@ -48,38 +44,6 @@ def fitted(config: Config, items: Sequence[Item]) -> Config:
     return dataclasses.replace(config, model=dataclasses.replace(model, identities=identities))
 
 
-def start(config: Config, init: str | None) -> tuple[TransReID, str | None]:
-    """(a model to train, initialised by the seed and from `init`; sha256 of the file it started from).
-
-    `init` is None, "imagenet", one of our model.safetensors (its classifiers are kept where the number of
-    identities is the same) or a plain ViT's weights.
-    """
-    torch.manual_seed(config.train.seed)
-    model = TransReID(config.shape(), drop_path=config.model.drop_path)
-    if init is None:
-        return model, None
-    if init == "imagenet":
-        initialise(model, pretrained(model.shape), model.shape.vit.imagenet or init)
-        return model, None
-    if manifest_path(init).is_file():
-        _copy(model, load_model(init)[0], init)
-    else:
-        initialise(model, read_weights(init), init)
-    return model, sha256(init)
-
-
-def _copy(model: TransReID, source: TransReID, path: str) -> None:
-    same = dataclasses.replace(source.shape, identities=model.shape.identities)
-    if same != model.shape:
-        raise ArtifactError(
-            f"{path}: a model of another shape than the configuration's; check model.* in --config"
-        )
-    tensors = source.state_dict()
-    if source.shape.identities != model.shape.identities:
-        tensors = {key: value for key, value in tensors.items() if not key.startswith("classifier")}
-    model.load_state_dict(tensors, strict=False)
-
-
 def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
     """What the manifest says about how the model came to be."""
     return {
@@ -96,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="our YAML or the authors'")
     parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
     parser.add_argument("--out", required=True, metavar="DIR")
-    parser.add_argument("--init", help="imagenet, a model.safetensors, or a plain ViT's weights")
+    parser.add_argument(
+        "--init", help="imagenet, a model.safetensors, or a plain ViT's weights (.pth, .safetensors)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last snapshot in DIR")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
@@ -124,12 +90,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         rank=accelerator.process_index,
         ranks=accelerator.num_processes,
     )
-    model, parent = start(config, args.init)
+    begun = start(config, args.init)
+    for remark in begun.notes if main_process else []:
+        note(remark)
     # The last epoch is the result: nothing is ever selected on the test set.
-    fit(model, batches, config=config.train, out=out, resume=args.resume, accelerator=accelerator)
+    fit(begun.model, batches, config=config.train, out=out, resume=args.resume, accelerator=accelerator)
     if main_process:
         save_model(
-            model, out / "model.safetensors", spec, parent=parent, notes=notes(config, dataset, args.init)
+            begun.model,
+            out / "model.safetensors",
+            spec,
+            parent=begun.parent,
+            notes=notes(config, dataset, args.init),
         )
         print(printable(str(out / "model.safetensors")))
     return 0

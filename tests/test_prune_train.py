@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from prune import train
-from prune.checkpoint import load_model
+from prune.checkpoint import load_model, save_model
 from runtime.errors import guarded
+from tests import lite
 
 
 @pytest.fixture
@@ -73,3 +74,16 @@ def test_the_command_starts_from_one_of_our_models(market):
     one, two = (load_model(folder / "model.safetensors") for folder in (market / "out", market / "next"))
     assert all(torch.equal(value, two[0].state_dict()[key]) for key, value in one[0].state_dict().items())
     assert two[1]["parent"] == one[1]["sha256"]
+
+
+def test_the_command_starts_from_a_model_of_other_cameras_and_people(market, capsys):
+    """A fine-tuned model on another data set: a new table and new classifiers, both said, the rest is the source's."""
+    spec = lite.SPEC.from_json(lite.SPEC.to_json() | {"cameras": 6})
+    source = lite.model(cameras=6, identities=751, stride=16)
+    save_model(source, market / "other.safetensors", spec)
+    assert command(market, "--set", "train.epochs=0", "--init", str(market / "other.safetensors")) == 0
+    said = capsys.readouterr().err
+    assert "6 cameras" in said and "751 people" in said
+    model, _ = load_model(market / "out" / "model.safetensors")
+    assert (model.shape.cameras, model.shape.identities) == (2, 3)
+    assert torch.equal(model.b2[0].mlp.fc1.weight, source.b2[0].mlp.fc1.weight)
