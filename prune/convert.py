@@ -17,6 +17,7 @@ from torch import Tensor
 from prune.checkpoint import load_strictly, save_model
 from prune.config import load_config
 from prune.model import TransReID
+from prune.origin import camera_advice, checkpoint_spec, token_advice
 from prune.shape import BlockShape, Shape
 from prune.tensors import refuse_odd
 from prune.unwrap import counted, inner, siblings, unprefixed, unread
@@ -157,12 +158,12 @@ def derive_shape(
     if positions != shape.tokens:
         raise ArtifactError(
             f"{path}: base.pos_embed has {positions} tokens, the configuration's {shape.height}x{shape.width} stride "
-            f"{shape.stride} gives {shape.tokens}; set model.stride or model.size"
+            f"{shape.stride} gives {shape.tokens}; {token_advice(positions, shape)}"
         )
     cameras = state["base.sie_embed"].shape[0] if "base.sie_embed" in state else 0
     if cameras != shape.cameras:
         raise ArtifactError(
-            f"{path}: {cameras} camera embeddings, the configuration says {shape.cameras}; set model.cameras"
+            f"{path}: {cameras} camera embeddings, the configuration says {shape.cameras}; {camera_advice(cameras, shape)}"
         )
     if any(row % (3 * vit.head_dim) for row in rows):
         raise ArtifactError(
@@ -225,7 +226,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if Path(args.out).resolve() == Path(args.checkpoint).resolve():
         raise ConfigError(f"--out {args.out}: that is the checkpoint itself; choose another name")
     model = convert(args.checkpoint, config.shape(), drop_path=config.model.drop_path)
-    save_model(model, args.out, config.spec(), parent=sha256(args.checkpoint), notes={"source": "convert"})
+    spec = checkpoint_spec(config, model.shape, args.checkpoint)
+    save_model(model, args.out, spec, parent=sha256(args.checkpoint), notes={"source": "convert"})
     heads = [len(block.heads) for block in model.shape.blocks]
     tokens = [len(block.tokens) for block in model.shape.blocks]
     written = printable(args.out)

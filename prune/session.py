@@ -14,6 +14,7 @@ from prune.checkpoint import load_model
 from prune.config import Config
 from prune.convert import convert
 from prune.model import TransReID
+from prune.origin import checkpoint_spec
 from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.manifest import sha256
 from runtime.session import Artifact, Session, check_features
@@ -84,7 +85,8 @@ def open_weights(
             f"{path}: a published checkpoint does not say its stride or cameras; add --config C"
         )
     model = convert(path, config.shape(), drop_path=config.model.drop_path)
-    return artifact_of(model, config.spec(), path, {"sha256": sha256(path)}, device=device), model
+    spec = checkpoint_spec(config, model.shape, path)
+    return artifact_of(model, spec, path, {"sha256": sha256(path)}, device=device), model
 
 
 def artifact_of(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from runtime.datasets import PUBLISHED
+from runtime.datasets import CAMERAS, PUBLISHED
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 
@@ -31,12 +31,24 @@ def dataset_name(layout: str | None, warnings: Sequence[str]) -> str | None:
     return layout if layout == "anny" or (layout in PUBLISHED and not warnings) else None
 
 
+def own_dataset(spec: InputSpec) -> str | None:
+    """The data set whose camera ids index the model's table, or None when that is not known.
+
+    A table of another size than a published data set's was not trained on it, whatever the file says.
+    """
+    name = spec.dataset
+    other = name in PUBLISHED and CAMERAS.get(name, spec.cameras) != spec.cameras
+    return None if other else name
+
+
 def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | None) -> str | int:
     """The policy that is followed: `policy`, or where it is None what the model and the data set call for.
 
     ConfigError for a policy that the model cannot follow.
     """
     if spec.camera != "input":
+        if policy not in (None, spec.camera) and not spec.cameras:
+            raise ConfigError(f"--camera {policy}: this model has no camera embedding; leave --camera out")
         if policy not in (None, spec.camera):
             raise ConfigError(
                 f"--camera {policy}: this model's camera is fixed to {spec.camera!r}; leave --camera out, "
@@ -44,7 +56,7 @@ def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | 
             )
         return spec.camera
     if policy is None:
-        return "input" if dataset is not None and dataset == spec.dataset else "mean"
+        return "input" if dataset is not None and dataset == own_dataset(spec) else "mean"
     if isinstance(policy, int) and not 0 <= policy < spec.cameras:
         raise ConfigError(f"--camera {policy}: this model knows cameras 0 to {spec.cameras - 1}")
     return policy
@@ -71,6 +83,6 @@ def camera_ids(
     constant = {"mean": spec.mean_camera, "none": spec.no_camera}.get(str(chosen), chosen)
     note = (
         "camera embedding: mean, because camera ids mean something to this model only on the data set "
-        f"that it was trained on ({spec.dataset or 'unknown'}); --camera input uses the names' ids anyway"
+        f"that it was trained on ({own_dataset(spec) or 'unknown'}); --camera input uses the names' ids anyway"
     )
     return np.full_like(ids, constant), note if policy is None else None

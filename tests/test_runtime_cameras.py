@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.cameras import camera_ids, dataset_name, parse_policy, resolve_policy
+from runtime.cameras import camera_ids, dataset_name, own_dataset, parse_policy, resolve_policy
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 
@@ -102,3 +102,19 @@ def test_policies_are_parsed_or_refused() -> None:
     for text in ("", "-1", "1.5", "all", "\u0662"):
         with pytest.raises(ConfigError, match="--camera"):
             parse_policy(text)
+
+
+@pytest.mark.parametrize(("cameras", "own"), [(6, "market1501"), (8, None), (5, None)])
+def test_a_table_of_another_size_was_not_trained_on_the_data_set_it_names(
+    cameras: int, own: str | None
+) -> None:
+    spec = InputSpec(camera="input", cameras=cameras, dataset="market1501")
+    assert own_dataset(spec) == own
+    ids, note = camera_ids([0, 1], spec, dataset="market1501")
+    assert ids is not None and ids.tolist() == ([0, 1] if own else [cameras, cameras])
+    assert (note is None) == (own is not None)
+
+
+def test_a_model_without_cameras_is_not_told_to_be_exported_with_them() -> None:
+    with pytest.raises(ConfigError, match="no camera embedding"):
+        resolve_policy(InputSpec(), policy="input", dataset=None)

@@ -9,10 +9,11 @@ from runtime.datasets.folders import FOLDERS
 from runtime.datasets.guess import guess_layout, surrounding_root
 from runtime.datasets.item import SPLITS, Dataset, Item, Listing
 from runtime.datasets.names import FORMS, parse_name
-from runtime.datasets.published import PUBLISHED, SAME_CAMERA_STAYS, count_warnings, counts
+from runtime.datasets.published import CAMERAS, PUBLISHED, SAME_CAMERA_STAYS, count_warnings, counts
 from runtime.datasets.reading import MAX_BAD, READERS, read_dataset, training_images
 
 __all__ = [
+    "CAMERAS",
     "FOLDERS",
     "FORMS",
     "IMAGE_SUFFIXES",

@@ -24,6 +24,16 @@ PUBLISHED: dict[str, Sequence[dict[str, tuple[int, int]]]] = {
         [{"train": (0, 0), "query": (300, 60), "gallery": (300, 60)}],
     ),
 }
+# The cameras of each set that has training images, all splits together: the size of a camera embedding trained on it.
+CAMERAS = {
+    "market1501": 6,
+    "dukemtmc": 8,
+    "occluded_duke": 8,
+    "msmt17": 15,
+    "cuhk03_np": 2,
+    "p_dukemtmc": 8,
+    "anny": 4,
+}
 # Layouts whose published protocol leaves images of the query's person from the query's camera in the ranking.
 SAME_CAMERA_STAYS = ("p_dukemtmc",)
 
