@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,8 @@ def read_index(model: Path) -> dict[str, Any]:
         index: dict[str, Any] = parse_json((folder / "index.json").read_text())
         belongs = index["model"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise ArtifactError(
-            f"{folder}: no blocks there; write them: python export_onnx.py model.safetensors --out {model} --blocks"
-        ) from None
+        words = ["python", "export_onnx.py", "MODEL.safetensors", "--out", str(model), "--blocks"]
+        raise ArtifactError(f"{folder}: no blocks there; write them: {shlex.join(words)}") from None
     if belongs != manifest["sha256"]:
         raise ArtifactError(f"{folder}: belongs to another export of {model}; export it again with --blocks")
     return index

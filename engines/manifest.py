@@ -151,7 +151,7 @@ def _built_for(manifest: Mapping[str, Any]) -> Machine:
     try:
         if manifest["kind"] != "engine":
             raise ArtifactError(
-                f"a manifest of kind {manifest['kind']!r}, not an engine's; {rebuild_command({})}"
+                f"a manifest of kind {manifest['kind']!r}, not an engine's; build one: {rebuild_command({})}"
             )
         if not isinstance(manifest["builder"], dict):
             raise TypeError("builder")

@@ -33,7 +33,7 @@ def place_of(engine: Path, manifest: Mapping[str, Any], batch: int) -> Place:
     fitting = [(one.max - one.min, place) for place, one in places if one.min <= batch <= one.max]
     if not fitting:
         raise ConfigError(
-            f"{engine}: no profile of it holds a batch of {batch}; build it with --batch 1,8,{batch}"
+            f"{engine}: no profile of it holds a batch of {batch}; build it with --batch 1,{min(batch, 8)},{batch}"
         )
     return min(fitting)[1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def verify(
     parent = read_manifest(onnx)
     spec = input_spec(parent, str(onnx))
     check = load_check(onnx, parent)
-    content = _known(engine) or _adopted(engine, onnx, parent, adopted)
+    content = _known(engine, onnx) or _adopted(engine, onnx, parent, adopted)
     digest = sha256(engine)
     flavour = FLAVOURS.get(str(content["builder"].get("name")), "tensorrt")
     here = (host or this_host)(flavour)
@@ -92,10 +93,11 @@ def _limits(engine: Path, content: Mapping[str, Any]) -> Limits:
     return ENGINE_LIMITS[precision]
 
 
-def _known(engine: Path) -> dict[str, Any] | None:
+def _known(engine: Path, onnx: Path) -> dict[str, Any] | None:
     """The manifest that a build left beside the engine, None where bare trtexec left none."""
     if not engine.is_file():
-        raise ArtifactError(f"{engine}: no such file; build it with: python -m engines build MODEL.onnx")
+        words = ["python", "-m", "engines", "build", str(onnx), "--out", str(engine)]
+        raise ArtifactError(f"{engine}: no such file; build it with: {shlex.join(words)}")
     sidecar = manifest_path(engine)
     if not sidecar.exists():
         return None

@@ -205,7 +205,7 @@ def _refuse_contradictions(weights: Path | str, out: Path, options: Options) -> 
     if options.max_map_drop is not None:
         if not options.gate or not math.isfinite(options.max_map_drop):
             raise ConfigError(f"--max-map-drop {options.max_map_drop}: needs a number, and the gate on")
-        guess_layout(str(options.check))
+        _refuse_unknown_layout(options.check)
     if options.latency_table is not None and options.precision != "int8":
         raise ConfigError("--latency-table: says where INT8 pays; use it with --precision int8")
     if options.latency_table is not None and not options.gate:
@@ -214,6 +214,16 @@ def _refuse_contradictions(weights: Path | str, out: Path, options: Options) -> 
         raise ConfigError(
             "--calibration: fp32 measures no ranges; leave it out, or add --precision fp16 or int8"
         )
+
+
+def _refuse_unknown_layout(root: Path) -> None:
+    try:
+        guess_layout(str(root))
+    except ConfigError as error:
+        reason = str(error).partition(";")[0]
+        raise ConfigError(
+            f"--max-map-drop: {reason}; give --check a data set whose folders and names say what it is"
+        ) from None
 
 
 def _wish(spec: InputSpec, options: Options) -> Wish:

@@ -270,11 +270,13 @@ def _half(values: NDArray[Any], name: str, node: onnx.NodeProto) -> NDArray[np.f
         half = values.astype(np.float16)
     if not np.isfinite(half).all():
         raise ArtifactError(
-            f"{where} reaches {np.abs(values).max():.3g}, FP16 ends at {LARGEST:.0f}; keep that node in FP32"
+            f"{where} reaches {np.abs(values).max():.3g}, FP16 ends at {LARGEST:.0f}; export with --precision fp32"
         )
     # one number is a guard or a factor, and 0 is neither
     if values.size == 1 and values.any() and not half.any():
-        raise ArtifactError(f"{where} is {values.item():.3g}, which is 0 in FP16; keep that node in FP32")
+        raise ArtifactError(
+            f"{where} is {values.item():.3g}, which is 0 in FP16; export with --precision fp32"
+        )
     return half
 
 

@@ -72,12 +72,17 @@ def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
             f"{path}: not readable as safetensors ({error}); convert or prune again"
         ) from None
     model = TransReID(shape)
-    load_strictly(model, tensors, path)
+    load_strictly(model, tensors, path, advice="its manifest is another file's; convert or prune again")
     return model.eval(), manifest
 
 
-def load_strictly(model: TransReID, tensors: dict[str, Tensor], path: Path | str) -> None:
-    """Fill the model; ArtifactError lists (first ten each) missing, unexpected, mis-shaped and non-finite tensors."""
+def load_strictly(
+    model: TransReID, tensors: dict[str, Tensor], path: Path | str, *, advice: str = "check --config"
+) -> None:
+    """Fill the model; ArtifactError lists (first ten each) missing, unexpected, mis-shaped and non-finite tensors.
+
+    `advice` is what it says where the tensors are others than the model's.
+    """
     refuse_odd(tensors, path)
     wanted = model.state_dict()
     problems = {
@@ -100,5 +105,8 @@ def load_strictly(model: TransReID, tensors: dict[str, Tensor], path: Path | str
         if keys
     ]
     if lines:
-        raise ArtifactError(f"{path}: does not fit {model.shape.variant}; {'; '.join(lines)}; check --config")
+        fits = not any(problems[name] for name in ("missing", "unexpected", "mis-shaped"))
+        said = "holds numbers that are none" if fits else f"does not fit {model.shape.variant}"
+        what = "its training diverged or it is damaged: use other weights" if fits else advice
+        raise ArtifactError(f"{path}: {said}; {'; '.join(lines)}; {what}")
     model.load_state_dict({key: tensors[key].to(value.dtype) for key, value in wanted.items()})

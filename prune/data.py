@@ -53,8 +53,8 @@ def pk_batches(
         ]
     if len(groups) < identities:
         raise ConfigError(
-            f"a batch needs {identities} identities, the training set has {len(groups)}; lower "
-            "train.identities or prune.identities"
+            f"a batch needs {identities} identities, the training set has {len(groups)}; set train.identities and "
+            "prune.identities to no more than it has, and to 2 at least"
         )
     batches = []
     while len(left := [label for label, mine in groups.items() if mine]) >= identities:

@@ -91,12 +91,16 @@ def read_table(path: Path | str, shape: Shape) -> LatencyTable:
             f"--latency-table {path}: not a finished table of python -m benchmarks.table ({type(error).__name__}: {error})"
         ) from None
     if about[0] not in SCHEMAS or about[1] is not True:
-        raise ConfigError(f"--latency-table {path}: schema {about[0]}, finished {about[1]}; measure it again")
+        raise ConfigError(
+            f"--latency-table {path}: schema {about[0]}, finished {about[1]}; run python -m benchmarks.table to its end"
+        )
     measured = Shape.from_json(about[2], str(path))
     for name in ("variant", "height", "width", "stride", "jpm", "mode"):
         ours, theirs = getattr(shape, name), getattr(measured, name)
         if ours != theirs:
-            raise ConfigError(f"--latency-table {path}: measured with {name} {theirs}, this model has {ours}")
+            raise ConfigError(
+                f"--latency-table {path}: measured with {name} {theirs}, this model has {ours}; measure a table of this model"
+            )
     heads, tokens, widths = (tuple(sorted({key[axis] for key in cells})) for axis in range(3))
     most, whole = max(heads, default=0), shape.vit.hidden
     # every pair of heads and tokens with whole MLPs, and narrower ones with all heads
@@ -106,7 +110,9 @@ def read_table(path: Path | str, shape: Shape) -> LatencyTable:
         or set(cells) != wanted
         or not all(math.isfinite(value) and value > 0 for value in cells.values())
     ):
-        raise ConfigError(f"--latency-table {path}: holes, or times that are none; measure it again")
+        raise ConfigError(
+            f"--latency-table {path}: holes, or times that are none; measure it again to another --out"
+        )
     ms = np.array([[cells[h, t, whole] for t in tokens] for h in heads])
     saved = np.array([[cells[most, t, whole] - cells[most, t, m] for t in tokens] for m in widths])
     return LatencyTable(heads, tokens, ms, widths, saved, fixed, about[3])

@@ -138,7 +138,9 @@ def select_within(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[list[l
     ConfigError when a score is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
-        raise ConfigError("scores are not finite; score in float32, with more images, or check the weights")
+        raise ConfigError(
+            "scores are not finite; the weights or what they make of these images overflow: use other weights"
+        )
     lists = [
         sorted(score.sort(stable=True).indices[len(score) - count :].tolist())
         for score, count in zip(scores, kept, strict=True)
@@ -157,7 +159,9 @@ def select(
     to take, or a score is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
-        raise ConfigError("scores are not finite; score in float32, with more images, or check the weights")
+        raise ConfigError(
+            "scores are not finite; the weights or what they make of these images overflow: use other weights"
+        )
     sizes = [len(score) for score in scores]
     spare = [max(size - floor, 0) for size in sizes]
     if not 0 <= remove <= sum(spare):

@@ -105,7 +105,8 @@ def costs(shape: Shape, search: Search) -> tuple[Callable[[int, int, int], float
         table = read_table(search.table, shape)
         if "neurons" in search.over and len(table.widths) == 1:
             raise ConfigError(
-                f"--latency-table {search.table}: no narrower MLPs in it; measure it again, or search with --over heads,tokens"
+                f"--latency-table {search.table}: no narrower MLPs in it; export with --blocks and measure anew, "
+                "or search with --over heads,tokens"
             )
         return table.block_ms, table.fixed_ms
 

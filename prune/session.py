@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,9 @@ def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = Fal
 def open_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
     """model.safetensors as a runnable Artifact (hash and structure verified), and the torch model in it."""
     if Path(path).suffix in (".pth", ".pt"):
-        raise ArtifactError(
-            f"{path}: a published checkpoint; convert it first: python -m prune.convert {path} --config C "
-            f"--out {Path(path).with_suffix('.safetensors')}"
-        )
+        out = str(Path(path).with_suffix(".safetensors"))
+        words = ["python", "-m", "prune.convert", str(path), "--config", "CONFIG.yaml", "--out", out]
+        raise ArtifactError(f"{path}: a published checkpoint; convert it first: {shlex.join(words)}")
     model, manifest = load_model(path)
     spec = InputSpec.from_json(manifest.get("input") or {}, f"{path}.json")
     # one manifest describes the input twice: as an image and as the grid of patches

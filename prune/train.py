@@ -16,7 +16,7 @@ from prune.snapshots import snapshots
 from prune.training import fit, make_accelerator
 from runtime.cameras import dataset_name
 from runtime.console import note
-from runtime.datasets import Dataset, Item, count_warnings, read_dataset, training_images
+from runtime.datasets import READERS, Dataset, Item, count_warnings, read_dataset, training_images
 from runtime.errors import ConfigError, guarded
 from runtime.wording import printable
 
@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m prune.train", description=main.__doc__)
     parser.add_argument("--config", required=True, help="our YAML or the authors'")
     parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
+    parser.add_argument(
+        "--layout", choices=sorted(READERS), help="how the data set is laid out (data.layout, or guessed)"
+    )
     parser.add_argument("--out", required=True, metavar="DIR")
     parser.add_argument(
         "--init", help="imagenet, a model.safetensors, or a plain ViT's weights (.pth, .safetensors)"
@@ -75,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(
             f"{out}: holds a training run; add --resume to go on with it, or choose another --out"
         )
-    dataset = training_images(read_dataset(root, config.data.layout))
+    dataset = training_images(read_dataset(root, args.layout or config.data.layout))
     config = fitted(config, dataset.train)
     warnings = count_warnings(dataset)
     accelerator = make_accelerator(config.train.precision, args.device)

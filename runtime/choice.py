@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def _choice(model: Path | str, sha256: str) -> dict[str, Any]:
 
 
 def _again(model: Path | str) -> str:
-    return f"run: python -m runtime choose {model}"
+    return f"run: {shlex.join(['python', '-m', 'runtime', 'choose', str(model)])}"
 
 
 def _words(value: object) -> str:

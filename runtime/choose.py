@@ -19,6 +19,7 @@ from runtime.choice import this_machine, write_choice
 from runtime.errors import ConfigError, DeviceError, GateError
 from runtime.gate import engine_limits
 from runtime.library import BrokenLibrary
+from runtime.manifest import ENGINES as TENSORRT
 from runtime.preprocess import to_input
 from runtime.session import ENGINES, Artifact, load_artifact
 from runtime.spec import InputSpec
@@ -41,6 +42,8 @@ def choose_engine(args: Namespace) -> None:
     GateError when none passes: `--engine auto` then refuses the model.
     """
     path = Path(args.model)
+    if path.suffix in TENSORRT:
+        raise ConfigError(f"{path}: choose compares what runs an .onnx file on this CPU; give the .onnx file")
     if (load := load_average()) is not None and load > BUSY * (os.cpu_count() or 1):
         console.note(f"WARNING load average {load:.1f} on {os.cpu_count()} cores: choose on an idle machine")
     document = measure(path, threads=args.threads, batch=args.batch, seconds=args.seconds)
@@ -51,7 +54,9 @@ def choose_engine(args: Namespace) -> None:
         columns = ["engine", "gate", "cosine min", "p50 ms", "p95 ms", "CPU ms", "products"]
         console.print_table(str(path), columns, [_shown(row) for row in document["rows"]])
     if document["chosen"] is None:
-        raise GateError(f"{path}: no engine passes its gate here; see {written}, and export it again")
+        raise GateError(
+            f"{path}: no engine passes its gate here, see {written}; export it in a higher --precision"
+        )
     console.note(f"chosen: {document['chosen']}, for --engine auto; written to {written}")
 
 

@@ -186,9 +186,9 @@ def collect(
     )
     if not index or len(skipped) > max_bad * len(items):
         first = skipped[0]
+        allowed = f"allowed are {max_bad:.3g} of all; mend or remove them" if index else "give others"
         raise TooManyBad(
-            f"{first.path}: {first.reason}; {len(skipped)} of {len(items)} images are unusable, "
-            f"allowed are {max_bad:.3g} of all; mend or remove them, or raise --max-bad",
+            f"{first.path}: {first.reason}; {len(skipped)} of {len(items)} images are unusable, {allowed}",
             features,
         )
     return features

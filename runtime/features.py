@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError
-from runtime.manifest import read_manifest, replacing, tools, write_manifest
+from runtime.manifest import making_command, read_manifest, replacing, tools, write_manifest
 from runtime.npz import read_npz
 from runtime.skipped import Skipped
 
@@ -95,9 +95,8 @@ def load_features(path: Path | str) -> Features:
     """
     path = Path(path)
     if not path.is_file():
-        raise ArtifactError(
-            f"{path}: no such file; make it with: python -m runtime extract MODEL IMAGES --out {path}"
-        )
+        wanted = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+        raise ArtifactError(f"{path}: no such file; make features with: {making_command(wanted)}")
     kind = read_manifest(path).get("kind")
     if kind != "features":
         raise ArtifactError(

@@ -71,7 +71,7 @@ def compare(
     alike = _among_others(unit(reference))
     if alike[np.isfinite(alike)].min() > 1 - 1e-6:
         raise DataError(
-            "the parent sees no difference between the check images: they prove nothing; give --check others"
+            "the parent sees no difference between the check images: they prove nothing; export with --check and other images"
         )
     finite = np.isfinite(candidate).all(axis=1)
     numbers: dict[str, Any] = {"images": len(reference), "non_finite": int((~finite).sum())}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +89,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
     except OSError as error:
-        raise StorageError(f"{target}: cannot write here ({error.strerror}); choose another --out") from None
+        raise StorageError(
+            f"{target}: cannot write here ({error.strerror}); name another place, or make this one writable"
+        ) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -109,6 +112,21 @@ def write_manifest(path: Path | str, content: dict[str, Any]) -> dict[str, Any]:
     return manifest
 
 
+def making_command(file: Path) -> str:
+    """The command that makes a file of this name, by its suffix; what it is made from stands there in capitals."""
+    name = str(file)
+    if file.suffix in ENGINES:
+        words = ["python", "-m", "engines", "build", "MODEL.onnx", "--out", name]
+    elif file.suffix == ".npz":
+        words = ["python", "-m", "runtime", "extract", "MODEL.onnx", "IMAGES", "--out", name]
+    elif file.suffix == ".safetensors":
+        words = ["python", "-m", "prune.convert", "CHECKPOINT.pth", "--config", "CONFIG.yaml", "--out", name]
+    else:
+        out = name if file.suffix == ".onnx" else "MODEL.onnx"
+        words = ["python", "export_onnx.py", "MODEL.safetensors", "--out", out]
+    return shlex.join(words)
+
+
 def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     """The manifest of the file at `path`; with `verify`, only after the file's sha256 matched it.
 
@@ -116,32 +134,25 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     """
     file, sidecar = Path(path), manifest_path(path)
     if not file.is_file():
-        how = "export it with: python export_onnx.py model.safetensors --out"
-        if file.suffix in ENGINES:
-            how = "build it with: python -m engines build model.onnx --out"
-        raise ArtifactError(f"{file}: no such file; {how} {file}")
+        raise ArtifactError(f"{file}: no such file; make it with: {making_command(file)}")
+    again = f"make the file again: {making_command(file)}"
     try:
         manifest = parse_json(sidecar.read_text(), finite=True)
     except FileNotFoundError:
-        how = "export again"
+        # not onto this file: it may be somebody else's
+        other = f"make one: {making_command(Path(f'model{file.suffix}'))}"
         if file.suffix in ENGINES:
-            how = f"adopt it: python -m engines verify {file} --onnx model.onnx"
+            other = f"adopt it: {shlex.join(['python', '-m', 'engines', 'verify', str(file), '--onnx', 'model.onnx'])}"
         raise ArtifactError(
-            f"{file}: its manifest {sidecar.name} is missing; keep both together or {how}"
+            f"{file}: its manifest {sidecar.name} is missing; copy it from where the file was made, or {other}"
         ) from None
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{sidecar}: unreadable manifest ({error}); export {file.name} again") from None
+        raise ArtifactError(f"{sidecar}: unreadable manifest ({error}); {again}") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         found = manifest.get("schema") if isinstance(manifest, dict) else None
-        raise ArtifactError(
-            f"{sidecar}: manifest schema {found!r}, this version reads {SCHEMA}; export again"
-        )
+        raise ArtifactError(f"{sidecar}: manifest schema {found!r}, this version reads {SCHEMA}; {again}")
     if wrong := [key for key, kind in KINDS.items() if not isinstance(manifest.get(key), (kind, type(None)))]:
-        raise ArtifactError(
-            f"{sidecar}: damaged, its {', '.join(wrong)} cannot be right; export {file.name} again"
-        )
+        raise ArtifactError(f"{sidecar}: damaged, its {', '.join(wrong)} cannot be right; {again}")
     if verify and sha256(file) != manifest.get("sha256"):
-        raise ArtifactError(
-            f"{file}: changed since its manifest was written (sha256 differs); export or build it again"
-        )
+        raise ArtifactError(f"{file}: changed since its manifest was written (sha256 differs); {again}")
     return manifest

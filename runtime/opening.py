@@ -66,7 +66,9 @@ def _extract(
         with console.progress(title, len(items)) as advance:
             features = run(items, camera_ids=ids, max_bad=args.max_bad, progress=advance)
     except TooManyBad as error:
-        raise TooManyBad(str(error), replace(error.features, **about)) from None
+        # more may be allowed, but not that nothing is left
+        more = ", or raise --max-bad" if error.features.paths else ""
+        raise TooManyBad(f"{error}{more}", replace(error.features, **about)) from None
     tell([f"{skipped.path}: {skipped.reason}" for skipped in features.skipped])
     for text in features.notes:
         console.note(text)

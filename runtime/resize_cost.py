@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def write_cost(model: Path | str, document: dict[str, Any]) -> Path:
 def read_cost(model: Path | str, sha256: str) -> dict[str, Any]:
     """What was measured for this very file; ArtifactError in one line when nothing was."""
     path = cost_path(model)
-    again = f"measure it with: python -m runtime evaluate {model} --data ROOT --resize fast"
+    words = ["python", "-m", "runtime", "evaluate", str(model), "--data", "ROOT", "--resize", "fast"]
+    again = f"measure it with: {shlex.join(words)}"
     try:
         document = parse_json(path.read_text(), finite=True)
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -141,10 +142,21 @@ def _verified(
     path: Path, device: str, threads: int | None, allow_ungated: bool, engine: str
 ) -> tuple[Artifact, Target]:
     if path.suffix in (".safetensors", ".pth", ".pt"):
-        raise ArtifactError(
-            f"{path}: weights, not a runnable model; export it first: "
-            f"python export_onnx.py {path.with_suffix('.safetensors')} --out {path.with_suffix('.onnx')}"
-        )
+        model = path.with_suffix(".safetensors")
+        export = shlex.join(["python", "export_onnx.py", str(model), "--out", str(path.with_suffix(".onnx"))])
+        if path != model:
+            words = [
+                "python",
+                "-m",
+                "prune.convert",
+                str(path),
+                "--config",
+                "CONFIG.yaml",
+                "--out",
+                str(model),
+            ]
+            export = f"{shlex.join(words)}, then: {export}"
+        raise ArtifactError(f"{path}: weights, not a runnable model; export it first: {export}")
     manifest = read_manifest(path)
     _opener(path, manifest)
     _check_gate(path, manifest, allow_ungated)
@@ -192,7 +204,9 @@ def _engine(path: Path, manifest: dict[str, Any], device: str, engine: str) -> s
         return engine
     chosen = chosen_engine(path, manifest["sha256"])
     if chosen not in ENGINES:
-        raise ArtifactError(f"{path}: no engine {chosen!r} here; run: python -m runtime choose {path}")
+        raise ArtifactError(
+            f"{path}: no engine {chosen!r} here; run: {shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
+        )
     print(printable(f"{path}: --engine {AUTO} is {chosen}"), file=sys.stderr)
     return chosen
 
@@ -219,7 +233,9 @@ def _onnx_session(path: Path, spec: InputSpec, target: Target) -> OnnxRuntimeSes
 
 def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
     if target.device != "cuda":
-        raise ConfigError(f"{path}: an engine runs on a GPU; add --device cuda, or give the .onnx file")
+        raise ConfigError(
+            f"{path}: an engine runs on a GPU; run it with --device cuda, or give the .onnx file"
+        )
     if target.threads is not None:
         raise ConfigError(f"{path}: --threads has no effect on an engine; leave it out")
     from runtime.tensorrt_session import open_tensorrt
@@ -256,9 +272,12 @@ def _check_gate(path: Path, manifest: dict[str, Any], allow_ungated: bool) -> No
         builder = manifest.get("builder")
         name = builder.get("onnx") if isinstance(builder, dict) else None
         onnx = path.parent / name if isinstance(name, str) else "MODEL.onnx"
-        proof = f"run: python -m engines verify {path} --onnx {onnx}"
+        words = ["python", "-m", "engines", "verify", str(path), "--onnx", str(onnx)]
+        proof = f"run: {shlex.join(words)}"
     if not allow_ungated:
-        raise ArtifactError(f"{path}: {state}; {proof}, or add --allow-ungated to run it anyway")
+        raise ArtifactError(
+            f"{path}: {state}; {proof} (extract, evaluate, search and bench.py run it all the same with --allow-ungated)"
+        )
     warning = f"WARNING {path}: {state}; its features are not trustworthy (--allow-ungated)"
     print(printable(warning), file=sys.stderr)
 

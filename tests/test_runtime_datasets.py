@@ -163,7 +163,7 @@ def test_layout_is_guessed_from_marker_files():
     [("reid", [DUKE_NAME]), ("duke", ["1.jpg"]), ("duke", []), ("duke", [DUKE_NAME, MARKET_NAME])],
 )
 def test_a_doubtful_layout_is_asked_for(root, names):
-    with pytest.raises(ConfigError, match=r"--layout market1501\|occluded_duke\|dukemtmc\|msmt17\|anny"):
+    with pytest.raises(ConfigError, match="layout.*market1501.*msmt17"):
         guess_layout(root, folders(query=names))
 
 
@@ -172,7 +172,7 @@ def test_a_folder_without_any_data_set_names_what_it_looked_for(tmp_path):
         read_dataset(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         read_dataset(tmp_path / "absent")
-    with pytest.raises(ConfigError, match="unknown layout mars; say one of: --layout market1501"):
+    with pytest.raises(ConfigError, match="unknown layout mars.*market1501"):
         read_dataset(tmp_path, "mars")
 
 

@@ -152,7 +152,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="--out"):
+    with pytest.raises(StorageError, match="cannot write here"):
         save_features(tmp_path / "file" / "f.npz", some())
 
 

@@ -70,7 +70,7 @@ class Folders:
 
     def __init__(self, root: str) -> None:
         if not os.path.isdir(root):
-            raise DataError(f"{root}: no such folder; give the data set's own folder with --data")
+            raise DataError(f"{root}: no such folder; give the data set's own folder")
         self.root = root
         self.others: dict[str, Counter[str]] = {}
         self._images: dict[str, list[str]] = {}

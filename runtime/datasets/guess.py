@@ -57,7 +57,10 @@ def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -
     seen = f"holds {', '.join(there)}" if there else f"holds none of {', '.join(FOLDERS.values())}"
     if inside := _inside(root, names_of):
         raise ConfigError(f"{root}: {seen}, but data sets lie in it; give one of them: {', '.join(inside)}")
-    raise ConfigError(f"{root}: cannot tell its layout ({seen}); say which: --layout {'|'.join(LAYOUTS)}")
+    raise ConfigError(
+        f"{root}: cannot tell its layout ({seen}); say which it is with --layout or, in a configuration, data.layout: "
+        f"{'|'.join(LAYOUTS)}; a DukeMTMC folder called dukemtmc or occluded_duke says it itself"
+    )
 
 
 def surrounding_root(folder: str) -> str | None:

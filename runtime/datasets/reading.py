@@ -45,11 +45,11 @@ def read_dataset(
     """
     root = os.fspath(root)
     if layout is not None and layout not in READERS:
-        raise ConfigError(f"unknown layout {layout}; say one of: --layout {'|'.join(LAYOUTS)}")
+        raise ConfigError(f"unknown layout {layout}; say one of {'|'.join(LAYOUTS)}")
     if listing is None and os.path.isfile(root):
         if layout not in (None, "list"):
             raise DataError(
-                f"{root}: a file, not a folder, which the layout {layout} needs; leave --layout out"
+                f"{root}: a file, not a folder, which the layout {layout} needs; a file is a list: leave the layout out, or say list"
             )
         return _checked(read_list(root, None), max_bad)
     names_of = listing or Folders(root)
@@ -58,7 +58,7 @@ def read_dataset(
         found = READERS[layout](root, names_of)
     except FileNotFoundError as error:
         raise DataError(
-            f"{root}: no {error.args[0]} in it, which the layout {layout} needs; check --data and --layout"
+            f"{root}: no {error.args[0]} in it, which the layout {layout} needs; give the data set's own folder, or its right layout"
         ) from None
     if isinstance(names_of, Folders):
         found = replace(found, left_out=tuple(_left_out(found, names_of)))
@@ -78,7 +78,7 @@ def training_images(dataset: Dataset) -> Dataset:
 def _checked(found: Dataset, max_bad: float) -> Dataset:
     bad = len(found.skipped)
     if bad > max_bad * (total := bad + len(found.train) + len(found.query) + len(found.gallery)):
-        raise DataError(f"{found.skipped[0][1]}; {bad} of {total} are bad, rename them or check --layout")
+        raise DataError(f"{found.skipped[0][1]}; {bad} of {total} are bad; rename them, or give the right layout")
     for split in ("query", "gallery"):
         if not getattr(found, split):
             place = os.path.join(found.root, dict(found.places)[split])
