@@ -105,8 +105,8 @@ def costs(shape: Shape, search: Search) -> tuple[Callable[[int, int, int], float
         table = read_table(search.table, shape)
         if "neurons" in search.over and len(table.widths) == 1:
             raise ConfigError(
-                f"--latency-table {search.table}: no narrower MLPs in it; export with --blocks and measure anew, "
-                "or search with --over heads,tokens"
+                f"--latency-table {search.table}: no narrower MLPs in it; search with --over heads,tokens, or measure anew after: "
+                "python export_onnx.py MODEL.safetensors --out MODEL.onnx --blocks"
             )
         return table.block_ms, table.fixed_ms
 

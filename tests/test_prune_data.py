@@ -70,9 +70,7 @@ def test_batches_depend_on_seed_and_epoch_alone():
 
 
 def test_too_few_identities_name_the_key_to_lower():
-    with pytest.raises(
-        ConfigError, match="needs 3 identities, the training set has 2; lower train.identities"
-    ):
+    with pytest.raises(ConfigError, match="needs 3 identities, the training set has 2; set train.identities"):
         pk_batches([0, 0, 1], identities=3, images=2, seed=0, epoch=0)
 
 
