@@ -42,7 +42,7 @@ MAINS = {
 # Where a file's messages may be read from: the commands of its own package, or for what all share, of any.
 OWN = {"prune": ("prune",), "export": ("export", "prune")}
 # Options of other programs that messages name.
-FOREIGN = {"--fp16", "--int8", "--help", "--user"}
+FOREIGN = {"--fp16", "--int8", "--help", "--user", "--upgrade"}
 ODD = "a model; of (mine).onnx"
 
 
@@ -205,7 +205,7 @@ def test_an_option_in_a_message_exists(options: dict[str, set[str]], package: st
 
 
 # What every command reads with: an option there would be unknown to half of them.
-SHARED = ("extract", "manifest", "gate", "images", "image_list", "check", "spec")
+SHARED = ("extract", "manifest", "gate", "images", "check", "spec")
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -78,7 +78,9 @@ def training_images(dataset: Dataset) -> Dataset:
 def _checked(found: Dataset, max_bad: float) -> Dataset:
     bad = len(found.skipped)
     if bad > max_bad * (total := bad + len(found.train) + len(found.query) + len(found.gallery)):
-        raise DataError(f"{found.skipped[0][1]}; {bad} of {total} are bad; rename them, or give the right layout")
+        raise DataError(
+            f"{found.skipped[0][1]}; {bad} of {total} are bad; rename them, or give the right layout"
+        )
     for split in ("query", "gallery"):
         if not getattr(found, split):
             place = os.path.join(found.root, dict(found.places)[split])
