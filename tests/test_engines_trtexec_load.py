@@ -63,7 +63,7 @@ def test_the_profile_is_named_where_there_are_several():
 def test_a_batch_runs_where_the_range_is_smallest():
     manifest = {
         "shapes": shapes((1, 8, 32), (8, 8, 8)),
-        "others": [{"file": "m.b1.engine", "batch": [1, 1, 1]}],
+        "others": [{"file": "m.b1.engine", "sha256": "0" * 64, "batch": [1, 1, 1]}],
     }
     folder = Path("models")
     assert place_of(folder / "m.engine", manifest, 8) == Place(folder / "m.engine", 1, 2)
