@@ -1,17 +1,7 @@
 #!/usr/bin/env python
 """Prune a model; the code is in prune.command."""
 
-from collections.abc import Sequence
-
-from runtime.errors import guarded
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the pruning. What it needs is imported here, so that a library that cannot be used is one line."""
-    from prune.command import main as prune
-
-    return prune(argv)
-
+from runtime.errors import command
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    raise SystemExit(command("prune.command"))

@@ -6,23 +6,33 @@ computed while being timed is compared with a fresh run of each.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.bench"))
+
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import desktop, gpu_state, jetson, timing
+from benchmarks import bench_plan, desktop, gpu_state, jetson
 from benchmarks.arguments import apply_preset, parser, subjects_of
-from benchmarks.compare import compare, interval, read_document
+from benchmarks.bench_document import Seen
+from benchmarks.bench_document import document as document_of
+from benchmarks.bench_times import CutShort, Timed, compared, on_feeds, ratio, result, time_models
+from benchmarks.compare import compare, read_document
 from benchmarks.device_report import print_device_report
+from benchmarks.device_run import document as device_document
 from benchmarks.gpu_energy import gpu_energy
-from benchmarks.host import describe_host, doubts, load_average
-from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
+from benchmarks.host import describe_host
+from benchmarks.inputs import Crops, feeds, random_crops, read_crops
 from benchmarks.memory import peak_memory
-from benchmarks.report import print_report
+from benchmarks.report import name_of, print_report
 from benchmarks.stages import stages
 from benchmarks.subject import Subject, facts, open_subject, reopen_subject
 from benchmarks.throughput import Load, throughput
@@ -30,10 +40,11 @@ from runtime import console
 from runtime.accuracy import accuracy
 from runtime.cameras import camera_ids, dataset_name
 from runtime.datasets import Dataset, count_warnings, read_dataset
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.preset import THROUGHPUT
 from runtime.processes import usable_cores
 from runtime.session import Artifact
+from runtime.stopping import Stopped, stopped
 
 # As many different images, and as many different batches, as a model sees before they repeat.
 IMAGES, BATCHES = 64, 4
@@ -41,17 +52,6 @@ IMAGES, BATCHES = 64, 4
 STEADY = 0.025
 # From here on the p99 is not simply the slowest round.
 FULL = 101
-# One engine gives the same features twice but for the order of a parallel sum.
-SAME = 1e-5
-
-
-@dataclass(frozen=True)
-class Timed:
-    """One model at one batch size: its times, and by feed the features of the last timed call on it."""
-
-    samples: timing.Samples
-    feeds: list[Feed]
-    produced: dict[int, NDArray[np.float32]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,8 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     apply_preset(args)
     # before anything is measured for nothing
     before = read_document(args.compare) if args.compare else None
-    document = jetson.measure(args) if args.device == "jetson" else measure(subjects_of(args), args)
-    if before is not None:
+    seen, stop = Seen(), None
+    try:
+        document = jetson.measure(args) if args.device == "jetson" else measure(subjects_of(args), args, seen)
+    except jetson.Interrupted as error:
+        document, stop = device_document(error.run), error
+    except KeyboardInterrupt as error:
+        stop = stopped(error)
+        document = document_of(seen, args, doubtful(seen.models), stop=stop)
+    if before is not None and document["models"]:
         document["compared"] = compare(before, document)
         document["warnings"] += document["compared"]["warnings"]
     for text in document["warnings"]:
@@ -78,127 +85,106 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_device_report(document)
     else:
         print_report(document)
+    if stop is not None:
+        raise Stopped(stop.number, "what is complete is printed, and marked as incomplete")
     return 0
 
 
-def measure(subjects: Sequence[Subject], args: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    subjects: Sequence[Subject], args: argparse.Namespace, seen: Seen | None = None
+) -> dict[str, Any]:
     """{host, images, models[], ratios[], warnings[]}: one model and one ratio for each batch size and subject.
 
-    Of a graphics card {state, galleries} besides, and each model's {measured, trtexec} (`benchmarks.desktop`).
+    Of a graphics card {state, galleries} besides, and each model's {measured, trtexec} (`benchmarks.desktop`). `seen` is filled on the
+    way, for a caller that is stopped in between.
     """
-    card = args.device == "cuda"
-    host = describe_host(device=args.device, threads=args.threads)
+    seen, card = seen or Seen(), args.device == "cuda"
+    seen.host = describe_host(device=args.device, threads=args.threads)
     dataset = read_dataset(args.data, args.layout) if args.data else None
-    artifacts = [open_subject(subject) for subject in subjects]
+    opened = [_opened(subject) for subject in subjects]
+    artifacts, opened_s = [one for one, _ in opened], [seconds for _, seconds in opened]
+    del opened
     batches = desktop.sizes(args.batch, artifacts) if card else args.batch
     for artifact in artifacts:
         _check_batch(artifact, batches)
     crops = _crops(dataset, max(IMAGES, BATCHES * max(batches)))
+    seen.images = {"source": crops.source, "count": len(crops.pixels)}
     ids = _camera_ids(artifacts, crops, dataset, args.camera)
+    names = bench_plan.names([name_of(facts(artifact)) for artifact in artifacts])
+    smallest = [feeds(crops, own, one.spec, min(batches))[0] for one, own in zip(artifacts, ids)]
+    costs = bench_plan.calibrate(artifacts, smallest, opened_s)
+    agenda = seen.agenda = bench_plan.agenda(names, costs, _wanted(args, batches, dataset))
+    agenda.announce()
 
-    models, ratios = [], []
-    states = [gpu_state.state()] if card else []
+    seen.states += [gpu_state.state()] if card else []
     for batch in batches:
-        console.note(f"timing {len(artifacts)} models at batch {batch} on {len(crops.pixels)} {crops.source}")
-        timed = time_models(artifacts, crops, ids, batch, rounds=args.rounds, seconds=args.seconds)
-        if card:
-            states.append(gpu_state.state())
-        energies = _energies(artifacts, timed, batch, args.device)
-        models += [
-            facts(artifact) | result(one, batch) | compared(reopen_subject(subject), one) | {"energy": joules}
-            for subject, artifact, one, joules in zip(subjects, artifacts, timed, energies)
-        ]
-        ratios += [ratio(timed[0], one, artifacts[0], artifact) for artifact, one in zip(artifacts, timed)]
-    scored = dataset if args.accuracy else None
-    scores = [accuracy(one, scored, camera=args.camera) if scored else None for one in artifacts]
-    split = [_stages(one, dataset, args.camera) if dataset else None for one in artifacts]
-    galleries = desktop.galleries(artifacts, dataset, args.camera) if card and dataset else []
+        with agenda.part(bench_plan.times_at(batch)):
+            _time_batch(subjects, artifacts, crops, ids, batch, args=args, seen=seen)
+    for place, (artifact, name) in enumerate(zip(artifacts, names)):
+        if dataset is not None and args.accuracy:
+            with agenda.part(bench_plan.accuracy_of(name)):
+                _add(seen, subjects, place, {"accuracy": accuracy(artifact, dataset, camera=args.camera)})
+    if dataset is not None:
+        with agenda.part(bench_plan.STAGES):
+            for place, artifact in enumerate(artifacts):
+                _add(seen, subjects, place, {"stages": _stages(artifact, dataset, args.camera)})
+    if card and dataset:
+        with agenda.part(bench_plan.GALLERIES):
+            seen.galleries += desktop.galleries(artifacts, dataset, args.camera)
     loaded = [desktop.Loaded(one.path, one.manifest, one.spec) for one in artifacts]
     # A child that opens a model needs its memory once more: give ours back first.
     del artifacts, artifact
-    for index, model in enumerate(models):
+    for index, model in enumerate(seen.models):
         which = index % len(subjects)
-        peak = peak_memory(subjects[which], model["batch"])
-        model |= {"accuracy": scores[which], "stages": split[which], "peak_memory_bytes": peak}
-        if card:
-            model |= desktop.beside(model, loaded[which], args.seconds)
-        if args.preset == THROUGHPUT:
-            load = Load(subjects[which], crops, ids[which], model["batch"])
-            model["throughput"] = throughput(load, usable_cores(), seconds=args.seconds)
-    document = {
-        "host": host | {"load_average_after": load_average()},
-        "preset": args.preset,
-        "images": {"source": crops.source, "count": len(crops.pixels)},
-        "models": models,
-        "ratios": ratios,
-        "warnings": doubts(host) + doubtful(models),
-    }
-    if card:
-        document |= {"state": desktop.state([*states, gpu_state.state()]), "galleries": galleries}
-        document["warnings"] += desktop.doubtful(document)
-    return document
+        with agenda.part(bench_plan.beside(names[which], model["batch"])):
+            found: dict[str, Any] = {"peak_memory_bytes": peak_memory(subjects[which], model["batch"])}
+            if card:
+                found |= desktop.beside(model, loaded[which], args.seconds)
+            if args.preset == THROUGHPUT:
+                load = Load(subjects[which], crops, ids[which], model["batch"])
+                found["throughput"] = throughput(load, usable_cores(), seconds=args.seconds)
+            model |= found
+    return document_of(seen, args, doubtful(seen.models))
 
 
-def time_models(
+def _time_batch(
+    subjects: Sequence[Subject],
     artifacts: Sequence[Artifact],
     crops: Crops,
     ids: Sequence[NDArray[np.int64] | None],
     batch: int,
     *,
-    rounds: int | None,
-    seconds: float,
-) -> list[Timed]:
-    """Each model's times and features, interleaved; in one round all models see the same crops.
-
-    `ids` are one array of camera ids (N,) for each model, or None where it takes none.
-    """
-    inputs = [feeds(crops, own, one.spec, batch) for one, own in zip(artifacts, ids)]
-    produced: list[dict[int, NDArray[np.float32]]] = [{} for _ in artifacts]
-    calls = [_call(*parts) for parts in zip(artifacts, inputs, produced)]
-    samples = timing.interleave(calls, rounds=rounds, seconds=seconds)
-    return [Timed(*parts) for parts in zip(samples, inputs, produced)]
-
-
-def result(timed: Timed, batch: int) -> dict[str, Any]:
-    """The numbers of one model at one batch size; times in ms of one call on a whole batch."""
-    wall, cpu = timed.samples.wall_ms, timed.samples.cpu_ms
-    return {
-        "batch": batch,
-        "rounds": len(wall),
-        "latency_ms": timing.latency(wall),
-        "images_per_s": 1000 * batch / float(wall.mean()),
-        "cpu_ms": float(np.median(cpu)),
-        "cv": timing.variation(wall),
-        # every round, for a later --compare
-        "wall_ms": [round(float(ms), 4) for ms in wall],
-    }
-
-
-def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
-    """{features_equal, features_difference}: timed features against those of a freshly opened, untimed model."""
-    differences = [
-        float(np.abs(fresh.run(*timed.feeds[index]) - features).max())
-        for index, features in timed.produced.items()
+    args: argparse.Namespace,
+    seen: Seen,
+) -> None:
+    """Add a row and a ratio for each model; of a timing that is stopped after enough rounds, those rounds."""
+    try:
+        timed = time_models(artifacts, crops, ids, batch, rounds=args.rounds, seconds=args.seconds)
+    except CutShort as cut:
+        unknown = {"features_equal": None, "features_difference": None, "energy": None, "cut_short": True}
+        seen.models += [
+            facts(one) | result(times, batch) | unknown for one, times in zip(artifacts, cut.timed)
+        ]
+        seen.ratios += [
+            ratio(cut.timed[0], times, artifacts[0], one) for one, times in zip(artifacts, cut.timed)
+        ]
+        raise
+    if args.device == "cuda":
+        seen.states.append(gpu_state.state())
+    energies = _energies(artifacts, timed, batch, args.device)
+    rows = [
+        facts(artifact) | result(one, batch) | compared(reopen_subject(subject), one) | {"energy": joules}
+        for subject, artifact, one, joules in zip(subjects, artifacts, timed, energies)
     ]
-    return {"features_equal": max(differences) <= SAME, "features_difference": max(differences)}
+    # all at once: a stop finds the batch whole, or not at all
+    seen.models += rows
+    seen.ratios += [ratio(timed[0], one, artifacts[0], artifact) for artifact, one in zip(artifacts, timed)]
 
 
-def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) -> dict[str, Any]:
-    """How many times faster than the first model: by wall time and by CPU time, median and 5-95 % of rounds.
-
-    `interval_95` is the ratio of the median wall times with its 95 % interval (`benchmarks.compare.interval`).
-    """
-    wall = timing.speed(first.samples.wall_ms, other.samples.wall_ms)
-    cpu = timing.speed(first.samples.cpu_ms, other.samples.cpu_ms)
-    return {
-        "path": str(model.path),
-        "engine": model.engine,
-        "relative_to": str(first_model.path),
-        "batch": len(other.feeds[0][0]),
-        "speed": asdict(wall) if wall else None,
-        "cpu_speed": asdict(cpu) if cpu else None,
-        "interval_95": asdict(interval(first.samples.wall_ms, other.samples.wall_ms, paired=True)),
-    }
+def _add(seen: Seen, subjects: Sequence[Subject], place: int, found: dict[str, Any]) -> None:
+    """The same for every batch size of the model in that place."""
+    for model in seen.models[place :: len(subjects)]:
+        model |= found
 
 
 def doubtful(models: Sequence[dict[str, Any]]) -> list[str]:
@@ -207,7 +193,7 @@ def doubtful(models: Sequence[dict[str, Any]]) -> list[str]:
         f"{model['path']}, batch {model['batch']}: features while timing differ by "
         f"{model['features_difference']:.1e} from a fresh run; do not trust this model's numbers"
         for model in models
-        if not model["features_equal"]
+        if model["features_equal"] is False
     ]
     unsteady = [
         f"{model['path']} at batch {model['batch']} by {model['cv']:.1%}"
@@ -219,19 +205,9 @@ def doubtful(models: Sequence[dict[str, Any]]) -> list[str]:
             f"times vary by more than {STEADY:.1%} ({', '.join(unsteady)}): trust the ratios, or measure "
             "longer on an idle machine"
         )
-    if (rounds := min(model["rounds"] for model in models)) < FULL:
+    if (rounds := min((model["rounds"] for model in models), default=FULL)) < FULL:
         found.append(f"p99 of {rounds} rounds is the slowest of them; for a real one give --rounds {FULL}")
     return found
-
-
-def _call(
-    artifact: Artifact, inputs: list[Feed], produced: dict[int, NDArray[np.float32]]
-) -> Callable[[int], None]:
-    def call(turn: int) -> None:
-        index = turn % len(inputs)
-        produced[index] = artifact.run(*inputs[index])
-
-    return call
 
 
 def _energies(
@@ -240,7 +216,28 @@ def _energies(
     """What an image costs each model in joules, where the device tells; None for each elsewhere."""
     if device != "cuda":
         return [None] * len(artifacts)
-    return gpu_energy([_call(model, one.feeds, {}) for model, one in zip(artifacts, timed)], batch)
+    return gpu_energy([on_feeds(model, one.feeds, {}) for model, one in zip(artifacts, timed)], batch)
+
+
+def _opened(subject: Subject) -> tuple[Artifact, float]:
+    """(the model, the seconds it took to open)."""
+    started = time.monotonic()
+    return open_subject(subject), time.monotonic() - started
+
+
+def _wanted(args: argparse.Namespace, batches: Sequence[int], dataset: Dataset | None) -> bench_plan.Wanted:
+    items = len(dataset.query) + len(dataset.gallery) if dataset else 0
+    card = args.device == "cuda"
+    return bench_plan.Wanted(
+        batches,
+        args.rounds,
+        args.seconds,
+        images=items if args.accuracy else 0,
+        staged=dataset is not None,
+        card=card,
+        gallery=len(dataset.gallery) if card and dataset else 0,
+        throughput=args.preset == THROUGHPUT,
+    )
 
 
 def _crops(dataset: Dataset | None, count: int) -> Crops:
@@ -275,7 +272,3 @@ def _check_batch(artifact: Artifact, batches: Sequence[int]) -> None:
             f"{artifact.path}: has a fixed batch of {fixed}, so other sizes would time its padding; "
             f"use --batch {fixed}, or export it with --batch dynamic"
         )
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

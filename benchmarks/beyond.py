@@ -6,6 +6,12 @@ measures the latencies anew. OUT/beyond.json is what all cells say together, OUT
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.beyond"))
+
 import argparse
 import json
 from collections.abc import Sequence
@@ -29,8 +35,9 @@ from benchmarks.study_plan import BUDGET, TEACHER, Cell
 from benchmarks.study_results import MILD, spread
 from benchmarks.table import model_call, refuse_gpu
 from runtime.console import note
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.manifest import replacing
+from runtime.stopping import keeping
 
 SCHEMA = 1
 ENGINE = "onnxruntime"
@@ -181,10 +188,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for wave in waves(args.methods, args.levels, args.seeds):
         run_wave([Job(setting, cell, wanted) for cell in wave], args.jobs, run_cell)
     jobs = known(args.out, setting, wanted)
-    for job in jobs:
-        if job.cell.method != TEACHER:
-            timed(job, args.rounds, again=args.retime)
-            note(f"{job.cell.name} is timed")
+    with keeping(
+        lambda: (
+            "all cells, and the times of those said above, are kept; the same command goes on with the rest"
+        )
+    ):
+        for job in jobs:
+            if job.cell.method != TEACHER:
+                timed(job, args.rounds, again=args.retime)
+                note(f"{job.cell.name} is timed")
     result = gather(args.out, jobs, args.table)
     search = None if args.search is None else json.loads(args.search.read_text())
     for name, text in (
@@ -225,7 +237,3 @@ def _parser() -> argparse.ArgumentParser:
         "--search", type=Path, metavar="S.json", help="benchmarks.search_report's, into the picture"
     )
     return parser
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -6,6 +6,12 @@ trained one; an accuracy would mean nothing, so their INT8 goes everywhere, unga
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.builds"))
+
 import argparse
 import json
 from collections.abc import Sequence
@@ -16,8 +22,8 @@ from typing import Any
 from benchmarks.host import describe_host
 from benchmarks.steps import ROOT, run
 from runtime.console import print_table
-from runtime.errors import guarded
 from runtime.manifest import read_manifest, replacing
+from runtime.stopping import keeping
 
 DATA = "data/anny_reid"
 CAPABILITIES = ("8.6", "8.9")
@@ -127,15 +133,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", action="append", choices=[one.name for one in SUBJECTS])
     args = parser.parse_args(argv)
     rows: list[dict[str, Any]] = []
-    for subject in SUBJECTS:
-        if not args.model or subject.name in args.model:
-            rows += build_all(subject, args.work.resolve())
+    with keeping(
+        lambda: f"the files made so far are kept in {args.work}; the same command goes on from there"
+    ):
+        for subject in SUBJECTS:
+            if not args.model or subject.name in args.model:
+                rows += build_all(subject, args.work.resolve())
     document = {"host": describe_host(device="cpu", threads=None), "rows": rows}
     with replacing(args.out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
     print_table("engines", list(rows[0]), [list(one.values()) for one in rows])
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

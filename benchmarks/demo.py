@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.demo"))
+
 import argparse
 import json
 import shutil
@@ -17,9 +23,9 @@ from benchmarks.demo_page import Contents, page
 from benchmarks.demo_results import COLUMNS, read_models
 from benchmarks.steps import ROOT, run
 from runtime.console import note, print_table
-from runtime.errors import guarded
 from runtime.features import load_features
 from runtime.manifest import replacing
+from runtime.stopping import keeping
 
 DATA = Path("data/anny_reid")
 TEACHER = Path("data/demo/model.safetensors")
@@ -130,10 +136,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands, seconds, results = steps(out), {}, {}
     # what a demo that was killed had pruned so far would have to be resumed: a demo starts afresh
     shutil.rmtree(ROOT / out / "pruned", ignore_errors=True)
-    for name, command in commands.items():
-        printed, seconds[name] = run_step(name, command)
-        if "--json" in command:
-            results[name] = json.loads(printed)
+    with keeping(
+        lambda: (
+            f"{len(seconds)} of {len(commands)} steps were done; the demo begins anew each time, and an older report in {out} stays"
+        )
+    ):
+        for name, command in commands.items():
+            printed, seconds[name] = run_step(name, command)
+            if "--json" in command:
+                results[name] = json.loads(printed)
     contents = gather(results, out, seconds)
     with replacing(ROOT / out / "report.html") as temporary:
         temporary.write_text(page(contents), encoding="utf-8")
@@ -144,7 +155,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_table("demo (synthetic people)", list(COLUMNS), [model.row for model in contents.models])
     note(f"{sum(seconds.values()):.0f} s in all; the report: {out}/report.html")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.bench_document import incomplete_line
 from benchmarks.report import labels, number
 from runtime.console import print_table
 
@@ -26,6 +27,10 @@ COLUMNS = (
 
 def print_device_report(document: Mapping[str, Any]) -> None:
     """What the board was, and one table of every model and scenario."""
+    if line := incomplete_line(document):
+        print(line)
+    if "board" not in document:
+        return
     names = labels([model["path"] for model in document["models"]])
     rows = [_row(model, names) for model in document["models"]]
     rows += [_gallery(one, names) for one in document["galleries"]]

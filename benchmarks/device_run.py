@@ -83,6 +83,7 @@ class Power:
 class DeviceRun:
     """Everything a run saw; `images` {source, count}.
 
+    `stopped` is the signal that ended it early, and `missing` what was not measured then.
     `board`, `before`, `after` and `during` (right after each scenario) as `benchmarks.board` gives them.
     """
 
@@ -97,15 +98,16 @@ class DeviceRun:
     doubts: Sequence[str] = ()
     during: Sequence[Mapping[str, Any]] = ()
     replayed: bool = False
+    stopped: str | None = None
+    missing: Sequence[str] = ()
     least_s: float = field(default=LEAST_S)
 
 
 def document(run: DeviceRun) -> dict[str, Any]:
     """The one JSON document of a run: as bench.py's, with {board, state, power, galleries, replayed} and each model's energy."""
     models = [_row(model, scene, run) for model in run.models for scene in model.scenes]
-    first = run.models[0]
     galleries = [_gallery(model, run) for model in run.models if model.gallery]
-    ratios = [_ratio(first, model, scene) for model in run.models for scene in model.scenes]
+    ratios = [_ratio(run.models[0], model, scene) for model in run.models for scene in model.scenes]
     state = {
         "before": dict(run.before),
         "during": list(run.during),
@@ -123,6 +125,9 @@ def document(run: DeviceRun) -> dict[str, Any]:
         "images": dict(run.images),
         "models": models,
         "galleries": galleries,
+        "complete": run.stopped is None,
+        "stopped": run.stopped,
+        "missing": list(run.missing),
         "ratios": [one for one in ratios if one],
         "warnings": [*run.doubts, *_doubtful(models, [one["energy"] for one in (*models, *galleries)], run)],
     }
@@ -251,7 +256,7 @@ def _doubtful(
     if power.sensor is None:
         found.append("no power sensor that can be read: energy is null")
     else:
-        if models[0]["energy"]["rail_known"] is False:
+        if models and models[0]["energy"]["rail_known"] is False:
             found.append(
                 f"the board's power is the sum of rails not known here: {models[0]['energy']['rail']}"
             )

@@ -7,6 +7,12 @@ the GPU: a Session takes and gives host arrays. `--device cpu` runs the same cod
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.gpu"))
+
 import argparse
 import json
 from collections.abc import Callable, Sequence
@@ -17,14 +23,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import bench
 from benchmarks.arguments import batches
+from benchmarks.bench_times import ratio, result, time_models
 from benchmarks.host import describe_host
 from benchmarks.inputs import Crops, feeds, read_crops
 from benchmarks.subject import facts
+from benchmarks.unfinished import written
 from runtime.console import note, print_table
 from runtime.datasets import read_dataset
-from runtime.errors import DeviceError, guarded
+from runtime.errors import DeviceError
 from runtime.gate import compare
 from runtime.manifest import replacing
 from runtime.session import Artifact, open_artifact
@@ -97,31 +104,36 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if not good:
         raise DeviceError(f"nothing runs with --device {args.device}; the reasons stand above")
     artifacts = list(good.values())
-    models, ratios = [], []
-    for batch in args.batch:
-        ids = [_ids(artifact, len(crops.pixels)) for artifact in artifacts]
-        note(f"timing {len(artifacts)} candidates at batch {batch}")
-        timed = bench.time_models(artifacts, crops, ids, batch, rounds=args.rounds, seconds=args.seconds)
-        for name, artifact, one in zip(good, artifacts, timed):
-            models.append({"name": name} | facts(artifact) | bench.result(one, batch))
-            ratios.append({"name": name} | bench.ratio(timed[0], one, artifacts[0], artifact))
-    return {
+    document: dict[str, Any] = {
         "host": describe_host(device=args.device, threads=None),
         "gpu": _gpu() if args.device == "cuda" else None,
         "crops": {"source": crops.source, "count": len(crops.pixels)},
         "reference": next(iter(good)),
         "parity": parity,
-        "models": models,
-        "ratios": ratios,
+        "models": [],
+        "ratios": [],
         "failed": failed,
     }
+    with written(args.out, lambda: document if document["models"] else None):
+        for batch in args.batch:
+            ids = [_ids(artifact, len(crops.pixels)) for artifact in artifacts]
+            note(f"timing {len(artifacts)} candidates at batch {batch}")
+            timed = time_models(artifacts, crops, ids, batch, rounds=args.rounds, seconds=args.seconds)
+            both = list(zip(good, artifacts, timed))
+            document["models"] += [
+                {"name": name} | facts(artifact) | result(one, batch) for name, artifact, one in both
+            ]
+            document["ratios"] += [
+                {"name": name} | ratio(timed[0], one, artifacts[0], artifact) for name, artifact, one in both
+            ]
+    return document
 
 
 def rows(document: dict[str, Any]) -> list[list[object]]:
     """The table's rows: every candidate at every batch size, then what did not run."""
     table: list[list[object]] = []
-    for model, ratio in zip(document["models"], document["ratios"]):
-        parity, speed = document["parity"][model["name"]], ratio["speed"]
+    for model, relative in zip(document["models"], document["ratios"]):
+        parity, speed = document["parity"][model["name"]], relative["speed"]
         table.append(
             [
                 model["name"],
@@ -184,7 +196,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
     print_table(f"parity with {document['reference']}, and latency", list(SHOWN), rows(document))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import board, timing
+from benchmarks.agenda import Agenda
 from benchmarks.arguments import subjects_of
 from benchmarks.device_run import DeviceRun, Gallery, ModelRun, Power, Scene, document
 from benchmarks.device_trtexec import run_trtexec
 from benchmarks.energy import LEAST_S, Window
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
+from benchmarks.jetson_plan import IDLE, Windows, accuracy_of, agenda_of, gallery_of, scene_of, trtexec_of
 from benchmarks.jetson_record import Said, new_folder, system_files, write_recording
 from benchmarks.jetson_replay import read_replay
 from benchmarks.power import Line, Meter, jetson_sensors, open_meter
@@ -39,6 +41,7 @@ from runtime.extract import extract
 from runtime.jetson import this_l4t
 from runtime.manifest import read_manifest
 from runtime.session import Artifact
+from runtime.stopping import Stopped, stopped
 
 # persons in a frame of a camera: an empty street, a shop, a station
 PERSONS = (1, 8, 16, 32)
@@ -46,6 +49,14 @@ GALLERY_BATCH = 32
 CROPS = 128
 
 Clock = Callable[[], float]
+
+
+class Interrupted(Stopped):
+    """A signal ended the run early: `run` holds what is complete."""
+
+    def __init__(self, number: int, run: DeviceRun) -> None:
+        super().__init__(number)
+        self.run = run
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -70,7 +81,10 @@ def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all models of a run have in common; `watch` keeps the board's state of the moment."""
+    """What all models of a run have in common; `watch` keeps the board's state of the moment.
+
+    `partly` gets the model that is being measured when a signal comes.
+    """
 
     args: argparse.Namespace
     dataset: Dataset | None
@@ -78,6 +92,8 @@ class Setting:
     least_s: float
     clock: Clock
     watch: Callable[[], None]
+    agenda: Agenda
+    partly: list[ModelRun]
 
 
 def collect(
@@ -88,7 +104,10 @@ def collect(
     least_s: float = LEAST_S,
     clock: Clock = time.perf_counter,
 ) -> DeviceRun:
-    """Measure every model of `args` in every scenario, and keep it in `args.record`; no window is shorter than `least_s`."""
+    """Measure every model of `args` in every scenario, and keep it in `args.record`; no window is shorter than `least_s`.
+
+    A signal raises Interrupted, with all that is complete; of such a run nothing is recorded.
+    """
     subjects = subjects_of(argparse.Namespace(**{**vars(args), "device": "cuda"}))
     if torch := next((one for one in subjects if one.torch), None):
         raise ConfigError(
@@ -108,11 +127,29 @@ def collect(
     dataset = read_dataset(args.data, args.layout) if args.data else None
     crops = _crops(dataset)
     during: list[dict[str, Any]] = []
-    setting = Setting(args, dataset, crops, least_s, clock, lambda: during.append(board.state(root)))
     meter = open_meter(jetson_sensors(root, lines))
+    agenda = agenda_of(
+        [str(subject.path) for subject in subjects],
+        sorted({*PERSONS, *args.batch}),
+        Windows(max(args.seconds, least_s), least_s, idle=meter is not None),
+        gallery=len(dataset.gallery) if dataset else 0,
+        scored=dataset is not None and args.accuracy,
+    )
+    agenda.announce()
+    setting = Setting(
+        args, dataset, crops, least_s, clock, lambda: during.append(board.state(root)), agenda, []
+    )
+    idle, runs = None, list[ModelRun]()
+    stop: Stopped | None = None
     try:
-        idle = _idle(clock, least_s) if meter else None
-        runs = [_model(subject, setting) for subject in subjects]
+        if meter:
+            with agenda.part(IDLE):
+                idle = _idle(clock, least_s)
+        for subject in subjects:
+            runs.append(_model(subject, setting))
+    except KeyboardInterrupt as error:
+        stop = stopped(error)
+        runs += setting.partly
     finally:
         if meter:
             meter.__exit__(None, None, None)
@@ -128,8 +165,14 @@ def collect(
         advice=board.advice(root, about, before),
         doubts=[*doubts(host), *board.doubts(root, about, [before, *during, after])],
         during=during,
+        stopped=stop.name if stop else None,
+        missing=agenda.missing if stop else (),
         least_s=least_s,
     )
+    if stop is not None:
+        if args.record is not None:
+            note(f"WARNING --record {args.record}: nothing is recorded of a run that was stopped")
+        raise Interrupted(stop.number, run)
     if args.record is not None:
         heard = Said(said, environment, lines)
         try:
@@ -183,27 +226,36 @@ def _model(subject: Subject, setting: Setting) -> ModelRun:
     seconds = max(args.seconds, least_s)
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
     ids, _ = camera_ids(crops.camids, artifact.spec, policy=args.camera, dataset=name)
-    scenes = []
-    for count in persons:
-        note(f"{subject.path}: {count} images a call")
-        inputs = feeds(crops, ids, artifact.spec, count)
-        scene = time_scene(_call(artifact, inputs), count, least_s=seconds, rounds=args.rounds, clock=clock)
-        setting.watch()
-        scenes.append(Scene(**{**vars(scene), "calls": _calls(artifact, count)}))
+    about, scenes = facts(artifact), list[Scene]()
     gallery = scores = None
-    if dataset is not None:
-        note(f"{subject.path}: gallery of {len(dataset.gallery)} images")
-        camids = [item.camid for item in dataset.gallery]
-        own, _ = camera_ids(camids, artifact.spec, policy=args.camera, dataset=name)
-        gallery = time_gallery(artifact, dataset, own, least_s=least_s, clock=clock)
-        scores = accuracy(artifact, dataset, camera=args.camera) if args.accuracy else None
-    about = facts(artifact)
-    spec, manifest = artifact.spec, artifact.manifest
-    # trtexec needs the memory that the session holds
-    close = getattr(artifact.run, "close", None)
-    if close is not None:
-        close()
-    beside = run_trtexec(subject.path, manifest, spec, persons, seconds=seconds)
+    part, title = setting.agenda.part, str(subject.path)
+    try:
+        for count in persons:
+            with part(scene_of(title, count)):
+                inputs = feeds(crops, ids, artifact.spec, count)
+                call = _call(artifact, inputs)
+                scene = time_scene(call, count, least_s=seconds, rounds=args.rounds, clock=clock)
+                setting.watch()
+                scenes.append(Scene(**{**vars(scene), "calls": _calls(artifact, count)}))
+        if dataset is not None:
+            with part(gallery_of(title)):
+                camids = [item.camid for item in dataset.gallery]
+                own, _ = camera_ids(camids, artifact.spec, policy=args.camera, dataset=name)
+                gallery = time_gallery(artifact, dataset, own, least_s=least_s, clock=clock)
+            if args.accuracy:
+                with part(accuracy_of(title)):
+                    scores = accuracy(artifact, dataset, camera=args.camera)
+        spec, manifest = artifact.spec, artifact.manifest
+        # trtexec needs the memory that the session holds
+        close = getattr(artifact.run, "close", None)
+        if close is not None:
+            close()
+        with part(trtexec_of(title)):
+            beside = run_trtexec(subject.path, manifest, spec, persons, seconds=seconds)
+    except KeyboardInterrupt:
+        if scenes:
+            setting.partly.append(ModelRun(about, scenes, (), gallery, scores))
+        raise
     return ModelRun(about, scenes, beside, gallery, scores)
 
 
@@ -239,7 +291,6 @@ def _crops(dataset: Dataset | None) -> Crops:
 
 def _idle(clock: Clock, least_s: float) -> Window:
     """A window in which nothing of ours runs."""
-    note(f"measuring {least_s:g} s of idle power")
     start = clock()
     # a little more: the clock of the window starts after the sleep's
     time.sleep(least_s + 0.05)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.subject import Subject, reopen_subject
 from runtime.preprocess import to_input
+from runtime.processes import ChildGone, apart
 
 # glibc's allocator keeps 200 MB more in one start than in the next: a single process may miss the peak.
 PROCESSES = 3
@@ -42,11 +40,11 @@ def high_water(status: Path = STATUS) -> int | None:
 
 
 def _in_child(subject: Subject, batch: int) -> int | None:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(_open_and_run, subject, batch).result()
-        except BrokenProcessPool:
-            return None
+    try:
+        found: int | None = apart(_open_and_run, subject, batch)
+    except ChildGone:
+        return None
+    return found
 
 
 def _open_and_run(subject: Subject, batch: int) -> int | None:

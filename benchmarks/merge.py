@@ -5,6 +5,12 @@ Takes the documents of bench.py --json from any device: one table, one picture o
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.merge"))
+
 import argparse
 import json
 import os
@@ -17,7 +23,7 @@ from benchmarks.foreign_json import ANYTHING, COUNT, NUMBER, PART, POSITIVE, TEX
 from benchmarks.merge_picture import Point, picture
 from benchmarks.report import labels, name_of, number
 from runtime.console import note, print_table
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.manifest import replacing, sha256
 from runtime.wording import printable
 
@@ -275,7 +281,3 @@ def _shown(row: Mapping[str, Any]) -> list[object]:
         number(row["gross_j_per_image"], 0.001),
         "-" if row["mAP"] is None else f"{row['mAP']:.2%}",
     ]
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

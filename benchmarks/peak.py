@@ -5,6 +5,12 @@ One 2048 x 2048 x 2048 product in each arithmetic, by ONNX Runtime, is timed int
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.peak"))
+
 import argparse
 import json
 import tempfile
@@ -20,7 +26,7 @@ from benchmarks.host import describe_host, doubts
 from benchmarks.subject import facts, open_subject
 from benchmarks.table import noise
 from runtime.console import note, print_table
-from runtime.errors import ArtifactError, ConfigError, guarded
+from runtime.errors import ArtifactError, ConfigError
 from runtime.session import ENGINES, Artifact
 
 SIDE = 2048
@@ -135,7 +141,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = ["", "engine", "CPU ms", "10^9 operations a CPU-second", "of the product"]
     print_table(f"batch {args.batch}, {args.threads} threads", names, rows)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -6,13 +6,18 @@ Then `extract` runs in a new process for each of `--runs`: does its memory grow 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.pipeline"))
+
 import argparse
 import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -28,12 +33,14 @@ from benchmarks.inputs import read_crops
 from benchmarks.memory import high_water
 from benchmarks.subject import Subject, facts, open_subject
 from benchmarks.throughput import Load, measure, open_runners
+from benchmarks.unfinished import printed
 from runtime import console
 from runtime.cameras import camera_ids
 from runtime.datasets import Item
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.image_list import read_images
 from runtime.preset import PRESETS, THROUGHPUT, Extract, Plan, extractor, plan
+from runtime.processes import apart
 from runtime.session import AUTO, ENGINES, Artifact, verify_artifact
 
 # As many different crops as the bare engine sees before they repeat.
@@ -119,7 +126,11 @@ def measure_pipeline(subject: Subject, items: Sequence[Item], args: argparse.Nam
                 seconds, cpu = time.monotonic() - started, cpu_seconds([*workers, os.getpid()]) - before
                 return len(part) / seconds, 1000 * cpu / len(part)
 
-            rounds = take_turns(engine, whole, slices)
+            rounds: list[dict[str, float]] = []
+            with printed(
+                lambda: {"host": host, "model": facts(artifact), "rounds": rounds} if rounds else None
+            ):
+                take_turns(engine, whole, slices, rounds)
     # 0 where a slice is shorter than the system's tick
     extract_cpu = _median(rounds, "extract_cpu_ms")
     ratios = [one["extract"] / one["bare"] for one in rounds]
@@ -146,13 +157,14 @@ def take_turns(
     engine: Callable[[], tuple[float, float]],
     whole: Callable[[Sequence[Item]], tuple[float, float]],
     slices: Sequence[Sequence[Item]],
+    rounds: list[dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:
     """{images, bare, extract, bare_cpu_ms, extract_cpu_ms} for each slice; both callables give (images/s, CPU ms an image).
 
-    The machine drifts: the extraction of a slice is compared with the engine right before and right after it.
+    The machine drifts: the extraction of a slice is compared with the engine right before and right after it. Every round is added to
+    `rounds` as it is done.
     """
-    rounds = []
-    before = engine()
+    rounds, before = [] if rounds is None else rounds, engine()
     for part in slices:
         console.note(f"extracting {len(part)} images after {before[0]:.1f} images/s of the bare engine")
         rate, cpu = whole(part)
@@ -177,8 +189,8 @@ def _median(rounds: Sequence[dict[str, float]], key: str) -> float:
 def _extraction(task: Extraction) -> dict[str, Any]:
     """One extraction in a new process; `start_s` is until the model is open and warm, `seconds` what the images take."""
     console.note(f"extracting {len(task.items)} images in a new process")
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_extract, task).result()
+    found: dict[str, Any] = apart(_extract, task)
+    return found
 
 
 def _extract(task: Extraction) -> dict[str, Any]:
@@ -274,7 +286,3 @@ def _parser() -> argparse.ArgumentParser:
 
 def _counts(text: str) -> tuple[int, ...]:
     return tuple(positive(part) for part in text.split(","))
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

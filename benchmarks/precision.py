@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.precision"))
+
 import argparse
 import json
 from collections.abc import Sequence
@@ -11,8 +17,9 @@ from typing import Any
 from benchmarks.host import describe_host
 from benchmarks.steps import run
 from runtime.console import print_table
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.manifest import read_manifest, replacing
+from runtime.stopping import keeping
 
 # file -> what export_onnx.py is asked for
 FILES: dict[str, list[str]] = {
@@ -81,7 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(path.suffix != ".safetensors" for path in models.values()):
         raise ConfigError("--model: give NAME=M.safetensors, such as teacher=data/demo/model.safetensors")
     args.work.mkdir(parents=True, exist_ok=True)
-    rows = measure(models, args.data, args.other, args.work.resolve())
+    with keeping(
+        lambda: f"the files exported so far are kept in {args.work}; the same command goes on from there"
+    ):
+        rows = measure(models, args.data, args.other, args.work.resolve())
     document = {
         "host": describe_host(device="cpu", threads=None),
         "other": Path(args.other).name,
@@ -95,7 +105,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     print_table("precision", ["model", "file", "mAP", "R1"], shown)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -5,6 +5,12 @@ Models with random heads, tokens and MLP neurons in every block are exported and
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.predict"))
+
 import argparse
 import json
 from collections.abc import Callable, Sequence
@@ -18,8 +24,8 @@ from benchmarks.arguments import positive
 from benchmarks.host import describe_host
 from benchmarks.steps import run
 from benchmarks.table import model_call, refuse_gpu
+from benchmarks.unfinished import written
 from runtime.console import note, print_table
-from runtime.errors import guarded
 from runtime.manifest import replacing
 
 # shares of heads, tokens and neurons that a random block keeps
@@ -74,11 +80,12 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
     return made
 
 
-def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int) -> dict[str, Any]:
+def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, out: Path) -> dict[str, Any]:
     """{points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
 
     `whole` is the table's own unpruned model, timed in the same rounds as each of the others: `drift` is how much slower the
-    machine is than when the table was measured, which `error`, `spearman` and `median_error` leave out.
+    machine is than when the table was measured, which `error`, `spearman` and `median_error` leave out. A
+    stopped run leaves the finished points beside `out`.
     """
     from prune.latency import read_table
     from prune.shape import Shape
@@ -91,22 +98,28 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int) -
         return model_call(path, about["engine"], about["threads"], about["batch"])
 
     points: list[dict[str, Any]] = []
-    for path, shape in zip(models, shapes):
-        # in pairs: a dozen models in turn would push one another out of the caches, which no deployed model suffers
-        pair = timing.interleave([call(whole), call(path)], rounds=rounds)
-        now, ms = (float(np.median(one.wall_ms)) for one in pair)
-        drift = now / float(about["model_ms"])
-        blocks = shape.blocks[: shape.prunable]
-        heads, tokens = [len(one.heads) for one in blocks], [len(one.tokens) for one in blocks]
-        hidden = list(shape.hidden[: shape.prunable])
-        predicted = predictor.model_ms(heads, tokens, hidden)
-        counts = {"model": path.name, "heads": heads, "tokens": tokens, "hidden": hidden}
-        times = {"predicted_ms": predicted, "measured_ms": ms, "drift": drift}
-        points.append(counts | times | {"error": predicted * drift / ms - 1})
+    said = {key: about[key] for key in ("engine", "threads", "batch", "processor", "variant")}
+    with written(
+        out,
+        lambda: {"table": said, "points": points} if points else None,
+        go_on="the models are kept in --work",
+    ):
+        for path, shape in zip(models, shapes):
+            # in pairs: a dozen models in turn would push one another out of the caches, which no deployed model suffers
+            pair = timing.interleave([call(whole), call(path)], rounds=rounds)
+            now, ms = (float(np.median(one.wall_ms)) for one in pair)
+            drift = now / float(about["model_ms"])
+            blocks = shape.blocks[: shape.prunable]
+            heads, tokens = [len(one.heads) for one in blocks], [len(one.tokens) for one in blocks]
+            hidden = list(shape.hidden[: shape.prunable])
+            predicted = predictor.model_ms(heads, tokens, hidden)
+            counts = {"model": path.name, "heads": heads, "tokens": tokens, "hidden": hidden}
+            times = {"predicted_ms": predicted, "measured_ms": ms, "drift": drift}
+            points.append(counts | times | {"error": predicted * drift / ms - 1})
     predictions, measured = ([one[key] for one in points] for key in ("predicted_ms", "measured_ms"))
     steady = [one["measured_ms"] / one["drift"] for one in points]
     return {
-        "table": {key: about[key] for key in ("engine", "threads", "batch", "processor", "variant")},
+        "table": said,
         "points": points,
         "drift": float(np.median([one["drift"] for one in points])),
         "spearman": spearman(predictions, steady),
@@ -134,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.work.mkdir(parents=True, exist_ok=True)
     models = random_models(args.weights, args.count, args.work.resolve())
     result = {"host": describe_host(device="cpu", threads=None)} | compared(
-        args.table, args.model, models, rounds=args.rounds
+        args.table, args.model, models, rounds=args.rounds, out=args.out
     )
     with replacing(args.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
@@ -147,7 +160,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{result['drift']:.2f} times as slow as when the table was measured"
     )
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

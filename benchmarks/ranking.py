@@ -6,6 +6,12 @@ together. Set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to 1 for numbers that com
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.ranking"))
+
 import argparse
 import json
 import os
@@ -13,16 +19,16 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ConfigError, guarded
+from benchmarks.unfinished import printed
+from runtime.errors import ConfigError
 from runtime.manifest import host, tools
 from runtime.metrics import evaluate, evaluate_distances
+from runtime.processes import apart
 from runtime.rerank import rerank
 
 IDENTITIES = 750
@@ -84,11 +90,6 @@ def _peak_rss_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _apart(part: str, queries: int, gallery: int, dim: int) -> Timing:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, part, queries, gallery, dim).result()
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ranking", description=__doc__)
     parser.add_argument("--queries", type=int, default=3368, help="default: Market-1501's %(default)s")
@@ -111,7 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             "--queries, --gallery and --dim count from 1; see python -m benchmarks.ranking --help"
         )
     parts = [("evaluate", options.dim)] + [("rerank", options.rerank_dim)] * (options.rerank_dim > 0)
-    timings = [_apart(part, options.queries, options.gallery, dim) for part, dim in parts]
+    timings: list[Timing] = []
+    with printed(lambda: {"host": host(), "results": [asdict(one) for one in timings]} if timings else None):
+        for part, dim in parts:
+            timings.append(apart(measure, part, options.queries, options.gallery, dim))
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     if options.json:
         results = [asdict(timing) for timing in timings]
@@ -123,7 +127,3 @@ def main(argv: Sequence[str] | None = None) -> int:
             f" peak {t.peak_rss_mib:.0f} MiB, mAP {t.mAP:.4f} (made-up features)"
         )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main))

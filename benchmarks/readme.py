@@ -5,6 +5,12 @@ A table stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`; its 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.readme"))
+
 import argparse
 import json
 import re
@@ -15,7 +21,7 @@ from typing import Any
 from benchmarks.beyond_report import markdown as beyond
 from benchmarks.search_report import interval_text
 from benchmarks.study_report import markdown
-from runtime.errors import ConfigError, GateError, guarded
+from runtime.errors import ConfigError, GateError
 from runtime.manifest import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -283,7 +289,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     with replacing(README) as temporary:
         temporary.write_text(after)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

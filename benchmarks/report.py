@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.bench_document import incomplete_line
 from benchmarks.stages import STAGES
 from runtime.console import print_table
 from runtime.session import ENGINES
@@ -18,6 +19,10 @@ CHOOSING = (".onnx", ".safetensors")
 def print_report(document: dict[str, Any]) -> None:
     """Print the document of `benchmarks.bench`: the models, then the times and the ratios of each batch size."""
     models = document["models"]
+    if line := incomplete_line(document):
+        print(line)
+    if not models:
+        return
     names = labels([name_of(model) for model in models])
     batches = list(dict.fromkeys(model["batch"] for model in models))
     first = [model for model in models if model["batch"] == batches[0]]

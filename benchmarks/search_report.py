@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.search_report"))
+
 import argparse
 import html
 import json
@@ -19,7 +25,7 @@ from benchmarks.steps import run as run_step
 from benchmarks.table import model_call, refuse_gpu
 from runtime.console import print_table
 from runtime.datasets import read_dataset
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.manifest import replacing
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 820, 430, 70, 66, 60
@@ -206,7 +212,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = ["method", "mAP", "predicted ms", "measured ms", "mAP against the first (95 %)"]
     print_table("mean of the seeds", names, rows)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.console import note
 from runtime.errors import Refusal
+from runtime.stopping import run_apart
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,9 +26,7 @@ def run(command: Sequence[str]) -> str:
     """What `python COMMAND` printed on stdout; StepFailed when it fails."""
     line = f"python {shlex.join(command)}"
     note(line)
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise StepFailed(f"a step ended with {done.returncode}; run it alone: {line}", done.returncode)
-    return done.stdout
+    code, printed = run_apart([sys.executable, *command], cwd=ROOT)
+    if code:
+        raise StepFailed(f"a step ended with {code}; run it alone: {line}", code)
+    return printed

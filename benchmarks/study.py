@@ -6,11 +6,15 @@ OUT/result.json is what they say together. `--report RESULT --picture F.svg --ta
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.study"))
+
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +25,10 @@ from benchmarks.study_plan import METHODS, waves
 from benchmarks.study_report import markdown
 from benchmarks.study_results import summarise
 from runtime.console import note
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.manifest import host, replacing, tools
+from runtime.processes import each_apart
+from runtime.stopping import keeping
 
 LABEL = "synthetic people (Anny-ReID)"
 SCHEMA = 1
@@ -38,17 +44,16 @@ def run_wave(jobs: Sequence[Job], processes: int, work: Callable[[Job], str] = r
         note(f"{len(jobs) - len(left)} of {len(jobs)} cells are there already")
     if not left:
         return
-    with ProcessPoolExecutor(
-        min(processes, len(left)), mp_context=get_context("spawn"), initializer=_one_thread
-    ) as pool:
-        running = [pool.submit(work, job) for job in left]
-        try:
-            for number, done in enumerate(as_completed(running), 1):
-                note(f"{done.result()} is done, {number} of {len(left)}")
-        except BaseException:
-            # the first failure is the answer: what has not begun need not
-            pool.shutdown(cancel_futures=True)
-            raise
+    made = 0
+
+    def kept() -> str:
+        there = len(jobs) - len(left) + made
+        return f"{there} of {len(jobs)} cells of this part are kept; the same command goes on with the rest"
+
+    with keeping(kept):
+        for name in each_apart(work, left, processes, first=_one_thread):
+            made += 1
+            note(f"{name} is done, {made} of {len(left)}")
 
 
 def gather(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +158,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--picture", metavar="SVG", help="write the picture of the result")
     parser.add_argument("--table", action="store_true", help="print the README's table of --report")
     return parser
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -6,6 +6,12 @@ engine that will run the model, for `prune.py --search`. A stopped measurement g
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.table"))
+
 import argparse
 import json
 import os
@@ -24,11 +30,12 @@ from benchmarks.jetson import refuse_elsewhere
 from benchmarks.table_trtexec import Sampler, Target, engine_path, open_target
 from engines.doctor import nvpmodel_says
 from runtime.console import note, print_table
-from runtime.errors import ArtifactError, ConfigError, guarded
+from runtime.errors import ArtifactError, ConfigError
 from runtime.json_text import parse_json
 from runtime.manifest import read_manifest, replacing
 from runtime.session import ENGINES, open_artifact
 from runtime.spec import InputSpec
+from runtime.stopping import keeping
 
 SCHEMA = 2
 DEVICES = ("cpu", "cuda", "jetson")
@@ -226,7 +233,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         engine = engine_path(args.out, {key: about[key] for key in SAME})
         sample = Sampler(args.model, index, target, engine)
-    table = measure(index, about, args.out, sample)
+    with keeping(
+        lambda: (
+            f"the groups of blocks measured so far are kept in {args.out}; the same command goes on after them"
+        )
+    ):
+        table = measure(index, about, args.out, sample)
     if target is not None:
         engine.unlink(missing_ok=True)
         target.log.unlink(missing_ok=True)
@@ -245,7 +257,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"whole model {table['model_ms']:.2f} ms, {table['fixed_ms']:.2f} ms of it outside the prunable blocks"
     )
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -19,6 +19,8 @@ MIN_ROUNDS = 10
 
 Times = NDArray[np.float64]
 Clock = Callable[[], float]
+# (wall ms, CPU ms) of each call
+Round = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,19 @@ def interleave(
     seconds: float = SECONDS,
     warmup_s: float = WARMUP_S,
     clocks: tuple[Clock, Clock] = (time.perf_counter, time.process_time),
+    kept: list[Round] | None = None,
 ) -> list[Samples]:
     """Every call once a round, in a new (seeded) order each round, so that drift of the machine hits all alike.
 
     A call gets the number of the round. `rounds` None: at least 10, and until `seconds` per call have gone.
-    Before that each call warms up for `warmup_s`, at least once. `clocks` give wall and CPU seconds.
+    Before that each call warms up for `warmup_s`, at least once. `clocks` give wall and CPU seconds. Every finished round is added to
+    `kept`, for a caller that is stopped in between (`samples_of`).
     """
     wall, _ = clocks
     for call in calls:
         _warm_up(call, warmup_s, wall)
     order = random.Random(0)
-    times: list[list[tuple[float, float]]] = []
+    times: list[Round] = [] if kept is None else kept
     # A collection in the middle of a call would be counted as the model's time.
     collecting = gc.isenabled()
     gc.collect()
@@ -70,8 +74,13 @@ def interleave(
     finally:
         if collecting:
             gc.enable()
-    table = np.array(times, np.float64)
-    return [Samples(table[:, index, 0], table[:, index, 1]) for index in range(len(calls))]
+    return samples_of(times)
+
+
+def samples_of(rounds: Sequence[Round]) -> list[Samples]:
+    """The times of each call, from one round or more."""
+    table = np.array(rounds, np.float64)
+    return [Samples(table[:, index, 0], table[:, index, 1]) for index in range(table.shape[1])]
 
 
 def percentile(values: Times, percent: float) -> float:

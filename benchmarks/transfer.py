@@ -7,6 +7,12 @@ that camera but no labels. Any runnable artifact; a model.safetensors is run by 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.transfer"))
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.unfinished import printed
 from runtime.cameras import camera_ids
 from runtime.console import note, print_json, print_table
 from runtime.datasets import READERS, Dataset, Item, read_dataset
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.extract import extract
 from runtime.features import Features
 from runtime.metrics import evaluate
@@ -123,11 +130,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     items = pictures(read_dataset(args.data, args.layout), args.split)
     rows, results = [], []
-    for path in args.models:
-        result = transfer(opened(path), items, query=args.query_camera, gallery=args.gallery_camera)
-        results.append({"model": path, "split": args.split} | result)
-        for kind in ("plain", "camera_mean_subtracted"):
-            rows.append([path, kind.replace("_", " "), *(f"{result[kind][name]:.1%}" for name in SHOWN)])
+    with printed(lambda: {"models": results} if results else None):
+        for path in args.models:
+            result = transfer(opened(path), items, query=args.query_camera, gallery=args.gallery_camera)
+            results.append({"model": path, "split": args.split} | result)
+            for kind in ("plain", "camera_mean_subtracted"):
+                rows.append([path, kind.replace("_", " "), *(f"{result[kind][name]:.1%}" for name in SHOWN)])
     if args.json:
         print_json({"models": results})
         return 0
@@ -135,7 +143,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     note(f"{first['people']} people, {first['queries']} queries, {first['gallery']} gallery pictures")
     print_table(f"zero-shot, {args.split}", ["model", "features", *SHOWN], rows)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

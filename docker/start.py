@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from runtime.check import load_check
 from runtime.console import note
 from runtime.errors import ArtifactError, guarded
 from runtime.manifest import read_manifest
+from runtime.stopping import run_apart
 
 Run = Callable[[Sequence[str]], int]
 
@@ -53,7 +53,7 @@ def _made_from(engine: Path, onnx: Path) -> bool:
 
 def engines(words: Sequence[str]) -> int:
     """Run `python -m engines WORDS`; its exit status. Its output goes to stderr: stdout is the command's own."""
-    return subprocess.run([sys.executable, "-m", "engines", *words], stdout=sys.stderr).returncode
+    return run_apart([sys.executable, "-m", "engines", *words], stdout=sys.stderr.fileno())[0]
 
 
 def loadable(engine: Path) -> bool:

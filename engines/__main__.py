@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from engines.command import main
-from runtime.errors import guarded
+from runtime.errors import command
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(command("engines.command"))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from engines.machine import Machine, this_machine
 from engines.manifest import FLAVOURS, engine_manifest
 from engines.trtexec import build as run_trtexec
-from engines.trtexec import find_trtexec, locked, terminable, trtexec_version
+from engines.trtexec import find_trtexec, locked, trtexec_version
 from engines.trtexec_command import Build, Profile, input_spec, profiles_of, trtexec_line, version_text
 from engines.trtexec_output import Report
 from runtime.console import note
 from runtime.engine_fit import batch_text
 from runtime.errors import ConfigError, DeviceError
 from runtime.manifest import replacing, write_manifest
+from runtime.stopping import deferred, terminable
 
 
 def choose_builder(asked: str | None) -> str:
@@ -69,8 +71,8 @@ def build_with_trtexec(
     def line_for(engine: Path) -> list[str]:
         return trtexec_line(parent, version, dataclasses.replace(asked, engine=engine))
 
-    with locked(asked.engine) as lock:
-        report = run_trtexec(trtexec, line_for, asked.engine, lock=lock, log=log)
+    with locked(asked.engine) as lock, ExitStack() as committing:
+        report = run_trtexec(trtexec, line_for, asked.engine, lock=lock, log=log, committing=committing)
         content = engine_manifest(parent, _machine(report), asked, line[1:])
         if asked.timed:
             content["timing"] = dataclasses.asdict(report) | {"batch": _timed_batch(parent, asked)}
@@ -85,7 +87,7 @@ def build_in_python(
 
     flavour = FLAVOURS[builder]
     note(f"building {asked.engine} with {flavour}; this takes minutes")
-    with locked(asked.engine), terminable():
+    with locked(asked.engine), terminable(), ExitStack() as committing:
         with replacing(asked.engine) as temporary:
             built = builders.build(
                 asked,
@@ -94,6 +96,7 @@ def build_in_python(
                 compute_capability=compute_capability,
                 engine=temporary,
             )
+            committing.enter_context(deferred())
         for warning in built.warnings:
             note(warning)
         content = engine_manifest(

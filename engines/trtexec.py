@@ -8,9 +8,8 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from engines.memory_said import LESS, memory_advice
@@ -19,6 +18,7 @@ from engines.trtexec_output import Report, parse
 from runtime.console import note
 from runtime.errors import ArtifactError, ConfigError, DeviceError, Refusal, StorageError
 from runtime.manifest import replacing
+from runtime.stopping import deferred, terminable
 from runtime.wording import reason_of
 
 # JetPack and the Debian packages; NVIDIA's TensorRT container. PyPI's wheels ship none.
@@ -100,13 +100,19 @@ def locked(out: Path) -> Iterator[int]:
 
 
 def build(
-    trtexec: Path, line_for: Callable[[Path], list[str]], out: Path, *, lock: int, log: Path | None = None
+    trtexec: Path,
+    line_for: Callable[[Path], list[str]],
+    out: Path,
+    *,
+    lock: int,
+    log: Path | None = None,
+    committing: ExitStack | None = None,
 ) -> Report:
     """Run `line_for(temporary file)` and rename what it wrote to `out`, under the lock that `locked(out)` gave.
 
     The first word of the line is replaced by `trtexec`. All that it prints goes to `log`, when given. ArtifactError when it
     cannot build this model, DeviceError when the machine cannot build any, StorageError when the engine cannot be written; then
-    `out` is what it was before.
+    `out` is what it was before. From the finished engine on, a signal waits until `committing` is closed: for the manifest.
     """
     with replacing(out) as temporary:
         if log is not None:
@@ -119,6 +125,8 @@ def build(
         report = parse(text)
         if code != 0 or report.passed is not True or temporary.stat().st_size == 0:
             raise failure(report, code, out)
+        if committing is not None:
+            committing.enter_context(deferred())
     return report
 
 
@@ -185,20 +193,3 @@ def _execute(
                 # the whole session: a wrapper script's trtexec too
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack like Ctrl-C does, so that temporary files go; exit status 143."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from runtime.errors import ConfigError, GateError, Refusal
 from runtime.manifest import manifest_path, replacing, tools, write_manifest
 from runtime.session import Artifact
 from runtime.spec import InputSpec
+from runtime.stopping import deferred
 
 FORMS = {"folded": Folded, "reference": Reference}
 
@@ -129,28 +131,32 @@ def export(
         raise
     del graph
     try:
-        with replacing(out) as temporary:
-            onnx.save(lowered.graph, temporary)
-            verdict = _verdict(check, parent, temporary, spec, options, lowered)
-            while verdict["passed"] is False and lowered.less is not None:
-                # other images than INT8 was chosen on, and FP16 around it
-                lowered = lowered.less(verdict["failures"])
+        with ExitStack() as committing:
+            with replacing(out) as temporary:
                 onnx.save(lowered.graph, temporary)
                 verdict = _verdict(check, parent, temporary, spec, options, lowered)
-            if verdict["passed"] is False:
-                raise GateError(
-                    f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
-                )
-            if lowered.precision != "fp32" or options.target != "onnxruntime":
-                nodes["operators"] = dict(prove_static(lowered.graph))
-            # an older export's crops must not be taken for this one's
-            check_path(out).unlink(missing_ok=True)
-            saved = save_check(check_path(out), check) if check is not None else None
-        return write_manifest(
-            out, manifest_of(parent, model, lowered, nodes, spec, options) | {"gate": verdict, "check": saved}
-        )
-    except BaseException:
-        # neither half a result nor an older file that could be taken for this one
+                while verdict["passed"] is False and lowered.less is not None:
+                    # other images than INT8 was chosen on, and FP16 around it
+                    lowered = lowered.less(verdict["failures"])
+                    onnx.save(lowered.graph, temporary)
+                    verdict = _verdict(check, parent, temporary, spec, options, lowered)
+                if verdict["passed"] is False:
+                    raise GateError(
+                        f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
+                    )
+                if lowered.precision != "fp32" or options.target != "onnxruntime":
+                    nodes["operators"] = dict(prove_static(lowered.graph))
+                # from here on the files of two exports are mixed until all are written
+                committing.enter_context(deferred())
+                # an older export's crops must not be taken for this one's
+                check_path(out).unlink(missing_ok=True)
+                saved = save_check(check_path(out), check) if check is not None else None
+            return write_manifest(
+                out,
+                manifest_of(parent, model, lowered, nodes, spec, options) | {"gate": verdict, "check": saved},
+            )
+    except Exception:
+        # neither half a result nor an older file that could be taken for this one; a stopped export leaves the older one as it was
         _remove(files)
         raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from prune.tensors import refuse_odd
 from runtime.errors import ArtifactError, GateError
 from runtime.manifest import read_manifest, replacing, tools, write_manifest
 from runtime.spec import InputSpec
+from runtime.stopping import deferred
 
 
 def save_model(
@@ -39,22 +41,21 @@ def save_model(
             f"{path}: not written, {len(bad)} tensors are not finite, first {bad[0]}; lower the learning rate"
         )
     numbers = report(model.shape)
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
-    return write_manifest(
-        path,
-        {
-            "kind": "model",
-            "parent": parent,
-            "shape": model.shape.to_json(),
-            "input": spec.to_json(),
-            "output": {"dim": model.shape.dim, "normalised": False},
-            "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
-            "params": numbers["params"],
-            "tools": tools("torch", "timm", "safetensors"),
-        }
-        | (notes or {}),
-    )
+    content = {
+        "kind": "model",
+        "parent": parent,
+        "shape": model.shape.to_json(),
+        "input": spec.to_json(),
+        "output": {"dim": model.shape.dim, "normalised": False},
+        "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
+        "params": numbers["params"],
+        "tools": tools("torch", "timm", "safetensors"),
+    }
+    with ExitStack() as committing:
+        with replacing(path) as temporary:
+            save_file(tensors, temporary)
+            committing.enter_context(deferred())
+        return write_manifest(path, content | (notes or {}))
 
 
 def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:

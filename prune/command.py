@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("prune.command"))
+
 import argparse
 import copy
 import dataclasses
@@ -32,9 +38,10 @@ from runtime.accuracy import accuracy
 from runtime.cameras import dataset_name
 from runtime.console import note, print_json, print_table
 from runtime.datasets import Dataset, Item, count_warnings, read_dataset, training_images
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.manifest import replacing
 from runtime.spec import InputSpec
+from runtime.stopping import keeping
 
 SHOWN = ("mAP", "R1", "R5", "R10", "mINP")
 
@@ -290,13 +297,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     args = parser.parse_args(argv)
-    result = run(args)
+    with keeping(
+        lambda: (
+            f"finished rounds and snapshots in {args.out} are kept; go on with the same command and --resume"
+        )
+    ):
+        result = run(args)
     if args.json:
         print_json(result)
     else:
         print_table(result["model"], ["", "before", "after"], table(result))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

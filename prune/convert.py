@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("prune.convert"))
+
 import argparse
 import dataclasses
 import pickle
@@ -22,7 +28,7 @@ from prune.shape import BlockShape, Shape
 from prune.tensors import refuse_odd
 from prune.unwrap import counted, inner, siblings, unprefixed, unread
 from runtime.console import note
-from runtime.errors import ArtifactError, ConfigError, guarded
+from runtime.errors import ArtifactError, ConfigError
 from runtime.manifest import sha256
 from runtime.wording import printable, reason_of
 
@@ -236,7 +242,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(f"heads per block {heads}\ntokens per block {tokens}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("prune.evaluate"))
+
 import argparse
 from collections.abc import Sequence
 
@@ -10,7 +16,6 @@ from prune.session import open_weights
 from runtime import commands
 from runtime.cameras import parse_policy
 from runtime.datasets import MAX_BAD, READERS
-from runtime.errors import guarded
 from runtime.picture_file import add_picture_options
 from runtime.protocol import SAME_CAMERA
 
@@ -39,12 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="images per run (16)")
     parser.add_argument("--max-bad", type=float, default=MAX_BAD, metavar="FRACTION")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    parser.set_defaults(query=None, gallery=None, workers=None, resize="exact")
+    parser.set_defaults(query=None, gallery=None, workers=None, resize="exact", allow_partial=False)
     args = parser.parse_args(argv)
     config = load_config(args.config, args.overrides) if args.config else None
     commands.evaluate(args, opener=lambda given: open_weights(given.model, config, device=given.device)[0])
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

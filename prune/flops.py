@@ -6,6 +6,12 @@ embedding, no JPM). `macs_reference` counts every matrix product of the plain fo
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("prune.flops"))
+
 import argparse
 import json
 from collections.abc import Sequence
@@ -18,7 +24,7 @@ from prune.model import TransReID
 from prune.scores import count_of
 from prune.shape import PARTS, PATCH, REMOVED, BlockShape, Shape, removed_count
 from runtime.console import print_table
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
 from runtime.manifest import read_manifest
 
 
@@ -172,7 +178,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     print_table(f"{shape.variant} {shape.height}x{shape.width} stride {shape.stride}", ["", ""], rows)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

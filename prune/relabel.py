@@ -6,6 +6,12 @@ fine-tuned on the few. Features do not change.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("prune.relabel"))
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +22,7 @@ from prune.data import label_map
 from prune.session import open_model
 from runtime.console import note
 from runtime.datasets import READERS, read_dataset, training_images
-from runtime.errors import ConfigError, GateError, guarded
+from runtime.errors import ConfigError, GateError
 from runtime.manifest import read_manifest
 from runtime.wording import printable
 
@@ -57,7 +63,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     save_model(with_rows(model, found.rows), args.out, artifact.spec, parent=artifact.sha256, notes=notes)
     print(printable(str(args.out)))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("prune.train"))
+
 import argparse
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +23,8 @@ from prune.training import fit, make_accelerator
 from runtime.cameras import dataset_name
 from runtime.console import note
 from runtime.datasets import READERS, Dataset, Item, count_warnings, read_dataset, training_images
-from runtime.errors import ConfigError, guarded
+from runtime.errors import ConfigError
+from runtime.stopping import keeping
 from runtime.wording import printable
 
 
@@ -52,6 +59,13 @@ def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
         "config": dataclasses.asdict(config),
         "data": {"layout": dataset.layout, "images": len(dataset.train)},
     }
+
+
+def kept(out: Path) -> str:
+    """What a stopped training leaves, and how to go on with it."""
+    if not (saved := snapshots(out)):
+        return f"no snapshot had been written yet in {out}; the same command begins anew"
+    return f"{saved[-1]} is kept; go on with the same command and --resume"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for remark in begun.notes if main_process else []:
         note(remark)
     # The last epoch is the result: nothing is ever selected on the test set.
-    fit(begun.model, batches, config=config.train, out=out, resume=args.resume, accelerator=accelerator)
+    with keeping(lambda: kept(out)):
+        fit(begun.model, batches, config=config.train, out=out, resume=args.resume, accelerator=accelerator)
     if main_process:
         save_model(
             begun.model,
@@ -108,7 +123,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(printable(str(out / "model.safetensors")))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(guarded(main))

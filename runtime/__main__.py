@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("runtime.__main__"))
+
 import argparse
-import sys
 import warnings
 from collections.abc import Sequence
 
 from runtime import choose, commands, search_command
 from runtime.cameras import parse_policy
 from runtime.datasets import MAX_BAD, READERS
-from runtime.errors import guarded
 from runtime.fast_resize import EXACT, RESIZES
 from runtime.picture_file import add_picture_options
 from runtime.preset import PRESETS
@@ -65,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         help="images of the query's person from the query's camera: remove, as almost every published protocol does, or keep "
         "(for a set of one camera)",
     )
+    _add_partial(evaluate)
     _add_resize(evaluate)
     _add_layout(evaluate)
     add_picture_options(evaluate)
@@ -77,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("queries", metavar="QUERY", nargs="+", help="images, or folders of them")
     search.add_argument("--gallery", required=True, metavar="G.npz", help="saved gallery features")
     search.add_argument("--top", type=int, default=10, metavar="N", help="matches per query (10)")
+    _add_partial(search)
     add_picture_options(search)
     _add_model(search)
     _add_output(search)
@@ -139,6 +145,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_partial(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="take saved features of an extraction that was stopped"
+    )
+
+
 def _add_resize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resize",
@@ -167,7 +179,3 @@ def _fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("give a fraction from 0 to 1")
     return value
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main))

@@ -13,12 +13,13 @@ from runtime import console
 from runtime.cameras import dataset_name
 from runtime.datasets import Dataset, count_warnings, counts, read_dataset
 from runtime.errors import ConfigError
-from runtime.extract import TooManyBad, duplicates
+from runtime.extract import TooManyBad, Unfinished, duplicates
 from runtime.fast_resize import EXACT, FAST, opencv_version, resizer
-from runtime.features import Features, load_features, same_model, save_features
+from runtime.features import Features, partial_path, same_model, save_features
 from runtime.image_list import labelled_images
+from runtime.manifest import manifest_path
 from runtime.metrics import Scored
-from runtime.opening import compare_engines, features_of, open_model, tell, tell_notes
+from runtime.opening import compare_engines, features_of, open_model, saved_features, tell, tell_notes
 from runtime.picture_file import evaluation_contents, picture_options, write_picture
 from runtime.preset import THROUGHPUT, extractor, refuse_contradictions
 from runtime.protocol import in_words as protocol_in_words
@@ -27,6 +28,7 @@ from runtime.ranking import WorstRankings
 from runtime.resize_cost import KEYS, changed, difference, in_words, read_cost, write_cost
 from runtime.session import Artifact
 from runtime.skipped import Skipped, write_skipped
+from runtime.stopping import Stopped
 from runtime.wording import printable
 
 PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
@@ -79,7 +81,15 @@ def extract_features(args: Namespace) -> None:
             save_features(out, replace(error.features, layout=layout))
         write_skipped(out, error.features.skipped)
         raise
+    except Unfinished as stop:
+        kept = "nothing was done yet"
+        if stop.features.paths:
+            part = partial_path(out)
+            save_features(part, replace(stop.features, layout=layout), asked=stop.asked)
+            kept = f"{len(stop.features.paths)} of {stop.asked} images are in {part}; the same command extracts all of them anew"
+        raise Stopped(stop.number, kept) from None
     save_features(out, replace(features, layout=layout))
+    _remove(partial_path(out))
     listed = write_skipped(out, features.skipped)
     if listed:
         console.note(f"{len(features.skipped)} images skipped, see {listed}")
@@ -230,8 +240,14 @@ def _saved_pair(args: Namespace) -> tuple[Features, Features, dict[str, Any]]:
         raise ConfigError("--resize has no effect on saved features; give it to extract")
     if args.camera is not None:
         raise ConfigError("--camera has no effect on saved features; give it to extract")
-    query, gallery = load_features(args.query), load_features(args.gallery)
+    query, gallery = saved_features(args.query, args), saved_features(args.gallery, args)
     return query, gallery, {"layout": gallery.layout}
+
+
+def _remove(path: Path) -> None:
+    """Remove a file of features and its manifest, where they are."""
+    for file in (path, manifest_path(path)):
+        file.unlink(missing_ok=True)
 
 
 def _complain(dataset: Dataset, warnings: list[str]) -> None:

@@ -21,6 +21,7 @@ from runtime.preprocess import Resize, resize, to_input
 from runtime.session import Artifact, NonFiniteFeatures, OutOfMemory, Session
 from runtime.skipped import Skipped
 from runtime.spec import InputSpec
+from runtime.stopping import Stopped, stopped
 
 # A feature shorter than this has no direction worth ranking by (an all-zero output).
 MIN_NORM = 1e-6
@@ -47,6 +48,15 @@ class TooManyBad(DataError):
     def __init__(self, text: str, features: Features) -> None:
         super().__init__(text)
         self.features = features
+
+
+class Unfinished(Stopped):
+    """A signal stopped the extraction. `features` holds those of the images that were done, out of `asked`."""
+
+    def __init__(self, number: int, features: Features, asked: int) -> None:
+        super().__init__(number)
+        self.features = features
+        self.asked = asked
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ def extract(
     the model runs; at most two batches of crops wait. When the device runs out of memory the batch is halved
     down to 1. `progress` is told how many images each step finished. TooManyBad (a DataError) when more than
     `max_bad` of all were unusable, or every one; NonFiniteFeatures names the first image whose features are
-    not numbers.
+    not numbers. A signal raises Unfinished, with what was done.
     """
     flow = Flow(batch, workers, resize)
     found = parts(artifact, items, chunks(len(items), batch), flow=flow, camera_ids=camera_ids)
@@ -162,13 +172,17 @@ def collect(
     digests: dict[int, str] = {}
     notes: dict[int, tuple[str, ...]] = {}
     bad: dict[int, Skipped] = {}
-    with closing(found):
-        for part in found:
-            table[list(part.index)] = part.features
-            digests.update(zip(part.index, part.images))
-            notes.update((place, said) for place, said in zip(part.index, part.notes) if said)
-            bad.update(part.skipped)
-            progress(len(part.index) + len(part.skipped))
+    stop: Stopped | None = None
+    try:
+        with closing(found):
+            for part in found:
+                table[list(part.index)] = part.features
+                digests.update(zip(part.index, part.images))
+                notes.update((place, said) for place, said in zip(part.index, part.notes) if said)
+                bad.update(part.skipped)
+                progress(len(part.index) + len(part.skipped))
+    except KeyboardInterrupt as error:
+        stop = stopped(error)
     index, skipped = sorted(digests), tuple(bad[place] for place in sorted(bad))
     for row, place in enumerate(index):
         if row != place:
@@ -184,6 +198,8 @@ def collect(
         skipped=skipped,
         notes=tuple(f"{count} images: {note}" for note, count in counted.items()),
     )
+    if stop is not None:
+        raise Unfinished(stop.number, features, len(items))
     if not index or len(skipped) > max_bad * len(items):
         first = skipped[0]
         allowed = f"allowed are {max_bad:.3g} of all; mend or remove them" if index else "give others"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from runtime.errors import ArtifactError
 from runtime.manifest import making_command, read_manifest, replacing, tools, write_manifest
 from runtime.npz import read_npz
 from runtime.skipped import Skipped
+from runtime.stopping import deferred
 
+# The kind of file that a stopped extraction leaves.
+PARTIAL = "partial features"
 KEYS = ("features", "paths", "pids", "camids", "model")
 # What decides about the numbers besides the model.
 TOOLS = (
@@ -52,10 +56,16 @@ class Features:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 
-def save_features(path: Path | str, features: Features) -> None:
+def partial_path(path: Path) -> Path:
+    """Where the features of a stopped extraction to `path` go: never over a whole file. `q.npz` -> `q.partial.npz`."""
+    return path.with_suffix(f".partial{path.suffix}")
+
+
+def save_features(path: Path | str, features: Features, *, asked: int | None = None) -> None:
     """Write a plain `.npz` (no pickle) and its manifest; an interrupted write leaves the old file.
 
-    StorageError or OSError when it cannot be written.
+    `asked` images were asked for where the extraction was stopped: such a file is of another kind (`load_features`). StorageError or
+    OSError when it cannot be written.
     """
     arrays: dict[str, Any] = {
         "features": features.features,
@@ -70,26 +80,28 @@ def save_features(path: Path | str, features: Features) -> None:
         "resize": np.array(features.resize),
         "images": np.array(features.images, dtype=np.bytes_),
     }
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
-    write_manifest(
-        path,
-        {
-            "kind": "features",
-            "parent": features.model,
-            "images": len(features.paths),
-            "dim": int(features.features.shape[1]),
-            "layout": features.layout,
-            "camera": features.camera,
-            "engine": features.engine,
-            "resize": features.resize,
-            "tools": tools(*TOOLS),
-        },
-    )
+    content = {
+        "kind": "features" if asked is None else PARTIAL,
+        "asked": len(features.paths) if asked is None else asked,
+        "parent": features.model,
+        "images": len(features.paths),
+        "dim": int(features.features.shape[1]),
+        "layout": features.layout,
+        "camera": features.camera,
+        "engine": features.engine,
+        "resize": features.resize,
+        "tools": tools(*TOOLS),
+    }
+    with ExitStack() as committing:
+        with replacing(path) as temporary:
+            with open(temporary, "wb") as file:
+                np.savez(file, **arrays)
+            committing.enter_context(deferred())
+        write_manifest(path, content)
 
 
-def load_features(path: Path | str) -> Features:
-    """The features saved at `path`, after its sha256 matched its manifest.
+def load_features(path: Path | str, *, partial: bool = False) -> Features:
+    """The features saved at `path`, after its sha256 matched its manifest; those of a stopped extraction only with `partial`.
 
     ArtifactError when the file or its manifest is missing, changed, of another kind or inconsistent.
     """
@@ -97,8 +109,14 @@ def load_features(path: Path | str) -> Features:
     if not path.is_file():
         wanted = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
         raise ArtifactError(f"{path}: no such file; make features with: {making_command(wanted)}")
-    kind = read_manifest(path).get("kind")
-    if kind != "features":
+    manifest = read_manifest(path)
+    kind = manifest.get("kind")
+    if kind == PARTIAL and not partial:
+        raise ArtifactError(
+            f"{path}: of a stopped extraction, {manifest.get('images')} of {manifest.get('asked')} images; run extract again, or "
+            "add --allow-partial"
+        )
+    if kind not in ("features", PARTIAL):
         raise ArtifactError(
             f"{path}: a file of kind {kind!r}, not features; give the .npz that extract wrote"
         )

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from runtime import console
 from runtime.cameras import camera_ids, resolve_policy
 from runtime.datasets import Item
-from runtime.extract import TooManyBad
-from runtime.features import Features
+from runtime.extract import TooManyBad, Unfinished
+from runtime.features import PARTIAL, Features, load_features
 from runtime.gate_here import doubt
+from runtime.manifest import read_manifest
 from runtime.preset import Extract
 from runtime.session import Artifact, open_artifact, verify_artifact
 
@@ -32,6 +33,15 @@ def open_model(args: Namespace, *, load: bool = True) -> Artifact:
     if (remark := doubt(artifact)) is not None:
         console.note(f"WARNING {remark}")
     return artifact
+
+
+def saved_features(path: str, args: Namespace) -> Features:
+    """The features saved at `path`; those of a stopped extraction only with `args.allow_partial`, and said."""
+    if args.allow_partial and read_manifest(path).get("kind") == PARTIAL:
+        console.note(
+            f"WARNING {path}: of a stopped extraction; what is computed with it holds for its images only"
+        )
+    return load_features(path, partial=args.allow_partial)
 
 
 def features_of(
@@ -69,6 +79,8 @@ def _extract(
         # more may be allowed, but not that nothing is left
         more = ", or raise --max-bad" if error.features.paths else ""
         raise TooManyBad(f"{error}{more}", replace(error.features, **about)) from None
+    except Unfinished as stop:
+        raise Unfinished(stop.number, replace(stop.features, **about), stop.asked) from None
     tell([f"{skipped.path}: {skipped.reason}" for skipped in features.skipped])
     for text in features.notes:
         console.note(text)

@@ -7,8 +7,9 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
@@ -16,12 +17,17 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from runtime.errors import DeviceError
+from runtime.stopping import SIGNALS, descendants
 
 # A child that was asked to end, or whose pipe has closed, gets so long.
 GRACE_S = 5.0
 
 Work = Callable[[Connection, Any], None]
 """What a child does: a function of a module, with its pipe and the argument of `processes`."""
+
+
+class ChildGone(DeviceError):
+    """A child process ended without an answer: it was killed, or crashed. Exit code 5."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,12 @@ class Child:
             pass
 
     def receive(self) -> Any:
-        """The child's next message. Raises the exception that ended its work, DeviceError when the process is gone."""
+        """The child's next message. Raises the exception that ended its work, ChildGone when the process is."""
         try:
             message = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(GRACE_S)
-            raise DeviceError(
+            raise ChildGone(
                 f"a worker process {_fate(self.process.exitcode)}; give it more memory or start fewer: "
                 "leave --preset out, or limit the cores (taskset -c 0,1 ...)"
             ) from None
@@ -70,15 +76,15 @@ def usable_cores() -> int:
 def processes(count: int, work: Work, argument: Any) -> Iterator[list[Child]]:
     """`count` new processes that run work(pipe, argument); when the block ends, however it does, so do they.
 
-    They are spawned, not forked: threads and engines of this process are no business of theirs. Ctrl-C reaches this process only,
-    and a child whose parent was killed finds its pipe closed and ends.
+    They are spawned, not forked: threads and engines of this process are no business of theirs. The signals that stop a command are
+    for this process only, and a child whose parent was killed finds its pipe closed and ends.
     """
     context = multiprocessing.get_context("spawn")
     children: list[Child] = []
     # multiprocessing's own helper would otherwise start inside the block below, and lift it
     resource_tracker.ensure_running()
     try:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             for _ in range(count):
                 children.append(_start(context, work, argument))
@@ -93,6 +99,52 @@ def processes(count: int, work: Work, argument: Any) -> Iterator[list[Child]]:
         _end(children)
 
 
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The answer of `function(*arguments)`, a function of a module, from a new process; its exceptions are raised here."""
+    with processes(1, _answer, function) as (child,):
+        child.send(arguments)
+        return child.receive()
+
+
+def each_apart(
+    function: Callable[[Any], Any],
+    tasks: Iterable[Any],
+    count: int,
+    *,
+    first: Callable[[], None] | None = None,
+) -> Iterator[Any]:
+    """The answers of `function(task)`, a function of a module, as they come, from `count` new processes, which call `first` once.
+
+    After an exception of one of them no further task begins; it is raised here when the others are done with theirs.
+    """
+    failure: Exception | None = None
+    waiting = deque(tasks)
+    with processes(min(count, len(waiting)), _answer_each, (function, first)) as children:
+        busy = set[int]()
+
+        def hand_out(child: Child) -> None:
+            busy.discard(id(child))
+            if waiting:
+                child.send(waiting.popleft())
+                busy.add(id(child))
+
+        for child in children:
+            hand_out(child)
+        while running := [child for child in children if id(child) in busy]:
+            for child in ready(running):
+                try:
+                    answer = child.receive()
+                except Exception as error:
+                    failure = failure or error
+                    waiting.clear()
+                    busy.discard(id(child))
+                    continue
+                hand_out(child)
+                yield answer
+    if failure is not None:
+        raise failure
+
+
 def ready(children: Sequence[Child]) -> list[Child]:
     """Those of the children that have something to say or are gone; waits for the first."""
     said = connection.wait([child.pipe for child in children])
@@ -101,7 +153,7 @@ def ready(children: Sequence[Child]) -> list[Child]:
 
 def _start(context: Any, work: Work, argument: Any) -> Child:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(theirs, work, argument), daemon=True)
+    process = context.Process(target=_child, args=(theirs, work, argument))
     try:
         process.start()
     except OSError as error:
@@ -111,8 +163,23 @@ def _start(context: Any, work: Work, argument: Any) -> Child:
     return Child(process, ours)
 
 
+def _answer(pipe: Connection, function: Callable[..., Any]) -> None:
+    pipe.send(function(*pipe.recv()))
+
+
+def _answer_each(pipe: Connection, work: tuple[Callable[[Any], Any], Callable[[], None] | None]) -> None:
+    function, first = work
+    if first is not None:
+        first()
+    while True:
+        pipe.send(function(pipe.recv()))
+
+
 def _child(pipe: Connection, work: Work, argument: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # also those that came while it started, and are blocked until here
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         work(pipe, argument)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -138,12 +205,13 @@ def _end(children: Sequence[Child]) -> None:
     for child in children:
         child.pipe.close()
         if child.process.is_alive():
-            child.process.terminate()
-    for child in children:
-        child.process.join(GRACE_S)
-        if child.process.is_alive():
+            # with what it has started itself
+            for pid in descendants(child.process.pid or 0):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
             child.process.kill()
-            child.process.join()
+    for child in children:
+        child.process.join()
 
 
 def _fate(code: int | None) -> str:

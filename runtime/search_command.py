@@ -12,9 +12,9 @@ from runtime import console
 from runtime.cameras import parse_policy
 from runtime.errors import ConfigError
 from runtime.fast_resize import resizer
-from runtime.features import Features, load_features, same_model
+from runtime.features import Features, same_model
 from runtime.image_list import labelled_images
-from runtime.opening import compare_engines, features_of, open_model, tell_notes
+from runtime.opening import compare_engines, features_of, open_model, saved_features, tell_notes
 from runtime.picture_file import PictureOptions, picture_options, search_contents, write_picture
 from runtime.preset import extractor
 from runtime.ranking import searched_ranking
@@ -26,7 +26,7 @@ def search_gallery(args: Namespace) -> None:
     if args.top < 1:
         raise ConfigError(f"--top {args.top}: give 1 or more")
     picture = picture_options(args)
-    gallery = load_features(args.gallery)
+    gallery = saved_features(args.gallery, args)
     artifact = open_model(args)
     images = [labelled_images(source) for source in args.queries]
     tell_notes(note for one in images for note in one.notes)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.people.__main__"))
+
 import argparse
 import sys
 import time
@@ -9,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.people import dataset
-from runtime.errors import guarded
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -55,7 +60,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         dataset.contact_sheet(args.out, for_sheet).save(args.sheet)
     print(f"{len(paths)} synthetic pictures in {args.out}, {seconds:.0f} s, {len(paths) / seconds:.1f}/s")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main))

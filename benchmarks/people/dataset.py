@@ -11,11 +11,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,8 @@ from benchmarks.people.arrays import Bools, Floats, floats
 from benchmarks.people.scene import Scenery
 from benchmarks.people.surface import Noise
 from runtime.errors import ConfigError
+from runtime.processes import each_apart
+from runtime.stopping import Stopped, stopped
 
 VERSION = 1
 # test identities are numbered from here, so that they stay the same people whatever the training set's size
@@ -180,6 +180,11 @@ def _work(task: tuple[Plan, int]) -> list[Picture]:
     return _studio(plan.seed).identity(plan, pid)
 
 
+def _numbered(task: tuple[int, tuple[Plan, int]]) -> tuple[int, list[Picture]]:
+    number, work = task
+    return number, _work(work)
+
+
 def _rendered(plan: Plan, jobs: int) -> Iterator[list[Picture]]:
     pids = [*range(1, plan.train_identities + 1)]
     pids += range(FIRST_TEST_PID, FIRST_TEST_PID + plan.test_identities)
@@ -188,8 +193,15 @@ def _rendered(plan: Plan, jobs: int) -> Iterator[list[Picture]]:
         yield from map(_work, tasks)
         return
     _studio(plan.seed)  # a missing renderer is reported here, not from a worker
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_work, tasks, chunksize=4)
+    # in the order of the people, whoever is drawn first
+    done: dict[int, list[Picture]] = {}
+    wanted = iter(range(len(tasks)))
+    place = next(wanted)
+    for number, pictures in each_apart(_numbered, list(enumerate(tasks)), jobs):
+        done[number] = pictures
+        while place in done:
+            yield done.pop(place)
+            place = next(wanted, -1)
 
 
 def write(
@@ -208,13 +220,18 @@ def write(
         (part / folder).mkdir(parents=True)
     images: dict[str, dict[str, Any]] = {}
     masks: list[npt.NDArray[np.uint8]] = []
-    for done, pictures in enumerate(_rendered(plan, jobs), 1):
-        for picture in pictures:
-            (part / picture.path).write_bytes(picture.jpeg)
-            images[picture.path] = _entry(picture)
-            masks.append(np.packbits(picture.mask))
-        if report:
-            report(done, len(images))
+    try:
+        for done, pictures in enumerate(_rendered(plan, jobs), 1):
+            for picture in pictures:
+                (part / picture.path).write_bytes(picture.jpeg)
+                images[picture.path] = _entry(picture)
+                masks.append(np.packbits(picture.mask))
+            if report:
+                report(done, len(images))
+    except KeyboardInterrupt as error:
+        shutil.rmtree(part, ignore_errors=True)
+        drawn = f"{len(images)} pictures were drawn and are not kept: a set is whole or not there"
+        raise Stopped(stopped(error).number, drawn) from None
     meta = {
         "schema": 1,
         "kind": "anny-reid",

@@ -6,16 +6,21 @@ which identities differ from it (exit code 3).
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.people.hashes"))
+
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runtime.console import note
-from runtime.errors import ConfigError, DataError, guarded
+from runtime.errors import ConfigError, DataError
 from runtime.manifest import replacing
 
 # hexadecimal digits kept of an identity's SHA-256: enough to tell sets apart, small enough for 2,400 of them
@@ -85,7 +90,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     note(f"{args.root}: all {len(expected)} identities are those of {args.against}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main))

@@ -6,8 +6,13 @@ first for 10 to 35 % of the queries: clothes help, colour alone is not enough.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.people.histogram"))
+
 import argparse
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +20,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from runtime import console, datasets, metrics
-from runtime.errors import guarded
 from runtime.images import load_image
 
 STRIPES = 6
@@ -63,7 +67,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
         console.print_table("six-stripe HSV histogram", ("measure", "value"), rows)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main))

@@ -1,0 +1,52 @@
+"""What a stopped measurement keeps: a document of its complete rows, marked as incomplete. Measures nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runtime.console import print_json
+from runtime.manifest import replacing
+from runtime.stopping import Stopped, stopped
+
+ROWS = Callable[[], dict[str, Any] | None]
+
+
+@contextmanager
+def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
+    """Write `rows()` to OUT.partial.json when a signal stops the block, never over OUT itself; None: there is nothing yet.
+
+    `go_on` says what a new run need not do again. A block that ends well removes what an earlier, stopped run left there.
+    """
+    path = out.with_suffix(f".partial{out.suffix}")
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        stop, content = stopped(error), rows()
+        kept = [go_on] if go_on else []
+        if content is not None:
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(content | _mark(stop), indent=1) + "\n")
+            kept.insert(0, f"what is complete is in {path}")
+        raise Stopped(stop.number, "; ".join(kept) or "nothing was complete yet") from None
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def printed(rows: ROWS) -> Iterator[None]:
+    """Print `rows()` as one JSON document when a signal stops the block; None: there is nothing yet."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        stop, content = stopped(error), rows()
+        if content is None:
+            raise Stopped(stop.number, "nothing was complete yet") from None
+        print_json(content | _mark(stop))
+        raise Stopped(stop.number, "what is complete is printed, and marked as incomplete") from None
+
+
+def _mark(stop: Stopped) -> dict[str, Any]:
+    return {"complete": False, "stopped": stop.name}

@@ -1,0 +1,256 @@
+"""Signals that stop a command: the first one unwinds the stack as an exception, a second one ends the process at once.
+
+Knows no command. Commands run inside `stoppable()`, which `runtime.errors.guarded` opens for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+# timeout(1) and a closing terminal send one signal twice within milliseconds; a person who presses Ctrl-C again takes longer.
+SAME_S = 0.25
+# A command that is still working after this long is told what a second signal does.
+PATIENCE_S = 1.0
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to stop. `code` is the exit code: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
+
+    def __init__(self, number: int, kept: str = "") -> None:
+        super().__init__(kept)
+        self.number = number
+        self.code = 128 + number
+        self.kept = kept
+
+    @property
+    def name(self) -> str:
+        """The signal's name, such as SIGTERM."""
+        return signal.Signals(self.number).name
+
+
+def stopped(error: KeyboardInterrupt) -> Stopped:
+    """The error itself where a signal of `stoppable` raised it; a plain KeyboardInterrupt is a SIGINT."""
+    return error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+
+
+class _State:
+    """What the signal handlers of this process share."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.deferring = 0
+        self.pending: int | None = None
+
+
+_active: _State | None = None
+
+
+def received() -> int | None:
+    """The number of the signal that `stoppable` has received, or None."""
+    return _active.first if _active else None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise Stopped in the main thread at the first of SIGNALS, also where a shell's background job ignores SIGINT.
+
+    A second signal, or one within native code that does not return, kills every child process and ends this one. An ignored SIGHUP
+    (nohup) stays ignored. Inside another `stoppable`, and in other threads than the main one, nothing changes.
+    """
+    global _active
+    if _active is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    state = _State()
+    numbers = [one for one in SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+    # The handlers of C write to this pipe at once, whatever the main thread is doing.
+    listening, telling = os.pipe()
+    os.set_blocking(telling, False)
+    main, hook = threading.get_ident(), sys.unraisablehook
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if state.first is not None:
+            return
+        state.first = number
+        if state.deferring:
+            state.pending = number
+            return
+        raise Stopped(number)
+
+    def swallowed(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not isinstance(error, Stopped):
+            hook(unraisable)
+            return
+        # Python drops what is raised within a destructor: the signal comes again a moment later
+        state.first = None
+        again = threading.Timer(0.05, signal.pthread_kill, [main, error.number])
+        again.daemon = True
+        again.start()
+
+    before = {number: signal.signal(number, handle) for number in numbers}
+    wakeup = signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
+    sys.unraisablehook = swallowed
+    threading.Thread(target=_watch, args=(listening,), name="signals", daemon=True).start()
+    _active = state
+    try:
+        yield
+    finally:
+        # a stopped process is about to end: until it has, a second signal still ends it at once
+        if state.first is None:
+            _active = None
+            sys.unraisablehook = hook
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.write(telling, bytes(1))
+            os.close(telling)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let the first signal wait until the block has ended: for files that only make sense together. A second one does not wait."""
+    state = _active
+    if state is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    state.deferring += 1
+    try:
+        yield
+    finally:
+        state.deferring -= 1
+        if not state.deferring and state.pending is not None:
+            number, state.pending = state.pending, None
+            raise Stopped(number)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the stack for callers without `stoppable` too, so that children and temporary files go; exit status 143."""
+    if _active is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def keeping(what: Callable[[], str]) -> Iterator[None]:
+    """Have the line that reports a stop within the block end in `what()`: what is kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        stop = stopped(error)
+        if stop.kept:
+            raise
+        raise Stopped(stop.number, what()) from None
+
+
+def run_apart(
+    command: Sequence[str], *, cwd: Path | None = None, stdout: int | None = subprocess.PIPE
+) -> tuple[int, str]:
+    """(exit status, what it printed on stdout) of one of our commands, which is stopped with this process by the same signal.
+
+    It has a session of its own, so that Ctrl-C reaches it once, through this process; what it does with the signal is waited for.
+    """
+    process = subprocess.Popen(command, cwd=cwd, stdout=stdout, text=True, start_new_session=True)
+    try:
+        printed, _ = process.communicate()
+    except KeyboardInterrupt as error:
+        process.send_signal(stopped(error).number)
+        # its stdout is drained: a full pipe would keep it from ending
+        process.communicate()
+        raise
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return process.returncode, printed or ""
+
+
+def kill_children() -> None:
+    """Kill every process that descends from this one, where /proc names them."""
+    for pid in descendants(os.getpid()):
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that `pid` and its children have started, as far as Linux's /proc names them."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(word) for word in task.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
+
+
+def _watch(listening: int) -> None:
+    """Wait for signals; the second one ends the process, whatever the main thread is doing. A zero byte ends the waiting."""
+    first, since, told = 0, 0.0, False
+    while True:
+        patience = PATIENCE_S if first and not told else None
+        if not select.select([listening], [], [], patience)[0]:
+            told = True
+            _say(f"stopping after the current step; another {signal.Signals(first).name} stops at once")
+            continue
+        for number in os.read(listening, 64):
+            if not number:
+                os.close(listening)
+                return
+            if number not in SIGNALS:
+                continue
+            if not first:
+                first, since = number, time.monotonic()
+            elif time.monotonic() - since > SAME_S:
+                _end(number)
+
+
+def _end(number: int) -> None:
+    kill_children()
+    _say(f"error[{128 + number}] stopped at once")
+    os._exit(128 + number)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
+
+
+def _forget() -> None:
+    """In a forked child: its parent's signals are none of its business."""
+    global _active
+    if _active is not None:
+        _active = None
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(
+                    number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler
+                )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
