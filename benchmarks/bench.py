@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     apply_preset(args)
     # before anything is measured for nothing
     before = read_document(args.compare) if args.compare else None
-    seen, stop = Seen(), None
+    seen = Seen()
+    stop: Stopped | None = None
     try:
         document = jetson.measure(args) if args.device == "jetson" else measure(subjects_of(args), args, seen)
     except jetson.Interrupted as error:

@@ -133,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     out = parser.parse_args(argv).out
     note(LABEL)
-    commands, seconds, results = steps(out), {}, {}
+    commands = steps(out)
+    seconds: dict[str, float] = {}
+    results: dict[str, Any] = {}
     # what a demo that was killed had pruned so far would have to be resumed: a demo starts afresh
     shutil.rmtree(ROOT / out / "pruned", ignore_errors=True)
     with keeping(

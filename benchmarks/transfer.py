@@ -129,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     args = parser.parse_args(argv)
     items = pictures(read_dataset(args.data, args.layout), args.split)
-    rows, results = [], []
+    rows: list[list[object]] = []
+    results: list[dict[str, Any]] = []
     with printed(lambda: {"models": results} if results else None):
         for path in args.models:
             result = transfer(opened(path), items, query=args.query_camera, gallery=args.gallery_camera)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from prune.checkpoint import save_model
 from runtime.errors import ArtifactError, DataError, GateError, guarded
 from runtime.manifest import read_manifest, sha256
 from runtime.session import open_artifact
+from runtime.stopping import Stopped
 from tests import lite
 
 
@@ -228,3 +230,20 @@ def test_reexporting_gives_the_same_graph(weights, exported, crops, tmp_path):
     """Determinism: the manifest's hash identifies the model, not the run."""
     run(weights, tmp_path / "m.onnx", crops)
     assert read_manifest(tmp_path / "m.onnx")["sha256"] == read_manifest(exported)["sha256"]
+
+
+def test_a_stopped_export_leaves_the_older_files_as_they_were(
+    exported, weights, crops, monkeypatch, tmp_path
+):
+    out = tmp_path / "m.onnx"
+    for path in exported.parent.glob("m.onnx*"):
+        shutil.copy(path, tmp_path / path.name)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 3
+
+    def stops(*_, **__):
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(command, "_verdict", stops)
+    assert run(weights, out, crops) == 143
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
