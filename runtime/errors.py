@@ -79,7 +79,9 @@ def command(module: str) -> int:
 
 
 def _stop(stop: Stopped) -> int:
-    kill_children()
+    if received() is not None:
+        # the process is about to end, and nothing that it started may stay
+        kill_children()
     # what was printed is kept, also where a second signal comes
     with suppress(OSError, ValueError):
         sys.stdout.flush()
