@@ -4,9 +4,8 @@ BIN := .venv/bin
 PACKAGES := runtime export engines benchmarks
 
 # The tests that compare computed numbers, and how each library is kept from the newer instructions of a processor.
-NUMERIC := $(addprefix tests/test_,$(addsuffix .py,$(foreach name,amg classifiers convert golden imagenet losses model relabel \
-	scores surgery thinning train training,prune_$(name)) $(foreach name,blocks forms fp16 graph int8 projections,export_$(name)) \
-	$(foreach name,extract metrics openvino_session parallel rerank session,runtime_$(name)) benchmarks_peak))
+NUMERIC := tests/prune tests/export tests/runtime/extraction tests/runtime/ranking tests/runtime/backends tests/test_int8_exact.py \
+	tests/benchmarks/experiments/test_peak.py
 OLD_PROCESSOR := ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default
 
 .PHONY: demo test test-isa lint check-full docker-check clean
@@ -21,7 +20,7 @@ test: .venv/ready lint
 
 # No test may depend on one kind of processor. ONNX Runtime cannot be cut down: run `make test` on other processors as well.
 test-isa: .venv/ready
-	OMP_NUM_THREADS=1 $(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile $(NUMERIC)
+	OMP_NUM_THREADS=1 $(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not full" $(NUMERIC)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -4,4 +4,4 @@
 from runtime.errors import command
 
 if __name__ == "__main__":
-    raise SystemExit(command("benchmarks.bench"))
+    raise SystemExit(command("benchmarks.bench.cli"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Export a pruned model to ONNX; the code is in export.command."""
+"""Export a pruned model to ONNX; the code is in export."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from runtime.errors import guarded
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the export. What it needs is imported here, so that a library that cannot be used is one line."""
     # before what uses it: this file says why ONNX Runtime cannot be used
-    import runtime.onnxruntime_session  # noqa: F401
-    from export.command import main as export
+    import runtime.backends.onnxruntime  # noqa: F401
+    from export.cli import main as export
 
     return export(argv)
 

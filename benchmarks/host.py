@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.probe import ask
-from runtime import manifest
-from runtime.processes import usable_cores
+from runtime.extraction.processes import usable_cores
+from runtime.files import manifest
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 # Load above this part of the usable cores when nothing of ours runs yet: somebody else is working here.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from runtime.datasets import Item
 from runtime.errors import DataError
-from runtime.images import load_image
-from runtime.preprocess import resize, to_input
+from runtime.images.decode import load_image
+from runtime.images.preprocess import resize, to_input
 from runtime.spec import InputSpec
 
 # One batch of images as the graph takes them, and their camera ids (B,) or None.

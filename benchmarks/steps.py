@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.console import note
-from runtime.errors import Refusal
+from runtime.errors import UserError
 from runtime.stopping import run_apart
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class StepFailed(Refusal):
+class StepFailed(UserError):
     """A command failed; its own message stands above. Ends with that command's exit code."""
 
     def __init__(self, text: str, code: int) -> None:

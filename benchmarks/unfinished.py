@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from runtime.console import print_json
-from runtime.manifest import replacing
+from runtime.files.manifest import replacing
 from runtime.stopping import Stopped, stopped
 
 ROWS = Callable[[], dict[str, Any] | None]
@@ -46,6 +46,15 @@ def printed(rows: ROWS) -> Iterator[None]:
             raise Stopped(stop.number, "nothing was complete yet") from None
         print_json(content | _mark(stop))
         raise Stopped(stop.number, "what is complete is printed, and marked as incomplete") from None
+
+
+def incomplete_line(made: Mapping[str, Any]) -> str | None:
+    """A line for people about a document that a stopped run left, or None."""
+    if made.get("complete", True):
+        return None
+    return (
+        f"INCOMPLETE, stopped by {made['stopped']}; not measured: {', '.join(made['missing']) or 'nothing'}"
+    )
 
 
 def _mark(stop: Stopped) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from runtime.check import load_check
 from runtime.console import note
 from runtime.errors import ArtifactError, guarded
-from runtime.manifest import read_manifest
+from runtime.files.manifest import read_manifest
 from runtime.stopping import run_apart
 
 Run = Callable[[Sequence[str]], int]
@@ -58,7 +58,7 @@ def engines(words: Sequence[str]) -> int:
 
 def loadable(engine: Path) -> bool:
     """Whether the engine was built for this machine and passed its gate, judged without loading it."""
-    from engines import doctor
+    from engines.doctor import doctor
 
     return not doctor.against(engine, doctor.diagnose())
 

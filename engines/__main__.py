@@ -7,4 +7,4 @@ import sys
 from runtime.errors import command
 
 if __name__ == "__main__":
-    sys.exit(command("engines.command"))
+    sys.exit(command("engines.cli"))

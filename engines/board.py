@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.jetson import jetpack_version, read_text, this_l4t
+from runtime.host.jetson import jetpack_version, read_text, this_l4t
 
 # part number in the device tree -> what is sold under it
 MODULES = {

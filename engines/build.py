@@ -9,14 +9,14 @@ from typing import Any
 
 from engines.machine import Machine, this_machine
 from engines.manifest import FLAVOURS, engine_manifest
-from engines.trtexec import build as run_trtexec
-from engines.trtexec import find_trtexec, locked, trtexec_version
-from engines.trtexec_command import Build, Profile, input_spec, profiles_of, trtexec_line, version_text
-from engines.trtexec_output import Report
+from engines.trtexec.command import Build, Profile, input_spec, profiles_of, trtexec_line, version_text
+from engines.trtexec.output import Report
+from engines.trtexec.run import build as run_trtexec
+from engines.trtexec.run import find_trtexec, locked, trtexec_version
+from runtime.backends.tensorrt.compat import batch_text
 from runtime.console import note
-from runtime.engine_fit import batch_text
 from runtime.errors import ConfigError, DeviceError
-from runtime.manifest import replacing, write_manifest
+from runtime.files.manifest import replacing, write_manifest
 from runtime.stopping import deferred, terminable
 
 
@@ -83,7 +83,7 @@ def build_in_python(
     asked: Build, parent: dict[str, Any], *, builder: str, compute_capability: str | None = None
 ) -> dict[str, Any]:
     """Build `asked` with the TensorRT library of `builder`, python or rtx: the manifest as written beside the engine."""
-    from engines import builders
+    from engines.python import builders
 
     flavour = FLAVOURS[builder]
     note(f"building {asked.engine} with {flavour}; this takes minutes")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.jetson import jetpack_version, this_l4t
+from runtime.host.jetson import jetpack_version, this_l4t
 
 
 @dataclass(frozen=True)

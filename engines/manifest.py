@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from engines.machine import Machine
-from engines.trtexec_command import Build, input_shapes, profiles_of
-from runtime.cuda import Gpu
-from runtime.engine_fit import differences as machine_differences
-from runtime.engine_fit import rebuild_command, siblings
+from engines.trtexec.command import Build, input_shapes, profiles_of
+from runtime.backends.tensorrt.compat import differences as machine_differences
+from runtime.backends.tensorrt.compat import rebuild_command, siblings
+from runtime.backends.tensorrt.gpu import Gpu
 from runtime.errors import ArtifactError
-from runtime.manifest import manifest_path, read_manifest, sha256, tools
+from runtime.files.manifest import manifest_path, read_manifest, sha256, tools
 from runtime.spec import InputSpec
 
 # builder -> the library that loads what it built

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import Refusal
+from runtime.errors import UserError
 from runtime.library import Library, clashing, importing
 
 Answer = dict[str, Any]
@@ -91,7 +91,7 @@ def _gpu(library: Any, index: int) -> Answer:
 
 def binding() -> Answer:
     """Whether Python reaches device 0 as an engine's session does: {gpu, compute_capability}."""
-    from runtime.cuda import open_cuda
+    from runtime.backends.tensorrt.cuda import open_cuda
 
     found = open_cuda()
     with found.current():
@@ -108,36 +108,36 @@ def library(wanted: Library, needs: tuple[str, ...]) -> Answer:
 
 def tensorrt(flavour: str) -> Answer:
     """TensorRT or TensorRT-RTX of Python: {version}."""
-    from runtime.tensorrt_session import LIBRARIES
+    from runtime.backends.tensorrt.session import LIBRARIES
 
     return library(LIBRARIES[flavour], ("Runtime", "Builder", "ILogger"))
 
 
 def openvino() -> Answer:
     """OpenVINO: {version, devices}."""
-    from runtime.openvino_session import LIBRARY, devices
+    from runtime.backends.openvino import LIBRARY, devices
 
     return library(LIBRARY, ()) | {"devices": devices()}
 
 
 def simplejpeg() -> Answer:
     """What decodes plain JPEG files sooner: {version}."""
-    from runtime.jpeg import LIBRARY
+    from runtime.images.jpeg import LIBRARY
 
     return library(LIBRARY, ("decode_jpeg",))
 
 
 def opencv() -> Answer:
     """What `--resize fast` runs on: {version}."""
-    from runtime.fast_resize import LIBRARY
+    from runtime.images.fast_resize import LIBRARY
 
     return library(LIBRARY, ("resize", "setNumThreads"))
 
 
 def trtexec() -> Answer:
     """The trtexec that `engines build` would use: {path, version}."""
-    from engines.trtexec import find_trtexec, trtexec_version
-    from engines.trtexec_command import version_text
+    from engines.trtexec.command import version_text
+    from engines.trtexec.run import find_trtexec, trtexec_version
 
     path = find_trtexec()
     return {"path": str(path), "version": version_text(trtexec_version(path))}
@@ -145,7 +145,7 @@ def trtexec() -> Answer:
 
 def onnxruntime() -> Answer:
     """ONNX Runtime: {version, providers: {name: whether a session really runs on it}, lacks: {name: its missing library}}."""
-    from runtime.onnxruntime_session import LIBRARY, providers, starts
+    from runtime.backends.onnxruntime import LIBRARY, providers, starts
 
     answer = library(LIBRARY, ())
     loaded, lacks = {}, {}
@@ -189,7 +189,7 @@ def main(name: str) -> None:
     """Print the answer of one probe as the last line of stdout."""
     try:
         answer = PROBES[name]()
-    except Refusal as refusal:
+    except UserError as refusal:
         answer = {"error": str(refusal)}
     print(f"\n{json.dumps(answer)}")
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from engines.machine import Machine, this_machine
 from engines.manifest import FLAVOURS, differences, inherited
-from engines.trtexec_command import input_shapes, input_spec
+from engines.trtexec.command import input_shapes, input_spec
+from runtime.backends.tensorrt.compat import rebuild_command
 from runtime.check import Check, judge, load_check
 from runtime.console import note
-from runtime.engine_fit import rebuild_command
 from runtime.errors import ArtifactError, DeviceError, GateError
+from runtime.files.manifest import manifest_path, read_manifest, sha256, tools, write_manifest
 from runtime.gate import LIMITS, Limits
-from runtime.manifest import manifest_path, read_manifest, sha256, tools, write_manifest
 from runtime.session import Session
 from runtime.spec import InputSpec
 
@@ -138,7 +138,7 @@ def _shapes(spec: InputSpec, session: Session) -> list[dict[str, Any]]:
 
 def open_engine(path: Path, spec: InputSpec, *, flavour: str, manifest: Mapping[str, Any]) -> Session:
     """The real opener, imported where it is needed."""
-    from runtime.tensorrt_session import open_tensorrt
+    from runtime.backends.tensorrt.session import open_tensorrt
 
     return open_tensorrt(path, spec, flavour=flavour, manifest=manifest)
 

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from export.calibration import COUNT as CALIBRATION_COUNT
 from export.check import COUNT, SHIPPED
-from export.neighbours import NEIGHBOURS, default_layout, default_target
+from export.int8.calibration import COUNT as CALIBRATION_COUNT
+from export.integrations.table import NEIGHBOURS, default_layout, default_target
 from export.precision import PRECISIONS, TARGETS
 from runtime.errors import ConfigError
 from runtime.spec import LAYOUTS
@@ -102,6 +102,6 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     command.add_argument(
         "--blocks",
         action="store_true",
-        help="also write MODEL.onnx.blocks/: one block at many sizes, which python -m benchmarks.table measures",
+        help="also write MODEL.onnx.blocks/: one block at many sizes, which python -m benchmarks.latency_table measures",
     )
     return command

@@ -15,17 +15,17 @@ import torch
 from torch import nn
 
 from export.forms import ReorderedBlock, fold_scale
-from export.fp16 import to_fp16
+from export.fp16.convert import to_fp16
 from export.graph import OPSET, fusible_gelu, named_batch, prove_static, quiet, simplified
-from export.int8 import raise_opset
+from export.int8.quantize import raise_opset
 from export.tensorrt8 import for_tensorrt8
-from prune.model import Block
-from prune.shape import Shape
+from prune.model.architecture import Shape
+from prune.model.transreid import Block
 from runtime.errors import ConfigError, StorageError
-from runtime.manifest import replacing
+from runtime.files.manifest import replacing
 
 INDEX = "index.json"
-# kept tokens as shares of all: a straight line between neighbours is close enough, see benchmarks/table.py
+# kept tokens as shares of all: a straight line between neighbours is close enough, see benchmarks/latency_table/cli.py
 SHARES = (0.3, 0.45, 0.6, 0.75, 0.9, 1.0)
 # at most so many different head counts, the largest among them
 HEADS = 8

@@ -13,10 +13,10 @@ from runtime.check import Check as Check
 from runtime.check import run_check as run_check
 from runtime.datasets import guess_layout, read_dataset
 from runtime.errors import ConfigError, DataError
-from runtime.image_list import read_images
-from runtime.images import load_image
-from runtime.manifest import replacing, sha256
-from runtime.preprocess import resize
+from runtime.files.manifest import replacing, sha256
+from runtime.images.decode import load_image
+from runtime.images.lists import read_images
+from runtime.images.preprocess import resize
 from runtime.session import Session
 from runtime.spec import InputSpec
 

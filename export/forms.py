@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.head import ClassTokenBlock
-from prune.jpm import local_groups
-from prune.model import Block, TransReID
-from prune.shape import PARTS, Shape
+from prune.model.architecture import PARTS, Shape
+from prune.model.jpm import local_groups
+from prune.model.transreid import Block, TransReID
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from prune.model import Block
+from prune.model.transreid import Block
 
 
 class ClassTokenBlock(nn.Module):

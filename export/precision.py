@@ -11,15 +11,15 @@ from typing import Any
 
 import onnx
 
-from export.calibration import Calibration, spaced
-from export.fp16 import cast_first, to_fp16
-from export.fp16_lint import Lint, lint, ranges, rounded
-from export.int8 import Ranges, calibrate, raise_opset, with_qdq
-from export.projections import separated
-from export.sensitivity import Choice, Demand, HeldOut, choose, held_out, take_back
+from export.fp16.convert import cast_first, to_fp16
+from export.fp16.lint import Lint, lint, ranges, rounded
+from export.int8.calibration import Calibration, spaced
+from export.int8.projections import separated
+from export.int8.quantize import Ranges, calibrate, raise_opset, with_qdq
+from export.int8.sensitivity import Choice, Demand, HeldOut, choose, held_out, take_back
 from export.tensorrt8 import for_tensorrt8
 from runtime.errors import ArtifactError, ConfigError, GateError
-from runtime.json_text import parse_json
+from runtime.files.json_text import parse_json
 from runtime.spec import InputSpec
 
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.fp16 import cast_first
+from export.fp16.convert import cast_first
 from runtime.errors import ArtifactError
 
 OPSET, IR_VERSION = 17, 8

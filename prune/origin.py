@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from prune.config import Config
-from prune.shape import PATCH, Shape
+from prune.config.load import Config
+from prune.model.architecture import PATCH, Shape
 from runtime.console import note
 from runtime.datasets import CAMERAS, PUBLISHED
 from runtime.spec import InputSpec

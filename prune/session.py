@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from prune.checkpoint import load_model
-from prune.config import Config
-from prune.convert import convert
-from prune.model import TransReID
+from prune.config.load import Config
+from prune.importing.convert import convert
+from prune.model.file import load_model
+from prune.model.transreid import TransReID
 from prune.origin import checkpoint_spec
+from runtime.artifact import Artifact
 from runtime.errors import ArtifactError, ConfigError, DeviceError
-from runtime.manifest import sha256
-from runtime.session import Artifact, Session, check_features
+from runtime.files.manifest import sha256
+from runtime.session import Session, check_features
 from runtime.spec import InputSpec
 
 

@@ -1,125 +1,16 @@
 """Train a TransReID model: `python -m prune.train`. Puts data, model and loop together, decides nothing."""
 
-from __future__ import annotations
-
-if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
-    from runtime.errors import command
-
-    raise SystemExit(command("prune.train"))
-
-import argparse
-import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from prune.checkpoint import save_model
-from prune.config import Config, load_config
-from prune.data import training_batches
-from prune.initial import start
-from prune.snapshots import snapshots
-from prune.training import fit, make_accelerator
-from runtime.cameras import dataset_name
-from runtime.console import note
-from runtime.datasets import READERS, Dataset, Item, count_warnings, read_dataset, training_images
-from runtime.errors import ConfigError
-from runtime.stopping import keeping
-from runtime.wording import printable
-
-
-def fitted(config: Config, items: Sequence[Item]) -> Config:
-    """The configuration with the training set's identities and cameras.
-
-    `model.identities` 0 is counted; `model.cameras` 0 means no camera embedding and stays. ConfigError when a
-    number that is set differs from what the images have.
-    """
-    if not items:
-        raise ConfigError("the training set is empty; check --data and its bounding_box_train")
-    identities = len({item.pid for item in items})
-    cameras = max(item.camid for item in items) + 1
-    model = config.model
-    for key, said, found in (
-        ("identities", model.identities, identities),
-        ("cameras", model.cameras, cameras),
-    ):
-        if said and said != found:
-            raise ConfigError(
-                f"model.{key} is {said}, the training set has {found}; check --data, or add "
-                f"--set model.{key}={found}"
-            )
-    return dataclasses.replace(config, model=dataclasses.replace(model, identities=identities))
-
-
-def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
-    """What the manifest says about how the model came to be."""
-    return {
-        "source": "train",
-        "init": init if init in (None, "imagenet") else Path(init).name,
-        "config": dataclasses.asdict(config),
-        "data": {"layout": dataset.layout, "images": len(dataset.train)},
-    }
-
-
-def kept(out: Path) -> str:
-    """What a stopped training leaves, and how to go on with it."""
-    if not (saved := snapshots(out)):
-        return f"no snapshot had been written yet in {out}; the same command begins anew"
-    return f"{saved[-1]} is kept; go on with the same command and --resume"
+from runtime.errors import guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the unpruned model; writes DIR/model.safetensors, metrics.jsonl and snapshots to go on from."""
-    parser = argparse.ArgumentParser(prog="python -m prune.train", description=main.__doc__)
-    parser.add_argument("--config", required=True, help="our YAML or the authors'")
-    parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
-    parser.add_argument(
-        "--layout", choices=sorted(READERS), help="how the data set is laid out (data.layout, or guessed)"
-    )
-    parser.add_argument("--out", required=True, metavar="DIR")
-    parser.add_argument(
-        "--init", help="imagenet, a model.safetensors, or a plain ViT's weights (.pth, .safetensors)"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last snapshot in DIR")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
-    args = parser.parse_args(argv)
-    config = load_config(args.config, args.overrides)
-    root, out = args.data or config.data.root, Path(args.out)
-    if not root:
-        raise ConfigError("say where the data set is: --data ROOT")
-    if snapshots(out) and not args.resume:
-        raise ConfigError(
-            f"{out}: holds a training run; add --resume to go on with it, or choose another --out"
-        )
-    dataset = training_images(read_dataset(root, args.layout or config.data.layout))
-    config = fitted(config, dataset.train)
-    warnings = count_warnings(dataset)
-    accelerator = make_accelerator(config.train.precision, args.device)
-    main_process = accelerator.is_main_process
-    for warning in (*warnings, *dataset.left_out) if main_process else ():
-        note(warning)
-    spec = dataclasses.replace(config.spec(), dataset=dataset_name(dataset.layout, warnings))
-    batches = training_batches(
-        dataset.train,
-        spec,
-        config.train,
-        rank=accelerator.process_index,
-        ranks=accelerator.num_processes,
-    )
-    begun = start(config, args.init)
-    for remark in begun.notes if main_process else []:
-        note(remark)
-    # The last epoch is the result: nothing is ever selected on the test set.
-    with keeping(lambda: kept(out)):
-        fit(begun.model, batches, config=config.train, out=out, resume=args.resume, accelerator=accelerator)
-    if main_process:
-        save_model(
-            begun.model,
-            out / "model.safetensors",
-            spec,
-            parent=begun.parent,
-            notes=notes(config, dataset, args.init),
-        )
-        print(printable(str(out / "model.safetensors")))
-    return 0
+    """Run the command. What it needs is imported here, so that a library that is missing is one line."""
+    from prune.cli.train import main as run
+
+    return run(argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, NonFiniteFeatures
+from runtime.files.manifest import sha256
+from runtime.files.npz import read_npz
 from runtime.gate import Limits, compare, failures
-from runtime.manifest import sha256
-from runtime.npz import read_npz
-from runtime.preprocess import to_input
-from runtime.session import NonFiniteFeatures, Session
+from runtime.images.preprocess import to_input
+from runtime.session import Session
 from runtime.spec import InputSpec
 
 # Hundreds of crops of any size fit; a file that unpacks to more fills the memory of a small device.

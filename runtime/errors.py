@@ -7,56 +7,60 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from runtime.stopping import Stopped, kill_children, received, stoppable, stopped
 from runtime.wording import printable, shortened
+
+if TYPE_CHECKING:
+    pass
 
 # A damaged file can hold a name of any length; what is wrong with it must not scroll away.
 LONGEST = 4000
 
 
-class Refusal(Exception):
+class UserError(Exception):
     """A mistake a person can mend: one line that says what, where and what to do next. Exit code 2."""
 
     code = 2
 
 
-class ConfigError(Refusal):
+class ConfigError(UserError):
     """Wrong usage or configuration. Exit code 2."""
 
 
-class DataError(Refusal):
+class DataError(UserError):
     """Bad input data: nothing usable, or too much of it bad. Exit code 3."""
 
     code = 3
 
 
-class ArtifactError(Refusal):
+class ArtifactError(UserError):
     """A model file that is missing, damaged, of another kind or does not match its manifest. Exit code 4."""
 
     code = 4
 
 
-class DeviceError(Refusal):
+class DeviceError(UserError):
     """The device asked for is not there, or out of memory. Exit code 5."""
 
     code = 5
 
 
-class StorageError(Refusal):
+class StorageError(UserError):
     """Output that cannot be written: disk full, read-only. Exit code 6."""
 
     code = 6
 
 
-class GateError(Refusal):
+class GateError(UserError):
     """A quality gate failed; no artifact was left behind. Exit code 7."""
 
     code = 7
 
 
 def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run main(argv); turn a Refusal into one `error[CODE] ...` line on stderr and its exit code.
+    """Run main(argv); turn a UserError into one `error[CODE] ...` line on stderr and its exit code.
 
     A library that cannot be imported ends 5, SIGINT 130, SIGTERM 143, SIGHUP 129 (`runtime.stopping`), a failed write (OSError with no
     clearer cause) 6. Set REID_DEBUG=1 for the traceback.
@@ -91,7 +95,7 @@ def _stop(stop: Stopped) -> int:
 
 
 def _failed(error: Exception) -> int:
-    if isinstance(error, Refusal):
+    if isinstance(error, UserError):
         return _report(error, str(error), error.code)
     if isinstance(error, ImportError):
         missing = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else str(error)
@@ -111,3 +115,19 @@ def _report(error: BaseException, text: str, code: int) -> int:
         raise error
     print(shortened(printable(f"error[{code}] {text}"), LONGEST), file=sys.stderr)
     return code
+
+
+class NonFiniteFeatures(GateError):
+    """A session gave NaN or infinite features; `rows` are their places in the batch. Exit code 7."""
+
+    def __init__(self, text: str, rows: tuple[int, ...]) -> None:
+        super().__init__(text)
+        self.rows = rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # so that it comes out of a worker process whole
+        return type(self), (str(self), self.rows)
+
+
+class OutOfMemory(DeviceError):
+    """The device has no memory for a batch of this size; a smaller one may fit. Exit code 5."""

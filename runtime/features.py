@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError
-from runtime.manifest import making_command, read_manifest, replacing, tools, write_manifest
-from runtime.npz import read_npz
-from runtime.skipped import Skipped
+from runtime.files.manifest import making_command, read_manifest, replacing, tools, write_manifest
+from runtime.files.npz import read_npz
+from runtime.images.skipped import Skipped
 from runtime.stopping import deferred
 
 # The kind of file that a stopped extraction leaves.

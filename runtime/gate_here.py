@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runtime.artifact import Artifact
+from runtime.backends.choice import unproven
 from runtime.check import judge, load_check
-from runtime.choice import unproven
 from runtime.errors import ArtifactError, GateError, StorageError
+from runtime.files.manifest import replacing, tools
 from runtime.gate import engine_limits
-from runtime.manifest import replacing, tools
-from runtime.processor import this_kind
-from runtime.session import Artifact
+from runtime.host.processor import this_kind
 
 SCHEMA = 1
 
@@ -72,7 +72,7 @@ def prove(artifact: Artifact, *, allow_failed: bool = False) -> None:
 
 
 def doubt(artifact: Artifact) -> str | None:
-    """`runtime.choice.unproven`, but None where the gate here passed on the artifact's engine."""
+    """`runtime.backends.choice.unproven`, but None where the gate here passed on the artifact's engine."""
     verdict = recorded(artifact.path, artifact.sha256, artifact.engine)
     if verdict is not None and verdict["passed"]:
         return None

@@ -1,108 +1,228 @@
-"""Open a model and extract with it as a command line says, and say on stderr what is odd. Knows no subcommand."""
+"""Open an artifact as a session: verify first, load second. Knows no library that runs models."""
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import console
-from runtime.cameras import camera_ids, resolve_policy
-from runtime.datasets import Item
-from runtime.extract import TooManyBad, Unfinished
-from runtime.features import PARTIAL, Features, load_features
-from runtime.gate_here import doubt
-from runtime.manifest import read_manifest
-from runtime.preset import Extract
-from runtime.session import Artifact, open_artifact, verify_artifact
+from runtime.artifact import Artifact
+from runtime.backends.choice import chosen_engine
+from runtime.errors import ArtifactError, ConfigError
+from runtime.files.manifest import read_manifest
+from runtime.options.choices import AUTO, BACKENDS
+from runtime.session import Session
+from runtime.spec import InputSpec
+from runtime.wording import printable
 
-SHOWN = 5
+if TYPE_CHECKING:
+    from runtime.backends.onnxruntime import OnnxRuntimeSession
+    from runtime.backends.openvino import OpenVinoSession
 
 
-def open_model(args: Namespace, *, load: bool = True) -> Artifact:
-    """The artifact of `args.model`; without `load` it is verified only."""
-    how = {"device": args.device, "allow_ungated": args.allow_ungated, "engine": args.engine}
-    if load:
-        artifact = open_artifact(args.model, threads=args.threads, **how)
-    else:
-        artifact = verify_artifact(args.model, **how)
-    if (remark := doubt(artifact)) is not None:
-        console.note(f"WARNING {remark}")
+@dataclass(frozen=True)
+class Target:
+    """How a file is run: `device` one of `runtime.options.choices.DEVICES`, `threads` None for all cores, `engine` as in Artifact."""
+
+    device: str
+    threads: int | None
+    engine: str
+
+
+def open_artifact(
+    path: Path | str,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    allow_ungated: bool = False,
+    engine: str = BACKENDS[0],
+) -> Artifact:
+    """The artifact at `path`, opened on `device` ("cpu" or "cuda"); `engine` runs an ONNX file on the CPU.
+
+    The file's hash and gate verdict are read from its manifest before anything is loaded. ArtifactError for a
+    file that is damaged, unknown or not gated (unless `allow_ungated`, which warns on stderr), DeviceError
+    for a device or engine that is not there. On a CPU of another kind than the manifest's the gate runs once (`runtime.gate_here`);
+    GateError where it fails.
+    """
+    artifact = load_artifact(path, device=device, threads=threads, allow_ungated=allow_ungated, engine=engine)
+    if _runs_on_a_cpu(artifact, device):
+        # here, because what it imports knows sessions
+        from runtime.gate_here import prove
+
+        prove(artifact, allow_failed=allow_ungated)
     return artifact
 
 
-def saved_features(path: str, args: Namespace) -> Features:
-    """The features saved at `path`; those of a stopped extraction only with `args.allow_partial`, and said."""
-    if args.allow_partial and read_manifest(path).get("kind") == PARTIAL:
-        console.note(
-            f"WARNING {path}: of a stopped extraction; what is computed with it holds for its images only"
-        )
-    return load_features(path, partial=args.allow_partial)
-
-
-def features_of(
-    artifact: Artifact,
-    splits: Mapping[str, Sequence[Item]],
-    args: Namespace,
-    run: Extract,
+def load_artifact(
+    path: Path | str,
     *,
-    dataset: str | None,
-) -> list[Features]:
-    """The features of each split, with the camera policy that args and the data set call for."""
-    chosen = {
-        name: camera_ids([item.camid for item in items], artifact.spec, policy=args.camera, dataset=dataset)
-        for name, items in splits.items()
-    }
-    for remark in dict.fromkeys(remark for _, remark in chosen.values() if remark):
-        console.note(remark)
-    camera = str(resolve_policy(artifact.spec, policy=args.camera, dataset=dataset))
-    about = {"camera": camera, "engine": artifact.engine, "resize": args.resize}
-    return [_extract(run, name, items, chosen[name][0], args, about) for name, items in splits.items()]
+    device: str = "cpu",
+    threads: int | None = None,
+    allow_ungated: bool = False,
+    engine: str = BACKENDS[0],
+) -> Artifact:
+    """What `open_artifact` gives, without a gate on this processor: for whoever runs the gate, or knows that it was run."""
+    artifact, target = _verified(Path(path), device, threads, allow_ungated, engine)
+    run = _opener(artifact.path, artifact.manifest)(
+        artifact.path, artifact.spec, artifact.dim, target, artifact.manifest
+    )
+    return replace(artifact, run=run)
 
 
-def _extract(
-    run: Extract,
-    title: str,
-    items: Sequence[Item],
-    ids: NDArray[np.int64] | None,
-    args: Namespace,
-    about: dict[str, Any],
-) -> Features:
-    try:
-        with console.progress(title, len(items)) as advance:
-            features = run(items, camera_ids=ids, max_bad=args.max_bad, progress=advance)
-    except TooManyBad as error:
-        # more may be allowed, but not that nothing is left
-        more = ", or raise --max-bad" if error.features.paths else ""
-        raise TooManyBad(f"{error}{more}", replace(error.features, **about)) from None
-    except Unfinished as stop:
-        raise Unfinished(stop.number, replace(stop.features, **about), stop.asked) from None
-    tell([f"{skipped.path}: {skipped.reason}" for skipped in features.skipped])
-    for text in features.notes:
-        console.note(text)
-    return replace(features, **about)
+def verify_artifact(
+    path: Path | str, *, device: str = "cpu", allow_ungated: bool = False, engine: str = BACKENDS[0]
+) -> Artifact:
+    """What `open_artifact` gives, verified alike but not kept loaded: `run` refuses. For a process that leaves running to others."""
+    artifact = _verified(Path(path), device, None, allow_ungated, engine)[0]
+    if _runs_on_a_cpu(artifact, device):
+        from runtime.gate_here import is_proven, prove
+
+        if not is_proven(artifact):
+            target = Target(device, None, artifact.engine or BACKENDS[0])
+            run = _open_onnx(artifact.path, artifact.spec, artifact.dim, target, artifact.manifest)
+            prove(replace(artifact, run=run), allow_failed=allow_ungated)
+    return artifact
 
 
-def tell_notes(notes: Iterable[str]) -> None:
-    """Say each of them."""
-    for text in notes:
-        console.note(text)
+def _runs_on_a_cpu(artifact: Artifact, device: str) -> bool:
+    return device == "cpu" and artifact.manifest.get("kind") == "onnx"
 
 
-def tell(skipped: list[str]) -> None:
-    """Say the first few of them, and how many more there are."""
-    for text in skipped[:SHOWN]:
-        console.note(f"skipped {text}")
-    if len(skipped) > SHOWN:
-        console.note(f"... and {len(skipped) - SHOWN} more")
+def _verified(
+    path: Path, device: str, threads: int | None, allow_ungated: bool, engine: str
+) -> tuple[Artifact, Target]:
+    if path.suffix in (".safetensors", ".pth", ".pt"):
+        model = path.with_suffix(".safetensors")
+        export = shlex.join(["python", "export_onnx.py", str(model), "--out", str(path.with_suffix(".onnx"))])
+        if path != model:
+            words = [
+                "python",
+                "-m",
+                "prune.convert",
+                str(path),
+                "--config",
+                "CONFIG.yaml",
+                "--out",
+                str(model),
+            ]
+            export = f"{shlex.join(words)}, then: {export}"
+        raise ArtifactError(f"{path}: weights, not a runnable model; export it first: {export}")
+    manifest = read_manifest(path)
+    _opener(path, manifest)
+    _check_gate(path, manifest, allow_ungated)
+    spec, dim = _contract(path, manifest)
+    target = Target(device, threads, _engine(path, manifest, device, engine))
+    return Artifact(path, manifest, spec, dim, manifest["sha256"], _not_loaded, target.engine), target
 
 
-def compare_engines(query: Features, gallery: Features) -> None:
-    """Say it when two engines made what is to be ranked together."""
-    if query.engine != gallery.engine:
-        names = ", ".join(one.engine or "not recorded" for one in (query, gallery))
-        console.note(f"query and gallery come from different engines, which round differently: {names}")
+def _not_loaded(images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /) -> NDArray[np.float32]:
+    raise RuntimeError("verified only, not loaded")
+
+
+def _engine(path: Path, manifest: dict[str, Any], device: str, engine: str) -> str:
+    """What will run the file, by name: `engine` itself, what AUTO stands for, or the TensorRT that built it."""
+    if manifest.get("kind") == "engine":
+        if engine != BACKENDS[0]:
+            raise ConfigError(f"{path}: --backend is for .onnx files on a CPU; leave it out")
+        builder = manifest.get("builder")
+        name = builder.get("name") if isinstance(builder, dict) else None
+        # `engines build --builder rtx` is the one builder whose engines plain TensorRT cannot read
+        return "tensorrt_rtx" if name == "rtx" else "tensorrt"
+    if engine not in (*BACKENDS, AUTO):
+        raise ConfigError(f"--backend {engine}: use one of {', '.join(BACKENDS)}, or {AUTO}")
+    if device != "cpu" and engine != BACKENDS[0]:
+        raise ConfigError(f"--backend {engine}: runs on --device cpu only")
+    if engine != AUTO:
+        return engine
+    chosen = chosen_engine(path, manifest["sha256"])
+    if chosen not in BACKENDS:
+        raise ArtifactError(
+            f"{path}: no engine {chosen!r} here; run: {shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
+        )
+    print(printable(f"{path}: --backend {AUTO} is {chosen}"), file=sys.stderr)
+    return chosen
+
+
+def _open_onnx(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
+    session = _onnx_session(path, spec, target)
+    if session.dim != dim:
+        raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; export it again")
+    return session
+
+
+def _onnx_session(path: Path, spec: InputSpec, target: Target) -> OnnxRuntimeSession | OpenVinoSession:
+    engine = target.engine
+    # Either file refuses in one line where its library cannot be used.
+    if engine == "onnxruntime":
+        from runtime.backends.onnxruntime import open_onnxruntime
+
+        return open_onnxruntime(path, spec, device=target.device, threads=target.threads)
+    from runtime.backends.openvino import open_openvino
+
+    precision = "bf16" if engine == "openvino-bf16" else "fp32"
+    return open_openvino(path, spec, threads=target.threads, precision=precision)
+
+
+def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
+    if target.device != "cuda":
+        raise ConfigError(
+            f"{path}: an engine runs on a GPU; run it with --device cuda, or give the .onnx file"
+        )
+    if target.threads is not None:
+        raise ConfigError(f"{path}: --threads has no effect on an engine; leave it out")
+    from runtime.backends.tensorrt.session import open_tensorrt
+
+    session = open_tensorrt(path, spec, flavour=target.engine, manifest=manifest)
+    if session.dim != dim:
+        session.close()
+        raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; build it again")
+    return session
+
+
+Opener = Callable[[Path, InputSpec, int, Target, dict[str, Any]], Session]
+OPENERS: dict[str, Opener] = {"onnx": _open_onnx, "engine": _open_engine}
+
+
+def _opener(path: Path, manifest: dict[str, Any]) -> Opener:
+    kind = manifest.get("kind")
+    if not isinstance(kind, str) or kind not in OPENERS:
+        raise ArtifactError(
+            f"{path}: a file of kind {kind!r} is no runnable model; "
+            "export one with: python export_onnx.py model.safetensors --out model.onnx"
+        )
+    return OPENERS[kind]
+
+
+def _check_gate(path: Path, manifest: dict[str, Any], allow_ungated: bool) -> None:
+    gate = manifest.get("gate")
+    if isinstance(gate, dict) and gate.get("passed") is True:
+        return
+    failed = isinstance(gate, dict) and gate.get("passed") is False
+    state = "FAILED its quality gate" if failed else "never passed a quality gate"
+    proof = "export it again with --check ROOT"
+    if manifest.get("kind") == "engine":
+        builder = manifest.get("builder")
+        name = builder.get("onnx") if isinstance(builder, dict) else None
+        onnx = path.parent / name if isinstance(name, str) else "MODEL.onnx"
+        words = ["python", "-m", "engines", "verify", str(path), "--onnx", str(onnx)]
+        proof = f"run: {shlex.join(words)}"
+    if not allow_ungated:
+        raise ArtifactError(
+            f"{path}: {state}; {proof} (extract, evaluate, search and bench.py run it all the same with --allow-ungated)"
+        )
+    warning = f"WARNING {path}: {state}; its features are not trustworthy (--allow-ungated)"
+    print(printable(warning), file=sys.stderr)
+
+
+def _contract(path: Path, manifest: dict[str, Any]) -> tuple[InputSpec, int]:
+    inputs, output = manifest.get("input"), manifest.get("output")
+    dim = output.get("dim") if isinstance(output, dict) else None
+    if not isinstance(inputs, dict) or not isinstance(dim, int) or dim < 1:
+        raise ArtifactError(f"{path}: its manifest lacks the input or output description; export it again")
+    return InputSpec.from_json(inputs, f"{path}.json"), dim

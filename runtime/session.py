@@ -1,31 +1,16 @@
-"""Open an artifact as a session: verify first, load second. Knows no library that runs models."""
+"""The seam behind which every backend runs: a callable on a batch, and the checks that each of them ends with."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.choice import chosen_engine
-from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError
-from runtime.manifest import read_manifest
-from runtime.spec import InputSpec
-from runtime.wording import printable
+from runtime.errors import ArtifactError, NonFiniteFeatures
 
 if TYPE_CHECKING:
-    from runtime.onnxruntime_session import OnnxRuntimeSession
-    from runtime.openvino_session import OpenVinoSession
-
-DEVICES = ("cpu", "cuda")
-# What runs an ONNX file on a CPU, the nearest to the exported numbers first; "auto" is what `runtime choose` chose.
-ENGINES = ("onnxruntime", "openvino", "openvino-bf16")
-AUTO = "auto"
+    pass
 
 
 class Session(Protocol):
@@ -36,137 +21,6 @@ class Session(Protocol):
     ) -> NDArray[np.float32]:
         """Run one batch. NonFiniteFeatures, OutOfMemory or DeviceError when it cannot."""
         ...
-
-
-class NonFiniteFeatures(GateError):
-    """A session gave NaN or infinite features; `rows` are their places in the batch. Exit code 7."""
-
-    def __init__(self, text: str, rows: tuple[int, ...]) -> None:
-        super().__init__(text)
-        self.rows = rows
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # so that it comes out of a worker process whole
-        return type(self), (str(self), self.rows)
-
-
-class OutOfMemory(DeviceError):
-    """The device has no memory for a batch of this size; a smaller one may fit. Exit code 5."""
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A verified, opened model: `run` is its Session, `sha256` its identity, `dim` its features' width.
-
-    `engine` is what runs it: one of ENGINES, "tensorrt", "tensorrt_rtx", "torch", or None where nobody says.
-    """
-
-    path: Path
-    manifest: dict[str, Any]
-    spec: InputSpec
-    dim: int
-    sha256: str
-    run: Session
-    engine: str | None = None
-
-
-@dataclass(frozen=True)
-class Target:
-    """How a file is run: `device` one of DEVICES, `threads` None for all cores, `engine` as in Artifact."""
-
-    device: str
-    threads: int | None
-    engine: str
-
-
-def open_artifact(
-    path: Path | str,
-    *,
-    device: str = "cpu",
-    threads: int | None = None,
-    allow_ungated: bool = False,
-    engine: str = ENGINES[0],
-) -> Artifact:
-    """The artifact at `path`, opened on `device` ("cpu" or "cuda"); `engine` runs an ONNX file on the CPU.
-
-    The file's hash and gate verdict are read from its manifest before anything is loaded. ArtifactError for a
-    file that is damaged, unknown or not gated (unless `allow_ungated`, which warns on stderr), DeviceError
-    for a device or engine that is not there. On a CPU of another kind than the manifest's the gate runs once (`runtime.gate_here`);
-    GateError where it fails.
-    """
-    artifact = load_artifact(path, device=device, threads=threads, allow_ungated=allow_ungated, engine=engine)
-    if _runs_on_a_cpu(artifact, device):
-        # here, because what it imports knows sessions
-        from runtime.gate_here import prove
-
-        prove(artifact, allow_failed=allow_ungated)
-    return artifact
-
-
-def load_artifact(
-    path: Path | str,
-    *,
-    device: str = "cpu",
-    threads: int | None = None,
-    allow_ungated: bool = False,
-    engine: str = ENGINES[0],
-) -> Artifact:
-    """What `open_artifact` gives, without a gate on this processor: for whoever runs the gate, or knows that it was run."""
-    artifact, target = _verified(Path(path), device, threads, allow_ungated, engine)
-    run = _opener(artifact.path, artifact.manifest)(
-        artifact.path, artifact.spec, artifact.dim, target, artifact.manifest
-    )
-    return replace(artifact, run=run)
-
-
-def verify_artifact(
-    path: Path | str, *, device: str = "cpu", allow_ungated: bool = False, engine: str = ENGINES[0]
-) -> Artifact:
-    """What `open_artifact` gives, verified alike but not kept loaded: `run` refuses. For a process that leaves running to others."""
-    artifact = _verified(Path(path), device, None, allow_ungated, engine)[0]
-    if _runs_on_a_cpu(artifact, device):
-        from runtime.gate_here import is_proven, prove
-
-        if not is_proven(artifact):
-            target = Target(device, None, artifact.engine or ENGINES[0])
-            run = _open_onnx(artifact.path, artifact.spec, artifact.dim, target, artifact.manifest)
-            prove(replace(artifact, run=run), allow_failed=allow_ungated)
-    return artifact
-
-
-def _runs_on_a_cpu(artifact: Artifact, device: str) -> bool:
-    return device == "cpu" and artifact.manifest.get("kind") == "onnx"
-
-
-def _verified(
-    path: Path, device: str, threads: int | None, allow_ungated: bool, engine: str
-) -> tuple[Artifact, Target]:
-    if path.suffix in (".safetensors", ".pth", ".pt"):
-        model = path.with_suffix(".safetensors")
-        export = shlex.join(["python", "export_onnx.py", str(model), "--out", str(path.with_suffix(".onnx"))])
-        if path != model:
-            words = [
-                "python",
-                "-m",
-                "prune.convert",
-                str(path),
-                "--config",
-                "CONFIG.yaml",
-                "--out",
-                str(model),
-            ]
-            export = f"{shlex.join(words)}, then: {export}"
-        raise ArtifactError(f"{path}: weights, not a runnable model; export it first: {export}")
-    manifest = read_manifest(path)
-    _opener(path, manifest)
-    _check_gate(path, manifest, allow_ungated)
-    spec, dim = _contract(path, manifest)
-    target = Target(device, threads, _engine(path, manifest, device, engine))
-    return Artifact(path, manifest, spec, dim, manifest["sha256"], _not_loaded, target.engine), target
-
-
-def _not_loaded(images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /) -> NDArray[np.float32]:
-    raise RuntimeError("verified only, not loaded")
 
 
 def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.float32]:
@@ -185,106 +39,3 @@ def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.f
             f"the model gave NaN or infinite features in rows {list(rows[:8])} of a batch", rows
         )
     return features
-
-
-def _engine(path: Path, manifest: dict[str, Any], device: str, engine: str) -> str:
-    """What will run the file, by name: `engine` itself, what AUTO stands for, or the TensorRT that built it."""
-    if manifest.get("kind") == "engine":
-        if engine != ENGINES[0]:
-            raise ConfigError(f"{path}: --engine is for .onnx files on a CPU; leave it out")
-        builder = manifest.get("builder")
-        name = builder.get("name") if isinstance(builder, dict) else None
-        # `engines build --builder rtx` is the one builder whose engines plain TensorRT cannot read
-        return "tensorrt_rtx" if name == "rtx" else "tensorrt"
-    if engine not in (*ENGINES, AUTO):
-        raise ConfigError(f"--engine {engine}: use one of {', '.join(ENGINES)}, or {AUTO}")
-    if device != "cpu" and engine != ENGINES[0]:
-        raise ConfigError(f"--engine {engine}: runs on --device cpu only")
-    if engine != AUTO:
-        return engine
-    chosen = chosen_engine(path, manifest["sha256"])
-    if chosen not in ENGINES:
-        raise ArtifactError(
-            f"{path}: no engine {chosen!r} here; run: {shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
-        )
-    print(printable(f"{path}: --engine {AUTO} is {chosen}"), file=sys.stderr)
-    return chosen
-
-
-def _open_onnx(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
-    session = _onnx_session(path, spec, target)
-    if session.dim != dim:
-        raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; export it again")
-    return session
-
-
-def _onnx_session(path: Path, spec: InputSpec, target: Target) -> OnnxRuntimeSession | OpenVinoSession:
-    engine = target.engine
-    # Either file refuses in one line where its library cannot be used.
-    if engine == "onnxruntime":
-        from runtime.onnxruntime_session import open_onnxruntime
-
-        return open_onnxruntime(path, spec, device=target.device, threads=target.threads)
-    from runtime.openvino_session import open_openvino
-
-    precision = "bf16" if engine == "openvino-bf16" else "fp32"
-    return open_openvino(path, spec, threads=target.threads, precision=precision)
-
-
-def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
-    if target.device != "cuda":
-        raise ConfigError(
-            f"{path}: an engine runs on a GPU; run it with --device cuda, or give the .onnx file"
-        )
-    if target.threads is not None:
-        raise ConfigError(f"{path}: --threads has no effect on an engine; leave it out")
-    from runtime.tensorrt_session import open_tensorrt
-
-    session = open_tensorrt(path, spec, flavour=target.engine, manifest=manifest)
-    if session.dim != dim:
-        session.close()
-        raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; build it again")
-    return session
-
-
-Opener = Callable[[Path, InputSpec, int, Target, dict[str, Any]], Session]
-OPENERS: dict[str, Opener] = {"onnx": _open_onnx, "engine": _open_engine}
-
-
-def _opener(path: Path, manifest: dict[str, Any]) -> Opener:
-    kind = manifest.get("kind")
-    if not isinstance(kind, str) or kind not in OPENERS:
-        raise ArtifactError(
-            f"{path}: a file of kind {kind!r} is no runnable model; "
-            "export one with: python export_onnx.py model.safetensors --out model.onnx"
-        )
-    return OPENERS[kind]
-
-
-def _check_gate(path: Path, manifest: dict[str, Any], allow_ungated: bool) -> None:
-    gate = manifest.get("gate")
-    if isinstance(gate, dict) and gate.get("passed") is True:
-        return
-    failed = isinstance(gate, dict) and gate.get("passed") is False
-    state = "FAILED its quality gate" if failed else "never passed a quality gate"
-    proof = "export it again with --check ROOT"
-    if manifest.get("kind") == "engine":
-        builder = manifest.get("builder")
-        name = builder.get("onnx") if isinstance(builder, dict) else None
-        onnx = path.parent / name if isinstance(name, str) else "MODEL.onnx"
-        words = ["python", "-m", "engines", "verify", str(path), "--onnx", str(onnx)]
-        proof = f"run: {shlex.join(words)}"
-    if not allow_ungated:
-        raise ArtifactError(
-            f"{path}: {state}; {proof} (extract, evaluate, search and bench.py run it all the same with --allow-ungated)"
-        )
-    warning = f"WARNING {path}: {state}; its features are not trustworthy (--allow-ungated)"
-    print(printable(warning), file=sys.stderr)
-
-
-def _contract(path: Path, manifest: dict[str, Any]) -> tuple[InputSpec, int]:
-    inputs, output = manifest.get("input"), manifest.get("output")
-    dim = output.get("dim") if isinstance(output, dict) else None
-    if not isinstance(inputs, dict) or not isinstance(dim, int) or dim < 1:
-        raise ArtifactError(f"{path}: its manifest lacks the input or output description; export it again")
-    return InputSpec.from_json(inputs, f"{path}.json"), dim

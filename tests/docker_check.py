@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.engine_fit import LEVEL, WORKSPACE_MIB
+from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
 
 Run = Callable[..., str]
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,34 +16,41 @@ import numpy as np
 import pytest
 import torch
 
-from engines.command import profile
-from engines.onnx_fit import export_command
-from engines.trtexec_load import place_of
+from engines.cli import profile
+from engines.onnx_compat import export_command
+from engines.trtexec.load import place_of
 from engines.verify import _known as known_engine
-from prune.checkpoint import load_model, save_model
-from prune.data import pk_batches
-from runtime.engine_fit import rebuild_command
-from runtime.errors import ArtifactError, ConfigError, Refusal
-from runtime.extract import TooManyBad
+from prune.model.file import load_model, save_model
+from prune.training.data import pk_batches
+from runtime.backends.tensorrt.compat import rebuild_command
+from runtime.errors import ArtifactError, ConfigError, UserError
+from runtime.extraction.extract import TooManyBad
 from runtime.features import load_features
-from runtime.manifest import making_command, read_manifest
-from runtime.session import open_artifact
-from tests import lite
-from tests.test_runtime_main import Run, data, model, run  # noqa: F401
+from runtime.files.manifest import making_command, read_manifest
+from runtime.opening import open_artifact
+from tests.fakes import lite
+from tests.runtime.cli.test_main import Run, data, model, run  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("runtime", "prune", "export", "engines", "benchmarks")
-SCRIPTS = {"prune.py": "prune.command", "export_onnx.py": "export.command", "bench.py": "benchmarks.bench"}
-MAINS = {
-    "runtime": "runtime.__main__",
-    "engines": "engines.command",
-    "benchmarks.people": "benchmarks.people.__main__",
+SCRIPTS = {
+    "prune.py": "prune.cli.prune",
+    "export_onnx.py": "export.cli",
+    "bench.py": "benchmarks.bench.cli",
 }
 # Where a file's messages may be read from: the commands of its own package, or for what all share, of any.
 OWN = {"prune": ("prune",), "export": ("export", "prune")}
 # Options of other programs that messages name.
 FOREIGN = {"--fp16", "--int8", "--help", "--user", "--upgrade"}
 ODD = "a model; of (mine).onnx"
+
+
+def main_of(name: str) -> str:
+    """The module whose `main` runs with `python -m NAME`: the one that its last line names, or itself."""
+    path = ROOT.joinpath(*name.split("."))
+    path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    named = re.search(r'command\("([\w.]+)"\)', path.read_text())
+    return named[1] if named else name
 
 
 class Parsed(Exception):
@@ -61,7 +68,7 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Any:
     def parse(words: Sequence[str]) -> argparse.Namespace:
         assert words[0] == "python"
         name, rest = (words[2], words[3:]) if words[1] == "-m" else (SCRIPTS[words[1]], words[2:])
-        main = importlib.import_module(MAINS.get(name, name)).main
+        main = importlib.import_module(main_of(name)).main
         with monkeypatch.context() as patch, pytest.raises(Parsed) as stop:
             patch.setattr(argparse.ArgumentParser, "parse_args", parsed)
             main(rest)
@@ -133,12 +140,12 @@ def test_a_command_line_in_a_message_parses(parse: Any, file: str, line: str) ->
 
 
 def commands() -> list[str]:
-    names = [*SCRIPTS.values(), *MAINS.values()]
+    names = list(SCRIPTS.values())
     for package in PACKAGES:
         names += [
-            ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            main_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
             for path in (ROOT / package).rglob("*.py")
-            if path.name != "__main__.py" and "__main__" in path.read_text()
+            if "__main__" in path.read_text()
         ]
     return sorted(set(names))
 
@@ -205,7 +212,7 @@ def test_an_option_in_a_message_exists(options: dict[str, set[str]], package: st
 
 
 # What every command reads with: an option there would be unknown to half of them.
-SHARED = ("extract", "manifest", "gate", "images", "check", "spec")
+SHARED = ("extraction/extract", "files/manifest", "gate", "images/decode", "check", "spec")
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -304,8 +311,8 @@ def test_more_bad_images_may_be_allowed_but_not_that_none_is_left(run: Run, data
 
 
 def test_a_library_call_advises_no_option(data: Path, model: Path) -> None:  # noqa: F811
-    from runtime.accuracy import accuracy
     from runtime.datasets import read_dataset
+    from runtime.extraction.accuracy import accuracy
 
     sorted((data / "query").iterdir())[0].write_bytes(b"no image")
     with pytest.raises(TooManyBad) as refusal:
@@ -323,7 +330,7 @@ def test_a_batch_of_too_many_people_says_how_many_there_are() -> None:
 def test_weights_that_are_no_numbers_are_not_blamed_on_the_configuration(tmp_path: Path) -> None:
     network = lite.model()
     save_model(network, tmp_path / "m.safetensors", lite.SPEC)
-    from prune.checkpoint import load_strictly
+    from prune.model.file import load_strictly
 
     tensors = network.state_dict()
     tensors["base.pos_embed"] = torch.full_like(tensors["base.pos_embed"], np.nan)
@@ -339,4 +346,4 @@ def test_weights_that_are_no_numbers_are_not_blamed_on_the_configuration(tmp_pat
 def test_training_takes_the_layout_that_a_doubtful_folder_asks_for(parse: Any) -> None:
     words = ["python", "-m", "prune.train", "--config", "c", "--out", "o", "--layout", "market1501"]
     assert parse(words).layout == "market1501"
-    assert issubclass(ConfigError, Refusal)
+    assert issubclass(ConfigError, UserError)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engines.command import parser
+from engines.cli import parser
 from runtime.errors import ArtifactError
-from runtime.manifest import write_manifest
-from tests import engine_files
+from runtime.files.manifest import write_manifest
 from tests.docker_check import BUILDS, default_base
+from tests.fakes import engine_files
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "docker"

@@ -31,15 +31,15 @@ RUNTIME_NEEDS = {"numpy", "PIL", "rich"}
 # One file per heavy library, which imports it at its top; everybody else reaches that file lazily.
 # What only a GPU machine has is imported inside functions there too: the same code chooses between them.
 HEAVY_FILES = {
-    "runtime/onnxruntime_session.py": {"onnxruntime"},
-    "runtime/openvino_session.py": {"openvino"},
-    "runtime/tensorrt_session.py": {"tensorrt", "tensorrt_rtx"},
-    "runtime/cuda.py": {"cuda", "pycuda"},
+    "runtime/backends/onnxruntime.py": {"onnxruntime"},
+    "runtime/backends/openvino.py": {"openvino"},
+    "runtime/backends/tensorrt/session.py": {"tensorrt", "tensorrt_rtx"},
+    "runtime/backends/tensorrt/cuda.py": {"cuda", "pycuda"},
     # What a device may do without is imported inside functions of its file.
-    "runtime/jpeg.py": {"simplejpeg"},
-    "runtime/fast_resize.py": {"cv2"},
+    "runtime/images/jpeg.py": {"simplejpeg"},
+    "runtime/images/fast_resize.py": {"cv2"},
     # The parametric body model of the picture generator runs on torch; nothing on a device draws people.
-    "benchmarks/people/body.py": {"anny", "torch"},
+    "benchmarks/people/person/body.py": {"anny", "torch"},
 }
 
 
@@ -112,9 +112,11 @@ def test_a_planted_import_is_caught(package: str, source: str) -> None:
     "source", ["import tensorrt", "try:\n    import tensorrt_rtx\nexcept OSError:\n    pass"]
 )
 def test_tensorrt_is_imported_inside_functions_of_its_file_only(source: str) -> None:
-    assert violations("runtime", "runtime/tensorrt_session.py", source)
-    assert not violations("runtime", "runtime/tensorrt_session.py", "def f():\n    import tensorrt_rtx")
-    assert violations("runtime", "runtime/cuda.py", "def f():\n    import tensorrt_rtx")
+    assert violations("runtime", "runtime/backends/tensorrt/session.py", source)
+    assert not violations(
+        "runtime", "runtime/backends/tensorrt/session.py", "def f():\n    import tensorrt_rtx"
+    )
+    assert violations("runtime", "runtime/backends/tensorrt/cuda.py", "def f():\n    import tensorrt_rtx")
 
 
 def test_the_torch_baseline_may_import_prune_inside_a_function() -> None:
@@ -149,7 +151,9 @@ def test_device_packages_import_without_torch_tensorrt_and_cuda() -> None:
         if not module.name.endswith("__main__")
         and not HEAVY_FILES.get(_file(module.name), set()) & (blocked - GPU)
     ]
-    assert {"runtime.session", "runtime.cuda", "runtime.tensorrt_session"} <= set(modules)
+    assert {"runtime.opening", "runtime.backends.tensorrt.cuda", "runtime.backends.tensorrt.session"} <= set(
+        modules
+    )
     code = f"BLOCKED = {blocked!r}\nMODULES = {modules!r}\n{BLOCKED_IMPORT}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -15,20 +15,20 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export import int8
-from export.command import build_graph
-from export.int8 import Scheme, calibrate, with_qdq
-from export.sensitivity import HeldOut, features
-from runtime.onnxruntime_session import session_options
-from runtime.processor import saturates
-from tests import lite
-from tests.integer_oracle import evaluate
-from tests.test_export_int8 import SPEC, feeds
+from export.exporting import build_graph
+from export.int8 import quantize
+from export.int8.quantize import Scheme, calibrate, with_qdq
+from export.int8.sensitivity import HeldOut, features
+from runtime.backends.onnxruntime import session_options
+from runtime.host.processor import saturates
+from tests.export.int8.test_quantize import SPEC, feeds
+from tests.fakes import lite
+from tests.fakes.integer_oracle import evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
 EIGHT_BITS = "8 bits"
 # the form of this project's earlier files, which must come out right too
-SCHEMES = int8.SCHEMES | {EIGHT_BITS: Scheme(symmetric=False, quantised_weights=True)}
+SCHEMES = quantize.SCHEMES | {EIGHT_BITS: Scheme(symmetric=False, quantised_weights=True)}
 FED = feeds(8, seed=1)
 
 
@@ -43,7 +43,7 @@ def written():
             bases[form] = base, calibrate(base, feeds())
         if (form, target) not in made:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(int8, "SCHEMES", SCHEMES)
+                patch.setattr(quantize, "SCHEMES", SCHEMES)
                 made[form, target] = with_qdq(*bases[form], target=target)
         return made[form, target]
 
@@ -76,7 +76,7 @@ def run(graph, fed, options=None):
 
 @pytest.fixture
 def openvino_session():
-    return pytest.importorskip("runtime.openvino_session", reason="needs openvino")
+    return pytest.importorskip("runtime.backends.openvino", reason="needs openvino")
 
 
 def lowest_cosine(a, b):
@@ -110,7 +110,7 @@ def test_openvino_is_within_it_where_instruction_sets_are_hidden(written, exact,
     onnx.save(written(EIGHT_BITS), tmp_path / "m.onnx")
     np.savez(tmp_path / "fed.npz", **FED[0])
     code = (
-        "import json, sys, numpy as np; from runtime.openvino_session import open_openvino; from runtime.spec import InputSpec;"
+        "import json, sys, numpy as np; from runtime.backends.openvino import open_openvino; from runtime.spec import InputSpec;"
         "fed = np.load(sys.argv[1]); spec = InputSpec.from_json(json.loads(sys.argv[4]), '');"
         "session = open_openvino(sys.argv[2], spec, threads=1);"
         "np.save(sys.argv[3], session(fed['images'], fed['camera_ids']))"

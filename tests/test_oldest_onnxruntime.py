@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import command
-from prune.checkpoint import save_model
+from export import cli as command
+from prune.model.file import save_model
 from runtime.errors import guarded
 from runtime.features import load_features
-from runtime.manifest import read_manifest
-from tests import lite
+from runtime.files.manifest import read_manifest
+from tests.fakes import lite
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.full

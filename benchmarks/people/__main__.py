@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.people import dataset
+from runtime.options.argument_types import positive_integer
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -28,7 +29,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--query-cameras", type=int, default=2, help="cameras with a query, of a test identity"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--jobs", type=positive_integer, default=1, help="processes")
     parser.add_argument("--sheet", type=Path, help="also write a PNG to look at: the first 8 identities")
     return parser.parse_args(argv)
 

@@ -21,13 +21,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.people import camera as cameras
-from benchmarks.people import figure, garments, occlusion, portrait
+from benchmarks.people import portrait
 from benchmarks.people.arrays import Bools, Floats, floats
-from benchmarks.people.scene import Scenery
-from benchmarks.people.surface import Noise
+from benchmarks.people.person import figure, garments
+from benchmarks.people.person.surface import Noise
+from benchmarks.people.place import camera as cameras
+from benchmarks.people.place import occlusion
+from benchmarks.people.place.scene import Scenery
 from runtime.errors import ConfigError
-from runtime.processes import each_apart
+from runtime.extraction.processes import each_apart
 from runtime.stopping import Stopped, stopped
 
 VERSION = 1
@@ -95,7 +97,7 @@ class Studio:
     def __init__(self, seed: int) -> None:
         # torch and anny are loaded here, by the one file that needs them
         try:
-            from benchmarks.people import body
+            from benchmarks.people.person import body
         except ImportError as error:
             raise ConfigError(
                 f"rendering people needs {error.name}; install it: pip install '.[render]'"

@@ -21,7 +21,7 @@ from typing import Any
 
 from runtime.console import note
 from runtime.errors import ConfigError, DataError
-from runtime.manifest import replacing
+from runtime.files.manifest import replacing
 
 # hexadecimal digits kept of an identity's SHA-256: enough to tell sets apart, small enough for 2,400 of them
 DIGITS = 16

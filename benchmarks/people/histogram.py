@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime import console, datasets, metrics
-from runtime.images import load_image
+from runtime import console, datasets
+from runtime.images.decode import load_image
+from runtime.ranking import metrics
 
 STRIPES = 6
 BINS = (8, 4, 4)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.people.arrays import Bools, Floats, floats
-from benchmarks.people.cloth import Mesh
-from benchmarks.people.figure import Person
-from benchmarks.people.pose import turn
+from benchmarks.people.person.cloth import Mesh
+from benchmarks.people.person.figure import Person
+from benchmarks.people.person.pose import turn
+from benchmarks.people.person.surface import Noise, Points, colours, creases
 from benchmarks.people.render import Light, View, ambient_occlusion, rasterise, shade
-from benchmarks.people.surface import Noise, Points, colours, creases
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.manifest import replacing, tools
+from runtime.files.manifest import replacing, tools
 from tests.campaigns.watchdog import outcomes
 from tests.campaigns.worker import KINDS
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from prune import convert, flops
-from prune.checkpoint import save_model
-from prune.model import TransReID
+from prune import flops
+from prune.importing import convert
+from prune.model.architecture import unpruned
+from prune.model.file import save_model
+from prune.model.transreid import TransReID
+from prune.model.variants import VARIANTS
 from prune.session import open_model
-from prune.shape import unpruned
-from prune.variants import VARIANTS
-from runtime.manifest import sha256, write_manifest
+from runtime.files.manifest import sha256, write_manifest
 from runtime.spec import InputSpec
 from tests.campaigns.mutate import EXTREMES, damaged, json_text, tree_damaged
 from tests.campaigns.pickles import archive_damaged, pickle_damaged

@@ -15,7 +15,7 @@ import numpy as np
 
 from runtime.__main__ import main
 from runtime.features import Features, save_features
-from runtime.manifest import manifest_path, sha256
+from runtime.files.manifest import manifest_path, sha256
 from tests.campaigns.mutate import EXTREMES, damaged, json_text, tree_damaged
 
 

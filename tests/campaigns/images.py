@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from runtime.images import FORMATS, load_image
+from runtime.images.decode import FORMATS, load_image
 from tests.campaigns.mutate import EXTREMES, damaged
 
 # what the encoder of each format can be asked for: pixel mode and options

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.subject import facts
-from engines.doctor import diagnose
-from engines.doctor_model import examine_model
+from benchmarks.candidate import facts
+from engines.doctor.doctor import diagnose
+from engines.doctor.model import examine_model
 from engines.machine import Machine
 from engines.manifest import engine_manifest, preflight
-from engines.trtexec_command import Build, Profile
+from engines.trtexec.command import Build, Profile
 from runtime.__main__ import main
 from runtime.console import print_json
 from runtime.errors import ArtifactError
-from runtime.manifest import manifest_path, write_manifest
-from runtime.session import open_artifact, verify_artifact
+from runtime.files.manifest import manifest_path, write_manifest
+from runtime.opening import open_artifact, verify_artifact
 from tests.campaigns.mutate import damaged, json_text, tree_damaged
-from tests.engine_files import onnx_file
-from tests.tiny_model import SPEC, write_model
+from tests.fakes.engine_files import onnx_file
+from tests.fakes.tiny_model import SPEC, write_model
 
 HOST = Machine("10.3.0", "8.7", "Orin", platform.system(), platform.machine(), "36.4.3", "6.2")
 

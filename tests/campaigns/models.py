@@ -16,9 +16,9 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
 from runtime.__main__ import main
-from runtime.manifest import manifest_path, sha256
+from runtime.files.manifest import manifest_path, sha256
 from tests.campaigns.mutate import damaged
-from tests.tiny_model import SPEC, graph, write_model
+from tests.fakes.tiny_model import SPEC, graph, write_model
 
 # besides a refused artefact: no image is left, the session failed at a node, and features that are not finite
 CODES = (3, 4, 5, 7)

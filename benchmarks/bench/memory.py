@@ -1,0 +1,57 @@
+"""Peak memory of a model, taken in a process that does nothing else. Times nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.candidate import Subject, reopen_subject
+from runtime.extraction.processes import ChildGone, apart
+from runtime.images.preprocess import to_input
+
+# glibc's allocator keeps 200 MB more in one start than in the next: a single process may miss the peak.
+PROCESSES = 3
+RUNS = 3
+STATUS = Path("/proc/self/status")
+
+
+def peak_memory(subject: Subject, batch: int) -> int | None:
+    """Bytes of resident memory at their highest while a new process opens the model and runs it three times.
+
+    The highest of three processes. Nothing is subtracted: interpreter, libraries, weights and working memory
+    together are what a device must have. Host memory only. None where the system does not say (not Linux), or
+    when a process was killed.
+    """
+    peaks = [_in_child(subject, batch) for _ in range(PROCESSES)]
+    known = [peak for peak in peaks if peak is not None]
+    return max(known) if len(known) == len(peaks) else None
+
+
+def high_water(status: Path = STATUS) -> int | None:
+    """This process's highest resident memory so far in bytes, or None."""
+    # Not getrusage: its ru_maxrss keeps, across fork and exec, what the parent had in memory.
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split() for line in lines if line.startswith("VmHWM:")]
+    return int(found[0][1]) * 1024 if found else None
+
+
+def _in_child(subject: Subject, batch: int) -> int | None:
+    try:
+        found: int | None = apart(_open_and_run, subject, batch)
+    except ChildGone:
+        return None
+    return found
+
+
+def _open_and_run(subject: Subject, batch: int) -> int | None:
+    artifact = reopen_subject(subject)
+    spec = artifact.spec
+    images = to_input(np.full((batch, spec.height, spec.width, 3), 128, np.uint8), spec)
+    ids = np.full(batch, spec.mean_camera, np.int64) if spec.camera == "input" else None
+    for _ in range(RUNS):
+        artifact.run(images, ids)
+    return high_water()

@@ -1,0 +1,289 @@
+"""Put bench.py's runs on several devices side by side.
+
+    python -m benchmarks.bench.merge A.json B.json --out merged.json --picture merged.svg
+
+Takes the documents of bench.py --json from any device: one table, one picture of mAP against latency. Measures nothing.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.bench.merge"))
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench.merge_picture import Point, picture
+from benchmarks.foreign_json import ANYTHING, COUNT, NUMBER, PART, POSITIVE, TEXT, YES_NO, Maybe, read_json
+from benchmarks.labels import labels, name_of, number
+from runtime.console import note, print_table
+from runtime.errors import ConfigError
+from runtime.files.manifest import replacing, sha256
+from runtime.options.argument_types import positive_integer
+from runtime.wording import printable
+
+SCHEMA = 1
+MODEL = {
+    "path": TEXT,
+    "sha256": TEXT,
+    "parent": Maybe(TEXT),
+    "kind": Maybe(TEXT),
+    "engine": Maybe(TEXT),
+    "precision": Maybe(TEXT),
+    "scenario": Maybe(TEXT),
+    "batch": COUNT,
+    "latency_ms": {"p50": POSITIVE, "p99": Maybe(POSITIVE)},
+    "images_per_s": POSITIVE,
+    "energy": Maybe(
+        {"gross_j_per_image": Maybe(NUMBER), "net_j_per_image": Maybe(NUMBER), "rail": Maybe(TEXT)}
+    ),
+    "accuracy": Maybe({"mAP": PART, "R1": Maybe(PART), "queries": Maybe(NUMBER)}),
+    "trtexec": Maybe([ANYTHING]),
+}
+RUN = {
+    "host": {
+        "device": TEXT,
+        "processor": Maybe(TEXT),
+        "threads": Maybe(COUNT),
+        "usable_cores": Maybe(COUNT),
+        "gpu": Maybe({"name": Maybe(TEXT)}),
+    },
+    "board": Maybe(
+        {
+            "module": Maybe(TEXT),
+            "model": Maybe(TEXT),
+            "power_mode": Maybe({"id": Maybe(NUMBER), "name": Maybe(TEXT)}),
+        }
+    ),
+    "state": Maybe({"before": Maybe({"locked": Maybe(YES_NO)})}),
+    "images": Maybe({"source": Maybe(TEXT)}),
+    "models": [MODEL],
+    "replayed": Maybe(YES_NO),
+    "warnings": Maybe([TEXT]),
+}
+COLUMNS = ("device", "model", "precision", "batch", "p50 ms", "p99 ms", "images/s", "mJ/image", "mAP")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Merge the documents, write what is asked for, print the table. Returns 0; raises a UserError otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench.merge", description=__doc__)
+    parser.add_argument("documents", nargs="+", type=Path, metavar="RUN.json", help="of bench.py --json")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="all rows as one JSON document")
+    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="mAP against latency")
+    parser.add_argument(
+        "--batch",
+        type=positive_integer,
+        default=1,
+        metavar="N",
+        help="of the picture: images a call (%(default)s)",
+    )
+    args = parser.parse_args(argv)
+    document = merge([(path, read(path)) for path in args.documents])
+    if args.out:
+        write(args.out, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    if args.picture:
+        write(args.picture, picture(points(document, args.batch), _title(document, args.batch)))
+    for text in document["warnings"]:
+        note(f"WARNING {text}")
+    print_table("bench.py on several devices", COLUMNS, [_shown(row) for row in document["rows"]])
+    return 0
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A document of bench.py --json; ConfigError for anything else."""
+    try:
+        document: dict[str, Any] = read_json(path, RUN)
+        if not document["models"]:
+            raise ValueError("no models")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a document of bench.py --json ({error}); make one first") from None
+    return document
+
+
+def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
+    """{schema, runs: [{file, sha256, device, replayed, ...}], data, rows, warnings}: a row for each model, batch and run.
+
+    ConfigError where the runs have mAP of different data sets, which say nothing side by side.
+    """
+    runs: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    documents, warnings = _once(documents)
+    data: dict[str, Path] = {}
+    names = _names([document for _, document in documents])
+    for name, (path, document) in zip(names, documents):
+        runs.append(_run(path, document, name))
+        shown = labels([name_of(model) for model in document["models"]])
+        rows += [_row(name, printable(shown[name_of(model)]), model) for model in document["models"]]
+        warnings += [f"{name}: {text}" for text in document.get("warnings") or ()]
+        for model in document["models"]:
+            if model.get("accuracy"):
+                data.setdefault(_data(document, model), path)
+    if len(data) > 1:
+        (one, first), (other, second) = list(data.items())[:2]
+        raise ConfigError(
+            f"{second}: mAP on {other}, in {first} on {one}; run bench.py with the same --data everywhere"
+        )
+    return {
+        "schema": SCHEMA,
+        "runs": runs,
+        "data": next(iter(data), None),
+        "rows": rows,
+        "warnings": warnings + _namesakes(rows) + _meters(rows),
+    }
+
+
+def points(document: Mapping[str, Any], batch: int) -> list[Point]:
+    """What the picture shows: the rows at this batch that have a mAP. ConfigError where none has."""
+    found = [
+        Point(row["device"], row["model"], row["latency_ms"]["p50"], row["mAP"])
+        for row in document["rows"]
+        if row["batch"] == batch and row["mAP"] is not None
+    ]
+    if not found:
+        raise ConfigError(
+            f"--picture: no run has mAP and a batch of {batch}; run bench.py with --data, or give another --batch"
+        )
+    return found
+
+
+def write(path: Path, text: str) -> None:
+    """The whole text, or the file as it was; StorageError where it cannot be written."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def device_name(document: Mapping[str, Any]) -> str:
+    """The device in words: the Jetson's module and power mode, else the GPU, else the processor; replays say so."""
+    host, found = document["host"], document.get("board") or {}
+    gpu = host.get("gpu") or {}
+    name = (
+        found.get("module")
+        or found.get("model")
+        or gpu.get("name")
+        or host.get("processor")
+        or "unknown device"
+    )
+    mode = found.get("power_mode")
+    words = f"{name}, {mode.get('name') or mode.get('id')}" if mode else str(name)
+    if host["device"] == "cpu":
+        words += f", {host.get('threads') or host.get('usable_cores') or 'all'} threads"
+    return f"{words} (replayed)" if document.get("replayed") else words
+
+
+def _once(
+    documents: Sequence[tuple[Path, Mapping[str, Any]]],
+) -> tuple[list[tuple[Path, Mapping[str, Any]]], list[str]]:
+    """The documents without copies of one before, and what was left out in sentences for people."""
+    first: dict[str, Path] = {}
+    kept, warnings = [], []
+    for path, document in documents:
+        if (known := first.setdefault(sha256(path), path)) is path:
+            kept.append((path, document))
+        else:
+            warnings.append(f"{path}: the same run as {known}, left out")
+    return kept, warnings
+
+
+def _namesakes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Models that share a name but not what they were exported as, which stand side by side as if they were one."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["origin"]:
+            found.setdefault(row["model"], {}).setdefault(row["origin"], row["device"])
+    return [
+        f"{model} is not the same model on {' and on '.join(origins.values())}"
+        for model, origins in found.items()
+        if len(origins) > 1
+    ]
+
+
+def _meters(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each device's energy was measured of, where that differs: a card alone is less than a whole board."""
+    known = [row for row in rows if row["gross_j_per_image"] is not None]
+    found = dict.fromkeys((row["rail"], row["device"]) for row in known)
+    if len({rail for rail, _ in found}) < 2:
+        return []
+    told = "; ".join(f"{rail or 'an unknown rail'} on {device}" for rail, device in found)
+    return [f"energy is not of the same part everywhere: {told}"]
+
+
+def _names(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every run's device, numbered where two runs have the same."""
+    names = [printable(device_name(document)) for document in documents]
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(f"{name} #{seen[name]}" if names.count(name) > 1 else name)
+    return found
+
+
+def _run(path: Path, document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    state = (document.get("state") or {}).get("before") or {}
+    return {
+        "file": path.name,
+        "sha256": sha256(path),
+        "device": name,
+        "replayed": bool(document.get("replayed")),
+        "host": document["host"],
+        "board": document.get("board"),
+        "clocks_locked": state.get("locked"),
+        "power": document.get("power"),
+    }
+
+
+def _row(device: str, name: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    energy, scores = model.get("energy") or {}, model.get("accuracy")
+    return {
+        "device": device,
+        "model": name,
+        "sha256": model["sha256"],
+        # the ONNX file, which is the same everywhere; every device builds its own engine of it
+        "origin": model.get("parent") if model.get("kind") == "engine" else model["sha256"],
+        "engine": model.get("engine"),
+        "precision": model.get("precision"),
+        "batch": model["batch"],
+        "scenario": model.get("scenario"),
+        "latency_ms": model["latency_ms"],
+        "images_per_s": model["images_per_s"],
+        "gross_j_per_image": energy.get("gross_j_per_image"),
+        "net_j_per_image": energy.get("net_j_per_image"),
+        "rail": energy.get("rail"),
+        "trtexec": model.get("trtexec") or [],
+        "mAP": scores["mAP"] if scores else None,
+        "R1": scores.get("R1") if scores else None,
+    }
+
+
+def _data(document: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """The data set in words: its folder's name and how many queries it has."""
+    source = ((document.get("images") or {}).get("source") or "").removeprefix("crops of ")
+    return printable(f"{os.path.basename(source.rstrip('/'))} ({model['accuracy'].get('queries')} queries)")
+
+
+def _title(document: Mapping[str, Any], batch: int) -> str:
+    # rendered people are never taken for real ones
+    made = " of rendered (synthetic) people" if str(document["data"]).startswith("anny") else ""
+    images = f"{batch} image{'s' * (batch > 1)} a call"
+    return f"{document['data']}{made}; {images}; copies to and from the device included"
+
+
+def _shown(row: Mapping[str, Any]) -> list[object]:
+    return [
+        row["device"],
+        row["model"],
+        row["precision"] or "-",
+        row["batch"],
+        number(row["latency_ms"]["p50"]),
+        number(row["latency_ms"].get("p99")),
+        number(row["images_per_s"]),
+        number(row["gross_j_per_image"], 0.001),
+        "-" if row["mAP"] is None else f"{row['mAP']:.2%}",
+    ]

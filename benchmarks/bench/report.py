@@ -1,0 +1,149 @@
+"""bench.py's result as tables for people, narrow enough for 100 columns. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.bench.stages import STAGES
+from benchmarks.labels import labels, name_of, number
+from benchmarks.unfinished import incomplete_line
+from runtime.console import print_table
+
+
+def print_report(document: dict[str, Any]) -> None:
+    """Print the document of `benchmarks.bench`: the models, then the times and the ratios of each batch size."""
+    models = document["models"]
+    if line := incomplete_line(document):
+        print(line)
+    if not models:
+        return
+    names = labels([name_of(model) for model in models])
+    batches = list(dict.fromkeys(model["batch"] for model in models))
+    first = [model for model in models if model["batch"] == batches[0]]
+    print_table(_host(document["host"]), *_columns(MODEL, [_model(model, names) for model in first]))
+    for batch in batches:
+        rows = [_times(model, names) for model in models if model["batch"] == batch]
+        title = f"batch {batch}, ms a call; {document['images']['count']} {document['images']['source']}"
+        print_table(title, *_columns(TIMES, rows))
+    if len(first) > 1:
+        rows = [_ratio(one, names) for index, one in enumerate(document["ratios"]) if index % len(first)]
+        title = f"times as fast as {names[name_of(first[0])]}: median of rounds (5 % .. 95 %)"
+        print_table(title, *_columns(RATIO, rows))
+    if split := [_split(model, names) for model in first if model["stages"]]:
+        gallery = next(model["stages"]["gallery"] for model in first if model["stages"])
+        print_table(f"one image, ms; rank: against {gallery} others", *_columns(SPLIT, split))
+    if together := [_throughput(model, names) for model in models if model.get("throughput")]:
+        print_table("processes of one thread at the same time", *_columns(THROUGHPUT, together))
+    if joules := [_energy(model, names) for model in models if model.get("energy")]:
+        print_table("energy of the graphics card alone", *_columns(ENERGY, joules))
+    if beside := [_trtexec(model, names) for model in models if model.get("trtexec")]:
+        print_table("trtexec's median beside ours, ms a call", *_columns(BESIDE, beside))
+    if galleries := [_gallery(one, names) for one in document.get("galleries") or ()]:
+        print_table("the whole gallery from its files on", *_columns(GALLERY, galleries))
+    if card := (document.get("state") or {}).get("before"):
+        print_table("graphics card before the first time", ("", ""), _card(card, document["state"]))
+    if compared := document.get("compared"):
+        rows = [_compared(row, names) for row in compared["models"]]
+        print_table("times as fast as before: ratio of medians (95 %)", *_columns(COMPARED, rows))
+
+
+MODEL = ("model", "form", "GMAC paper/plain/folded", "M par.", "file MB", "peak MB", "mAP")
+TIMES = ("model", "p50", "p90", "p95", "p99", "mean", "CPU ms", "cv", "images/s")
+RATIO = ("model", "batch", "wall time", "95 %", "CPU time")
+SPLIT = ("model", *STAGES)
+THROUGHPUT = ("model", "batch", "processes", "images/s", "of one alone")
+ENERGY = ("model", "batch", "mJ/image", "without idle", "W", "idle W")
+BESIDE = ("engine", "batch", "ours", "trtexec", "with copies")
+GALLERY = ("model", "files", "images/s", "mJ/image", "without idle")
+COMPARED = ("model", "batch", "ratio", "verdict")
+
+
+def _model(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    macs = " / ".join(number(model[f"macs_{kind}"], 1e9) for kind in ("paper", "reference", "folded"))
+    sizes = [number(model["params"], 1e6), number(model["file_bytes"], 1e6)]
+    scores = model["accuracy"]
+    form = model["kind"] if model["kind"] == "torch" else model["form"]
+    return [
+        names[name_of(model)],
+        " ".join(part for part in (form, model["precision"]) if part),
+        macs,
+        *sizes,
+        number(model["peak_memory_bytes"], 1e6),
+        f"{scores['mAP']:.2%}" if scores else "-",
+    ]
+
+
+def _times(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    times = [number(model["latency_ms"][point]) for point in ("p50", "p90", "p95", "p99", "mean")]
+    spread = f"{model['cv']:.1%}"
+    return [names[name_of(model)], *times, number(model["cpu_ms"]), spread, number(model["images_per_s"])]
+
+
+def _ratio(ratio: dict[str, Any], names: dict[str, str]) -> list[str]:
+    sure = ratio["interval_95"]
+    interval = f"{sure['low']:.2f} .. {sure['high']:.2f}"
+    times = [_spread(ratio["speed"]), interval, _spread(ratio["cpu_speed"])]
+    return [names[name_of(ratio)], str(ratio["batch"]), *times]
+
+
+def _split(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    return [names[name_of(model)], *(number(model["stages"]["ms"][stage]) for stage in STAGES)]
+
+
+def _throughput(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    found = model["throughput"]
+    times = f"{found['images_per_s'] / model['images_per_s']:.2f}x"
+    counts = [str(model["batch"]), str(found["processes"])]
+    return [names[name_of(model)], *counts, number(found["images_per_s"]), times]
+
+
+def _energy(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    energy = model["energy"]
+    joules = [number(energy[key], 0.001) for key in ("gross_j_per_image", "net_j_per_image")]
+    watts = [number(energy[key]) for key in ("mean_w", "idle_w")]
+    return [names[name_of(model)], str(model["batch"]), *joules, *watts]
+
+
+def _trtexec(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    found = {one["transfers"]: (one["latency_ms"] or {}).get("p50") for one in model["trtexec"]}
+    times = [model["latency_ms"]["p50"], found.get(False), found.get(True)]
+    return [names[name_of(model)], str(model["batch"]), *map(number, times)]
+
+
+def _gallery(one: dict[str, Any], names: dict[str, str]) -> list[str]:
+    joules = [number(one["energy"][key], 0.001) for key in ("gross_j_per_image", "net_j_per_image")]
+    return [names[name_of(one)], str(one["images"]), number(one["images_per_s"]), *joules]
+
+
+def _card(card: Mapping[str, Any], state: Mapping[str, Any]) -> list[list[object]]:
+    after = (state["after"] or {}).get("temperature_c")
+    rows: list[list[object]] = [
+        ["card", f"{card['name']}, driver {card['driver']}"],
+        ["power limit", f"{number(card['power_limit_w'])} W"],
+        ["SM clock", f"{number(card['sm_mhz'])} of {number(card['sm_max_mhz'])} MHz"],
+        ["temperature", f"{number(card['temperature_c'])} C -> {number(after)} C"],
+    ]
+    return rows + [["for its best", command] for command in state["commands"]]
+
+
+def _compared(row: dict[str, Any], names: dict[str, str]) -> list[str]:
+    ratio = f"{row['ratio']:.3f} ({row['low']:.3f} .. {row['high']:.3f})"
+    verdict = row["verdict"] + ("" if row["same_file"] else ", another file")
+    return [names[name_of(row)], str(row["batch"]), ratio, verdict]
+
+
+def _spread(ratio: dict[str, float] | None) -> str:
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} .. {ratio['high']:.2f})" if ratio else "-"
+
+
+def _host(host: dict[str, Any]) -> str:
+    threads = host["threads"] or "all"
+    return f"{host['device']}, {threads} threads of {host['usable_cores']} cores, {host['processor']}"
+
+
+def _columns(names: Sequence[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """(headers, rows), every column but the first as right-aligned text."""
+    widths = [max(map(len, column)) for column in zip(names, *rows)]
+    aligned = [[row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))] for row in rows]
+    return [names[0], *(name.rjust(width) for name, width in zip(names[1:], widths[1:]))], aligned

@@ -1,0 +1,95 @@
+"""What bench.py runs: an exported artifact, or a torch model in eager mode as the baseline. Times nothing."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from runtime import console
+from runtime.artifact import Artifact
+from runtime.errors import ConfigError
+from runtime.gate_here import doubt
+from runtime.opening import open_artifact
+from runtime.options.choices import BACKENDS
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to open, here or in a child process; `torch` for a model.safetensors in torch, eager or `compiled`.
+
+    `engine` runs an .onnx file on the CPU, as `runtime.opening.open_artifact` takes it.
+    """
+
+    path: Path
+    torch: bool = False
+    compiled: bool = False
+    device: str = "cpu"
+    threads: int | None = None
+    allow_ungated: bool = False
+    engine: str = BACKENDS[0]
+
+
+def open_subject(subject: Subject) -> Artifact:
+    """The verified, opened model. ArtifactError, ConfigError and DeviceError as the runtime names them."""
+    if subject.torch:
+        return _open_torch(subject)
+    artifact = open_artifact(
+        subject.path,
+        device=subject.device,
+        threads=subject.threads,
+        allow_ungated=subject.allow_ungated,
+        engine=subject.engine,
+    )
+    if (remark := doubt(artifact)) is not None:
+        console.note(f"WARNING {remark}")
+    return artifact
+
+
+def reopen_subject(subject: Subject) -> Artifact:
+    """A second, separate opening of the model, which does not repeat the warnings of the first."""
+    with redirect_stderr(StringIO()):
+        return open_subject(subject)
+
+
+def facts(artifact: Artifact) -> dict[str, Any]:
+    """What is known of a model without running it; null for what its manifest does not say."""
+    manifest = artifact.manifest
+    macs, gate = manifest.get("macs") or {}, manifest.get("gate")
+    counts = {name: macs.get(name) for name in ("macs_paper", "macs_reference", "macs_folded")}
+    about = {name: manifest.get(name) for name in ("kind", "precision", "form")}
+    return {
+        "path": str(artifact.path),
+        "sha256": artifact.sha256,
+        "parent": manifest.get("parent"),
+        "engine": artifact.engine,
+        **about,
+        **counts,
+        "params": manifest.get("params"),
+        # what --allow-ungated let through stays visible in the result
+        "gate_passed": gate.get("passed") if isinstance(gate, dict) else None,
+        "file_bytes": artifact.path.stat().st_size,
+    }
+
+
+def _open_torch(subject: Subject) -> Artifact:
+    """The plain torch form; its features come from the published network, not from an exported graph."""
+    try:
+        import torch
+
+        from prune.session import open_model, torch_session
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{subject.path}: {error.name}, which weights run on, is not installed; pip install '.[workstation]', "
+            "or leave it out"
+        ) from None
+    if subject.threads is not None:
+        torch.set_num_threads(subject.threads)
+    artifact, model = open_model(subject.path, device=subject.device)
+    known = {"kind": "torch", "precision": "fp32", "form": "reference"}
+    artifact = replace(artifact, manifest=artifact.manifest | known, engine="torch")
+    if not subject.compiled:
+        return artifact
+    return replace(artifact, run=torch_session(model, subject.device, compiled=True), engine="torch.compile")

@@ -1,0 +1,154 @@
+"""`make demo`: the whole road on rendered people, with the commands a user would type. Knows nothing of models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.demo.evidence import strips, visible_shares
+from benchmarks.demo.page import Contents, page
+from benchmarks.demo.results import COLUMNS, read_models
+from benchmarks.stats.precisions import average_precisions, grouped, summed
+from benchmarks.steps import ROOT, run
+from runtime.console import note, print_table
+from runtime.features import load_features
+from runtime.files.manifest import replacing
+from runtime.stopping import keeping
+
+DATA = Path("data/anny_reid")
+TEACHER = Path("data/demo/model.safetensors")
+MODELS = ("unpruned-plain", "unpruned", "pruned", "pruned-fp16", "pruned-int8")
+# unpruned-plain computes what unpruned computes: its features would say the same.
+EXTRACTED = ("unpruned", "pruned")
+FOLDERS = {"query": "query", "gallery": "bounding_box_test", "twins": "twins"}
+LABEL = (
+    "Synthetic people (Anny-ReID, rendered by this project) and a small model trained on such people: the numbers show what "
+    "every step does to a model, not how accurate a full-size model is on real people."
+)
+
+
+def steps(out: Path) -> dict[str, list[str]]:
+    """Step name -> command line (without the interpreter), in order; every file lands under `out`."""
+    pruned, onnx = out / "pruned", {name: f"{out}/{name}.onnx" for name in MODELS}
+    road = ["--config", "configs/prune/demo.yaml", "--weights", str(TEACHER), "--data", str(DATA)]
+    commands = {
+        "prune": ["prune.py", *road, "--out", str(pruned), "--evaluate", "none", "--device", "cpu", "--json"]
+    }
+    sources = {
+        "unpruned-plain": [str(TEACHER), "--form", "reference"],
+        "unpruned": [str(TEACHER)],
+        "pruned": [f"{pruned}/model.safetensors"],
+        "pruned-fp16": [f"{pruned}/model.safetensors", "--precision", "fp16", "--target", "tensorrt"],
+        "pruned-int8": [f"{pruned}/model.safetensors", "--precision", "int8"],
+    }
+    for name, source in sources.items():
+        commands[f"export {name}"] = ["export_onnx.py", *source, "--out", onnx[name]]
+    for name in EXTRACTED:
+        for side, folder in FOLDERS.items():
+            images = ["-m", "runtime", "extract", onnx[name], f"{DATA}/{folder}"]
+            commands[f"extract {name} {side}"] = [*images, "--out", f"{out}/{name}.{side}.npz", "--json"]
+    evaluate = ["-m", "runtime", "evaluate"]
+    # A model on a data set in one go, or saved features: the pruned model goes both ways, with one result.
+    for name in ("unpruned-plain", "pruned", "pruned-fp16", "pruned-int8"):
+        commands[f"evaluate {name}"] = [*evaluate, onnx[name], "--data", str(DATA), "--json"]
+    for step, name in (("evaluate unpruned", "unpruned"), ("evaluate saved features", "pruned")):
+        saved = ["--query", f"{out}/{name}.query.npz", "--gallery", f"{out}/{name}.gallery.npz"]
+        commands[step] = [*evaluate, *saved, "--json"]
+    commands["bench"] = [
+        "bench.py",
+        *onnx.values(),
+        "--device",
+        "cpu",
+        "--batch",
+        "1",
+        "--threads",
+        "1",
+        "--json",
+    ]
+    return commands
+
+
+def run_step(name: str, command: Sequence[str]) -> tuple[str, float]:
+    """(what the command printed on stdout, seconds); StepFailed with its exit code when it fails."""
+    note(f"[{name}]")
+    started = time.monotonic()
+    return run(command), time.monotonic() - started
+
+
+def gather(results: dict[str, Any], out: Path, seconds: dict[str, float]) -> Contents:
+    """What the page shows, from what the steps printed and left in `out` (relative to the project)."""
+    folder = ROOT / out
+    pictures = json.loads((ROOT / DATA / "anny.json").read_text())["images"]
+    series, twins, chosen, gallery_size = {}, {}, [], (0, 0)
+    for name in EXTRACTED:
+        query, gallery, twin = (load_features(folder / f"{name}.{side}.npz") for side in FOLDERS)
+        visible = visible_shares(query, pictures)
+        precisions = average_precisions(query, gallery)
+        series[name] = grouped(precisions, visible)
+        twins[name] = summed(average_precisions(twin, gallery), 1.0, 1.0)
+        if name == "pruned":
+            chosen = strips(query, gallery, visible, precisions)
+            gallery_size = (len(gallery.pids), len(set(gallery.pids.tolist())))
+    return Contents(
+        label=LABEL,
+        models=read_models(results, folder),
+        strips=chosen,
+        gallery=gallery_size,
+        series=series,
+        twins=twins,
+        person=largest_person(ROOT / DATA, list(pictures)),
+        picture=lambda name: (ROOT / DATA / name).read_bytes(),
+        commands=steps(out),
+        seconds=seconds,
+        host=results["bench"]["host"],
+        warnings=results["bench"]["warnings"],
+    )
+
+
+def largest_person(data: Path, names: Sequence[str]) -> str:
+    """The unoccluded twin in which the person covers most pixels; `names` are in the order of masks.npz."""
+    with np.load(data / "masks.npz", allow_pickle=False) as masks:
+        covered = np.unpackbits(masks["visible"], axis=1).sum(axis=1)
+    twins = [(int(covered[row]), name) for row, name in enumerate(names) if name.startswith("twins/")]
+    return max(twins)[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prune, export, extract, evaluate and bench the shipped small model on the shipped rendered people."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=main.__doc__)
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), help="folder for everything it makes (runs/demo)"
+    )
+    out = parser.parse_args(argv).out
+    note(LABEL)
+    commands = steps(out)
+    seconds: dict[str, float] = {}
+    results: dict[str, Any] = {}
+    # what a demo that was killed had pruned so far would have to be resumed: a demo starts afresh
+    shutil.rmtree(ROOT / out / "pruned", ignore_errors=True)
+    with keeping(
+        lambda: (
+            f"{len(seconds)} of {len(commands)} steps were done; the demo begins anew each time, and an older report in {out} stays"
+        )
+    ):
+        for name, command in commands.items():
+            printed, seconds[name] = run_step(name, command)
+            if "--json" in command:
+                results[name] = json.loads(printed)
+    contents = gather(results, out, seconds)
+    with replacing(ROOT / out / "report.html") as temporary:
+        temporary.write_text(page(contents), encoding="utf-8")
+    with replacing(ROOT / out / "result.json") as temporary:
+        temporary.write_text(
+            json.dumps({"label": LABEL, "seconds": seconds, "results": results}, indent=1) + "\n"
+        )
+    print_table("demo (synthetic people)", list(COLUMNS), [model.row for model in contents.models])
+    note(f"{sum(seconds.values()):.0f} s in all; the report: {out}/report.html")
+    return 0

@@ -1,0 +1,1 @@
+"""Measurements on a Jetson or a graphics card: power, clocks, temperatures, recordings."""

@@ -1,0 +1,255 @@
+"""`bench.py --device jetson`: latency of a frame's persons, a gallery's throughput and energy, with trtexec beside it.
+
+Runs on a Jetson only, or on a recording of one (`--replay`). Changes neither power mode nor clocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.agenda import Agenda
+from benchmarks.arguments import subjects_of
+from benchmarks.candidate import Subject, facts, open_subject
+from benchmarks.device import board
+from benchmarks.device.plan import IDLE, Windows, accuracy_of, agenda_of, gallery_of, scene_of, trtexec_of
+from benchmarks.device.power.energy import LEAST_S, Window
+from benchmarks.device.power.sampling import Line, Meter, jetson_sensors, open_meter
+from benchmarks.device.record import Said, new_folder, system_files, write_recording
+from benchmarks.device.replay import read_replay
+from benchmarks.device.run import DeviceRun, ModelRun, Power, Scene, document
+from benchmarks.device.scenes import Clock, idleness, time_gallery, time_scene
+from benchmarks.device.trtexec import run_trtexec
+from benchmarks.host import describe_host, doubts, load_average
+from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
+from engines.doctor.doctor import nvpmodel_says
+from runtime.artifact import Artifact
+from runtime.backends.tensorrt.io import split
+from runtime.console import note
+from runtime.datasets import Dataset, count_warnings, read_dataset
+from runtime.datasets.cameras import camera_ids, dataset_name
+from runtime.errors import ConfigError, DeviceError
+from runtime.extraction.accuracy import accuracy
+from runtime.files.manifest import read_manifest
+from runtime.host.jetson import this_l4t
+from runtime.stopping import Stopped, stopped
+
+# persons in a frame of a camera: an empty street, a shop, a station
+PERSONS = (1, 8, 16, 32)
+CROPS = 128
+
+
+class Interrupted(Stopped):
+    """A signal ended the run early: `run` holds what is complete."""
+
+    def __init__(self, number: int, run: DeviceRun) -> None:
+        super().__init__(number)
+        self.run = run
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """The document of `benchmarks.device.run`, measured here or put together from the recording in `args.replay`.
+
+    DeviceError on a machine that is no Jetson.
+    """
+    if args.replay is not None:
+        return document(read_replay(args.replay, args.models))
+    refuse_elsewhere(Path("/"), os.environ)
+    return document(collect(args))
+
+
+def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
+    """DeviceError unless the files at `root`, or a container's environment, say that this is a Jetson."""
+    if this_l4t(root, environment) is None:
+        raise DeviceError(
+            "--device jetson: this is no Jetson (no /etc/nv_tegra_release, and L4T_VERSION is not set as in a container); run it "
+            "there, or use --device cuda or cpu"
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all models of a run have in common; `watch` keeps the board's state of the moment.
+
+    `partly` gets the model that is being measured when a signal comes.
+    """
+
+    args: argparse.Namespace
+    dataset: Dataset | None
+    crops: Crops
+    least_s: float
+    clock: Clock
+    watch: Callable[[], None]
+    agenda: Agenda
+    partly: list[ModelRun]
+
+
+def collect(
+    args: argparse.Namespace,
+    *,
+    root: Path = Path("/"),
+    environment: Mapping[str, str] = os.environ,
+    least_s: float = LEAST_S,
+    clock: Clock = time.perf_counter,
+) -> DeviceRun:
+    """Measure every model of `args` in every scenario, and keep it in `args.record`; no window is shorter than `least_s`.
+
+    A signal raises Interrupted, with all that is complete; of such a run nothing is recorded.
+    """
+    subjects = subjects_of(argparse.Namespace(**{**vars(args), "device": "cuda"}))
+    if torch := next((one for one in subjects if one.torch), None):
+        raise ConfigError(
+            f"{torch.path}: --device jetson times engines; weights are timed with --device cpu or cuda"
+        )
+    for subject in subjects:
+        # before minutes are spent on those in front of a file that is damaged or not there
+        read_manifest(subject.path)
+    if args.record is not None:
+        new_folder(args.record)
+    said = nvpmodel_says() if root == Path("/") else ""
+    files, lines = system_files(root), list[Line]()
+    about, before = board.describe(root, environment, said), board.state(root)
+    for command in board.advice(root, about, before):
+        note(f"not run here, for the board's best: {command}")
+    host = describe_host(device="jetson", threads=None)
+    dataset = read_dataset(args.data, args.layout) if args.data else None
+    crops = _crops(dataset)
+    during: list[dict[str, Any]] = []
+    meter = open_meter(jetson_sensors(root, lines))
+    agenda = agenda_of(
+        [str(subject.path) for subject in subjects],
+        sorted({*PERSONS, *args.batch}),
+        Windows(max(args.seconds, least_s), least_s, idle=meter is not None),
+        gallery=len(dataset.gallery) if dataset else 0,
+        scored=dataset is not None and args.accuracy,
+    )
+    agenda.announce()
+    setting = Setting(
+        args, dataset, crops, least_s, clock, lambda: during.append(board.state(root)), agenda, []
+    )
+    idle, runs = None, list[ModelRun]()
+    stop: Stopped | None = None
+    try:
+        if meter:
+            with agenda.part(IDLE):
+                idle = idleness(clock, least_s)
+        for subject in subjects:
+            runs.append(_model(subject, setting))
+    except KeyboardInterrupt as error:
+        stop = stopped(error)
+        runs += setting.partly
+    finally:
+        if meter:
+            meter.__exit__(None, None, None)
+    after = board.state(root)
+    run = DeviceRun(
+        host=host | {"load_average_after": load_average()},
+        board=about,
+        before=before,
+        after=after,
+        power=_power(meter, idle),
+        models=runs,
+        images={"source": crops.source, "count": len(crops.pixels)},
+        advice=board.advice(root, about, before),
+        doubts=[*doubts(host), *board.doubts(root, about, [before, *during, after])],
+        during=during,
+        stopped=stop.name if stop else None,
+        missing=agenda.missing if stop else (),
+        least_s=least_s,
+    )
+    if stop is not None:
+        if args.record is not None:
+            note(f"WARNING --record {args.record}: nothing is recorded of a run that was stopped")
+        raise Interrupted(stop.number, run)
+    if args.record is not None:
+        heard = Said(said, environment, lines)
+        try:
+            write_recording(args.record, run, before=files, after=system_files(root), said=heard)
+            note(f"recorded in {args.record}; read it with --replay {args.record}")
+        except OSError as error:
+            # what was measured is worth more than its recording
+            note(f"WARNING --record {args.record}: not complete ({error})")
+    return run
+
+
+def _model(subject: Subject, setting: Setting) -> ModelRun:
+    args, dataset, crops = setting.args, setting.dataset, setting.crops
+    least_s, clock = setting.least_s, setting.clock
+    artifact = _open(subject)
+    persons = sorted({*PERSONS, *args.batch})
+    seconds = max(args.seconds, least_s)
+    name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
+    ids, _ = camera_ids(crops.camids, artifact.spec, policy=args.camera, dataset=name)
+    about, scenes = facts(artifact), list[Scene]()
+    gallery = scores = None
+    part, title = setting.agenda.part, str(subject.path)
+    try:
+        for count in persons:
+            with part(scene_of(title, count)):
+                inputs = feeds(crops, ids, artifact.spec, count)
+                call = _call(artifact, inputs)
+                scene = time_scene(call, count, least_s=seconds, rounds=args.rounds, clock=clock)
+                setting.watch()
+                scenes.append(Scene(**{**vars(scene), "calls": _calls(artifact, count)}))
+        if dataset is not None:
+            with part(gallery_of(title)):
+                camids = [item.camid for item in dataset.gallery]
+                own, _ = camera_ids(camids, artifact.spec, policy=args.camera, dataset=name)
+                gallery = time_gallery(artifact, dataset, own, least_s=least_s, clock=clock)
+            if args.accuracy:
+                with part(accuracy_of(title)):
+                    scores = accuracy(artifact, dataset, camera=args.camera)
+        spec, manifest = artifact.spec, artifact.manifest
+        # trtexec needs the memory that the session holds
+        close = getattr(artifact.run, "close", None)
+        if close is not None:
+            close()
+        with part(trtexec_of(title)):
+            beside = run_trtexec(subject.path, manifest, spec, persons, seconds=seconds)
+    except KeyboardInterrupt:
+        if scenes:
+            setting.partly.append(ModelRun(about, scenes, (), gallery, scores))
+        raise
+    return ModelRun(about, scenes, beside, gallery, scores)
+
+
+def _open(subject: Subject) -> Artifact:
+    try:
+        return open_subject(subject)
+    except DeviceError as error:
+        if subject.path.suffix != ".onnx":
+            raise
+        # what a desktop would install for it has no packages for a Jetson
+        build = shlex.join(["python", "-m", "engines", "build", str(subject.path)])
+        raise DeviceError(
+            f"{subject.path}: {str(error).partition(';')[0]}; on a Jetson give an engine: {build}"
+        ) from None
+
+
+def _call(artifact: Artifact, inputs: Sequence[Feed]) -> Callable[[int], object]:
+    return lambda turn: artifact.run(*inputs[turn % len(inputs)])
+
+
+def _calls(artifact: Artifact, count: int) -> list[tuple[int, int]]:
+    """(images, size) of the engine's runs for `count` images: it may split them, or pad them to what it was built for."""
+    fixed = (artifact.spec.batch,) if artifact.spec.batch else None
+    sizes = getattr(artifact.run, "batches", fixed)
+    return split(count, sizes) if sizes else [(count, count)]
+
+
+def _crops(dataset: Dataset | None) -> Crops:
+    if dataset is None:
+        return random_crops(CROPS)
+    return read_crops([*dataset.query, *dataset.gallery], CROPS, f"crops of {dataset.root}")
+
+
+def _power(meter: Meter | None, idle: Window | None) -> Power:
+    if meter is None:
+        return Power(None)
+    return Power(meter.sensor.name, tuple(meter.samples), meter.malformed, idle)

@@ -1,0 +1,99 @@
+"""The INA power monitors of a board (INA3221, INA226, ...), read from the kernel's files without root. Knows no tegrastats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.host.jetson import read_text
+
+# What the kernel calls the chips: ina219, ina226, ina238, ina3221, ina3221x, ...
+CHIP = re.compile(r"ina\d{3,4}")
+# The one chip with several channels; the numbers above them are shunt voltages and their sum.
+THREE, CHANNELS = "ina3221", (1, 2, 3)
+UNCONNECTED = "NC"
+# The kernel's hwmon gives microwatts, millivolts and milliamperes.
+MICRO = 1000.0
+
+
+@dataclass(frozen=True)
+class Rail:
+    """One rail of a `chip` and the files of its power: `power` in mW times `unit`, else `volt` in mV and `current` in mA."""
+
+    name: str
+    chip: str
+    power: Path | None
+    volt: Path | None = None
+    current: Path | None = None
+    unit: float = 1.0
+
+
+def find_rails(root: Path) -> list[Rail]:
+    """The rails of every INA under `root`, by the names the board gives them; [] where there is none."""
+    return [*_hwmon_rails(root), *_iio_rails(root)]
+
+
+def read_rails(rails: Sequence[Rail]) -> dict[str, float]:
+    """Name -> mW, without the rails that cannot be read at this moment."""
+    found = {rail.name: _milliwatts(rail) for rail in rails}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def chips(rails: Sequence[Rail]) -> str:
+    """`INA238+INA3221`: what measures these rails."""
+    return "+".join(sorted({rail.chip.upper() for rail in rails}))
+
+
+def _hwmon_rails(root: Path) -> Iterator[Rail]:
+    """JetPack 5 and later: /sys/class/hwmon/hwmon*/name and what stands beside it."""
+    for folder in sorted(root.glob("sys/class/hwmon/hwmon*")):
+        chip = CHIP.match(read_text(folder / "name").strip())
+        if chip is None:
+            continue
+        several = chip[0] == THREE
+        for channel in CHANNELS if several else (1,):
+            name = _name(folder, channel, chip[0], several=several)
+            power, volt = folder / f"power{channel}_input", folder / f"in{channel}_input"
+            if name == UNCONNECTED or not (power.is_file() or volt.is_file()):
+                continue
+            if power.is_file():
+                yield Rail(name, chip[0], power, unit=MICRO)
+            else:
+                yield Rail(name, chip[0], None, volt, folder / f"curr{channel}_input")
+
+
+def _name(folder: Path, channel: int, chip: str, *, several: bool) -> str:
+    """What the board calls a rail; where it does not say, the chip and its place, which no other rail has."""
+    labels = [folder / f"{kind}{channel}_label" for kind in ("power", "in", "curr")]
+    if not several:
+        # what the board calls the whole chip
+        labels += [folder / "label", folder / "of_node/label", folder / "device/of_node/label"]
+    for label in labels:
+        if name := read_text(label).strip():
+            return name
+    place = (folder / "device").resolve().name if (folder / "device").is_symlink() else folder.name
+    return f"{chip}@{place}" + (f"#{channel}" if several else "")
+
+
+def _iio_rails(root: Path) -> Iterator[Rail]:
+    """JetPack 4: /sys/bus/i2c/drivers/ina3221x/1-0040/iio:device0/rail_name_0, in_power0_input (mW)."""
+    for label in sorted(root.glob("sys/bus/i2c/drivers/ina*/*/iio:device*/rail_name_*")):
+        name, channel = read_text(label).strip(), label.name.removeprefix("rail_name_")
+        chip = CHIP.match(label.parents[2].name)
+        if name and name != UNCONNECTED and chip:
+            yield Rail(name, chip[0], label.parent / f"in_power{channel}_input")
+
+
+def _milliwatts(rail: Rail) -> float | None:
+    if rail.power is not None:
+        power = _number(rail.power)
+        return None if power is None else power / rail.unit
+    volt, current = (_number(path) if path else None for path in (rail.volt, rail.current))
+    return None if volt is None or current is None else volt * current / 1000
+
+
+def _number(path: Path) -> float | None:
+    found = re.match(r"\s*(-?\d{1,12}(?:\.\d+)?)(?=\s|$)", read_text(path))
+    return float(found[1]) if found else None

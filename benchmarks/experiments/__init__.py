@@ -1,0 +1,1 @@
+"""Single measurements behind the tables of the documentation."""

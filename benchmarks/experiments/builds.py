@@ -1,0 +1,146 @@
+"""`python -m benchmarks.experiments.builds`: does every model build as an engine? TensorRT-RTX, ahead of time, on a CPU.
+
+Full-size models have deterministic random weights: their build time, size, memory and fused attention are those of a
+trained one; an accuracy would mean nothing, so their INT8 goes everywhere, ungated.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.experiments.builds"))
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.host import describe_host
+from benchmarks.steps import ROOT, run
+from runtime.console import print_table
+from runtime.files.manifest import read_manifest, replacing
+from runtime.stopping import keeping
+
+DATA = "data/anny_reid"
+CAPABILITIES = ("8.6", "8.9")
+PRECISIONS = ("fp16", "int8")
+# pruned by its scores, but not recovered: a build does not care
+QUICK = ("model.identities=20", "prune.heads.rounds=1", "prune.batches=2", "prune.identities=4") + (
+    "train.fine_epochs=0",
+    "train.final_epochs=0",
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model by the configurations that train (None: the weights are shipped) and prune it."""
+
+    name: str
+    train: str | None
+    prune: str
+
+
+SUBJECTS = (
+    Subject("base_s12", "configs/train/market_base_s12.yaml", "configs/prune/market_base_h25_t25.yaml"),
+    Subject("base_s11", "configs/train/occ_duke_base_s11.yaml", "configs/prune/occ_duke_base_h25_t25.yaml"),
+    Subject(
+        "small_s11", "configs/train/occ_duke_small_s11.yaml", "configs/prune/occ_duke_small_h40_t40.yaml"
+    ),
+    Subject("demo", None, "configs/prune/demo.yaml"),
+)
+
+
+def commands(subject: Subject, work: Path, weights: Path) -> dict[Path, list[str]]:
+    """File -> the command that makes it, in order, below `work`; `weights` is the unpruned model."""
+    pruned = work / subject.name / "pruned"
+    random = subject.train is not None
+    prune = ["prune.py", "--config", subject.prune, "--weights", str(weights), "--data", DATA]
+    prune += ["--layout", "anny", "--out", str(pruned), "--evaluate", "none", "--device", "cpu"]
+    prune += [word for key in (QUICK if random else ()) for word in ("--set", key)]
+    made = {pruned / "model.safetensors": prune}
+    for form, source in (("unpruned", weights), ("pruned", pruned / "model.safetensors")):
+        for precision in PRECISIONS:
+            onnx = work / subject.name / f"{form}.{precision}.onnx"
+            export = ["export_onnx.py", str(source), "--out", str(onnx), "--precision", precision]
+            export += ["--target", "tensorrt"]
+            if random:
+                export += ["--calibration-count", "64", "--check-count", "32"]
+            made[onnx] = export + (["--gate", "off"] if random and precision == "int8" else [])
+            for capability in CAPABILITIES:
+                engine = onnx.with_suffix(f".sm{capability.replace('.', '')}.engine")
+                made[engine] = ["-m", "engines", "build", str(onnx), "--out", str(engine), "--builder", "rtx"]
+                made[engine] += ["--compute-capability", capability, "--batch", "1,8,32"]
+    return made
+
+
+def random_model(config: str, out: Path) -> None:
+    """Write the model of a training configuration with seeded random weights and 20 identities to `out`."""
+    import torch
+
+    from prune.config.load import load_config
+    from prune.model.file import save_model
+    from prune.model.transreid import TransReID
+
+    found = load_config(ROOT / config, ["model.identities=20"])
+    torch.manual_seed(0)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_model(TransReID(found.shape()).eval(), out, found.spec(), notes={"source": "random weights"})
+
+
+def row(subject: str, engine: Path) -> dict[str, Any]:
+    """One engine as its manifest tells it."""
+    form, precision, capability = engine.name.split(".")[:3]
+    manifest = read_manifest(engine)
+    return {
+        "model": subject,
+        "form": form,
+        "precision": precision,
+        "compute_capability": f"{capability[2]}.{capability[3]}",
+        "seconds": manifest["built"]["seconds"],
+        "peak_mib": manifest["built"]["peak_mib"],
+        "engine_bytes": manifest["built"]["bytes"],
+        "onnx_bytes": engine.with_name(f"{form}.{precision}.onnx").stat().st_size,
+        "fused_attention_strings": manifest["built"]["fused_attention_strings"],
+        "tensorrt": manifest["machine"]["tensorrt"],
+    }
+
+
+def build_all(subject: Subject, work: Path) -> list[dict[str, Any]]:
+    """Make everything of one subject that is not there yet, and read its engines' manifests."""
+    weights = work / subject.name / "unpruned.safetensors"
+    if subject.train is None:
+        weights = Path("data/demo/model.safetensors")
+    elif not weights.exists():
+        random_model(subject.train, weights)
+    made = commands(subject, work, weights)
+    for path, command in made.items():
+        if not path.exists():
+            run(command)
+    return [row(subject.name, path) for path in made if path.suffix == ".engine"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export every model in FP16 and INT8, unpruned and pruned, and build it for compute capability 8.6 and 8.9."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.builds", description=main.__doc__)
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the files; what is there is kept"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="result file (.json)")
+    parser.add_argument("--model", action="append", choices=[one.name for one in SUBJECTS])
+    args = parser.parse_args(argv)
+    rows: list[dict[str, Any]] = []
+    with keeping(
+        lambda: f"the files made so far are kept in {args.work}; the same command goes on from there"
+    ):
+        for subject in SUBJECTS:
+            if not args.model or subject.name in args.model:
+                rows += build_all(subject, args.work.resolve())
+    document = {"host": describe_host(device="cpu", threads=None), "rows": rows}
+    with replacing(args.out) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n")
+    print_table("engines", list(rows[0]), [list(one.values()) for one in rows])
+    return 0

@@ -1,0 +1,1 @@
+"""What a block of a model costs on a machine, and how well that predicts whole models."""

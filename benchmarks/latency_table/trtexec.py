@@ -1,0 +1,172 @@
+"""Blocks timed by trtexec for a latency table: TensorRT on a desktop GPU or a Jetson. Not run on a GPU.
+
+A block's time is the median of what the GPU computes, without copies: between two blocks nothing leaves the GPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.trtexec.command import (
+    Build,
+    Profile,
+    input_spec,
+    is_supported,
+    precision_flags,
+    steady_flags,
+    trtexec_line,
+    version_text,
+)
+from engines.trtexec.load import Place, load_line
+from engines.trtexec.output import Report, parse
+from engines.trtexec.run import failure, find_trtexec, run, trtexec_version
+from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
+from runtime.console import note
+from runtime.errors import ArtifactError, ConfigError, UserError
+from runtime.files.manifest import read_manifest, replacing
+from runtime.spec import InputSpec
+from runtime.wording import reason_of
+
+Version = tuple[int, ...]
+ENGINE = "tensorrt"
+# how long trtexec measures, and how long it may build first
+SECONDS, BUILDING_S = 3, 3600
+
+
+@dataclass(frozen=True)
+class Target:
+    """What measures: trtexec at this path, of this version, batches of `batch`; `cache` is its timing cache."""
+
+    trtexec: Path
+    version: Version
+    batch: int
+    cache: Path
+
+    def about(self) -> dict[str, Any]:
+        """What must agree before a stopped measurement goes on."""
+        return {"engine": ENGINE, "tensorrt": version_text(self.version)}
+
+    @property
+    def log(self) -> Path:
+        """Where all that a failed trtexec printed is kept, beside the table."""
+        return self.cache.with_suffix(".trtexec.log")
+
+
+def engine_path(out: Path, same: Mapping[str, Any]) -> Path:
+    """Where the whole model's engine is kept while the table at `out` is measured.
+
+    `same` is what must agree before a stopped measurement goes on: no other model's, GPU's or TensorRT's is taken for it.
+    """
+    name = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
+    return out.with_suffix(f".{name}.engine")
+
+
+def open_target(out: Path, batch: int) -> Target:
+    """The trtexec of this machine; ConfigError or DeviceError as `engines build` says them, its timing cache beside `out`."""
+    trtexec = find_trtexec()
+    version = trtexec_version(trtexec)
+    if not is_supported(version):
+        raise ConfigError(f"{trtexec}: TensorRT {version_text(version)} is not supported")
+    return Target(trtexec, version, batch, out.with_suffix(".timing-cache"))
+
+
+def block_line(
+    block: Path, manifest: Mapping[str, Any], index: Mapping[str, Any], target: Target
+) -> list[str]:
+    """The words that build and time a block, `trtexec` first; `manifest` is the whole model's, whose precision the block has."""
+    dims = f"x:{target.batch}x{index['tokens']}x{index['width']}"
+    return [
+        "trtexec",
+        f"--onnx={block}",
+        *precision_flags(manifest, target.version, str(block)),
+        f"--memPoolSize=workspace:{WORKSPACE_MIB}",
+        f"--builderOptimizationLevel={LEVEL}",
+        f"--timingCacheFile={target.cache}",
+        *(f"--{bound}Shapes={dims}" for bound in Profile._fields),
+        f"--shapes={dims}",
+        *steady_flags(target.version, transfers=False),
+        f"--duration={SECONDS}",
+    ]
+
+
+def model_line(model: Path, manifest: Mapping[str, Any], engine: Path, target: Target) -> list[str]:
+    """The words that build the whole model for this batch into `engine`, as `engines build` would."""
+    spec = input_spec(manifest, str(model))
+    profile = Profile(target.batch, target.batch, target.batch)
+    if spec.batch not in (None, target.batch):
+        raise ConfigError(f"--batch {target.batch}: {model} has the fixed batch {spec.batch}; give that")
+    profiles = () if spec.batch else (profile,)
+    return trtexec_line(manifest, target.version, Build(model, engine, profiles, timing_cache=target.cache))
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Times a group of blocks beside the whole model, whose engine is kept at `engine`, and the unpruned block."""
+
+    model: Path
+    index: Mapping[str, Any]
+    target: Target
+    engine: Path
+
+    def __call__(self, group: Sequence[Mapping[str, Any]]) -> list[float]:
+        """Milliseconds of the whole model, the unpruned block and every point of `group`."""
+        manifest = read_manifest(self.model)
+        spec = InputSpec.from_json(manifest["input"], f"{self.model}.json")
+        if not self.engine.exists():
+            with replacing(self.engine) as temporary:
+                self._run(model_line(self.model, manifest, temporary, self.target))
+        whole = load_line(
+            spec,
+            Place(self.engine, 0, 1),
+            self.target.batch,
+            self.target.version,
+            transfers=False,
+            seconds=SECONDS,
+        )
+        folder = Path(f"{self.model}.blocks")
+        points = [self.index["grid"][0], *group]
+        blocks = [block_line(folder / one["file"], manifest, self.index, self.target) for one in points]
+        try:
+            model_ms = self._median(whole)
+        except UserError:
+            # what cannot be loaded today cannot be tomorrow: the next run builds it anew
+            self.engine.unlink(missing_ok=True)
+            raise
+        return [model_ms, *map(self._median, blocks)]
+
+    def _median(self, line: Sequence[str]) -> float:
+        compute = self._run(line).gpu_compute
+        if compute is None:
+            raise ArtifactError(f"{line[1]}: trtexec printed no GPU compute time; run it by hand to see why")
+        return compute.median
+
+    def _run(self, line: Sequence[str]) -> Report:
+        code, text = run(self.target.trtexec, line, timeout_s=BUILDING_S)
+        report, file = parse(text), Path(line[1].partition("=")[2])
+        if code != 0 or report.passed is not True:
+            self.target.log.write_text(f"{shlex.join(line)}\n{text}")
+            raise refusal(report, code, file, self.target.log)
+        if report.graph_refused:
+            note(f"WARNING {file.name}: timed without a CUDA graph, launches included")
+        if report.unstable_percent is not None:
+            note(
+                f"WARNING {file.name}: its times vary by {report.unstable_percent:.1f} %; hold the GPU's clocks"
+            )
+        return report
+
+
+def refusal(report: Report, code: int, file: Path, log: Path) -> UserError:
+    """The kind of refusal, and so the exit code, that `engines build` gives this failure, without that command's options."""
+    if code < 0:
+        said = f"killed by {signal.Signals(-code).name}"
+    else:
+        said = reason_of(report.why()) or f"exit status {code} without a reason"
+    kind = type(failure(report, code, file))
+    return kind(f"{file}: trtexec failed, {said}; read {log}; the same command goes on from here")

@@ -1,0 +1,80 @@
+"""Human bodies at rest from six phenotype values. The only file here that needs anny and torch.
+
+Axes: x to the person's left, -y to the front, z up, metres. Knows nothing of clothes or cameras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anny
+import numpy as np
+import torch
+
+from benchmarks.people.arrays import Floats
+from benchmarks.people.person.pose import Body, Skeleton
+
+# Fingers, toes and twist bones move with the bone that carries them: at 64x128 pixels nobody sees them bend.
+_CARRIED = {"finger": "wrist", "metacarpal": "wrist", "toe": "foot", "eye": "head", "pelvis": "root"}
+_TWIST = {"upperarm02": "upperarm01", "lowerarm02": "lowerarm01", "upperleg02": "upperleg01"}
+_TWIST |= {"lowerleg02": "lowerleg01", "clavicle": "spine01"}
+
+
+def _bone(label: str) -> str:
+    """The bone kept for one of anny's bones: finger2-1.L -> wrist.L, clavicle.L -> spine01."""
+    stem, _, side = label.partition(".")
+    for prefix, kept in (_CARRIED | _TWIST).items():
+        if stem.startswith(prefix):
+            return kept if kept in ("head", "root", "spine01") else f"{kept}.{side}"
+    return label
+
+
+@dataclass(frozen=True)
+class BodyModel:
+    """anny's model and the skeleton shared by all of its bodies."""
+
+    model: Any
+    skeleton: Skeleton
+    joints: tuple[int, ...]
+
+    def body(self, phenotype: Mapping[str, float]) -> Body:
+        """A body at rest for gender, age, muscle, weight, height and proportions, each 0..1."""
+        vertices, heads = _rest(self.model, phenotype)
+        return Body(vertices=vertices, joints=heads[list(self.joints)])
+
+
+def _rest(model: Any, phenotype: Mapping[str, float]) -> tuple[Floats, Floats]:
+    with torch.no_grad():
+        out = model(phenotype_kwargs=dict(phenotype))
+    return out["rest_vertices"][0].float().numpy(), out["rest_bone_heads"][0].float().numpy()
+
+
+def load() -> BodyModel:
+    """The body model (seconds at the first call on a machine, which fills anny's cache)."""
+    torch.set_num_threads(1)
+    # the warp path compiles kernels for minutes; with linear blend skinning nothing has to be compiled
+    model = anny.Anny(skinning_method="lbs")
+    labels = list(model.bone_labels)
+    names = list(dict.fromkeys(_bone(label) for label in labels))
+    kept = [names.index(_bone(label)) for label in labels]
+    joints = tuple(labels.index(name) for name in names)
+    parents = []
+    for joint in joints:
+        parent = int(model.bone_parents[joint])
+        parents.append(-1 if parent < 0 else kept[parent])
+    index = model.vertex_bone_indices.numpy()
+    weights = np.zeros((index.shape[0], len(names)), np.float32)
+    np.add.at(
+        weights, (np.arange(len(index))[:, None], np.asarray(kept)[index]), model.vertex_bone_weights.numpy()
+    )
+    vertices, heads = _rest(model, {label: 0.5 for label in model.phenotype_labels})
+    skeleton = Skeleton.build(
+        faces=model.get_triangular_faces().numpy().astype(np.int32),
+        weights=weights,
+        names=tuple(names),
+        parents=tuple(parents),
+        mean=Body(vertices=vertices, joints=heads[list(joints)]),
+    )
+    return BodyModel(model=model, skeleton=skeleton, joints=joints)

@@ -1,0 +1,1 @@
+"""How sure a number is: intervals of ratios, bootstraps over queries, average precisions."""

@@ -1,0 +1,1 @@
+"""Does AMG pruning work? Methods compared at equal cost."""

@@ -1,0 +1,1 @@
+"""What pays beyond AMG: narrower MLPs and fewer blocks at equal cost."""

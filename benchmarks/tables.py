@@ -1,0 +1,116 @@
+"""The documents' measured tables, written from the committed results: `python -m benchmarks.tables [--check]`.
+
+A table stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`; its numbers have no other source. TABLES says which
+document holds which table.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    # before everything else is imported: that too can be stopped without a traceback
+    from runtime.errors import command
+
+    raise SystemExit(command("benchmarks.tables"))
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.labels import interval_text
+from benchmarks.study.beyond.report import markdown as beyond
+from benchmarks.study.report import markdown
+from benchmarks.table_rows import (
+    Document,
+    base,
+    demo,
+    peak,
+    pipeline,
+    precision,
+    predict,
+    ranking,
+    rtx,
+    speed,
+    table,
+)
+from runtime.errors import ConfigError, GateError
+from runtime.files.manifest import replacing
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+COMMAND = "python -m benchmarks.tables"
+BLOCK = re.compile(r"<!-- (?P<name>\w+): begin .*?-->\n(?P<text>.*?)<!-- (?P=name): end -->\n", re.DOTALL)
+
+
+def search(document: Document) -> str:
+    """Searched counts against one fraction everywhere: mean and standard deviation of the seeds."""
+    rows = []
+    for group in document["groups"]:
+        scores = [f"{100 * group[key]['mean']:.1f} ± {100 * group[key]['sd']:.1f}" for key in ("mAP", "R1")]
+        times = [
+            f"{group[key]['mean']:.2f} ± {group[key]['sd']:.2f}" for key in ("predicted_ms", "measured_ms")
+        ]
+        cells = [group["name"], f"{group['macs_folded']['mean'] / 1e9:.4f}", *scores, *times]
+        rows.append([*cells, interval_text(group["against_first"])])
+    names = ["method", "GMAC", "mAP", "R1", "predicted ms", "measured ms", "mAP against the first (95 %)"]
+    return table(names, rows)
+
+
+def study(document: Document) -> str:
+    """The comparison of pruning methods."""
+    return markdown(document) + "\n"
+
+
+# block -> its document, its result file below benchmarks/results, and what writes its text
+TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
+    "demo": ("README.md", "xeon_2_cores/demo.json", demo),
+    "speed": ("README.md", "xeon_2_cores/vit_base.json", speed),
+    "base": ("docs/performance.md", "xeon_2_cores/vit_base.json", base),
+    "peak": ("docs/performance.md", "xeon_2_cores/peak.json", peak),
+    "pipeline": ("docs/performance.md", "xeon_2_cores/pipeline.json", pipeline),
+    "ranking": ("docs/performance.md", "xeon_2_cores/ranking.json", ranking),
+    "predict": ("docs/pruning-study.md", "xeon_2_cores/predict.json", predict),
+    "search": ("docs/pruning-study.md", "xeon_2_cores/search.json", search),
+    "beyond": ("docs/pruning-study.md", "xeon_2_cores/beyond.json", beyond),
+    "precision": ("docs/export.md", "xeon_2_cores/precision.json", precision),
+    "rtx": ("docs/tensorrt.md", "rtx_builds.json", rtx),
+    "study": ("docs/pruning-study.md", "study.json", study),
+}
+DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))
+
+
+def written(name: str, text: str, results: Path) -> str:
+    """The `text` of the document `name` with every table written anew.
+
+    ConfigError where the document's markers are not those of its tables.
+    """
+    expected = sorted(table for table, (document, _, _) in TABLES.items() if document == name)
+    marked = sorted(block["name"] for block in BLOCK.finditer(text))
+    if marked != expected:
+        raise ConfigError(f"{name}: has the tables {marked}, not {expected}; mend its markers")
+
+    def block(match: re.Match[str]) -> str:
+        table = match["name"]
+        _, file, write = TABLES[table]
+        begin = f"<!-- {table}: begin ({COMMAND}, from benchmarks/results/{file}) -->"
+        return f"{begin}\n{write(json.loads((results / file).read_text()))}<!-- {table}: end -->\n"
+
+    return BLOCK.sub(block, text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the documents' measured tables from the committed results; with --check, only say whether they are current."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 7 for an old table")
+    args = parser.parse_args(argv)
+    for name in DOCUMENTS:
+        before = (ROOT / name).read_text()
+        after = written(name, before, RESULTS)
+        if after == before:
+            continue
+        if args.check:
+            raise GateError(f"{name}: its tables are not what benchmarks/results say; run: {COMMAND}")
+        with replacing(ROOT / name) as temporary:
+            temporary.write_text(after)
+    return 0

@@ -1,0 +1,1 @@
+"""`python -m engines doctor`: what this machine is, and what it lacks for a model."""

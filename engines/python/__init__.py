@@ -1,0 +1,1 @@
+"""Build engines with the Python bindings of TensorRT and TensorRT-RTX."""

@@ -1,0 +1,1 @@
+"""TensorRT's own command-line tool: its command lines, its output, its runs."""

@@ -1,0 +1,260 @@
+"""trtexec's command line for one ONNX file and one TensorRT version. Pure: runs nothing and reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engines.onnx_compat import Version, export_command, refuse_unreadable
+from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
+from runtime.errors import ArtifactError, ConfigError
+from runtime.spec import InputSpec
+
+# Which major versions document which flag, and where (platforms.md, tensorrt.md). What a line may hold is checked against it.
+#   flag                          8.6 10.3 10.13 10.16 11   documented in
+#   --onnx --saveEngine            x   x    x     x    x    platforms 3 "Static"; tensorrt 6 "[K] 8.6: --onnx ... --saveEngine"
+#   --fp16 --int8                  x   x    x     w    -    platforms 3 row 4 (10.16 warns: deprecated), tensorrt 6 "11.x removed"
+#   --stronglyTyped                -   x    x     x    o    platforms 3 row 5 (11: no-op, so it is not written)
+#   --memPoolSize=workspace:MiB    x   x    x     x    x    platforms 3 row 2
+#   --builderOptimizationLevel     x   x    x     x    x    platforms 3 row 3
+#   --versionCompatible            x   x    x     x    x    platforms 3 row 3
+#   --timingCacheFile              x   x    x     x    x    platforms 3 "Static" and its last sentence (what 8.x drops of it)
+#   --profilingVerbosity           x   x    x     x    x    the same; platforms 2 on --exportLayerInfo
+#   --skipInference                x   x    x     x    x    platforms 3 row 1 (8.6: "either")
+#   --min/opt/maxShapes --shapes   x   x    x     x    x    platforms 3 "Dynamic"
+#   --profile --useProfile         -   x    x     x    x    platforms 3 "Multi-profile", row 6 (8.x: only through the API)
+#   --infStreams                   x   x    x     x    x    platforms 3 row "concurrent streams"
+#   --useCudaGraph --useSpinWait   x   x    x     x    o    platforms 0.3 and 2 (11: on by default)
+#   --noDataTransfers              x   x    x     x    o    the same (11: off by default)
+#   --includeDataTransfers         -   -    -     -    x    the same
+FLAGS: dict[str, tuple[int, ...]] = {
+    "--onnx": (8, 10, 11),
+    "--saveEngine": (8, 10, 11),
+    "--fp16": (8, 10),
+    "--int8": (8, 10),
+    "--stronglyTyped": (10,),
+    "--memPoolSize": (8, 10, 11),
+    "--builderOptimizationLevel": (8, 10, 11),
+    "--versionCompatible": (8, 10, 11),
+    "--timingCacheFile": (8, 10, 11),
+    "--profilingVerbosity": (8, 10, 11),
+    "--skipInference": (8, 10, 11),
+    "--minShapes": (8, 10, 11),
+    "--optShapes": (8, 10, 11),
+    "--maxShapes": (8, 10, 11),
+    "--shapes": (8, 10, 11),
+    "--profile": (10, 11),
+    "--useProfile": (10, 11),
+    "--infStreams": (8, 10, 11),
+    "--useCudaGraph": (8, 10),
+    "--useSpinWait": (8, 10),
+    "--noDataTransfers": (8, 10),
+    "--includeDataTransfers": (11,),
+}
+SUPPORTED = "8.6, 10.3 and later 10.x, 11.x"
+
+
+class Profile(NamedTuple):
+    """The batch sizes of one optimisation profile: smallest, the one it is tuned for, largest."""
+
+    min: int
+    opt: int
+    max: int
+
+
+DEFAULT_PROFILE = Profile(1, 8, 32)
+
+
+@dataclass(frozen=True)
+class Build:
+    """What to build: `profiles` () means the default for a dynamic batch, nothing for a fixed one.
+
+    `workspace_mib` is the most scratch memory a layer may use, `level` 0 (fast build) .. 5 (fast engine). `timed` lets trtexec
+    run the engine after the build: first profile, its `opt` batch, one stream, CUDA graph and spin wait, without the copies to
+    and from the GPU unless `transfers`.
+    """
+
+    onnx: Path
+    engine: Path
+    profiles: tuple[Profile, ...] = ()
+    workspace_mib: int = WORKSPACE_MIB
+    level: int = LEVEL
+    timing_cache: Path | None = None
+    version_compatible: bool = False
+    timed: bool = False
+    transfers: bool = False
+    others: tuple[tuple[Path, Profile], ...] = ()
+
+
+def parse_version(text: str) -> Version:
+    """`10.3` -> (10, 3); `10.3.0.26` -> (10, 3, 0, 26). ConfigError when it is no version."""
+    parts = text.split(".")
+    if not 2 <= len(parts) <= 4 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise ConfigError(f"TensorRT version {text!r}: give X.Y, such as 10.3")
+    return tuple(int(part) for part in parts)
+
+
+def version_text(version: Version) -> str:
+    """(10, 3) -> `10.3`."""
+    return ".".join(str(part) for part in version)
+
+
+def trtexec_line(manifest: Mapping[str, Any], version: Version, build: Build) -> list[str]:
+    """The words of trtexec's command line for the ONNX file with this manifest, `trtexec` first.
+
+    ConfigError for options or a TensorRT version that cannot be served, ArtifactError for a file this version cannot build.
+    """
+    _refuse_version(version)
+    refuse_options(build)
+    spec = input_spec(manifest, str(build.onnx))
+    profiles = profiles_of(spec, build.profiles)
+    line = [f"--onnx={build.onnx}", f"--saveEngine={build.engine}"]
+    line += precision_flags(manifest, version, str(build.onnx))
+    line += [f"--memPoolSize=workspace:{build.workspace_mib}", f"--builderOptimizationLevel={build.level}"]
+    line += ["--profilingVerbosity=detailed"]
+    if build.timing_cache is not None:
+        line.append(f"--timingCacheFile={build.timing_cache}")
+    if build.version_compatible:
+        line.append("--versionCompatible")
+    if spec.batch is None:
+        line += _shape_flags(spec, profiles, version)
+    line += (
+        timing_flags(spec, profiles, version, transfers=build.transfers)
+        if build.timed
+        else ["--skipInference"]
+    )
+    _refuse_undocumented(line, version)
+    return ["trtexec", *line]
+
+
+def precision_flags(manifest: Mapping[str, Any], version: Version, where: str) -> list[str]:
+    """The flags that give the engine its file's precision on this version; [] where the graph alone decides.
+
+    `target` tensorrt and onnxruntime files carry their types; a tensorrt8 file is an FP32 graph that flags make fp16 or int8.
+    """
+    precision, target = manifest.get("precision", "fp32"), manifest.get("target", "onnxruntime")
+    if precision not in ("fp32", "fp16", "int8") or target not in ("tensorrt", "tensorrt8", "onnxruntime"):
+        raise ArtifactError(
+            f"{where}: precision {precision!r} for target {target!r} is not known; export it again"
+        )
+    if precision == "int8" and target == "onnxruntime":
+        # ONNX Runtime's int8 forms (dynamic, or Q/DQ on an FP32 base) are refused by the parser or run slower than FP16.
+        raise ArtifactError(
+            f"{where}: int8 made for onnxruntime; for TensorRT export it again: {export_command(manifest, version, where)}"
+        )
+    refuse_unreadable(manifest, version, where)
+    typed = target != "tensorrt8" or precision == "fp32"
+    if typed:
+        return ["--stronglyTyped"] if version[0] == 10 else []
+    if version[0] == 11:
+        raise ArtifactError(
+            f"{where}: {precision} made for TensorRT 8.6 (an FP32 graph that needs --{precision}), which TensorRT "
+            f"{version_text(version)} no longer has; export it again: {export_command(manifest, version, where)}"
+        )
+    return ["--fp16"] if precision == "fp16" else ["--fp16", "--int8"]
+
+
+def input_spec(manifest: Mapping[str, Any], where: str) -> InputSpec:
+    """The inputs of an ONNX file from its manifest; ArtifactError when it is of another kind or incomplete."""
+    described = all(isinstance(manifest.get(key), dict) for key in ("input", "output"))
+    if manifest.get("kind") != "onnx" or not described:
+        raise ArtifactError(
+            f"{where}: not an exported ONNX file; make one with: python export_onnx.py model.safetensors --out model.onnx"
+        )
+    return InputSpec.from_json(manifest["input"], f"{where}.json")
+
+
+def profiles_of(spec: InputSpec, asked: Sequence[Profile]) -> tuple[Profile, ...]:
+    """The engine's batch sizes: as asked, the default for a dynamic batch, or the ONNX file's own fixed one.
+
+    ConfigError when a fixed file is asked for another batch, or a profile is not 1 <= min <= opt <= max.
+    """
+    for profile in asked:
+        if not 1 <= profile.min <= profile.opt <= profile.max:
+            raise ConfigError(
+                f"--batch {','.join(map(str, profile))}: give one batch, or min,opt,max in rising order from 1"
+            )
+    if spec.batch is None:
+        return tuple(asked) or (DEFAULT_PROFILE,)
+    own = Profile(spec.batch, spec.batch, spec.batch)
+    if any(profile != own for profile in asked):
+        raise ConfigError(
+            f"--batch: the ONNX file has the fixed batch {spec.batch}; leave --batch out, or export it with --batch dynamic"
+        )
+    return (own,)
+
+
+def input_shapes(spec: InputSpec, batch: int) -> dict[str, list[int]]:
+    """The dimensions of every input at one batch size: `images`, and `camera_ids` where the file takes them."""
+    size = [spec.height, spec.width]
+    images = [batch, *size, 3] if spec.layout == "uint8-nhwc" else [batch, 3, *size]
+    return {"images": images} | ({"camera_ids": [batch]} if spec.camera == "input" else {})
+
+
+def _shapes(spec: InputSpec, batch: int) -> str:
+    """`images:8x256x128x3,camera_ids:8`."""
+    return ",".join(f"{name}:{'x'.join(map(str, dims))}" for name, dims in input_shapes(spec, batch).items())
+
+
+def _shape_flags(spec: InputSpec, profiles: Sequence[Profile], version: Version) -> list[str]:
+    if len(profiles) > 1 and version[0] == 8:
+        raise ConfigError(
+            f"--batch given {len(profiles)} times: trtexec of TensorRT {version_text(version)} builds one profile only; "
+            "give one --batch, or build one engine per batch"
+        )
+    line = []
+    for number, profile in enumerate(profiles):
+        if len(profiles) > 1:
+            line.append(f"--profile={number}")
+        # trtexec refuses explicit shapes of a static model, and wants every dynamic input in every list
+        line += [f"--{bound}Shapes={_shapes(spec, size)}" for bound, size in zip(Profile._fields, profile)]
+    return line
+
+
+def timing_flags(
+    spec: InputSpec, profiles: Sequence[Profile], version: Version, *, transfers: bool
+) -> list[str]:
+    """Flags under which 8.6, 10.x and 11.x, whose defaults differ, time the first profile's `opt` batch in the same way."""
+    line = [f"--shapes={_shapes(spec, profiles[0].opt)}"] if spec.batch is None else []
+    if len(profiles) > 1:
+        line.append("--useProfile=0")
+    return line + steady_flags(version, transfers=transfers)
+
+
+def steady_flags(version: Version, *, transfers: bool) -> list[str]:
+    """One stream, CUDA graph, spin wait, copies only with `transfers`: pinned where a version's default is another."""
+    # trtexec runs one batch ahead on every stream; one stream for latency
+    line = ["--infStreams=1"]
+    if version[0] == 11:
+        return line + (["--includeDataTransfers"] if transfers else [])
+    return line + ["--useCudaGraph", "--useSpinWait"] + ([] if transfers else ["--noDataTransfers"])
+
+
+def is_supported(version: Version) -> bool:
+    """Whether engines are built for and run on this TensorRT version."""
+    # 10.0 to 10.2 came with no JetPack, nothing here was checked against them, and 10.2.0 has a known bug
+    return version[:2] == (8, 6) or (version[:1] == (10,) and version[1:2] >= (3,)) or version[:1] == (11,)
+
+
+def _refuse_version(version: Version) -> None:
+    if not is_supported(version):
+        raise ConfigError(f"TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}")
+
+
+def refuse_options(build: Build) -> None:
+    """ConfigError for settings that no TensorRT takes."""
+    if not 0 <= build.level <= 5:
+        raise ConfigError(f"--optimization-level {build.level}: give 0 (fast build) to 5 (fast engine)")
+    if build.workspace_mib < 1:
+        raise ConfigError(f"--workspace {build.workspace_mib}: give 1 MiB or more (default {WORKSPACE_MIB})")
+    if build.engine.suffix in ("", ".onnx", ".safetensors") or build.engine == build.onnx:
+        raise ConfigError(f"--out {build.engine}: give a file for the engine, such as model.engine")
+
+
+def _refuse_undocumented(line: Sequence[str], version: Version) -> None:
+    for word in line:
+        flag = word.split("=", 1)[0]
+        if version[0] not in FLAGS[flag]:
+            raise ConfigError(f"trtexec of TensorRT {version_text(version)} has no {flag}")

@@ -1,0 +1,270 @@
+"""Export a model: build the graph, lower its precision, check it, and write it only when the gate passes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export.check import COUNT, SHIPPED, Check, check_crops, make_check, save_check
+from export.forms import Folded, Reference, camera_row
+from export.gate import verdict_on
+from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx, with_batch
+from export.int8.calibration import COUNT as CALIBRATION_COUNT
+from export.int8.calibration import calibration_set
+from export.integrations.table import neighbour_input, rescaled
+from export.precision import Lowered, Wish, lower, read_latencies
+from prune.model.flops import report
+from prune.model.transreid import TransReID
+from prune.session import open_model
+from runtime.artifact import Artifact
+from runtime.console import note
+from runtime.datasets import guess_layout
+from runtime.errors import ConfigError, GateError, UserError
+from runtime.files.manifest import manifest_path, replacing, tools, write_manifest
+from runtime.options.argument_types import camera_policy
+from runtime.spec import InputSpec
+from runtime.stopping import deferred
+
+FORMS = {"folded": Folded, "reference": Reference}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to export: `form` folded or reference, `precision`, `target`, `gate` on or off, `check` folder and number of crops.
+
+    `max_map_drop` (points of mAP, 0..100) makes the gate evaluate parent and artifact on the whole check folder, a data set then.
+    `calibration` (default: the check folder's training images) has the images that ranges are measured on, `latency_table` is a
+    file of what INT8 saves where on the target.
+    """
+
+    form: str = "folded"
+    precision: str = "fp32"
+    target: str = "onnxruntime"
+    gate: bool = True
+    check: Path = SHIPPED
+    check_count: int = COUNT
+    max_map_drop: float | None = None
+    calibration: Path | None = None
+    calibration_count: int = CALIBRATION_COUNT
+    latency_table: Path | None = None
+
+
+def deployed_spec(
+    spec: InputSpec, *, layout: str, camera: str | None, batch: int | None, neighbour: str | None = None
+) -> InputSpec:
+    """The artifact's input specification from the model's and the command line; ConfigError for a camera it lacks.
+
+    `neighbour` is one of export.integrations.table.NEIGHBOURS: what that sends, then.
+    """
+    usual = "mean" if neighbour else "input"
+    policy = camera_policy(camera) if camera is not None else (usual if spec.cameras else "none")
+    if not spec.cameras and policy != "none":
+        raise ConfigError(f"--camera {policy}: this model has no camera embedding; leave --camera out")
+    chosen = dataclasses.replace(spec, layout=layout, camera=policy, batch=batch)
+    return neighbour_input(chosen, neighbour) if neighbour else chosen
+
+
+def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """(simplified ONNX model, proven static; {exported, simplified, operators}: its node counts).
+
+    A fixed batch is written in last, so that its graph is the dynamic one's.
+    """
+    raw = to_onnx(FORMS[form](model, spec), spec)
+    graph = named_batch(fusible_gelu(simplified(raw)))
+    if spec.batch is not None:
+        graph = with_batch(graph, spec.batch)
+    operators = prove_static(graph)
+    return graph, {
+        "exported": len(raw.graph.node),
+        "simplified": len(graph.graph.node),
+        "operators": dict(operators),
+    }
+
+
+def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options) -> Check:
+    """The check crops with the parent's features, seen through the camera that the artifact bakes in, if any."""
+    row = None if spec.camera == "input" or not spec.cameras else camera_row(model.shape, spec.camera)
+    return make_check(
+        check_crops(options.check, parent.spec, options.check_count), parent.run, parent.spec, row
+    )
+
+
+def export(
+    weights: Path | str,
+    out: Path | str,
+    spec_of: dict[str, Any] | None = None,
+    options: Options | None = None,
+) -> dict[str, Any]:
+    """Export `weights` to `out` and return the manifest; `spec_of` are `deployed_spec`'s keywords.
+
+    GateError when the gate fails: then neither the new file nor an older one is left at `out`. With the gate off the verdict is
+    recorded as null, and the runtime refuses the file unless told otherwise.
+    """
+    options, out = options or Options(), Path(out)
+    _refuse_contradictions(weights, out, options)
+    parent, model = open_model(weights)
+    chosen = {"layout": "uint8-nhwc", "camera": None, "batch": None} | (spec_of or {})
+    spec = deployed_spec(parent.spec, **chosen)
+    if spec.cameras:
+        # refuses a camera that the model lacks before anything else happens
+        camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
+    wish = _wish(spec, options)
+    check = _check(parent, model, spec, options)
+    graph, nodes = build_graph(rescaled(model, parent.spec, spec), spec, options.form)
+    macs = int(report(model.shape)[f"macs_{options.form}"])
+    files = (out, manifest_path(out), check_path(out))
+    try:
+        lowered = lower(graph, spec, wish, macs=macs, say=note)
+    except GateError:
+        _remove(files)
+        raise
+    del graph
+    try:
+        with ExitStack() as committing:
+            with replacing(out) as temporary:
+                onnx.save(lowered.graph, temporary)
+                verdict = _verdict(check, parent, temporary, spec, options, lowered)
+                while verdict["passed"] is False and lowered.less is not None:
+                    # other images than INT8 was chosen on, and FP16 around it
+                    lowered = lowered.less(verdict["failures"])
+                    onnx.save(lowered.graph, temporary)
+                    verdict = _verdict(check, parent, temporary, spec, options, lowered)
+                if verdict["passed"] is False:
+                    raise GateError(
+                        f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
+                    )
+                if lowered.precision != "fp32" or options.target != "onnxruntime":
+                    nodes["operators"] = dict(prove_static(lowered.graph))
+                # from here on the files of two exports are mixed until all are written
+                committing.enter_context(deferred())
+                # an older export's crops must not be taken for this one's
+                check_path(out).unlink(missing_ok=True)
+                saved = save_check(check_path(out), check) if check is not None else None
+            return write_manifest(
+                out,
+                manifest_of(parent, model, lowered, nodes, spec, options) | {"gate": verdict, "check": saved},
+            )
+    except Exception:
+        # neither half a result nor an older file that could be taken for this one; a stopped export leaves the older one as it was
+        _remove(files)
+        raise
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def check_path(out: Path) -> Path:
+    """Where the check crops of an artifact lie."""
+    return Path(f"{out}.check.npz")
+
+
+def manifest_of(
+    parent: Artifact,
+    model: TransReID,
+    lowered: Lowered,
+    nodes: dict[str, Any],
+    spec: InputSpec,
+    options: Options,
+) -> dict[str, Any]:
+    """What the manifest says of the file, but for gate and check."""
+    numbers, graph = report(model.shape), lowered.graph
+    return {
+        "kind": "onnx",
+        "parent": parent.sha256,
+        "precision": lowered.precision,
+        "form": options.form,
+        "target": options.target,
+        "opset": max(opset.version for opset in graph.opset_import if opset.domain == ""),
+        "ir_version": graph.ir_version,
+        "input": spec.to_json(),
+        "output": {"dim": parent.dim, "normalised": True},
+        "shape": model.shape.to_json(),
+        "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
+        "params": numbers["params"],
+        "stored_values": sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
+        "nodes": nodes,
+        **lowered.said,
+        "tools": tools("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy", "Pillow"),
+    }
+
+
+def _refuse_contradictions(weights: Path | str, out: Path, options: Options) -> None:
+    if out.resolve() == Path(weights).resolve() or out.suffix == ".safetensors":
+        raise ConfigError(f"--out {out}: give an .onnx file, not the model itself")
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; give an .onnx file")
+    if options.check_count < 3:
+        raise ConfigError(f"--check-count {options.check_count}: the gate needs at least 3 images")
+    if options.max_map_drop is not None:
+        if not options.gate or not math.isfinite(options.max_map_drop):
+            raise ConfigError(f"--max-map-drop {options.max_map_drop}: needs a number, and the gate on")
+        _refuse_unknown_layout(options.check)
+    if options.latency_table is not None and options.precision != "int8":
+        raise ConfigError("--latency-table: says where INT8 pays; use it with --precision int8")
+    if options.latency_table is not None and not options.gate:
+        raise ConfigError("--latency-table: with --gate off INT8 goes everywhere; leave one of them out")
+    if options.calibration is not None and options.precision == "fp32":
+        raise ConfigError(
+            "--calibration: fp32 measures no ranges; leave it out, or add --precision fp16 or int8"
+        )
+
+
+def _refuse_unknown_layout(root: Path) -> None:
+    try:
+        guess_layout(str(root))
+    except ConfigError as error:
+        reason = str(error).partition(";")[0]
+        raise ConfigError(
+            f"--max-map-drop: {reason}; give --check a data set whose folders and names say what it is"
+        ) from None
+
+
+def _wish(spec: InputSpec, options: Options) -> Wish:
+    saved_ms = read_latencies(options.latency_table) if options.latency_table else None
+    images = None
+    if options.precision != "fp32":
+        root = options.calibration or options.check
+        images = calibration_set(root, spec, count=options.calibration_count)
+    if options.precision != "fp32" and options.calibration is None and options.check == SHIPPED:
+        note(
+            "WARNING ranges are measured on the rendered people that ship with the project; give --calibration DIR with "
+            "your own cameras' crops"
+        )
+    return Wish(
+        precision=options.precision,
+        target=options.target,
+        calibration=images,
+        check=options.check,
+        max_map_drop=options.max_map_drop,
+        saved_ms=saved_ms,
+        gated=options.gate,
+    )
+
+
+def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options) -> Check | None:
+    try:
+        return parent_check(parent, model, spec, options)
+    except UserError as error:
+        if options.gate:
+            raise
+        note(f"WARNING no check crops travel with the file: {error}")
+        return None
+
+
+def _verdict(
+    check: Check | None, parent: Artifact, path: Path, spec: InputSpec, options: Options, lowered: Lowered
+) -> dict[str, Any]:
+    if check is None or not options.gate:
+        return {"passed": None, "off": True}
+    return verdict_on(
+        check, parent, path, spec, lowered, root=options.check, max_map_drop=options.max_map_drop
+    )

@@ -1,0 +1,1 @@
+"""Typed FP16 graphs."""

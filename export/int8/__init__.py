@@ -1,0 +1,1 @@
+"""INT8 by quantize and dequantize nodes, calibrated and measured."""

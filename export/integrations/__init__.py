@@ -1,0 +1,1 @@
+"""Files for other products: Triton Inference Server and DeepStream."""

@@ -1,0 +1,1 @@
+"""The commands that prune, train, evaluate and relabel."""

@@ -1,0 +1,164 @@
+"""The authors' YAML (TransReID and AMG, yacs style) in our keys. Reads no files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prune.config.authors_keys import ADDED, checked, refuse_unbuilt
+from prune.model.variants import VARIANTS
+from runtime.errors import ConfigError
+
+# their name, without its punctuation -> (layout, folder under their ROOT_DIR, cameras, training identities)
+DATASETS = {
+    "market1501": ("market1501", "market1501", 6, 751),
+    "dukemtmc": ("dukemtmc", "dukemtmcreid", 8, 702),
+    "occduke": ("occluded_duke", "Occluded_Duke", 8, 702),
+    "msmt17": ("msmt17", "MSMT17", 15, 1041),
+}
+OTHER_NAMES = {
+    "market": "market1501",
+    "duke": "dukemtmc",
+    "dukemtmcreid": "dukemtmc",
+    "occludedduke": "occduke",
+    "occdukemtmc": "occduke",
+    "occdukemtmcreid": "occduke",
+    "occludeddukemtmc": "occduke",
+    "occludeddukemtmcreid": "occduke",
+}
+
+
+def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
+    """{MODEL: .., INPUT: .., ...} -> our nested dict; ConfigError for unknown keys and for what we do not build."""
+    sections = checked(data, where)
+    model, image, test = sections["MODEL"], sections["INPUT"], sections["TEST"]
+    variant = _variant(model, where)
+    refuse_unbuilt(sections, where)
+    if model["SIE_VIEW"]:
+        raise ConfigError(
+            f"{where}: MODEL.SIE_VIEW is for vehicles and not supported; set it to False for people"
+        )
+    stride = set(model["STRIDE_SIZE"])
+    if len(stride) != 1:
+        raise ConfigError(f"{where}: MODEL.STRIDE_SIZE {model['STRIDE_SIZE']} must be the same both ways")
+    layout, folder, cameras, identities = _dataset(sections["DATASETS"]["NAMES"], where)
+    return {
+        "model": {
+            "variant": variant,
+            "size": _size(data.get("INPUT") or {}, image, where),
+            "stride": stride.pop(),
+            "jpm": model["JPM"],
+            "rearrange": model["RE_ARRANGE"],
+            "cameras": cameras if model["SIE_CAMERA"] else 0,
+            "sie_coefficient": model["SIE_COE"],
+            "identities": identities,
+            "neck": test["NECK_FEAT"],
+            "drop_path": model["DROP_PATH"],
+        },
+        "input": {"mean": image["PIXEL_MEAN"], "std": image["PIXEL_STD"], "interpolation": "bicubic"},
+        "data": {"layout": layout, "root": f"{sections['DATASETS']['ROOT_DIR']}/{folder}"},
+        "prune": _prune(sections, where) if "FINETUNE" in data else {},
+        "train": _train(sections, where) | (_finetune(sections["FINETUNE"]) if "FINETUNE" in data else {}),
+    }
+
+
+def _variant(model: dict[str, Any], where: str) -> str:
+    """Our name of the backbone; ConfigError, by the key that names it, for one that is not built here."""
+    if model["NAME"] != "transformer":
+        raise ConfigError(
+            f"{where}: MODEL.NAME {model['NAME']!r} is another backbone; only 'transformer' is built here"
+        )
+    written = str(model["TRANSFORMER_TYPE"])
+    variant = written.split("_patch16")[0]
+    if variant not in VARIANTS:
+        names = ", ".join(f"{name}_patch16_224_TransReID" for name in VARIANTS)
+        raise ConfigError(
+            f"{where}: MODEL.TRANSFORMER_TYPE {written!r} is not built here; these are: {names}"
+        )
+    # TransReID-SSL and PersonViT call the small ViT of DeiT vit_small; TransReID's own of this name is another
+    theirs = any(key in ADDED["MODEL"] for key in model)
+    return "deit_small" if theirs and variant == "vit_small" else variant
+
+
+def _size(written: dict[str, Any], image: dict[str, Any], where: str) -> list[int]:
+    """The one size of training and test; a file that names only that of the test means both."""
+    if "SIZE_TRAIN" in written and image["SIZE_TRAIN"] != image["SIZE_TEST"]:
+        raise ConfigError(
+            f"{where}: INPUT.SIZE_TEST {image['SIZE_TEST']} differs from INPUT.SIZE_TRAIN {image['SIZE_TRAIN']}; a model "
+            "runs here at the size it is trained for: set both to that"
+        )
+    return list(image["SIZE_TEST"])
+
+
+def _dataset(name: Any, where: str) -> tuple[str, str, int, int]:
+    names = list(name) if isinstance(name, list | tuple) else [name]
+    if len(names) != 1:
+        raise ConfigError(
+            f"{where}: DATASETS.NAMES {name!r} is {len(names)} data sets; only one at a time is supported: set it to "
+            f"one of {', '.join(DATASETS)}"
+        )
+    key = "".join(letter for letter in str(names[0]).lower() if letter.isalnum())
+    key = OTHER_NAMES.get(key, key)
+    if key == "mm":
+        raise ConfigError(
+            f"{where}: DATASETS.NAMES {names[0]!r} is Market-1501 and MSMT17 together; only one data set is supported"
+        )
+    if key not in DATASETS:
+        raise ConfigError(f"{where}: DATASETS.NAMES {name!r} is not one of {', '.join(DATASETS)}")
+    return DATASETS[key]
+
+
+def _prune(sections: dict[str, dict[str, Any]], where: str) -> dict[str, Any]:
+    kinds = {"attn": "tokens", "head_entropy": "heads"}
+    finetune = sections["FINETUNE"]
+    mode = finetune["PRUNE_MODE"]
+    if not isinstance(mode, str) or mode not in kinds:
+        raise ConfigError(f"{where}: FINETUNE.PRUNE_MODE {mode!r} is not one of attn, head_entropy")
+    section = {"fraction": finetune["PRUNE_RATE"]}
+    if mode == "head_entropy":
+        section["rounds"] = finetune["ITER_NUM"]
+    return {kinds[mode]: section, **_batch(sections, where), "seed": sections["SOLVER"]["SEED"]}
+
+
+def _batch(sections: dict[str, dict[str, Any]], where: str) -> dict[str, int]:
+    size, images = sections["SOLVER"]["IMS_PER_BATCH"], sections["DATALOADER"]["NUM_INSTANCE"]
+    if not (isinstance(size, int) and isinstance(images, int) and images > 0 and size % images == 0):
+        raise ConfigError(
+            f"{where}: SOLVER.IMS_PER_BATCH {size!r} is not a multiple of DATALOADER.NUM_INSTANCE {images!r}"
+        )
+    return {"identities": size // images, "images": images}
+
+
+def _train(sections: dict[str, dict[str, Any]], where: str) -> dict[str, Any]:
+    model, image, solver = sections["MODEL"], sections["INPUT"], sections["SOLVER"]
+    return {
+        "optimizer": str(solver["OPTIMIZER_NAME"]).lower(),
+        "lr": solver["BASE_LR"],
+        "momentum": solver["MOMENTUM"],
+        "weight_decay": solver["WEIGHT_DECAY"],
+        "weight_decay_bias": solver["WEIGHT_DECAY_BIAS"],
+        "bias_lr_factor": solver["BIAS_LR_FACTOR"],
+        "epochs": solver["MAX_EPOCHS"],
+        "warmup_epochs": solver["WARMUP_EPOCHS"],
+        **_batch(sections, where),
+        "flip": image["PROB"],
+        "pad": image["PADDING"],
+        "erasing": image["RE_PROB"],
+        # Their smoothed cross-entropy has this constant built in.
+        "label_smoothing": 0.1 if model["IF_LABELSMOOTH"] else 0.0,
+        "identity_weight": model["ID_LOSS_WEIGHT"],
+        "metric_weight": model["TRIPLET_LOSS_WEIGHT"],
+        "margin": None if model["NO_MARGIN"] else solver["MARGIN"],
+        "seed": solver["SEED"],
+    }
+
+
+def _finetune(finetune: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "fine_epochs": finetune["FINE_NUM"],
+        "final_epochs": finetune["FINAL_NUM"],
+        "distill": {
+            "type": finetune["DISTILL_TYPE"],
+            "alpha": finetune["DISTILL_ALPHA"],
+            "temperature": finetune["DISTILL_TAU"],
+        },
+    }

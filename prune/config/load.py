@@ -1,0 +1,174 @@
+"""Configuration: our YAML, checked key by key. The authors' files are translated by prune.config.authors."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prune.config.authors import translate
+from prune.config.authors_keys import DEFAULTS, refuse_unknown, typed
+from prune.config.settings import DataConfig, InputConfig, ModelConfig, PruneConfig, TrainConfig
+from prune.config.yaml_file import load_value, read_yaml
+from prune.importing.foreign import refuse_foreign
+from prune.model.architecture import Shape, unpruned
+from runtime.errors import ConfigError
+from runtime.spec import InputSpec
+from runtime.wording import printable
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration file."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    prune: PruneConfig = field(default_factory=PruneConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def shape(self) -> Shape:
+        """The unpruned model's shape."""
+        keys = ("stride", "jpm", "rearrange", "cameras", "sie_coefficient", "identities", "neck")
+        values = {key: getattr(self.model, key) for key in keys}
+        return unpruned(self.model.variant, height=self.model.size[0], width=self.model.size[1], **values)
+
+    def spec(self) -> InputSpec:
+        """The torch model's input: normalised float, the camera a second input where there is a table."""
+        height, width = self.model.size
+        return InputSpec(
+            height=height,
+            width=width,
+            layout="float-nchw",
+            mean=self.input.mean,
+            std=self.input.std,
+            interpolation=self.input.interpolation,
+            camera="input" if self.model.cameras else "none",
+            cameras=self.model.cameras,
+            dataset=self.data.layout,
+        )
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read ours or the authors' YAML and apply `section.key=value` overrides.
+
+    ConfigError names the file or the override, the key as its author wrote it and, for an unknown one, the nearest that exists.
+    """
+    data = read_yaml(path)
+    refuse_foreign(data, str(path))
+    authors = any(str(key).isupper() for key in data)
+    ours = []
+    for override in overrides:
+        keys, value = _split(override)
+        if not keys[0].isupper():
+            # on its own first, so that a mistake in it is the override's and not the file's
+            build(Config, _nested(keys, value), f"--set {override}")
+            ours.append((keys, value, override))
+        elif authors:
+            _check_authors(keys, value, f"--set {override}")
+            _put(data, keys, value, override)
+        else:
+            raise ConfigError(
+                f"--set {override}: {keys[0]} is a section of the authors' files, and {path} is one of ours; "
+                "configs/README.md says which of our keys it is"
+            )
+    where = str(path)
+    if authors:
+        data = translate(data, where)
+        where = f"{path}, in our keys"
+    for keys, value, override in ours:
+        _put(data, keys, value, override)
+    return build(Config, data, where)
+
+
+def _split(override: str) -> tuple[list[str], Any]:
+    key, equals, text = override.partition("=")
+    keys = key.split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override}: write section.key=value, such as prune.tokens.fraction=0.25")
+    try:
+        return keys, load_value(text)
+    except ValueError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML ({error})") from None
+
+
+def _check_authors(keys: list[str], value: Any, where: str) -> None:
+    if len(keys) != 2:
+        raise ConfigError(f"{where}: write SECTION.KEY=value, such as MODEL.STRIDE_SIZE=[12,12]")
+    refuse_unknown(keys[0], None, where)
+    if keys[0] in DEFAULTS:
+        refuse_unknown(keys[0], keys[1], where)
+        typed(keys[0], keys[1], value, where)
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    return {keys[0]: _nested(keys[1:], value) if len(keys) > 1 else value}
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        if data.get(key) is None:
+            data[key] = {}
+        data = data[key]
+        if not isinstance(data, dict):
+            raise ConfigError(f"--set {override}: {key} is a value, not a section")
+    data[keys[-1]] = value
+
+
+def build(kind: Any, data: Any, where: str) -> Any:
+    """A (nested) config dataclass from plain data; ConfigError for unknown keys and wrong types."""
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{where}: need a section with keys {[f.name for f in dataclasses.fields(kind)]}, got {data!r}"
+        )
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    for key in data:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key).lower(), fields, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(fields)}"
+            raise ConfigError(f"{where}: unknown key {printable(str(key))}{hint}")
+    values = {}
+    for key, value in data.items():
+        default = _default(fields[key])
+        place = f"{where}: {key}"
+        values[key] = (
+            build(type(default), value, place)
+            if dataclasses.is_dataclass(default)
+            else _cast(value, str(fields[key].type), place)
+        )
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _default(item: Any) -> Any:
+    return item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+
+
+def _cast(value: Any, kind: str, place: str) -> Any:
+    if value is None and "None" in kind:
+        return None
+    kind = kind.removesuffix(" | None")
+    if kind.startswith("int | tuple"):
+        kind = kind.removeprefix("int | ") if isinstance(value, list | tuple) else "int"
+    if kind.startswith("tuple"):
+        length = None if "..." in kind else kind.count(",") + 1
+        item = "float" if "float" in kind else "int"
+        if not isinstance(value, list | tuple) or length not in (None, len(value)):
+            many = "" if length is None else f"{length} "
+            raise ConfigError(f"{place} must be a list of {many}numbers, not {value!r}")
+        return tuple(_cast(part, item, place) for part in value)
+    if kind == "float" and isinstance(value, str):
+        # YAML 1.1 reads 1e-3 as a string.
+        try:
+            value = float(value)
+        except ValueError:
+            raise ConfigError(f"{place} must be a number, not {value!r}") from None
+    right = {"bool": bool, "int": int, "float": (int, float), "str": str}[kind]
+    if not isinstance(value, right) or (isinstance(value, bool) and kind != "bool"):
+        raise ConfigError(f"{place} must be {kind}, not {value!r}")
+    return float(value) if kind == "float" else value

@@ -1,0 +1,299 @@
+"""What a configuration file can say: one frozen dataclass per section, one line per key. Reads no files."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from prune.config.limits import one_of, within
+from runtime.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which TransReID; see prune.model.architecture.Shape. `drop_path` acts in training only."""
+
+    variant: str = "vit_base"
+    size: tuple[int, int] = (256, 128)
+    stride: int = 16
+    jpm: bool = True
+    rearrange: bool = True
+    cameras: int = 0
+    sie_coefficient: float = 3.0
+    identities: int = 0
+    neck: str = "before"
+    drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        one_of("neck", self.neck, ("before", "after"))
+        within("drop_path", self.drop_path, 0, 0.99)
+        within("cameras", self.cameras, 0, None)
+        within("identities", self.identities, 0, None)
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """Normalisation and resizing; every later step uses the same."""
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        one_of("interpolation", self.interpolation, ("bicubic", "bilinear"))
+        for value in self.std:
+            within("std", value, 1e-6, None)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`layout` names the data set trained on (camera ids index the table only there); `root` its folder."""
+
+    layout: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """`fraction` of the unpruned model's heads, or `count`, goes in `rounds`; every block keeps `floor`.
+
+    The number kept per block is rounded up to a multiple of `multiple`. `layer_weight` is added to a block's weight for every
+    block before it; `entropy` is `mean_map` (as published: of the mean attention map) or `per_image` (the mean of the images'
+    entropies). `kept`, heads per prunable block, replaces fraction and count: what goes is then decided within each block
+    (`prune.py --search` finds such numbers). `by` says what goes: entropy (AMG, the highest), magnitude (the lowest weights) or
+    random (drawn from `prune.seed`); `layer_weight` and `entropy` are AMG's alone.
+    """
+
+    fraction: float = 0.0
+    count: int | None = None
+    kept: tuple[int, ...] = ()
+    rounds: int = 1
+    floor: int = 1
+    multiple: int = 1
+    layer_weight: float = 0.005
+    entropy: str = "mean_map"
+    by: str = "entropy"
+
+    def __post_init__(self) -> None:
+        one_of("heads.by", self.by, ("entropy", "magnitude", "random"))
+        one_of("entropy", self.entropy, ("mean_map", "per_image"))
+        _check_cut(self)
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    """`fraction` of the unpruned model's patch tokens, or `count`, goes in `rounds`; `kept` per prunable block replaces both.
+
+    `kept` and `floor` count the class token. Every block keeps `floor` tokens and a number that is a multiple of `multiple`. The
+    lowest go `by` importance (AMG), class_attention (the class token's attention to them) or random (drawn from
+    `prune.seed`); `layer_weight` is AMG's alone.
+    """
+
+    fraction: float = 0.0
+    count: int | None = None
+    kept: tuple[int, ...] = ()
+    rounds: int = 1
+    floor: int = 8
+    multiple: int = 1
+    layer_weight: float = 0.015
+    by: str = "importance"
+
+    def __post_init__(self) -> None:
+        one_of("tokens.by", self.by, ("importance", "class_attention", "random"))
+        _check_cut(self)
+
+
+@dataclass(frozen=True)
+class MlpConfig:
+    """`pruned` of the unpruned MLPs' neurons go: `within` the model the lowest of all, or as many in every block.
+
+    `kept`, neurons per prunable block, replaces that (`prune.py --search` finds such numbers). Every block keeps `floor`, and a
+    number that is rounded up to a `multiple`. The lowest go `by` taylor (by how much the loss moves without a neuron) or
+    magnitude (of its weights, over its block's mean).
+    """
+
+    pruned: float = 0.0
+    within: str = "model"
+    floor: int = 8
+    multiple: int = 8
+    by: str = "taylor"
+    kept: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        one_of("mlp.within", self.within, ("model", "block"))
+        within("mlp.floor", self.floor, 1, None)
+        one_of("mlp.by", self.by, ("taylor", "magnitude"))
+        within("mlp.pruned", self.pruned, 0, 0.99)
+        within("mlp.multiple", self.multiple, 1, None)
+
+    @property
+    def cuts(self) -> bool:
+        """Whether any neurons are to go."""
+        return self.pruned > 0 or bool(self.kept)
+
+
+@dataclass(frozen=True)
+class BlocksConfig:
+    """`removed`: how many whole blocks go, one after another the one that the features miss least; or their numbers from 0."""
+
+    removed: int | tuple[int, ...] = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.removed, int):
+            within("blocks.removed", self.removed, 0, None)
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """`order` is heads_first, tokens_first or both (scored on the same model); `mode` is bypass or kv.
+
+    `mlp` and `blocks` are cut with the first of them, and alone where there are none. Scores come from `batches` batches of
+    `identities` x `images` training crops (0 batches: one epoch), drawn by `seed`, which also draws what a random criterion removes.
+    """
+
+    order: str = "heads_first"
+    mode: str = "bypass"
+    heads: HeadConfig = field(default_factory=HeadConfig)
+    tokens: TokenConfig = field(default_factory=TokenConfig)
+    mlp: MlpConfig = field(default_factory=MlpConfig)
+    blocks: BlocksConfig = field(default_factory=BlocksConfig)
+    batches: int = 0
+    identities: int = 16
+    images: int = 4
+    seed: int = 1234
+
+    def __post_init__(self) -> None:
+        one_of("order", self.order, ("heads_first", "tokens_first", "both"))
+        one_of("mode", self.mode, ("bypass", "kv"))
+        # as in training: the triplet loss needs a second identity
+        within("identities", self.identities, 2, None)
+        within("images", self.images, 1, None)
+        within("batches", self.batches, 0, None)
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """What the student learns from the unpruned teacher, times `alpha`, on top of the other losses.
+
+    `type` is none, soft (all heads, at `temperature`), hard (the teacher's best identity, global head) or features (the
+    angle between the heads' features, which needs no classifier that knows the people). Ours: features.
+    """
+
+    type: str = "none"
+    alpha: float = 1.0
+    temperature: float = 10.0
+
+    def __post_init__(self) -> None:
+        one_of("type", self.type, ("none", "soft", "hard", "features"))
+        within("alpha", self.alpha, 0, None)
+        within("temperature", self.temperature, 1e-3, None)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained, and how a pruned one is fine-tuned; configs/README.md has a line per key.
+
+    A batch holds `identities` x `images` crops. Learning rates: `lr` after a linear warm-up from `lr` x `warmup_factor`, then a
+    cosine down to `lr` x `lr_min_factor`, step by step (`schedule: constant` keeps it). `metric` is triplet or contrastive
+    (supervised, at `temperature`). The loss is `identity_weight` x the identity loss + `metric_weight` x the metric loss.
+    `margin` null means the soft margin.
+    `average` > 0 keeps a running average of the weights with this decay: it is the result. `background`, `colour`, `tone`,
+    `sharpness`, `jpeg` and `warp` are augmentations, 0 for none: strengths, but for `background`, `tone` and `jpeg`, which are
+    probabilities. Fine-tuning lasts `fine_epochs` between pruning rounds, at a constant rate, and `final_epochs` after the last.
+    """
+
+    optimizer: str = "sgd"
+    lr: float = 0.008
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    weight_decay_bias: float = 1e-4
+    bias_lr_factor: float = 2.0
+    schedule: str = "cosine"
+    epochs: int = 120
+    warmup_epochs: int = 5
+    warmup_factor: float = 0.01
+    lr_min_factor: float = 0.002
+    identities: int = 16
+    images: int = 4
+    flip: float = 0.5
+    pad: int = 10
+    erasing: float = 0.5
+    background: float = 0.0
+    colour: float = 0.0
+    tone: float = 0.0
+    sharpness: float = 0.0
+    jpeg: float = 0.0
+    warp: float = 0.0
+    label_smoothing: float = 0.0
+    identity_weight: float = 1.0
+    metric_weight: float = 1.0
+    metric: str = "triplet"
+    margin: float | None = None
+    temperature: float = 0.1
+    average: float = 0.0
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    fine_epochs: int = 2
+    final_epochs: int = 20
+    precision: str = "fp32"
+    seed: int = 1234
+    workers: int = 2
+    cache_mib: int = 1024
+    checkpoint_steps: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
+        one_of("schedule", self.schedule, ("cosine", "constant"))
+        one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
+        one_of("metric", self.metric, ("triplet", "contrastive"))
+        within("temperature", self.temperature, 1e-3, None)
+        within("average", self.average, 0, 0.99999)
+        for name in ("lr", "images", "workers"):
+            within(name, getattr(self, name), 1e-12 if name == "lr" else 1, None)
+        # A batch of one identity has no negatives and a batch-norm neck of one image no variance.
+        within("identities", self.identities, 2, None)
+        for name in (
+            "epochs",
+            "fine_epochs",
+            "final_epochs",
+            "warmup_epochs",
+            "weight_decay",
+            "weight_decay_bias",
+        ):
+            within(name, getattr(self, name), 0, None)
+        for name in ("bias_lr_factor", "pad", "cache_mib", "checkpoint_steps"):
+            within(name, getattr(self, name), 0, None)
+        for name in ("identity_weight", "metric_weight"):
+            within(name, getattr(self, name), 0, None)
+        for name in ("flip", "erasing", "background", "tone", "jpeg", "label_smoothing"):
+            within(name, getattr(self, name), 0, 1)
+        for name in ("warmup_factor", "lr_min_factor"):
+            within(name, getattr(self, name), 0, 1)
+        for name, most in (("colour", 2), ("sharpness", 2), ("warp", 0.6)):
+            within(name, getattr(self, name), 0, most)
+
+    def for_strangers(self) -> TrainConfig:
+        """Where the teacher's classifiers do not know the people: no distillation that asks them."""
+        if self.distill.type == "features":
+            return self
+        return dataclasses.replace(self, distill=dataclasses.replace(self.distill, type="none"))
+
+    def for_rounds(self) -> TrainConfig:
+        """The fine-tuning between two pruning rounds: `fine_epochs` at a constant learning rate."""
+        return dataclasses.replace(self, epochs=self.fine_epochs, schedule="constant", warmup_epochs=0)
+
+    def for_final(self) -> TrainConfig:
+        """The fine-tuning after the last round: `final_epochs` on the whole schedule."""
+        return dataclasses.replace(self, epochs=self.final_epochs)
+
+
+def _check_cut(cut: HeadConfig | TokenConfig) -> None:
+    for name in ("rounds", "floor", "multiple"):
+        within(name, getattr(cut, name), 1, None)
+    if cut.count is not None:
+        within("count", cut.count, 0, None)
+    if cut.kept and (cut.rounds > 1 or cut.multiple > 1):
+        raise ConfigError("kept says what each block keeps: it goes with rounds=1 and multiple=1")
+    if cut.multiple > 1 and cut.rounds > 1:
+        raise ConfigError(
+            f"multiple {cut.multiple} with rounds {cut.rounds}: rounding would put each small round's share back; set rounds=1"
+        )

@@ -1,0 +1,1 @@
+"""The network: architecture as data, TransReID in torch, and surgery on it."""

@@ -1,0 +1,244 @@
+"""TransReID in its plain form: every step as published, every shape fixed by a Shape. Knows nothing of files or training."""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prune.model.architecture import PARTS, PATCH, BlockShape, Shape
+from prune.model.jpm import local_groups
+from prune.model.variants import Variant
+
+# LayerNorm epsilon of the published ViTs; torch's own default is 1e-5.
+EPS = 1e-6
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention whose head size does not depend on how many heads are left.
+
+    `probe` passes the attention maps (B, heads, queries, keys), after the softmax, through unchanged: a forward hook on it sees
+    them.
+    """
+
+    def __init__(self, vit: Variant, heads: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.scale = heads, vit.head_dim, vit.scale
+        self.qkv = nn.Linear(vit.width, 3 * heads * vit.head_dim, bias=vit.qkv_bias)
+        self.proj = nn.Linear(heads * vit.head_dim, vit.width)
+        self.probe = nn.Identity()
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(B, n, D) queries, (B, m, D) keys and values (default: the queries) -> (B, n, D)."""
+        inner = self.heads * self.head_dim
+        if context is None:
+            q, k, v = self.qkv(x).split(inner, dim=-1)
+        else:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            q = F.linear(x, weight[:inner], None if bias is None else bias[:inner])
+            k, v = F.linear(context, weight[inner:], None if bias is None else bias[inner:]).split(
+                inner, dim=-1
+            )
+        q, k, v = (part.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2) for part in (q, k, v))
+        attention = self.probe(((q @ k.transpose(-2, -1)) * self.scale).softmax(dim=-1))
+        return self.proj((attention @ v).transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block; `tokens` (original ids) are the ones it keeps, None all of them; `hidden` likewise."""
+
+    keep: Tensor | None
+    back: Tensor | None
+
+    def __init__(
+        self,
+        vit: Variant,
+        heads: int,
+        *,
+        total: int = 0,
+        tokens: tuple[int, ...] | None = None,
+        mode: str = "bypass",
+        hidden: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(vit.width, eps=EPS)
+        self.attn = Attention(vit, heads)
+        self.norm2 = nn.LayerNorm(vit.width, eps=EPS)
+        self.mlp = Mlp(vit.width, hidden or vit.hidden)
+        self.drop_path: nn.Module = nn.Identity()
+        self.mode = mode
+        pruned = tokens is not None and len(tokens) < total
+        keep = torch.tensor(tokens) if pruned else None
+        back = (
+            torch.tensor(write_back(tokens, total))
+            if pruned and tokens is not None and mode == "bypass"
+            else None
+        )
+        self.register_buffer("keep", keep, persistent=False)
+        self.register_buffer("back", back, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        if self.keep is None:
+            return self._mlp(x + self.drop_path(self.attn(self.norm1(x))))
+        if self.mode == "kv":
+            y = self.norm1(x)
+            return self._mlp(x + self.drop_path(self.attn(y, y.index_select(1, self.keep))))
+        kept = x.index_select(1, self.keep)
+        kept = self._mlp(kept + self.drop_path(self.attn(self.norm1(kept))))
+        return torch.cat([kept, x], dim=1).index_select(1, self.back)
+
+    def _mlp(self, x: Tensor) -> Tensor:
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def write_back(tokens: tuple[int, ...], total: int) -> list[int]:
+    """Where token j stands in concat(kept, all): its new value if kept, its old one otherwise."""
+    place = {token: index for index, token in enumerate(tokens)}
+    return [place.get(token, len(tokens) + token) for token in range(total)]
+
+
+class PatchEmbed(nn.Module):
+    """Overlapping patches: one convolution, row-major tokens."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, PATCH, stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float -> (B, P, D)."""
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class Trunk(nn.Module):
+    """Embedding and blocks, under the published names (`base.*`)."""
+
+    def __init__(self, shape: Shape, drop_path: float) -> None:
+        super().__init__()
+        vit = shape.vit
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, vit.width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, shape.tokens, vit.width))
+        if shape.cameras:
+            self.sie_embed = nn.Parameter(torch.zeros(shape.cameras, 1, vit.width))
+        self.sie_coefficient = shape.sie_coefficient
+        self.patch_embed = PatchEmbed(vit.width, shape.stride)
+        self.blocks = nn.ModuleList(_block(shape, block) for block in shape.blocks)
+        rates = [drop_path * index / (vit.depth - 1) for index in range(vit.depth)]
+        for block, rate in zip(self.blocks, rates):
+            if isinstance(block, Block) and rate:
+                block.drop_path = DropPath(rate)
+        if not shape.jpm:
+            self.norm = nn.LayerNorm(vit.width, eps=EPS)
+
+    def camera_table(self) -> Tensor:
+        """(cameras + 2, 1, D): one row a camera, then their mean, then zeros, each times the coefficient."""
+        table = self.sie_embed * self.sie_coefficient
+        return torch.cat([table, table.mean(dim=0, keepdim=True), torch.zeros_like(table[:1])])
+
+    def forward(self, images: Tensor, camera_ids: Tensor | None) -> Tensor:
+        """(B, 3, H, W) normalised float, (B,) camera rows -> tokens (B, N, D), original order, not normalised."""
+        patches = self.patch_embed(images)
+        x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1) + self.pos_embed
+        if hasattr(self, "sie_embed"):
+            table = self.camera_table()
+            # Without ids: the mean camera, as for an unknown one.
+            x = x + (table[-2:-1] if camera_ids is None else table.index_select(0, camera_ids))
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class TransReID(nn.Module):
+    """TransReID (He et al., ICCV 2021) with or without the JPM, pruned as its shape says.
+
+    Parameter names are those of the published checkpoints, without the blocks that are never run.
+    """
+
+    def __init__(self, shape: Shape, *, drop_path: float = 0.1) -> None:
+        super().__init__()
+        self.shape = shape
+        vit = shape.vit
+        self.base = Trunk(shape, drop_path)
+        self.suffixes = ["", *(f"_{part}" for part in range(1, PARTS + 1))] if shape.jpm else [""]
+        if shape.jpm:
+            self.b1 = _branch(vit, drop_path)
+            self.b2 = _branch(vit, drop_path)
+            groups = local_groups(shape.patches, PARTS, rearrange=shape.rearrange)
+            self.register_buffer("groups", torch.tensor(groups), persistent=False)
+        for suffix in self.suffixes:
+            neck = nn.BatchNorm1d(vit.width)
+            neck.bias.requires_grad_(False)
+            setattr(self, f"bottleneck{suffix}", neck)
+            if shape.identities:
+                setattr(self, f"classifier{suffix}", nn.Linear(vit.width, shape.identities, bias=False))
+        self.reset()
+
+    def reset(self) -> None:
+        """Initialise as published: truncated normal 0.02, convolution by fan-out, classifiers 0.001, norms 1 and 0."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                if "classifier" in name:
+                    nn.init.normal_(module.weight, std=0.001)
+                    continue
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        convolution = self.base.patch_embed.proj
+        nn.init.normal_(convolution.weight, std=(2 / (PATCH * PATCH * convolution.out_channels)) ** 0.5)
+        for name in ("cls_token", "pos_embed", "sie_embed"):
+            if hasattr(self.base, name):
+                trunc_normal_(getattr(self.base, name), std=0.02)
+
+    def parts(self, images: Tensor, camera_ids: Tensor | None = None) -> list[Tensor]:
+        """The features before the necks, each (B, D): [global] or [global, local 1..4]."""
+        tokens = self.base(images, camera_ids)
+        if not self.shape.jpm:
+            return [self.base.norm(tokens)[:, 0]]
+        local = torch.cat([_with_class_token(tokens, group) for group in self.groups])
+        return [self.b1(tokens)[:, 0], *self.b2(local)[:, 0].unflatten(0, (PARTS, -1)).unbind(0)]
+
+    def necks(self, parts: list[Tensor]) -> list[Tensor]:
+        """The features after their batch-norm necks."""
+        return [getattr(self, f"bottleneck{suffix}")(part) for suffix, part in zip(self.suffixes, parts)]
+
+    def logits(self, parts: list[Tensor]) -> list[Tensor]:
+        """Identity scores, each (B, identities), from the features before the necks."""
+        return [
+            getattr(self, f"classifier{suffix}")(part)
+            for suffix, part in zip(self.suffixes, self.necks(parts))
+        ]
+
+    def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) normalised float32, (B,) int64 camera rows -> descriptor (B, 5D) or (B, D), not L2-normalised.
+
+        The descriptor is [g, l1/4, .., l4/4]. Camera rows: 0-based ids, `cameras` for their mean, `cameras` + 1 for none.
+        """
+        parts = self.parts(images, camera_ids)
+        if self.shape.neck == "after":
+            parts = self.necks(parts)
+        return torch.cat([parts[0], *(part / PARTS for part in parts[1:])], dim=1)
+
+
+def _with_class_token(tokens: Tensor, group: Tensor) -> Tensor:
+    return torch.cat([tokens[:, :1], tokens.index_select(1, group)], dim=1)
+
+
+def _block(shape: Shape, block: BlockShape) -> nn.Module:
+    if block.removed:
+        # keeps its place: the parameters of the others keep their names
+        return nn.Identity()
+    return Block(
+        shape.vit,
+        len(block.heads),
+        total=shape.tokens,
+        tokens=block.tokens,
+        mode=shape.mode,
+        hidden=block.hidden,
+    )
+
+
+def _branch(vit: Variant, drop_path: float) -> nn.Sequential:
+    block = Block(vit, vit.heads)
+    block.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+    return nn.Sequential(block, nn.LayerNorm(vit.width, eps=EPS))

@@ -1,0 +1,1 @@
+"""What to prune: scores of heads, tokens and neurons, and AMG's rounds."""

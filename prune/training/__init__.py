@@ -1,0 +1,1 @@
+"""Training and fine-tuning: data, losses, loop, checkpoints of a run."""

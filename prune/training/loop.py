@@ -1,0 +1,288 @@
+"""The training loop: losses, schedule, distillation, snapshots and metrics. Knows no data set.
+
+Random numbers of a step are seeded by (seed, epoch, step, process): a resumed run needs no generator states,
+and its remaining losses equal those of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from prune.config.settings import TrainConfig
+from prune.model.transreid import TransReID
+from prune.scoring.run import Batch
+from prune.session import torch_device
+from prune.training import losses
+from prune.training.checkpoints import drop_snapshots, load_snapshot, save_snapshot, snapshots
+from prune.training.data import generator, prefetched
+from prune.training.objective import TERMS, Objective, taught_by
+from prune.training.optimiser import build_optimiser, lr_scale, set_lr
+from runtime.console import note
+from runtime.errors import ConfigError, GateError, StorageError
+from runtime.files.json_text import parse_json
+from runtime.files.manifest import replacing
+
+
+def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerator:
+    """Devices, processes and mixed precision; `device` is auto (CUDA where there is one), cpu or cuda.
+
+    DeviceError when CUDA was asked for and is not there, ConfigError for fp16 without it.
+    """
+    if device != "auto":
+        torch_device(device)
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if precision == "fp16" and not cuda:
+        raise ConfigError("train.precision fp16 needs a CUDA device; set fp32 or bf16")
+    return Accelerator(cpu=not cuda, mixed_precision={"fp32": "no"}.get(precision, precision))
+
+
+@dataclass
+class State:
+    """Where a run stands: `step` of `epoch` comes next, `done` steps were made in all."""
+
+    epoch: int = 0
+    step: int = 0
+    done: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    data_seconds: float = 0.0
+    terms: list[list[float]] = field(default_factory=list)
+
+
+def fit(
+    model: TransReID,
+    batches_of_epoch: Callable[[int], Sequence[Batch]],
+    *,
+    config: TrainConfig,
+    out: Path,
+    teacher: TransReID | None = None,
+    resume: bool = False,
+    accelerator: Accelerator | None = None,
+) -> TransReID:
+    """Train `model` in place for config.epochs epochs and return it, in eval mode, on the training device.
+
+    `batches_of_epoch(n)` is the sequence of epoch n's batches; config.workers threads fetch them ahead. The
+    folder `out` gets metrics.jsonl (a line per epoch) and the newest two snapshots; `resume` goes on from the
+    last, without it earlier ones are removed; it may set another number of epochs. The teacher is run in eval
+    mode. No epochs: nothing happens. GateError at the first loss or weight that is not finite: the last good
+    snapshot stays. ConfigError when a resumed run had other settings.
+    """
+    if not config.epochs:
+        return model.eval()
+    accelerator = accelerator or make_accelerator(config.precision)
+    if config.distill.type != "none" and teacher is None:
+        raise ConfigError(f"train.distill.type {config.distill.type} needs a teacher; set it to none")
+    if config.distill.type == "none":
+        teacher = None
+    if teacher is not None:
+        if config.distill.type != "features" and teacher.shape.identities != model.shape.identities:
+            raise ConfigError(
+                f"the teacher knows {teacher.shape.identities} identities, the student "
+                f"{model.shape.identities}; set train.distill.type=none"
+            )
+        teacher = teacher.to(accelerator.device).eval()
+    model.train()
+    objective, optimiser = accelerator.prepare(Objective(model, config), build_optimiser(model, config))
+    run = _Run(model, objective, optimiser, accelerator, config, out)
+    state = run.start(resume)
+    with torch.random.fork_rng():
+        while state.epoch < config.epochs:
+            run.epoch(state, batches_of_epoch(state.epoch), teacher)
+    accelerator.wait_for_everyone()
+    if run.averaged:
+        model.load_state_dict(run.averaged)
+    return model.eval()
+
+
+@dataclass
+class _Run:
+    model: TransReID
+    objective: nn.Module
+    optimiser: AcceleratedOptimizer
+    accelerator: Accelerator
+    config: TrainConfig
+    out: Path
+    averaged: dict[str, Tensor] = field(default_factory=dict)
+
+    def start(self, resume: bool) -> State:
+        """A fresh state, or the one of the last snapshot with model and optimiser filled from it."""
+        metrics, main = self.out / "metrics.jsonl", self.accelerator.is_main_process
+        content = load_snapshot(self.out) if resume else None
+        state = State() if content is None else State(**content["state"])
+        if content is not None:
+            self._check_same(content["config"], state)
+            self.model.load_state_dict(content["model"])
+            self.optimiser.load_state_dict(content["optimiser"])
+            if content["scaler"]:
+                self.accelerator.scaler.load_state_dict(content["scaler"])
+        if self.config.average:
+            first = self.model.state_dict() if content is None else content["averaged"]
+            place = self.accelerator.device
+            self.averaged = {key: value.detach().clone().to(place) for key, value in first.items()}
+        if main:
+            self.out.mkdir(parents=True, exist_ok=True)
+            kept = _rows(metrics, state.epoch) if content else []
+            if content is None:
+                drop_snapshots(self.out)
+            with replacing(metrics) as temporary:
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self.accelerator.wait_for_everyone()
+        return state
+
+    def _check_same(self, stored: dict[str, Any], state: State) -> None:
+        mine = _plain(self.config)
+        # How batches are fetched and how often is saved change nothing of what is learnt.
+        free = {"workers", "cache_mib", "checkpoint_steps"}
+        if mine["epochs"] != stored.get("epochs") and mine["epochs"] > state.epoch:
+            # a run may be ended sooner, or go on for longer: the learning rate follows the new schedule from here
+            free.add("epochs")
+            if self.accelerator.is_main_process:
+                note(
+                    f"{self.out}: was planned for {stored.get('epochs')} epochs, ends after {mine['epochs']} now"
+                )
+        changed = [key for key in mine if key not in free and mine[key] != stored.get(key)]
+        if changed:
+            raise ConfigError(
+                f"{self.out}: the stopped run had another {', '.join(f'train.{key}' for key in changed)}; "
+                "go on with the same settings, or choose another --out"
+            )
+
+    def epoch(self, state: State, batches: Sequence[Batch], teacher: TransReID | None) -> None:
+        """The rest of one epoch; leaves `state` at the start of the next."""
+        config = self.config
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = Console(stderr=True)
+        shown = self.accelerator.is_main_process and console.is_terminal
+        title = f"epoch {state.epoch + 1}/{config.epochs}"
+        with Progress(*columns, console=console, disable=not shown, transient=True) as bar:
+            task = bar.add_task(title, total=len(batches), completed=state.step)
+            clock = time.perf_counter()
+            for batch in prefetched(batches, state.step, workers=config.workers):
+                state.data_seconds += time.perf_counter() - clock
+                set_lr(self.optimiser, lr_scale(state.epoch + state.step / len(batches), config))
+                state.terms.append(self._step(state, batch, teacher))
+                state.step, state.done = state.step + 1, state.done + 1
+                state.images += len(batch[0]) * self.accelerator.num_processes
+                state.seconds += time.perf_counter() - clock
+                clock = time.perf_counter()
+                bar.update(task, advance=1, description=f"{title} loss {state.terms[-1][0]:.3f}")
+                if config.checkpoint_steps and state.done % config.checkpoint_steps == 0:
+                    self._save(state)
+        self._finish(state, len(batches))
+
+    def _step(self, state: State, batch: Batch, teacher: TransReID | None) -> list[float]:
+        device = self.accelerator.device
+        key = (self.config.seed, state.epoch, state.step, self.accelerator.process_index)
+        torch.manual_seed(generator(*key).initial_seed())
+        losses.check_labels(self.model, batch[1])
+        images, labels, rows = (
+            None if part is None else part.to(device, non_blocking=True) for part in batch
+        )
+        taught = None
+        if teacher is not None:
+            with torch.no_grad(), self.accelerator.autocast():
+                taught = taught_by(teacher, images, rows, self.config)
+        loss, terms = self.objective(images, labels, rows, taught)
+        # The mean over processes: where one of them has no finite loss, all stop.
+        values = self.accelerator.reduce(terms.float(), reduction="mean").tolist()
+        if not torch.isfinite(torch.tensor(values)).all():
+            raise self._gate(state, f"the loss is {values[0]}")
+        self.optimiser.zero_grad()
+        self.accelerator.backward(loss)
+        self.optimiser.step()
+        self._average(state.done)
+        return values
+
+    @torch.no_grad()
+    def _average(self, done: int) -> None:
+        # Young averages forget faster: the initial weights would weigh for thousands of steps otherwise.
+        decay = min(self.config.average, (1 + done) / (10 + done))
+        current = self.model.state_dict()
+        for key, value in self.averaged.items():
+            if value.is_floating_point():
+                value.lerp_(current[key].to(value.dtype), 1 - decay)
+            else:
+                value.copy_(current[key])
+
+    def _finish(self, state: State, steps: int) -> None:
+        means = torch.tensor(state.terms, dtype=torch.float64).mean(dim=0).tolist()
+        row: dict[str, Any] = {
+            "epoch": state.epoch + 1,
+            "done": state.done,
+            "steps": steps,
+            "images": state.images,
+        }
+        row |= dict(zip(TERMS, means)) | {
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "seconds": state.seconds,
+        }
+        row |= {"data_seconds": state.data_seconds, "step_seconds": state.seconds - state.data_seconds}
+        row["step_losses"] = [terms[0] for terms in state.terms]
+        if self.accelerator.is_main_process:
+            try:
+                with open(self.out / "metrics.jsonl", "a") as file:
+                    file.write(json.dumps(row) + "\n")
+            except OSError as error:
+                raise StorageError(f"{self.out}/metrics.jsonl: {error.strerror}; make room there") from None
+            note(
+                f"epoch {row['epoch']}/{self.config.epochs}: loss {row['loss']:.4f}, accuracy "
+                f"{row['accuracy']:.3f}, lr {row['lr']:.2e}, {row['seconds']:.1f} s (waiting for data "
+                f"{row['data_seconds']:.1f} s)"
+            )
+        fresh = State(epoch=state.epoch + 1, done=state.done)
+        for item in dataclasses.fields(State):
+            setattr(state, item.name, getattr(fresh, item.name))
+        self._save(state)
+
+    def _save(self, state: State) -> None:
+        tensors = self.model.state_dict()
+        if any(value.is_floating_point() and not bool(value.isfinite().all()) for value in tensors.values()):
+            raise self._gate(state, "a weight is no longer finite")
+        if self.accelerator.is_main_process:
+            content = {
+                "model": tensors,
+                "optimiser": self.optimiser.state_dict(),
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+                "averaged": self.averaged,
+                "config": _plain(self.config),
+                "state": dataclasses.asdict(state),
+            }
+            save_snapshot(self.out, state.done, content)
+
+    def _gate(self, state: State, what: str) -> GateError:
+        good = snapshots(self.out)
+        kept = f"the last good snapshot is {good[-1]}" if good else "no snapshot had been written yet"
+        return GateError(
+            f"epoch {state.epoch + 1} step {state.step}: {what}; "
+            f"lower train.lr (now {self.config.lr:g}); {kept}"
+        )
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    return dataclasses.asdict(config)
+
+
+def _rows(path: Path, epochs: int) -> list[dict[str, Any]]:
+    """The lines of the first `epochs` epochs; a torn last one and later ones are left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            row = parse_json(line)
+        except ValueError:
+            continue
+        if row["epoch"] <= epochs:
+            rows.append(row)
+    return rows

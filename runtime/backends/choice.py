@@ -1,0 +1,98 @@
+"""Which engine was found fastest for a model on this machine: the file that says so. Runs no model."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ArtifactError
+from runtime.files.json_text import parse_json
+from runtime.files.manifest import host, replacing, tools
+
+SCHEMA = 1
+
+
+def choice_path(model: Path | str) -> Path:
+    """`model.onnx` -> `model.onnx.choice.json`."""
+    return Path(f"{model}.choice.json")
+
+
+def this_machine() -> dict[str, Any]:
+    """{processor, processor_kind, cores, versions}: what a choice depends on besides the model; versions of the engines' packages."""
+    here = host()
+    versions = tools("onnxruntime", "onnxruntime-gpu", "openvino")
+    return {
+        "processor": here["processor"],
+        "processor_kind": here["processor_kind"],
+        "cores": here["cores"],
+        "versions": {name: version for name, version in versions.items() if name != "python"},
+    }
+
+
+def write_choice(model: Path | str, document: dict[str, Any]) -> Path:
+    """Write what `runtime.cli.choose` found beside the model; the path written. StorageError when it cannot be."""
+    path = choice_path(model)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"schema": SCHEMA} | document, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def chosen_engine(model: Path | str, sha256: str) -> str:
+    """The engine that `python -m runtime choose` chose for this very file on this machine.
+
+    ArtifactError in one line when there is no choice, or it was made for another file, machine or engine version.
+    """
+    chosen = _choice(model, sha256).get("chosen")
+    if not isinstance(chosen, str):
+        raise ArtifactError(
+            f"--backend auto: no engine passed the gate here, says {choice_path(model).name}; {_again(model)}"
+        )
+    return chosen
+
+
+def unproven(model: Path | str, sha256: str, engine: str | None) -> str | None:
+    """Why the features of this file on this engine may not be its parent's, in words; None where its gate passed here.
+
+    ONNX Runtime passed when the file was exported; of the others only `python -m runtime choose` knows.
+    """
+    if engine not in ("openvino", "openvino-bf16"):
+        return None
+    try:
+        rows = _choice(model, sha256).get("rows")
+    except ArtifactError:
+        return f"{model}: no gate was run on engine {engine} here; {_again(model)}"
+    row: dict[str, Any] = next((one for one in rows or [] if one.get("engine") == engine), {})
+    if row.get("passed") is True:
+        return None
+    found = "; ".join(row.get("failures", [])) or "not measured"
+    return f"{model}: passed no gate on engine {engine} here: {found}"
+
+
+def _choice(model: Path | str, sha256: str) -> dict[str, Any]:
+    path = choice_path(model)
+    try:
+        document = parse_json(path.read_text(), finite=True)
+    except FileNotFoundError:
+        raise ArtifactError(f"--backend auto: {path.name} is missing; {_again(model)}") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"--backend auto: {path} is unreadable ({error}); {_again(model)}") from None
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise ArtifactError(f"--backend auto: {path} is of another version; {_again(model)}")
+    expected = {"model": sha256} | this_machine()
+    for key, here in expected.items():
+        if (then := document.get(key)) != here:
+            named = "another file" if key == "model" else f"{key} {_words(then)}, here {_words(here)}"
+            raise ArtifactError(f"--backend auto: {path.name} was measured on {named}; {_again(model)}")
+    return document
+
+
+def _again(model: Path | str) -> str:
+    return f"run: {shlex.join(['python', '-m', 'runtime', 'choose', str(model)])}"
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name} {version}" for name, version in sorted(value.items())) or "none"
+    return str(value)

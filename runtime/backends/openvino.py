@@ -1,0 +1,250 @@
+"""Run an ONNX file with OpenVINO on the CPU. The only file that imports it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends.onnx_scan import refuse_control_flow, refuse_external_data
+from runtime.errors import ArtifactError, ConfigError, DeviceError, OutOfMemory
+from runtime.host.processor import saturates
+from runtime.library import Library, importing
+from runtime.session import check_features
+from runtime.spec import InputSpec
+from runtime.wording import reason_of
+
+# Where this package is found, importing OpenVINO reports the use to its maker over the network, unasked, and writes to ~/intel.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+LIBRARY = Library("openvino", "pip install '.[openvino]'", "pip install --force-reinstall -U openvino")
+with importing(LIBRARY, needs=("Core", "PartialShape")):
+    import openvino
+
+Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+TYPES = {"u8": np.uint8, "f32": np.float32, "i32": np.int32, "i64": np.int64}
+# A graph compiled for one batch size is a fifth faster at batch 1 than one for any. They share weights, not work memory.
+KEPT = 4
+# These make its kernels take fewer instruction sets than the processor has, VNNI among them.
+CUT_DOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+
+
+class OpenVinoSession:
+    """A `runtime.opening.Session` on OpenVINO; `dim` is the width of its features.
+
+    The graph is compiled for the batch sizes that are asked for, the first time each is. A smaller batch that comes once,
+    such as the last of a gallery, is padded instead.
+    """
+
+    def __init__(
+        self, core: openvino.Core, model: openvino.Model, path: Path, spec: InputSpec, config: dict[str, Any]
+    ) -> None:
+        self._core, self._model, self._path, self._config = core, model, path, config
+        self._shapes = {node.get_any_name(): node.get_partial_shape() for node in model.inputs}
+        self._types = {node.get_any_name(): node.get_element_type().get_type_name() for node in model.inputs}
+        self._batch = self._check_inputs(spec)
+        self.dim = self._feature_dim()
+        self._compiled: dict[int, Any] = {}
+        self._padded_last = 0
+
+    def __call__(
+        self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
+    ) -> NDArray[np.float32]:
+        """Images (B, ...) and, where the graph has them, camera ids (B,) -> (B, dim) float32, finite."""
+        self._check_call(images, camera_ids)
+        step = self._batch or max(len(images), 1)
+        parts = [
+            self._run(images[at : at + step], None if camera_ids is None else camera_ids[at : at + step])
+            for at in range(0, len(images), step)
+        ]
+        features = np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
+        return check_features(features, len(images), self.dim)
+
+    def matmul_types(self) -> dict[str, int]:
+        """How many of the matrix products compute in which type, such as {"u8": 36, "bf16": 4}; empty before the first call."""
+        if not self._compiled:
+            return {}
+        compiled = next(reversed(self._compiled.values())).get_compiled_model()
+        facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+        return dict(
+            Counter(
+                _computed_in(fact["runtimePrecision"].astype(str), fact["primitiveType"].astype(str))
+                for fact in facts
+                if fact["layerType"].astype(str) in ("FullyConnected", "MatMul")
+            )
+        )
+
+    def _run(self, images: NDArray[Any], camera_ids: NDArray[Any] | None) -> NDArray[Any]:
+        count = len(images)
+        try:
+            size = self._size_for(count)
+            request = self._compiled[size] if size in self._compiled else self._compile(size)
+            feed = {"images": _padded(images, size)}
+            if camera_ids is not None:
+                feed["camera_ids"] = _padded(camera_ids.astype(TYPES[self._types["camera_ids"]]), size)
+            request.infer(feed)
+        # OpenVINO raises RuntimeError and MemoryError, and its bindings TypeError and others.
+        except Exception as error:
+            raise self._failure(error, count) from None
+        # The tensor is the request's own memory, which the next call overwrites.
+        return np.array(request.get_tensor("features").data[:count])
+
+    def _size_for(self, count: int) -> int:
+        """The batch size to run `count` images at: their own, or once in a while a larger compiled one."""
+        if self._batch or count in self._compiled:
+            return self._batch or count
+        larger = [size for size in self._compiled if size > count]
+        once, self._padded_last = count != self._padded_last, count
+        return min(larger) if larger and once else count
+
+    def _compile(self, size: int) -> Any:
+        shapes = {name: [size, *list(shape)[1:]] for name, shape in self._shapes.items()}
+        while len(self._compiled) >= KEPT:
+            del self._compiled[next(iter(self._compiled))]
+        self._model.reshape({name: openvino.PartialShape(shape) for name, shape in shapes.items()})
+        compiled = self._core.compile_model(self._model, "CPU", self._config)
+        self._compiled[size] = compiled.create_infer_request()
+        return self._compiled[size]
+
+    def _failure(self, error: Exception, count: int) -> DeviceError:
+        text = str(error)
+        if isinstance(error, MemoryError) or any(
+            sign in text.lower() for sign in ("bad_alloc", "allocate", "out of memory")
+        ):
+            return OutOfMemory(f"{self._path}: out of memory at batch {count}; use a smaller --batch")
+        return DeviceError(
+            f"{self._path}: OpenVINO failed at batch {count}: {reason_of(error)}; try --backend onnxruntime"
+        )
+
+    def _check_call(self, images: NDArray[Any], camera_ids: NDArray[Any] | None) -> None:
+        takes_ids = "camera_ids" in self._types
+        if (camera_ids is not None) != takes_ids:
+            wanted = "one camera id per image" if takes_ids else "no camera ids"
+            raise ConfigError(f"{self._path}: takes {wanted}")
+        # OpenVINO would cast another type without a word
+        if images.dtype != TYPES[self._types["images"]]:
+            raise ConfigError(f"{self._path}: takes images {self._types['images']}, not {images.dtype}")
+
+    def _check_inputs(self, spec: InputSpec) -> int | None:
+        """The graph's fixed batch or None; ArtifactError unless it takes what the manifest says."""
+        expected = {"images", "camera_ids"} if spec.camera == "input" else {"images"}
+        if set(self._shapes) != expected:
+            raise ArtifactError(
+                f"{self._path}: takes {sorted(self._shapes)}, its manifest says {sorted(expected)}; export it again"
+            )
+        floats = spec.layout == "float-nchw"
+        rest = [3, spec.height, spec.width] if floats else [spec.height, spec.width, 3]
+        kind, shape = self._types["images"], self._shapes["images"]
+        if kind != ("f32" if floats else "u8") or not shape.compatible(openvino.PartialShape([-1, *rest])):
+            raise ArtifactError(
+                f"{self._path}: takes images {kind} {shape}, its manifest says "
+                f"{'f32' if floats else 'u8'} {['batch', *rest]}; export it again"
+            )
+        if "camera_ids" in expected:
+            kind, ids = self._types["camera_ids"], self._shapes["camera_ids"]
+            if kind not in ("i32", "i64") or len(ids) != 1:
+                raise ArtifactError(
+                    f"{self._path}: camera_ids is {kind} {ids}, not integers (batch,); export it again"
+                )
+        return shape[0].get_length() if shape[0].is_static else None
+
+    def _feature_dim(self) -> int:
+        shapes = {node.get_any_name(): node.get_partial_shape() for node in self._model.outputs}
+        shape = shapes.get("features")
+        if len(shapes) != 1 or shape is None or len(shape) != 2 or not shape[1].is_static:
+            said = {name: str(shape) for name, shape in shapes.items()}
+            raise ArtifactError(f"{self._path}: gives {said}, not features (batch, D); export it again")
+        return int(shape[1].get_length())
+
+
+def open_openvino(
+    path: Path | str, spec: InputSpec, *, threads: int | None = None, precision: str = "fp32"
+) -> OpenVinoSession:
+    """The ONNX file at `path` on this CPU; `threads` None: all cores.
+
+    `precision` is what the graph's float parts compute in, "fp32" or "bf16"; its Q/DQ parts compute in INT8 under both, but in float
+    on a processor that saturates (`runtime.host.processor.saturates`).
+    ConfigError, ArtifactError and DeviceError as named.
+    """
+    path = Path(path)
+    core, model, config = _opened(path, threads, precision)
+    return OpenVinoSession(core, model, path, spec, config)
+
+
+def open_graph(path: Path, *, threads: int | None = None, precision: str = "fp32") -> Graph:
+    """Any ONNX file of one float32 input and one output as a function of arrays of one shape: a part of a model, to be timed."""
+    core, model, config = _opened(path, threads, precision)
+    requests: dict[tuple[int, ...], Any] = {}
+
+    def run(array: NDArray[np.float32]) -> NDArray[np.float32]:
+        if array.shape not in requests:
+            model.reshape(openvino.PartialShape(list(array.shape)))
+            requests[array.shape] = core.compile_model(model, "CPU", config).create_infer_request()
+        requests[array.shape].infer([array])
+        return np.array(requests[array.shape].get_output_tensor().data)
+
+    return run
+
+
+def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.Core, Any, dict[str, Any]]:
+    if precision not in HINTS:
+        raise ConfigError(f"precision {precision!r}: OpenVINO computes in {', '.join(HINTS)}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads {threads}: give 1 or more")
+    refuse_external_data(path)
+    refuse_control_flow(path)
+    core = openvino.Core()
+    if precision == "bf16" and not has_bf16(core):
+        # OpenVINO would compute in fp32, or imitate bf16 slowly, and say nothing
+        raise DeviceError(
+            "--backend openvino-bf16: this CPU has no BF16 instructions; use --backend openvino"
+        )
+    config: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        # pinned, two processes of one thread each share the first core
+        "ENABLE_CPU_PINNING": False,
+        # what the graph does not quantise stays a float: no int8 behind the file's back
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    }
+    if saturates() or set(CUT_DOWN) & set(os.environ):
+        # Its INT8 kernels saturate on such a processor, and are no faster than its float ones: Q/DQ is computed in float there.
+        config["LP_TRANSFORMS_MODE"] = "NO"
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    try:
+        model = core.read_model(str(path))
+    except Exception as error:
+        raise ArtifactError(
+            f"{path}: OpenVINO cannot load it: {reason_of(error)}; use --backend onnxruntime, or export it again"
+        ) from None
+    return core, model, config
+
+
+def has_bf16(core: openvino.Core | None = None) -> bool:
+    """Whether this CPU multiplies BF16 natively (AVX512-BF16 or AMX)."""
+    return "BF16" in (core or openvino.Core()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _computed_in(precision: str, kernel: str) -> str:
+    """The type of a product: a float kernel that unpacks INT8 weights names theirs."""
+    return "f32" if kernel.endswith("_f32") else precision
+
+
+def devices() -> list[str]:
+    """What OpenVINO could run on here, such as ["CPU"]; only its CPU is used."""
+    return list(openvino.Core().available_devices)
+
+
+def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """The array, its last row repeated up to `size` rows, in one piece of memory."""
+    short = size - len(array)
+    whole = np.concatenate([array, np.repeat(array[-1:], short, axis=0)]) if short else array
+    return np.ascontiguousarray(whole)

@@ -1,0 +1,159 @@
+"""Whether an engine belongs on this machine, by its manifest alone, and the command that builds it again. Loads nothing."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime.backends.tensorrt.gpu import Gpu
+from runtime.errors import ArtifactError
+from runtime.files.manifest import sha256
+from runtime.host.jetson import jetpack_version
+
+# what `engines build` does where nothing else is asked for
+WORKSPACE_MIB, LEVEL = 2048, 3
+
+
+def differences(
+    manifest: Mapping[str, Any], *, tensorrt: str, gpu: Gpu, l4t: str | None, portable: bool
+) -> list[str]:
+    """How the machine of an engine's manifest differs from this one, in words; what it does not say is not compared.
+
+    `l4t` is this machine's Jetson release, None where it is no Jetson. `portable` engines (TensorRT-RTX) are built for many GPUs,
+    ahead of time, and refuse the wrong one themselves.
+    """
+    built = manifest.get("machine")
+    if not isinstance(built, Mapping):
+        return []
+    facts = [
+        ("operating system", "system", platform.system()),
+        ("processor", "processor", platform.machine()),
+    ]
+    if not portable:
+        facts += [
+            ("compute capability", "compute_capability", gpu.compute_capability),
+            ("GPU", "gpu", gpu.name),
+        ]
+    found = [
+        f"built for {label} {built[key]}, here {here}"
+        for label, key, here in facts
+        if built.get(key) is not None and built[key] != here
+    ]
+    version = built.get("tensorrt")
+    if isinstance(version, str) and not _loads(version, tensorrt, version_compatible(manifest)):
+        found.insert(0, f"built for TensorRT {version}, here {tensorrt}")
+    # null is knowledge here: the engine's machine was no Jetson
+    if "l4t" in built and _branch(built["l4t"]) != _branch(l4t):
+        found.append(_other_release(built, l4t))
+    return found
+
+
+def version_compatible(manifest: Mapping[str, Any]) -> bool:
+    """Whether the engine was built to run on later TensorRT versions too; it then carries a small runtime of its own."""
+    builder = manifest.get("builder")
+    return isinstance(builder, Mapping) and bool(builder.get("version_compatible"))
+
+
+def _loads(built: str, here: str, compatible: bool) -> bool:
+    """A plan runs on the very version that built it; a version-compatible one also on later ones of the same major."""
+    old, new = ([int(part) for part in text.split(".")[:3] if part.isdigit()] for text in (built, here))
+    # some say 10.3 where others say 10.3.0
+    length = min(len(old), len(new))
+    if length < 2:
+        return False
+    return old[:length] == new[:length] or (compatible and old[0] == new[0] and old <= new)
+
+
+def _branch(l4t: str | None) -> list[str] | None:
+    # 36.4.0 to 36.4.7 carry the same CUDA and TensorRT
+    return None if l4t is None else str(l4t).split(".")[:2]
+
+
+def _other_release(built: Mapping[str, Any], l4t: str | None) -> str:
+    before = built["l4t"] and f"{built['l4t']} (JetPack {built.get('jetpack') or 'unknown'})"
+    here = l4t and f"{l4t} (JetPack {jetpack_version(l4t) or 'unknown'})"
+    inside = l4t is None and built.get("processor") == "aarch64"
+    hint = " (in a container: mount /etc/nv_tegra_release or set L4T_VERSION)" if inside else ""
+    return f"built for L4T {before or 'none'}, here {here or 'none'}{hint}"
+
+
+def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """The engines of the same model at other batches that the manifest of `engine` names, beside it.
+
+    ArtifactError unless each is the very file that was built with it: one sha256 each is in that manifest.
+    """
+    found = []
+    for other in others_of(manifest, engine):
+        path = engine.parent / Path(other["file"]).name
+        if not path.is_file() or sha256(path) != other["sha256"]:
+            state = "not the file that was built with it" if path.is_file() else "not there"
+            raise ArtifactError(
+                f"{engine}: its other batch {path.name} is {state}; rebuild: {rebuild_command(manifest, engine)}"
+            )
+        found.append(path)
+    return found
+
+
+def others_of(manifest: Mapping[str, Any], engine: Path) -> list[Mapping[str, Any]]:
+    """The engines of the same model that a manifest names, {file, sha256, batch} each; ArtifactError where that is damaged."""
+    others = manifest.get("others", [])
+    if not isinstance(others, list) or not all(_is_other(other) for other in others):
+        raise ArtifactError(
+            f"{engine}: what its manifest says of other batches is damaged; rebuild: {rebuild_command(manifest, engine)}"
+        )
+    return others
+
+
+def _is_other(other: object) -> bool:
+    if not isinstance(other, Mapping):
+        return False
+    texts = (other.get("file"), other.get("sha256"))
+    return all(isinstance(text, str) for text in texts) and _is_batch(other.get("batch"))
+
+
+def _is_batch(sizes: object) -> bool:
+    return isinstance(sizes, list) and len(sizes) == 3 and all(type(size) is int for size in sizes)
+
+
+def rebuild_command(manifest: Mapping[str, Any], engine: Path | None = None) -> str:
+    """The command that builds the engine of this manifest again, for a person to paste.
+
+    `engine` is where it lies: its ONNX file is looked for beside it, as manifests name no folders.
+    """
+    builder = manifest.get("builder")
+    names = ("onnx", "engine", "name")
+    if not isinstance(builder, Mapping) or not all(isinstance(builder.get(name), str) for name in names):
+        unknown = "model.engine" if engine is None else str(engine)
+        return shlex.join(["python", "-m", "engines", "build", "model.onnx", "--out", unknown])
+    folder = Path() if engine is None else engine.parent
+    out = folder / str(builder["engine"]) if engine is None else engine
+    words: list[object] = ["python", "-m", "engines", "build", folder / builder["onnx"], "--out", out]
+    words += ["--builder", builder["name"]]
+    # this is what is run where a manifest is damaged: what cannot be read of it is left out
+    others = manifest.get("others")
+    others = [other for other in others if _is_other(other)] if isinstance(others, list) else []
+    profiles = builder.get("profiles")
+    profiles = [sizes for sizes in profiles if _is_batch(sizes)] if isinstance(profiles, list) else []
+    for sizes in (*(other["batch"] for other in others), *profiles):
+        words += ["--batch", batch_text(sizes)]
+    for option, key, default in (
+        ("--workspace", "workspace_mib", WORKSPACE_MIB),
+        ("--optimization-level", "level", LEVEL),
+    ):
+        if builder.get(key, default) != default:
+            words += [option, builder[key]]
+    if builder.get("timing_cache"):
+        words += ["--timing-cache", folder / str(builder["timing_cache"])]
+    if builder.get("compute_capability"):
+        words += ["--compute-capability", builder["compute_capability"]]
+    words += ["--version-compatible"] if builder.get("version_compatible") else []
+    words += ["--separate"] if others else []
+    return shlex.join(map(str, words))
+
+
+def batch_text(sizes: Sequence[int]) -> str:
+    """(8, 8, 8) -> `8`, (1, 8, 32) -> `1,8,32`: a profile as --batch takes it."""
+    return str(sizes[0]) if min(sizes) == max(sizes) else ",".join(map(str, sizes))

@@ -1,0 +1,119 @@
+"""Load TensorRT and TensorRT-RTX engines. The only file that names their libraries; `execution` runs the engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from runtime.backends.tensorrt.compat import differences, rebuild_command, siblings, version_compatible
+from runtime.backends.tensorrt.cuda import open_cuda
+from runtime.backends.tensorrt.execution import EngineSession, Loaded, failure
+from runtime.backends.tensorrt.io import read_io
+from runtime.errors import ArtifactError, ConfigError
+from runtime.host.jetson import this_l4t
+from runtime.library import Library, importing
+from runtime.spec import InputSpec
+from runtime.wording import reason_of
+
+PACKAGES = "JetPack and NVIDIA's packages bring it (python3-libnvinfer; venv --system-site-packages)"
+LIBRARIES = {
+    "tensorrt": Library("tensorrt", PACKAGES, f"reinstall TensorRT as a whole, of one version: {PACKAGES}"),
+    "tensorrt_rtx": Library(
+        "tensorrt_rtx",
+        "pip install tensorrt-rtx-cu13, or -cu12 for a CUDA 12 driver",
+        "pip install --force-reinstall tensorrt-rtx-cu13, or -cu12 for a CUDA 12 driver",
+    ),
+}
+# errors kept of one call
+LOGGED = 8
+LONGEST = 2_000
+
+
+def open_tensorrt(
+    path: Path | str,
+    spec: InputSpec,
+    *,
+    flavour: str = "tensorrt",
+    manifest: Mapping[str, Any] | None = None,
+    others: Sequence[Path] = (),
+) -> EngineSession:
+    """The engine at `path` on CUDA device 0, with those of the same model at other batch sizes: `others`, and its manifest's.
+
+    `flavour` is the library that built it, "tensorrt" or "tensorrt_rtx". What its `manifest` says it was built for is compared
+    with this machine before anything is loaded. DeviceError without a library, driver or device, OutOfMemory where the largest
+    batch does not fit, ArtifactError for an engine of another machine, version or model.
+    """
+    if flavour not in LIBRARIES:
+        raise ConfigError(f"{flavour}: no TensorRT; known: {', '.join(LIBRARIES)}")
+    # before the library: it may crash where CUDA does not start
+    cuda = open_cuda()
+    trt = _library(flavour)
+    path, manifest = Path(path), manifest or {}
+    again = f"rebuild it here: {rebuild_command(manifest, path)}"
+    with cuda.current(), ExitStack() as stack:
+        portable = flavour == "tensorrt_rtx"
+        if found := differences(
+            manifest, tensorrt=trt.__version__, gpu=cuda.gpu(), l4t=this_l4t(), portable=portable
+        ):
+            raise ArtifactError(f"{path}: {'; '.join(found)}; {again}")
+        paths = (path, *others, *siblings(path, manifest))
+        log: list[str] = []
+        runtime = trt.Runtime(_logger(trt, log))
+        if version_compatible(manifest):
+            # the runtime inside such a plan is code; its hash was verified like any plan's
+            runtime.engine_host_code_allowed = True
+        engines: list[Loaded] = []
+        # the runtime is let go after the engines it made
+        stack.callback([runtime].clear)
+        stack.callback(engines.clear)
+        for one in paths:
+            engine = _deserialize(runtime, log, one, again)
+            engines.append(Loaded(engine, read_io(engine, one, spec, again)))
+            if engines[-1].io.tensors != engines[0].io.tensors:
+                raise ArtifactError(
+                    f"{one}: other inputs or outputs than {path}: not the same model; {again}"
+                )
+        return EngineSession(trt, cuda, log, engines, stack)
+
+
+def _library(flavour: str) -> Any:
+    with importing(LIBRARIES[flavour], needs=("Runtime", "ILogger")):
+        if flavour == "tensorrt":
+            import tensorrt
+
+            return tensorrt
+        import tensorrt_rtx
+
+        return tensorrt_rtx
+
+
+def _logger(trt: Any, log: list[str]) -> Any:
+    """A logger that keeps the first errors in `log`, on one line each, and prints nothing."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity.name in ("ERROR", "INTERNAL_ERROR") and len(log) < LOGGED:
+                log.append(reason_of(msg, LONGEST))
+
+    return Log()
+
+
+def _deserialize(runtime: Any, log: list[str], path: Path, again: str) -> Any:
+    log.clear()
+    try:
+        plan = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}; {again}") from None
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is not None:
+        return engine
+    # the first complaint is the cause, those after it are its consequences
+    reason = log[0] if log else "no reason given"
+    if "cudaError" in reason or "CUDA initialization" in reason or "out of memory" in reason.lower():
+        raise failure(f"{path} cannot be loaded", log)
+    raise ArtifactError(f"{path}: not loaded: {reason_of(reason)}; {again}")

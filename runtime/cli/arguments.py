@@ -1,0 +1,121 @@
+"""Options that several commands share: how they are parsed, and the frozen objects that they become."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+
+from runtime.datasets import MAX_BAD, READERS
+from runtime.options.argument_types import camera_policy, fraction, positive_integer
+from runtime.options.choices import AUTO, BACKENDS, DEVICES, EXACT, RESIZES
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model file is opened, and how it runs: what `runtime.opening.open_artifact` takes."""
+
+    path: str
+    device: str
+    backend: str
+    threads: int | None
+    allow_ungated: bool
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How features are extracted with an opened model.
+
+    `camera` is a camera policy, or None for what the model and the data set call for. More unusable images than the
+    fraction `max_bad` (0..1) end the run.
+    """
+
+    batch: int | None
+    workers: int | None
+    camera: str | int | None
+    resize: str
+    max_bad: float
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data set is read; `layout` None is guessed. More badly named images than the fraction `max_bad` are an error."""
+
+    root: str
+    layout: str | None
+    max_bad: float
+
+
+def model_options(args: Namespace) -> ModelOptions:
+    """What `add_model_options` parsed, and the positional MODEL."""
+    return ModelOptions(args.model, args.device, args.backend, args.threads, args.allow_ungated)
+
+
+def run_options(args: Namespace) -> RunOptions:
+    """What `add_model_options` and `add_output_options` parsed; `resize` is exact where the command has no --resize."""
+    return RunOptions(args.batch, args.workers, args.camera, getattr(args, "resize", EXACT), args.max_bad)
+
+
+def add_layout_option(parser: ArgumentParser) -> None:
+    """`--layout`."""
+    parser.add_argument(
+        "--layout", choices=sorted(READERS), help="guessed from the folder where that is sure"
+    )
+
+
+def add_output_options(parser: ArgumentParser) -> None:
+    """`--json` and `--max-bad`."""
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
+    parser.add_argument(
+        "--max-bad",
+        type=fraction,
+        default=MAX_BAD,
+        metavar="FRACTION",
+        help="end with exit code 3 when more than this part of all images is unusable (%(default)s)",
+    )
+
+
+def add_model_options(parser: ArgumentParser) -> None:
+    """How a model runs: `--device`, `--backend`, `--threads`, `--batch`, `--workers`, `--camera` and `--allow-ungated`."""
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the model runs (%(default)s)")
+    parser.add_argument(
+        "--backend",
+        "--engine",
+        dest="backend",
+        choices=(*BACKENDS, AUTO),
+        default=BACKENDS[0],
+        help="what runs an .onnx file on the CPU; auto: what `choose` found here (%(default)s)",
+    )
+    parser.add_argument(
+        "--threads", type=positive_integer, metavar="N", help="threads of the model (all cores)"
+    )
+    parser.add_argument(
+        "--batch", type=positive_integer, metavar="N", help="images per run (the model's, or 16)"
+    )
+    parser.add_argument("--workers", type=positive_integer, metavar="N", help="threads that decode (up to 4)")
+    parser.add_argument(
+        "--camera",
+        type=camera_policy,
+        metavar="P",
+        help="camera embedding: input (ids from the names), mean, none or a 0-based id; default: input on "
+        "the data set that the model was trained on, else mean",
+    )
+    parser.add_argument(
+        "--allow-ungated", action="store_true", help="run a model that passed no quality gate"
+    )
+
+
+def add_partial_option(parser: ArgumentParser) -> None:
+    """`--allow-partial`."""
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="take saved features of an extraction that was stopped"
+    )
+
+
+def add_resize_option(parser: ArgumentParser) -> None:
+    """`--resize`."""
+    parser.add_argument(
+        "--resize",
+        choices=RESIZES,
+        default=EXACT,
+        help="exact: Pillow's filter, as in training; fast: OpenCV's, which evaluate compares with exact (%(default)s)",
+    )

@@ -1,0 +1,156 @@
+"""Judge every CPU backend by the gate of one model, and time those that pass side by side."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import console
+from runtime.artifact import Artifact
+from runtime.backends.choice import this_machine
+from runtime.check import Check, judge, load_check
+from runtime.errors import ConfigError, DeviceError
+from runtime.gate import engine_limits
+from runtime.images.preprocess import to_input
+from runtime.library import BrokenLibrary
+from runtime.opening import load_artifact
+from runtime.options.choices import BACKENDS
+from runtime.spec import InputSpec
+
+Call = Callable[[int], object]
+Clock = Callable[[], float]
+
+MIN_ROUNDS = 10
+# As many different batches as an engine sees before they repeat.
+FEEDS = 16
+# An engine further from the parent's numbers must be faster than a nearer one by this part.
+MARGIN = 0.03
+
+
+def measure(
+    path: Path, *, threads: int | None = None, batch: int | None = None, seconds: float = 3.0
+) -> dict[str, Any]:
+    """{model, processor, cores, versions, threads, batch, load_average, rows[], chosen} of the ONNX file at `path`.
+
+    `threads` None: all cores. One row for each of BACKENDS: {engine, passed, failures, numbers, latency_ms, cpu_ms, rounds},
+    or {engine, missing} for one that this machine does not have. Times are of one call, all engines interleaved.
+    """
+    load = load_average()
+    rows: list[dict[str, Any]] = []
+    opened: list[tuple[dict[str, Any], Artifact]] = []
+    for engine in BACKENDS:
+        row: dict[str, Any] = {"engine": engine}
+        rows.append(row)
+        try:
+            opened.append((row, load_artifact(path, threads=threads, engine=engine)))
+        # without an engine that should be there the choice would be another
+        except BrokenLibrary:
+            raise
+        except DeviceError as error:
+            row["missing"] = str(error)
+    if not opened:
+        raise DeviceError(
+            f"{path}: no engine for this CPU is installed; pip install '.[cpu]' or '.[openvino]'"
+        )
+    model = opened[0][1]
+    size = _batch(model, batch)
+    check = load_check(path, model.manifest)
+    for row, artifact in opened:
+        row |= _judged(check, artifact, row["engine"], size)
+    sound = [(row, artifact) for row, artifact in opened if row["passed"]]
+    inputs = _feeds(check, model.spec, size)
+    calls = [_call(artifact, inputs) for _, artifact in sound]
+    for (row, artifact), (wall, cpu) in zip(sound, interleave(calls, seconds=seconds)):
+        row |= {
+            "latency_ms": {f"p{point}": float(np.percentile(wall, point)) for point in (50, 95)},
+            "cpu_ms": float(np.median(cpu)),
+            "rounds": len(wall),
+            "products": getattr(artifact.run, "matmul_types", dict)(),
+        }
+    found = {"model": model.sha256, "threads": threads, "batch": size, "load_average": load, "rows": rows}
+    return found | this_machine() | {"chosen": choose(rows)}
+
+
+def choose(rows: Sequence[dict[str, Any]]) -> str | None:
+    """The engine of the fastest row that passed its gate, or None; rows are ordered from the nearest to the parent.
+
+    A row replaces an earlier one only when its p50 is lower by more than MARGIN.
+    """
+    best: dict[str, Any] | None = None
+    for row in rows:
+        if not row.get("passed"):
+            continue
+        if best is None or row["latency_ms"]["p50"] < (1 - MARGIN) * best["latency_ms"]["p50"]:
+            best = row
+    return best["engine"] if best else None
+
+
+def interleave(
+    calls: Sequence[Call],
+    *,
+    seconds: float,
+    clocks: tuple[Clock, Clock] = (time.perf_counter, time.process_time),
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """(wall ms, CPU ms) of every round, for each call: all once a round, in a new (seeded) order each time.
+
+    A call gets the number of the round. At least MIN_ROUNDS, and until `seconds` per call have gone.
+    """
+    wall, cpu = clocks
+    for call in calls:
+        for turn in range(3):
+            call(turn)
+    order = random.Random(0)
+    times: list[list[tuple[float, float]]] = [[] for _ in calls]
+    started, turn = wall(), 0
+    while calls and (turn < MIN_ROUNDS or wall() - started < seconds * len(calls)):
+        for index in order.sample(range(len(calls)), len(calls)):
+            before = wall(), cpu()
+            calls[index](turn)
+            after = wall(), cpu()
+            times[index].append((1000 * (after[0] - before[0]), 1000 * (after[1] - before[1])))
+        turn += 1
+    return [(table[:, 0], table[:, 1]) for table in (np.array(row, np.float64) for row in times)]
+
+
+def load_average() -> float | None:
+    """Runnable processes over the last minute; None where the system does not count."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
+def _judged(check: Check, artifact: Artifact, engine: str, batch: int) -> dict[str, Any]:
+    limits = engine_limits(artifact.manifest.get("precision", ""), engine)
+    console.note(f"{engine}: gate on {len(check.images)} crops")
+    try:
+        return judge(check, artifact.run, artifact.spec, limits, batch=batch)
+    except DeviceError as error:
+        return {"passed": False, "failures": [str(error)]}
+
+
+def _batch(model: Artifact, batch: int | None) -> int:
+    fixed = model.spec.batch
+    if fixed is not None and batch not in (None, fixed):
+        raise ConfigError(f"{model.path}: has a fixed batch; leave --batch out, or give {fixed}")
+    return batch or fixed or 1
+
+
+def _feeds(check: Check, spec: InputSpec, batch: int) -> list[tuple[NDArray[Any], NDArray[np.int64] | None]]:
+    """Different batches of the check's crops as the graph takes them; crops repeat only where there are too few."""
+    rows = np.arange(FEEDS * batch).reshape(FEEDS, batch) % len(check.images)
+    return [
+        (to_input(check.images[row], spec), check.camera_ids[row] if spec.camera == "input" else None)
+        for row in rows
+    ]
+
+
+def _call(artifact: Artifact, inputs: Sequence[tuple[NDArray[Any], NDArray[np.int64] | None]]) -> Call:
+    return lambda turn: artifact.run(*inputs[turn % len(inputs)])

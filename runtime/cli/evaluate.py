@@ -1,0 +1,94 @@
+"""`python -m runtime evaluate`: score a model on a data set, or two feature files.
+
+The work is done by `runtime.cli.evaluation`, which also scores models that another program opened.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from runtime.cli.arguments import (
+    DataOptions,
+    ModelOptions,
+    add_layout_option,
+    add_model_options,
+    add_output_options,
+    add_partial_option,
+    add_resize_option,
+    model_options,
+    run_options,
+)
+from runtime.cli.evaluate_options import FileEvaluation, ModelEvaluation, ScoreOptions
+from runtime.cli.picture_options import add_picture_options, picture_options
+from runtime.errors import ConfigError
+from runtime.options.choices import EXACT, SAME_CAMERA
+
+HELP = "score a model on a data set, or two feature files"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `evaluate`."""
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="an exported .onnx file (needs --data)")
+    parser.add_argument("--data", metavar="ROOT", help="the data set's own folder")
+    parser.add_argument("--query", metavar="Q.npz", help="saved query features, instead of MODEL and --data")
+    parser.add_argument("--gallery", metavar="G.npz", help="saved gallery features")
+    parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
+    parser.add_argument(
+        "--same-camera",
+        choices=SAME_CAMERA,
+        help="images of the query's person from the query's camera: remove, as almost every published protocol does, or keep "
+        "(for a set of one camera)",
+    )
+    add_partial_option(parser)
+    add_resize_option(parser)
+    add_layout_option(parser)
+    add_picture_options(parser)
+    add_model_options(parser)
+    add_output_options(parser)
+
+
+def command(args: Namespace) -> None:
+    """Run `evaluate` with parsed arguments."""
+    score = score_options(args)
+    if args.model is None:
+        run_files(_file_evaluation(args, score))
+    else:
+        run_model(model_options(args), _model_evaluation(args, score))
+
+
+def score_options(args: Namespace) -> ScoreOptions:
+    """What `--rerank`, `--same-camera`, `--picture...` and `--json` ask for; ConfigError or StorageError for the picture's."""
+    return ScoreOptions(args.rerank, args.same_camera, picture_options(args), args.json)
+
+
+def _model_evaluation(args: Namespace, score: ScoreOptions) -> ModelEvaluation:
+    if args.data is None or args.query is not None or args.gallery is not None:
+        raise ConfigError("evaluate MODEL needs --data ROOT; to compare saved features leave MODEL out")
+    return ModelEvaluation(DataOptions(args.data, args.layout, args.max_bad), run_options(args), score)
+
+
+def _file_evaluation(args: Namespace, score: ScoreOptions) -> FileEvaluation:
+    if args.query is None or args.gallery is None or args.data is not None:
+        raise ConfigError("evaluate needs MODEL --data ROOT, or --query q.npz --gallery g.npz")
+    if args.resize != EXACT:
+        raise ConfigError("--resize has no effect on saved features; give it to extract")
+    if args.camera is not None:
+        raise ConfigError("--camera has no effect on saved features; give it to extract")
+    return FileEvaluation(args.query, args.gallery, args.allow_partial, score)
+
+
+def run_model(model: ModelOptions, options: ModelEvaluation) -> None:
+    """Print mAP, CMC and mINP of a model on a data set."""
+    from runtime.cli.evaluation import evaluate_model, read_images
+    from runtime.cli.model_features import open_model
+
+    # A data set that cannot be read is refused before the model is loaded.
+    images = read_images(options)
+    evaluate_model(open_model(model), images, options)
+
+
+def run_files(options: FileEvaluation) -> None:
+    """Print mAP, CMC and mINP of two feature files."""
+    from runtime.cli.evaluation import evaluate_files
+
+    evaluate_files(options)

@@ -1,0 +1,180 @@
+"""Score an opened model on a data set, or two feature files; print the scores and draw the worst queries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runtime import console
+from runtime.artifact import Artifact
+from runtime.cli.evaluate_options import FileEvaluation, ModelEvaluation, ScoreOptions
+from runtime.cli.model_features import compare_backends, features_of, saved_features
+from runtime.cli.notes import print_data_warnings, print_result
+from runtime.cli.picture_file import evaluation_contents, write_picture
+from runtime.datasets import Dataset, count_warnings, read_dataset
+from runtime.datasets.cameras import dataset_name
+from runtime.extraction.extract import duplicates
+from runtime.extraction.preset import extractor
+from runtime.extraction.resize_cost import KEYS, changed, difference, in_words, write_cost
+from runtime.features import Features, same_model
+from runtime.images.fast_resize import opencv_version, resizer
+from runtime.images.skipped import Skipped
+from runtime.options.choices import EXACT, FAST
+from runtime.ranking.metrics import Scored
+from runtime.ranking.protocol import in_words as protocol_in_words
+from runtime.ranking.protocol import known, leaks, published_rule, score
+from runtime.ranking.strips import WorstRankings
+
+PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
+# What stands beside the scores of --resize fast, each with scores of its own.
+BESIDE = ("exact", "difference")
+
+Pair = tuple[Features, Features]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The data set of an evaluation; `name` is the published data set that it surely is, or None."""
+
+    dataset: Dataset
+    name: str | None
+
+
+def read_images(options: ModelEvaluation) -> Images:
+    """The data set that a model is evaluated on, after its warnings were printed on stderr."""
+    # A library that the resize needs may be missing: that is refused before anything is read.
+    resizer(options.run.resize)
+    data = options.data
+    dataset = read_dataset(data.root, data.layout, max_bad=data.max_bad)
+    warnings = count_warnings(dataset)
+    print_data_warnings(dataset, warnings)
+    return Images(dataset, dataset_name(dataset.layout, warnings))
+
+
+def evaluate_model(artifact: Artifact, images: Images, options: ModelEvaluation) -> None:
+    """Print mAP, CMC and mINP of an opened model, and write the picture of its worst queries where one is asked for.
+
+    `artifact` may be of any program: its `run` only has to be a `runtime.session.Session`.
+    """
+    dataset = images.dataset
+    context: dict[str, Any] = {"layout": dataset.layout, "badly_named": len(dataset.skipped)}
+    exact = _extract(artifact, images, options, resize=EXACT)
+    if options.run.resize != FAST:
+        _report(exact, context, options.score)
+        return
+    fast = _extract(artifact, images, options, resize=FAST)
+    _report(fast, context | _resize_cost(artifact, dataset, (exact, fast), options), options.score)
+
+
+def evaluate_files(options: FileEvaluation) -> None:
+    """Print mAP, CMC and mINP of saved features, and write the picture of the worst queries where one is asked for."""
+    query, gallery = (
+        saved_features(path, allow_partial=options.allow_partial) for path in (options.query, options.gallery)
+    )
+    _report((query, gallery), {"layout": gallery.layout}, options.score)
+
+
+def _extract(artifact: Artifact, images: Images, options: ModelEvaluation, *, resize: str) -> Pair:
+    splits = {"query": images.dataset.query, "gallery": images.dataset.gallery}
+    how = replace(options.run, resize=resize)
+    with extractor(artifact, batch=how.batch, workers=how.workers, resize=resizer(resize)) as run:
+        query, gallery = features_of(artifact, splits, how, run, dataset=images.name)
+    return query, gallery
+
+
+def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
+    """Score the pair and print the scores; the picture is written after them."""
+    picture = options.picture
+    # A cosine distance is 1 minus the cosine; re-ranked distances are what they are.
+    worst = (
+        WorstRankings(picture.queries, picture.top, offset=0 if options.rerank else 1) if picture else None
+    )
+    skipped = [*pair[0].skipped, *pair[1].skipped]
+    query, gallery = _known(*pair)
+    rule = options.same_camera or published_rule(context["layout"])
+    result = _scores(query, gallery, options.rerank, rule=rule, watch=worst.see if worst else _unwatched)
+    result |= {"same_camera": rule, "protocol": protocol_in_words(rule, context["layout"])}
+    result |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
+    try:
+        _print_scores(dict(result), skipped, as_json=options.as_json)
+    finally:
+        # also when the reader of stdout has gone away
+        if picture and worst:
+            contents = evaluation_contents(result, picture)
+            write_picture(picture.path, contents, worst.rankings(), query=query, gallery=gallery)
+
+
+def _unwatched(scored: Scored) -> None:
+    pass
+
+
+def _known(query: Features, gallery: Features) -> Pair:
+    """The features of known people, after a note on how many others there are."""
+    for name, side in (("query", query), ("gallery", gallery)):
+        if unknown := int((side.pids < 0).sum()):
+            console.note(f"{name}: {unknown} images of nobody known (pid -1) are left out of the ranking")
+    return known(query), known(gallery)
+
+
+def _scores(
+    query: Features, gallery: Features, rerank: bool, *, rule: str, watch: Callable[[Scored], None]
+) -> dict[str, Any]:
+    """Print warnings about the features, then score one query and gallery pair."""
+    same_model(query, gallery)
+    if query.camera != gallery.camera:
+        console.note(f"query and gallery differ in their camera embedding: {query.camera}, {gallery.camera}")
+    compare_backends(query, gallery)
+    for text, copies in (
+        (
+            "query images are also in the gallery, byte for byte: the result is too good",
+            leaks(query, gallery, same_camera=rule),
+        ),
+        ("gallery images are copies of others, byte for byte", duplicates(gallery)),
+    ):
+        if copies:
+            console.note(f"{copies} {text}")
+    scores = score(query, gallery, same_camera=rule, reranked=rerank, watch=watch).to_json()
+    origin = {"rerank": rerank, "camera": query.camera, "resize": query.resize}
+    return scores | origin | {"gallery": len(gallery.paths)}
+
+
+def _print_scores(result: dict[str, Any], skipped: list[Skipped], *, as_json: bool) -> None:
+    if as_json:
+        reasons = [{"path": image.path, "reason": image.reason} for image in skipped]
+        console.print_json(result | {"skipped_images": reasons})
+        return
+    flat = {f"{key} {name}": value for key in BESIDE for name, value in result.pop(key, {}).items()}
+    shown = {
+        key: f"{100 * value:.2f} %" if key.split()[-1] in PERCENT else value
+        for key, value in (result | flat).items()
+    }
+    print_result("evaluation", shown, as_json=False)
+
+
+def _resize_cost(
+    artifact: Artifact, dataset: Dataset, pairs: tuple[Pair, Pair], options: ModelEvaluation
+) -> dict[str, Any]:
+    """{exact, difference}: what the fast resize gains or loses on this data; also written beside the model.
+
+    `pairs` are the features of the exactly and of the fast resized images.
+    """
+    rerank, root = options.score.rerank, options.data.root
+    rule = options.score.same_camera or published_rule(dataset.layout)
+    scores = [score(*pair, same_camera=rule, reranked=rerank).to_json() for pair in pairs]
+    before, after = ({key: result[key] for key in KEYS} for result in scores)
+    resized = sum(changed(*sides) for sides in zip(*pairs))
+    query, gallery = pairs[1]
+    if resized:
+        data: dict[str, Any] = {"folder": os.path.basename(os.path.abspath(root)), "layout": dataset.layout}
+        data |= {"queries": len(query.paths), "gallery": len(gallery.paths), "resized": resized}
+        origin = {"engine": query.engine, "camera": query.camera, "rerank": rerank}
+        measured = {"exact": before, "fast": after, "difference": difference(before, after), "data": data}
+        document = measured | origin | {"model": query.model, "opencv": opencv_version()}
+        console.note(f"{in_words(document)}; written to {write_cost(artifact.path, document)}")
+    else:
+        console.note(
+            f"--resize fast changes no image of {root}: they have the model's size; nothing is recorded"
+        )
+    return {"exact": before, "difference": difference(before, after)}

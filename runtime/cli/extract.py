@@ -1,0 +1,151 @@
+"""`python -m runtime extract`: write the features of a folder or list of images to an .npz file."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runtime.cli.arguments import (
+    ModelOptions,
+    RunOptions,
+    add_layout_option,
+    add_model_options,
+    add_output_options,
+    add_resize_option,
+    model_options,
+    run_options,
+)
+from runtime.options.choices import FAST, PRESETS, THROUGHPUT
+
+HELP = "write the features of images to a .npz file"
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """Which images a model embeds, how, and the file that the features go to."""
+
+    model: ModelOptions
+    run: RunOptions
+    images: str
+    layout: str | None
+    out: Path
+    preset: str | None
+    as_json: bool
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `extract`."""
+    parser.add_argument("model", metavar="MODEL", help="an exported .onnx file with its manifest beside it")
+    parser.add_argument("images", metavar="IMAGES", help="a folder, a list file or one image")
+    parser.add_argument("--out", required=True, metavar="FILE.npz", help="where the features go")
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="of a CPU: latency (one process, all cores, batch 1) or throughput (one process of one thread per core)",
+    )
+    add_resize_option(parser)
+    add_layout_option(parser)
+    add_model_options(parser)
+    add_output_options(parser)
+
+
+def command(args: Namespace) -> None:
+    """Run `extract` with parsed arguments."""
+    options = ExtractOptions(
+        model=model_options(args),
+        run=run_options(args),
+        images=args.images,
+        layout=args.layout,
+        out=Path(args.out),
+        preset=args.preset,
+        as_json=args.json,
+    )
+    run(options)
+
+
+def run(options: ExtractOptions) -> None:
+    """Write the features, and print what was written; usable images are also written when too many are not usable."""
+    from runtime import console
+    from runtime.cli.model_features import features_of, open_model
+    from runtime.cli.notes import print_notes, print_result
+    from runtime.datasets import count_warnings
+    from runtime.datasets.cameras import dataset_name
+    from runtime.errors import ConfigError
+    from runtime.extraction.extract import TooManyBad, Unfinished, duplicates
+    from runtime.extraction.preset import extractor, refuse_contradictions
+    from runtime.extraction.resize_cost import in_words, read_cost
+    from runtime.features import partial_path, save_features
+    from runtime.images.fast_resize import resizer
+    from runtime.images.lists import labelled_images
+    from runtime.images.skipped import write_skipped
+    from runtime.stopping import Stopped
+
+    model, out, batch = options.model, options.out, options.run.batch
+    refuse_contradictions(options.preset, device=model.device, batch=batch, threads=model.threads)
+    # The processes of the throughput preset load the model themselves.
+    artifact = open_model(model, load=options.preset != THROUGHPUT)
+    resize = resizer(options.run.resize)
+    cost = read_cost(model.path, artifact.sha256) if options.run.resize == FAST else None
+    if cost:
+        console.note(in_words(cost))
+    if out.suffix != ".npz":
+        raise ConfigError(f"--out {out}: features are an .npz file; try {out.with_suffix('.npz')}")
+    images = labelled_images(options.images, options.layout)
+    print_notes(images.notes)
+    dataset = images.dataset
+    layout = dataset.layout if dataset else None
+    name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
+    opened = extractor(
+        artifact,
+        options.preset,
+        batch=batch,
+        workers=options.run.workers,
+        resize=resize,
+        allow_ungated=model.allow_ungated,
+    )
+    try:
+        with opened as extract:
+            (features,) = features_of(artifact, {"extract": images.items}, options.run, extract, dataset=name)
+    except TooManyBad as error:
+        if error.features.paths:
+            save_features(out, replace(error.features, layout=layout))
+        write_skipped(out, error.features.skipped)
+        raise
+    except Unfinished as stop:
+        kept = "nothing was done yet"
+        if stop.features.paths:
+            part = partial_path(out)
+            save_features(part, replace(stop.features, layout=layout), asked=stop.asked)
+            kept = f"{len(stop.features.paths)} of {stop.asked} images are in {part}; the same command extracts all of them anew"
+        raise Stopped(stop.number, kept) from None
+    save_features(out, replace(features, layout=layout))
+    _remove(partial_path(out))
+    listed = write_skipped(out, features.skipped)
+    if listed:
+        console.note(f"{len(features.skipped)} images skipped, see {listed}")
+    if copies := duplicates(features):
+        console.note(f"{copies} images are copies of others, byte for byte")
+    result = {
+        "out": os.fspath(out),
+        "images": len(features.paths),
+        "skipped": len(features.skipped),
+        "duplicates": copies,
+        "dim": artifact.dim,
+        "camera": features.camera,
+        "engine": features.engine,
+        "preset": options.preset,
+        "resize": features.resize,
+        "resize_difference": cost["difference"] if cost else None,
+        "model": artifact.sha256,
+    }
+    print_result("features", result, as_json=options.as_json)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file of features and its manifest, where they are."""
+    from runtime.files.manifest import manifest_path
+
+    for file in (path, manifest_path(path)):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""What commands print beside their results: warnings and skipped images on stderr, one result as a table or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from runtime import console
+from runtime.datasets import Dataset
+
+SHOWN = 5
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print each note as a line on stderr."""
+    for text in notes:
+        console.note(text)
+
+
+def print_skipped(skipped: Sequence[str]) -> None:
+    """Print the first few skipped images on stderr, and how many more there are."""
+    for text in skipped[:SHOWN]:
+        console.note(f"skipped {text}")
+    if len(skipped) > SHOWN:
+        console.note(f"... and {len(skipped) - SHOWN} more")
+
+
+def print_data_warnings(dataset: Dataset, warnings: Sequence[str]) -> None:
+    """Print on stderr the warnings about a data set, what it leaves out, and its badly named images."""
+    print_notes((*warnings, *dataset.left_out))
+    print_skipped([reason for _, reason in dataset.skipped])
+
+
+def print_result(title: str, result: dict[str, Any], *, as_json: bool) -> None:
+    """Print a result on stdout: one JSON document, or a table of names and values."""
+    if as_json:
+        console.print_json(result)
+    else:
+        console.print_table(title, ["", "value"], list(result.items()))

@@ -1,0 +1,110 @@
+"""Write the picture of rankings that a command line asks for with `--picture`. Ranks nothing itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime import console
+from runtime.cli.picture_options import PictureOptions
+from runtime.features import Features
+from runtime.files.manifest import replacing
+from runtime.images.thumbnails import thumbnail
+from runtime.ranking.picture import Contents, Shot, page
+from runtime.ranking.strips import Ranking
+
+
+def evaluation_contents(found: Mapping[str, Any], options: PictureOptions) -> Contents:
+    """What the page of an evaluation says around the rankings; `found` is what the evaluation prints."""
+    scored = found["queries"] - found["queries_without_match"]
+    shown = min(options.queries, scored)
+    keeps = found["same_camera"] == "keep"
+    elsewhere = "" if keeps else " from another camera"
+    left_out = (
+        "junk (pid -1)"
+        if keeps
+        else "gallery images of the query's own person from its own camera, and junk (pid -1)"
+    )
+    notes = [
+        f"The {shown} queries of {scored} with the lowest average precision, the worst first (--picture-queries N shows "
+        f"more); the {options.top} nearest of {found['gallery']} gallery images (--picture-top N), and where none of them is "
+        "right, the first right image behind a dotted line.",
+        f"Left out, as the evaluation does: {left_out}. Distances and order are those that gave the scores.",
+    ]
+    if found["queries_without_match"]:
+        notes.append(
+            f"{found['queries_without_match']} more queries have no match{elsewhere}: they are not scored and "
+            "not shown."
+        )
+    facts = [(name, f"{100 * found[name]:.2f} %") for name in ("mAP", "R1", "mINP")]
+    facts += [("queries scored", str(scored)), ("gallery", str(found["gallery"]))]
+    facts += [("protocol", found["protocol"])] if found["protocol"] != "published" else []
+    facts += [("re-ranked", "yes")] if found["rerank"] else []
+    facts += _origin(found)
+    distance = "re-ranked distance" if found["rerank"] else "cosine distance"
+    return Contents("The worst queries of an evaluation", facts, notes, distance)
+
+
+def search_contents(query: Features, gallery: Features, options: PictureOptions) -> Contents:
+    """What the page of a search says around the rankings."""
+    shown = min(options.queries, len(query.paths))
+    notes = [
+        f"{shown} of {len(query.paths)} queries in the order that they were given (--picture-queries N shows more) and "
+        f"at most {options.top} (--picture-top N) of the nearest images that the search found (--top N).",
+        "A search leaves nothing out: images of the query's own camera and junk are among the nearest.",
+    ]
+    if (query.pids > 0).any():
+        notes.append(
+            "Who is on an image is read from the file names; person numbers of two data sets say nothing about each other."
+        )
+    facts = [("gallery", str(len(gallery.paths)))]
+    facts += _origin(
+        {"engine": query.engine, "model": query.model, "camera": query.camera, "resize": query.resize}
+    )
+    return Contents("A search", facts, notes, "cosine distance")
+
+
+def _origin(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    resized = [("resize", found["resize"])] if found["resize"] != "exact" else []
+    return [
+        ("camera embedding", found["camera"]),
+        ("engine", found["engine"] or "not recorded"),
+        *resized,
+        ("model (sha256)", found["model"][:16]),
+    ]
+
+
+def write_picture(
+    path: Path, contents: Contents, rankings: Sequence[Ranking], *, query: Features, gallery: Features
+) -> None:
+    """Write the page whole or not at all, and say on stderr what it holds and what it lacks.
+
+    An image file that cannot be read, or has changed since its features were made, gets a placeholder.
+    StorageError or OSError when the page cannot be written.
+    """
+    shots: dict[tuple[int, int], Shot] = {}
+
+    def shot(side: int, row: int) -> Shot:
+        if (side, row) not in shots:
+            features = (query, gallery)[side]
+            name = features.paths[row]
+            digest = features.images[row] if features.images else None
+            shots[side, row] = Shot(name, int(features.camids[row]), thumbnail(name, digest))
+        return shots[side, row]
+
+    text = page(contents, rankings, lambda row: shot(0, row), lambda row: shot(1, row))
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    console.note(f"{path}: a picture of {len(rankings)} of {len(query.paths)} queries, with the images in it")
+    missing = [one for one in shots.values() if one.thumbnail.uri is None]
+    if missing:
+        console.note(
+            f"{path}: {len(missing)} of {len(shots)} images are missing there, a placeholder stands for each; the first: "
+            f"{missing[0].path}: {missing[0].thumbnail.missing}"
+        )
+    if any(not os.path.isabs(one.path) and not os.path.exists(one.path) for one in missing):
+        console.note(
+            "features record the paths that extract was given; run this in the folder that extract ran in"
+        )

@@ -1,0 +1,1 @@
+"""From image files to features: decoding beside inference, several processes, presets."""

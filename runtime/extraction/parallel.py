@@ -1,0 +1,119 @@
+"""`runtime.extraction.extract` in several processes, one for each core: who runs which chunk. Knows no images and no engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, replace
+from io import StringIO
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.artifact import Artifact
+from runtime.errors import ArtifactError
+from runtime.extraction.extract import Flow, ImageItem, Part, chunks, collect, parts
+from runtime.extraction.processes import Child, processes, ready
+from runtime.features import Features
+
+# A process decodes one chunk while it runs another, and has the next at hand when it is done with that.
+AHEAD, HANDED_OUT = 1, 3
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker process is told once: how it opens its model, which file that is, and how images come to it."""
+
+    opens: Callable[[], Artifact]
+    sha256: str
+    flow: Flow
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Processes that have opened one model; `extract` as `runtime.extraction.extract.extract`, by all of them."""
+
+    children: Sequence[Child]
+    batch: int
+
+    def extract(
+        self,
+        artifact: Artifact,
+        items: Sequence[ImageItem],
+        *,
+        camera_ids: NDArray[np.int64] | None = None,
+        max_bad: float = 0.01,
+        progress: Callable[[int], None] = lambda images: None,
+    ) -> Features:
+        """The features of the items, as one process with the same batch has them; errors alike.
+
+        DeviceError when a process is gone. `artifact` may be verified only. After an error the workers are of no further use.
+        """
+        found = self._parts(items, camera_ids)
+        return collect(artifact, items, found, max_bad=max_bad, progress=progress)
+
+    def _parts(
+        self, items: Sequence[ImageItem], camera_ids: NDArray[np.int64] | None
+    ) -> Generator[Part, None, None]:
+        """The parts as they come. Of several failures the one is raised that one process would have met first."""
+        coming = chunks(len(items), self.batch)
+        given: dict[Child, deque[int]] = {child: deque() for child in self.children}
+        told = set[Child]()
+        first, failure = len(items), None
+        for child in self.children:
+            child.send((tuple(items), camera_ids))
+        for _ in range(HANDED_OUT):
+            for child in self.children:
+                _hand_out(child, coming, given[child], told)
+        while waiting := [child for child in self.children if any(at < first for at in given[child])]:
+            for child in ready(waiting):
+                try:
+                    part = child.receive()
+                except Exception as error:
+                    first, failure = min((first, failure), (given[child][0], error), key=lambda pair: pair[0])
+                    given[child].clear()
+                    continue
+                given[child].popleft()
+                if failure is None:
+                    _hand_out(child, coming, given[child], told)
+                yield part
+        if failure is not None:
+            raise failure
+
+
+@contextmanager
+def open_workers(setup: Setup, count: int) -> Iterator[Workers]:
+    """`count` processes that have opened the model; what one of them refuses is refused here."""
+    setup = replace(setup, flow=replace(setup.flow, ahead=AHEAD, workers=setup.flow.workers or 1))
+    with processes(count, _work, setup) as children:
+        for child in children:
+            child.receive()
+        yield Workers(children, setup.flow.batch)
+
+
+def _hand_out(child: Child, coming: Iterator[range], given: deque[int], told: set[Child]) -> None:
+    """Give the child its next chunk; None, once, when there is none left."""
+    chunk = next(coming, None)
+    if chunk is not None:
+        given.append(chunk.start)
+        child.send(chunk)
+    elif child not in told:
+        told.add(child)
+        child.send(None)
+
+
+def _work(pipe: Connection, setup: Setup) -> None:
+    # Its warnings were printed by the parent, which verified the same file.
+    with redirect_stderr(StringIO()):
+        artifact = setup.opens()
+    if artifact.sha256 != setup.sha256:
+        raise ArtifactError(f"{artifact.path}: changed while it was opened; start again")
+    pipe.send(None)
+    while True:
+        items, camera_ids = pipe.recv()
+        coming: Iterator[Any] = iter(pipe.recv, None)
+        for part in parts(artifact, items, coming, flow=setup.flow, camera_ids=camera_ids):
+            pipe.send(part)

@@ -1,0 +1,1 @@
+"""Image files of people: decoding, resizing, and lists of what was skipped."""

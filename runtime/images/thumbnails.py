@@ -1,0 +1,40 @@
+"""Small copies of image files as data URIs, for a page that holds its pictures. Knows no ranking."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+from runtime.errors import DataError
+from runtime.images.decode import decode, read_bytes
+
+# Person crops are rarely larger than a model's input of 128 x 256 pixels.
+BOX = (128, 256)
+QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """`uri` is a JPEG of at most BOX pixels as a data URI, or None where `missing` says why there is none."""
+
+    uri: str | None
+    missing: str | None = None
+
+
+def thumbnail(path: str, sha256: str | None = None) -> Thumbnail:
+    """The image file at `path`, never enlarged; `sha256`, where it is given, must be that of the file's bytes."""
+    try:
+        data = read_bytes(path)
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            return Thumbnail(None, "the file has changed since its features were extracted")
+        image = Image.fromarray(decode(data).pixels)
+    except DataError as error:
+        return Thumbnail(None, str(error))
+    image.thumbnail(BOX)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=QUALITY)
+    return Thumbnail("data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode())

@@ -1,0 +1,50 @@
+"""Types of command-line arguments. argparse turns an ArgumentTypeError into a usage message and exit code 2."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+
+from runtime.errors import ConfigError
+
+
+def positive_integer(text: str) -> int:
+    """A whole number from 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a whole number; give 1 or more") from None
+    if value < 1:
+        raise ArgumentTypeError("give 1 or more")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A finite time of more than 0 seconds."""
+    value = _number(text, "give more than 0 seconds")
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError("give more than 0 seconds")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    value = _number(text, "give a fraction from 0 to 1")
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError("give a fraction from 0 to 1")
+    return value
+
+
+def camera_policy(text: str) -> str | int:
+    """A `--camera` value: "input", "mean", "none" or a 0-based camera id; ConfigError for anything else."""
+    if text in ("input", "mean", "none"):
+        return text
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise ConfigError(f"--camera {text}: give input, mean, none or a camera id (0-based)")
+
+
+def _number(text: str, advice: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number; {advice}") from None

@@ -1,0 +1,18 @@
+"""The values that an option may have where it names one of several things. Imports nothing, so that parsers are fast."""
+
+DEVICES = ("cpu", "cuda")
+
+# What runs an ONNX file on a CPU. The first one's numbers are the nearest to the exported model's.
+BACKENDS = ("onnxruntime", "openvino", "openvino-bf16")
+# The backend that `python -m runtime choose` measured as the fastest on this machine.
+AUTO = "auto"
+
+LATENCY, THROUGHPUT = "latency", "throughput"
+PRESETS = (LATENCY, THROUGHPUT)
+
+EXACT, FAST = "exact", "fast"
+RESIZES = (EXACT, FAST)
+
+# What an evaluation does with gallery images of the query's person that the query's camera took.
+REMOVE, KEEP = "remove", "keep"
+SAME_CAMERA = (REMOVE, KEEP)

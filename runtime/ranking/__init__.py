@@ -1,0 +1,1 @@
+"""Rank features: nearest neighbours, re-ranking, metrics."""

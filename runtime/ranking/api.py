@@ -1,0 +1,73 @@
+"""Score and search features, as the commands do: `evaluate` and `search`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.errors import ConfigError
+from runtime.features import Features, same_model
+from runtime.options.choices import REMOVE, SAME_CAMERA
+from runtime.ranking import nearest
+from runtime.ranking.metrics import Metrics
+from runtime.ranking.protocol import score
+
+__all__ = ["Hit", "Metrics", "evaluate", "search"]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One gallery image near a query image.
+
+    `query` and `row` are its places in the query and in the gallery, `rank` counts from 1, `distance` is the cosine distance
+    (0..2). `path`, `pid` and `camid` are the gallery image's (-1: unknown).
+    """
+
+    query: int
+    rank: int
+    row: int
+    distance: float
+    path: str
+    pid: int
+    camid: int
+
+
+def evaluate(
+    query: Features, gallery: Features, *, rerank: bool = False, same_camera: str = REMOVE
+) -> Metrics:
+    """Rank the gallery for every query and score the rankings: mAP, CMC, mINP (0..1).
+
+    `rerank` applies k-reciprocal re-ranking (20, 6, 0.3) first. Gallery images of the query's own person and camera are removed,
+    or ranked like any other with `same_camera` "keep" (for sets of one camera; not the published protocol). Images of an
+    unknown person (pid -1) are left out.
+
+    Raises ArtifactError for features of two models, DataError where no query has a match, ConfigError for an unknown rule.
+    """
+    if same_camera not in SAME_CAMERA:
+        raise ConfigError(f"same_camera={same_camera!r}: give {' or '.join(map(repr, SAME_CAMERA))}")
+    same_model(query, gallery)
+    return score(query, gallery, same_camera=same_camera, reranked=rerank)
+
+
+def search(query: Features, gallery: Features, *, top: int = 10) -> list[Hit]:
+    """The `top` nearest gallery images of each query, nearest first, one query after the other.
+
+    Cameras and persons play no part: every gallery image can be found. Exact; equal distances keep the gallery's order.
+    Raises ConfigError for a `top` below 1, ArtifactError for features of two models, DataError for an empty gallery.
+    """
+    if top < 1:
+        raise ConfigError(f"top={top}: give 1 or more")
+    same_model(query, gallery)
+    indices, distances = nearest.search(query.features, gallery.features, top=top)
+    return [
+        Hit(
+            query=number,
+            rank=rank,
+            row=int(row),
+            distance=float(distance),
+            path=gallery.paths[row],
+            pid=int(gallery.pids[row]),
+            camid=int(gallery.camids[row]),
+        )
+        for number, pair in enumerate(zip(indices, distances))
+        for rank, (row, distance) in enumerate(zip(*pair), 1)
+    ]

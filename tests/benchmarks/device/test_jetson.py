@@ -1,0 +1,213 @@
+"""bench.py --device jetson: refused elsewhere, run whole on pretended hardware, and recorded."""
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.bench import cli as bench
+from benchmarks.bench.arguments import parser
+from benchmarks.device import jetson, replay
+from benchmarks.device.replay import read_replay
+from benchmarks.device.report import print_device_report
+from benchmarks.device.run import document
+from benchmarks.device.trtexec import run_trtexec
+from engines.machine import Machine
+from engines.manifest import engine_manifest
+from engines.trtexec.command import Build, Profile
+from runtime.errors import ArtifactError, ConfigError, DeviceError, guarded
+from runtime.opening import open_artifact
+from runtime.spec import InputSpec
+from tests.fakes.engine_files import onnx_file
+from tests.fakes.jetson_files import line, put_board, trtexec_text
+from tests.fakes.tiny_model import write_model
+
+
+def test_another_machine_is_refused_in_one_line_with_exit_5(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("L4T_VERSION", raising=False)
+    if Path("/etc/nv_tegra_release").exists():
+        pytest.skip("this is a Jetson, which is not refused")
+    assert guarded(bench.main, ["m.engine", "--device", "jetson"]) == 5
+    error = capsys.readouterr().err
+    assert error.startswith("error[5] --device jetson: this is no Jetson") and error.count("\n") == 1
+    with pytest.raises(DeviceError):
+        jetson.refuse_elsewhere(tmp_path, {})
+    jetson.refuse_elsewhere(put_board(tmp_path), {})
+    jetson.refuse_elsewhere(tmp_path / "none", {"L4T_VERSION": "36.4.3"})
+
+
+TEGRASTATS = """#!{python}
+import time
+while True:
+    print({line!r}, end="", flush=True)
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def people(tmp_path):
+    root = tmp_path / "people"
+    for folder, camera in (("query", 1), ("bounding_box_test", 2), ("bounding_box_train", 1)):
+        (root / folder).mkdir(parents=True)
+        for pid, colour in ((1, (200, 30, 30)), (2, (30, 30, 200))):
+            Image.new("RGB", (16, 32), colour).save(root / folder / f"{pid:04d}_c{camera}s1_000001_00.png")
+    return root
+
+
+def test_a_whole_run_on_pretended_hardware(tmp_path, people, monkeypatch, capsys):
+    """The real code from the command line on, but for the GPU: the session runs on the CPU, tegrastats is a script."""
+    program = tmp_path / "tegrastats"
+    program.write_text(TEGRASTATS.format(python=sys.executable, line=line(9000)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    model = write_model(tmp_path / "m.onnx")
+
+    def on_cpu(subject):
+        assert subject.device == "cuda", "asked for the GPU"
+        return open_artifact(subject.path)
+
+    monkeypatch.setattr(jetson, "open_subject", on_cpu)
+    words = [str(model), "--device", "jetson", "--data", str(people), "--seconds", "0.3", "--batch", "1,4"]
+    root = put_board(tmp_path / "root", mode=0, locked=False)
+    before = sorted((path, path.read_bytes()) for path in root.rglob("*") if path.is_file())
+    kept = tmp_path / "kept"
+    words += ["--record", str(kept)]
+    run = jetson.collect(parser(None).parse_args(words), root=root, environment={}, least_s=0.3)
+    assert before == sorted((path, path.read_bytes()) for path in root.rglob("*") if path.is_file())
+
+    found = json.loads(json.dumps(document(run), allow_nan=False))
+    assert [model["batch"] for model in found["models"]] == [1, 4, 8, 16, 32] and found["replayed"] is False
+    assert found["power"]["sensor"] == "tegrastats"
+    watts = [one["energy"]["mean_w"] for one in found["models"] if one["energy"]["why"] is None]
+    # a busy machine may leave a short window without a sample
+    assert watts == pytest.approx([9] * len(watts)) and found["power"]["samples"] > 0
+    for one in found["models"]:
+        assert one["energy"]["window_s"] >= 0.3 and (one["energy"]["mean_w"] is None) == bool(
+            one["energy"]["why"]
+        )
+        assert one["energy"]["images"] % one["batch"] == 0 and one["accuracy"]["queries"] == 2
+        assert one["engine_calls"] == [[one["batch"], one["batch"]]]
+        assert [beside["why"] for beside in one["trtexec"]] == [f"{model} is no engine"] * 2
+    (gallery,) = found["galleries"]
+    assert gallery["images"] == 2 and gallery["passes"] >= 1 and gallery["includes"][:2] == ["read", "decode"]
+    assert found["state"]["commands"] == ["sudo nvpmodel -m 2", "sudo jetson_clocks"]
+    assert len(found["state"]["during"]) == len(found["models"])
+    print_device_report(found)
+    out, err = capsys.readouterr()
+    # the recording gives the same document wherever it is read; a last line that the kill cut off is not in it
+    monkeypatch.setattr(replay, "LEAST_S", 0.3)
+    again = json.loads(json.dumps(document(read_replay(kept, [str(model)])), allow_nan=False))
+    assert again.pop("warnings") == ["replayed: nothing was measured here", *found.pop("warnings")]
+    assert again.pop("replayed") is True and found.pop("replayed") is False
+    assert again["power"].pop("malformed") <= found["power"].pop("malformed")
+    assert again == found
+    assert (
+        guarded(bench.main, ["m.engine", "--device", "jetson", "--replay", str(kept), "--record", "x"]) == 2
+    )
+    assert "bash" not in (kept / "root/var/lib/dpkg/status").read_text(), "packages are nobody's business"
+    with pytest.raises(ConfigError, match="not empty"):
+        jetson.collect(parser(None).parse_args(words), root=root, environment={}, least_s=0.3)
+    assert "NOT locked" in out and "not run here, for the board's best: sudo jetson_clocks" in err
+
+
+def test_a_number_of_rounds_still_fills_the_window_of_the_energy():
+    now = [0.0]
+
+    def call(turn):
+        # warms up for 0.2 s of real time: four calls, far from 10 s of the window's clock
+        time.sleep(0.06)
+        now[0] += 0.5
+
+    scene = jetson.time_scene(call, 4, least_s=10.0, rounds=3, clock=lambda: now[0])
+    assert len(scene.wall_ms) == 3 and scene.window.end_s - scene.window.start_s >= 10
+    assert scene.images == 4 * round((scene.window.end_s - scene.window.start_s) / 0.5)
+
+
+def test_a_model_that_is_not_there_is_told_before_another_is_measured(tmp_path, monkeypatch):
+    model = write_model(tmp_path / "m.onnx")
+    monkeypatch.setattr(jetson, "open_subject", lambda subject: pytest.fail("opened"))
+    args = parser(None).parse_args([str(model), str(tmp_path / "none.engine"), "--device", "jetson"])
+    with pytest.raises(ArtifactError, match=r"build it with: python -m engines build model.onnx --out"):
+        jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
+
+
+def test_an_onnx_file_that_no_gpu_runs_is_told_to_become_an_engine(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    model = write_model(tmp_path / "m.onnx")
+
+    def refused(subject):
+        raise DeviceError("this ONNX Runtime has no CUDAExecutionProvider; pip install '.[gpu]'")
+
+    monkeypatch.setattr(jetson, "open_subject", refused)
+    args = parser(None).parse_args([str(model), "--device", "jetson"])
+    with pytest.raises(
+        DeviceError, match=r"no CUDAExecutionProvider; on a Jetson give an engine: python -m engines build"
+    ):
+        jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
+
+
+def test_a_stopped_run_stops_its_tegrastats_and_ends_130(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "tegrastats"
+    program.write_text(TEGRASTATS.format(python=sys.executable, line=line(9000)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    model = write_model(tmp_path / "m.onnx")
+
+    def stopped(subject):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jetson, "open_subject", stopped)
+    args = parser(None).parse_args([str(model), "--device", "jetson", "--record", str(tmp_path / "kept")])
+    root = put_board(tmp_path / "root")
+    run = guarded(lambda argv: jetson.collect(args, root=root, environment={}, least_s=0.1) and 0)
+    assert run == 130 and capsys.readouterr().err.endswith("error[130] stopped\n")
+    assert not any(thread.name == "power" for thread in threading.enumerate())
+
+
+def test_weights_are_refused(tmp_path):
+    args = parser(None).parse_args(["m.safetensors", "--device", "jetson"])
+    with pytest.raises(ConfigError, match="times engines"):
+        jetson.collect(args, root=put_board(tmp_path), environment={}, least_s=0.1)
+
+
+def test_a_batch_that_the_engine_splits_or_pads_is_in_the_document():
+    class Session:
+        batches = (1, 8)
+
+    artifact = type("Artifact", (), {"spec": InputSpec(height=4, width=2), "run": Session()})()
+    assert jetson._calls(artifact, 20) == [(8, 8), (8, 8), (4, 8)]
+
+
+TRTEXEC = """#!{python}
+import sys
+open({log!r}, "a").write(" ".join(sys.argv[1:]) + "\\n")
+print({text!r})
+"""
+
+
+def test_trtexec_is_run_on_the_engine_of_each_batch_without_and_with_copies(tmp_path, monkeypatch):
+    parent = onnx_file(tmp_path / "m.onnx")
+    machine = Machine("10.3.0", "8.7", "Orin", "Linux", "aarch64", None, None)
+    build = Build(tmp_path / "m.onnx", tmp_path / "m.engine", (Profile(1, 8, 16),))
+    manifest = engine_manifest(parent, machine, build, [])
+    log = tmp_path / "log"
+    program = tmp_path / "trtexec"
+    program.write_text(TRTEXEC.format(python=sys.executable, log=str(log), text=trtexec_text()))
+    program.chmod(0o755)
+    monkeypatch.setenv("TRTEXEC", str(program))
+    spec = InputSpec(height=4, width=2)
+    runs = run_trtexec(build.engine, manifest, spec, [8, 32], seconds=0.3)
+    assert [(one.batch, one.transfers) for one in runs] == [(8, False), (8, True), (32, False), (32, True)]
+    assert [one.output is None for one in runs] == [False, False, True, True]
+    assert "no profile of it holds a batch of 32" in runs[2].why
+    _, first, second = log.read_text().splitlines()
+    assert first == f"{' '.join(runs[0].line[1:])}" and "--noDataTransfers" in first
+    assert f"--loadEngine={build.engine}" in first and "--noDataTransfers" not in second
+    monkeypatch.setenv("TRTEXEC", str(tmp_path / "none"))
+    assert "TRTEXEC=" in run_trtexec(build.engine, manifest, spec, [8], seconds=1)[0].why
+    rtx = manifest | {"builder": {"name": "rtx"}}
+    assert "RTX" in run_trtexec(build.engine, rtx, spec, [8], seconds=1)[0].why

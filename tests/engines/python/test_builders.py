@@ -1,0 +1,297 @@
+"""Engines built in Python by a fake of TensorRT 8.6, 10 and 11 in a real child process; TensorRT-RTX itself is tested apart."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+from engines.python import builders
+from engines.python.builders import Built, build, crash, read_answer
+from engines.python.child import Progress
+from engines.trtexec.command import Build, Profile
+from runtime.errors import ArtifactError, ConfigError, DeviceError
+from runtime.files.manifest import read_manifest
+from runtime.spec import InputSpec
+from tests.fakes.engine_files import write_model
+
+ROOT = Path(__file__).resolve().parents[3]
+CAMERAS = InputSpec(height=32, width=16, camera="input", cameras=3)
+FIXED = InputSpec(height=32, width=16, batch=4)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty folder of its own: what a build leaves behind shows."""
+    (tmp_path / "made").mkdir()
+    return tmp_path / "made"
+
+
+def files(folder):
+    return sorted(os.listdir(folder))
+
+
+@pytest.mark.parametrize(
+    ("flavour", "capability", "options", "words"),
+    [
+        ("tensorrt_rtx", None, {"timing_cache": Path("t.cache")}, "measures nothing"),
+        ("tensorrt_rtx", None, {"version_compatible": True}, "no such engines"),
+        ("tensorrt", "8.6", {}, "builds for the GPU found here"),
+        ("tensorrt", None, {"level": 6}, "0 .fast build. to 5"),
+        ("tensorrt", None, {"workspace_mib": 0}, "1 MiB or more"),
+        ("tensorrt", None, {"profiles": (Profile(4, 1, 8),)}, "rising order"),
+        ("openvino", None, {}, "known: tensorrt, tensorrt_rtx"),
+    ],
+)
+def test_options_that_cannot_be_served(folder, monkeypatch, flavour, capability, options, words):
+    monkeypatch.setattr(builders, "run", lambda *args, **rest: pytest.fail("a child was started"))
+    model = write_model(folder / "m.onnx")
+    asked = Build(model, folder / "m.engine", **options)
+    with pytest.raises(ConfigError, match=words):
+        build(
+            asked, read_manifest(model), flavour=flavour, compute_capability=capability, engine=asked.engine
+        )
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """`import tensorrt` in the child finds the fake of this version."""
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "tensorrt.py").write_text(
+        "import sys\nfrom tests.fakes.tensorrt_builder import library\nsys.modules[__name__] = library()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "library"))
+
+    def choose(version, fault=""):
+        monkeypatch.setenv("FAKE_TENSORRT", version)
+        monkeypatch.setenv("FAKE_FAULT", fault)
+
+    choose("10.3.0")
+    return choose
+
+
+def told(path, **options) -> tuple[Built, dict]:
+    """(what build reports, what the fake library was told)."""
+    asked = Build(path, path.with_suffix(".engine"), **options)
+    built = build(
+        asked, read_manifest(path), flavour="tensorrt", compute_capability=None, engine=asked.engine
+    )
+    return built, json.loads(asked.engine.read_bytes().split(b"fmha ")[-1])
+
+
+def old(precision):
+    return {"precision": precision, "target": "tensorrt8", "opset": 17}
+
+
+def typed(precision):
+    return {"precision": precision, "target": "tensorrt", "opset": 19}
+
+
+@pytest.mark.parametrize(
+    ("version", "manifest", "network", "flags"),
+    [
+        ("8.6.1", old("fp32"), ["EXPLICIT_BATCH"], []),
+        ("8.6.1", old("fp16"), ["EXPLICIT_BATCH"], ["FP16"]),
+        ("8.6.1", old("int8"), ["EXPLICIT_BATCH"], ["FP16", "INT8"]),
+        ("10.3.0.26", old("fp16"), ["EXPLICIT_BATCH"], ["FP16"]),
+        ("10.3.0.26", typed("fp32"), ["EXPLICIT_BATCH", "STRONGLY_TYPED"], []),
+        ("10.16.1", typed("fp16"), ["EXPLICIT_BATCH", "STRONGLY_TYPED"], []),
+        ("10.16.1", typed("int8"), ["EXPLICIT_BATCH", "STRONGLY_TYPED"], []),
+        ("11.4.0.106", typed("int8"), ["STRONGLY_TYPED"], []),
+    ],
+)
+def test_fake_versions_are_told_what_they_have(fake, folder, version, manifest, network, flags):
+    fake(version)
+    model = write_model(folder / "m.onnx", manifest=manifest)
+    built, said = told(
+        model, version_compatible=True, workspace_mib=64, level=2, profiles=(Profile(1, 2, 4),)
+    )
+    assert said["network"] == network and said["flags"] == [*flags, "VERSION_COMPATIBLE"]
+    assert said["workspace"] == 64 << 20 and said["builder_optimization_level"] == 2
+    assert said["profiles"] == [{"images": [[size, 32, 16, 3] for size in (1, 2, 4)]}]
+    assert {*network, *flags, "workspace_mib=64", "profile=1,2,4"} <= set(built.words)
+    assert built.version == version and built.fused == 2
+    assert built.warnings == ("Detected layernorm nodes in FP16: Norm_1",)
+
+
+@pytest.mark.parametrize(
+    ("version", "manifest", "words"),
+    [
+        ("8.6.1", typed("fp16"), "not for TensorRT 8.6"),
+        ("11.4.0", old("int8"), "no longer has; export it again"),
+        ("10.3.0", {"precision": "int8", "target": "onnxruntime"}, "int8 made for onnxruntime"),
+        ("10.3.0", {"precision": "fp8", "target": "tensorrt"}, "not known"),
+    ],
+)
+def test_fake_versions_refuse_files_made_for_others(fake, folder, version, manifest, words):
+    fake(version)
+    model = write_model(folder / "m.onnx", manifest=manifest)
+    with pytest.raises(ArtifactError, match=words):
+        told(model)
+    assert files(folder) == ["m.onnx", "m.onnx.json"]
+
+
+def test_a_version_that_nothing_was_checked_against_is_refused_fake(fake, folder):
+    fake("10.0.1")
+    with pytest.raises(ConfigError, match=r"TensorRT 10\.0\.1 is not supported; supported: 8\.6"):
+        told(write_model(folder / "m.onnx"))
+
+
+def test_several_profiles_reach_the_fake_8_6_and_a_fixed_batch_needs_none(fake, folder):
+    fake("8.6.1")
+    ids = onnx.TensorProto.INT32
+    model = write_model(folder / "m.onnx", CAMERAS, camera_type=ids, manifest=old("fp16"))
+    _, said = told(model, profiles=(Profile(1, 1, 1), Profile(2, 4, 8)))
+    assert said["profiles"][1]["camera_ids"] == [[2], [4], [8]] and len(said["profiles"]) == 2
+    built, said = told(write_model(folder / "f.onnx", FIXED, manifest=old("fp16")))
+    assert said["profiles"] == [] and "batch=4" in built.words
+
+
+def test_the_timing_cache_is_read_and_extended_and_a_foreign_one_refused_fake(fake, folder):
+    model, cache = write_model(folder / "m.onnx"), folder / "t.cache"
+    assert told(model, timing_cache=cache)[1]["cache"] == ""
+    assert cache.read_bytes() == b"fake cache +"
+    assert told(model, timing_cache=cache)[1]["cache"] == "fake cache +"
+    cache.write_bytes(b"of another library")
+    with pytest.raises(ConfigError, match="remove it or name another"):
+        told(model, timing_cache=cache)
+    assert cache.read_bytes() == b"of another library"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        ("import", DeviceError, r"tensorrt is installed, but does not load: libnvinfer\.so\.10: .*JetPack"),
+        ("import crash", DeviceError, r"tensorrt crashed \(SIGSEGV\) while starting.*engines doctor"),
+        ("no gpu", DeviceError, "CUDA initialization failure.*built on the device that runs them"),
+        ("crash at MatMul", ArtifactError, r"crashed \(SIGSEGV\) while parsing node \d \[MatMul\]"),
+        (
+            "refuse MatMul",
+            ArtifactError,
+            r"cannot read it: node /blocks\.0/op \[Foo\]: complaint 0; node .*complaint 1; .*complaint 2; export",
+        ),
+        ("no plan", ArtifactError, r"while building: Error Code 10: Could not find any implementation"),
+        ("no memory", DeviceError, "out of memory while building .*--workspace"),
+        ("kill", DeviceError, "killed while building, which is what a machine out of memory does"),
+        ("raise", ArtifactError, "failed while building: RuntimeError: something odd"),
+        ("exit", ArtifactError, "ended with exit status 3 while building"),
+    ],
+)
+def test_each_failure_of_the_fake_is_one_clear_line(fake, folder, fault, kind, words):
+    fake("10.3.0", fault)
+    model = write_model(folder / "m.onnx")
+    with pytest.raises(kind, match=words) as caught:
+        told(model)
+    assert "\n" not in str(caught.value) and caught.value.code == (5 if kind is DeviceError else 4)
+    assert files(folder) == ["m.onnx", "m.onnx.json"]
+
+
+def test_fake_8_6_errors_without_names_count_their_nodes(fake, folder):
+    fake("8.6.1", "refuse MatMul")
+    with pytest.raises(
+        ArtifactError, match="node 0: complaint 0; node 1: complaint 1; node 2: complaint 2; export"
+    ):
+        told(write_model(folder / "m.onnx", manifest=old("fp32")))
+
+
+def test_a_build_that_never_ends_is_stopped_fake(fake, folder, monkeypatch):
+    fake("10.3.0", "hang")
+    monkeypatch.setenv("FAKE_PID", str(folder / "pid"))
+    monkeypatch.setattr(builders, "TIMEOUT_S", 8.0)
+    with pytest.raises(ArtifactError, match="was still building after .* was stopped; give a lower"):
+        told(write_model(folder / "m.onnx"))
+    assert not _alive(int((folder / "pid").read_text()))
+
+
+def test_the_child_does_not_outlive_a_killed_build_fake(fake, folder, monkeypatch):
+    fake("10.3.0", "hang")
+    pid = folder / "pid"
+    monkeypatch.setenv("FAKE_PID", str(pid))
+    model = write_model(folder / "m.onnx")
+    code = f"""
+from pathlib import Path
+from engines.python.builders import build
+from engines.trtexec.command import Build
+from runtime.files.manifest import read_manifest
+model = Path({str(model)!r})
+build(Build(model, model.with_suffix(".engine")), read_manifest(model), flavour="tensorrt", compute_capability=None,
+      engine=model.with_suffix(".engine"))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    assert _within(60, lambda: pid.exists() and pid.read_text())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert _within(30, lambda: not _alive(int(pid.read_text())))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="tensorrt is installed here")
+def test_without_tensorrt_one_line_says_where_it_comes_from(folder):
+    with pytest.raises(DeviceError, match="tensorrt is not installed; JetPack"):
+        told(write_model(folder / "m.onnx"))
+
+
+def _alive(pid):
+    try:
+        # a zombie is gone: whoever adopted it may not have looked yet
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _within(seconds, condition):
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def test_the_last_stage_is_known_also_from_an_answer_cut_off():
+    assert read_answer("") == ("starting", None)
+    lines = '{"stage": "parsing"}\n{"stage": "building"}\nnoise\n{"code": 4, "err'
+    assert read_answer(lines) == ("building", None)
+    assert read_answer('{"stage": "writing"}\n{"code": 4, "error": "x"}\n')[1] == {"code": 4, "error": "x"}
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "kind", "words"),
+    [
+        (-9, "", DeviceError, "out of memory"),
+        (-6, "terminate called\n  what():  std::bad_alloc\n", DeviceError, "out of memory while building"),
+        (
+            -6,
+            "Assertion `x' failed.\n",
+            ArtifactError,
+            r"crashed \(SIGABRT\) while building: Assertion `x' failed",
+        ),
+        (1, "Traceback\nKeyError: 'x'\n", ArtifactError, "exit status 1 while building: KeyError"),
+    ],
+)
+def test_a_child_without_an_answer_is_explained(code, err, kind, words):
+    with pytest.raises(kind, match=words):
+        raise crash({"onnx": "m.onnx", "flavour": "tensorrt"}, code, "building", err)
+
+
+def test_messages_that_say_nothing_new_are_left_out():
+    stages = []
+    progress = Progress(stages.append, ahead_of_time=True)
+    progress.log("WARNING", "ModelImporter.cpp:1071: Make sure input camera_ids has Int64 binding.")
+    progress.log(
+        "ERROR", "[cudaResources.cpp::ScopedCudaStream::25] Error Code 1: Cuda Runtime (cudaError 35)"
+    )
+    progress.log("VERBOSE", "Parsing node: a [Add]")
+    assert (progress.warnings, progress.errors, stages) == ([], [], [])
+    for _ in range(2):
+        progress.log("ERROR", "onnxOpImporters.cpp:9100: Bad\n  node")
+    assert progress.errors == ["Bad node"]
+    progress.doing("parsing")
+    progress.log("VERBOSE", "Static check for parsing node: a [Add]")
+    assert progress.errors == [] and stages == [{"stage": "parsing"}, {"stage": "parsing node a [Add]"}]
+    on_gpu = Progress(stages.append, ahead_of_time=False)
+    on_gpu.log("ERROR", "Error Code 1: Cuda Runtime (cudaError 35)")
+    assert on_gpu.errors == ["Error Code 1: Cuda Runtime (cudaError 35)"]

@@ -1,0 +1,73 @@
+"""Small models for tests in which size is not the point."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from prune.model.architecture import Shape, unpruned
+from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, remove_blocks
+from prune.model.transreid import TransReID
+from runtime.spec import InputSpec
+
+# 7 x 3 = 21 patches: odd, so that the jigsaw's doubled token is there too
+SPEC = InputSpec(height=64, width=32, layout="float-nchw", camera="input", cameras=3, dataset="anny")
+
+
+def shape(**changes) -> Shape:
+    defaults = dict(height=64, width=32, stride=8, cameras=3, identities=5)
+    return unpruned("vit_lite", **(defaults | changes))
+
+
+def model(seed=0, gain=3.0, **changes) -> TransReID:
+    """A random model whose attention and features are far from uniform."""
+    torch.manual_seed(seed)
+    network = TransReID(shape(**changes)).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(gain)
+            if "bottleneck" in name or "norm" in name:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.running_mean.normal_(std=0.2)
+                module.running_var.uniform_(0.5, 2)
+    return network
+
+
+def pruned(seed=0, mode="bypass", **changes) -> TransReID:
+    """A random model with random heads and tokens cut, different in every block."""
+    network, random = model(seed, **changes), np.random.default_rng(seed)
+    cut = network.shape.prunable
+    heads = [sorted(random.choice(6, random.integers(1, 7), replace=False).tolist()) for _ in range(cut)]
+    tokens = [
+        random.choice(
+            np.arange(1, network.shape.tokens), random.integers(3, network.shape.patches), replace=False
+        )
+        for _ in range(cut)
+    ]
+    return keep_tokens(keep_heads(network, heads), [ids.tolist() for ids in tokens], mode=mode)
+
+
+def thinned(seed=0, **changes) -> TransReID:
+    """A pruned random model without its third and sixth block, and with other numbers of MLP neurons in some others."""
+    network, random = remove_blocks(pruned(seed, **changes), [2, 5]), np.random.default_rng(seed)
+    keep = [
+        sorted(random.choice(768, count, replace=False).tolist()) for count in (768, 1, 9, 333, 768, 9, 500)
+    ]
+    return keep_neurons(network, keep)
+
+
+def batch(count=4, seed=0):
+    """(images, labels, camera rows) for the small shape."""
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 3, 64, 32, generator=random)
+    return images, torch.arange(count) % 5, torch.arange(count) % 5
+
+
+def with_shape(network: TransReID, **changes) -> TransReID:
+    """The same weights under a changed shape."""
+    new = TransReID(dataclasses.replace(network.shape, **changes)).eval()
+    new.load_state_dict(network.state_dict())
+    return new

@@ -1,0 +1,102 @@
+"""Predicted latency: interpolation against a plane, and tables that are damaged or another model's."""
+
+import json
+
+import pytest
+
+from prune.budget_search.latency import read_table
+from prune.model.architecture import REMOVED
+from runtime.errors import ConfigError
+from tests.fakes import lite
+
+
+def table(shape, *, narrow=False, **changes):
+    """A plane; with `narrow`, a neuron costs so much a token besides."""
+    grid = [{"heads": h, "tokens": t, "ms": 0.1 + 0.2 * h + 0.01 * t} for h in (1, 3, 6) for t in (4, 11, 22)]
+    if narrow:
+        grid = [row | {"hidden": 768, "ms": row["ms"] + 768e-6 * row["tokens"]} for row in grid]
+        grid += [
+            {"heads": 6, "tokens": t, "hidden": m, "ms": 0.1 + 1.2 + 0.01 * t + 1e-6 * m * t}
+            for m in (192, 500)
+            for t in (4, 11, 22)
+        ]
+    found = {"schema": 1, "complete": True, "grid": grid, "fixed_ms": 2.0}
+    return found | {"model": {"sha256": "a", "shape": shape.to_json()}} | changes
+
+
+def written(tmp_path, content):
+    path = tmp_path / "table.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(("heads", "tokens"), [(1, 4), (6, 22), (2, 7), (5, 21), (4, 11), (8, 30), (1, 2)])
+def test_a_plane_is_predicted_exactly_on_between_and_beyond_the_points(tmp_path, heads, tokens):
+    shape = lite.shape()
+    found = read_table(written(tmp_path, table(shape)), shape)
+    assert found.block_ms(heads, tokens) == pytest.approx(0.1 + 0.2 * heads + 0.01 * tokens)
+
+
+def test_a_model_is_the_rest_and_its_blocks(tmp_path):
+    shape = lite.shape()
+    found = read_table(written(tmp_path, table(shape)), shape)
+    assert found.model_ms([6, 1], [22, 4]) == pytest.approx(2 + (0.1 + 1.2 + 0.22) + (0.1 + 0.2 + 0.04))
+    with pytest.raises(ValueError):
+        found.model_ms([6], [22, 4])
+
+
+def test_a_removed_block_costs_nothing_and_a_narrower_mlp_is_not_known(tmp_path):
+    shape = lite.shape()
+    found = read_table(written(tmp_path, table(shape)), shape)
+    whole = 2 + 7 * (0.1 + 0.2 * 6 + 0.01 * 22)
+    assert found.shape_ms(shape) == pytest.approx(whole)
+    short = shape.with_blocks((REMOVED, *shape.blocks[1:]))
+    assert found.shape_ms(short) == pytest.approx(whole - (0.1 + 0.2 * 6 + 0.01 * 22))
+    assert found.shape_ms(lite.thinned().shape) is None
+
+
+@pytest.mark.parametrize(
+    ("heads", "tokens", "hidden"), [(6, 22, 768), (1, 4, 192), (2, 7, 300), (6, 22, 64), (3, 11, 500)]
+)
+def test_narrower_mlps_are_predicted_where_they_were_measured(tmp_path, heads, tokens, hidden):
+    shape = lite.shape()
+    found = read_table(written(tmp_path, table(shape, narrow=True, schema=2)), shape)
+    assert found.widths == (192, 500, 768)
+    wanted = 0.1 + 0.2 * heads + 0.01 * tokens + 1e-6 * hidden * tokens
+    assert found.block_ms(heads, tokens, hidden) == pytest.approx(wanted)
+    thin = lite.thinned().shape
+    there = [block for block in thin.blocks if not block.removed]
+    blocks = [found.block_ms(len(block.heads), len(block.tokens), block.hidden or 768) for block in there]
+    assert found.shape_ms(thin) == pytest.approx(2 + sum(blocks))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"grid": [{"heads": "x"}]}', '{"grid": [], "schema": 1}']
+)
+def test_something_else_than_a_table_is_one_line(tmp_path, content):
+    with pytest.raises(
+        ConfigError, match=r"table\.json: not a finished table of python -m benchmarks\.table"
+    ):
+        read_table(written(tmp_path, content), lite.shape())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema": 3}, "schema 3"),
+        ({"grid": []}, "holes"),
+        ({"grid": table(lite.shape(), narrow=True)["grid"][:-1], "schema": 2}, "holes"),
+        ({"complete": False}, "finished False"),
+        ({"grid": table(lite.shape())["grid"][:-1]}, "holes"),
+        ({"grid": [{"heads": 1, "tokens": 4, "ms": -1}]}, "times that are none"),
+    ],
+)
+def test_an_unfinished_or_damaged_table_is_refused(tmp_path, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        read_table(written(tmp_path, table(lite.shape(), **changes)), lite.shape())
+
+
+def test_another_models_table_is_refused(tmp_path):
+    path = written(tmp_path, table(lite.shape(stride=16)))
+    with pytest.raises(ConfigError, match="measured with stride 16, this model has 8"):
+        read_table(path, lite.shape())

@@ -1,0 +1,157 @@
+"""The search: the frontier against brute force, goals, and counts that the pruned model really has."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from prune.budget_search.search import (
+    Damages,
+    Goal,
+    Option,
+    Point,
+    Scores,
+    block_options,
+    cheapest_above,
+    cheapest_within,
+    damages,
+    features_of,
+    frontier,
+    neuron_counts,
+    pruned_to,
+    read_goal,
+    token_counts,
+)
+from runtime.errors import ConfigError
+from tests.fakes import lite
+
+
+def random_blocks(seed, blocks=3, options=6):
+    random = np.random.default_rng(seed)
+    return [
+        [Option(h, h, h, float(random.uniform(1, 5)), float(random.uniform(0, 1))) for h in range(options)]
+        for _ in range(blocks)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_frontier_is_what_trying_everything_finds(seed):
+    blocks = random_blocks(seed)
+    every = [(sum(o.cost for o in mix), sum(o.damage for o in mix)) for mix in itertools.product(*blocks)]
+    found = frontier(blocks, 10.0)
+    for budget in np.linspace(min(cost for cost, _ in every), max(cost for cost, _ in every), 30):
+        best = min(damage for cost, damage in every if cost <= budget)
+        # costs are rounded to a 4000th of the range, block by block
+        slack = 3 * 12 / 4000
+        ours = [point.damage for point in found if point.cost <= 10 + budget + slack]
+        assert min(ours) <= best + 1e-9
+    assert all(any(abs(p.cost - 10 - c) < 1e-9 and abs(p.damage - d) < 1e-9 for c, d in every) for p in found)
+
+
+def test_the_frontier_rises_in_cost_and_falls_in_damage():
+    found = frontier(random_blocks(1, blocks=7), 0)
+    assert all(a.cost < b.cost and a.damage > b.damage for a, b in itertools.pairwise(found))
+
+
+def test_an_option_that_costs_more_and_damages_as_much_is_left_out():
+    given = Damages({2: 0.0, 1: 0.5}, {9: 0.0, 5: 0.0}, {8: 0.0, 4: 0.2})
+    found = block_options(given, lambda heads, tokens, hidden: heads * tokens + hidden)
+    # both heads with half the neurons cost 14, one head with all of them 13; with half 9
+    assert [(one.heads, one.tokens, one.hidden, one.damage) for one in found] == [
+        (1, 5, 4, pytest.approx(0.7)), (1, 5, 8, 0.5), (2, 5, 4, 0.2), (2, 5, 8, 0.0),
+    ]  # fmt: skip
+
+
+def test_a_budget_buys_the_least_damage_and_too_small_a_one_is_said():
+    points = [
+        Point((h,), (t,), (8,), c, d) for h, t, c, d in ((1, 2, 1.0, 9.0), (2, 2, 2.0, 5.0), (2, 3, 3.0, 1.0))
+    ]
+    assert cheapest_within(points, Goal("latency_ms", 2.9)).cost == 2.0
+    with pytest.raises(ConfigError, match=r"latency_ms=0\.5: the cheapest model costs 1; ask for more"):
+        cheapest_within(points, Goal("latency_ms", 0.5))
+
+
+def test_an_accuracy_is_reached_by_the_cheapest_point_with_few_measurements():
+    points = [Point((1,), (index,), (8,), float(index), float(-index)) for index in range(100)]
+    asked = []
+
+    def measure(point):
+        asked.append(point)
+        return point.cost / 100
+
+    assert cheapest_above(points, Goal("map", 0.42), measure).cost == 42 and len(asked) < 12
+    with pytest.raises(ConfigError, match="the whole model reaches 0.990"):
+        cheapest_above(points, Goal("map", 0.995), measure)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "latency_ms", "latency_ms=", "latency_ms=-1", "map=2", "map=nan", "speed=3", "macs=inf"]
+)
+def test_a_goal_that_is_none_is_one_line(text):
+    with pytest.raises(ConfigError, match="give latency_ms=MS, macs=COUNT or map="):
+        read_goal(text)
+    assert read_goal("macs=1.2e8") == Goal("macs", 1.2e8)
+
+
+def scores_for(shape, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    heads = [torch.rand(shape.vit.heads, generator=random) for _ in range(shape.prunable)]
+    tokens = [torch.rand(shape.patches, generator=random) for _ in range(shape.prunable)]
+    neurons = [torch.rand(shape.vit.hidden, generator=random) for _ in range(shape.prunable)]
+    return Scores(heads, tokens, neurons)
+
+
+def test_the_pruned_model_has_the_counts_and_lost_the_lowest():
+    model = lite.model()
+    shape, scores = model.shape, scores_for(model.shape)
+    heads, tokens, neurons = scores
+    kept_heads, kept_tokens = [6, 5, 4, 3, 2, 1, 6], [22, 20, 15, 12, 9, 4, 2]
+    widths = [768, 8, 9, 768, 100, 400, 767]
+    pruned = pruned_to(model, kept_heads, kept_tokens, widths, scores)
+    blocks = pruned.shape.blocks[: shape.prunable]
+    assert list(pruned.shape.hidden) == widths
+    best = neurons[1].topk(8).indices.sort().values
+    weights = [one.base.blocks[1].mlp.fc1.weight for one in (pruned, model)]
+    assert torch.equal(weights[0], weights[1][best])
+    assert [len(block.heads) for block in blocks] == kept_heads
+    assert [len(block.tokens) for block in blocks] == kept_tokens
+    for block, mine, theirs in zip(blocks, heads, tokens):
+        gone = sorted(set(range(6)) - set(block.heads))
+        assert not gone or mine[gone].max() < mine[list(block.heads)].min()
+        patches = [token - 1 for token in block.tokens if token]
+        rest = sorted(set(range(shape.patches)) - set(patches))
+        assert block.tokens[0] == 0 and (not rest or theirs[rest].max() < theirs[patches].min())
+
+
+def test_damage_is_measured_one_block_at_a_time_and_never_falls_with_fewer():
+    model = lite.model()
+    scores, batches = scores_for(model.shape), [lite.batch(4), lite.batch(4, seed=1)]
+    table = damages(model, scores, batches)
+    assert len(table) == model.shape.prunable
+    for heads, tokens, neurons in table:
+        assert heads[6] == 0 and tokens[model.shape.tokens] == 0 and set(heads) == set(range(1, 7))
+        assert neurons[768] == 0 and set(neurons) == set(neuron_counts(768))
+        for found in (heads, tokens, neurons):
+            values = [found[count] for count in sorted(found)]
+            assert values == sorted(values, reverse=True) and values[0] > 0
+    whole = features_of(model, batches)
+    one = features_of(pruned_to(model, [6, 6, 1, 6, 6, 6, 6], [22] * 7, [768] * 7, scores), batches)
+    assert table[2].heads[1] <= float((1 - (one * whole).sum(dim=1)).mean()) + 1e-6
+    one = features_of(pruned_to(model, [6] * 7, [22] * 7, [768, 192, *[768] * 5], scores), batches)
+    assert table[1].neurons[192] == pytest.approx(float((1 - (one * whole).sum(dim=1)).mean()), abs=1e-6)
+
+
+def test_what_is_not_searched_over_stays_whole_and_needs_no_scores():
+    model = lite.model()
+    scores = scores_for(model.shape)._replace(neurons=())
+    table = damages(model, scores, [lite.batch(2)], over=("heads", "tokens"))
+    assert all(found.neurons == {768: 0.0} and len(found.heads) == 6 for found in table)
+
+
+def test_token_counts_begin_with_all_and_keep_two_at_least():
+    assert token_counts(51)[0] == 51 and min(token_counts(3)) == 2
+    assert neuron_counts(768)[0] == 768 and all(count % 8 == 0 for count in neuron_counts(768))
+    assert neuron_counts(20) == [20, 16, 8] and neuron_counts(5) == [5]
+    assert json.dumps(token_counts(22)) == json.dumps(sorted(set(token_counts(22)), reverse=True))

@@ -1,0 +1,154 @@
+"""Against outputs of the paper authors' own model: plain form, folded form, ONNX Runtime, scores and kept sets."""
+
+import copy
+import functools
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from export.exporting import build_graph, deployed_spec
+from export.forms import Folded
+from prune.config.settings import HeadConfig, TokenConfig
+from prune.importing.convert import original_tokens
+from prune.model.flops import macs_paper
+from prune.model.surgery import keep_heads, keep_tokens
+from prune.scoring.amg import choose_heads, choose_tokens
+from prune.scoring.run import score_heads, score_tokens
+from runtime.backends.onnxruntime import open_onnxruntime
+from runtime.spec import InputSpec
+from tests.fakes.golden import case, unit
+
+JPM = ["market_base_s12", "occduke_small_s11"]
+# largest difference of the raw descriptor, from the golden README
+RAW = {"market_base_s12": 3e-4, "occduke_small_s11": 1e-4}
+FORMS = [(name, form) for name in JPM for form in ("unpruned", "heads", "pruned")]
+
+
+@functools.cache
+def model(name, form):
+    golden = case(name)
+    if form == "unpruned":
+        return golden.model()
+    if form == "heads":
+        keep = [np.flatnonzero(row).tolist() for row in golden.arrays["head_mask"]]
+        return keep_heads(model(name, "unpruned"), keep)
+    return keep_tokens(model(name, "heads"), original_tokens(golden.arrays["token_index"].tolist()))
+
+
+def spec(golden):
+    camera = "input" if golden.cameras is not None else "none"
+    return InputSpec(layout="float-nchw", camera=camera, cameras=golden.meta["cameras"], dataset="golden")
+
+
+def cross_entropy(network, images, labels, camera_ids):
+    logits = network.logits(network.parts(images, camera_ids))
+    return torch.stack([F.cross_entropy(head, labels) for head in logits]).mean()
+
+
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_plain_form_gives_the_authors_descriptor(name, form):
+    golden = case(name)
+    ours, theirs = golden.run(model(name, form)), golden.arrays[f"features_{form}"]
+    assert np.abs(ours - theirs).max() < RAW[name]
+    assert np.abs(unit(ours) - unit(theirs)).max() < 1e-5
+
+
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_folded_form_and_onnx_runtime_give_the_authors_descriptor(name, form, tmp_path):
+    golden, network = case(name), model(name, form)
+    theirs = unit(golden.arrays[f"features_{form}"])
+    deployed = deployed_spec(spec(golden), layout="float-nchw", camera="input", batch=None)
+    with torch.no_grad():
+        folded = Folded(network, deployed)(golden.images, golden.cameras).numpy()
+    assert np.abs(folded - theirs).max() < 1e-5
+    graph, _ = build_graph(network, deployed, "folded")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graph.SerializeToString())
+    session = open_onnxruntime(path, deployed)
+    assert np.abs(session(golden.images.numpy(), golden.cameras.numpy()) - theirs).max() < 1e-5
+
+
+def test_plain_model_without_jpm_in_every_form(tmp_path):
+    # Its last attention is saturated: the golden array itself is 1.4e-4 (L2-normalised) from a float64 run, so only the cosine is
+    # held against it; our forms are held against each other.
+    golden = case("baseline_s16")
+    network = golden.model()
+    plain, theirs = unit(golden.run(network)), unit(golden.arrays["features_unpruned"])
+    assert 1 - (plain * theirs).sum(axis=1).min() <= 1e-5
+    deployed = spec(golden)
+    with torch.no_grad():
+        folded = Folded(network, deployed)(golden.images).numpy()
+    graph, _ = build_graph(network, deployed, "folded")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graph.SerializeToString())
+    onnx_features = open_onnxruntime(path, deployed)(golden.images.numpy())
+    for features in (folded, onnx_features):
+        assert 1 - (features * theirs).sum(axis=1).min() <= 1e-5
+        assert 1 - (features * plain).sum(axis=1).min() <= 1e-5
+
+
+@pytest.mark.parametrize("name", JPM)
+def test_head_entropies_and_the_same_heads(name):
+    golden = case(name)
+    labels = torch.arange(4)
+    entropies = score_heads(model(name, "unpruned"), [(golden.images, labels, golden.cameras)])
+    theirs = golden.arrays["head_entropy"]
+    assert max(np.abs(e.numpy() - row).max() for e, row in zip(entropies, theirs)) < 1e-4
+    keep, removed = choose_heads(entropies, golden.meta["pruned_heads"], HeadConfig())
+    assert removed == golden.meta["pruned_heads"] == {"market_base_s12": 33, "occduke_small_s11": 14}[name]
+    assert keep == [np.flatnonzero(row).tolist() for row in golden.arrays["head_mask"]]
+
+
+@pytest.mark.parametrize("name", JPM)
+def test_token_scores_and_the_same_tokens(name):
+    golden, network = case(name), model(name, "heads")
+    batch = (golden.images, torch.arange(4), golden.cameras)
+    assert cross_entropy(network, *batch).item() == pytest.approx(golden.meta["loss"], abs=1e-5)
+    sums = score_tokens(network, [batch], cross_entropy)
+    for ours, theirs in zip(sums, golden.arrays["token_scores"]):
+        assert np.abs(ours.numpy() - theirs).max() <= 1e-3 * theirs.max()
+    keep, removed = choose_tokens(sums, network, golden.meta["pruned_tokens"], TokenConfig())
+    assert removed == golden.meta["pruned_tokens"]
+    assert [(0, *tokens) for tokens in keep] == original_tokens(golden.arrays["token_index"].tolist())
+
+
+@pytest.mark.parametrize("name", JPM)
+def test_bypass_is_the_authors_reordering_form(name):
+    """Their form, built here from its description: mask, block, concatenate, and undo the order at the end."""
+    # in float64: these random weights amplify float32 rounding to 5e-5 of the largest token
+    golden = case(name)
+    ours, theirs = (copy.deepcopy(model(name, form).base).double() for form in ("pruned", "heads"))
+    images = golden.images.double()
+    masks = torch.from_numpy(golden.arrays["token_index"]).bool()
+    with torch.no_grad():
+        blocks, theirs.blocks = theirs.blocks, torch.nn.ModuleList()
+        x = theirs(images, golden.cameras)
+        order = torch.arange(x.shape[1])
+        for block, mask in zip(blocks, masks):
+            x = torch.cat([block(x[:, mask]), x[:, ~mask]], dim=1)
+            order = torch.cat([order[mask], order[~mask]])
+        difference = ours(images, golden.cameras) - x[:, torch.argsort(order)]
+    assert difference.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("name", JPM)
+def test_published_flops_of_the_golden_cuts(name):
+    golden = case(name)
+    shape = model(name, "pruned").shape
+    assert [len(block.heads) for block in shape.blocks] == golden.meta["heads"]
+    assert [len(block.tokens) for block in shape.blocks] == golden.meta["channels"]
+    assert macs_paper(shape) / 1e9 == pytest.approx(golden.meta["paper_gflops_with_last"], rel=1e-9)
+
+
+def test_small_before_and_after_base_in_one_process():
+    # the published code keeps the head size in a module global: whatever is built later inherits it
+    small = case("occduke_small_s11")
+    before = small.run(small.model())
+    base = case("market_base_s12")
+    first = base.run(base.model())
+    after = small.run(small.model())
+    np.testing.assert_allclose(before, after, atol=RAW["occduke_small_s11"])
+    np.testing.assert_allclose(first, base.run(base.model()), atol=RAW["market_base_s12"])
+    assert base.model().base.blocks[0].attn.head_dim == 64

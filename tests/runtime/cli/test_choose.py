@@ -1,0 +1,245 @@
+"""An engine is chosen by its gate and its speed, the choice is written down, and used only where it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime import opening as session_module
+from runtime.__main__ import main
+from runtime.backends import choice
+from runtime.backends.choice import choice_path, chosen_engine
+from runtime.cli import choose_timing
+from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError, guarded
+from runtime.files.manifest import sha256, write_manifest
+from runtime.gate import LIMITS, engine_limits
+from runtime.opening import open_artifact
+from runtime.options.choices import BACKENDS
+from runtime.spec import InputSpec
+from tests.fakes.tiny_model import DIM, SPEC, write_model
+
+pytest.importorskip("runtime.backends.onnxruntime", reason="needs onnxruntime")
+
+CAMERAS = dataclasses.replace(SPEC, camera="input", cameras=3, dataset="anny")
+
+
+def with_check(path: Path, spec: InputSpec = CAMERAS, *, count: int = 40, precision: str = "fp32") -> Path:
+    """A tiny model that travels with check crops, whose features are ONNX Runtime's."""
+    write_model(path, spec, manifest={"precision": precision})
+    random = np.random.default_rng(2)
+    images = random.integers(0, 256, (count, spec.height, spec.width, 3), dtype=np.uint8)
+    ids = np.arange(count) % 5
+    features = open_artifact(path, threads=1).run(images, ids if spec.camera == "input" else None)
+    crops = path.with_name(f"{path.name}.check.npz")
+    np.savez(crops, images=images, camera_ids=ids, features=features)
+    manifest = json.loads(Path(f"{path}.json").read_text())
+    content = manifest | {"check": {"file": crops.name, "sha256": sha256(crops), "images": count}}
+    write_manifest(path, content)
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return with_check(tmp_path / "m.onnx")
+
+
+def test_every_engine_is_judged_timed_and_written_down(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("runtime.backends.openvino", reason="needs openvino")
+    assert main(["choose", str(model), "--threads", "1", "--seconds", "0.05", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    written = json.loads(choice_path(model).read_text())
+    assert written == document | {"schema": choice.SCHEMA}
+    assert [row["engine"] for row in document["rows"]] == list(BACKENDS)
+    assert document["model"] == sha256(model) and document["threads"] == 1 and document["batch"] == 1
+    assert document["versions"].keys() >= {"openvino"} and document["processor"]
+    for row in document["rows"][:2]:
+        assert row["passed"] and row["limits"] == dataclasses.asdict(LIMITS["fp32"])
+        assert (
+            row["rounds"] >= choose_timing.MIN_ROUNDS
+            and 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
+        )
+    assert document["chosen"] == choose_timing.choose(document["rows"])
+    assert chosen_engine(model, sha256(model)) == document["chosen"]
+
+
+def test_auto_runs_what_was_chosen_and_says_so(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("runtime.backends.openvino", reason="needs openvino")
+    document = {"model": sha256(model), "chosen": "openvino"} | choice.this_machine()
+    choice.write_choice(model, document)
+    artifact = open_artifact(model, threads=1, engine="auto")
+    assert artifact.engine == "openvino" and type(artifact.run).__name__ == "OpenVinoSession"
+    assert "--backend auto is openvino" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": "0" * 64}, "another file"),
+        ({"processor": "Z80"}, "processor Z80, here"),
+        ({"cores": 4096}, "cores 4096, here"),
+        ({"versions": {"openvino": "2023.1"}}, "versions openvino 2023.1, here"),
+        ({"versions": {}}, "versions none, here"),
+        ({"chosen": None}, "no engine passed"),
+        ({"schema": 99}, "another version"),
+        (None, "m.onnx.choice.json is missing"),
+    ],
+)
+def test_a_choice_that_does_not_hold_here_is_refused_in_one_line(
+    model: Path, capsys: pytest.CaptureFixture[str], change: dict | None, reason: str
+) -> None:
+    if change is not None:
+        document = {"model": sha256(model), "chosen": "onnxruntime"} | choice.this_machine() | change
+        choice_path(model).write_text(json.dumps({"schema": choice.SCHEMA} | document))
+    out = str(model.with_name("f.npz"))
+    code = guarded(main, ["extract", str(model), str(model.parent), "--out", out, "--backend", "auto"])
+    line = capsys.readouterr().err.strip()
+    assert code == ArtifactError.code and "\n" not in line
+    assert reason in line and line.endswith(f"run: python -m runtime choose {model}")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b"[]"])
+def test_an_unreadable_choice_is_refused(model: Path, damage: bytes) -> None:
+    choice_path(model).write_bytes(damage)
+    with pytest.raises(ArtifactError, match="python -m runtime choose"):
+        open_artifact(model, engine="auto")
+
+
+Fake = Callable[[str, str], None]
+
+
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Replace what one engine's session gives: other features, an error, or no session at all."""
+    real = session_module._onnx_session
+
+    def spoil(engine: str, how: str) -> None:
+        def session(path: Path, spec: InputSpec, target: session_module.Target) -> object:
+            if target.engine != engine and engine != "all":
+                # one engine is enough to test the others' rows, also where OpenVINO is not installed
+                return real(path, spec, dataclasses.replace(target, engine="onnxruntime"))
+            if how == "missing":
+                raise DeviceError(f"--backend {engine}: not installed")
+            run = real(path, spec, dataclasses.replace(target, engine="onnxruntime"))
+
+            def wrong(images: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
+                if how == "fails":
+                    raise DeviceError("the engine failed")
+                return run(images, ids)[:, ::-1]
+
+            wrong.dim = DIM  # type: ignore[attr-defined]
+            return wrong
+
+        monkeypatch.setattr(session_module, "_onnx_session", session)
+
+    return spoil
+
+
+@pytest.mark.parametrize("how", ["other people", "fails", "missing"])
+def test_an_engine_that_fails_its_gate_is_never_chosen_nor_timed(model: Path, spoil: Fake, how: str) -> None:
+    spoil("onnxruntime", how)
+    document = choose_timing.measure(model, threads=1, seconds=0.01)
+    first = document["rows"][0]
+    assert not first.get("passed") and "latency_ms" not in first
+    assert bool(first.get("missing")) == (how == "missing")
+    assert document["chosen"] in BACKENDS[1:]
+
+
+def test_where_no_engine_passes_the_file_says_so_and_auto_refuses(
+    model: Path, spoil: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil("all", "other people")
+    assert guarded(main, ["choose", str(model), "--seconds", "0.01"]) == GateError.code
+    assert json.loads(choice_path(model).read_text())["chosen"] is None
+    assert "cosine" in capsys.readouterr().out
+    with pytest.raises(ArtifactError, match="no engine passed the gate here"):
+        open_artifact(model, engine="auto")
+
+
+def test_where_no_engine_is_installed_the_refusal_says_what_to_install(model: Path, spoil: Fake) -> None:
+    spoil("all", "missing")
+    with pytest.raises(DeviceError, match="pip install"):
+        choose_timing.measure(model)
+    assert not choice_path(model).exists()
+
+
+def row(engine: str, p50: float | None) -> dict:
+    if p50 is None:
+        return {"engine": engine, "passed": False}
+    return {"engine": engine, "passed": True, "latency_ms": {"p50": p50}}
+
+
+@pytest.mark.parametrize(
+    ("times", "chosen"),
+    [
+        ((10, 5, 4), "openvino-bf16"),
+        ((10, 5, 4.9), "openvino"),
+        ((10, 9.8, 9.6), "openvino-bf16"),
+        ((10, 9.8, 9.75), "onnxruntime"),
+        ((5, 10, 10), "onnxruntime"),
+        ((None, 5, None), "openvino"),
+        ((None, None, None), None),
+    ],
+)
+def test_the_fastest_that_passes_is_chosen_and_the_exacter_one_of_equals(
+    times: tuple[float | None, ...], chosen: str | None
+) -> None:
+    assert choose_timing.choose([row(engine, time) for engine, time in zip(BACKENDS, times)]) == chosen
+
+
+@pytest.mark.parametrize(
+    ("precision", "engine", "limits"),
+    [
+        ("fp32", "onnxruntime", "fp32"),
+        ("fp32", "openvino", "fp32"),
+        ("fp32", "openvino-bf16", "fp16"),
+        ("fp16", "openvino-bf16", "fp16"),
+        ("int8", "openvino", "int8"),
+        ("int8", "openvino-bf16", "int8"),
+    ],
+)
+def test_an_engine_is_held_to_the_limits_of_the_file(precision: str, engine: str, limits: str) -> None:
+    assert engine_limits(precision, engine) == LIMITS[limits]
+
+
+def test_calls_are_interleaved_and_their_times_belong_to_them() -> None:
+    now = [0.0]
+    order: list[int] = []
+
+    def call(index: int) -> Callable[[int], None]:
+        def run(turn: int) -> None:
+            order.append(index)
+            now[0] += 0.001 * (index + 1)
+
+        return run
+
+    def clock() -> float:
+        return now[0]
+
+    found = choose_timing.interleave([call(0), call(1)], seconds=0.1, clocks=(clock, clock))
+    for index, (wall, cpu) in enumerate(found):
+        np.testing.assert_allclose(wall, index + 1)
+        np.testing.assert_allclose(cpu, index + 1)
+    rounds = np.array(order[6:]).reshape(-1, 2)
+    assert set(rounds.sum(axis=1)) == {1} and len(set(rounds[:, 0])) == 2
+    # 0.2 s for two calls at 3 ms a round
+    assert len(rounds) == 67 and choose_timing.interleave([], seconds=1) == []
+
+
+def test_a_fixed_batch_is_the_one_that_is_measured(tmp_path: Path, spoil: Fake) -> None:
+    spoil("none", "")
+    fixed = with_check(tmp_path / "m.onnx", dataclasses.replace(SPEC, batch=4))
+    assert choose_timing.measure(fixed, seconds=0.01)["batch"] == 4
+    with pytest.raises(ConfigError, match="fixed batch"):
+        choose_timing.measure(fixed, batch=2, seconds=0.01)
+
+
+def test_a_model_without_check_crops_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="check crops"):
+        choose_timing.measure(write_model(tmp_path / "m.onnx"))

@@ -1,0 +1,116 @@
+"""An extraction that a signal stops keeps what it has, in a file that nobody takes for a whole one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime.__main__ import main
+from runtime.cli import model_features
+from runtime.errors import guarded
+from runtime.features import load_features
+from runtime.stopping import Stopped
+from tests.fakes.tiny_model import write_model
+
+Stop = Callable[[int], None]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Ten people in the layout of a list of crops: one colour each."""
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    for pid in range(10):
+        pixels = np.random.default_rng(pid).integers(0, 256, (32, 16, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{pid + 1:04d}_c1s1_000000_00.png")
+    return folder
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Stop:
+    """Models answer so many batches, and then SIGTERM comes."""
+
+    def arrange(batches: int) -> None:
+        honest = model_features.open_artifact
+
+        def opened(*path: object, **how: object):  # type: ignore[no-untyped-def]
+            artifact, left = honest(*path, **how), [batches]  # type: ignore[arg-type]
+
+            def run(images, camera_ids=None):  # type: ignore[no-untyped-def]
+                if not left[0]:
+                    raise Stopped(signal.SIGTERM)
+                left[0] -= 1
+                return artifact.run(images, camera_ids)
+
+            return dataclasses.replace(artifact, run=run)
+
+        monkeypatch.setattr(model_features, "open_artifact", opened)
+
+    return arrange
+
+
+def extract(model: Path, images: Path, out: Path) -> int:
+    words = [
+        "extract",
+        str(model),
+        str(images),
+        "--out",
+        str(out),
+        "--batch",
+        "2",
+        "--threads",
+        "1",
+        "--json",
+    ]
+    return guarded(main, words)
+
+
+def test_what_was_done_is_kept_beside_an_older_whole_file(
+    tmp_path: Path,
+    images: Path,
+    stop_after: Stop,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, out, part = write_model(tmp_path / "m.onnx"), tmp_path / "f.npz", tmp_path / "f.partial.npz"
+    assert extract(model, images, out) == 0
+    whole, before = load_features(out), out.read_bytes()
+    capsys.readouterr()
+
+    stop_after(3)
+    assert extract(model, images, out) == 143
+    said = capsys.readouterr()
+    assert said.out == "" and "6 of 10" in said.err and said.err.endswith("error[143] stopped\n")
+    assert out.read_bytes() == before
+    kept = load_features(part, partial=True)
+    assert kept.paths == whole.paths[:6] and (kept.features == whole.features[:6]).all()
+
+    assert guarded(main, ["evaluate", "--query", str(part), "--gallery", str(out)]) == 4
+    assert "--allow-partial" in capsys.readouterr().err
+    words = ["search", str(model), str(images / "0001_c1s1_000000_00.png"), "--gallery", str(part), "--json"]
+    assert guarded(main, words) == 4
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert guarded(main, [*words, "--allow-partial"]) == 0
+    said = capsys.readouterr()
+    assert (
+        json.loads(said.out)["queries"][0]["matches"][0]["path"] == whole.paths[0] and "WARNING" in said.err
+    )
+
+    assert extract(model, images, out) == 0
+    assert sorted(path.name for path in tmp_path.glob("f.*")) == ["f.npz", "f.npz.json"]
+
+
+def test_before_the_first_batch_there_is_nothing_to_keep(
+    tmp_path: Path, images: Path, stop_after: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_after(0)
+    assert extract(write_model(tmp_path / "m.onnx"), images, tmp_path / "f.npz") == 143
+    assert "nothing" in capsys.readouterr().err and not list(tmp_path.glob("f.*"))
