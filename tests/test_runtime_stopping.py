@@ -17,8 +17,6 @@ import pytest
 from runtime.errors import guarded
 from runtime.processes import ChildGone, apart, each_apart
 
-# Real signals to real processes: on a busy machine a process was once not seen to end within its 60 seconds.
-pytestmark = pytest.mark.full
 ROOT = Path(__file__).resolve().parent.parent
 START = """
 import os, signal, subprocess, sys, threading, time
@@ -26,8 +24,8 @@ from pathlib import Path
 from runtime.errors import ConfigError, guarded
 import runtime.stopping
 from runtime.stopping import deferred, keeping, run_apart
-# however slow the machine is: two signals in a row are one, and nobody loses patience
-runtime.stopping.SAME_S, runtime.stopping.PATIENCE_S = 600, 600
+# however slow the machine is: two signals in a row are one
+runtime.stopping.SAME_S = 600
 def say(text):
     print(text, file=sys.stderr, flush=True)
 def wait():
@@ -233,7 +231,7 @@ STEP = '''
 import os, sys, time
 import runtime.stopping
 from runtime.errors import guarded
-runtime.stopping.SAME_S, runtime.stopping.PATIENCE_S = 600, 600
+runtime.stopping.SAME_S = 600
 def main(argv):
     print(f"step {os.getpid()} working", file=sys.stderr, flush=True)
     try:
