@@ -233,8 +233,8 @@ import runtime.stopping
 from runtime.errors import guarded
 runtime.stopping.SAME_S = 600
 def main(argv):
-    print(f"step {os.getpid()} working", file=sys.stderr, flush=True)
     try:
+        print(f"step {os.getpid()} working", file=sys.stderr, flush=True)
         time.sleep(1000)
     finally:
         print("step cleaned up", file=sys.stderr, flush=True)
