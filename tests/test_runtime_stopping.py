@@ -135,19 +135,22 @@ def main(argv):
     assert process.returncode == 130 and gone(child)
 
 
-def test_the_same_signal_twice_within_a_moment_is_one():
+def test_the_same_signal_twice_within_a_moment_is_one(tmp_path):
     """timeout(1) sends its signal to the process and then to its group."""
     body = """
 def main(argv):
     try:
         wait()
     finally:
+        while not (Path(sys.argv[1]) / "both are sent").exists():
+            time.sleep(0.01)
         say("cleaned up")
 """
-    with started(body) as process:
+    with started(body, tmp_path) as process:
         heard(process, "working")
         process.send_signal(signal.SIGTERM)
         os.killpg(process.pid, signal.SIGTERM)
+        (tmp_path / "both are sent").touch()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 143 and err.splitlines() == ["cleaned up", "error[143] stopped"]
 
