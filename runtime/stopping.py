@@ -21,6 +21,8 @@ from typing import Any
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 # timeout(1) and a closing terminal send one signal twice within milliseconds; a person who presses Ctrl-C again takes longer.
 SAME_S = 0.25
+# A signal that arrives just before the main thread begins to sleep does not wake it: after this long it is sent once more.
+NUDGE_S = 0.05
 # A command that is still working after this long is told what a second signal does.
 PATIENCE_S = 1.0
 
@@ -103,7 +105,7 @@ def stoppable() -> Iterator[None]:
     before = {number: signal.signal(number, handle) for number in numbers}
     wakeup = signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
     sys.unraisablehook = swallowed
-    threading.Thread(target=_watch, args=(listening,), name="signals", daemon=True).start()
+    threading.Thread(target=_watch, args=(listening, state, main), name="signals", daemon=True).start()
     _active = state
     try:
         yield
@@ -207,14 +209,20 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _watch(listening: int) -> None:
-    """Wait for signals; the second one ends the process, whatever the main thread is doing. A zero byte ends the waiting."""
-    first, since, told = 0, 0.0, False
+def _watch(listening: int, state: _State, main: int) -> None:
+    """Wait for signals; the second one ends the process, whatever the thread `main` is doing. A zero byte ends the waiting."""
+    first, since, nudged, told = 0, 0.0, False, False
+    own = 0
     while True:
-        patience = PATIENCE_S if first and not told else None
+        patience = (PATIENCE_S if nudged else NUDGE_S) if first and not told else None
         if not select.select([listening], [], [], patience)[0]:
-            told = True
-            _say(f"stopping after the current step; another {signal.Signals(first).name} stops at once")
+            if nudged:
+                told = True
+                _say(f"stopping after the current step; another {signal.Signals(first).name} stops at once")
+            elif state.first is None:
+                own += 1
+                signal.pthread_kill(main, first)
+            nudged = True
             continue
         for number in os.read(listening, 64):
             if not number:
@@ -224,6 +232,9 @@ def _watch(listening: int) -> None:
                 continue
             if not first:
                 first, since = number, time.monotonic()
+            elif own and number == first:
+                # sent by this thread
+                own -= 1
             elif time.monotonic() - since > SAME_S:
                 _end(number)
 

@@ -131,7 +131,7 @@ def test_a_model_that_is_not_there_is_told_before_another_is_measured(tmp_path, 
     model = write_model(tmp_path / "m.onnx")
     monkeypatch.setattr(jetson, "open_subject", lambda subject: pytest.fail("opened"))
     args = parser(None).parse_args([str(model), str(tmp_path / "none.engine"), "--device", "jetson"])
-    with pytest.raises(ArtifactError, match=r"build it with: python -m engines build model.onnx --out"):
+    with pytest.raises(ArtifactError, match=r"python -m engines build MODEL.onnx --out"):
         jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
 
 

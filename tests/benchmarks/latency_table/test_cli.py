@@ -94,7 +94,7 @@ def test_a_stopped_measurement_goes_on_and_another_setting_begins_anew(model, tm
 def test_missing_blocks_and_anothers_are_one_line(tmp_path, model, capsys):
     bare = tiny_model.write_model(tmp_path / "bare.onnx")
     assert guarded(table.main, [str(bare), "--out", str(tmp_path / "t.json")]) == 4
-    assert "export_onnx.py model.safetensors --out" in capsys.readouterr().err
+    assert "export_onnx.py MODEL.safetensors --out" in capsys.readouterr().err
     index = tmp_path / "m.onnx.blocks" / "index.json"
     index.write_text(index.read_text().replace(read_manifest(model)["sha256"], "0"))
     assert guarded(table.main, [str(model), "--out", str(tmp_path / "t.json")]) == 4

@@ -181,7 +181,7 @@ def test_an_engine_is_judged_by_its_manifest_on_this_machine(root, tmp_path):
     assert not found["ok"] and "GPU Thor, here Orin" in found["why"] and "never passed" in found["why"]
     assert "build it with: python -m engines build" not in found["why"]
     none = examine_model(tmp_path / "none.engine", report)
-    assert not none["ok"] and none["missing"][0]["fix"].startswith("python -m engines build model.onnx --out")
+    assert not none["ok"] and none["missing"][0]["fix"].startswith("python -m engines build MODEL.onnx --out")
     assert "here none" in examine_model(engine, report_of(tmp_path, CPU_ONLY))["why"]
 
 

@@ -227,7 +227,7 @@ def test_a_bias_beyond_fp16_is_refused_and_then_kept(healthy):
     sick = with_constant(
         healthy, name, lambda scale: np.where(np.arange(len(scale)) == 0, 1e5, scale).astype("f")
     )
-    with pytest.raises(ArtifactError, match="keep that node in FP32"):
+    with pytest.raises(ArtifactError, match="--precision fp32"):
         to_fp16(sick)
     found = lint(sick, {})
     assert found.keep == (node,)
