@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.backends.onnx_scan import refuse_control_flow, refuse_external_data
 from runtime.errors import ArtifactError, ConfigError, DeviceError, OutOfMemory, UserError
+from runtime.host.processor import saturates
 from runtime.library import Library, clashing, held_back, importing, missing_library
 from runtime.session import check_features
 from runtime.spec import InputSpec
@@ -118,9 +119,10 @@ def session_options(*, threads: int | None = None, spin: bool = False) -> onnxru
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    # x86 without VNNI adds pairs of products of uint8 and int8 in 16 bits, and weights beyond -64..63 saturate them. With this,
-    # such weights are multiplied as uint8 in kernels that do not saturate. Processors with VNNI and Arm are not touched.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    # x86 without VNNI adds pairs of products of uint8 and int8 in 16 bits, and weights beyond -64..63 saturate them. With this
+    # option such weights are multiplied as uint8, in kernels that do not saturate. Where nothing saturates it only costs time.
+    if saturates():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     return options

@@ -75,7 +75,7 @@ def test_narrower_mlps_are_predicted_where_they_were_measured(tmp_path, heads, t
 )
 def test_something_else_than_a_table_is_one_line(tmp_path, content):
     with pytest.raises(
-        ConfigError, match=r"table\.json: not a finished table of python -m benchmarks\.table"
+        ConfigError, match=r"table\.json: not a finished table of python -m benchmarks\.latency_table"
     ):
         read_table(written(tmp_path, content), lite.shape())
 
