@@ -127,13 +127,6 @@ def simplejpeg() -> Answer:
     return library(LIBRARY, ("decode_jpeg",))
 
 
-def opencv() -> Answer:
-    """What `--resize fast` runs on: {version}."""
-    from runtime.images.fast_resize import LIBRARY
-
-    return library(LIBRARY, ("resize", "setNumThreads"))
-
-
 def trtexec() -> Answer:
     """The trtexec that `engines build` would use: {path, version}."""
     from engines.trtexec.command import version_text
@@ -181,7 +174,6 @@ PROBES: dict[str, Callable[[], Answer]] = {
     "onnxruntime": onnxruntime,
     "openvino": openvino,
     "simplejpeg": simplejpeg,
-    "opencv": opencv,
 }
 
 

@@ -19,12 +19,14 @@ from runtime.stopping import deferred
 # The kind of file that a stopped extraction leaves.
 PARTIAL = "partial features"
 KEYS = ("features", "paths", "pids", "camids", "model")
+# How images get the model's size, as files of features record it. Earlier versions had a second way, "fast", which gives other
+# numbers: a file of such features is refused when it is read, and so is never ranked together with features of this kind.
+RESIZE = "exact"
 # What decides about the numbers besides the model.
 TOOLS = (
     "numpy",
     "Pillow",
     "simplejpeg",
-    "opencv-python-headless",
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",
@@ -38,8 +40,8 @@ class Features:
     `features` (N, D) float32 L2-normalised; `paths` N names; `pids` (N,) int64, -1 unknown or junk; `camids`
     (N,) int64 0-based, -1 unknown; `model` the sha256 of the artifact; `layout` the data set layout the names
     were read by, or None; `camera` the camera policy in words; `images` the sha256 of each image file (N,),
-    or empty when not known; `engine` what ran the model, or None where nobody says; `resize` how the images got the
-    model's size, "exact" or "fast". `skipped` and `notes` (what happened on the way) are not kept in a file.
+    or empty when not known; `engine` what ran the model, or None where nobody says. `skipped` and
+    `notes` (what happened on the way) are not kept in a file.
     """
 
     features: NDArray[np.float32]
@@ -51,7 +53,6 @@ class Features:
     camera: str = "none"
     images: tuple[str, ...] = ()
     engine: str | None = None
-    resize: str = "exact"
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -77,7 +78,7 @@ def save_features(path: Path | str, features: Features, *, asked: int | None = N
         "layout": np.array(features.layout or ""),
         "camera": np.array(features.camera),
         "engine": np.array(features.engine or ""),
-        "resize": np.array(features.resize),
+        "resize": np.array(RESIZE),
         "images": np.array(features.images, dtype=np.bytes_),
     }
     content = {
@@ -89,7 +90,7 @@ def save_features(path: Path | str, features: Features, *, asked: int | None = N
         "layout": features.layout,
         "camera": features.camera,
         "engine": features.engine,
-        "resize": features.resize,
+        "resize": RESIZE,
         "tools": tools(*TOOLS),
     }
     with ExitStack() as committing:
@@ -131,6 +132,10 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
         raise ArtifactError(
             f"{path}: its arrays are not L2-normalised features and their names; extract again"
         )
+    if (resize := str(arrays.get("resize", RESIZE))) != RESIZE:
+        raise ArtifactError(
+            f"{path}: its images were resized with {resize!r:.40}, which this version cannot do; extract them again"
+        )
     return Features(
         features=arrays["features"],
         paths=tuple(str(name) for name in arrays["paths"]),
@@ -143,24 +148,15 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
             digest.decode(errors="replace") for digest in arrays.get("images", np.empty(0, np.bytes_))
         ),
         engine=str(arrays.get("engine", "")) or None,
-        resize=str(arrays.get("resize", "exact")),
     )
 
 
 def same_model(a: Features, b: Features) -> None:
-    """ArtifactError unless both come from one artifact, and from images resized alike.
-
-    Features of two models rank at random, silently; what a mixture of resizes costs nobody has measured.
-    """
+    """ArtifactError unless both come from one artifact: features of two models rank at random, silently."""
     if a.model != b.model:
         raise ArtifactError(
             f"features of different models ({a.model[:12]} and {b.model[:12]}) cannot be compared; "
             "extract both with the same model"
-        )
-    if a.resize != b.resize:
-        raise ArtifactError(
-            f"features of images resized differently ({a.resize} and {b.resize}) cannot be compared; "
-            "extract both with the same --resize"
         )
 
 

@@ -31,12 +31,6 @@ BUILDS = {
         "ort-nightly",
         "ort-nightly-gpu",
     ),
-    "cv2": (
-        "opencv-python",
-        "opencv-python-headless",
-        "opencv-contrib-python",
-        "opencv-contrib-python-headless",
-    ),
 }
 # What NumPy and the modules built for another one of its versions say, in exceptions and on stderr.
 OTHER_NUMPY = re.compile(

@@ -37,7 +37,6 @@ HEAVY_FILES = {
     "runtime/backends/tensorrt/cuda.py": {"cuda", "pycuda"},
     # What a device may do without is imported inside functions of its file.
     "runtime/images/jpeg.py": {"simplejpeg"},
-    "runtime/images/fast_resize.py": {"cv2"},
     # The parametric body model of the picture generator runs on torch; nothing on a device draws people.
     "benchmarks/people/person/body.py": {"anny", "torch"},
 }

@@ -8,7 +8,7 @@ from typing import Any
 from runtime.console import print_table
 
 # what a machine may do without
-OPTIONAL = {"OpenVINO": "openvino", "simplejpeg": "simplejpeg", "OpenCV": "opencv"}
+OPTIONAL = {"OpenVINO": "openvino", "simplejpeg": "simplejpeg"}
 
 
 def show(report: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from runtime.cli.evaluation import evaluate_model, read_images
 from runtime.cli.picture_options import add_picture_options
 from runtime.datasets import MAX_BAD
 from runtime.options.argument_types import camera_policy, fraction, positive_integer
-from runtime.options.choices import EXACT, SAME_CAMERA
+from runtime.options.choices import SAME_CAMERA
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     options = ModelEvaluation(
         data=DataOptions(args.data, args.layout, args.max_bad),
-        run=RunOptions(args.batch, None, args.camera, EXACT, args.max_bad),
+        run=RunOptions(args.batch, None, args.camera, args.max_bad),
         score=score_options(args),
     )
     config = load_config(args.config, args.overrides) if args.config else None

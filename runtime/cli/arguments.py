@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runtime.datasets import MAX_BAD, READERS
 from runtime.options.argument_types import camera_policy, fraction, positive_integer
-from runtime.options.choices import AUTO, BACKENDS, DEVICES, EXACT, RESIZES
+from runtime.options.choices import AUTO, BACKENDS, DEVICES
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class RunOptions:
     batch: int | None
     workers: int | None
     camera: str | int | None
-    resize: str
     max_bad: float
 
 
@@ -51,8 +50,8 @@ def model_options(args: Namespace) -> ModelOptions:
 
 
 def run_options(args: Namespace) -> RunOptions:
-    """What `add_model_options` and `add_output_options` parsed; `resize` is exact where the command has no --resize."""
-    return RunOptions(args.batch, args.workers, args.camera, getattr(args, "resize", EXACT), args.max_bad)
+    """What `add_model_options` and `add_output_options` parsed."""
+    return RunOptions(args.batch, args.workers, args.camera, args.max_bad)
 
 
 def add_layout_option(parser: ArgumentParser) -> None:
@@ -108,14 +107,4 @@ def add_partial_option(parser: ArgumentParser) -> None:
     """`--allow-partial`."""
     parser.add_argument(
         "--allow-partial", action="store_true", help="take saved features of an extraction that was stopped"
-    )
-
-
-def add_resize_option(parser: ArgumentParser) -> None:
-    """`--resize`."""
-    parser.add_argument(
-        "--resize",
-        choices=RESIZES,
-        default=EXACT,
-        help="exact: Pillow's filter, as in training; fast: OpenCV's, which evaluate compares with exact (%(default)s)",
     )

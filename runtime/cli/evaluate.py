@@ -14,14 +14,13 @@ from runtime.cli.arguments import (
     add_model_options,
     add_output_options,
     add_partial_option,
-    add_resize_option,
     model_options,
     run_options,
 )
 from runtime.cli.evaluate_options import FileEvaluation, ModelEvaluation, ScoreOptions
 from runtime.cli.picture_options import add_picture_options, picture_options
 from runtime.errors import ConfigError
-from runtime.options.choices import EXACT, SAME_CAMERA
+from runtime.options.choices import SAME_CAMERA
 
 HELP = "score a model on a data set, or two feature files"
 
@@ -40,7 +39,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "(for a set of one camera)",
     )
     add_partial_option(parser)
-    add_resize_option(parser)
     add_layout_option(parser)
     add_picture_options(parser)
     add_model_options(parser)
@@ -70,8 +68,6 @@ def _model_evaluation(args: Namespace, score: ScoreOptions) -> ModelEvaluation:
 def _file_evaluation(args: Namespace, score: ScoreOptions) -> FileEvaluation:
     if args.query is None or args.gallery is None or args.data is not None:
         raise ConfigError("evaluate needs MODEL --data ROOT, or --query q.npz --gallery g.npz")
-    if args.resize != EXACT:
-        raise ConfigError("--resize has no effect on saved features; give it to extract")
     if args.camera is not None:
         raise ConfigError("--camera has no effect on saved features; give it to extract")
     return FileEvaluation(args.query, args.gallery, args.allow_partial, score)

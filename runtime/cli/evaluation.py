@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from runtime import console
@@ -17,19 +16,14 @@ from runtime.datasets import Dataset, count_warnings, read_dataset
 from runtime.datasets.cameras import dataset_name
 from runtime.extraction.extract import duplicates
 from runtime.extraction.preset import extractor
-from runtime.extraction.resize_cost import KEYS, changed, difference, in_words, write_cost
 from runtime.features import Features, same_model
-from runtime.images.fast_resize import opencv_version, resizer
 from runtime.images.skipped import Skipped
-from runtime.options.choices import EXACT, FAST
 from runtime.ranking.metrics import Scored
 from runtime.ranking.protocol import in_words as protocol_in_words
 from runtime.ranking.protocol import known, leaks, published_rule, score
 from runtime.ranking.strips import WorstRankings
 
 PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
-# What stands beside the scores of --resize fast, each with scores of its own.
-BESIDE = ("exact", "difference")
 
 Pair = tuple[Features, Features]
 
@@ -44,8 +38,6 @@ class Images:
 
 def read_images(options: ModelEvaluation) -> Images:
     """The data set that a model is evaluated on, after its warnings were printed on stderr."""
-    # A library that the resize needs may be missing: that is refused before anything is read.
-    resizer(options.run.resize)
     data = options.data
     dataset = read_dataset(data.root, data.layout, max_bad=data.max_bad)
     warnings = count_warnings(dataset)
@@ -60,12 +52,10 @@ def evaluate_model(artifact: Artifact, images: Images, options: ModelEvaluation)
     """
     dataset = images.dataset
     context: dict[str, Any] = {"layout": dataset.layout, "badly_named": len(dataset.skipped)}
-    exact = _extract(artifact, images, options, resize=EXACT)
-    if options.run.resize != FAST:
-        _report(exact, context, options.score)
-        return
-    fast = _extract(artifact, images, options, resize=FAST)
-    _report(fast, context | _resize_cost(artifact, dataset, (exact, fast), options), options.score)
+    splits, run = {"query": dataset.query, "gallery": dataset.gallery}, options.run
+    with extractor(artifact, batch=run.batch, workers=run.workers) as extract:
+        query, gallery = features_of(artifact, splits, run, extract, dataset=images.name)
+    _report((query, gallery), context, options.score)
 
 
 def evaluate_files(options: FileEvaluation) -> None:
@@ -74,14 +64,6 @@ def evaluate_files(options: FileEvaluation) -> None:
         saved_features(path, allow_partial=options.allow_partial) for path in (options.query, options.gallery)
     )
     _report((query, gallery), {"layout": gallery.layout}, options.score)
-
-
-def _extract(artifact: Artifact, images: Images, options: ModelEvaluation, *, resize: str) -> Pair:
-    splits = {"query": images.dataset.query, "gallery": images.dataset.gallery}
-    how = replace(options.run, resize=resize)
-    with extractor(artifact, batch=how.batch, workers=how.workers, resize=resizer(resize)) as run:
-        query, gallery = features_of(artifact, splits, how, run, dataset=images.name)
-    return query, gallery
 
 
 def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
@@ -98,7 +80,7 @@ def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
     result |= {"same_camera": rule, "protocol": protocol_in_words(rule, context["layout"])}
     result |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
     try:
-        _print_scores(dict(result), skipped, as_json=options.as_json)
+        _print_scores(result, skipped, as_json=options.as_json)
     finally:
         # also when the reader of stdout has gone away
         if picture and worst:
@@ -136,7 +118,7 @@ def _scores(
         if copies:
             console.note(f"{copies} {text}")
     scores = score(query, gallery, same_camera=rule, reranked=rerank, watch=watch).to_json()
-    origin = {"rerank": rerank, "camera": query.camera, "resize": query.resize}
+    origin = {"rerank": rerank, "camera": query.camera}
     return scores | origin | {"gallery": len(gallery.paths)}
 
 
@@ -145,36 +127,5 @@ def _print_scores(result: dict[str, Any], skipped: list[Skipped], *, as_json: bo
         reasons = [{"path": image.path, "reason": image.reason} for image in skipped]
         console.print_json(result | {"skipped_images": reasons})
         return
-    flat = {f"{key} {name}": value for key in BESIDE for name, value in result.pop(key, {}).items()}
-    shown = {
-        key: f"{100 * value:.2f} %" if key.split()[-1] in PERCENT else value
-        for key, value in (result | flat).items()
-    }
+    shown = {key: f"{100 * value:.2f} %" if key in PERCENT else value for key, value in result.items()}
     print_result("evaluation", shown, as_json=False)
-
-
-def _resize_cost(
-    artifact: Artifact, dataset: Dataset, pairs: tuple[Pair, Pair], options: ModelEvaluation
-) -> dict[str, Any]:
-    """{exact, difference}: what the fast resize gains or loses on this data; also written beside the model.
-
-    `pairs` are the features of the exactly and of the fast resized images.
-    """
-    rerank, root = options.score.rerank, options.data.root
-    rule = options.score.same_camera or published_rule(dataset.layout)
-    scores = [score(*pair, same_camera=rule, reranked=rerank).to_json() for pair in pairs]
-    before, after = ({key: result[key] for key in KEYS} for result in scores)
-    resized = sum(changed(*sides) for sides in zip(*pairs))
-    query, gallery = pairs[1]
-    if resized:
-        data: dict[str, Any] = {"folder": os.path.basename(os.path.abspath(root)), "layout": dataset.layout}
-        data |= {"queries": len(query.paths), "gallery": len(gallery.paths), "resized": resized}
-        origin = {"engine": query.engine, "camera": query.camera, "rerank": rerank}
-        measured = {"exact": before, "fast": after, "difference": difference(before, after), "data": data}
-        document = measured | origin | {"model": query.model, "opencv": opencv_version()}
-        console.note(f"{in_words(document)}; written to {write_cost(artifact.path, document)}")
-    else:
-        console.note(
-            f"--resize fast changes no image of {root}: they have the model's size; nothing is recorded"
-        )
-    return {"exact": before, "difference": difference(before, after)}

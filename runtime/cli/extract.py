@@ -13,11 +13,10 @@ from runtime.cli.arguments import (
     add_layout_option,
     add_model_options,
     add_output_options,
-    add_resize_option,
     model_options,
     run_options,
 )
-from runtime.options.choices import FAST, PRESETS, THROUGHPUT
+from runtime.options.choices import PRESETS, THROUGHPUT
 
 HELP = "write the features of images to a .npz file"
 
@@ -45,7 +44,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=PRESETS,
         help="of a CPU: latency (one process, all cores, batch 1) or throughput (one process of one thread per core)",
     )
-    add_resize_option(parser)
     add_layout_option(parser)
     add_model_options(parser)
     add_output_options(parser)
@@ -75,9 +73,7 @@ def run(options: ExtractOptions) -> None:
     from runtime.errors import ConfigError
     from runtime.extraction.extract import TooManyBad, Unfinished, duplicates
     from runtime.extraction.preset import extractor, refuse_contradictions
-    from runtime.extraction.resize_cost import in_words, read_cost
     from runtime.features import partial_path, save_features
-    from runtime.images.fast_resize import resizer
     from runtime.images.lists import labelled_images
     from runtime.images.skipped import write_skipped
     from runtime.stopping import Stopped
@@ -86,10 +82,6 @@ def run(options: ExtractOptions) -> None:
     refuse_contradictions(options.preset, device=model.device, batch=batch, threads=model.threads)
     # The processes of the throughput preset load the model themselves.
     artifact = open_model(model, load=options.preset != THROUGHPUT)
-    resize = resizer(options.run.resize)
-    cost = read_cost(model.path, artifact.sha256) if options.run.resize == FAST else None
-    if cost:
-        console.note(in_words(cost))
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are an .npz file; try {out.with_suffix('.npz')}")
     images = labelled_images(options.images, options.layout)
@@ -102,7 +94,6 @@ def run(options: ExtractOptions) -> None:
         options.preset,
         batch=batch,
         workers=options.run.workers,
-        resize=resize,
         allow_ungated=model.allow_ungated,
     )
     try:
@@ -136,8 +127,6 @@ def run(options: ExtractOptions) -> None:
         "camera": features.camera,
         "engine": features.engine,
         "preset": options.preset,
-        "resize": features.resize,
-        "resize_difference": cost["difference"] if cost else None,
         "model": artifact.sha256,
     }
     print_result("features", result, as_json=options.as_json)

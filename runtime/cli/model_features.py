@@ -64,7 +64,7 @@ def features_of(
     }
     print_notes(dict.fromkeys(remark for _, remark in chosen.values() if remark))
     camera = str(resolve_policy(artifact.spec, policy=policy, dataset=dataset))
-    origin: dict[str, Any] = {"camera": camera, "engine": artifact.engine, "resize": options.resize}
+    origin: dict[str, Any] = {"camera": camera, "engine": artifact.engine}
     features = []
     for name, items in splits.items():
         try:

@@ -60,18 +60,14 @@ def search_contents(query: Features, gallery: Features, options: PictureOptions)
             "Who is on an image is read from the file names; person numbers of two data sets say nothing about each other."
         )
     facts = [("gallery", str(len(gallery.paths)))]
-    facts += _origin(
-        {"engine": query.engine, "model": query.model, "camera": query.camera, "resize": query.resize}
-    )
+    facts += _origin({"engine": query.engine, "model": query.model, "camera": query.camera})
     return Contents("A search", facts, notes, "cosine distance")
 
 
 def _origin(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    resized = [("resize", found["resize"])] if found["resize"] != "exact" else []
     return [
         ("camera embedding", found["camera"]),
         ("engine", found["engine"] or "not recorded"),
-        *resized,
         ("model (sha256)", found["model"][:16]),
     ]
 

@@ -74,7 +74,6 @@ def run(options: SearchOptions) -> None:
     from runtime.cli.notes import print_notes
     from runtime.extraction.preset import extractor
     from runtime.features import same_model
-    from runtime.images.fast_resize import resizer
     from runtime.images.lists import labelled_images
     from runtime.ranking.api import search
 
@@ -87,9 +86,8 @@ def run(options: SearchOptions) -> None:
     if camera is None and artifact.spec.camera == "input":
         # As the gallery was seen: features under two camera policies do not compare.
         camera = camera_policy(gallery.camera)
-    # And neither do those of images that were resized differently.
-    how = replace(options.run, camera=camera, resize=gallery.resize)
-    with extractor(artifact, batch=how.batch, workers=how.workers, resize=resizer(how.resize)) as extract:
+    how = replace(options.run, camera=camera)
+    with extractor(artifact, batch=how.batch, workers=how.workers) as extract:
         (query,) = features_of(artifact, {"query": items}, how, extract, dataset=None)
     same_model(query, gallery)
     compare_backends(query, gallery)

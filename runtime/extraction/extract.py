@@ -18,7 +18,7 @@ from runtime.artifact import Artifact
 from runtime.errors import DataError, NonFiniteFeatures, OutOfMemory
 from runtime.features import Features
 from runtime.images.decode import decode, read_bytes
-from runtime.images.preprocess import Resize, resize, to_input
+from runtime.images.preprocess import resize, to_input
 from runtime.images.skipped import Skipped
 from runtime.session import Session
 from runtime.spec import InputSpec
@@ -62,11 +62,10 @@ class Unfinished(Stopped):
 
 @dataclass(frozen=True)
 class Flow:
-    """How images come to a model: `batch` a run, decoded by `workers` threads (None: up to 4), made its size by `resize`."""
+    """How images come to a model: `batch` a run, decoded by `workers` threads (None: up to 4)."""
 
     batch: int = 16
     workers: int | None = None
-    resize: Resize = resize
     ahead: int = AHEAD
 
 
@@ -102,7 +101,6 @@ def extract(
     camera_ids: NDArray[np.int64] | None = None,
     max_bad: float = 0.01,
     progress: Callable[[int], None] = lambda images: None,
-    resize: Resize = resize,
 ) -> Features:
     """The features of all usable `items`, in their order; the others are in `.skipped`.
 
@@ -112,7 +110,7 @@ def extract(
     `max_bad` of all were unusable, or every one; NonFiniteFeatures names the first image whose features are
     not numbers. A signal raises Unfinished, with what was done.
     """
-    flow = Flow(batch, workers, resize)
+    flow = Flow(batch, workers)
     found = parts(artifact, items, chunks(len(items), batch), flow=flow, camera_ids=camera_ids)
     return collect(artifact, items, found, max_bad=max_bad, progress=progress)
 
@@ -266,7 +264,7 @@ def _decoded(
     try:
         while True:
             while len(pending) <= flow.ahead and (chunk := next(coming, None)) is not None:
-                pending.append([(i, pool.submit(_load, i, items[i].path, spec, flow.resize)) for i in chunk])
+                pending.append([(i, pool.submit(_load, i, items[i].path, spec)) for i in chunk])
             if not pending:
                 return
             yield [(index, future.result()) for index, future in pending.popleft()]
@@ -274,7 +272,7 @@ def _decoded(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _load(index: int, path: str, spec: InputSpec, resize: Resize) -> _Crop | Skipped:
+def _load(index: int, path: str, spec: InputSpec) -> _Crop | Skipped:
     digest = None
     try:
         data = read_bytes(path)

@@ -13,7 +13,6 @@ from runtime.extraction.extract import Flow, extract
 from runtime.extraction.parallel import Setup, open_workers
 from runtime.extraction.processes import usable_cores
 from runtime.features import Features
-from runtime.images.preprocess import Resize, resize
 from runtime.opening import load_artifact
 from runtime.options.choices import BACKENDS, LATENCY, THROUGHPUT
 
@@ -21,7 +20,7 @@ from runtime.options.choices import BACKENDS, LATENCY, THROUGHPUT
 BATCH = 8
 
 Extract = Callable[..., Features]
-"""`runtime.extraction.extract.extract`, its artifact, batch, workers and resize given."""
+"""`runtime.extraction.extract.extract`, its artifact, batch and workers given."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +70,15 @@ def extractor(
     *,
     batch: int | None = None,
     workers: int | None = None,
-    resize: Resize = resize,
     allow_ungated: bool = False,
 ) -> Iterator[Extract]:
     """What extracts with the artifact under `preset`; for throughput it need only be verified: its processes open it."""
     if preset is None:
-        yield partial(
-            extract, artifact, batch=batch or artifact.spec.batch or 16, workers=workers, resize=resize
-        )
+        yield partial(extract, artifact, batch=batch or artifact.spec.batch or 16, workers=workers)
         return
     chosen = plan(preset, artifact, batch)
     if preset == LATENCY:
-        yield partial(extract, artifact, batch=chosen.batch, workers=workers, resize=resize)
+        yield partial(extract, artifact, batch=chosen.batch, workers=workers)
         return
     # the gate on this processor was run when the artifact was verified
     opens = partial(
@@ -92,6 +88,6 @@ def extractor(
         allow_ungated=allow_ungated,
         engine=artifact.engine or BACKENDS[0],
     )
-    setup = Setup(opens, artifact.sha256, Flow(chosen.batch, workers, resize))
+    setup = Setup(opens, artifact.sha256, Flow(chosen.batch, workers))
     with open_workers(setup, chosen.processes) as pool:
         yield partial(pool.extract, artifact)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.spec import InputSpec
-
-# (H, W, 3) uint8 RGB -> (spec.height, spec.width, 3) uint8 RGB
-Resize = Callable[[NDArray[np.uint8], InputSpec], NDArray[np.uint8]]
 
 
 def resize(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:

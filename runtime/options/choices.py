@@ -10,9 +10,6 @@ AUTO = "auto"
 LATENCY, THROUGHPUT = "latency", "throughput"
 PRESETS = (LATENCY, THROUGHPUT)
 
-EXACT, FAST = "exact", "fast"
-RESIZES = (EXACT, FAST)
-
 # What an evaluation does with gallery images of the query's person that the query's camera took.
 REMOVE, KEEP = "remove", "keep"
 SAME_CAMERA = (REMOVE, KEEP)

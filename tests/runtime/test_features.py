@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,36 @@ def test_the_file_has_the_promised_keys_and_no_pickle(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "f.npz.json").read_text())
     assert manifest["kind"] == "features" and manifest["parent"] == "a" * 64
     assert manifest["sha256"] == sha256(tmp_path / "f.npz")
+
+
+@pytest.mark.parametrize("resize", ["exact", None])
+def test_files_of_earlier_versions_are_read(tmp_path: Path, resize: str | None) -> None:
+    """They record how images were resized, and the first ones did not."""
+    rewritten(tmp_path / "f.npz", resize)
+    assert_same(load_features(tmp_path / "f.npz"), some())
+
+
+@pytest.mark.parametrize("resize", ["fast", "\x1b[31m", ""])
+def test_features_of_images_that_were_resized_otherwise_are_refused(tmp_path: Path, resize: str) -> None:
+    rewritten(tmp_path / "f.npz", resize)
+    with pytest.raises(ArtifactError, match=re.escape(repr(resize))):
+        load_features(tmp_path / "f.npz")
+
+
+def test_earlier_versions_read_how_the_images_were_resized(tmp_path: Path) -> None:
+    save_features(tmp_path / "f.npz", some())
+    with np.load(tmp_path / "f.npz") as file:
+        assert str(file["resize"]) == "exact"
+    assert json.loads((tmp_path / "f.npz.json").read_text())["resize"] == "exact"
+
+
+def rewritten(path: Path, resize: str | None) -> None:
+    """Features in a file whose record of the resize is `resize`, or missing."""
+    save_features(path, some())
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files if name != "resize"}
+    np.savez(path, **arrays, **({} if resize is None else {"resize": np.array(resize)}))
+    write_manifest(path, {"kind": "features"})
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "kind", "no manifest", "missing"])

@@ -154,11 +154,6 @@ def test_what_a_good_block_prints_follows_on_stderr_and_both_outputs_are_as_befo
         ("onnxruntime", BROKEN["built for NumPy 1"][0], "runtime choose MODEL --seconds 0.2"),
         ("onnxruntime", BROKEN["words before it"][0], "bench.py MODEL --device cpu --batch 1 --rounds 2"),
         ("onnxruntime", BROKEN["nothing in it"][0], "export_onnx.py MODEL --out OUT"),
-        (
-            "cv2",
-            BROKEN["a shared library is missing"][0],
-            "runtime extract MODEL IMAGES --out OUT --resize fast",
-        ),
     ],
 )
 def test_every_command_ends_in_one_line(
@@ -191,7 +186,6 @@ def test_a_broken_decoder_that_nothing_depends_on_leaves_decoding_to_pillow(
         ("tensorrt", "tensorrt"),
         ("tensorrt_rtx", "tensorrt_rtx"),
         ("simplejpeg", "simplejpeg"),
-        ("cv2", "opencv"),
     ],
 )
 def test_doctor_says_why_a_library_that_is_there_cannot_be_used(

@@ -16,7 +16,7 @@ from runtime.files.manifest import write_manifest
 from tests.fakes.engine_files import onnx_file
 
 # what a machine may do without
-OPTIONAL = {name: {"error": f"{name} is not installed"} for name in ("openvino", "simplejpeg", "opencv")}
+OPTIONAL = {name: {"error": f"{name} is not installed"} for name in ("openvino", "simplejpeg")}
 NO_DRIVER = {"error": "no NVIDIA driver (libcuda is missing)"}
 CPU_ONLY = {
     "cuda": NO_DRIVER,

@@ -221,6 +221,8 @@ def test_nothing_usable_ends_3_and_writes_no_features(run: Run, data: Path, mode
         ["extract", "MODEL", "DATA", "--out", "f.npz", "--max-bad", "2"],
         ["extract", "MODEL", "DATA", "--out", "f.npz", "--camera", "front"],
         ["extract", "MODEL", "DATA", "--out", "f.npz", "--camera", "0"],
+        ["extract", "MODEL", "DATA", "--out", "f.npz", "--resize", "exact"],
+        ["evaluate", "MODEL", "--data", "DATA", "--resize", "fast"],
         ["search", "MODEL", "DATA", "--gallery", "g.npz", "--top", "0"],
         ["inspect", "DATA", "--layout", "mars"],
     ],
