@@ -136,7 +136,7 @@ def open_lab(setting: Setting) -> Lab:
     student, loss, why = fitting(teacher, items, spec, batches, device)
     if loss is not training_loss:
         # as prune.py does: a classifier that knows other people teaches nothing
-        config = replace(config, train=config.train.for_strangers())
+        config = replace(config, train=config.train.for_unknown_identities())
     images = json.loads(index_of(setting.data).read_text())["images"]
     queries = [name_of(item.path) for item in dataset.query]
     twins = [_item(Path(setting.data), images[name]["twin"]) for name in queries]

@@ -175,7 +175,7 @@ def make_cell(job: Job) -> dict[str, Any]:
     """What a cell's line holds."""
     from prune.model.flops import report
     from prune.scoring.inputs import scoring
-    from prune.training.classifiers import with_classifiers
+    from prune.training.classifiers import with_new_classifiers
     from prune.training.data import label_map
     from prune.training.loop import make_accelerator
     from prune.training.losses import training_loss
@@ -187,7 +187,7 @@ def make_cell(job: Job) -> dict[str, Any]:
     line: dict[str, Any] = {"method": cell.method, "level": cell.level, "seed": cell.seed, "asked": job.asked}
     model = copy.deepcopy(lab.student)
     if cell.method != TEACHER and lab.loss is not training_loss:
-        model = with_classifiers(model, len(label_map(lab.items)), seed=cell.seed)
+        model = with_new_classifiers(model, len(label_map(lab.items)), seed=cell.seed)
     if cell.method not in UNPRUNED:
         batches = list(scoring(lab.items, lab.spec, config.prune, device)())
         target = budget_of(setting, cell)

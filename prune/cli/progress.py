@@ -15,7 +15,7 @@ from prune.model.file import load_model, save_model
 from prune.model.surgery import rebuild
 from prune.model.transreid import TransReID
 from prune.scoring.amg import Keep, Stage
-from prune.training.checkpoints import drop_snapshots
+from prune.training.checkpoints import remove_checkpoints
 from runtime.console import note
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files.json_text import parse_json
@@ -143,7 +143,7 @@ def _sweep(out: Path, but: Path | None = None) -> None:
             manifest_path(path).unlink(missing_ok=True)
             path.unlink()
     for folder in _rounds(out):
-        drop_snapshots(folder)
+        remove_checkpoints(folder)
     for folder in (out, *_rounds(out)):
         for name in (
             RUN,

@@ -22,7 +22,7 @@ from prune.scoring.amg import Recover, plan_rounds, prune_model
 from prune.scoring.inputs import fitting, scoring, training_items, triplet_only
 from prune.scoring.run import Batch
 from prune.session import artifact_of, open_weights
-from prune.training.classifiers import with_classifiers
+from prune.training.classifiers import with_new_classifiers
 from prune.training.data import label_map, training_batches
 from prune.training.loop import fit, make_accelerator
 from runtime.console import note, print_json, print_table
@@ -112,10 +112,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     teacher = copy.deepcopy(model).eval()
     if tunes and loss is triplet_only:
         # its classifiers would teach that people are somebody else
-        config = dataclasses.replace(config, train=config.train.for_strangers())
+        config = dataclasses.replace(config, train=config.train.for_unknown_identities())
         how = "without distillation" if config.train.distill.type == "none" else "distilling features"
         note(f"fine-tuning with new classifiers for {identities} identities, {how}")
-        model = with_classifiers(model, identities, seed=config.train.seed)
+        model = with_new_classifiers(model, identities, seed=config.train.seed)
     model, stage = newest(out, model)
     if resumed:
         note(f"going on after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prune.model.file import save_model
 from prune.session import open_model
-from prune.training.classifiers import ballots, vote, with_rows
+from prune.training.classifiers import row_votes, voting_batches, with_classifier_rows
 from prune.training.data import label_map
 from runtime.console import note
 from runtime.datasets import READERS, read_dataset, training_images
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{args.model}: its classifiers know {model.shape.identities} people, {args.data} has {identities} to train on; "
             "give a data set that the model was trained on"
         )
-    found = vote(model, ballots(items, artifact.spec, "cpu"), identities)
+    found = row_votes(model, voting_batches(items, artifact.spec, "cpu"), identities)
     note(str(found))
     if not found.accepted:
         raise GateError(
@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     manifest = read_manifest(args.model)
     notes = {key: manifest[key] for key in TRAINING if key in manifest}
     notes["relabelled"] = {"from": model.shape.identities, "to": identities, "agree": round(found.agree, 4)}
-    save_model(with_rows(model, found.rows), args.out, artifact.spec, parent=artifact.sha256, notes=notes)
+    save_model(
+        with_classifier_rows(model, found.rows), args.out, artifact.spec, parent=artifact.sha256, notes=notes
+    )
     print(printable(str(args.out)))
     return 0

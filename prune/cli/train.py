@@ -11,7 +11,7 @@ from typing import Any
 from prune.config.load import Config, load_config
 from prune.importing.initial import start
 from prune.model.file import save_model
-from prune.training.checkpoints import snapshots
+from prune.training.checkpoints import checkpoint_files
 from prune.training.data import training_batches
 from prune.training.loop import fit, make_accelerator
 from runtime.console import note
@@ -57,7 +57,7 @@ def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
 
 def kept(out: Path) -> str:
     """What a stopped training leaves, and how to go on with it."""
-    if not (saved := snapshots(out)):
+    if not (saved := checkpoint_files(out)):
         return f"no snapshot had been written yet in {out}; the same command begins anew"
     return f"{saved[-1]} is kept; go on with the same command and --resume"
 
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root, out = args.data or config.data.root, Path(args.out)
     if not root:
         raise ConfigError("say where the data set is: --data ROOT")
-    if snapshots(out) and not args.resume:
+    if checkpoint_files(out) and not args.resume:
         raise ConfigError(
             f"{out}: holds a training run; add --resume to go on with it, or choose another --out"
         )

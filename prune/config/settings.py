@@ -271,7 +271,7 @@ class TrainConfig:
         for name, most in (("colour", 2), ("sharpness", 2), ("warp", 0.6)):
             within(name, getattr(self, name), 0, most)
 
-    def for_strangers(self) -> TrainConfig:
+    def for_unknown_identities(self) -> TrainConfig:
         """Where the teacher's classifiers do not know the people: no distillation that asks them."""
         if self.distill.type == "features":
             return self

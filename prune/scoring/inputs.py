@@ -12,7 +12,7 @@ from prune.config.load import PruneConfig
 from prune.model.transreid import TransReID
 from prune.scoring.amg import Batches
 from prune.scoring.run import Batch, Loss
-from prune.training.classifiers import ballots, vote, with_rows
+from prune.training.classifiers import row_votes, voting_batches, with_classifier_rows
 from prune.training.data import label_map, scoring_batches
 from prune.training.losses import training_loss, triplet_loss
 from runtime.datasets import Dataset, Item, count_warnings
@@ -79,11 +79,11 @@ def fitting(
     loss, why = scoring_loss(model, identities, batches)
     if loss is training_loss or model.shape.identities < identities:
         return model, loss, why
-    found = vote(model, ballots(items, spec, device), identities)
+    found = row_votes(model, voting_batches(items, spec, device), identities)
     if not found.accepted:
         return model, loss, f"{why}, and no rows were found by vote: {found}"
     return (
-        with_rows(model, found.rows),
+        with_classifier_rows(model, found.rows),
         training_loss,
         f"identity and triplet: classifier rows found by vote: {found}",
     )

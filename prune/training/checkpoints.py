@@ -17,7 +17,7 @@ from runtime.wording import reason_of
 KEEP = 2
 
 
-def save_snapshot(folder: Path, step: int, content: dict[str, Any]) -> Path:
+def save_checkpoint(folder: Path, step: int, content: dict[str, Any]) -> Path:
     """Write tensors and plain data as `snapshot-STEP.pt`, whole or not at all; keep the newest two."""
     path = folder / f"snapshot-{step:09d}.pt"
     with replacing(path) as temporary:
@@ -34,25 +34,25 @@ def save_snapshot(folder: Path, step: int, content: dict[str, Any]) -> Path:
         os.fsync(handle)
     finally:
         os.close(handle)
-    for old in snapshots(folder)[:-KEEP]:
+    for old in checkpoint_files(folder)[:-KEEP]:
         old.unlink()
     return path
 
 
-def snapshots(folder: Path) -> list[Path]:
+def checkpoint_files(folder: Path) -> list[Path]:
     """The snapshots in `folder`, oldest first."""
     return sorted(folder.glob("snapshot-*.pt"))
 
 
-def drop_snapshots(folder: Path) -> None:
+def remove_checkpoints(folder: Path) -> None:
     """Remove every snapshot in `folder`: for a run that is over and will not be gone on with."""
-    for path in snapshots(folder):
+    for path in checkpoint_files(folder):
         path.unlink()
 
 
-def load_snapshot(folder: Path) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The newest snapshot that can be read, None where there is none; ArtifactError when all are damaged."""
-    found = snapshots(folder)
+    found = checkpoint_files(folder)
     for path in reversed(found):
         try:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

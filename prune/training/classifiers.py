@@ -22,12 +22,12 @@ from runtime.spec import InputSpec
 # Measured on a vit_lite trained on 400 rendered people (benchmarks/people, 8 images each): its own people agree on 98 % of
 # their images, each with a row of its own; strangers on 57 to 61 %, with the rows of whoever looks like them, and 3 to 12 % of
 # the rows are wanted twice. Half would let strangers in.
-AGREE = 0.75
-DISPUTED = 0.05
+MIN_AGREEMENT = 0.75
+MAX_DISPUTED = 0.05
 
 
 @dataclass(frozen=True)
-class Vote:
+class RowVotes:
     """Which classifier row each label got: `rows[label]`, all distinct, of `available` ones.
 
     `agree` (0..1) is the share of `images` whose best row is their label's; a row that only one image of a
@@ -43,14 +43,14 @@ class Vote:
     @property
     def accepted(self) -> bool:
         """Whether the classifier knows these people: most images agree and hardly anybody is disputed."""
-        return self.agree >= AGREE and self.disputed <= DISPUTED * len(self.rows)
+        return self.agree >= MIN_AGREEMENT and self.disputed <= MAX_DISPUTED * len(self.rows)
 
     def __str__(self) -> str:
         text = f"{len(self.rows)} of {self.available} rows, {self.agree:.0%} of {self.images} images agree"
         return text + (f", {self.disputed} people disputed" if self.disputed else "")
 
 
-def assign(votes: Tensor, scores: Tensor) -> list[int]:
+def assign_rows(votes: Tensor, scores: Tensor) -> list[int]:
     """A row of its own for every label: most votes first, the higher score where votes are equal.
 
     votes (K, R) counts and scores (K, R), R >= K. Greedy: who loses a row gets the best one that is free.
@@ -67,7 +67,7 @@ def assign(votes: Tensor, scores: Tensor) -> list[int]:
     return rows
 
 
-def vote(model: TransReID, batches: Iterable[Batch], identities: int) -> Vote:
+def row_votes(model: TransReID, batches: Iterable[Batch], identities: int) -> RowVotes:
     """What the images of labels 0..identities-1 say about the rows of `model`'s classifiers, in eval mode.
 
     An image's vote is the best row of its heads' mean log-probability. The classifiers need as many rows.
@@ -83,15 +83,15 @@ def vote(model: TransReID, batches: Iterable[Batch], identities: int) -> Vote:
             votes.index_put_((labels, said.argmax(dim=1)), torch.ones(()).double(), accumulate=True)
             scores.index_add_(0, labels, said)
     voters = votes.sum(dim=1)
-    chosen = assign(votes, scores / voters.clamp_min(1)[:, None])
+    chosen = assign_rows(votes, scores / voters.clamp_min(1)[:, None])
     mine = votes[torch.arange(identities), chosen]
     # one image always agrees with itself
     agreed = mine[mine > 1].sum() / voters.sum().clamp_min(1)
     disputed = int((mine < votes.amax(dim=1)).sum())
-    return Vote(tuple(chosen), available, int(voters.sum()), float(agreed), disputed)
+    return RowVotes(tuple(chosen), available, int(voters.sum()), float(agreed), disputed)
 
 
-def voters(items: Sequence[Item], each: int = 8) -> list[Item]:
+def voting_items(items: Sequence[Item], each: int = 8) -> list[Item]:
     """Up to `each` images of every person, taken from its cameras in turn; no randomness."""
     people: dict[int, dict[int, list[Item]]] = {}
     for item in items:
@@ -108,9 +108,9 @@ def voters(items: Sequence[Item], each: int = 8) -> list[Item]:
     return chosen
 
 
-def ballots(items: Sequence[Item], spec: InputSpec, device: str, *, size: int = 64) -> Iterator[Batch]:
+def voting_batches(items: Sequence[Item], spec: InputSpec, device: str, *, size: int = 64) -> Iterator[Batch]:
     """The images of `voters` in batches of `size` on `device`, labelled as in training; `spec` is float-nchw."""
-    names, chosen = label_map(items), voters(items)
+    names, chosen = label_map(items), voting_items(items)
     crops = Crops(chosen, spec, cache_mib=0)
     policy = "input" if spec.camera == "input" else None
     for start in range(0, len(chosen), size):
@@ -123,7 +123,7 @@ def ballots(items: Sequence[Item], spec: InputSpec, device: str, *, size: int = 
         )
 
 
-def with_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
+def with_classifier_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
     """The same model whose classifiers have only these rows, in this order: label n is row `rows[n]`."""
     index = torch.tensor(list(rows), device=model.base.cls_token.device)
     state = {
@@ -133,7 +133,7 @@ def with_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
     return rebuild(model, dataclasses.replace(model.shape, identities=len(rows)), state)
 
 
-def with_classifiers(model: TransReID, identities: int, *, seed: int) -> TransReID:
+def with_new_classifiers(model: TransReID, identities: int, *, seed: int) -> TransReID:
     """The same model with fresh classifiers for `identities` people, drawn by `seed`."""
     shape = dataclasses.replace(model.shape, identities=identities)
     with torch.random.fork_rng(devices=[]):

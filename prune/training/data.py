@@ -85,7 +85,7 @@ class Crops:
         return crop
 
 
-def photographed(pixels: Tensor, cameras: Tensor, config: TrainConfig, random: torch.Generator) -> Tensor:
+def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random: torch.Generator) -> Tensor:
     """(B, 3, H, W) pixels 0..1 as other cameras, (B,) numbers, would show them; unchanged where nothing is set."""
     if config.warp:
         pixels = photography.warp(pixels, config.warp, random)
@@ -131,7 +131,7 @@ class Epoch:
             pixels = photography.background(pixels, person, self.config.background, random)
         pixels = shift(flip(pixels, self.config.flip, random), self.config.pad, random)
         cameras = torch.tensor([item.camid for item in items])
-        pixels = photographed(pixels, cameras, self.config, random)
+        pixels = camera_augment(pixels, cameras, self.config, random)
         images = erase(normalise(pixels, self.crops.spec), self.config.erasing, random)
         return images, *targets(self.crops, self.labels, indices)
 

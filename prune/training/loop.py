@@ -26,9 +26,9 @@ from prune.model.transreid import TransReID
 from prune.scoring.run import Batch
 from prune.session import torch_device
 from prune.training import losses
-from prune.training.checkpoints import drop_snapshots, load_snapshot, save_snapshot, snapshots
+from prune.training.checkpoints import checkpoint_files, load_checkpoint, remove_checkpoints, save_checkpoint
 from prune.training.data import generator, prefetched
-from prune.training.objective import TERMS, Objective, taught_by
+from prune.training.objective import TERMS, Objective, teacher_targets
 from prune.training.optimiser import build_optimiser, lr_scale, set_lr
 from runtime.console import note
 from runtime.errors import ConfigError, GateError, StorageError
@@ -120,7 +120,7 @@ class _Run:
     def start(self, resume: bool) -> State:
         """A fresh state, or the one of the last snapshot with model and optimiser filled from it."""
         metrics, main = self.out / "metrics.jsonl", self.accelerator.is_main_process
-        content = load_snapshot(self.out) if resume else None
+        content = load_checkpoint(self.out) if resume else None
         state = State() if content is None else State(**content["state"])
         if content is not None:
             self._check_same(content["config"], state)
@@ -136,7 +136,7 @@ class _Run:
             self.out.mkdir(parents=True, exist_ok=True)
             kept = _rows(metrics, state.epoch) if content else []
             if content is None:
-                drop_snapshots(self.out)
+                remove_checkpoints(self.out)
             with replacing(metrics) as temporary:
                 temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self.accelerator.wait_for_everyone()
@@ -194,7 +194,7 @@ class _Run:
         taught = None
         if teacher is not None:
             with torch.no_grad(), self.accelerator.autocast():
-                taught = taught_by(teacher, images, rows, self.config)
+                taught = teacher_targets(teacher, images, rows, self.config)
         loss, terms = self.objective(images, labels, rows, taught)
         # The mean over processes: where one of them has no finite loss, all stop.
         values = self.accelerator.reduce(terms.float(), reduction="mean").tolist()
@@ -260,10 +260,10 @@ class _Run:
                 "config": _plain(self.config),
                 "state": dataclasses.asdict(state),
             }
-            save_snapshot(self.out, state.done, content)
+            save_checkpoint(self.out, state.done, content)
 
     def _gate(self, state: State, what: str) -> GateError:
-        good = snapshots(self.out)
+        good = checkpoint_files(self.out)
         kept = f"the last good snapshot is {good[-1]}" if good else "no snapshot had been written yet"
         return GateError(
             f"epoch {state.epoch + 1} step {state.step}: {what}; "

@@ -22,7 +22,7 @@ class Objective(nn.Module):
     def forward(
         self, images: Tensor, labels: Tensor, camera_ids: Tensor | None, taught: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """(the loss to minimise, the detached values of TERMS (5,)); `taught` is what `taught_by` says."""
+        """(the loss to minimise, the detached values of TERMS (5,)); `taught` is what `teacher_targets` says."""
         config = self.config
         parts = self.model.parts(images, camera_ids)
         logits = self.model.logits(parts)
@@ -44,7 +44,9 @@ class Objective(nn.Module):
         return loss, torch.stack([loss, identity, metric, distillation, accuracy]).detach()
 
 
-def taught_by(teacher: TransReID, images: Tensor, rows: Tensor | None, config: TrainConfig) -> list[Tensor]:
+def teacher_targets(
+    teacher: TransReID, images: Tensor, rows: Tensor | None, config: TrainConfig
+) -> list[Tensor]:
     """What a student is compared with, per head: the teacher's features (B, D), or its logits (B, identities)."""
     parts = teacher.parts(images, rows)
     return parts if config.distill.type == "features" else teacher.logits(parts)

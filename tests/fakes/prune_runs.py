@@ -103,7 +103,7 @@ def die_at_write(number: int, *, torn: bool) -> None:
         return written
 
     prune.model.file.write_manifest = dying(prune.model.file.write_manifest)
-    prune.training.loop.save_snapshot = dying(prune.training.loop.save_snapshot)
+    prune.training.loop.save_checkpoint = dying(prune.training.loop.save_checkpoint)
 
 
 def in_process(action: Callable[[], int | None]) -> int:

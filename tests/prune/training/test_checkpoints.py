@@ -5,14 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from prune.training.checkpoints import drop_snapshots, load_snapshot, save_snapshot, snapshots
+from prune.training.checkpoints import checkpoint_files, load_checkpoint, remove_checkpoints, save_checkpoint
 from runtime.errors import ArtifactError, StorageError
 
 
 def test_a_snapshot_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     for step in (1, 2, 3):
-        save_snapshot(tmp_path, step, {"value": torch.tensor(step)})
-    assert [path.name for path in snapshots(tmp_path)] == ["snapshot-000000002.pt", "snapshot-000000003.pt"]
+        save_checkpoint(tmp_path, step, {"value": torch.tensor(step)})
+    assert [path.name for path in checkpoint_files(tmp_path)] == [
+        "snapshot-000000002.pt",
+        "snapshot-000000003.pt",
+    ]
 
     def full_disk(content, path):
         Path(path).write_bytes(b"half")
@@ -20,24 +23,26 @@ def test_a_snapshot_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr("prune.training.checkpoints.torch.save", full_disk)
     with pytest.raises(StorageError, match="snapshot-000000004.pt: cannot be written"):
-        save_snapshot(tmp_path, 4, {})
-    assert len(list(tmp_path.iterdir())) == 2 and load_snapshot(tmp_path)["value"] == 3
+        save_checkpoint(tmp_path, 4, {})
+    assert len(list(tmp_path.iterdir())) == 2 and load_checkpoint(tmp_path)["value"] == 3
 
 
 def test_a_damaged_snapshot_falls_back_to_the_one_before_and_says_so(tmp_path, capsys):
     for step in (1, 2):
-        save_snapshot(tmp_path, step, {"value": torch.tensor(step)})
-    newest = snapshots(tmp_path)[-1]
+        save_checkpoint(tmp_path, step, {"value": torch.tensor(step)})
+    newest = checkpoint_files(tmp_path)[-1]
     newest.write_bytes(newest.read_bytes()[:100])
-    assert load_snapshot(tmp_path)["value"] == 1
+    assert load_checkpoint(tmp_path)["value"] == 1
     assert "snapshot-000000002.pt: damaged" in capsys.readouterr().err
-    snapshots(tmp_path)[0].write_bytes(b"")
+    checkpoint_files(tmp_path)[0].write_bytes(b"")
     with pytest.raises(ArtifactError, match="no snapshot can be read"):
-        load_snapshot(tmp_path)
+        load_checkpoint(tmp_path)
 
 
 def test_a_run_that_is_over_leaves_no_snapshots(tmp_path):
-    save_snapshot(tmp_path, 1, {})
+    save_checkpoint(tmp_path, 1, {})
     (tmp_path / "metrics.jsonl").touch()
-    drop_snapshots(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"] and load_snapshot(tmp_path) is None
+    remove_checkpoints(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"] and load_checkpoint(
+        tmp_path
+    ) is None

@@ -34,7 +34,7 @@ def items_of(data):
 
 def features_of(model, data):
     """Per head the necks' features (N, D) of all voters, and their labels (N,)."""
-    batches = list(classifiers.ballots(items_of(data), prune_runs.SPEC, "cpu"))
+    batches = list(classifiers.voting_batches(items_of(data), prune_runs.SPEC, "cpu"))
     with torch.no_grad():
         parts = [model.necks(model.parts(images, rows)) for images, _, rows in batches]
     heads = [torch.cat(head) for head in zip(*parts)]
@@ -55,7 +55,7 @@ def knowing(data, rows, available=ROWS):
 
 
 def cast(model, data):
-    return classifiers.vote(model, classifiers.ballots(items_of(data), prune_runs.SPEC, "cpu"), 4)
+    return classifiers.row_votes(model, classifiers.voting_batches(items_of(data), prune_runs.SPEC, "cpu"), 4)
 
 
 def test_the_vote_finds_the_permutation_in_a_larger_classifier(data):
@@ -78,8 +78,8 @@ def test_two_people_with_one_row_are_disputed_and_refused(data):
 
 def test_one_image_a_person_agrees_with_nobody(data):
     one = {item.pid: item for item in items_of(data)}
-    ballots = classifiers.ballots(list(one.values()), prune_runs.SPEC, "cpu")
-    found = classifiers.vote(knowing(data, PERMUTED), ballots, 4)
+    batches = classifiers.voting_batches(list(one.values()), prune_runs.SPEC, "cpu")
+    found = classifiers.row_votes(knowing(data, PERMUTED), batches, 4)
     assert found.rows == PERMUTED and found.agree == 0 and not found.accepted
 
 
@@ -97,7 +97,7 @@ def test_assigned_rows_are_distinct_and_uncontested_favourites_are_kept(people, 
     random = np.random.default_rng(seed)
     votes = torch.from_numpy(random.integers(0, 4, (people, people + more)).astype(float))
     scores = torch.from_numpy(random.normal(size=votes.shape))
-    rows = classifiers.assign(votes, scores)
+    rows = classifiers.assign_rows(votes, scores)
     assert len(set(rows)) == people and all(0 <= row < people + more for row in rows)
     # nobody would swap for a row that is free, or that another one wants less
     holder = dict(zip(rows, range(people)))
@@ -111,7 +111,7 @@ def test_assigned_rows_are_distinct_and_uncontested_favourites_are_kept(people, 
 def test_voters_are_spread_over_cameras():
     items = [Item(f"{camera}_{shot:02d}.jpg", 4, camera) for camera in (0, 1, 2) for shot in range(9)]
     items += [Item("only.jpg", 1, 0)]
-    chosen = classifiers.voters(items, 6)
+    chosen = classifiers.voting_items(items, 6)
     assert [item.path for item in chosen if item.pid == 1] == ["only.jpg"]
     assert sorted(item.path for item in chosen if item.pid == 4) == [
         "0_00.jpg",
@@ -125,10 +125,10 @@ def test_voters_are_spread_over_cameras():
 
 def test_ballots_are_labelled_as_training_is_and_batched(data):
     items = items_of(data)
-    batches = list(classifiers.ballots(items, prune_runs.SPEC, "cpu", size=6))
+    batches = list(classifiers.voting_batches(items, prune_runs.SPEC, "cpu", size=6))
     assert [len(labels) for _, labels, _ in batches] == [6, 6, 4]
     names = label_map(items)
-    chosen = classifiers.voters(items)
+    chosen = classifiers.voting_items(items)
     assert torch.cat([labels for _, labels, _ in batches]).tolist() == [names[item.pid] for item in chosen]
     assert torch.cat([rows for _, _, rows in batches]).tolist() == [item.camid for item in chosen]
 
@@ -136,7 +136,7 @@ def test_ballots_are_labelled_as_training_is_and_batched(data):
 def test_with_rows_permutes_every_classifier_and_nothing_else(data):
     model, (images, _, rows) = prune_runs.network(ROWS).train(), lite.batch()
     rows = rows % 2
-    new = classifiers.with_rows(model, PERMUTED)
+    new = classifiers.with_classifier_rows(model, PERMUTED)
     assert new.training and new.shape == dataclasses.replace(model.shape, identities=4)
     model.eval(), new.eval()
     old, permuted = (network.logits(network.parts(images, rows)) for network in (model, new))
@@ -152,10 +152,10 @@ def test_with_rows_permutes_every_classifier_and_nothing_else(data):
 
 def test_fresh_classifiers_depend_on_the_seed_alone():
     model = prune_runs.network(ROWS)
-    one = classifiers.with_classifiers(model, 4, seed=3)
+    one = classifiers.with_new_classifiers(model, 4, seed=3)
     torch.rand(5)
     state = torch.get_rng_state()
-    two, three = (classifiers.with_classifiers(model, 4, seed=seed) for seed in (3, 4))
+    two, three = (classifiers.with_new_classifiers(model, 4, seed=seed) for seed in (3, 4))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(one.classifier_2.weight, two.classifier_2.weight)
     assert not torch.equal(one.classifier.weight, three.classifier.weight)

@@ -17,7 +17,7 @@ from prune.config.settings import DistillConfig, TrainConfig
 from prune.model.architecture import unpruned
 from prune.model.transreid import TransReID
 from prune.training import loop, losses
-from prune.training.checkpoints import load_snapshot, snapshots
+from prune.training.checkpoints import checkpoint_files, load_checkpoint
 from prune.training.loop import fit, make_accelerator
 from prune.training.objective import Objective
 from prune.training.optimiser import build_optimiser, lr_scale
@@ -191,8 +191,8 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_snapshot(where
     with pytest.raises(GateError, match=r"epoch 2 step 0|epoch 3 step 0") as caught:
         fit(model, batches, config=config, out=tmp_path)
     assert "snapshot-000000001.pt" in str(caught.value) and caught.value.code == 7
-    assert [path.name for path in snapshots(tmp_path)] == ["snapshot-000000001.pt"]
-    kept = load_snapshot(tmp_path)
+    assert [path.name for path in checkpoint_files(tmp_path)] == ["snapshot-000000001.pt"]
+    kept = load_checkpoint(tmp_path)
     assert all(value.isfinite().all() for value in kept["model"].values())
 
 
@@ -210,7 +210,7 @@ def test_killed_at_five_random_steps_the_remaining_losses_are_the_unbroken_runs(
         result = launched("-m", "tests.fakes.training_runs", *arguments)
         assert result.returncode == 0, result.stderr
         assert training_runs.losses(broken) == expected
-        whole, resumed = (load_snapshot(folder) for folder in (tmp_path / "whole", broken))
+        whole, resumed = (load_checkpoint(folder) for folder in (tmp_path / "whole", broken))
         for part in ("model", "averaged"):
             assert all(torch.equal(value, resumed[part][key]) for key, value in whole[part].items())
 
@@ -225,7 +225,7 @@ def test_the_result_is_the_running_average_of_the_weights_after_every_step(tmp_p
     def save(folder, step, content):
         seen.append(content["model"][key].clone())
 
-    monkeypatch.setattr(loop, "save_snapshot", save)
+    monkeypatch.setattr(loop, "save_checkpoint", save)
     fit(model, lambda epoch: steps, config=config, out=tmp_path)
     expected = before[key].double()
     for done, weights in enumerate(seen[:5]):

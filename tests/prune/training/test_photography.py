@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from prune.config.load import load_config
 from prune.config.settings import TrainConfig
 from prune.training import photography
-from prune.training.data import generator, photographed
+from prune.training.data import camera_augment, generator
 from runtime.errors import ConfigError
 
 
@@ -102,9 +102,9 @@ def test_a_warp_stretches_by_at_most_what_it_says():
 
 def test_without_settings_the_pixels_stay_and_with_all_they_are_within_0_and_1():
     images = pictures()
-    assert torch.equal(photographed(images, torch.zeros(6), TrainConfig(), generator(1)), images)
+    assert torch.equal(camera_augment(images, torch.zeros(6), TrainConfig(), generator(1)), images)
     config = TrainConfig(colour=1, tone=0.8, sharpness=1, jpeg=0.5, warp=0.3)
-    changed = photographed(images, torch.arange(6) % 2, config, generator(1))
+    changed = camera_augment(images, torch.arange(6) % 2, config, generator(1))
     assert changed.shape == images.shape and 0 <= float(changed.min()) < float(changed.max()) <= 1
 
 
