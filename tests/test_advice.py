@@ -322,7 +322,7 @@ def test_a_library_call_advises_no_option(data: Path, model: Path) -> None:  # n
 
 def test_a_batch_of_too_many_people_says_how_many_there_are() -> None:
     labels = [0, 0, 1, 1, 2, 2]
-    with pytest.raises(ConfigError, match="training set has 3; set train.identities and prune.identities"):
+    with pytest.raises(ConfigError, match=r"has only 3; set train\.identities and prune\.identities"):
         pk_batches(labels, identities=4, images=2, seed=0, epoch=0)
     assert pk_batches(labels, identities=3, images=2, seed=0, epoch=0)
 

@@ -1,4 +1,4 @@
-"""Configuration files: ours, checked key by key, and the authors' translated."""
+"""Configuration files: our own, checked key by key, and the authors', translated into our keys."""
 
 from prune.config.load import Config, load_config
 

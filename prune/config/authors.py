@@ -1,14 +1,14 @@
-"""The authors' YAML (TransReID and AMG, yacs style) in our keys. Reads no files."""
+"""Translate the authors' configurations (TransReID and AMG, yacs style) into our keys. Reads no files."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from prune.config.authors_keys import ADDED, checked, refuse_unbuilt
+from prune.config.authors_keys import SUCCESSOR_KEYS, check_sections, refuse_unsupported
 from prune.model.variants import VARIANTS
 from runtime.errors import ConfigError
 
-# their name, without its punctuation -> (layout, folder under their ROOT_DIR, cameras, training identities)
+# The authors' name without punctuation -> (layout, folder below their ROOT_DIR, cameras, training identities).
 DATASETS = {
     "market1501": ("market1501", "market1501", 6, 751),
     "dukemtmc": ("dukemtmc", "dukemtmcreid", 8, 702),
@@ -28,24 +28,30 @@ OTHER_NAMES = {
 
 
 def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
-    """{MODEL: .., INPUT: .., ...} -> our nested dict; ConfigError for unknown keys and for what we do not build."""
-    sections = checked(data, where)
+    """Translate {MODEL: .., INPUT: .., ...} into a nested dict of our keys.
+
+    Raises ConfigError for unknown keys and for values that need a model or a training that this project does not have.
+    `where` names the file in the messages.
+    """
+    sections = check_sections(data, where)
     model, image, test = sections["MODEL"], sections["INPUT"], sections["TEST"]
     variant = _variant(model, where)
-    refuse_unbuilt(sections, where)
+    refuse_unsupported(sections, where)
     if model["SIE_VIEW"]:
         raise ConfigError(
-            f"{where}: MODEL.SIE_VIEW is for vehicles and not supported; set it to False for people"
+            f"{where}: MODEL.SIE_VIEW is meant for vehicles and is not supported; set it to False for people"
         )
-    stride = set(model["STRIDE_SIZE"])
-    if len(stride) != 1:
-        raise ConfigError(f"{where}: MODEL.STRIDE_SIZE {model['STRIDE_SIZE']} must be the same both ways")
+    strides = set(model["STRIDE_SIZE"])
+    if len(strides) != 1:
+        raise ConfigError(
+            f"{where}: MODEL.STRIDE_SIZE {model['STRIDE_SIZE']} must have the same height and width"
+        )
     layout, folder, cameras, identities = _dataset(sections["DATASETS"]["NAMES"], where)
     return {
         "model": {
             "variant": variant,
             "size": _size(data.get("INPUT") or {}, image, where),
-            "stride": stride.pop(),
+            "stride": strides.pop(),
             "jpm": model["JPM"],
             "rearrange": model["RE_ARRANGE"],
             "cameras": cameras if model["SIE_CAMERA"] else 0,
@@ -62,29 +68,29 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _variant(model: dict[str, Any], where: str) -> str:
-    """Our name of the backbone; ConfigError, by the key that names it, for one that is not built here."""
+    """Return our name of the backbone; raise ConfigError that names the key when the backbone is not supported."""
     if model["NAME"] != "transformer":
         raise ConfigError(
-            f"{where}: MODEL.NAME {model['NAME']!r} is another backbone; only 'transformer' is built here"
+            f"{where}: MODEL.NAME {model['NAME']!r} is not supported; the only supported backbone is 'transformer'"
         )
-    written = str(model["TRANSFORMER_TYPE"])
-    variant = written.split("_patch16")[0]
+    transformer_type = str(model["TRANSFORMER_TYPE"])
+    variant = transformer_type.split("_patch16")[0]
     if variant not in VARIANTS:
         names = ", ".join(f"{name}_patch16_224_TransReID" for name in VARIANTS)
         raise ConfigError(
-            f"{where}: MODEL.TRANSFORMER_TYPE {written!r} is not built here; these are: {names}"
+            f"{where}: MODEL.TRANSFORMER_TYPE {transformer_type!r} is not supported; the supported types are: {names}"
         )
-    # TransReID-SSL and PersonViT call the small ViT of DeiT vit_small; TransReID's own of this name is another
-    theirs = any(key in ADDED["MODEL"] for key in model)
-    return "deit_small" if theirs and variant == "vit_small" else variant
+    # TransReID-SSL and PersonViT use the name vit_small for DeiT's small ViT; TransReID uses it for another network.
+    from_successor = any(key in SUCCESSOR_KEYS["MODEL"] for key in model)
+    return "deit_small" if from_successor and variant == "vit_small" else variant
 
 
 def _size(written: dict[str, Any], image: dict[str, Any], where: str) -> list[int]:
-    """The one size of training and test; a file that names only that of the test means both."""
+    """Return the input size, which training and test share; a file that sets only SIZE_TEST means both."""
     if "SIZE_TRAIN" in written and image["SIZE_TRAIN"] != image["SIZE_TEST"]:
         raise ConfigError(
             f"{where}: INPUT.SIZE_TEST {image['SIZE_TEST']} differs from INPUT.SIZE_TRAIN {image['SIZE_TRAIN']}; a model "
-            "runs here at the size it is trained for: set both to that"
+            "runs at the size it was trained for: set both to the same size"
         )
     return list(image["SIZE_TEST"])
 
@@ -93,14 +99,14 @@ def _dataset(name: Any, where: str) -> tuple[str, str, int, int]:
     names = list(name) if isinstance(name, list | tuple) else [name]
     if len(names) != 1:
         raise ConfigError(
-            f"{where}: DATASETS.NAMES {name!r} is {len(names)} data sets; only one at a time is supported: set it to "
+            f"{where}: DATASETS.NAMES {name!r} names {len(names)} data sets, but only one is supported: set it to "
             f"one of {', '.join(DATASETS)}"
         )
-    key = "".join(letter for letter in str(names[0]).lower() if letter.isalnum())
+    key = "".join(character for character in str(names[0]).lower() if character.isalnum())
     key = OTHER_NAMES.get(key, key)
     if key == "mm":
         raise ConfigError(
-            f"{where}: DATASETS.NAMES {names[0]!r} is Market-1501 and MSMT17 together; only one data set is supported"
+            f"{where}: DATASETS.NAMES {names[0]!r} means Market-1501 and MSMT17 together, but only one data set is supported"
         )
     if key not in DATASETS:
         raise ConfigError(f"{where}: DATASETS.NAMES {name!r} is not one of {', '.join(DATASETS)}")
@@ -143,7 +149,7 @@ def _train(sections: dict[str, dict[str, Any]], where: str) -> dict[str, Any]:
         "flip": image["PROB"],
         "pad": image["PADDING"],
         "erasing": image["RE_PROB"],
-        # Their smoothed cross-entropy has this constant built in.
+        # The authors' smoothed cross-entropy has this constant built in.
         "label_smoothing": 0.1 if model["IF_LABELSMOOTH"] else 0.0,
         "identity_weight": model["ID_LOSS_WEIGHT"],
         "metric_weight": model["TRIPLET_LOSS_WEIGHT"],

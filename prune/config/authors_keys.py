@@ -1,4 +1,4 @@
-"""The keys of the authors' YAML files with their own defaults, and which values this project builds. Translates nothing."""
+"""The keys of the authors' YAML files, the authors' defaults, and the values that this project supports."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from runtime.wording import printable
 
 Sections = dict[str, dict[str, Any]]
 
-# TransReID's defaults, and FINETUNE of AMG. The type of a default is the type that a value must have.
+# The defaults of TransReID, and AMG's FINETUNE section. A value must have the type of its default.
 DEFAULTS: Sections = {
     "MODEL": {
         "DEVICE": "cuda",
         "DEVICE_ID": "0",
-        # theirs is resnet50, which no file that names a transformer means
+        # TransReID's own default is resnet50, which is never meant by a file that names a transformer.
         "NAME": "transformer",
         "LAST_STRIDE": 1,
         "PRETRAIN_PATH": "",
@@ -103,8 +103,8 @@ DEFAULTS: Sections = {
         "EVAL": False,
     },
 }
-# What TransReID-SSL, PersonViT and PASS add to them. One of these in MODEL tells their files from TransReID's.
-ADDED: Sections = {
+# The keys that TransReID-SSL, PersonViT and PASS add. One of them in MODEL shows that a file is not TransReID's own.
+SUCCESSOR_KEYS: Sections = {
     "MODEL": {
         "PRETRAIN_HW_RATIO": 1,
         "DROPOUT_RATE": 0.0,
@@ -118,39 +118,39 @@ ADDED: Sections = {
     "DATALOADER": {"REMOVE_TAIL": 0},
     "SOLVER": {"TRP_L2": False},
 }
-# At the top of a file, outside all sections.
-LOOSE = ("OUTPUT_DIR", "DEBUG")
-# (section, key, the values that are built here, what another value would mean)
-BUILT: tuple[tuple[str, str, tuple[Any, ...], str], ...] = (
-    ("MODEL", "SHIFT_NUM", (5,), "no published model has another"),
-    ("MODEL", "SHUFFLE_GROUP", (2,), "no published model has another"),
-    ("MODEL", "DEVIDE_LENGTH", (4,), "no published model has another"),
+# Keys at the top level of a file, outside all sections.
+TOP_LEVEL_KEYS = ("OUTPUT_DIR", "DEBUG")
+# (section, key, the supported values, what another value would mean)
+SUPPORTED: tuple[tuple[str, str, tuple[Any, ...], str], ...] = (
+    ("MODEL", "SHIFT_NUM", (5,), "no published model has another value"),
+    ("MODEL", "SHUFFLE_GROUP", (2,), "no published model has another value"),
+    ("MODEL", "DEVIDE_LENGTH", (4,), "no published model has another value"),
     ("MODEL", "COS_LAYER", (False,), "an ArcFace classifier"),
-    ("MODEL", "NECK", ("bnneck",), "a model without its batch-norm neck"),
+    ("MODEL", "NECK", ("bnneck",), "a model without the batch-norm neck"),
     ("MODEL", "ID_LOSS_TYPE", ("softmax",), "another identity loss"),
     ("MODEL", "METRIC_LOSS_TYPE", ("triplet",), "another metric loss"),
     ("MODEL", "IF_WITH_CENTER", ("no", False), "a centre loss"),
     ("MODEL", "DROP_OUT", (0,), "dropout in the transformer"),
     ("MODEL", "ATT_DROP_RATE", (0,), "dropout in the attention"),
     ("MODEL", "DROPOUT_RATE", (0,), "dropout before the classifier"),
-    ("MODEL", "REDUCE_FEAT_DIM", (False,), "features reduced by a further layer"),
-    ("MODEL", "POOLING", ("None", None, False), "pooled patch tokens in place of the class token"),
-    ("MODEL", "GEM_POOLING", (False,), "pooled patch tokens in place of the class token"),
-    ("MODEL", "STEM_CONV", (False,), "a convolutional stem in place of the patch projection"),
-    ("DATALOADER", "SAMPLER", ("softmax_triplet",), "another sampler of batches"),
-    ("DATALOADER", "REMOVE_TAIL", (0,), "people with few images left out"),
-    ("SOLVER", "LARGE_FC_LR", (False,), "a learning rate of its own for the classifier"),
+    ("MODEL", "REDUCE_FEAT_DIM", (False,), "an additional layer that reduces the features"),
+    ("MODEL", "POOLING", ("None", None, False), "pooled patch tokens instead of the class token"),
+    ("MODEL", "GEM_POOLING", (False,), "pooled patch tokens instead of the class token"),
+    ("MODEL", "STEM_CONV", (False,), "a convolutional stem instead of the patch projection"),
+    ("DATALOADER", "SAMPLER", ("softmax_triplet",), "another batch sampler"),
+    ("DATALOADER", "REMOVE_TAIL", (0,), "leaving out people with few images"),
+    ("SOLVER", "LARGE_FC_LR", (False,), "a separate learning rate for the classifier"),
     ("SOLVER", "TRP_L2", (False,), "a triplet loss of normalised features"),
-    # their code normalises for every word, "no" as well
+    # The authors' code normalises the features for every string, even for "no".
     ("TEST", "FEAT_NORM", ("yes", "no", "on", "off", True), "features that are not normalised"),
 )
 _WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
 
 
-def checked(data: Mapping[str, Any], where: str) -> Sections:
-    """Every section with the file's values over their defaults; ConfigError for unknown keys and what is not built.
+def check_sections(data: Mapping[str, Any], where: str) -> Sections:
+    """Return every section, with the file's values in place of the defaults; raise ConfigError for unknown keys.
 
-    Values have the types of DEFAULTS. Keys of ADDED are there only where the file has them.
+    The values have the types of DEFAULTS. Keys of SUCCESSOR_KEYS are present only where the file has them.
     """
     for name, content in data.items():
         refuse_unknown(str(name), None, where)
@@ -170,36 +170,44 @@ def checked(data: Mapping[str, Any], where: str) -> Sections:
     return sections
 
 
-def refuse_unbuilt(sections: Sections, where: str) -> None:
-    """ConfigError for the first switch whose value would need a model or a training that is not here."""
-    for name, key, values, meaning in BUILT:
+def refuse_unsupported(sections: Sections, where: str) -> None:
+    """Raise ConfigError for the first value that needs a model or a training that this project does not have."""
+    for name, key, values, meaning in SUPPORTED:
         value = sections[name].get(key, values[0])
         if value not in values:
             raise ConfigError(
-                f"{where}: {name}.{key} {value!r} is not supported, only {values[0]!r} is ({meaning})"
+                f"{where}: {name}.{key} {value!r} is not supported ({meaning}); the only supported value is {values[0]!r}"
             )
 
 
 def refuse_unknown(section: str, key: str | None, where: str) -> None:
-    """ConfigError for a section, or a key of a known one, that the authors' files do not have, with the nearest that they have."""
+    """Raise ConfigError, with the nearest known name, for an unknown section or for an unknown key of a known section.
+
+    A `key` of None checks the section alone.
+    """
     if key is None:
-        known = (*DEFAULTS, *LOOSE)
+        known = (*DEFAULTS, *TOP_LEVEL_KEYS)
         if section not in known:
-            kind = "key" if section.lower() in (name.lower() for name in LOOSE) else "section"
-            raise ConfigError(f"{where}: unknown {kind} {printable(section)}{_nearest(section, known)}")
+            kind = "key" if section.lower() in (name.lower() for name in TOP_LEVEL_KEYS) else "section"
+            raise ConfigError(f"{where}: unknown {kind} {printable(section)}{_nearest_hint(section, known)}")
         return
-    keys = [*DEFAULTS[section], *ADDED.get(section, {})]
+    keys = [*DEFAULTS[section], *SUCCESSOR_KEYS.get(section, {})]
     if key in keys:
         return
-    elsewhere = [name for name in DEFAULTS if key in DEFAULTS[name] or key in ADDED.get(name, {})]
-    hint = f"; did you mean {elsewhere[0]}.{key}?" if elsewhere else _nearest(key, keys)
+    other_sections = [
+        name for name in DEFAULTS if key in DEFAULTS[name] or key in SUCCESSOR_KEYS.get(name, {})
+    ]
+    hint = f"; did you mean {other_sections[0]}.{key}?" if other_sections else _nearest_hint(key, keys)
     raise ConfigError(f"{where}: {section}: unknown key {printable(key)}{hint}")
 
 
 def typed(section: str, key: str, value: Any, where: str) -> Any:
-    """The value as its key's default is: a switch, a number, a list of numbers or a word; ConfigError where it cannot be."""
+    """Convert the value to the type of the key's default: a switch, a number, a list of numbers or a word.
+
+    Raises ConfigError when the value cannot be converted.
+    """
     value = _literal(value)
-    default = DEFAULTS[section].get(key, ADDED.get(section, {}).get(key))
+    default = DEFAULTS[section].get(key, SUCCESSOR_KEYS.get(section, {}).get(key))
     place = f"{where}: {section}.{key}"
     if isinstance(default, bool):
         return _switch(value, place)
@@ -210,7 +218,7 @@ def typed(section: str, key: str, value: Any, where: str) -> Any:
             raise ConfigError(f"{place} must be a list of {len(default)} numbers, not {value!r}")
         return [_number(part, place, whole=isinstance(default[0], int)) for part in value]
     if isinstance(default, int | float):
-        # a probability that is off is 0
+        # A probability that is switched off is 0.
         value = 0 if value is False or value == "off" else value
         return _number(value, place, whole=isinstance(default, int))
     return value
@@ -225,7 +233,7 @@ def _section(content: Any, name: str, where: str) -> dict[Any, Any]:
 
 
 def _literal(value: Any) -> Any:
-    """Their strings are often Python: "('market1501')" is a word, "[256, 128]" a list."""
+    """Evaluate a string that holds a Python literal, as yacs does: "('market1501')" is a word, "[256, 128]" a list."""
     if isinstance(value, str) and len(value) < 1000:
         try:
             return ast.literal_eval(value)
@@ -235,11 +243,11 @@ def _literal(value: Any) -> Any:
 
 
 def _switch(value: Any, place: str) -> bool:
-    """Their switches are booleans in some files and words in others."""
-    found = _WORDS.get(value.lower(), value) if isinstance(value, str) else value
-    if found not in (True, False):
+    """Return a switch as a boolean; the authors write booleans in some files and words in others."""
+    switch = _WORDS.get(value.lower(), value) if isinstance(value, str) else value
+    if switch not in (True, False):
         raise ConfigError(f"{place} must be True or False, not {value!r}")
-    return bool(found)
+    return bool(switch)
 
 
 def _number(value: Any, place: str, *, whole: bool) -> float:
@@ -250,7 +258,7 @@ def _number(value: Any, place: str, *, whole: bool) -> float:
     return int(value) if whole else float(value)
 
 
-def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
-    folded = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), folded, 1)
-    return f"; did you mean {folded[near[0]]}?" if near else f"; known: {', '.join(known)}"
+def _nearest_hint(name: str, known: tuple[str, ...] | list[str]) -> str:
+    by_lower_case = {known_name.lower(): known_name for known_name in known}
+    nearest = difflib.get_close_matches(name.lower(), by_lower_case, 1)
+    return f"; did you mean {by_lower_case[nearest[0]]}?" if nearest else f"; known: {', '.join(known)}"

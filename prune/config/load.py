@@ -1,4 +1,4 @@
-"""Configuration: our YAML, checked key by key. The authors' files are translated by prune.config.authors."""
+"""Load a configuration: our YAML, checked key by key, or an authors' file that prune.config.authors translates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runtime.wording import printable
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration file."""
+    """A whole configuration file, one field per section."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     input: InputConfig = field(default_factory=InputConfig)
@@ -31,13 +31,13 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def shape(self) -> Shape:
-        """The unpruned model's shape."""
+        """Return the architecture of the unpruned model."""
         keys = ("stride", "jpm", "rearrange", "cameras", "sie_coefficient", "identities", "neck")
         values = {key: getattr(self.model, key) for key in keys}
         return unpruned(self.model.variant, height=self.model.size[0], width=self.model.size[1], **values)
 
     def spec(self) -> InputSpec:
-        """The torch model's input: normalised float, the camera a second input where there is a table."""
+        """Return the torch model's input: normalised float, with the camera id as a second input if there is a camera table."""
         height, width = self.model.size
         return InputSpec(
             height=height,
@@ -53,33 +53,34 @@ class Config:
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
-    """Read ours or the authors' YAML and apply `section.key=value` overrides.
+    """Read a configuration, one of ours or of the authors', and apply `section.key=value` overrides.
 
-    ConfigError names the file or the override, the key as its author wrote it and, for an unknown one, the nearest that exists.
+    Raises ConfigError that names the file or the override, the key as it is written there and, for an unknown key, the
+    nearest known one.
     """
     data = read_yaml(path)
     refuse_foreign(data, str(path))
-    authors = any(str(key).isupper() for key in data)
-    ours = []
+    is_authors_file = any(str(key).isupper() for key in data)
+    our_overrides = []
     for override in overrides:
         keys, value = _split(override)
         if not keys[0].isupper():
-            # on its own first, so that a mistake in it is the override's and not the file's
+            # The override is checked alone first, so that the message blames the override and not the file.
             build(Config, _nested(keys, value), f"--set {override}")
-            ours.append((keys, value, override))
-        elif authors:
+            our_overrides.append((keys, value, override))
+        elif is_authors_file:
             _check_authors(keys, value, f"--set {override}")
             _put(data, keys, value, override)
         else:
             raise ConfigError(
-                f"--set {override}: {keys[0]} is a section of the authors' files, and {path} is one of ours; "
-                "configs/README.md says which of our keys it is"
+                f"--set {override}: {keys[0]} is a section of the authors' files, but {path} is one of our files; "
+                "configs/README.md lists our key for each of theirs"
             )
     where = str(path)
-    if authors:
+    if is_authors_file:
         data = translate(data, where)
-        where = f"{path}, in our keys"
-    for keys, value, override in ours:
+        where = f"{path}, translated into our keys"
+    for keys, value, override in our_overrides:
         _put(data, keys, value, override)
     return build(Config, data, where)
 
@@ -88,7 +89,9 @@ def _split(override: str) -> tuple[list[str], Any]:
     key, equals, text = override.partition("=")
     keys = key.split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"--set {override}: write section.key=value, such as prune.tokens.fraction=0.25")
+        raise ConfigError(
+            f"--set {override}: write an override as section.key=value, such as prune.tokens.fraction=0.25"
+        )
     try:
         return keys, load_value(text)
     except ValueError as error:
@@ -97,7 +100,9 @@ def _split(override: str) -> tuple[list[str], Any]:
 
 def _check_authors(keys: list[str], value: Any, where: str) -> None:
     if len(keys) != 2:
-        raise ConfigError(f"{where}: write SECTION.KEY=value, such as MODEL.STRIDE_SIZE=[12,12]")
+        raise ConfigError(
+            f"{where}: write this override as SECTION.KEY=value, such as MODEL.STRIDE_SIZE=[12,12]"
+        )
     refuse_unknown(keys[0], None, where)
     if keys[0] in DEFAULTS:
         refuse_unknown(keys[0], keys[1], where)
@@ -114,21 +119,20 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, override: str) -> No
             data[key] = {}
         data = data[key]
         if not isinstance(data, dict):
-            raise ConfigError(f"--set {override}: {key} is a value, not a section")
+            raise ConfigError(f"--set {override}: {key} holds a value and is not a section")
     data[keys[-1]] = value
 
 
 def build(kind: Any, data: Any, where: str) -> Any:
-    """A (nested) config dataclass from plain data; ConfigError for unknown keys and wrong types."""
+    """Build a (nested) configuration dataclass from plain data; raise ConfigError for unknown keys and wrong types."""
     if not isinstance(data, dict):
-        raise ConfigError(
-            f"{where}: need a section with keys {[f.name for f in dataclasses.fields(kind)]}, got {data!r}"
-        )
+        keys = ", ".join(item.name for item in dataclasses.fields(kind))
+        raise ConfigError(f"{where}: must be a section with the keys {keys}, not {data!r}")
     fields = {item.name: item for item in dataclasses.fields(kind)}
     for key in data:
         if key not in fields:
-            near = difflib.get_close_matches(str(key).lower(), fields, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(fields)}"
+            nearest = difflib.get_close_matches(str(key).lower(), fields, 1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else f"; known: {', '.join(fields)}"
             raise ConfigError(f"{where}: unknown key {printable(str(key))}{hint}")
     values = {}
     for key, value in data.items():
@@ -159,8 +163,8 @@ def _cast(value: Any, kind: str, place: str) -> Any:
         length = None if "..." in kind else kind.count(",") + 1
         item = "float" if "float" in kind else "int"
         if not isinstance(value, list | tuple) or length not in (None, len(value)):
-            many = "" if length is None else f"{length} "
-            raise ConfigError(f"{place} must be a list of {many}numbers, not {value!r}")
+            count = "" if length is None else f"{length} "
+            raise ConfigError(f"{place} must be a list of {count}numbers, not {value!r}")
         return tuple(_cast(part, item, place) for part in value)
     if kind == "float" and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as a string.
@@ -168,7 +172,8 @@ def _cast(value: Any, kind: str, place: str) -> Any:
             value = float(value)
         except ValueError:
             raise ConfigError(f"{place} must be a number, not {value!r}") from None
-    right = {"bool": bool, "int": int, "float": (int, float), "str": str}[kind]
-    if not isinstance(value, right) or (isinstance(value, bool) and kind != "bool"):
-        raise ConfigError(f"{place} must be {kind}, not {value!r}")
+    allowed = {"bool": bool, "int": int, "float": (int, float), "str": str}[kind]
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind != "bool"):
+        names = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+        raise ConfigError(f"{place} must be {names[kind]}, not {value!r}")
     return float(value) if kind == "float" else value

@@ -1,4 +1,4 @@
-"""What a configuration file can say: one frozen dataclass per section, one line per key. Reads no files."""
+"""The sections of a configuration file: one frozen dataclass per section, one line per key. Reads no files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which TransReID; see prune.model.architecture.Shape. `drop_path` acts in training only."""
+    """The TransReID model; prune.model.architecture.Shape explains the keys. `drop_path` acts in training only."""
 
     variant: str = "vit_base"
     size: tuple[int, int] = (256, 128)
@@ -33,7 +33,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """Normalisation and resizing; every later step uses the same."""
+    """Normalisation and resizing of the input. Every later step, up to the device, uses the same values."""
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -47,7 +47,7 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """`layout` names the data set trained on (camera ids index the table only there); `root` its folder."""
+    """The training set: `layout` is its kind and `root` its folder. Camera ids index the camera table only on this set."""
 
     layout: str | None = None
     root: str | None = None
@@ -55,13 +55,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """`fraction` of the unpruned model's heads, or `count`, goes in `rounds`; every block keeps `floor`.
+    """Head pruning: remove a `fraction` of the unpruned model's heads, or `count` heads, in `rounds` rounds.
 
-    The number kept per block is rounded up to a multiple of `multiple`. `layer_weight` is added to a block's weight for every
-    block before it; `entropy` is `mean_map` (as published: of the mean attention map) or `per_image` (the mean of the images'
-    entropies). `kept`, heads per prunable block, replaces fraction and count: what goes is then decided within each block
-    (`prune.py --search` finds such numbers). `by` says what goes: entropy (AMG, the highest), magnitude (the lowest weights) or
-    random (drawn from `prune.seed`); `layer_weight` and `entropy` are AMG's alone.
+    Every block keeps at least `floor` heads, and the number kept per block is rounded up to a multiple of `multiple`. `kept`,
+    a number of heads per prunable block, replaces `fraction` and `count`; the heads are then ranked within each block
+    (`prune.py --search` finds such numbers). `by` is the criterion: entropy (AMG, removes the highest), magnitude (removes the
+    lowest weights) or random (drawn from `prune.seed`). Two keys act on AMG's criterion only: `layer_weight` is added to a
+    block's weight for every block before it, and `entropy` is `mean_map` (as published, the entropy of the mean attention map)
+    or `per_image` (the mean of the images' entropies).
     """
 
     fraction: float = 0.0
@@ -82,11 +83,12 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class TokenConfig:
-    """`fraction` of the unpruned model's patch tokens, or `count`, goes in `rounds`; `kept` per prunable block replaces both.
+    """Token pruning: remove a `fraction` of the unpruned model's patch tokens, or `count` tokens, in `rounds` rounds.
 
-    `kept` and `floor` count the class token. Every block keeps `floor` tokens and a number that is a multiple of `multiple`. The
-    lowest go `by` importance (AMG), class_attention (the class token's attention to them) or random (drawn from
-    `prune.seed`); `layer_weight` is AMG's alone.
+    `kept`, a number of tokens per prunable block, replaces `fraction` and `count`. Every block keeps at least `floor` tokens,
+    and the number kept is a multiple of `multiple`. `kept` and `floor` include the class token. The lowest tokens are removed
+    `by` importance (AMG), class_attention (the class token's attention to them) or random (drawn from `prune.seed`).
+    `layer_weight` acts on AMG's criterion only.
     """
 
     fraction: float = 0.0
@@ -105,11 +107,12 @@ class TokenConfig:
 
 @dataclass(frozen=True)
 class MlpConfig:
-    """`pruned` of the unpruned MLPs' neurons go: `within` the model the lowest of all, or as many in every block.
+    """MLP pruning: remove the fraction `pruned` of the unpruned model's MLP neurons.
 
-    `kept`, neurons per prunable block, replaces that (`prune.py --search` finds such numbers). Every block keeps `floor`, and a
-    number that is rounded up to a `multiple`. The lowest go `by` taylor (by how much the loss moves without a neuron) or
-    magnitude (of its weights, over its block's mean).
+    `within` says where neurons are ranked: over the whole `model`, or in each `block`, the same number in every one. `kept`, a
+    number of neurons per prunable block, replaces `pruned` (`prune.py --search` finds such numbers). Every block keeps at
+    least `floor` neurons, and the number kept is rounded up to a multiple of `multiple`. The lowest neurons are removed `by`
+    taylor (the change of the loss without the neuron) or magnitude (of its weights, divided by the mean of its block).
     """
 
     pruned: float = 0.0
@@ -128,13 +131,16 @@ class MlpConfig:
 
     @property
     def cuts(self) -> bool:
-        """Whether any neurons are to go."""
+        """Whether this section removes any neurons."""
         return self.pruned > 0 or bool(self.kept)
 
 
 @dataclass(frozen=True)
 class BlocksConfig:
-    """`removed`: how many whole blocks go, one after another the one that the features miss least; or their numbers from 0."""
+    """Block pruning: `removed` is the number of whole blocks to remove, or a list of their 0-based numbers.
+
+    Given a number, blocks are removed one at a time; each time it is the block whose removal changes the features least.
+    """
 
     removed: int | tuple[int, ...] = 0
 
@@ -145,10 +151,12 @@ class BlocksConfig:
 
 @dataclass(frozen=True)
 class PruneConfig:
-    """`order` is heads_first, tokens_first or both (scored on the same model); `mode` is bypass or kv.
+    """Pruning: what is removed, in which order, and on which crops the scores are computed.
 
-    `mlp` and `blocks` are cut with the first of them, and alone where there are none. Scores come from `batches` batches of
-    `identities` x `images` training crops (0 batches: one epoch), drawn by `seed`, which also draws what a random criterion removes.
+    `order` is heads_first, tokens_first or both (heads and tokens scored on the same model); `mode` is bypass or kv. `mlp` and
+    `blocks` are pruned together with the first of these steps, or on their own when there is no such step. Scores come from
+    `batches` batches of `identities` x `images` training crops (0 batches: one epoch). `seed` draws these crops, and also what
+    a random criterion removes.
     """
 
     order: str = "heads_first"
@@ -165,7 +173,7 @@ class PruneConfig:
     def __post_init__(self) -> None:
         one_of("order", self.order, ("heads_first", "tokens_first", "both"))
         one_of("mode", self.mode, ("bypass", "kv"))
-        # as in training: the triplet loss needs a second identity
+        # As in training, the triplet loss needs a second identity.
         within("identities", self.identities, 2, None)
         within("images", self.images, 1, None)
         within("batches", self.batches, 0, None)
@@ -173,10 +181,10 @@ class PruneConfig:
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """What the student learns from the unpruned teacher, times `alpha`, on top of the other losses.
+    """Distillation from the unpruned teacher: a loss with the weight `alpha`, added to the other losses.
 
-    `type` is none, soft (all heads, at `temperature`), hard (the teacher's best identity, global head) or features (the
-    angle between the heads' features, which needs no classifier that knows the people). Ours: features.
+    `type` is none, soft (the logits of all heads, at `temperature`), hard (the teacher's best identity, global head) or this
+    project's own features (the angle between the heads' features, which also suits a teacher trained on other people).
     """
 
     type: str = "none"
@@ -191,15 +199,15 @@ class DistillConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained, and how a pruned one is fine-tuned; configs/README.md has a line per key.
+    """The training of a model and the fine-tuning of a pruned model; configs/README.md has a line for each key.
 
-    A batch holds `identities` x `images` crops. Learning rates: `lr` after a linear warm-up from `lr` x `warmup_factor`, then a
-    cosine down to `lr` x `lr_min_factor`, step by step (`schedule: constant` keeps it). `metric` is triplet or contrastive
-    (supervised, at `temperature`). The loss is `identity_weight` x the identity loss + `metric_weight` x the metric loss.
-    `margin` null means the soft margin.
-    `average` > 0 keeps a running average of the weights with this decay: it is the result. `background`, `colour`, `tone`,
-    `sharpness`, `jpeg` and `warp` are augmentations, 0 for none: strengths, but for `background`, `tone` and `jpeg`, which are
-    probabilities. Fine-tuning lasts `fine_epochs` between pruning rounds, at a constant rate, and `final_epochs` after the last.
+    A batch holds `identities` x `images` crops. The learning rate rises linearly from `lr` x `warmup_factor` to `lr` during
+    the warm-up and then falls along a cosine to `lr` x `lr_min_factor`, updated at every step; `schedule: constant` keeps it
+    at `lr`. The loss is `identity_weight` x the identity loss + `metric_weight` x the metric loss. `metric` is triplet (a
+    `margin` of null means the soft margin) or contrastive (supervised, at `temperature`). With `average` > 0 the result is a
+    running average of the weights with this decay. `background`, `tone` and `jpeg` are probabilities of augmentations;
+    `colour`, `sharpness` and `warp` are strengths; 0 switches each of them off. Fine-tuning lasts `fine_epochs` between
+    pruning rounds, at a constant learning rate, and `final_epochs` after the last round.
     """
 
     optimizer: str = "sgd"
@@ -249,40 +257,33 @@ class TrainConfig:
         within("average", self.average, 0, 0.99999)
         for name in ("lr", "images", "workers"):
             within(name, getattr(self, name), 1e-12 if name == "lr" else 1, None)
-        # A batch of one identity has no negatives and a batch-norm neck of one image no variance.
+        # A batch of one identity has no negatives, and the batch-norm neck has no variance over one image.
         within("identities", self.identities, 2, None)
-        for name in (
-            "epochs",
-            "fine_epochs",
-            "final_epochs",
-            "warmup_epochs",
-            "weight_decay",
-            "weight_decay_bias",
-        ):
+        for name in ("epochs", "fine_epochs", "final_epochs", "warmup_epochs"):
             within(name, getattr(self, name), 0, None)
-        for name in ("bias_lr_factor", "pad", "cache_mib", "checkpoint_steps"):
+        for name in ("weight_decay", "weight_decay_bias", "bias_lr_factor", "identity_weight"):
             within(name, getattr(self, name), 0, None)
-        for name in ("identity_weight", "metric_weight"):
+        for name in ("metric_weight", "pad", "cache_mib", "checkpoint_steps"):
             within(name, getattr(self, name), 0, None)
         for name in ("flip", "erasing", "background", "tone", "jpeg", "label_smoothing"):
             within(name, getattr(self, name), 0, 1)
         for name in ("warmup_factor", "lr_min_factor"):
             within(name, getattr(self, name), 0, 1)
-        for name, most in (("colour", 2), ("sharpness", 2), ("warp", 0.6)):
-            within(name, getattr(self, name), 0, most)
+        for name, high in (("colour", 2), ("sharpness", 2), ("warp", 0.6)):
+            within(name, getattr(self, name), 0, high)
 
     def for_unknown_identities(self) -> TrainConfig:
-        """Where the teacher's classifiers do not know the people: no distillation that asks them."""
+        """Return the settings for people the teacher was not trained on: no distillation that uses its classifiers."""
         if self.distill.type == "features":
             return self
         return dataclasses.replace(self, distill=dataclasses.replace(self.distill, type="none"))
 
     def for_rounds(self) -> TrainConfig:
-        """The fine-tuning between two pruning rounds: `fine_epochs` at a constant learning rate."""
+        """Return the settings of the fine-tuning between two pruning rounds: `fine_epochs` at a constant learning rate."""
         return dataclasses.replace(self, epochs=self.fine_epochs, schedule="constant", warmup_epochs=0)
 
     def for_final(self) -> TrainConfig:
-        """The fine-tuning after the last round: `final_epochs` on the whole schedule."""
+        """Return the settings of the fine-tuning after the last round: `final_epochs` on the whole schedule."""
         return dataclasses.replace(self, epochs=self.final_epochs)
 
 
@@ -292,8 +293,8 @@ def _check_cut(cut: HeadConfig | TokenConfig) -> None:
     if cut.count is not None:
         within("count", cut.count, 0, None)
     if cut.kept and (cut.rounds > 1 or cut.multiple > 1):
-        raise ConfigError("kept says what each block keeps: it goes with rounds=1 and multiple=1")
+        raise ConfigError("kept sets what each block keeps and needs rounds=1 and multiple=1")
     if cut.multiple > 1 and cut.rounds > 1:
         raise ConfigError(
-            f"multiple {cut.multiple} with rounds {cut.rounds}: rounding would put each small round's share back; set rounds=1"
+            f"multiple {cut.multiple} with rounds {cut.rounds}: rounding up would undo each round's small cut; set rounds=1"
         )

@@ -1,4 +1,4 @@
-"""A YAML file as plain data. Knows no keys."""
+"""Read a YAML file safely as plain data, with limits on its size. Imports no configuration keys."""
 
 from __future__ import annotations
 
@@ -10,55 +10,60 @@ import yaml
 from runtime.errors import ConfigError
 from runtime.wording import reason_of
 
-# A configuration has a hundred values in a few kilobytes. The parser, which is slow, takes seconds over megabytes.
-MOST, MOST_LETTERS = 10_000, 100_000
-# Its time grows with the square of the brackets that are open at once.
-DEEPEST = 50
+# A configuration has about a hundred values in a few kilobytes. The parser is slow and needs seconds for megabytes.
+MAX_VALUES, MAX_CHARACTERS = 10_000, 100_000
+# The parser's time grows with the square of the number of brackets that are open at once.
+MAX_DEPTH = 50
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which of a key that stands twice would keep the last without a word."""
+    """The safe loader with one more check: a duplicate key is an error. SafeLoader would silently keep the last one."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and names.count(key.value) > 1:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} stands there twice", key.start_mark
+                    None, None, f"the key {key.value} appears twice", key.start_mark
                 )
         return super().construct_mapping(node, deep=deep)
 
 
 def read_yaml(path: Path | str) -> dict[Any, Any]:
-    """The sections of the file at `path`, empty for an empty file; ConfigError when it is no YAML or holds no sections."""
+    """Return the sections of the file at `path`, or {} for an empty file.
+
+    Raises ConfigError when the file cannot be read, is not YAML or holds no sections.
+    """
     try:
         data = load_value(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot read the configuration ({error.strerror or error}); see configs/"
+            f"{path}: the configuration cannot be read ({error.strerror or error}); configs/ has examples"
         ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not a text file in UTF-8 ({reason_of(error)}); see configs/") from None
+        raise ConfigError(
+            f"{path}: the file is not UTF-8 text ({reason_of(error)}); configs/ has examples"
+        ) from None
     except ValueError as error:
-        raise ConfigError(f"{path}: not valid YAML ({error}); see configs/README.md") from None
+        raise ConfigError(f"{path}: the file is not valid YAML ({error}); see configs/README.md") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise ConfigError(
-            f"{path}: not a configuration (need sections such as model:); see configs/README.md"
+            f"{path}: the file is not a configuration, which has sections such as model:; see configs/README.md"
         )
     return data
 
 
 def load_value(text: str) -> Any:
-    """The YAML text as Python's own types; ValueError, with the reason on one line, where it is none."""
-    if len(text) > MOST_LETTERS:
-        raise ValueError(f"{len(text):,} letters; a configuration has at most {MOST_LETTERS:,}")
-    if _depth(text) > DEEPEST:
-        raise ValueError(f"more than {DEEPEST} brackets are open at once")
+    """Return the YAML text as Python's own types; raise ValueError with a one-line reason when it is not valid YAML."""
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"{len(text):,} characters; a configuration has at most {MAX_CHARACTERS:,}")
+    if _depth(text) > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} brackets are open at once")
     try:
         value = yaml.load(text, Loader=_Loader)
-    # a date that does not exist, a number of thousands of digits, a thousand open brackets
+    # Causes are, for example, a date that does not exist, a number with thousands of digits or deep nesting.
     except (
         yaml.YAMLError,
         ArithmeticError,
@@ -74,31 +79,32 @@ def load_value(text: str) -> Any:
 
 
 def _depth(text: str) -> int:
-    """How many brackets are open at once at most; those in quotes and comments count as well."""
-    depth = deepest = 0
-    for letter in text:
-        if letter in "[{":
+    """Return the largest number of brackets open at once; brackets in quotes and comments count as well."""
+    depth = largest = 0
+    for character in text:
+        if character in "[{":
             depth += 1
-            deepest = max(deepest, depth)
-        elif letter in "]}":
+            largest = max(largest, depth)
+        elif character in "]}":
             depth = max(0, depth - 1)
-    return deepest
+    return largest
 
 
 def _refuse_excess(value: Any) -> None:
-    """ValueError for more than MOST values, each counted as often as an alias repeats it, and for numbers beyond 64 bits.
+    """Raise ValueError for more than MAX_VALUES values, where every use of an alias counts, or for integers beyond 64 bits.
 
-    A few lines of aliases can stand for billions of values, and Python neither prints long numbers nor turns them into floats.
+    A few lines of aliases can stand for billions of values, and Python neither prints very long integers nor converts them to
+    floats.
     """
-    count, rest = 0, [value]
-    while rest:
-        inner = rest.pop()
+    count, pending = 0, [value]
+    while pending:
+        current = pending.pop()
         count += 1
-        if count > MOST:
-            raise ValueError(f"more than {MOST:,} values; its aliases (*name) repeat each other")
-        if isinstance(inner, int) and abs(inner) >= 2**63:
-            raise ValueError("a whole number of more than 64 bits")
-        if isinstance(inner, dict):
-            rest += [*inner, *inner.values()]
-        elif isinstance(inner, list | tuple | set):
-            rest += inner
+        if count > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES:,} values; aliases (*name) may repeat each other")
+        if isinstance(current, int) and abs(current) >= 2**63:
+            raise ValueError("an integer of more than 64 bits")
+        if isinstance(current, dict):
+            pending += [*current, *current.values()]
+        elif isinstance(current, list | tuple | set):
+            pending += current

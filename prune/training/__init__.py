@@ -1,1 +1,1 @@
-"""Training and fine-tuning: data, losses, loop, checkpoints of a run."""
+"""Training and fine-tuning: the data, the losses, the loop and the checkpoints of a run."""

@@ -1,4 +1,4 @@
-"""Training state on disk, so that a killed run goes on where it stood. Knows nothing of what is trained."""
+"""Training checkpoints on disk, so that a stopped run can be resumed. Works for any content that torch can save."""
 
 from __future__ import annotations
 
@@ -18,47 +18,55 @@ KEEP = 2
 
 
 def save_checkpoint(folder: Path, step: int, content: dict[str, Any]) -> Path:
-    """Write tensors and plain data as `snapshot-STEP.pt`, whole or not at all; keep the newest two."""
+    """Write tensors and plain data as `snapshot-STEP.pt` and keep the newest two checkpoints.
+
+    The file is written whole or not at all. Raises StorageError when it cannot be written.
+    """
     path = folder / f"snapshot-{step:09d}.pt"
     with replacing(path) as temporary:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:
-            # torch reports a full disk this way.
+            # torch reports a full disk as a RuntimeError.
             raise StorageError(
-                f"{path}: cannot be written ({reason_of(error, 160)}); make room there"
+                f"{path}: cannot be written ({reason_of(error, 160)}); free some disk space"
             ) from None
-    # The rename itself is on disk only once its folder is.
+    # The rename is durable only after the folder itself is synchronised.
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-    for old in checkpoint_files(folder)[:-KEEP]:
-        old.unlink()
+    for outdated in checkpoint_files(folder)[:-KEEP]:
+        outdated.unlink()
     return path
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The snapshots in `folder`, oldest first."""
+    """Return the paths of the checkpoints in `folder`, oldest first."""
     return sorted(folder.glob("snapshot-*.pt"))
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove every snapshot in `folder`: for a run that is over and will not be gone on with."""
+    """Remove every checkpoint in `folder`, after a run that is finished and will not be resumed."""
     for path in checkpoint_files(folder):
         path.unlink()
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest snapshot that can be read, None where there is none; ArtifactError when all are damaged."""
-    found = checkpoint_files(folder)
-    for path in reversed(found):
+    """Return the content of the newest readable checkpoint, or None where `folder` holds none.
+
+    Raises ArtifactError when all of them are damaged.
+    """
+    paths = checkpoint_files(folder)
+    for path in reversed(paths):
         try:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             return content
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            note(f"{path}: damaged, trying the one before ({reason_of(error, 160)})")
-    if found:
-        raise ArtifactError(f"{folder}: no snapshot can be read; remove them and train again")
+            note(f"{path}: the checkpoint is damaged ({reason_of(error, 160)}); trying the previous one")
+    if paths:
+        raise ArtifactError(
+            f"{folder}: no checkpoint can be read; remove the snapshot-*.pt files and train again"
+        )
     return None

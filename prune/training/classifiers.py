@@ -1,4 +1,4 @@
-"""Whose row of a classifier is whose: people matched to rows by vote, and models with other rows. Knows no command line."""
+"""Match identities to classifier rows by voting, and change the rows of a model's classifiers. Imports no command line."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from runtime.datasets.cameras import camera_ids
 from runtime.images.preprocess import to_input
 from runtime.spec import InputSpec
 
-# Measured on a vit_lite trained on 400 rendered people (benchmarks/people, 8 images each): its own people agree on 98 % of
-# their images, each with a row of its own; strangers on 57 to 61 %, with the rows of whoever looks like them, and 3 to 12 % of
-# the rows are wanted twice. Half would let strangers in.
+# Measured on a vit_lite trained on 400 rendered people (benchmarks/people, 8 images each). For the people it was trained on,
+# 98 % of the images agree and each person has a row of its own. For other people, 57 to 61 % agree, on the rows of whoever
+# looks like them, and 3 to 12 % of the rows are the first choice of two people. A threshold of one half would accept them.
 MIN_AGREEMENT = 0.75
 MAX_DISPUTED = 0.05
 
 
 @dataclass(frozen=True)
 class RowVotes:
-    """Which classifier row each label got: `rows[label]`, all distinct, of `available` ones.
+    """The result of a vote: label n has classifier row `rows[n]`; the rows are distinct, out of `available` rows.
 
-    `agree` (0..1) is the share of `images` whose best row is their label's; a row that only one image of a
-    person chose counts for none. `disputed` people had another row as their images' first choice.
+    `agree` (0..1) is the share of the `images` whose best row is their label's row. A row that only one image of a person
+    chose does not count as agreement. `disputed` is the number of people whose images preferred another row than they got.
     """
 
     rows: tuple[int, ...]
@@ -42,7 +42,7 @@ class RowVotes:
 
     @property
     def accepted(self) -> bool:
-        """Whether the classifier knows these people: most images agree and hardly anybody is disputed."""
+        """Whether the classifier was trained on these people: most images agree and very few people are disputed."""
         return self.agree >= MIN_AGREEMENT and self.disputed <= MAX_DISPUTED * len(self.rows)
 
     def __str__(self) -> str:
@@ -51,80 +51,85 @@ class RowVotes:
 
 
 def assign_rows(votes: Tensor, scores: Tensor) -> list[int]:
-    """A row of its own for every label: most votes first, the higher score where votes are equal.
+    """Return a distinct classifier row for every label, a list of K row numbers.
 
-    votes (K, R) counts and scores (K, R), R >= K. Greedy: who loses a row gets the best one that is free.
+    `votes` (K, R) counts votes and `scores` (K, R) breaks ties; R >= K. The assignment is greedy: pairs with the most votes
+    come first, and a label whose row is taken gets the best row that is still free.
     """
     count, available = votes.shape
     order = np.lexsort((-scores.numpy().ravel(), -votes.numpy().ravel()))
-    rows, taken = [-1] * count, set()
+    rows, taken_rows = [-1] * count, set()
     for label, row in zip(*np.divmod(order, available)):
-        if rows[label] < 0 and row not in taken:
+        if rows[label] < 0 and row not in taken_rows:
             rows[label] = int(row)
-            taken.add(row)
-            if len(taken) == count:
+            taken_rows.add(row)
+            if len(taken_rows) == count:
                 break
     return rows
 
 
 def row_votes(model: TransReID, batches: Iterable[Batch], identities: int) -> RowVotes:
-    """What the images of labels 0..identities-1 say about the rows of `model`'s classifiers, in eval mode.
+    """Match the labels 0..identities-1 to rows of `model`'s classifiers by the votes of their images, in eval mode.
 
-    An image's vote is the best row of its heads' mean log-probability. The classifiers need as many rows.
+    An image votes for the row with the highest log-probability, averaged over the heads. The classifiers must have at least
+    `identities` rows.
     """
     available = model.shape.identities
     votes = torch.zeros(identities, available, dtype=torch.float64)
     scores = torch.zeros_like(votes)
     with evaluating(model), torch.no_grad():
-        for images, labels, rows in batches:
-            heads = model.logits(model.parts(images, rows))
-            said = torch.stack([head.double().log_softmax(dim=1) for head in heads]).mean(dim=0).cpu()
+        for images, labels, camera_rows in batches:
+            logits = model.logits(model.parts(images, camera_rows))
+            log_probabilities = (
+                torch.stack([head.double().log_softmax(dim=1) for head in logits]).mean(dim=0).cpu()
+            )
             labels = labels.cpu()
-            votes.index_put_((labels, said.argmax(dim=1)), torch.ones(()).double(), accumulate=True)
-            scores.index_add_(0, labels, said)
-    voters = votes.sum(dim=1)
-    chosen = assign_rows(votes, scores / voters.clamp_min(1)[:, None])
-    mine = votes[torch.arange(identities), chosen]
-    # one image always agrees with itself
-    agreed = mine[mine > 1].sum() / voters.sum().clamp_min(1)
-    disputed = int((mine < votes.amax(dim=1)).sum())
-    return RowVotes(tuple(chosen), available, int(voters.sum()), float(agreed), disputed)
+            best_rows = log_probabilities.argmax(dim=1)
+            votes.index_put_((labels, best_rows), torch.ones(()).double(), accumulate=True)
+            scores.index_add_(0, labels, log_probabilities)
+    images_per_label = votes.sum(dim=1)
+    rows = assign_rows(votes, scores / images_per_label.clamp_min(1)[:, None])
+    votes_for_row = votes[torch.arange(identities), rows]
+    # A single vote does not count: one image always agrees with itself.
+    agreement = votes_for_row[votes_for_row > 1].sum() / images_per_label.sum().clamp_min(1)
+    disputed = int((votes_for_row < votes.amax(dim=1)).sum())
+    return RowVotes(tuple(rows), available, int(images_per_label.sum()), float(agreement), disputed)
 
 
 def voting_items(items: Sequence[Item], each: int = 8) -> list[Item]:
-    """Up to `each` images of every person, taken from its cameras in turn; no randomness."""
+    """Return up to `each` images of every person, taken from the person's cameras in turn, without randomness."""
     people: dict[int, dict[int, list[Item]]] = {}
     for item in items:
         people.setdefault(item.pid, {}).setdefault(item.camid, []).append(item)
-    chosen = []
+    selected = []
     for _, cameras in sorted(people.items()):
-        share = -(-each // len(cameras))
+        per_camera = -(-each // len(cameras))
         turns = [
             (turn, camera, item)
-            for camera, mine in cameras.items()
-            for turn, item in enumerate(_spread(mine, share))
+            for camera, camera_items in cameras.items()
+            for turn, item in enumerate(_evenly_spaced(camera_items, per_camera))
         ]
-        chosen += [item for *_, item in sorted(turns, key=lambda entry: entry[:2])[:each]]
-    return chosen
+        selected += [item for *_, item in sorted(turns, key=lambda entry: entry[:2])[:each]]
+    return selected
 
 
 def voting_batches(items: Sequence[Item], spec: InputSpec, device: str, *, size: int = 64) -> Iterator[Batch]:
-    """The images of `voters` in batches of `size` on `device`, labelled as in training; `spec` is float-nchw."""
-    names, chosen = label_map(items), voting_items(items)
-    crops = Crops(chosen, spec, cache_mib=0)
+    """Yield the images of `voting_items` in batches of `size` on `device`, labelled as in training; `spec` is float-nchw."""
+    labels, selected = label_map(items), voting_items(items)
+    crops = Crops(selected, spec, cache_mib=0)
     policy = "input" if spec.camera == "input" else None
-    for start in range(0, len(chosen), size):
-        indices = range(start, min(start + size, len(chosen)))
-        rows, _ = camera_ids([chosen[index].camid for index in indices], spec, policy=policy)
+    for start in range(0, len(selected), size):
+        indices = range(start, min(start + size, len(selected)))
+        camera_rows, _ = camera_ids([selected[index].camid for index in indices], spec, policy=policy)
         yield (
             torch.from_numpy(to_input(crops(indices), spec)).to(device),
-            torch.tensor([names[chosen[index].pid] for index in indices]),
-            None if rows is None else torch.from_numpy(rows).to(device),
+            torch.tensor([labels[selected[index].pid] for index in indices]),
+            None if camera_rows is None else torch.from_numpy(camera_rows).to(device),
         )
 
 
 def with_classifier_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
-    """The same model whose classifiers have only these rows, in this order: label n is row `rows[n]`."""
+    """Return a model whose classifiers have only these rows, in this order: row n is the former row `rows[n]`."""
     index = torch.tensor(list(rows), device=model.base.cls_token.device)
     state = {
         key: value.index_select(0, index) if key.startswith("classifier") else value
@@ -134,17 +139,17 @@ def with_classifier_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
 
 
 def with_new_classifiers(model: TransReID, identities: int, *, seed: int) -> TransReID:
-    """The same model with fresh classifiers for `identities` people, drawn by `seed`."""
+    """Return a model with newly initialised classifiers for `identities` people; `seed` draws their weights."""
     shape = dataclasses.replace(model.shape, identities=identities)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = TransReID(shape).state_dict()
+        initial_state = TransReID(shape).state_dict()
     state = {key: value for key, value in model.state_dict().items() if not key.startswith("classifier")}
-    return rebuild(model, shape, fresh | state)
+    return rebuild(model, shape, initial_state | state)
 
 
-def _spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` of the items, at equal distances."""
+def _evenly_spaced(items: Sequence[Item], count: int) -> list[Item]:
+    """Return at most `count` of the items, evenly spaced over the sequence."""
     if len(items) <= count:
         return list(items)
     return [items[len(items) * index // count] for index in range(count)]

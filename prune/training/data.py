@@ -1,6 +1,6 @@
-"""Training batches: which crops go together, and how they are augmented. Knows no model.
+"""Training batches: which crops a batch holds, and how they are augmented. Imports no model.
 
-What a batch holds depends only on (seed, epoch, step): any step can be made again, alone, on any thread.
+The content of a batch depends only on (seed, epoch, step), so any thread can make any step again on its own.
 """
 
 from __future__ import annotations
@@ -29,64 +29,67 @@ from runtime.spec import InputSpec
 
 
 def label_map(items: Sequence[Item]) -> dict[int, int]:
-    """Person id -> label 0..K-1, in ascending order of person ids: the same on every machine."""
+    """Map each person id to a label 0..K-1, in ascending order of the person ids, so it is the same on every machine."""
     return {pid: label for label, pid in enumerate(sorted({item.pid for item in items}))}
 
 
 def pk_batches(
     labels: Sequence[int], *, identities: int, images: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """One epoch of batches: lists of `identities` x `images` indices into `labels`, grouped by identity.
+    """Return one epoch of batches: lists of `identities` x `images` indices into `labels`, grouped by identity.
 
-    Every identity's images are shuffled and cut into groups of `images`; a tail is dropped, and an identity
-    with fewer is drawn with replacement. Batches of distinct identities are drawn until fewer than
-    `identities` have a group left. ConfigError when there are fewer from the start.
+    The images of each identity are shuffled and cut into groups of `images`. An incomplete last group is dropped, and an
+    identity with fewer images is drawn with replacement. Batches of distinct identities are drawn until fewer than
+    `identities` have a group left. Raises ConfigError when the data has fewer identities than a batch needs.
     """
     random = np.random.default_rng([seed, epoch])
-    every = np.asarray(labels)
+    all_labels = np.asarray(labels)
     groups = {}
-    for label in np.unique(every).tolist():
-        mine = np.flatnonzero(every == label)
-        order = random.permutation(mine) if len(mine) >= images else random.choice(mine, images)
+    for label in np.unique(all_labels).tolist():
+        own = np.flatnonzero(all_labels == label)
+        order = random.permutation(own) if len(own) >= images else random.choice(own, images)
         groups[label] = [
             order[start : start + images].tolist() for start in range(0, len(order) - images + 1, images)
         ]
     if len(groups) < identities:
         raise ConfigError(
-            f"a batch needs {identities} identities, the training set has {len(groups)}; set train.identities and "
-            "prune.identities to no more than it has, and to 2 at least"
+            f"a batch needs {identities} identities, but the training set has only {len(groups)}; set train.identities "
+            f"and prune.identities to a number from 2 to {len(groups)}"
         )
     batches = []
-    while len(left := [label for label, mine in groups.items() if mine]) >= identities:
-        chosen = random.choice(left, identities, replace=False).tolist()
-        batches.append([index for label in chosen for index in groups[label].pop()])
+    while len(remaining := [label for label, group in groups.items() if group]) >= identities:
+        batch_labels = random.choice(remaining, identities, replace=False).tolist()
+        batches.append([index for label in batch_labels for index in groups[label].pop()])
     return batches
 
 
 @dataclass
 class Crops:
-    """Resized crops by index: kept while they fit into `cache_mib` MiB, the rest read again each time."""
+    """Resized crops by index. Crops stay in memory up to `cache_mib` MiB; the others are read again each time."""
 
     items: Sequence[Item]
     spec: InputSpec
     cache_mib: int = 1024
-    _kept: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    _cache: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     def __call__(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """(B, height, width, 3) uint8 RGB; DataError names an image that cannot be read."""
+        """Return the crops as (B, height, width, 3) uint8 RGB; raise DataError that names an image that cannot be read."""
         return np.stack([self._crop(index) for index in indices])
 
     def _crop(self, index: int) -> NDArray[np.uint8]:
-        crop = self._kept.get(index)
+        crop = self._cache.get(index)
         if crop is None:
             crop = resize(load_image(self.items[index].path), self.spec)
-            if (len(self._kept) + 1) * crop.nbytes <= self.cache_mib << 20:
-                self._kept[index] = crop
+            if (len(self._cache) + 1) * crop.nbytes <= self.cache_mib << 20:
+                self._cache[index] = crop
         return crop
 
 
 def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random: torch.Generator) -> Tensor:
-    """(B, 3, H, W) pixels 0..1 as other cameras, (B,) numbers, would show them; unchanged where nothing is set."""
+    """Change (B, 3, H, W) pixels 0..1 as if other cameras had taken them; `cameras` (B,) are the crops' camera numbers.
+
+    Returns the pixels unchanged when the configuration sets none of these augmentations.
+    """
     if config.warp:
         pixels = photography.warp(pixels, config.warp, random)
     if config.colour:
@@ -102,10 +105,10 @@ def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A sequence of augmented batches, each made on demand.
+    """A sequence of augmented batches; each batch is made when it is asked for.
 
-    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera rows (B,) or None). `rank` of
-    `ranks` processes gets its share of every batch's identities.
+    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera rows (B,) or None). Process `rank` of `ranks`
+    processes gets its share of every batch's identities.
     """
 
     crops: Crops
@@ -138,7 +141,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """Epoch number -> its batches, from the training items and a configuration."""
+    """A callable that returns the batches of an epoch, made from the training items and a configuration."""
 
     crops: Crops
     config: TrainConfig
@@ -147,16 +150,16 @@ class TrainingBatches:
     silhouettes: Silhouettes | None = None
 
     def __call__(self, epoch: int) -> Epoch:
-        """The batches of one epoch; ConfigError when a batch's identities cannot be shared evenly."""
+        """Return the batches of one epoch; raise ConfigError when the processes cannot share its identities evenly."""
         config = self.config
-        # One identity alone has no negatives for the triplet loss.
+        # The triplet loss needs negatives, so each process needs two identities.
         if config.identities % self.ranks or config.identities < 2 * self.ranks:
             raise ConfigError(
-                f"train.identities {config.identities} cannot be shared by {self.ranks} processes; "
-                "set a multiple of them, at least twice their number"
+                f"train.identities {config.identities} cannot be shared evenly by {self.ranks} processes; "
+                f"set it to a multiple of {self.ranks}, and to at least {2 * self.ranks}"
             )
-        names = label_map(self.crops.items)
-        labels = [names[item.pid] for item in self.crops.items]
+        label_of_pid = label_map(self.crops.items)
+        labels = [label_of_pid[item.pid] for item in self.crops.items]
         batches = pk_batches(
             labels, identities=config.identities, images=config.images, seed=config.seed, epoch=epoch
         )
@@ -166,16 +169,16 @@ class TrainingBatches:
 def training_batches(
     items: Sequence[Item], spec: InputSpec, config: TrainConfig, *, rank: int = 0, ranks: int = 1
 ) -> TrainingBatches:
-    """The batches that prune.training.loop.fit takes; `spec` is the torch model's input (float-nchw).
+    """Return the batches that prune.training.loop.fit takes; `spec` is the torch model's input (float-nchw).
 
-    DataError when backgrounds are to be replaced in pictures without masks.
+    Raises DataError when `config.background` is set and the data set has no masks.
     """
     silhouettes = read_silhouettes(items) if config.background else None
     return TrainingBatches(Crops(items, spec, config.cache_mib), config, rank, ranks, silhouettes)
 
 
 def prefetched(batches: Sequence[Batch], first: int, *, workers: int) -> Iterator[Batch]:
-    """batches[first:], in order, fetched ahead by `workers` threads."""
+    """Yield batches[first:] in order, fetched ahead by `workers` threads."""
     pool = ThreadPoolExecutor(workers)
     try:
         pending: deque[Future[Batch]] = deque()
@@ -198,38 +201,33 @@ def scoring_batches(
     batches: int = 0,
     seed: int = 1234,
 ) -> Iterator[Batch]:
-    """`batches` training batches (0: one epoch) without augmentation, drawn by `seed`, read one at a time.
+    """Yield `batches` training batches (0: one epoch) without augmentation, drawn by `seed`, one at a time.
 
-    Each is (images (B, 3, H, W) float32 normalised, labels (B,), camera rows (B,) or None).
+    Each batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera rows (B,) or None).
     """
-    names = label_map(items)
-    labels = [names[item.pid] for item in items]
+    label_of_pid = label_map(items)
+    labels = [label_of_pid[item.pid] for item in items]
     crops = Crops(items, spec, cache_mib=0)
-    done, epoch = 0, 0
-    while epoch == 0 or done < batches:
+    yielded, epoch = 0, 0
+    while epoch == 0 or yielded < batches:
         for indices in pk_batches(labels, identities=identities, images=images, seed=seed, epoch=epoch):
-            if batches and done == batches:
+            if batches and yielded == batches:
                 return
             yield torch.from_numpy(to_input(crops(indices), spec)), *targets(crops, labels, indices)
-            done += 1
+            yielded += 1
         epoch += 1
 
 
 def generator(*key: int) -> torch.Generator:
-    """A random stream that depends on the numbers of `key` alone."""
+    """Return a random generator whose seed depends only on the numbers of `key`."""
     state = np.random.SeedSequence(list(key)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
 
 
 def targets(crops: Crops, labels: Sequence[int], indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """(labels (B,), camera rows (B,) or None) of some crops."""
-    # Training ids index the table by definition: the table is made for them.
-    rows, _ = camera_ids(
-        [crops.items[index].camid for index in indices], crops.spec, policy=_policy(crops.spec)
-    )
-    targets = torch.tensor([labels[index] for index in indices])
-    return targets, None if rows is None else torch.from_numpy(rows)
-
-
-def _policy(spec: InputSpec) -> str | None:
-    return "input" if spec.camera == "input" else None
+    """Return (labels (B,), camera rows (B,) or None) of the crops at `indices`."""
+    # The camera table is made for the cameras of the training set, so their ids always index it.
+    policy = "input" if crops.spec.camera == "input" else None
+    camera_rows, _ = camera_ids([crops.items[index].camid for index in indices], crops.spec, policy=policy)
+    batch_labels = torch.tensor([labels[index] for index in indices])
+    return batch_labels, None if camera_rows is None else torch.from_numpy(camera_rows)

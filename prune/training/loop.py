@@ -1,7 +1,7 @@
-"""The training loop: losses, schedule, distillation, snapshots and metrics. Knows no data set.
+"""The training loop: losses, schedule, distillation, checkpoints and metrics. Imports no data set.
 
-Random numbers of a step are seeded by (seed, epoch, step, process): a resumed run needs no generator states,
-and its remaining losses equal those of a run that was never stopped.
+The random numbers of a step are seeded by (seed, epoch, step, process). A resumed run therefore needs no saved generator
+states, and its remaining losses equal those of a run that was never stopped.
 """
 
 from __future__ import annotations
@@ -37,21 +37,24 @@ from runtime.files.manifest import replacing
 
 
 def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerator:
-    """Devices, processes and mixed precision; `device` is auto (CUDA where there is one), cpu or cuda.
+    """Set up the device, the processes and mixed precision; `device` is auto (CUDA where there is one), cpu or cuda.
 
-    DeviceError when CUDA was asked for and is not there, ConfigError for fp16 without it.
+    Raises DeviceError when `device` is cuda and there is none, and ConfigError for fp16 without CUDA.
     """
     if device != "auto":
         torch_device(device)
     cuda = device != "cpu" and torch.cuda.is_available()
     if precision == "fp16" and not cuda:
-        raise ConfigError("train.precision fp16 needs a CUDA device; set fp32 or bf16")
+        raise ConfigError("train.precision fp16 needs a CUDA device; set train.precision to fp32 or bf16")
     return Accelerator(cpu=not cuda, mixed_precision={"fp32": "no"}.get(precision, precision))
 
 
 @dataclass
 class State:
-    """Where a run stands: `step` of `epoch` comes next, `done` steps were made in all."""
+    """The progress of a run: the next step is `step` of `epoch`, and `done` is the number of finished steps of all epochs.
+
+    `images`, `seconds`, `data_seconds` and `terms` belong to the current epoch.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -74,11 +77,13 @@ def fit(
 ) -> TransReID:
     """Train `model` in place for config.epochs epochs and return it, in eval mode, on the training device.
 
-    `batches_of_epoch(n)` is the sequence of epoch n's batches; config.workers threads fetch them ahead. The
-    folder `out` gets metrics.jsonl (a line per epoch) and the newest two snapshots; `resume` goes on from the
-    last, without it earlier ones are removed; it may set another number of epochs. The teacher is run in eval
-    mode. No epochs: nothing happens. GateError at the first loss or weight that is not finite: the last good
-    snapshot stays. ConfigError when a resumed run had other settings.
+    `batches_of_epoch(n)` is the sequence of epoch n's batches; config.workers threads fetch them ahead. The folder `out` gets
+    metrics.jsonl, with one line per epoch, and the newest two checkpoints. `resume` continues from the newest checkpoint and
+    may set another number of epochs; without it, earlier checkpoints are removed. The teacher runs in eval mode. With zero
+    epochs nothing is trained or written.
+
+    Raises GateError at the first loss or weight that is not finite; the last good checkpoint stays. Raises ConfigError when
+    the run to resume had other settings.
     """
     if not config.epochs:
         return model.eval()
@@ -90,7 +95,7 @@ def fit(
     if teacher is not None:
         if config.distill.type != "features" and teacher.shape.identities != model.shape.identities:
             raise ConfigError(
-                f"the teacher knows {teacher.shape.identities} identities, the student "
+                f"the teacher's classifier has {teacher.shape.identities} identities and the student's "
                 f"{model.shape.identities}; set train.distill.type=none"
             )
         teacher = teacher.to(accelerator.device).eval()
@@ -118,8 +123,8 @@ class _Run:
     averaged: dict[str, Tensor] = field(default_factory=dict)
 
     def start(self, resume: bool) -> State:
-        """A fresh state, or the one of the last snapshot with model and optimiser filled from it."""
-        metrics, main = self.out / "metrics.jsonl", self.accelerator.is_main_process
+        """Return a new state, or restore model, optimiser and state from the newest checkpoint."""
+        metrics = self.out / "metrics.jsonl"
         content = load_checkpoint(self.out) if resume else None
         state = State() if content is None else State(**content["state"])
         if content is not None:
@@ -129,39 +134,40 @@ class _Run:
             if content["scaler"]:
                 self.accelerator.scaler.load_state_dict(content["scaler"])
         if self.config.average:
-            first = self.model.state_dict() if content is None else content["averaged"]
-            place = self.accelerator.device
-            self.averaged = {key: value.detach().clone().to(place) for key, value in first.items()}
-        if main:
+            initial = self.model.state_dict() if content is None else content["averaged"]
+            device = self.accelerator.device
+            self.averaged = {key: value.detach().clone().to(device) for key, value in initial.items()}
+        if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
-            kept = _rows(metrics, state.epoch) if content else []
+            kept_rows = _metrics_rows(metrics, state.epoch) if content else []
             if content is None:
                 remove_checkpoints(self.out)
             with replacing(metrics) as temporary:
-                temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in kept_rows))
         self.accelerator.wait_for_everyone()
         return state
 
     def _check_same(self, stored: dict[str, Any], state: State) -> None:
-        mine = _plain(self.config)
-        # How batches are fetched and how often is saved change nothing of what is learnt.
-        free = {"workers", "cache_mib", "checkpoint_steps"}
-        if mine["epochs"] != stored.get("epochs") and mine["epochs"] > state.epoch:
-            # a run may be ended sooner, or go on for longer: the learning rate follows the new schedule from here
-            free.add("epochs")
+        current = _plain(self.config)
+        # These settings change how batches are fetched and how often the run saves, not what the model learns.
+        may_differ = {"workers", "cache_mib", "checkpoint_steps"}
+        if current["epochs"] != stored.get("epochs") and current["epochs"] > state.epoch:
+            # A resumed run may end earlier or later: from here on the learning rate follows the new schedule.
+            may_differ.add("epochs")
             if self.accelerator.is_main_process:
                 note(
-                    f"{self.out}: was planned for {stored.get('epochs')} epochs, ends after {mine['epochs']} now"
+                    f"{self.out}: the run was planned for {stored.get('epochs')} epochs and now ends after "
+                    f"{current['epochs']}"
                 )
-        changed = [key for key in mine if key not in free and mine[key] != stored.get(key)]
+        changed = [key for key in current if key not in may_differ and current[key] != stored.get(key)]
         if changed:
             raise ConfigError(
-                f"{self.out}: the stopped run had another {', '.join(f'train.{key}' for key in changed)}; "
-                "go on with the same settings, or choose another --out"
+                f"{self.out}: the stopped run used another value of {', '.join(f'train.{key}' for key in changed)}; "
+                "resume it with the same settings, or choose another --out"
             )
 
     def epoch(self, state: State, batches: Sequence[Batch], teacher: TransReID | None) -> None:
-        """The rest of one epoch; leaves `state` at the start of the next."""
+        """Train the rest of one epoch and leave `state` at the start of the next."""
         config = self.config
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
@@ -188,15 +194,15 @@ class _Run:
         key = (self.config.seed, state.epoch, state.step, self.accelerator.process_index)
         torch.manual_seed(generator(*key).initial_seed())
         losses.check_labels(self.model, batch[1])
-        images, labels, rows = (
+        images, labels, camera_rows = (
             None if part is None else part.to(device, non_blocking=True) for part in batch
         )
-        taught = None
+        targets = None
         if teacher is not None:
             with torch.no_grad(), self.accelerator.autocast():
-                taught = teacher_targets(teacher, images, rows, self.config)
-        loss, terms = self.objective(images, labels, rows, taught)
-        # The mean over processes: where one of them has no finite loss, all stop.
+                targets = teacher_targets(teacher, images, camera_rows, self.config)
+        loss, terms = self.objective(images, labels, camera_rows, targets)
+        # The mean over processes: when one process has a loss that is not finite, all processes stop.
         values = self.accelerator.reduce(terms.float(), reduction="mean").tolist()
         if not torch.isfinite(torch.tensor(values)).all():
             raise self._gate(state, f"the loss is {values[0]}")
@@ -208,7 +214,7 @@ class _Run:
 
     @torch.no_grad()
     def _average(self, done: int) -> None:
-        # Young averages forget faster: the initial weights would weigh for thousands of steps otherwise.
+        # Early in the run the average decays faster, or the initial weights would count for thousands of steps.
         decay = min(self.config.average, (1 + done) / (10 + done))
         current = self.model.state_dict()
         for key, value in self.averaged.items():
@@ -236,15 +242,17 @@ class _Run:
                 with open(self.out / "metrics.jsonl", "a") as file:
                     file.write(json.dumps(row) + "\n")
             except OSError as error:
-                raise StorageError(f"{self.out}/metrics.jsonl: {error.strerror}; make room there") from None
+                raise StorageError(
+                    f"{self.out}/metrics.jsonl: cannot be written ({error.strerror}); free some disk space"
+                ) from None
             note(
                 f"epoch {row['epoch']}/{self.config.epochs}: loss {row['loss']:.4f}, accuracy "
                 f"{row['accuracy']:.3f}, lr {row['lr']:.2e}, {row['seconds']:.1f} s (waiting for data "
                 f"{row['data_seconds']:.1f} s)"
             )
-        fresh = State(epoch=state.epoch + 1, done=state.done)
+        next_epoch = State(epoch=state.epoch + 1, done=state.done)
         for item in dataclasses.fields(State):
-            setattr(state, item.name, getattr(fresh, item.name))
+            setattr(state, item.name, getattr(next_epoch, item.name))
         self._save(state)
 
     def _save(self, state: State) -> None:
@@ -262,12 +270,12 @@ class _Run:
             }
             save_checkpoint(self.out, state.done, content)
 
-    def _gate(self, state: State, what: str) -> GateError:
-        good = checkpoint_files(self.out)
-        kept = f"the last good snapshot is {good[-1]}" if good else "no snapshot had been written yet"
+    def _gate(self, state: State, reason: str) -> GateError:
+        paths = checkpoint_files(self.out)
+        last = f"the last good checkpoint is {paths[-1]}" if paths else "no checkpoint has been written yet"
         return GateError(
-            f"epoch {state.epoch + 1} step {state.step}: {what}; "
-            f"lower train.lr (now {self.config.lr:g}); {kept}"
+            f"epoch {state.epoch + 1} step {state.step}: {reason}; "
+            f"lower train.lr (now {self.config.lr:g}); {last}"
         )
 
 
@@ -275,8 +283,8 @@ def _plain(config: TrainConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _rows(path: Path, epochs: int) -> list[dict[str, Any]]:
-    """The lines of the first `epochs` epochs; a torn last one and later ones are left out."""
+def _metrics_rows(path: Path, epochs: int) -> list[dict[str, Any]]:
+    """Return the rows of the first `epochs` epochs; later rows and an incomplete last line are left out."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:

@@ -1,7 +1,7 @@
-"""What training minimises, as pure functions of features, logits and labels. Knows no data and no optimiser.
+"""Training losses, as pure functions of features, logits and labels. Imports no data set and no optimiser.
 
-Heads are ordered as in prune.model.transreid: the global one first, then the local ones (none without the JPM). The
-weights are those of the published code: half for the global head, half for the mean of the local ones.
+Heads are ordered as in prune.model.transreid: the global head first, then the local heads (none without the JPM). The
+weights are those of the published code: one half for the global head, one half for the mean of the local heads.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from runtime.errors import ConfigError
 
 
 def balanced(values: Sequence[Tensor]) -> Tensor:
-    """Half the first value plus half the mean of the others; a single value as it is."""
+    """Return half the first value plus half the mean of the others, or a single value unchanged."""
     if len(values) == 1:
         return values[0]
     return 0.5 * values[0] + 0.5 * torch.stack(list(values[1:])).mean(dim=0)
 
 
 def identity_loss(logits: Sequence[Tensor], labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of each head's (B, identities) logits against labels (B,), balanced."""
+    """Return the cross-entropy of each head's (B, identities) logits against labels (B,), combined by `balanced`."""
     return balanced([F.cross_entropy(head.float(), labels, label_smoothing=smoothing) for head in logits])
 
 
 def distances(features: Tensor) -> Tensor:
-    """Euclidean distances (B, B) between the rows of (B, D); the squares are clamped to 1e-12 or more."""
+    """Return the Euclidean distances (B, B) between the rows of (B, D); their squares are clamped to at least 1e-12."""
     squares = features.square().sum(dim=1)
     square = squares[:, None] + squares[None] - 2 * features @ features.T
-    # The root's gradient at zero is infinite: the diagonal, and two equal images, stand there.
+    # The gradient of the square root is infinite at zero, which is the distance on the diagonal and of equal images.
     return square.clamp_min(1e-12).sqrt()
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float | None = None) -> Tensor:
-    """The mean over anchors of the loss of their farthest positive and nearest negative.
+    """Return the mean over anchors of the triplet loss with the farthest positive and the nearest negative.
 
-    features (B, D) before the neck, not normalised; labels (B,). `margin` None is the soft margin
-    log(1 + exp(d_positive - d_negative)). An anchor without any negative costs nothing. Source: Hermans et
-    al., "In Defense of the Triplet Loss", 2017, eq. 5.
+    `features` (B, D) are taken before the neck and are not normalised; `labels` is (B,). A `margin` of None is the soft
+    margin log(1 + exp(d_positive - d_negative)). An anchor without a negative adds zero. Source: Hermans et al., "In Defense
+    of the Triplet Loss", 2017, eq. 5.
     """
     with torch.autocast(features.device.type, enabled=False):
-        # In half precision the subtraction of large squares loses the distance itself.
+        # In half precision, subtracting large squares would lose the small distance.
         distance = distances(features.float())
         same = labels[:, None] == labels[None]
         farthest = distance.masked_fill(~same, -torch.inf).amax(dim=1)
@@ -54,15 +54,16 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float | None
 
 
 def triplet_loss(parts: Sequence[Tensor], labels: Tensor, *, margin: float | None = None) -> Tensor:
-    """Batch-hard triplet loss of each head's features (B, D), balanced."""
+    """Return the batch-hard triplet loss of each head's features (B, D), combined by `balanced`."""
     return balanced([batch_hard_triplet(part, labels, margin=margin) for part in parts])
 
 
 def supervised_contrastive(features: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
-    """Mean over anchors of the mean over their positives of -log softmax over all others of the cosine / temperature.
+    """Return the supervised contrastive loss, a mean over the anchors that have a positive.
 
-    features (B, D) before the neck; labels (B,). An anchor without a positive costs nothing. Source: Khosla et
-    al., "Supervised Contrastive Learning", NeurIPS 2020, eq. 2.
+    The loss of an anchor is the mean over its positives of -log softmax(cosine / temperature), where the softmax runs over
+    all other images of the batch. `features` (B, D) are taken before the neck; `labels` is (B,). An anchor without a
+    positive is left out of the mean. Source: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, eq. 2.
     """
     with torch.autocast(features.device.type, enabled=False):
         unit = F.normalize(features.float(), dim=1)
@@ -75,14 +76,14 @@ def supervised_contrastive(features: Tensor, labels: Tensor, *, temperature: flo
 
 
 def contrastive_loss(parts: Sequence[Tensor], labels: Tensor, *, temperature: float) -> Tensor:
-    """Supervised contrastive loss of each head's features (B, D), balanced."""
+    """Return the supervised contrastive loss of each head's features (B, D), combined by `balanced`."""
     return balanced([supervised_contrastive(part, labels, temperature=temperature) for part in parts])
 
 
 def distill_soft(student: Sequence[Tensor], teacher: Sequence[Tensor], *, temperature: float) -> Tensor:
-    """Mean over heads of KL(teacher || student) at `temperature`, times temperature squared.
+    """Return the mean over heads of KL(teacher || student) at `temperature`, times temperature squared.
 
-    Each head's divergence is averaged over images and identities, as the published code does.
+    The divergence of each head is averaged over images and identities, as in the published code.
     """
     parts = [
         F.kl_div(
@@ -98,12 +99,12 @@ def distill_soft(student: Sequence[Tensor], teacher: Sequence[Tensor], *, temper
 
 
 def distill_hard(student: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy of the student's global logits (B, identities) against the teacher's best identity."""
+    """Return the cross-entropy of the student's global logits (B, identities) against the teacher's best identity."""
     return F.cross_entropy(student.float(), teacher.argmax(dim=1))
 
 
 def distill_features(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """Mean over heads and images of 1 - cosine between the student's and the teacher's features (B, D) before the necks."""
+    """Return 1 - cosine of the student's and the teacher's features (B, D) before the necks, a mean over heads and images."""
     parts = [
         1 - F.cosine_similarity(ours.float(), theirs.float(), dim=1).mean()
         for ours, theirs in zip(student, teacher, strict=True)
@@ -112,20 +113,20 @@ def distill_features(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Te
 
 
 def check_labels(model: TransReID, labels: Tensor) -> None:
-    """ConfigError when a label (B,) lies beyond the model's classifier."""
+    """Raise ConfigError when a label of `labels` (B,) has no row in the model's classifier."""
     if (needed := int(labels.max()) + 1) > model.shape.identities:
         raise ConfigError(
-            f"the model's classifier knows {model.shape.identities} identities, the training data has at "
-            f"least {needed}; use the data set that the model was trained on, or train it anew"
+            f"the model's classifier has {model.shape.identities} identities, but the training data has at "
+            f"least {needed}; use the data set that the model was trained on, or train the model again"
         )
 
 
-def training_loss(model: TransReID, images: Tensor, labels: Tensor, camera_ids: Tensor | None) -> Tensor:
-    """Identity plus soft-margin triplet loss of a batch, a scalar; the `loss` that prune.scoring.run asks for.
+def training_loss(model: TransReID, images: Tensor, labels: Tensor, camera_rows: Tensor | None) -> Tensor:
+    """Return the identity loss plus the soft-margin triplet loss of a batch, a scalar, as the scores need it.
 
-    images (B, 3, H, W) normalised float32, labels (B,) 0-based, camera rows (B,) or None. ConfigError when
-    the model's classifier has fewer identities than the labels need.
+    `images` is (B, 3, H, W) normalised float32, `labels` (B,) 0-based and `camera_rows` (B,) or None. Raises ConfigError
+    when the model's classifier has fewer identities than the labels need.
     """
     check_labels(model, labels)
-    parts = model.parts(images, camera_ids)
+    parts = model.parts(images, camera_rows)
     return identity_loss(model.logits(parts), labels) + triplet_loss(parts, labels)

@@ -1,4 +1,4 @@
-"""What a training step minimises: a model with its losses, and what it hears of a teacher. Knows no data and no optimiser."""
+"""The training objective: a model with its losses, and the teacher's targets. Imports no data set and no optimiser."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ TERMS = ("loss", "identity", "metric", "distillation", "accuracy")
 
 
 class Objective(nn.Module):
-    """A model with its training loss: what several processes run, so that gradients are shared."""
+    """A model together with its training loss, in one module so that several processes can share its gradients."""
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
 
     def forward(
-        self, images: Tensor, labels: Tensor, camera_ids: Tensor | None, taught: list[Tensor] | None
+        self, images: Tensor, labels: Tensor, camera_rows: Tensor | None, teacher: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """(the loss to minimise, the detached values of TERMS (5,)); `taught` is what `teacher_targets` says."""
+        """Return the loss to minimise and the detached values of TERMS (5,); `teacher` comes from `teacher_targets`."""
         config = self.config
-        parts = self.model.parts(images, camera_ids)
+        parts = self.model.parts(images, camera_rows)
         logits = self.model.logits(parts)
         identity = losses.identity_loss(logits, labels, smoothing=config.label_smoothing)
         if config.metric == "contrastive":
@@ -32,12 +32,12 @@ class Objective(nn.Module):
         else:
             metric = losses.triplet_loss(parts, labels, margin=config.margin)
         distillation = torch.zeros_like(identity)
-        if taught is not None and config.distill.type == "soft":
-            distillation = losses.distill_soft(logits, taught, temperature=config.distill.temperature)
-        elif taught is not None and config.distill.type == "features":
-            distillation = losses.distill_features(parts, taught)
-        elif taught is not None:
-            distillation = losses.distill_hard(logits[0], taught[0])
+        if teacher is not None and config.distill.type == "soft":
+            distillation = losses.distill_soft(logits, teacher, temperature=config.distill.temperature)
+        elif teacher is not None and config.distill.type == "features":
+            distillation = losses.distill_features(parts, teacher)
+        elif teacher is not None:
+            distillation = losses.distill_hard(logits[0], teacher[0])
         loss = config.identity_weight * identity + config.metric_weight * metric
         loss = loss + config.distill.alpha * distillation
         accuracy = (logits[0].argmax(dim=1) == labels).float().mean()
@@ -45,8 +45,8 @@ class Objective(nn.Module):
 
 
 def teacher_targets(
-    teacher: TransReID, images: Tensor, rows: Tensor | None, config: TrainConfig
+    teacher: TransReID, images: Tensor, camera_rows: Tensor | None, config: TrainConfig
 ) -> list[Tensor]:
-    """What a student is compared with, per head: the teacher's features (B, D), or its logits (B, identities)."""
-    parts = teacher.parts(images, rows)
+    """Return the teacher's targets, one tensor per head: features (B, D), or logits (B, identities)."""
+    parts = teacher.parts(images, camera_rows)
     return parts if config.distill.type == "features" else teacher.logits(parts)

@@ -1,4 +1,4 @@
-"""Optimiser and learning rate from a TrainConfig; the schedule is a pure function of the epochs done."""
+"""The optimiser and the learning rate of a TrainConfig. The schedule is a pure function of the completed epochs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from runtime.errors import ConfigError
 
 
 def lr_scale(progress: float, config: TrainConfig) -> float:
-    """What the learning rate is multiplied by after `progress` epochs (fractions count).
+    """Return the factor of the learning rate after `progress` epochs, which may be a fraction.
 
-    Linear from warmup_factor to 1 over the warm-up, then half a cosine from 1 to lr_min_factor at the end.
+    The factor rises linearly from warmup_factor to 1 during the warm-up and then follows half a cosine from 1 to
+    lr_min_factor at the end. With the schedule `constant` it stays at 1 after the warm-up.
     """
     if progress < config.warmup_epochs:
         return config.warmup_factor + (1 - config.warmup_factor) * progress / config.warmup_epochs
@@ -26,18 +27,18 @@ def lr_scale(progress: float, config: TrainConfig) -> float:
 
 
 def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """SGD, Adam or AdamW over everything that learns; biases have their own learning rate and weight decay.
+    """Return SGD, Adam or AdamW over all trainable parameters; biases have their own learning rate and weight decay.
 
-    Every parameter group holds `base_lr`, which `set_lr` scales. ConfigError when the warm-up never ends.
+    Every parameter group holds `base_lr`, which `set_lr` scales. Raises ConfigError when the warm-up lasts for all epochs.
     """
     if config.schedule == "cosine" and config.warmup_epochs >= config.epochs:
         raise ConfigError(
-            f"train.warmup_epochs {config.warmup_epochs} leaves nothing of {config.epochs} epochs; lower it"
+            f"train.warmup_epochs {config.warmup_epochs} must be less than train.epochs {config.epochs}; lower it"
         )
-    learning = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    trainable = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     groups = [
         {
-            "params": [value for name, value in learning if name.endswith(".bias") == bias],
+            "params": [value for name, value in trainable if name.endswith(".bias") == bias],
             "lr": config.lr * factor,
             "base_lr": config.lr * factor,
             "weight_decay": decay,
@@ -53,6 +54,6 @@ def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
 
 
 def set_lr(optimiser: Optimizer, scale: float) -> None:
-    """Give every parameter group its base learning rate times `scale`."""
+    """Set the learning rate of every parameter group to its base rate times `scale`."""
     for group in optimiser.param_groups:
         group["lr"] = group["base_lr"] * scale

@@ -1,7 +1,8 @@
-"""How cameras differ, as random changes of whole batches: colour, tone curve, sharpness, JPEG, framing.
+"""Augmentations that imitate the differences between cameras: background, colour, tone curve, sharpness, JPEG, framing.
 
-Random only through the generator given. Pixels are floats 0..1, images (B, 3, H, W). What transfers from rendered
-people to real ones depends on these more than on anything else (configs/train/demo.yaml).
+All of them work on whole batches, images (B, 3, H, W) with float pixels 0..1, and all randomness comes from the given
+generator. Transfer from rendered people to real people depends on them more than on anything else
+(configs/train/demo.yaml).
 """
 
 from __future__ import annotations
@@ -15,45 +16,48 @@ from torch import Tensor
 from torch.nn import functional as F
 
 GREY = (0.299, 0.587, 0.114)
-# JPEG qualities, from surveillance recordings to stills
+# The range of JPEG qualities, from surveillance recordings to still pictures; the upper end is exclusive.
 QUALITY = (30, 86)
 
 
 def uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Random numbers low..high."""
+    """Return uniform random numbers from `low` to `high` in a tensor of `shape`."""
     return low + (high - low) * torch.rand(shape, generator=generator)
 
 
 def background(images: Tensor, person: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """With `probability` what is not the person is another picture of the batch, mirrored and in other colours.
+    """Replace the background by another image of the batch, mirrored and in other colours, with `probability`.
 
-    person (B, 1, H, W) is the person's share 0..1. Half of the new backgrounds fade into blotches of colour. Without this
-    a model of rendered people may tell them by the few places they were rendered in.
+    `person` (B, 1, H, W) is the person's share of each pixel, 0..1. Half of the new backgrounds are blended with random
+    blotches of colour. Without this, a model trained on rendered people may recognise them by the few places where they were
+    rendered.
     """
     count, _, height, width = images.shape
     other = images[torch.randperm(count, generator=generator)].flip(3)
     blotches = torch.rand((count, 3, 4, 2), generator=generator)
     blotches = F.interpolate(blotches, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
     share = torch.rand((count, 1, 1, 1), generator=generator)
-    faded = torch.rand((count, 1, 1, 1), generator=generator) < 0.5
-    behind = torch.where(faded, other * share + blotches * (1 - share), other)
+    blended = torch.rand((count, 1, 1, 1), generator=generator) < 0.5
+    behind = torch.where(blended, other * share + blotches * (1 - share), other)
     behind = colour(behind, 1, generator).clamp(0, 1)
-    used = torch.rand((count, 1, 1, 1), generator=generator) < probability
-    return torch.where(used, person * images + (1 - person) * behind, images)
+    replaced = torch.rand((count, 1, 1, 1), generator=generator) < probability
+    return torch.where(replaced, person * images + (1 - person) * behind, images)
 
 
 def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Each image with its own gamma, exposure, white balance, contrast and saturation; not clipped.
+    """Give each image its own gamma, exposure, white balance, contrast and saturation; the result is not clipped.
 
-    At strength 1: gamma and exposure vary by a quarter (one standard deviation), a channel's gain by 8 %,
-    contrast by 0.7 .. 1.3, saturation by 0.4 .. 1.5.
+    At strength 1, gamma and exposure vary by a quarter (one standard deviation), the gain of a channel by 8 %, the contrast
+    within 0.7 .. 1.3 and the saturation within 0.4 .. 1.5.
     """
     count = len(images)
 
-    def spread(sigma: float, channels: int) -> Tensor:
+    def random_factor(sigma: float, channels: int) -> Tensor:
         return torch.exp(torch.randn((count, channels, 1, 1), generator=generator) * sigma * strength)
 
-    changed = images.clamp_min(1e-4) ** spread(0.25, 1) * spread(0.25, 1) * spread(0.08, 3)
+    changed = (
+        images.clamp_min(1e-4) ** random_factor(0.25, 1) * random_factor(0.25, 1) * random_factor(0.08, 3)
+    )
     middle = changed.mean(dim=(1, 2, 3), keepdim=True)
     changed = middle + (changed - middle) * (1 + strength * uniform(-0.3, 0.3, (count, 1, 1, 1), generator))
     grey = (changed * torch.tensor(GREY)[:, None, None]).sum(dim=1, keepdim=True)
@@ -63,39 +67,40 @@ def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
 
 
 def tone(images: Tensor, cameras: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """A tone curve per camera of the batch, with `probability`: crushed or lifted and tinted blacks, clipped whites.
+    """Apply a linear tone curve per camera of the batch, with `probability`: it moves the black and the white point.
 
-    cameras (B,) are any whole numbers; equal ones share a curve. Black goes to -0.16 .. 0.16, a channel's
-    another 0.04 (one standard deviation) beside it; white to 0.85 .. 1.35. Clipped to 0..1.
+    `cameras` (B,) are any whole numbers; images with the same number share a curve. Black moves to -0.16 .. 0.16, and each
+    channel's black by a further 0.04 (one standard deviation), which tints it. White moves to 0.85 .. 1.35. The result is
+    clipped to 0..1.
     """
-    names, place = cameras.unique(return_inverse=True)
-    count = len(names)
+    distinct_cameras, curve = cameras.unique(return_inverse=True)
+    count = len(distinct_cameras)
     black = uniform(-0.16, 0.16, (count, 1, 1, 1), generator)
     black = black + 0.04 * torch.randn((count, 3, 1, 1), generator=generator)
     white = uniform(0.85, 1.35, (count, 1, 1, 1), generator)
     used = torch.rand((count, 1, 1, 1), generator=generator) < probability
     black, white = torch.where(used, black, 0.0), torch.where(used, white, 1.0)
-    return (black[place] + (white - black)[place] * images).clamp(0, 1)
+    return (black[curve] + (white - black)[curve] * images).clamp(0, 1)
 
 
 def blur_matrix(length: int, sigma: float) -> Tensor:
-    """(length, length) whose product with a line of pixels is their Gaussian blur over 7, the edges repeated.
+    """Return a (length, length) matrix whose product with a line of pixels blurs it: 7 Gaussian taps, edges repeated.
 
-    On a CPU two small matrix products take a tenth of the time of two depthwise convolutions.
+    On a CPU, two small matrix products take a tenth of the time of two depthwise convolutions.
     """
     taps = torch.arange(-3, 4)
     weights = torch.exp(-taps.square() / (2 * sigma**2))
-    place = torch.arange(length)
+    position = torch.arange(length)
     matrix = torch.zeros(length, length)
     for tap, weight in zip(taps.tolist(), weights / weights.sum()):
-        matrix[place, (place + tap).clamp(0, length - 1)] += weight
+        matrix[position, (position + tap).clamp(0, length - 1)] += weight
     return matrix
 
 
 def sharpness(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Each image between blurred and sharpened with halos: x + a (x - blurred x), a in -1 .. 1 times strength.
+    """Blur or sharpen each image: x + a (x - blurred x), where a is in -1 .. 1 times `strength` and at least -1.
 
-    The blur is a Gaussian of 0.7 to 1.6 pixels, the same for a batch. Clipped to 0..1.
+    The blur is a Gaussian of 0.7 to 1.6 pixels, the same for the whole batch. The result is clipped to 0..1.
     """
     sigma = float(uniform(0.7, 1.6, (1,), generator))
     height, width = images.shape[2:]
@@ -105,29 +110,29 @@ def sharpness(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 
 def jpeg(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """With `probability` an image is written as JPEG, at a quality of 30 to 85, and read again."""
-    out = images.clone()
+    """Compress each image as JPEG at a quality of 30 to 85, with `probability`, and decode it again."""
+    changed = images.clone()
     chosen = torch.rand(len(images), generator=generator) < probability
     qualities = torch.randint(*QUALITY, (len(images),), generator=generator).tolist()
     for index in chosen.nonzero().flatten().tolist():
         pixels = (images[index].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=qualities[index])
-        with Image.open(file) as read:
-            out[index] = torch.from_numpy(np.array(read)).permute(2, 0, 1).float() / 255
-    return out
+        with Image.open(file) as decoded:
+            changed[index] = torch.from_numpy(np.array(decoded)).permute(2, 0, 1).float() / 255
+    return changed
 
 
 def warp(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Each image stretched by exp(-strength .. strength) across and half of that along, moved by up to 5 %.
+    """Stretch each image horizontally by exp(-strength .. strength), vertically by half of that, and move it by up to 5 %.
 
-    Detectors frame people differently, and resizing a narrow crop widens the person. Edges are repeated.
+    Detectors frame people differently, and resizing a narrow crop widens the person. The edge pixels are repeated.
     """
     count = len(images)
-    across = torch.exp(uniform(-strength, strength, (count,), generator))
-    along = torch.exp(uniform(-strength / 2, strength / 2, (count,), generator))
-    moved = uniform(-0.1, 0.1, (count, 2), generator)
+    scale_x = torch.exp(uniform(-strength, strength, (count,), generator))
+    scale_y = torch.exp(uniform(-strength / 2, strength / 2, (count,), generator))
+    offset = uniform(-0.1, 0.1, (count, 2), generator)
     zero = torch.zeros(count)
-    rows = [torch.stack([across, zero, moved[:, 0]], 1), torch.stack([zero, along, moved[:, 1]], 1)]
+    rows = [torch.stack([scale_x, zero, offset[:, 0]], 1), torch.stack([zero, scale_y, offset[:, 1]], 1)]
     grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

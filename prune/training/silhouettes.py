@@ -1,4 +1,4 @@
-"""Which pixels of rendered training pictures show the person. Knows the files of Anny-ReID, no model."""
+"""Person masks of rendered training images, read from the files of Anny-ReID. Imports no model."""
 
 from __future__ import annotations
 
@@ -17,45 +17,53 @@ from runtime.errors import DataError
 from runtime.files.json_text import parse_json
 from runtime.files.npz import read_npz
 
-# a bit for each pixel: half a million pictures of 256 x 128
-MOST_BYTES = 2 << 30
+# One bit per pixel: this is enough for half a million images of 256 x 128.
+MAX_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
 class Silhouettes:
-    """`packed` (N, height * width / 8) uint8, a bit a pixel, of pictures of `size`; `rows` finds a picture by folder/name."""
+    """The masks of N images of `size` (height, width), packed into (N, height * width / 8) uint8 with one bit per pixel.
+
+    `rows` maps an image's folder/file name to its row of `packed`.
+    """
 
     packed: NDArray[np.uint8]
     size: tuple[int, int]
     rows: Mapping[str, int]
 
     def __call__(self, items: Sequence[Item], height: int, width: int) -> Tensor:
-        """(B, 1, height, width) shares 0..1 of the person; the seam, one pixel outside, is half the person's."""
-        bits = np.unpackbits(self.packed[[self.rows[name(item)] for item in items]], axis=1)
+        """Return the person's share of each pixel, 0..1, (B, 1, height, width); one pixel around the person is at 0.5."""
+        bits = np.unpackbits(self.packed[[self.rows[picture_name(item)] for item in items]], axis=1)
         inside = torch.from_numpy(bits.reshape(-1, 1, *self.size)).float()
         soft = (inside + F.max_pool2d(inside, 3, 1, 1)) / 2
         return F.interpolate(soft, (height, width), mode="bilinear", align_corners=False)
 
 
-def name(item: Item) -> str:
-    """The picture as anny.json names it: folder/file."""
+def picture_name(item: Item) -> str:
+    """Return the image's name as anny.json has it: folder/file."""
     path = Path(item.path)
     return f"{path.parent.name}/{path.name}"
 
 
 def read_silhouettes(items: Sequence[Item]) -> Silhouettes:
-    """Those of a data set's pictures, from anny.json and masks.npz beside their folder; DataError where it has none."""
+    """Read the masks of a data set's images from anny.json and masks.npz, which lie beside the images' folder.
+
+    Raises DataError where these files are missing, cannot be read or belong to other images.
+    """
     root = Path(items[0].path).parent.parent
     try:
         index = parse_json((root / "anny.json").read_text())
-        packed = read_npz(root / "masks.npz", most_bytes=MOST_BYTES)["visible"]
+        packed = read_npz(root / "masks.npz", most_bytes=MAX_BYTES)["visible"]
         rows = {picture: row for row, picture in enumerate(index["images"])}
         size = int(index["size"][0]), int(index["size"][1])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(
-            f"{root}: no readable anny.json and masks.npz ({type(error).__name__}); only rendered people have them: set "
-            "train.background=0"
+            f"{root}: anny.json and masks.npz cannot be read ({type(error).__name__}); only rendered data sets have these "
+            "files: set train.background=0"
         ) from None
-    if packed.shape != (len(rows), size[0] * size[1] // 8) or any(name(item) not in rows for item in items):
-        raise DataError(f"{root}: masks.npz does not belong to these pictures; render the set again")
+    if packed.shape != (len(rows), size[0] * size[1] // 8) or any(
+        picture_name(item) not in rows for item in items
+    ):
+        raise DataError(f"{root}: masks.npz does not belong to these images; render the data set again")
     return Silhouettes(packed, size, rows)

@@ -86,7 +86,7 @@ def prune_into(out: Path, root: Path, data: Path, *more: str) -> int:
 
 
 def die_at_write(number: int, *, torn: bool) -> None:
-    """From here on, write `number` (from 0) of a model or a snapshot ends with SIGKILL; torn: before its manifest or name is there."""
+    """From here on, write `number` (from 0) of a model or checkpoint ends with SIGKILL; torn: before its manifest or name is there."""
     seen = 0
 
     def dying(write: Callable[..., object]) -> Callable[..., object]:

@@ -120,7 +120,7 @@ def test_the_readme_explains_every_key(section):
     assert not missing
 
 
-def test_the_authors_file_says_the_same_in_our_keys(write):
+def test_the_authors_file_is_translated_into_our_keys(write):
     config = load_config(write(AUTHORS))
     shape, train, prune = config.shape(), config.train, config.prune
     assert (shape.variant, shape.stride, shape.tokens, shape.dim) == ("vit_base", 11, 243, 3840)
@@ -140,7 +140,7 @@ def test_our_copy_of_their_recipe_equals_the_translation(write):
     assert {**vars(theirs.train), "epochs": 0} == {**vars(ours.train), "epochs": 0}
 
 
-def test_their_defaults_bite_where_keys_are_missing(write):
+def test_their_defaults_apply_where_keys_are_missing(write):
     text = "MODEL: {TRANSFORMER_TYPE: vit_base_patch16_224_TransReID}\n"
     train = load_config(write(text)).train
     assert (train.optimizer, train.lr, train.identities * train.images) == ("adam", 3e-4, 64)
@@ -150,10 +150,10 @@ def test_their_defaults_bite_where_keys_are_missing(write):
 @pytest.mark.parametrize(
     "override, words",
     [
-        ("MODEL.SIE_VIEW=true", "SIE_VIEW is for vehicles"),
+        ("MODEL.SIE_VIEW=true", "MODEL.SIE_VIEW"),
         ("MODEL.DEVIDE_LENGTH=6", "DEVIDE_LENGTH 6 is not supported"),
         ("MODEL.IF_WITH_CENTER=yes", "IF_WITH_CENTER True is not supported"),
-        ("DATALOADER.SAMPLER=softmax", "SAMPLER 'softmax' is not supported, only 'softmax_triplet'"),
+        ("DATALOADER.SAMPLER=softmax", "SAMPLER 'softmax' is not supported.* 'softmax_triplet'"),
         ("SOLVER.IMS_PER_BATCH=66", "IMS_PER_BATCH 66 is not a multiple"),
         ("FINETUNE.PRUNE_MODE=token", "not one of attn, head_entropy"),
         ("DATASETS.NAMES=veri", "not one of market1501"),
@@ -165,14 +165,14 @@ def test_their_defaults_bite_where_keys_are_missing(write):
         ("MODEL.REDUCE_FEAT_DIM=true", "MODEL.REDUCE_FEAT_DIM True is not supported"),
         ("MODEL.DROP_OUT=0.1", "MODEL.DROP_OUT 0.1 is not supported"),
         ("MODEL.NECK='no'", "MODEL.NECK 'no' is not supported"),
-        ("MODEL.NAME=resnet50", "MODEL.NAME 'resnet50' is another backbone"),
+        ("MODEL.NAME=resnet50", "MODEL.NAME 'resnet50'"),
         ("MODEL.TRANSFORMER_TYPE=vit_large_patch16_224", "MODEL.TRANSFORMER_TYPE 'vit_large"),
         ("MODEL.TRANSFORMER_TYPE=vit_base_patch32_224", "MODEL.TRANSFORMER_TYPE 'vit_base_patch32"),
-        ("INPUT.SIZE_TEST=[384, 128]", r"INPUT.SIZE_TEST \[384, 128\] differs"),
+        ("INPUT.SIZE_TEST=[384, 128]", r"INPUT.SIZE_TEST \[384, 128\]"),
         ("MODEL.STRIDE_SIZE=[12, 16]", "MODEL.STRIDE_SIZE"),
     ],
 )
-def test_what_we_do_not_build_is_refused_by_name(write, override, words):
+def test_a_value_that_is_not_supported_is_refused_by_its_key(write, override, words):
     with pytest.raises(ConfigError, match=words):
         load_config(write(AUTHORS), [override])
 
@@ -198,14 +198,14 @@ def test_overrides_reach_nested_keys_of_ours_and_of_theirs(write):
         ("trian: {}", "unknown key trian; did you mean train"),
         ("train: {lr: fast}", "train: lr must be a number, not 'fast'"),
         ("train: {lr: .nan}", "lr must be at least"),
-        ("train: {epochs: 1.5}", "epochs must be int, not 1.5"),
+        ("train: {epochs: 1.5}", "epochs must be a whole number, not 1.5"),
         ("train: {optimizer: lion}", r"c\.yaml: train: optimizer 'lion' is not one of sgd, adam, adamw"),
         ("train: {identities: 1}", "identities must be at least 2, not 1"),
         ("train: {erasing: 1.5}", r"erasing must be within 0\.\.1, not 1\.5"),
         ("train: {distill: {type: firm}}", r"train: distill: type 'firm' is not one of none, soft, hard"),
         ("prune: {mode: skip}", "mode 'skip' is not one of bypass, kv"),
-        ("train: 3", "train: need a section with keys"),
-        ("train: [", "not valid YAML"),
+        ("train: 3", "train: must be a section"),
+        ("train: [", "YAML"),
         ("3", "not a configuration"),
     ],
 )
@@ -233,7 +233,7 @@ def test_numbers_may_be_strings_and_an_empty_file_is_the_defaults(write):
         (("BASE_LR: 1e-4", "BASE_LR: fast"), "SOLVER.BASE_LR must be a number, not 'fast'"),
         (("MAX_EPOCHS: 20", "MAX_EPOCHS: 2.5"), "SOLVER.MAX_EPOCHS must be a whole number"),
         (("[0.5, 0.5, 0.5]", "[0.5, 0.5]"), "INPUT.PIXEL_MEAN must be a list of 3 numbers"),
-        (("PADDING: 10", "PADDING: 10\n  PADDING: 0"), r"c\.yaml: .* PADDING stands there twice"),
+        (("PADDING: 10", "PADDING: 10\n  PADDING: 0"), r"c\.yaml: .* PADDING .*twice"),
     ],
 )
 def test_a_mistake_in_their_keys_is_named_as_it_was_written(write, change, words):
@@ -250,21 +250,21 @@ def test_a_mistake_in_their_keys_is_named_as_it_was_written(write, change, words
             r"--set MODEL.STRIDESIZE=.* unknown key STRIDESIZE; did you mean STRIDE_SIZE",
         ),
         ("MODELS.JPM=true", r"--set .* unknown section MODELS; did you mean MODEL"),
-        ("MODEL=3", r"--set MODEL=3: write SECTION.KEY"),
+        ("MODEL=3", r"--set MODEL=3: .*SECTION.KEY"),
         ("MODEL.JPM=maybe", r"--set MODEL.JPM=maybe: MODEL.JPM must be"),
         ("train.learning_rate=1", r"--set train.learning_rate=1: train: unknown key learning_rate"),
         ("train.lr=fast", r"--set train.lr=fast: train: lr must be a number"),
-        ("train..lr=1", r"--set train..lr=1: write section.key"),
-        ("train.lr=[", r"--set train.lr=\[: the value is not valid YAML"),
+        ("train..lr=1", r"--set train\.\.lr=1: .*section\.key"),
+        ("train.lr=[", r"--set train.lr=\[: .*YAML"),
     ],
 )
-def test_a_mistake_in_an_override_is_the_overrides(write, override, words):
+def test_a_mistake_in_an_override_names_the_override(write, override, words):
     with pytest.raises(ConfigError, match=words):
         load_config(write(AUTHORS), [override])
 
 
 def test_their_section_on_a_file_of_ours_is_refused(write):
-    with pytest.raises(ConfigError, match="MODEL is a section of the authors' files"):
+    with pytest.raises(ConfigError, match="--set MODEL.JPM=true: MODEL .*authors"):
         load_config(write("train: {epochs: 3}"), ["MODEL.JPM=true"])
 
 
@@ -302,14 +302,14 @@ def test_their_section_on_a_file_of_ours_is_refused(write):
         ("DeepStream", "TargetManagement", "BaseConfig: {}\nTargetManagement: {}"),
     ],
 )
-def test_a_file_of_another_project_is_called_that(write, project, key, text):
+def test_a_file_of_another_project_is_named_as_one(write, project, key, text):
     path = write(text)
     with pytest.raises(ConfigError) as error:
         load_config(path)
     assert str(path) in str(error.value) and project in str(error.value) and key in str(error.value)
 
 
-def test_what_their_files_say_is_taken_over(write):
+def test_values_of_the_authors_files_are_taken_over(write):
     overrides = ["MODEL.ID_LOSS_WEIGHT=0.5", "MODEL.TRIPLET_LOSS_WEIGHT=2", "INPUT.RE_PROB=off"]
     train = load_config(write(AUTHORS), overrides).train
     assert (train.identity_weight, train.metric_weight, train.erasing) == (0.5, 2, 0)
@@ -358,10 +358,10 @@ def test_a_key_with_control_characters_is_escaped(write):
         ("train: {seed: 0x" + "f" * 5000 + "}", "64 bits"),
         ("train: {lr: 1" + "0" * 400 + "}", "64 bits"),
         ("train: {seed: !!timestamp x}", "YAML"),
-        ("data:\n" + "  - x\n" * 40_000, "letters"),
+        ("data:\n" + "  - x\n" * 40_000, "characters"),
     ],
 )  # fmt: skip
-def test_yaml_that_stands_for_more_than_it_says_is_refused(write, text, word):
+def test_yaml_that_expands_to_too_much_is_refused(write, text, word):
     with pytest.raises(ConfigError, match=word) as caught:
         load_config(write(text))
     assert len(str(caught.value)) < 2000

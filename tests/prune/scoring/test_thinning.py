@@ -306,8 +306,8 @@ def test_a_file_says_how_much_goes_and_a_wrong_key_is_named(tmp_path):
     assert (prune.mlp.pruned, prune.mlp.within, prune.blocks.removed) == (0.25, "block", (3, 5))
     assert load_config(path, ["prune.blocks.removed=2"]).prune.blocks.removed == 2
     for override, said in (
-        ("prune.blocks.removed=two", "must be int"),
-        ("prune.blocks.removed=[a]", "must be int"),
+        ("prune.blocks.removed=two", "must be a whole number"),
+        ("prune.blocks.removed=[a]", "must be a whole number"),
         ("prune.mlp.pruned=1.5", "mlp.pruned must be within"),
         ("prune.mlp.by=size", "taylor, magnitude"),
         ("prune.mlp.prune=0.5", "did you mean pruned"),

@@ -1,4 +1,4 @@
-"""People matched to classifier rows by vote, and what prune.py makes of it."""
+"""Identities are matched to classifier rows by voting, and prune.py uses the matched rows."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from runtime.datasets import Item, read_dataset
 from tests.fakes import lite, prune_runs
 
 ROWS = 7
-# whose row is whose in the model `knowing` gives, label by label
+# the classifier row of each label in the model that `knowing` returns
 PERMUTED = (5, 0, 6, 2)
 
 
@@ -33,7 +33,7 @@ def items_of(data):
 
 
 def features_of(model, data):
-    """Per head the necks' features (N, D) of all voters, and their labels (N,)."""
+    """Return the necks' features (N, D) per head of all voting images, and their labels (N,)."""
     batches = list(classifiers.voting_batches(items_of(data), prune_runs.SPEC, "cpu"))
     with torch.no_grad():
         parts = [model.necks(model.parts(images, rows)) for images, _, rows in batches]
@@ -42,7 +42,7 @@ def features_of(model, data):
 
 
 def knowing(data, rows, available=ROWS):
-    """A model that recognises these people, label n by classifier row `rows[n]`: least squares on one-hot rows."""
+    """Return a model that recognises label n by classifier row `rows[n]`: least squares on one-hot rows."""
     model = prune_runs.network(available)
     heads, labels = features_of(model, data)
     targets = torch.full((len(labels), available), -10.0).double()
@@ -65,7 +65,7 @@ def test_the_vote_finds_the_permutation_in_a_larger_classifier(data):
     assert str(found) == "4 of 7 rows, 100% of 16 images agree"
 
 
-def test_strangers_get_no_rows(data):
+def test_unknown_people_are_not_accepted(data):
     found = cast(prune_runs.network(ROWS), data)
     assert not found.accepted and len(set(found.rows)) == 4
 
@@ -123,7 +123,7 @@ def test_voters_are_spread_over_cameras():
     ]
 
 
-def test_ballots_are_labelled_as_training_is_and_batched(data):
+def test_voting_batches_have_the_labels_of_training(data):
     items = items_of(data)
     batches = list(classifiers.voting_batches(items, prune_runs.SPEC, "cpu", size=6))
     assert [len(labels) for _, labels, _ in batches] == [6, 6, 4]
@@ -133,7 +133,7 @@ def test_ballots_are_labelled_as_training_is_and_batched(data):
     assert torch.cat([rows for _, _, rows in batches]).tolist() == [item.camid for item in chosen]
 
 
-def test_with_rows_permutes_every_classifier_and_nothing_else(data):
+def test_selecting_rows_permutes_every_classifier_and_nothing_else(data):
     model, (images, _, rows) = prune_runs.network(ROWS).train(), lite.batch()
     rows = rows % 2
     new = classifiers.with_classifier_rows(model, PERMUTED)

@@ -78,7 +78,7 @@ def test_batches_depend_on_seed_and_epoch_alone():
 
 
 def test_too_few_identities_name_the_key_to_lower():
-    with pytest.raises(ConfigError, match="needs 3 identities, the training set has 2; set train.identities"):
+    with pytest.raises(ConfigError, match=r"3 identities.* 2; set train\.identities"):
         pk_batches([0, 0, 1], identities=3, images=2, seed=0, epoch=0)
 
 
@@ -118,9 +118,9 @@ def test_processes_share_a_batchs_identities(items):
     parts = [training_batches(items, SPEC, config, rank=rank, ranks=2)(0)[0] for rank in range(2)]
     for index in range(3):
         assert torch.equal(whole[index], torch.cat([part[index] for part in parts]))
-    with pytest.raises(ConfigError, match="4 cannot be shared by 3 processes"):
+    with pytest.raises(ConfigError, match=r"train\.identities 4 .*multiple of 3"):
         training_batches(items, SPEC, config, ranks=3)(0)
-    with pytest.raises(ConfigError, match="at least twice"):
+    with pytest.raises(ConfigError, match="at least 8"):
         training_batches(items, SPEC, config, ranks=4)(0)
 
 

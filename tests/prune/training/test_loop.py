@@ -94,7 +94,7 @@ def test_biases_have_their_own_rate_and_frozen_neck_biases_are_left_out():
 
 
 def test_a_warm_up_that_never_ends_is_refused():
-    with pytest.raises(ConfigError, match="warmup_epochs 5 leaves nothing of 3 epochs"):
+    with pytest.raises(ConfigError, match=r"warmup_epochs 5 .*epochs 3"):
         build_optimiser(small(), TrainConfig(epochs=3, warmup_epochs=5))
 
 
@@ -167,15 +167,15 @@ def test_feature_distillation_learns_from_a_teacher_who_knows_other_people(tmp_p
 
 def test_distillation_needs_a_teacher_of_the_same_identities(tmp_path):
     config = dataclasses.replace(CONFIG, distill=DistillConfig("hard"))
-    with pytest.raises(ConfigError, match="hard needs a teacher"):
+    with pytest.raises(ConfigError, match=r"train\.distill\.type hard"):
         fit(small(), lambda epoch: [batch()], config=config, out=tmp_path)
     other = TransReID(unpruned("vit_lite", height=64, width=32, identities=9))
-    with pytest.raises(ConfigError, match="teacher knows 9 identities, the student 4"):
+    with pytest.raises(ConfigError, match=r"teacher.* 9 .*student.* 4"):
         fit(small(), lambda epoch: [batch()], config=config, out=tmp_path, teacher=other)
 
 
 @pytest.mark.parametrize("where", ["loss", "weights"])
-def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_snapshot(where, tmp_path):
+def test_a_value_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(where, tmp_path):
     def batches(epoch):
         images, labels, cameras = batch()
         return [(images * torch.nan if epoch == 1 and where == "loss" else images, labels, cameras)]
@@ -183,7 +183,7 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_snapshot(where
     model = small()
     config = dataclasses.replace(CONFIG, epochs=3, optimizer="sgd")
     if where == "weights":
-        # A finite loss, then a gradient that breaks a weight: only the snapshot's own check can see it.
+        # A finite loss, then a gradient that breaks a weight: only the check before saving can see it.
         count = []
         model.b1[1].weight.register_hook(
             lambda grad: grad * torch.nan if count.append(1) or len(count) > 1 else grad
@@ -261,7 +261,7 @@ def test_a_finished_run_resumed_changes_nothing(tmp_path):
 def test_a_resumed_run_must_be_the_same_run(tmp_path):
     fit(small(), lambda epoch: [batch()], config=CONFIG, out=tmp_path)
     other = dataclasses.replace(CONFIG, lr=0.5, workers=2)
-    with pytest.raises(ConfigError, match=r"had another train\.lr;"):
+    with pytest.raises(ConfigError, match=r" train\.lr;"):
         fit(small(), lambda epoch: [batch()], config=other, out=tmp_path, resume=True)
 
 
@@ -269,11 +269,11 @@ def test_a_resumed_run_may_end_sooner_or_go_on_for_longer_but_not_end_in_its_pas
     config = dataclasses.replace(CONFIG, epochs=3)
     fit(small(), lambda epoch: [batch()], config=dataclasses.replace(config, epochs=2), out=tmp_path)
     fit(small(), lambda epoch: [batch()], config=config, out=tmp_path, resume=True)
-    assert "was planned for 2 epochs, ends after 3 now" in capsys.readouterr().err
+    assert "planned for 2 epochs" in capsys.readouterr().err
     # the last epoch ran on the new schedule: at the end of the old one its rate would be the lowest
     rates = [row["lr"] for row in rows(tmp_path)]
     assert rates[2] == pytest.approx(config.lr * lr_scale(2, config))
-    with pytest.raises(ConfigError, match=r"had another train\.epochs;"):
+    with pytest.raises(ConfigError, match=r" train\.epochs;"):
         fit(
             small(),
             lambda epoch: [batch()],
@@ -309,5 +309,5 @@ def test_bf16_computes_in_bf16_and_keeps_fp32_weights(tmp_path):
 def test_no_silent_fallback_from_cuda_or_fp16():
     with pytest.raises(DeviceError, match="no CUDA device"):
         make_accelerator("fp32", "cuda")
-    with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
+    with pytest.raises(ConfigError, match=r"train\.precision fp16"):
         make_accelerator("fp16")
