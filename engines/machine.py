@@ -1,4 +1,4 @@
-"""The machine that an engine is bound to: GPU, TensorRT, operating system, JetPack. Knows nothing of models."""
+"""The machine that an engine is bound to: its GPU, TensorRT version, operating system and JetPack."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from runtime.host.jetson import jetpack_version, this_l4t
 
 @dataclass(frozen=True)
 class Machine:
-    """What a serialized engine depends on; None is "not known here" (`l4t`, `jetpack`: not a Jetson).
+    """The properties of a machine that a serialized engine depends on.
 
-    `tensorrt` "10.3.0", `compute_capability` "8.7", `gpu` its name, `system` "Linux", `processor` "aarch64", `l4t` "36.4.3".
+    None means that a property is not known; for `l4t` and `jetpack`, that the machine is not a Jetson. Examples: `tensorrt`
+    "10.3.0", `compute_capability` "8.7", `system` "Linux", `processor` "aarch64", `l4t` "36.4.3"; `gpu` is the GPU's name.
     """
 
     tensorrt: str | None
@@ -35,7 +36,7 @@ def this_machine(
     root: Path = Path("/"),
     environment: Mapping[str, str] = os.environ,
 ) -> Machine:
-    """This machine, with what only TensorRT and CUDA can say of it given by the caller."""
+    """Describe this machine; the caller gives the properties that only TensorRT and CUDA know."""
     l4t = this_l4t(root, environment)
     jetpack = environment.get("JETPACK_VERSION") or jetpack_version(l4t)
     return Machine(tensorrt, compute_capability, gpu, platform.system(), platform.machine(), l4t, jetpack)

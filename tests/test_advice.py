@@ -18,7 +18,7 @@ import torch
 
 from engines.cli import profile
 from engines.onnx_compat import export_command
-from engines.trtexec.load import place_of
+from engines.trtexec.load import find_profile
 from engines.verify import _known as known_engine
 from prune.model.file import load_model, save_model
 from prune.training.data import pk_batches
@@ -292,7 +292,7 @@ def test_a_missing_engine_is_built_where_it_is_looked_for(parse: Any, tmp_path: 
 def test_the_profile_that_is_advised_for_a_batch_is_one_and_holds_it(batch: int) -> None:
     shapes = [{bound: {"images": [1, 8, 8, 3]} for bound in ("min", "opt", "max")}]
     with pytest.raises(ConfigError) as refusal:
-        place_of(Path("m.engine"), {"shapes": shapes}, batch)
+        find_profile(Path("m.engine"), {"shapes": shapes}, batch)
     found = profile(str(refusal.value).split("--batch ")[1])
     assert 1 <= found.min <= found.opt <= found.max == batch
 

@@ -190,7 +190,7 @@ def trtexec_row(one: Trtexec) -> dict[str, Any]:
     report = None if one.output is None else parse(one.output)
     # what was cut off, or failed after it had printed times, has measured nothing
     if report is None or not report.passed:
-        why = one.why if report is None else report.why(2) or "trtexec was cut off"
+        why = one.why if report is None else report.failure_reason(2) or "trtexec was cut off"
         return asked | {
             "version": None,
             "latency_ms": None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.device.run import Trtexec
-from engines.trtexec.load import load_line, place_of
+from engines.trtexec.load import find_profile, load_line
 from engines.trtexec.run import find_trtexec, run, trtexec_version
 from runtime.console import note
 from runtime.errors import UserError
@@ -39,7 +39,7 @@ def run_trtexec(
     for batch, transfers in wanted:
         line: list[str] = []
         try:
-            place = place_of(path, manifest, batch)
+            place = find_profile(path, manifest, batch)
             line = load_line(spec, place, batch, version, transfers=transfers, seconds=math.ceil(seconds))
             note(f"trtexec: {place.engine}, batch {batch}{', with transfers' if transfers else ''}")
             _, output = run(trtexec, line, timeout_s=seconds + STARTING_S)

@@ -19,12 +19,12 @@ from engines.trtexec.command import (
     Profile,
     input_spec,
     is_supported,
+    latency_flags,
     precision_flags,
-    steady_flags,
     trtexec_line,
     version_text,
 )
-from engines.trtexec.load import Place, load_line
+from engines.trtexec.load import EngineProfile, load_line
 from engines.trtexec.output import Report, parse
 from engines.trtexec.run import failure, find_trtexec, run, trtexec_version
 from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
@@ -91,7 +91,7 @@ def block_line(
         f"--timingCacheFile={target.cache}",
         *(f"--{bound}Shapes={dims}" for bound in Profile._fields),
         f"--shapes={dims}",
-        *steady_flags(target.version, transfers=False),
+        *latency_flags(target.version, transfers=False),
         f"--duration={SECONDS}",
     ]
 
@@ -124,7 +124,7 @@ class Sampler:
                 self._run(model_line(self.model, manifest, temporary, self.target))
         whole = load_line(
             spec,
-            Place(self.engine, 0, 1),
+            EngineProfile(self.engine, 0, 1),
             self.target.batch,
             self.target.version,
             transfers=False,
@@ -167,6 +167,6 @@ def refusal(report: Report, code: int, file: Path, log: Path) -> UserError:
     if code < 0:
         said = f"killed by {signal.Signals(-code).name}"
     else:
-        said = reason_of(report.why()) or f"exit status {code} without a reason"
+        said = reason_of(report.failure_reason()) or f"exit status {code} without a reason"
     kind = type(failure(report, code, file))
     return kind(f"{file}: trtexec failed, {said}; read {log}; the same command goes on from here")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.machine import Machine, this_machine
-from engines.memory_advice import LESS
+from engines.memory_advice import USE_LESS_MEMORY
 from engines.trtexec.command import Build, input_spec, profiles_of
 from engines.trtexec.command import refuse_options as refuse_settings
 from engines.trtexec.run import NO_MEMORY
@@ -179,10 +179,10 @@ def crash(job: Mapping[str, Any], code: int, stage: str, err: str) -> UserError:
     said = f": {reason_of(lines[-1], 200)}" if lines else ""
     if code == -signal.SIGKILL:
         return DeviceError(
-            f"{onnx}: not built, {flavour} was killed while {stage}, which is what a machine out of memory does; {LESS}"
+            f"{onnx}: not built, {flavour} was killed while {stage}, which is what a machine out of memory does; {USE_LESS_MEMORY}"
         )
     if any(mark in line for mark in (*NO_MEMORY, "bad_alloc", "MemoryError") for line in lines):
-        return DeviceError(f"{onnx}: not built, out of memory while {stage}; {LESS}")
+        return DeviceError(f"{onnx}: not built, out of memory while {stage}; {USE_LESS_MEMORY}")
     what = f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit status {code}"
     if stage == "starting":
         return DeviceError(f"{flavour} {what} while starting{said}; see: python -m engines doctor")

@@ -1,1 +1,1 @@
-"""TensorRT's own command-line tool: its command lines, its output, its runs."""
+"""trtexec, TensorRT's own command-line tool: building its command lines, running it and parsing its output."""

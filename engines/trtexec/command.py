@@ -1,4 +1,7 @@
-"""trtexec's command line for one ONNX file and one TensorRT version. Pure: runs nothing and reads no file."""
+"""The trtexec command line that builds an engine from one ONNX file with one TensorRT version.
+
+The functions are pure: they run nothing and read no file.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
 
-# Which major versions document which flag, and where (platforms.md, tensorrt.md). What a line may hold is checked against it.
+# The major versions that document each flag, and where they do (platforms.md, tensorrt.md). Every command line is checked
+# against this table.
 #   flag                          8.6 10.3 10.13 10.16 11   documented in
 #   --onnx --saveEngine            x   x    x     x    x    platforms 3 "Static"; tensorrt 6 "[K] 8.6: --onnx ... --saveEngine"
 #   --fp16 --int8                  x   x    x     w    -    platforms 3 row 4 (10.16 warns: deprecated), tensorrt 6 "11.x removed"
@@ -57,7 +61,7 @@ SUPPORTED = "8.6, 10.3 and later 10.x, 11.x"
 
 
 class Profile(NamedTuple):
-    """The batch sizes of one optimisation profile: smallest, the one it is tuned for, largest."""
+    """The batch sizes of one optimisation profile: the smallest, the one that the engine is tuned for, and the largest."""
 
     min: int
     opt: int
@@ -69,11 +73,13 @@ DEFAULT_PROFILE = Profile(1, 8, 32)
 
 @dataclass(frozen=True)
 class Build:
-    """What to build: `profiles` () means the default for a dynamic batch, nothing for a fixed one.
+    """The options of one engine build.
 
-    `workspace_mib` is the most scratch memory a layer may use, `level` 0 (fast build) .. 5 (fast engine). `timed` lets trtexec
-    run the engine after the build: first profile, its `opt` batch, one stream, CUDA graph and spin wait, without the copies to
-    and from the GPU unless `transfers`.
+    With `profiles` empty, an ONNX file with a dynamic batch gets the default profile, and one with a fixed batch gets none.
+    `workspace_mib` limits the scratch memory that a layer may use. `level` runs from 0 (fast build) to 5 (fast engine).
+    `timed` lets trtexec run the engine after the build, with the `opt` batch of the first profile, one stream, a CUDA graph
+    and spin wait; the times include the copies to and from the GPU only with `transfers`. `others` are the engines of smaller
+    batches that the runtime opens together with this one, each with its profile.
     """
 
     onnx: Path
@@ -89,22 +95,23 @@ class Build:
 
 
 def parse_version(text: str) -> Version:
-    """`10.3` -> (10, 3); `10.3.0.26` -> (10, 3, 0, 26). ConfigError when it is no version."""
+    """Parse a TensorRT version: `10.3` -> (10, 3), `10.3.0.26` -> (10, 3, 0, 26). ConfigError for anything else."""
     parts = text.split(".")
     if not 2 <= len(parts) <= 4 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise ConfigError(f"TensorRT version {text!r}: give X.Y, such as 10.3")
+        raise ConfigError(f"TensorRT version {text!r} is not valid; give X.Y, such as 10.3")
     return tuple(int(part) for part in parts)
 
 
 def version_text(version: Version) -> str:
-    """(10, 3) -> `10.3`."""
+    """Format a version: (10, 3) -> `10.3`."""
     return ".".join(str(part) for part in version)
 
 
 def trtexec_line(manifest: Mapping[str, Any], version: Version, build: Build) -> list[str]:
-    """The words of trtexec's command line for the ONNX file with this manifest, `trtexec` first.
+    """Return trtexec's command line, one word an entry and `trtexec` first, for the ONNX file with this manifest.
 
-    ConfigError for options or a TensorRT version that cannot be served, ArtifactError for a file this version cannot build.
+    ConfigError for options or a TensorRT version that are not supported, ArtifactError for a file that this version cannot
+    build.
     """
     _refuse_version(version)
     refuse_options(build)
@@ -130,19 +137,21 @@ def trtexec_line(manifest: Mapping[str, Any], version: Version, build: Build) ->
 
 
 def precision_flags(manifest: Mapping[str, Any], version: Version, where: str) -> list[str]:
-    """The flags that give the engine its file's precision on this version; [] where the graph alone decides.
+    """Return the flags that give the engine the precision of its file; [] where the graph alone decides.
 
-    `target` tensorrt and onnxruntime files carry their types; a tensorrt8 file is an FP32 graph that flags make fp16 or int8.
+    Files for the targets tensorrt and onnxruntime carry their types. A file for tensorrt8 is an FP32 graph, and flags make its
+    engine fp16 or int8.
     """
     precision, target = manifest.get("precision", "fp32"), manifest.get("target", "onnxruntime")
     if precision not in ("fp32", "fp16", "int8") or target not in ("tensorrt", "tensorrt8", "onnxruntime"):
         raise ArtifactError(
-            f"{where}: precision {precision!r} for target {target!r} is not known; export it again"
+            f"{where}: the precision {precision!r} for the target {target!r} is not known; export the file again"
         )
     if precision == "int8" and target == "onnxruntime":
-        # ONNX Runtime's int8 forms (dynamic, or Q/DQ on an FP32 base) are refused by the parser or run slower than FP16.
+        # The parser refuses ONNX Runtime's int8 forms (dynamic, or Q/DQ on an FP32 base), or their engines are slower than FP16.
         raise ArtifactError(
-            f"{where}: int8 made for onnxruntime; for TensorRT export it again: {export_command(manifest, version, where)}"
+            f"{where}: this int8 file was made for onnxruntime, not for TensorRT; export it again: "
+            f"{export_command(manifest, version, where)}"
         )
     refuse_unreadable(manifest, version, where)
     typed = target != "tensorrt8" or precision == "fp32"
@@ -150,65 +159,68 @@ def precision_flags(manifest: Mapping[str, Any], version: Version, where: str) -
         return ["--stronglyTyped"] if version[0] == 10 else []
     if version[0] == 11:
         raise ArtifactError(
-            f"{where}: {precision} made for TensorRT 8.6 (an FP32 graph that needs --{precision}), which TensorRT "
-            f"{version_text(version)} no longer has; export it again: {export_command(manifest, version, where)}"
+            f"{where}: this {precision} file was made for TensorRT 8.6 (an FP32 graph that needs --{precision}), and TensorRT "
+            f"{version_text(version)} no longer has that flag; export it again: {export_command(manifest, version, where)}"
         )
     return ["--fp16"] if precision == "fp16" else ["--fp16", "--int8"]
 
 
 def input_spec(manifest: Mapping[str, Any], where: str) -> InputSpec:
-    """The inputs of an ONNX file from its manifest; ArtifactError when it is of another kind or incomplete."""
+    """Read the input specification of an ONNX file from its manifest.
+
+    ArtifactError when the manifest is incomplete or is not that of an exported ONNX file.
+    """
     described = all(isinstance(manifest.get(key), dict) for key in ("input", "output"))
     if manifest.get("kind") != "onnx" or not described:
         raise ArtifactError(
-            f"{where}: not an exported ONNX file; make one with: python export_onnx.py model.safetensors --out model.onnx"
+            f"{where}: this is not an exported ONNX file; make one with: python export_onnx.py model.safetensors --out model.onnx"
         )
     return InputSpec.from_json(manifest["input"], f"{where}.json")
 
 
-def profiles_of(spec: InputSpec, asked: Sequence[Profile]) -> tuple[Profile, ...]:
-    """The engine's batch sizes: as asked, the default for a dynamic batch, or the ONNX file's own fixed one.
+def profiles_of(spec: InputSpec, requested: Sequence[Profile]) -> tuple[Profile, ...]:
+    """Return the engine's profiles: those requested, or the default for a dynamic batch, or the file's own fixed batch.
 
-    ConfigError when a fixed file is asked for another batch, or a profile is not 1 <= min <= opt <= max.
+    ConfigError when another batch than the fixed one is requested, or a profile is not 1 <= min <= opt <= max.
     """
-    for profile in asked:
+    for profile in requested:
         if not 1 <= profile.min <= profile.opt <= profile.max:
             raise ConfigError(
                 f"--batch {','.join(map(str, profile))}: give one batch, or min,opt,max in rising order from 1"
             )
     if spec.batch is None:
-        return tuple(asked) or (DEFAULT_PROFILE,)
-    own = Profile(spec.batch, spec.batch, spec.batch)
-    if any(profile != own for profile in asked):
+        return tuple(requested) or (DEFAULT_PROFILE,)
+    fixed = Profile(spec.batch, spec.batch, spec.batch)
+    if any(profile != fixed for profile in requested):
         raise ConfigError(
             f"--batch: the ONNX file has the fixed batch {spec.batch}; leave --batch out, or export it with --batch dynamic"
         )
-    return (own,)
+    return (fixed,)
 
 
 def input_shapes(spec: InputSpec, batch: int) -> dict[str, list[int]]:
-    """The dimensions of every input at one batch size: `images`, and `camera_ids` where the file takes them."""
+    """Return the dimensions of every input at one batch size: `images`, and `camera_ids` where the file takes them."""
     size = [spec.height, spec.width]
     images = [batch, *size, 3] if spec.layout == "uint8-nhwc" else [batch, 3, *size]
     return {"images": images} | ({"camera_ids": [batch]} if spec.camera == "input" else {})
 
 
 def _shapes(spec: InputSpec, batch: int) -> str:
-    """`images:8x256x128x3,camera_ids:8`."""
+    """Return the shapes as trtexec takes them: `images:8x256x128x3,camera_ids:8`."""
     return ",".join(f"{name}:{'x'.join(map(str, dims))}" for name, dims in input_shapes(spec, batch).items())
 
 
 def _shape_flags(spec: InputSpec, profiles: Sequence[Profile], version: Version) -> list[str]:
     if len(profiles) > 1 and version[0] == 8:
         raise ConfigError(
-            f"--batch given {len(profiles)} times: trtexec of TensorRT {version_text(version)} builds one profile only; "
-            "give one --batch, or build one engine per batch"
+            f"--batch is given {len(profiles)} times, but trtexec of TensorRT {version_text(version)} builds one profile only; "
+            "give one --batch, or build one engine per batch with --separate"
         )
     line = []
     for number, profile in enumerate(profiles):
         if len(profiles) > 1:
             line.append(f"--profile={number}")
-        # trtexec refuses explicit shapes of a static model, and wants every dynamic input in every list
+        # trtexec refuses explicit shapes for a static model, and needs every dynamic input in every list
         line += [f"--{bound}Shapes={_shapes(spec, size)}" for bound, size in zip(Profile._fields, profile)]
     return line
 
@@ -216,16 +228,22 @@ def _shape_flags(spec: InputSpec, profiles: Sequence[Profile], version: Version)
 def timing_flags(
     spec: InputSpec, profiles: Sequence[Profile], version: Version, *, transfers: bool
 ) -> list[str]:
-    """Flags under which 8.6, 10.x and 11.x, whose defaults differ, time the first profile's `opt` batch in the same way."""
+    """Return the flags that time the `opt` batch of the first profile.
+
+    TensorRT 8.6, 10.x and 11.x have different defaults; with these flags they time in the same way.
+    """
     line = [f"--shapes={_shapes(spec, profiles[0].opt)}"] if spec.batch is None else []
     if len(profiles) > 1:
         line.append("--useProfile=0")
-    return line + steady_flags(version, transfers=transfers)
+    return line + latency_flags(version, transfers=transfers)
 
 
-def steady_flags(version: Version, *, transfers: bool) -> list[str]:
-    """One stream, CUDA graph, spin wait, copies only with `transfers`: pinned where a version's default is another."""
-    # trtexec runs one batch ahead on every stream; one stream for latency
+def latency_flags(version: Version, *, transfers: bool) -> list[str]:
+    """Return the flags for one stream, a CUDA graph and spin wait, with the copies only if `transfers`.
+
+    A flag is written only where the version's default differs.
+    """
+    # trtexec runs one batch ahead on every stream; latency needs one stream
     line = ["--infStreams=1"]
     if version[0] == 11:
         return line + (["--includeDataTransfers"] if transfers else [])
@@ -233,8 +251,8 @@ def steady_flags(version: Version, *, transfers: bool) -> list[str]:
 
 
 def is_supported(version: Version) -> bool:
-    """Whether engines are built for and run on this TensorRT version."""
-    # 10.0 to 10.2 came with no JetPack, nothing here was checked against them, and 10.2.0 has a known bug
+    """Whether this project builds and runs engines with this TensorRT version."""
+    # No JetPack has 10.0 to 10.2, this project was not checked with them, and 10.2.0 has a known bug.
     return version[:2] == (8, 6) or (version[:1] == (10,) and version[1:2] >= (3,)) or version[:1] == (11,)
 
 
@@ -244,13 +262,17 @@ def _refuse_version(version: Version) -> None:
 
 
 def refuse_options(build: Build) -> None:
-    """ConfigError for settings that no TensorRT takes."""
+    """Raise ConfigError for options that no TensorRT accepts."""
     if not 0 <= build.level <= 5:
-        raise ConfigError(f"--optimization-level {build.level}: give 0 (fast build) to 5 (fast engine)")
+        raise ConfigError(
+            f"--optimization-level {build.level}: give a level from 0 (fast build) to 5 (fast engine)"
+        )
     if build.workspace_mib < 1:
-        raise ConfigError(f"--workspace {build.workspace_mib}: give 1 MiB or more (default {WORKSPACE_MIB})")
+        raise ConfigError(
+            f"--workspace {build.workspace_mib}: give 1 MiB or more (the default is {WORKSPACE_MIB})"
+        )
     if build.engine.suffix in ("", ".onnx", ".safetensors") or build.engine == build.onnx:
-        raise ConfigError(f"--out {build.engine}: give a file for the engine, such as model.engine")
+        raise ConfigError(f"--out {build.engine}: give the name of the engine's file, such as model.engine")
 
 
 def _refuse_undocumented(line: Sequence[str], version: Version) -> None:

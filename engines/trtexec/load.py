@@ -1,4 +1,7 @@
-"""trtexec's command line that times an engine which is there, the same way on TensorRT 8.6, 10 and 11. Pure: runs nothing."""
+"""The trtexec command line that times an existing engine, in the same way with TensorRT 8.6, 10 and 11.
+
+The functions are pure: they run nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,46 +16,51 @@ from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 
 
-class Place(NamedTuple):
-    """Where a batch runs: the engine's file, the number of its profile there, and how many profiles it has."""
+class EngineProfile(NamedTuple):
+    """One profile of an engine: the engine's file, the number of the profile, and how many profiles the engine has."""
 
     engine: Path
     profile: int
     profiles: int
 
 
-def place_of(engine: Path, manifest: Mapping[str, Any], batch: int) -> Place:
-    """The engine and profile of the smallest range that holds `batch`, among `engine` and the others of its manifest.
+def find_profile(engine: Path, manifest: Mapping[str, Any], batch: int) -> EngineProfile:
+    """Return the profile with the smallest range that holds `batch`.
 
-    ConfigError when none holds it: a session splits such a batch, trtexec cannot.
+    The profiles of `engine` and of the other engines that its manifest names are considered. ConfigError when none holds the
+    batch: a session would split it, but trtexec cannot.
     """
     own = [Profile(*(shape[bound]["images"][0] for bound in Profile._fields)) for shape in manifest["shapes"]]
-    places = [(Place(engine, number, len(own)), profile) for number, profile in enumerate(own)]
+    candidates = [(EngineProfile(engine, number, len(own)), sizes) for number, sizes in enumerate(own)]
     for other in others_of(manifest, engine):
-        places.append((Place(engine.parent / Path(other["file"]).name, 0, 1), Profile(*other["batch"])))
-    fitting = [(one.max - one.min, place) for place, one in places if one.min <= batch <= one.max]
+        file = engine.parent / Path(other["file"]).name
+        candidates.append((EngineProfile(file, 0, 1), Profile(*other["batch"])))
+    fitting = [
+        (sizes.max - sizes.min, profile) for profile, sizes in candidates if sizes.min <= batch <= sizes.max
+    ]
     if not fitting:
         raise ConfigError(
-            f"{engine}: no profile of it holds a batch of {batch}; build it with --batch 1,{min(batch, 8)},{batch}"
+            f"{engine}: none of its profiles holds a batch of {batch}; build the engine with --batch "
+            f"1,{min(batch, 8)},{batch}"
         )
     return min(fitting)[1]
 
 
 def load_line(
-    spec: InputSpec, place: Place, batch: int, version: Version, *, transfers: bool, seconds: int
+    spec: InputSpec, profile: EngineProfile, batch: int, version: Version, *, transfers: bool, seconds: int
 ) -> list[str]:
-    """The words of the line that times `batch` images a query for `seconds`, `trtexec` first.
+    """Return the command line, one word an entry and `trtexec` first, that times `batch` images a query for `seconds`.
 
-    One stream, CUDA graph and spin wait, copies to and from the GPU only with `transfers`: pinned by flags where a version's
-    default is another. ConfigError for a version that is not supported, or that cannot choose the profile.
+    The engine runs with one stream, a CUDA graph and spin wait; the times include the copies to and from the GPU only with
+    `transfers`. ConfigError for a version that is not supported, or that cannot choose the profile.
     """
     if not is_supported(version):
         raise ConfigError(f"TensorRT {version_text(version)} is not supported")
-    if place.profile and version[0] == 8:
+    if profile.profile and version[0] == 8:
         raise ConfigError(f"trtexec of TensorRT {version_text(version)} runs the first profile only")
-    line = [f"--loadEngine={place.engine}", f"--duration={seconds}"]
-    if place.profiles > 1 and version[0] != 8:
-        line.append(f"--useProfile={place.profile}")
+    line = [f"--loadEngine={profile.engine}", f"--duration={seconds}"]
+    if profile.profiles > 1 and version[0] != 8:
+        line.append(f"--useProfile={profile.profile}")
     return [
         "trtexec",
         *line,

@@ -1,4 +1,4 @@
-"""What trtexec prints, as data. Pure: knows no command lines and runs nothing."""
+"""Parse the output of trtexec. The functions are pure: they run nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from engines.memory_advice import memory_lines, workspace_mib
 
 Version = tuple[int, ...]
 
-# "[10/03/2024-10:47:59] [I] text"; the date is missing behind some loggers
+# "[10/03/2024-10:47:59] [I] text"; some loggers write no date
 LINE = re.compile(r"^\s*(?:\[[\d/]+-[\d:]+\]\s+)?\[([VIWEF])\]\s?(.*)$")
 BANNER = re.compile(r"^&&&& (RUNNING|PASSED|FAILED|WAIVED) TensorRT\.trtexec \[TensorRT v(\d{1,9})\]")
-# more digits than any time has, a sign, or "nan" come from a broken line
+# A number with more digits than any time has, with a sign, or "nan" comes from a broken line.
 N = r"\d{1,15}(?:\.\d{1,15})?(?:e[-+]?\d{1,2})?"
 FIELD = re.compile(rf"(min|max|mean|median|percentile\((\d{{1,3}}(?:\.\d{{1,9}})?)%\)) = ({N}) ms")
 TIMES = {
@@ -25,8 +25,8 @@ TIMES = {
 UNSTABLE = re.compile(r"GPU compute time is unstable, with coefficient of variance = (" + N + r")%")
 GRAPH_REFUSED = "operations that are not permitted under CUDA graph capture mode"
 ENQUEUE_BOUND = "Throughput may be bound by Enqueue Time"
-# What every failure ends with, whatever its cause; told only when nothing else was said.
-CHAIN = (
+# Every failure ends with some of these lines, whatever its cause. They are reported only when there is no other error.
+GENERAL_FAILURES = (
     "Engine could not be created from network",
     "Failed to parse onnx file",
     "Parsing model failed",
@@ -37,14 +37,16 @@ CHAIN = (
     "Inference set up failed",
     "Got invalid engine",
 )
-FRAME = re.compile(r"--- (Begin|End) node ---\s*$")
-# Causes that come before trtexec's own logger does.
-LOADER = re.compile(r"error while loading shared libraries|Cuda failure|CUDA error|command not found", re.I)
+NODE_FRAME = re.compile(r"--- (Begin|End) node ---\s*$")
+# Causes that are printed before trtexec's own logger starts.
+LOADER_ERROR = re.compile(
+    r"error while loading shared libraries|Cuda failure|CUDA error|command not found", re.I
+)
 
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds over all timed runs; `percentiles` maps 99.0 to the 99th percentile."""
+    """Statistics over all timed runs, in milliseconds; `percentiles` maps 99.0 to the 99th percentile."""
 
     min: float
     max: float
@@ -55,12 +57,12 @@ class Times:
 
 @dataclass(frozen=True)
 class Report:
-    """One run of trtexec; what it did not print is None.
+    """One run of trtexec. A value that trtexec did not print is None.
 
-    `passed` is its own verdict, None when it was cut off before it gave one. `throughput_qps` counts queries, each of a whole
-    batch. `graph_refused`: the engine ran without the CUDA graph that was asked for. `unstable_percent` is the coefficient of
-    variation that it warned about. `errors` are the lines that say why it failed, `memory` those of any run about too little memory,
-    `workspace_mib` is what it was started with.
+    `passed` is trtexec's own verdict, and None when the output was cut off before it. `throughput_qps` counts queries, each of
+    a whole batch. `graph_refused` means that the engine ran without the requested CUDA graph. `unstable_percent` is the
+    coefficient of variation that trtexec warned about. `errors` are the lines that explain a failure. `memory` are the lines
+    about too little memory, also of a run that passed. `workspace_mib` is the workspace that trtexec was started with.
     """
 
     version: Version | None
@@ -80,25 +82,28 @@ class Report:
     memory: tuple[str, ...] = ()
     workspace_mib: int | None = None
 
-    def why(self, most: int = 3) -> str:
-        """Why it failed, in one line: the first errors, and what it said about memory before; "" where it said nothing."""
-        said = self.errors[:most]
-        more = [line for line in self.memory if line not in said][:1]
-        return "; ".join([*said, *more])
+    def failure_reason(self, limit: int = 3) -> str:
+        """Return why the run failed, in one line: its first `limit` errors and its first line about memory; "" without any."""
+        first_errors = self.errors[:limit]
+        memory_line = [line for line in self.memory if line not in first_errors][:1]
+        return "; ".join([*first_errors, *memory_line])
 
     def images_per_s(self, batch: int) -> float | None:
-        """Throughput in images of queries of `batch` images."""
+        """Return the throughput in images per second, for queries of `batch` images."""
         return None if self.throughput_qps is None else self.throughput_qps * batch
 
 
 def version_of(number: int) -> Version:
-    """8601 -> (8, 6, 1) and 100300 -> (10, 3, 0): the major version is counted in thousands up to 8, in ten thousands from 10."""
+    """Decode the version number of the banner: 8601 -> (8, 6, 1) and 100300 -> (10, 3, 0).
+
+    The major version counts thousands up to 8, and ten thousands from 10 on.
+    """
     unit = 10_000 if number >= 100_000 else 1_000
     return number // unit, number % unit // 100, number % 100
 
 
 def parse(text: str) -> Report:
-    """The report of one run from all that it printed, stdout and stderr together."""
+    """Parse everything that one run printed, stdout and stderr together."""
     version: Version | None = None
     passed: bool | None = None
     times: dict[str, Times] = {}
@@ -110,8 +115,8 @@ def parse(text: str) -> Report:
             continue
         body = _body(line)
         name, _, value = body.partition(": ")
-        if name in TIMES and (found := _times(value)):
-            times[TIMES[name]] = found
+        if name in TIMES and (statistics := _times(value)):
+            times[TIMES[name]] = statistics
         elif name in ("Throughput", "Selected Device", "Compute Capability"):
             facts[name] = value.strip()
     unstable = UNSTABLE.search(text)
@@ -136,37 +141,37 @@ def parse(text: str) -> Report:
 
 
 def error_lines(text: str) -> tuple[str, ...]:
-    """The lines that say what went wrong, in order, without dates, repetitions and the closing chain of general failures.
+    """Return the lines that explain a failure, in order, without dates, repetitions and the general failures that follow.
 
-    Where nothing was logged as an error: the loader's complaint, else the last three lines.
+    Where no line was logged as an error, these are the messages of the dynamic loader, or else the last three lines.
     """
     lines = text.splitlines()
-    found: list[str] = []
-    for at, line in enumerate(lines):
+    messages: list[str] = []
+    for index, line in enumerate(lines):
         match = LINE.match(line)
-        if match is None or match[1] not in "EF" or FRAME.search(match[2]):
+        if match is None or match[1] not in "EF" or NODE_FRAME.search(match[2]):
             continue
         message = match[2].strip()
         if message.endswith(":"):
-            # "ERROR: ModelImporter.cpp:195 In function parseNode:" says it in the lines that follow, without a mark
-            message = " ".join([message, *_continued(lines, at + 1)])
-        if message and message not in found:
-            found.append(message)
-    causes = [line for line in found if not line.startswith(CHAIN)]
-    if causes or found:
-        return tuple(causes or found)
-    loader = [line.strip() for line in lines if LOADER.search(line)]
-    plain = [line.strip() for line in lines if line.strip() and not line.startswith("&&&&")]
-    return tuple(loader or plain[-3:])
+            # The message of "ERROR: ModelImporter.cpp:195 In function parseNode:" is in the next lines, which have no severity.
+            message = " ".join([message, *_continuation(lines, index + 1)])
+        if message and message not in messages:
+            messages.append(message)
+    causes = [message for message in messages if not message.startswith(GENERAL_FAILURES)]
+    if messages:
+        return tuple(causes or messages)
+    loader_errors = [line.strip() for line in lines if LOADER_ERROR.search(line)]
+    printed = [line.strip() for line in lines if line.strip() and not line.startswith("&&&&")]
+    return tuple(loader_errors or printed[-3:])
 
 
-def _continued(lines: list[str], at: int) -> list[str]:
-    rest = []
-    for line in lines[at:]:
+def _continuation(lines: list[str], start: int) -> list[str]:
+    continuation = []
+    for line in lines[start:]:
         if not line.strip() or LINE.match(line) or line.startswith("&&&&"):
             break
-        rest.append(line.strip())
-    return rest
+        continuation.append(line.strip())
+    return continuation
 
 
 def _body(line: str) -> str:

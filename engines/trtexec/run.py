@@ -1,4 +1,4 @@
-"""Find trtexec, ask its version, let it build into a file that appears whole or not at all."""
+"""Find trtexec, read its version, and run it so that the engine's file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from engines.memory_advice import LESS, memory_advice
+from engines.memory_advice import USE_LESS_MEMORY, memory_advice
 from engines.onnx_compat import Version
 from engines.trtexec.output import Report, parse
 from runtime.console import note
@@ -21,9 +21,9 @@ from runtime.files.manifest import replacing
 from runtime.stopping import deferred, terminable
 from runtime.wording import reason_of
 
-# JetPack and the Debian packages; NVIDIA's TensorRT container. PyPI's wheels ship none.
+# The folder of JetPack and the Debian packages, and that of NVIDIA's TensorRT container. PyPI's wheels have no trtexec.
 LOCATIONS = (Path("/usr/src/tensorrt/bin/trtexec"), Path("/opt/tensorrt/bin/trtexec"))
-# A failure of the machine, not of the model.
+# Messages about the machine, not about the model.
 NO_DEVICE = (
     "CUDA initialization failure",
     "no CUDA-capable device",
@@ -32,66 +32,71 @@ NO_DEVICE = (
     "error while loading shared libraries",
 )
 NO_MEMORY = ("out of memory", "OutOfMemory", "OUT_OF_MEMORY")
-# A failure of the disk: what the plan was to be written to.
+# Messages about the disk that the engine is written to.
 NO_SPACE = ("Saving engine to file failed", "Cannot open engine file", "No space left on device")
 VERSION_TIMEOUT_S = 120
 
 
 def find_trtexec(environment: Mapping[str, str] = os.environ, locations: Sequence[Path] = LOCATIONS) -> Path:
-    """$TRTEXEC, then PATH, then where JetPack and NVIDIA's container keep it.
+    """Return the path of trtexec: $TRTEXEC, else one in PATH, else one in `locations`.
 
-    ConfigError when $TRTEXEC is set but cannot be run (never another one in its place), DeviceError when there is none.
+    ConfigError when $TRTEXEC is set but cannot be run (another trtexec never takes its place), DeviceError when there is none.
     """
-    if said := environment.get("TRTEXEC"):
-        if not _runnable(Path(said)):
-            raise ConfigError(f"TRTEXEC={said}: no executable file; correct it, or unset it to search")
-        return Path(said)
-    if found := shutil.which("trtexec", path=environment.get("PATH", "")):
-        return Path(found)
+    if variable := environment.get("TRTEXEC"):
+        if not _is_executable(Path(variable)):
+            raise ConfigError(
+                f"TRTEXEC={variable}: this is not an executable file; correct the variable, or unset it to search for trtexec"
+            )
+        return Path(variable)
+    if path_entry := shutil.which("trtexec", path=environment.get("PATH", "")):
+        return Path(path_entry)
     for path in locations:
-        if _runnable(path):
+        if _is_executable(path):
             return path
-    places = ", ".join(map(str, locations))
     raise DeviceError(
-        f"no trtexec in PATH nor in {places}; install TensorRT's package (JetPack has it) or set TRTEXEC=/path/to/trtexec"
+        f"there is no trtexec in PATH nor in {', '.join(map(str, locations))}; install TensorRT's package (JetPack has it) "
+        "or set TRTEXEC=/path/to/trtexec"
     )
 
 
-def _runnable(path: Path) -> bool:
+def _is_executable(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
 def trtexec_version(trtexec: Path) -> Version:
-    """The TensorRT version that `trtexec --help` puts in its first line; DeviceError when it cannot even start."""
+    """Return the TensorRT version from the first line of `trtexec --help`; DeviceError when trtexec does not start."""
     code, text = _execute([str(trtexec), "--help"], timeout_s=VERSION_TIMEOUT_S)
     version = parse(text).version
     if version is None:
         reason = reason_of("; ".join(parse(text).errors)) or f"exit status {code} and no version"
         raise DeviceError(
-            f"{trtexec}: does not say its version ({reason}); check the TensorRT installation: {trtexec} --help"
+            f"{trtexec}: it does not print its version ({reason}); check the TensorRT installation: {trtexec} --help"
         )
     return version
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[int]:
-    """Take turns with every other build into the folder of `out`; yields the lock's file descriptor.
+    """Lock the folder of `out` against every other build into it, and yield the lock's file descriptor.
 
-    Waits as long as it takes and says so. Half-built files that a killed build of the same `out` left are removed then.
+    While another build holds the lock, this one waits and says so. With the lock held, it removes the unfinished files that a
+    killed build of the same `out` left.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # The folder itself is locked: no lock file to leave behind, and nothing to race for when removing it.
         lock = os.open(out.parent, os.O_RDONLY)
     except OSError as error:
-        raise StorageError(f"{out}: cannot write here ({error.strerror}); choose another --out") from None
+        raise StorageError(
+            f"{out}: it cannot be written ({error.strerror}); choose another file with --out"
+        ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            note(f"waiting for another build in {out.parent}")
+            note(f"waiting for another build into {out.parent}")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        # eight letters are what `replacing` puts there
+        # `replacing` puts eight letters into the name of its temporary file
         for stale in out.parent.glob(f".{glob.escape(out.name)}.????????{glob.escape(out.suffix)}"):
             stale.unlink(missing_ok=True)
         yield lock
@@ -108,17 +113,18 @@ def build(
     log: Path | None = None,
     committing: ExitStack | None = None,
 ) -> Report:
-    """Run `line_for(temporary file)` and rename what it wrote to `out`, under the lock that `locked(out)` gave.
+    """Run the command line `line_for(temporary file)` and rename the engine that it wrote to `out`.
 
-    The first word of the line is replaced by `trtexec`. All that it prints goes to `log`, when given. ArtifactError when it
-    cannot build this model, DeviceError when the machine cannot build any, StorageError when the engine cannot be written; then
-    `out` is what it was before. From the finished engine on, a signal waits until `committing` is closed: for the manifest.
+    `lock` is the descriptor that `locked(out)` yielded, and `trtexec` replaces the first word of the command line. Everything
+    that trtexec prints goes to the file `log`, if given. ArtifactError when trtexec cannot build this model, DeviceError when
+    the machine cannot build any, StorageError when the engine cannot be written; `out` is unchanged then. Once the engine is
+    finished, signals are deferred until `committing` is closed, so that the manifest can be written.
     """
     with replacing(out) as temporary:
         if log is not None:
-            # a log that cannot be written is found out before the minutes are spent
+            # fail before the long build if the log cannot be written
             log.write_text("")
-        # The child inherits the lock: should only this process be killed, nobody else starts while trtexec still writes.
+        # The child inherits the lock: if only this process is killed, no other build starts while trtexec still writes.
         code, text = _execute([str(trtexec), *line_for(temporary)[1:]], inherit=lock)
         if log is not None:
             log.write_text(text)
@@ -131,42 +137,51 @@ def build(
 
 
 def run(trtexec: Path, line: Sequence[str], *, timeout_s: float) -> tuple[int, str]:
-    """(exit status, all that it printed) of a line that builds nothing; its first word is replaced by `trtexec`.
+    """Run a command line that builds nothing, with `trtexec` as its first word, and return (exit status, output).
 
-    DeviceError when it cannot be started or takes longer than `timeout_s`.
+    DeviceError when trtexec cannot be started or takes longer than `timeout_s`.
     """
     return _execute([str(trtexec), *line[1:]], timeout_s=timeout_s)
 
 
 def failure(report: Report, code: int, out: Path) -> UserError:
-    """The refusal that tells why trtexec built nothing, by the lines that matter."""
+    """Return the error that explains why trtexec built no engine, by the lines of its output that matter."""
     if code < 0:
-        name = signal.Signals(-code).name
-        hint = f"; out of memory? {LESS}" if -code == signal.SIGKILL and not report.memory else ""
+        signal_name = signal.Signals(-code).name
+        hint = ""
         if report.memory:
             hint = f" ({report.memory[0]}); {memory_advice(report.memory, report.workspace_mib)}"
+        elif -code == signal.SIGKILL:
+            hint = f"; the device may be out of memory: {USE_LESS_MEMORY}"
         return DeviceError(
-            f"{out}: not built, trtexec was killed by {name}{hint}; add --log FILE for what it said"
+            f"{out}: the build failed, trtexec was killed by {signal_name}{hint}; add --log FILE to keep its output"
         )
-    said = reason_of(report.why(), 1_000)
+    reason = reason_of(report.failure_reason(), 1_000)
     if not report.errors:
-        said = "it wrote no engine" if report.passed else f"exit status {code} without a reason"
+        reason = "it wrote no engine" if report.passed else f"exit status {code} without a reason"
     if any(mark in line for mark in NO_SPACE for line in report.errors):
         return StorageError(
-            f"{out}: cannot be written, trtexec said: {said}; free its disk or choose another --out"
+            f"{out}: it cannot be written ({reason}); free space on its disk or choose another file with --out"
         )
-    # skipped for lack of memory, tactics leave a layer without any implementation: no fault of the file
+    # When tactics are skipped for lack of memory, a layer may be left without any: the file is not at fault.
     if report.memory or any(mark in line for mark in NO_MEMORY for line in report.errors):
-        return DeviceError(f"{out}: not built, {said}; {memory_advice(report.memory, report.workspace_mib)}")
+        return DeviceError(
+            f"{out}: the build failed ({reason}); {memory_advice(report.memory, report.workspace_mib)}"
+        )
     if any(mark in line for mark in NO_DEVICE for line in report.errors):
-        return DeviceError(f"{out}: not built, {said}; engines are built on the device that runs them")
-    return ArtifactError(f"{out}: not built, trtexec said: {said}; add --log FILE for all of it")
+        return DeviceError(f"{out}: the build failed ({reason}); build engines on the device that runs them")
+    return ArtifactError(
+        f"{out}: the build failed, trtexec reports: {reason}; add --log FILE to keep its whole output"
+    )
 
 
 def _execute(
     command: list[str], *, timeout_s: float | None = None, inherit: int | None = None
 ) -> tuple[int, str]:
-    """(exit status, negative for a signal; stdout and stderr together). Nothing it started outlives an interruption."""
+    """Run a command and return (exit status, negative for a signal; stdout and stderr together).
+
+    When this call is interrupted, everything that the command started is killed.
+    """
     process: subprocess.Popen[str] | None = None
     with terminable():
         try:
@@ -183,13 +198,13 @@ def _execute(
             text, _ = process.communicate(timeout=timeout_s)
             return process.returncode, text
         except subprocess.TimeoutExpired:
-            raise DeviceError(f"{command[0]}: no answer to {command[1]} within {timeout_s} s") from None
+            raise DeviceError(f"{command[0]}: it did not answer {command[1]} within {timeout_s} s") from None
         except OSError as error:
             raise DeviceError(
-                f"{command[0]}: cannot be run ({error.strerror}); is it this machine's?"
+                f"{command[0]}: it cannot be run ({error.strerror}); check that it was built for this machine"
             ) from None
         finally:
             if process is not None and process.poll() is None:
-                # the whole session: a wrapper script's trtexec too
+                # kill the whole session: a wrapper script starts trtexec as its child
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

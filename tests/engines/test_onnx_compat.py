@@ -46,7 +46,7 @@ def test_newer_opsets_than_the_parser_is_documented_to_know_are_refused(
     assert newest_opset(version) == newest
     target = "tensorrt8" if version[0] == 8 else "tensorrt"
     refuse_unreadable(manifest(target=target, opset=newest), version, "m.onnx")
-    with pytest.raises(ArtifactError, match=f"opset {newest + 1}, it reads {newest}.*--target {target} "):
+    with pytest.raises(ArtifactError, match=rf"opset {newest + 1}\b.* {newest}\).*--target {target} "):
         refuse_unreadable(manifest(target=target, opset=newest + 1), version, "m.onnx")
 
 
@@ -56,7 +56,7 @@ def test_newer_opsets_than_the_parser_is_documented_to_know_are_refused(
 def test_uint8_images_made_for_onnxruntime_are_refused_with_the_right_target(
     version: tuple[int, ...], target: str
 ) -> None:
-    with pytest.raises(ArtifactError, match=f"nothing but a cast.*--target {target} .*--out m.{target}.onnx"):
+    with pytest.raises(ArtifactError, match=f"uint8.*--target {target} .*--out m.{target}.onnx"):
         refuse_unreadable(manifest(target="onnxruntime"), version, "m.onnx")
     refuse_unreadable(manifest(target="onnxruntime", layout="float-nchw"), version, "m.onnx")
     if version[0] > 8:

@@ -128,7 +128,7 @@ def test_a_blocks_line_per_version(model, tmp_path, version, precision, target, 
 def test_a_file_for_another_tensorrt_is_refused_before_anything_is_built(model, tmp_path):
     manifest = read_manifest(model) | {"precision": "fp16", "target": "tensorrt8", "opset": 17}
     place = Target(tmp_path / "trtexec", (11, 0), 1, tmp_path / "c")
-    with pytest.raises(ArtifactError, match="TensorRT 11.0 no longer has; export it again"):
+    with pytest.raises(ArtifactError, match="TensorRT 11.0 .*--target tensorrt"):
         block_line(tmp_path / "b.onnx", manifest, {"tokens": 22, "width": 192}, place)
 
 
@@ -242,7 +242,7 @@ def test_no_trtexec_and_no_jetson_are_one_line(model, tmp_path, monkeypatch, cap
     monkeypatch.delenv("TRTEXEC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert run(model, tmp_path) == 5
-    assert "no trtexec in PATH" in capsys.readouterr().err
+    assert "TRTEXEC=" in capsys.readouterr().err
     assert run(model, tmp_path, "--device", "jetson") == 5
     assert "this is no Jetson" in capsys.readouterr().err
     assert not (tmp_path / "t.json").exists()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from engines.trtexec.load import Place, load_line, place_of
+from engines.trtexec.load import EngineProfile, find_profile, load_line
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 
 SPEC = InputSpec(height=256, width=128)
 ENGINE = Path("m.engine")
-ALONE = Place(ENGINE, 0, 1)
+ALONE = EngineProfile(ENGINE, 0, 1)
 
 
 def shapes(*profiles):
@@ -20,8 +20,8 @@ def shapes(*profiles):
     ]
 
 
-def words(version, *, place=ALONE, batch=8, transfers=False, spec=SPEC):
-    return load_line(spec, place, batch, version, transfers=transfers, seconds=10)
+def words(version, *, profile=ALONE, batch=8, transfers=False, spec=SPEC):
+    return load_line(spec, profile, batch, version, transfers=transfers, seconds=10)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_a_fixed_batch_has_no_shapes_and_cameras_are_in_them_else():
 
 
 def test_the_profile_is_named_where_there_are_several():
-    assert "--useProfile=1" in words((10, 3), place=Place(ENGINE, 1, 2))
+    assert "--useProfile=1" in words((10, 3), profile=EngineProfile(ENGINE, 1, 2))
     with pytest.raises(ConfigError, match="first profile only"):
-        words((8, 6), place=Place(ENGINE, 1, 2))
+        words((8, 6), profile=EngineProfile(ENGINE, 1, 2))
     with pytest.raises(ConfigError, match="not supported"):
         words((8, 5))
 
@@ -66,8 +66,8 @@ def test_a_batch_runs_where_the_range_is_smallest():
         "others": [{"file": "m.b1.engine", "sha256": "0" * 64, "batch": [1, 1, 1]}],
     }
     folder = Path("models")
-    assert place_of(folder / "m.engine", manifest, 8) == Place(folder / "m.engine", 1, 2)
-    assert place_of(folder / "m.engine", manifest, 1) == Place(folder / "m.b1.engine", 0, 1)
-    assert place_of(folder / "m.engine", manifest, 16) == Place(folder / "m.engine", 0, 2)
+    assert find_profile(folder / "m.engine", manifest, 8) == EngineProfile(folder / "m.engine", 1, 2)
+    assert find_profile(folder / "m.engine", manifest, 1) == EngineProfile(folder / "m.b1.engine", 0, 1)
+    assert find_profile(folder / "m.engine", manifest, 16) == EngineProfile(folder / "m.engine", 0, 2)
     with pytest.raises(ConfigError, match="batch of 64"):
-        place_of(folder / "m.engine", manifest, 64)
+        find_profile(folder / "m.engine", manifest, 64)

@@ -43,14 +43,14 @@ def test_jetpack_and_container_places_are_searched_in_this_order():
 def test_a_variable_that_names_nothing_is_refused_although_another_one_is_there(tmp_path):
     other = fake_trtexec(tmp_path / "path")
     for wrong in (tmp_path / "none", tmp_path):
-        with pytest.raises(ConfigError, match="TRTEXEC=.*no executable file"):
+        with pytest.raises(ConfigError, match="TRTEXEC="):
             find_trtexec({"TRTEXEC": str(wrong), "PATH": str(other.parent)}, [other])
 
 
 def test_a_file_that_cannot_be_executed_is_no_trtexec(tmp_path):
     plain = fake_trtexec(tmp_path)
     plain.chmod(0o644)
-    with pytest.raises(DeviceError, match=f"no trtexec in PATH nor in {plain}; .*TRTEXEC="):
+    with pytest.raises(DeviceError, match=f"PATH.*{plain}.*TRTEXEC="):
         find_trtexec({"PATH": str(tmp_path)}, [plain])
 
 
@@ -93,11 +93,11 @@ def test_the_engine_is_written_beside_and_renamed(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "error", "text"),
     [
-        ("fails", ArtifactError, "trtexec said: Error.4.: node /Tile: cannot be built; add --log"),
-        ("memory", DeviceError, "OutOfMemory .*less --workspace"),
-        ("killed", DeviceError, "killed by SIGKILL; out of memory"),
-        ("writes nothing", ArtifactError, "wrote no engine"),
-        ("disk", StorageError, "m.engine: cannot be written, .*Saving engine to file failed.*another --out"),
+        ("fails", ArtifactError, "Error.4.: node /Tile: cannot be built.*--log"),
+        ("memory", DeviceError, "OutOfMemory.*--workspace"),
+        ("killed", DeviceError, "SIGKILL.*--workspace"),
+        ("writes nothing", ArtifactError, "no engine"),
+        ("disk", StorageError, "m.engine: .*Saving engine to file failed.*--out"),
     ],
 )
 def test_a_build_that_fails_keeps_the_older_engine_and_says_why(tmp_path, mode, error, text):
@@ -136,20 +136,20 @@ FAILED = (
             "[W] UNSUPPORTED_STATE: Skipping tactic 0 due to insufficient memory on requested size of 434110464 detected.\n",
             2048,
             "request: 414MB Available: 216MB",
-            "free memory on the device, or give less --workspace",
+            "free memory",
         ),
         # the workspace itself is what is available
         (
             "[W] Tactic Device request: 384MB Available: 256MB. Device memory is insufficient to use tactic.\n",
             256,
             "request: 384MB",
-            "give more --workspace than 256 (MiB): 384 at least",
+            "--workspace 384 or more",
         ),
         (
             "[W] Some tactics do not have sufficient workspace memory to run. Increasing workspace size will enable more tactics\n",
             16,
             "sufficient workspace memory",
-            "give more --workspace than 16",
+            "larger --workspace",
         ),
         (
             "NvMapMemAllocInternalTagged: 1075072515 error 12\n",
@@ -273,5 +273,5 @@ def test_only_half_built_files_of_the_same_engine_are_removed(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot write here"), locked(tmp_path / "file" / "m.engine"):
+    with pytest.raises(StorageError, match="--out"), locked(tmp_path / "file" / "m.engine"):
         pass
