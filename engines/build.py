@@ -100,13 +100,18 @@ def build_in_python(
         for warning in built.warnings:
             note(warning)
         content = engine_manifest(
-            parent, built.machine, asked, built.words, builder=builder, compute_capability=compute_capability
+            parent,
+            built.machine,
+            asked,
+            built.settings,
+            builder=builder,
+            compute_capability=compute_capability,
         )
         content["built"] = {
             "seconds": round(built.seconds, 1),
             "peak_mib": built.peak_mib,
             "bytes": built.bytes,
-            "fused_attention_strings": built.fused,
+            "fused_attention_strings": built.fused_attention_strings,
         }
         return write_manifest(asked.engine, content)
 

@@ -1,6 +1,7 @@
-"""Build an engine with Python's TensorRT or TensorRT-RTX, in a child process: a graph that crashes the parser costs one line.
+"""Build an engine with the Python bindings of TensorRT or TensorRT-RTX, in a child process.
 
-Names no TensorRT library: `engines.python.child` does, over there.
+A graph that crashes the library ends the child only, and is reported as one line. This module imports no TensorRT library;
+`engines.python.child` does.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from runtime.errors import ArtifactError, ConfigError, DeviceError, StorageError
 from runtime.wording import reason_of
 
 FLAVOURS = ("tensorrt", "tensorrt_rtx")
-# The slowest build known is level 5 on a small Jetson: about an hour.
+# The slowest known build, level 5 on a small Jetson, takes about an hour.
 TIMEOUT_S = 6 * 3600.0
 REFUSALS: dict[int, type[UserError]] = {
     kind.code: kind for kind in (ConfigError, ArtifactError, DeviceError, StorageError)
@@ -33,13 +34,14 @@ EXPORT = "python export_onnx.py model.safetensors --target tensorrt --out model.
 
 
 @dataclass(frozen=True)
-class Built:
-    """A finished build: the library's `version`, what the engine runs on, and what the build cost.
+class BuildResult:
+    """A finished build: the library's `version`, the GPUs that the engine runs on, and the cost of the build.
 
-    `compute_capabilities` ("8.6", ...) is () for TensorRT-RTX's own choice (portable: Ampere and later); `gpu` is the GPU it is
-    bound to, None for an ahead-of-time build. `seconds` and `peak_mib` (resident memory) are those of parse and build together,
-    `bytes` is the plan's size. `fused` counts `fmha` in the plan: TensorRT-RTX's plans have 7 to 12 per fused attention, 0 to 2
-    without (a heuristic). `words` describe the build for a manifest, by the names of TensorRT's API.
+    `compute_capabilities` ("8.6", ...) is () where TensorRT-RTX chose them (the engine runs on Ampere and later). `gpu` is the
+    GPU that the engine is bound to, None for an ahead-of-time build. `seconds` and `peak_mib` (resident memory) cover parsing
+    and building, `bytes` is the size of the plan. `fused_attention_strings` counts `fmha` in the plan, a heuristic:
+    TensorRT-RTX's plans have 7 to 12 for each fused attention, and 0 to 2 without. `settings` describe the build for the
+    manifest, by the names of TensorRT's API.
     """
 
     version: str
@@ -48,72 +50,77 @@ class Built:
     seconds: float
     peak_mib: int
     bytes: int
-    fused: int
+    fused_attention_strings: int
     warnings: tuple[str, ...]
-    words: tuple[str, ...]
+    settings: tuple[str, ...]
 
     @property
     def machine(self) -> Machine:
-        """The machine that the engine is bound to; the operating system and the processor are this one's."""
+        """The machine that the engine is bound to, with this machine's operating system and processor."""
         capability = ",".join(self.compute_capabilities) or None
         return this_machine(tensorrt=self.version, compute_capability=capability, gpu=self.gpu)
 
 
 def build(
-    asked: Build, parent: Mapping[str, Any], *, flavour: str, compute_capability: str | None, engine: Path
-) -> Built:
-    """Build `asked.onnx`, whose manifest is `parent`, into the file `engine` with the library `flavour`, a name of FLAVOURS.
+    request: Build, parent: Mapping[str, Any], *, flavour: str, compute_capability: str | None, engine: Path
+) -> BuildResult:
+    """Build `request.onnx`, whose manifest is `parent`, into the file `engine`.
 
-    `compute_capability` ("8.6", or "8.6,8.9" for several) is for TensorRT-RTX, which builds ahead of time and needs no GPU. Nothing
-    is written unless the whole engine is. ConfigError for options that cannot be served, ArtifactError for a file that the library
-    cannot build (also one that crashes it), DeviceError without library, GPU or memory, StorageError where it cannot be written.
+    `flavour` is the library, one of FLAVOURS. `compute_capability` ("8.6", or "8.6,8.9" for several) is for TensorRT-RTX, which
+    builds ahead of time and needs no GPU. Either the whole engine is written or nothing. ConfigError for options that are not
+    supported, ArtifactError for a file that the library cannot build (also when it crashes), DeviceError when the library, the
+    GPU or memory is missing, StorageError when the engine cannot be written.
     """
-    refuse_options(asked, flavour, compute_capability)
-    profiles = profiles_of(input_spec(parent, str(asked.onnx)), asked.profiles)
+    refuse_options(request, flavour, compute_capability)
+    profiles = profiles_of(input_spec(parent, str(request.onnx)), request.profiles)
     job = {
         "flavour": flavour,
-        "onnx": str(asked.onnx),
+        "onnx": str(request.onnx),
         "engine": str(engine),
         "manifest": dict(parent),
         "profiles": [list(profile) for profile in profiles],
-        "workspace_mib": asked.workspace_mib,
-        "level": asked.level,
-        "timing_cache": str(asked.timing_cache) if asked.timing_cache else None,
-        "version_compatible": asked.version_compatible,
+        "workspace_mib": request.workspace_mib,
+        "level": request.level,
+        "timing_cache": str(request.timing_cache) if request.timing_cache else None,
+        "version_compatible": request.version_compatible,
         "compute_capabilities": compute_capability.split(",") if compute_capability else [],
     }
     try:
-        done = run(job, timeout_s=TIMEOUT_S)
+        answer = run(job, timeout_s=TIMEOUT_S)
     except StorageError as error:
-        # the child knows only the temporary file
-        raise StorageError(str(error).replace(str(engine), str(asked.engine))) from None
-    lists = {key: tuple(done[key]) for key in ("compute_capabilities", "warnings", "words")}
-    return Built(**(done | lists))
+        # the child's message names the temporary file
+        raise StorageError(str(error).replace(str(engine), str(request.engine))) from None
+    lists = {key: tuple(answer[key]) for key in ("compute_capabilities", "warnings", "settings")}
+    return BuildResult(**(answer | lists))
 
 
-def refuse_options(asked: Build, flavour: str, compute_capability: str | None) -> None:
-    """ConfigError for what the library `flavour` cannot do, whatever the file."""
+def refuse_options(request: Build, flavour: str, compute_capability: str | None) -> None:
+    """Raise ConfigError for options that the library `flavour` does not support, whatever the file."""
     if flavour not in FLAVOURS:
-        raise ConfigError(f"{flavour}: no TensorRT; known: {', '.join(FLAVOURS)}")
-    refuse_settings(asked)
+        raise ConfigError(f"{flavour}: this is not a TensorRT library; known: {', '.join(FLAVOURS)}")
+    refuse_settings(request)
     if flavour == "tensorrt":
         if compute_capability is not None:
             raise ConfigError(
-                f"--compute-capability {compute_capability}: TensorRT builds for the GPU found here; leave it out, or "
-                "use --builder rtx"
+                f"--compute-capability {compute_capability}: TensorRT builds for this machine's GPU only; leave the option "
+                "out, or use --builder rtx"
             )
         return
-    # both exist in its API: the first does nothing, the second wants a library that no TensorRT-RTX package has
-    if asked.timing_cache is not None:
-        raise ConfigError("--timing-cache: TensorRT-RTX measures nothing while it builds; leave it out")
-    if asked.version_compatible:
-        raise ConfigError("--version-compatible: TensorRT-RTX has no such engines; leave it out")
+    # TensorRT-RTX's API has both: the first does nothing, the second needs a library that no TensorRT-RTX package contains
+    if request.timing_cache is not None:
+        raise ConfigError(
+            "--timing-cache: TensorRT-RTX measures nothing while it builds; leave the option out"
+        )
+    if request.version_compatible:
+        raise ConfigError(
+            "--version-compatible: TensorRT-RTX builds no version-compatible engines; leave the option out"
+        )
 
 
 def run(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-    """What the child reports of the build `job`: the fields of `Built`. A UserError when it built nothing, for whatever reason.
+    """Run `job` in the child and return its answer, the fields of `BuildResult`. UserError when it built no engine.
 
-    The child never outlives this call: it is killed after `timeout_s`, on an interruption, and with this process.
+    The child never outlives this call: it is killed after `timeout_s`, when this call is interrupted, and when this process ends.
     """
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -125,14 +132,14 @@ def run(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        # Ctrl-C is this process's: it stops the child below
+        # Ctrl-C reaches this process only, which then stops the child below
         start_new_session=True,
     )
-    late = False
+    timed_out = False
     try:
         out, err = process.communicate(json.dumps(job), timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        late = True
+        timed_out = True
         _kill(process)
         out, err = process.communicate()
     finally:
@@ -140,12 +147,12 @@ def run(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
             _kill(process)
             process.wait()
     stage, answer = read_answer(out)
-    if late:
+    if timed_out:
         raise ArtifactError(
-            f"{job['onnx']}: not built, {job['flavour']} was still {stage} after {timeout_s / 3600:g} h and was stopped; "
+            f"{job['onnx']}: the build failed, {job['flavour']} was still {stage} after {timeout_s / 3600:g} h and was stopped; "
             "give a lower --optimization-level"
         )
-    # an answer counts also when the library crashed afterwards, on its way out: by then the engine was written and closed
+    # An answer counts even when the library crashed afterwards, at its exit: by then the engine was written and closed.
     if answer is None:
         raise crash(job, process.returncode, stage, err)
     if "error" in answer:
@@ -158,7 +165,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def read_answer(out: str) -> tuple[str, dict[str, Any] | None]:
-    """(what the child was last doing, its answer or None) from its stdout: JSON lines, the last one maybe cut off."""
+    """Return (the child's last stage, its answer or None) from its stdout: JSON lines, of which the last may be cut off."""
     stage, answer = "starting", None
     for line in out.splitlines():
         try:
@@ -173,19 +180,23 @@ def read_answer(out: str) -> tuple[str, dict[str, Any] | None]:
 
 
 def crash(job: Mapping[str, Any], code: int, stage: str, err: str) -> UserError:
-    """The refusal for a child that ended without an answer: exit status `code` (negative: a signal), `err` its stderr."""
+    """Return the error for a child that ended without an answer: `code` is its exit status (negative: a signal), `err` its stderr."""
     onnx, flavour = job["onnx"], job["flavour"]
     lines = [line.strip() for line in err.splitlines() if line.strip()]
-    said = f": {reason_of(lines[-1], 200)}" if lines else ""
+    last_line = f": {reason_of(lines[-1], 200)}" if lines else ""
     if code == -signal.SIGKILL:
         return DeviceError(
-            f"{onnx}: not built, {flavour} was killed while {stage}, which is what a machine out of memory does; {USE_LESS_MEMORY}"
+            f"{onnx}: the build failed, {flavour} was killed while {stage}, probably because the machine is out of memory; "
+            f"{USE_LESS_MEMORY}"
         )
     if any(mark in line for mark in (*NO_MEMORY, "bad_alloc", "MemoryError") for line in lines):
-        return DeviceError(f"{onnx}: not built, out of memory while {stage}; {USE_LESS_MEMORY}")
-    what = f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit status {code}"
+        return DeviceError(
+            f"{onnx}: the build failed, {flavour} ran out of memory while {stage}; {USE_LESS_MEMORY}"
+        )
+    ending = f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit status {code}"
     if stage == "starting":
-        return DeviceError(f"{flavour} {what} while starting{said}; see: python -m engines doctor")
+        return DeviceError(f"{flavour} {ending} while starting{last_line}; see: python -m engines doctor")
     return ArtifactError(
-        f"{onnx}: not built, {flavour} {what} while {stage}{said}; a graph it cannot take: export it again: {EXPORT}"
+        f"{onnx}: the build failed, {flavour} {ending} while {stage}{last_line}; it may not support this graph, export it "
+        f"again: {EXPORT}"
     )

@@ -1,6 +1,7 @@
-"""`python -m engines.python.child`: one build, from the JSON job on stdin; a crash here costs `engines.python.builders` nothing.
+"""`python -m engines.python.child`: run one build, from a JSON job on stdin, apart from `engines.python.builders`.
 
-Prints JSON lines: {"stage": what it is doing}, then one answer: {"code", "error"}, or the fields of `engines.python.builders.Built`.
+The child prints JSON lines: {"stage": ...} whenever a stage begins, then one answer. The answer is {"code", "error"}, or the
+fields of `engines.python.builders.BuildResult`.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Any
 
 from engines.memory_advice import memory_advice, memory_lines
 from engines.python.steps import (
-    Asked,
+    ChildJob,
     configure,
     create_network,
     parser_errors,
-    read_asked,
+    read_job,
     refuse_other_network,
 )
 from engines.trtexec.run import NO_DEVICE, NO_MEMORY
@@ -34,49 +35,52 @@ from runtime.files.manifest import replacing
 from runtime.library import importing
 from runtime.wording import reason_of
 
-Say = Callable[[dict[str, Any]], None]
-# kept of what a library says: different messages, and characters of each
+Send = Callable[[dict[str, Any]], None]
+# how many different messages of the library are kept, and how many characters of each
 MESSAGES, LENGTH = 20, 1_000
 NODE = re.compile(r"[Pp]arsing node: (.+)")
-PLACE = re.compile(r"^\s*\[?\w+\.(?:cpp|hpp|h)(?:::\w+)*:{1,2}\d+\]?:?\s*")
-# True of every exported file, and what our runtime does: 64-bit ids are bound as such, or narrowed by TensorRT 8.6.
+SOURCE_LOCATION = re.compile(r"^\s*\[?\w+\.(?:cpp|hpp|h)(?:::\w+)*:{1,2}\d+\]?:?\s*")
+# Warnings that every exported file causes. They need no action: the runtime binds 64-bit ids, and TensorRT 8.6 narrows them.
 EXPECTED = ("Make sure input", "Your ONNX model has been generated with INT64 weights")
-# What TensorRT-RTX logs as an error on a machine without a GPU, where it builds all the same.
+# Errors that TensorRT-RTX logs on a machine without a GPU, where it builds nevertheless.
 NO_GPU = ("cudaError", "Cuda Runtime", "CUDA initialization")
 
 
 class Progress:
-    """What the build is doing, said as it begins, and what the library logged since `doing` was last called."""
+    """The stage of the build, which is sent whenever it changes, and the messages that the library logged.
 
-    def __init__(self, say: Say, *, ahead_of_time: bool) -> None:
-        self._say, self._ahead_of_time = say, ahead_of_time
+    `errors` are those of the current stage, `warnings` those of the whole build.
+    """
+
+    def __init__(self, send: Send, *, ahead_of_time: bool) -> None:
+        self._send, self._ahead_of_time = send, ahead_of_time
         self.stage = "starting"
         self.errors: list[str] = []
         self.warnings: list[str] = []
 
-    def doing(self, stage: str) -> None:
-        """Begin a stage: its errors are its own."""
+    def begin(self, stage: str) -> None:
+        """Begin a stage and forget the errors of the stage before."""
         self.errors.clear()
-        self._at(stage)
+        self._set_stage(stage)
 
-    def _at(self, stage: str) -> None:
+    def _set_stage(self, stage: str) -> None:
         self.stage = stage
-        self._say({"stage": stage})
+        self._send({"stage": stage})
 
     def log(self, severity: str, text: str) -> None:
-        """One message of the library, of the severity with that name."""
+        """Record one message of the library; `severity` is the name of its severity."""
         if severity == "VERBOSE":
-            # the node that a crashing parser was at
-            if self.stage.startswith("parsing") and (found := NODE.search(text)):
-                self._at(f"parsing node {found[1]}")
+            # if the parser crashes, this is the node that it crashed at
+            if self.stage.startswith("parsing") and (node := NODE.search(text)):
+                self._set_stage(f"parsing node {node[1]}")
         elif severity == "WARNING":
             self._keep(self.warnings, self.tidy(text))
         elif severity in ("ERROR", "INTERNAL_ERROR"):
             self._keep(self.errors, self.tidy(text))
 
     def tidy(self, text: str) -> str:
-        """A message on one line, without source lines, and without the complaint about a GPU that is not needed."""
-        lines = [PLACE.sub("", line) for line in text.splitlines()]
+        """Return a message on one line, without source locations and without errors about a GPU that is not needed."""
+        lines = [SOURCE_LOCATION.sub("", line) for line in text.splitlines()]
         if self._ahead_of_time:
             lines = [line for line in lines if not any(mark in line for mark in NO_GPU)]
         return reason_of(" ".join(lines), LENGTH)
@@ -86,64 +90,70 @@ class Progress:
             messages.append(text)
 
 
-def build(asked: Asked, progress: Progress) -> dict[str, Any]:
-    """Parse, build and write one engine: the fields of `engines.python.builders.Built`. UserError when it cannot."""
+def build(job: ChildJob, progress: Progress) -> dict[str, Any]:
+    """Parse, build and write one engine, and return the fields of `engines.python.builders.BuildResult`.
+
+    UserError when the library cannot build it.
+    """
     began = time.monotonic()
-    trt = _library(asked.flavour)
-    flags = asked.precision_flags(trt.__version__)
+    trt = _library(job.flavour)
+    flags = job.precision_flags(trt.__version__)
     logger = _logger(trt, progress)
-    progress.doing("starting TensorRT")
+    progress.begin("starting TensorRT")
     builder = trt.Builder(logger)
     config = builder.create_builder_config()
-    network, words = create_network(trt, builder, typed="--fp16" not in flags)
+    network, settings = create_network(trt, builder, typed="--fp16" not in flags)
     parser = trt.OnnxParser(network, logger)
-    progress.doing("parsing")
-    if not parser.parse_from_file(str(asked.onnx)):
-        said = [progress.tidy(error) for error in parser_errors(parser)] or progress.errors[:3]
-        raise ArtifactError(f"{asked.onnx}: {asked.flavour} cannot read it: {'; '.join(said)}; {asked.again}")
-    progress.doing("configuring the build")
-    refuse_other_network(network, asked)
-    words += configure(trt, builder, config, network, asked, flags)
-    progress.doing("building")
+    progress.begin("parsing")
+    if not parser.parse_from_file(str(job.onnx)):
+        reasons = [progress.tidy(error) for error in parser_errors(parser)] or progress.errors[:3]
+        raise ArtifactError(
+            f"{job.onnx}: {job.flavour} cannot read the file: {'; '.join(reasons)}; {job.export_advice}"
+        )
+    progress.begin("configuring the build")
+    refuse_other_network(network, job)
+    settings += configure(trt, builder, config, network, job, flags)
+    progress.begin("building")
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise failure(asked, progress, "no reason given")
+        raise failure(job, progress, "no reason given")
     seconds = time.monotonic() - began
-    progress.doing("writing")
-    if asked.timing_cache is not None:
-        with replacing(asked.timing_cache) as temporary:
+    progress.begin("writing")
+    if job.timing_cache is not None:
+        with replacing(job.timing_cache) as temporary:
             temporary.write_bytes(config.get_timing_cache().serialize())
-    # last: with it, everything is done
-    _write(asked.engine, plan)
-    gpu = None if asked.ahead_of_time else _gpu()
+    # the engine comes last: when it exists, the build is complete
+    _write(job.engine, plan)
+    gpu = None if job.ahead_of_time else _gpu()
     return {
         "version": str(trt.__version__),
-        "compute_capabilities": [gpu["compute_capability"]] if gpu else asked.compute_capabilities,
+        "compute_capabilities": [gpu["compute_capability"]] if gpu else job.compute_capabilities,
         "gpu": gpu["name"] if gpu else None,
         "seconds": seconds,
         "peak_mib": _peak_mib(),
-        "bytes": asked.engine.stat().st_size,
-        "fused": sum(1 for _ in re.finditer(b"fmha", plan)),
+        "bytes": job.engine.stat().st_size,
+        "fused_attention_strings": sum(1 for _ in re.finditer(b"fmha", plan)),
         "warnings": progress.warnings,
-        "words": words,
+        "settings": settings,
     }
 
 
-def failure(asked: Asked, progress: Progress, reason: str) -> UserError:
-    """The refusal for a library that gave up: by what it logged of the stage, else by `reason`."""
+def failure(job: ChildJob, progress: Progress, reason: str) -> UserError:
+    """Return the error for a build that failed, by what the library logged in this stage, else by `reason`."""
     memory = memory_lines([*progress.warnings, *progress.errors])
-    said = "; ".join(progress.errors[:3]) or reason
-    if memory or any(mark in said for mark in NO_MEMORY) or "MemoryError" in reason:
-        said = "; ".join([said, *(line for line in memory[:1] if line not in said)])
+    cause = "; ".join(progress.errors[:3]) or reason
+    if memory or any(mark in cause for mark in NO_MEMORY) or "MemoryError" in reason:
+        cause = "; ".join([cause, *(line for line in memory[:1] if line not in cause)])
         return DeviceError(
-            f"{asked.onnx}: not built, out of memory while {progress.stage} ({said}); {memory_advice(memory, asked.workspace_mib)}"
+            f"{job.onnx}: the build failed, {job.flavour} ran out of memory while {progress.stage} ({cause}); "
+            f"{memory_advice(memory, job.workspace_mib)}"
         )
-    if not asked.ahead_of_time and any(mark in said for mark in NO_DEVICE):
+    if not job.ahead_of_time and any(mark in cause for mark in NO_DEVICE):
         return DeviceError(
-            f"{asked.onnx}: not built, {said}; engines are built on the device that runs them, see: python -m engines doctor"
+            f"{job.onnx}: the build failed ({cause}); build engines on the device that runs them, see: python -m engines doctor"
         )
     return ArtifactError(
-        f"{asked.onnx}: not built, {asked.flavour} failed while {progress.stage}: {said}; {asked.again}"
+        f"{job.onnx}: the build failed, {job.flavour} failed while {progress.stage}: {cause}; {job.export_advice}"
     )
 
 
@@ -168,15 +178,17 @@ def _write(engine: Path, plan: Any) -> None:
         engine.write_bytes(plan)
     except OSError as error:
         engine.unlink(missing_ok=True)
-        raise StorageError(f"{engine}: cannot be written ({error.strerror}); choose another --out") from None
+        raise StorageError(
+            f"{engine}: it cannot be written ({error.strerror}); choose another file with --out"
+        ) from None
 
 
 def _gpu() -> dict[str, Any] | None:
     from engines.probe import cuda
 
     gpus = cuda().get("gpus") or [None]
-    found: dict[str, Any] | None = gpus[0]
-    return found
+    first: dict[str, Any] | None = gpus[0]
+    return first
 
 
 def _peak_mib() -> int:
@@ -186,32 +198,32 @@ def _peak_mib() -> int:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the one that started it is gone, however it went."""
+    """Ask Linux to kill this process as soon as its parent has ended, for whatever reason."""
     set_death_signal = 1
     ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def main() -> int:
-    """Do the job on stdin. Returns 0 also for a build that is refused: the answer says so."""
+    """Run the job on stdin. Returns 0 even when the build fails: the answer says so."""
     _die_with_parent()
     warnings.simplefilter("ignore")
-    # libraries print what they like to stdout: from here on it goes to stderr
+    # libraries print to stdout at will: from here on that goes to stderr
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def say(message: dict[str, Any]) -> None:
+    def send(message: dict[str, Any]) -> None:
         print(json.dumps(message), file=answers, flush=True)
 
-    asked = read_asked(json.load(sys.stdin))
-    progress = Progress(say, ahead_of_time=asked.ahead_of_time)
+    job = read_job(json.load(sys.stdin))
+    progress = Progress(send, ahead_of_time=job.ahead_of_time)
     try:
-        say(build(asked, progress))
-    except UserError as refusal:
-        say({"code": refusal.code, "error": str(refusal)})
-    # whatever a binding raises, what it logged before is the better reason
+        send(build(job, progress))
+    except UserError as error:
+        send({"code": error.code, "error": str(error)})
+    # a binding may raise anything; what it logged before explains the failure better
     except Exception as error:
-        found = failure(asked, progress, f"{type(error).__name__}: {reason_of(error)}")
-        say({"code": found.code, "error": str(found)})
+        explained = failure(job, progress, f"{type(error).__name__}: {reason_of(error)}")
+        send({"code": explained.code, "error": str(explained)})
     return 0
 
 

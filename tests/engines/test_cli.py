@@ -60,7 +60,13 @@ def builders(monkeypatch):
         engine.write_bytes(b"plan of " + flavour.encode())
         machine = Machine("1.7.1.116", compute_capability, None, "Linux", "x86_64", None, None)
         return types.SimpleNamespace(
-            machine=machine, words=["SM86"], warnings=(), seconds=1.0, peak_mib=9, bytes=4, fused=0
+            machine=machine,
+            settings=["SM86"],
+            warnings=(),
+            seconds=1.0,
+            peak_mib=9,
+            bytes=4,
+            fused_attention_strings=0,
         )
 
     module.build = build

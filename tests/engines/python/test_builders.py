@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from engines.python import builders
-from engines.python.builders import Built, build, crash, read_answer
+from engines.python.builders import BuildResult, build, crash, read_answer
 from engines.python.child import Progress
 from engines.trtexec.command import Build, Profile
 from runtime.errors import ArtifactError, ConfigError, DeviceError
@@ -40,13 +40,13 @@ def files(folder):
 @pytest.mark.parametrize(
     ("flavour", "capability", "options", "words"),
     [
-        ("tensorrt_rtx", None, {"timing_cache": Path("t.cache")}, "measures nothing"),
-        ("tensorrt_rtx", None, {"version_compatible": True}, "no such engines"),
-        ("tensorrt", "8.6", {}, "builds for the GPU found here"),
-        ("tensorrt", None, {"level": 6}, "0 .fast build. to 5"),
-        ("tensorrt", None, {"workspace_mib": 0}, "1 MiB or more"),
-        ("tensorrt", None, {"profiles": (Profile(4, 1, 8),)}, "rising order"),
-        ("openvino", None, {}, "known: tensorrt, tensorrt_rtx"),
+        ("tensorrt_rtx", None, {"timing_cache": Path("t.cache")}, "--timing-cache"),
+        ("tensorrt_rtx", None, {"version_compatible": True}, "--version-compatible"),
+        ("tensorrt", "8.6", {}, "--compute-capability 8.6"),
+        ("tensorrt", None, {"level": 6}, "--optimization-level 6"),
+        ("tensorrt", None, {"workspace_mib": 0}, "--workspace 0"),
+        ("tensorrt", None, {"profiles": (Profile(4, 1, 8),)}, "--batch 4,1,8"),
+        ("openvino", None, {}, "openvino.*tensorrt, tensorrt_rtx"),
     ],
 )
 def test_options_that_cannot_be_served(folder, monkeypatch, flavour, capability, options, words):
@@ -76,7 +76,7 @@ def fake(tmp_path, monkeypatch):
     return choose
 
 
-def told(path, **options) -> tuple[Built, dict]:
+def told(path, **options) -> tuple[BuildResult, dict]:
     """(what build reports, what the fake library was told)."""
     asked = Build(path, path.with_suffix(".engine"), **options)
     built = build(
@@ -115,18 +115,18 @@ def test_fake_versions_are_told_what_they_have(fake, folder, version, manifest, 
     assert said["network"] == network and said["flags"] == [*flags, "VERSION_COMPATIBLE"]
     assert said["workspace"] == 64 << 20 and said["builder_optimization_level"] == 2
     assert said["profiles"] == [{"images": [[size, 32, 16, 3] for size in (1, 2, 4)]}]
-    assert {*network, *flags, "workspace_mib=64", "profile=1,2,4"} <= set(built.words)
-    assert built.version == version and built.fused == 2
+    assert {*network, *flags, "workspace_mib=64", "profile=1,2,4"} <= set(built.settings)
+    assert built.version == version and built.fused_attention_strings == 2
     assert built.warnings == ("Detected layernorm nodes in FP16: Norm_1",)
 
 
 @pytest.mark.parametrize(
     ("version", "manifest", "words"),
     [
-        ("8.6.1", typed("fp16"), "not for TensorRT 8.6"),
-        ("11.4.0", old("int8"), "no longer has; export it again"),
-        ("10.3.0", {"precision": "int8", "target": "onnxruntime"}, "int8 made for onnxruntime"),
-        ("10.3.0", {"precision": "fp8", "target": "tensorrt"}, "not known"),
+        ("8.6.1", typed("fp16"), "TensorRT 8.6.*--target tensorrt8"),
+        ("11.4.0", old("int8"), "--int8.*--target tensorrt "),
+        ("10.3.0", {"precision": "int8", "target": "onnxruntime"}, "int8.*onnxruntime"),
+        ("10.3.0", {"precision": "fp8", "target": "tensorrt"}, "fp8"),
     ],
 )
 def test_fake_versions_refuse_files_made_for_others(fake, folder, version, manifest, words):
@@ -139,7 +139,7 @@ def test_fake_versions_refuse_files_made_for_others(fake, folder, version, manif
 
 def test_a_version_that_nothing_was_checked_against_is_refused_fake(fake, folder):
     fake("10.0.1")
-    with pytest.raises(ConfigError, match=r"TensorRT 10\.0\.1 is not supported; supported: 8\.6"):
+    with pytest.raises(ConfigError, match=r"10\.0\.1.*8\.6"):
         told(write_model(folder / "m.onnx"))
 
 
@@ -150,7 +150,7 @@ def test_several_profiles_reach_the_fake_8_6_and_a_fixed_batch_needs_none(fake, 
     _, said = told(model, profiles=(Profile(1, 1, 1), Profile(2, 4, 8)))
     assert said["profiles"][1]["camera_ids"] == [[2], [4], [8]] and len(said["profiles"]) == 2
     built, said = told(write_model(folder / "f.onnx", FIXED, manifest=old("fp16")))
-    assert said["profiles"] == [] and "batch=4" in built.words
+    assert said["profiles"] == [] and "batch=4" in built.settings
 
 
 def test_the_timing_cache_is_read_and_extended_and_a_foreign_one_refused_fake(fake, folder):
@@ -159,7 +159,7 @@ def test_the_timing_cache_is_read_and_extended_and_a_foreign_one_refused_fake(fa
     assert cache.read_bytes() == b"fake cache +"
     assert told(model, timing_cache=cache)[1]["cache"] == "fake cache +"
     cache.write_bytes(b"of another library")
-    with pytest.raises(ConfigError, match="remove it or name another"):
+    with pytest.raises(ConfigError, match="--timing-cache .*t.cache"):
         told(model, timing_cache=cache)
     assert cache.read_bytes() == b"of another library"
 
@@ -167,20 +167,20 @@ def test_the_timing_cache_is_read_and_extended_and_a_foreign_one_refused_fake(fa
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        ("import", DeviceError, r"tensorrt is installed, but does not load: libnvinfer\.so\.10: .*JetPack"),
-        ("import crash", DeviceError, r"tensorrt crashed \(SIGSEGV\) while starting.*engines doctor"),
-        ("no gpu", DeviceError, "CUDA initialization failure.*built on the device that runs them"),
-        ("crash at MatMul", ArtifactError, r"crashed \(SIGSEGV\) while parsing node \d \[MatMul\]"),
+        ("import", DeviceError, r"tensorrt .*libnvinfer\.so\.10: .*JetPack"),
+        ("import crash", DeviceError, r"tensorrt .*SIGSEGV.* starting.*engines doctor"),
+        ("no gpu", DeviceError, "CUDA initialization failure.*engines doctor"),
+        ("crash at MatMul", ArtifactError, r"SIGSEGV.* parsing node \d \[MatMul\]"),
         (
             "refuse MatMul",
             ArtifactError,
-            r"cannot read it: node /blocks\.0/op \[Foo\]: complaint 0; node .*complaint 1; .*complaint 2; export",
+            r"node /blocks\.0/op \[Foo\]: complaint 0; node .*complaint 1; .*complaint 2; .*export_onnx",
         ),
-        ("no plan", ArtifactError, r"while building: Error Code 10: Could not find any implementation"),
-        ("no memory", DeviceError, "out of memory while building .*--workspace"),
-        ("kill", DeviceError, "killed while building, which is what a machine out of memory does"),
-        ("raise", ArtifactError, "failed while building: RuntimeError: something odd"),
-        ("exit", ArtifactError, "ended with exit status 3 while building"),
+        ("no plan", ArtifactError, r" building: Error Code 10: Could not find any implementation"),
+        ("no memory", DeviceError, "memory while building.*--workspace"),
+        ("kill", DeviceError, "killed while building.*--workspace"),
+        ("raise", ArtifactError, " building: RuntimeError: something odd"),
+        ("exit", ArtifactError, "exit status 3 while building"),
     ],
 )
 def test_each_failure_of_the_fake_is_one_clear_line(fake, folder, fault, kind, words):
@@ -195,7 +195,7 @@ def test_each_failure_of_the_fake_is_one_clear_line(fake, folder, fault, kind, w
 def test_fake_8_6_errors_without_names_count_their_nodes(fake, folder):
     fake("8.6.1", "refuse MatMul")
     with pytest.raises(
-        ArtifactError, match="node 0: complaint 0; node 1: complaint 1; node 2: complaint 2; export"
+        ArtifactError, match="node 0: complaint 0; node 1: complaint 1; node 2: complaint 2; .*export_onnx"
     ):
         told(write_model(folder / "m.onnx", manifest=old("fp32")))
 
@@ -204,7 +204,7 @@ def test_a_build_that_never_ends_is_stopped_fake(fake, folder, monkeypatch):
     fake("10.3.0", "hang")
     monkeypatch.setenv("FAKE_PID", str(folder / "pid"))
     monkeypatch.setattr(builders, "TIMEOUT_S", 8.0)
-    with pytest.raises(ArtifactError, match="was still building after .* was stopped; give a lower"):
+    with pytest.raises(ArtifactError, match="building after .*--optimization-level"):
         told(write_model(folder / "m.onnx"))
     assert not _alive(int((folder / "pid").read_text()))
 
@@ -232,7 +232,7 @@ build(Build(model, model.with_suffix(".engine")), read_manifest(model), flavour=
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="tensorrt is installed here")
 def test_without_tensorrt_one_line_says_where_it_comes_from(folder):
-    with pytest.raises(DeviceError, match="tensorrt is not installed; JetPack"):
+    with pytest.raises(DeviceError, match="tensorrt .*JetPack"):
         told(write_model(folder / "m.onnx"))
 
 
@@ -261,14 +261,9 @@ def test_the_last_stage_is_known_also_from_an_answer_cut_off():
 @pytest.mark.parametrize(
     ("code", "err", "kind", "words"),
     [
-        (-9, "", DeviceError, "out of memory"),
-        (-6, "terminate called\n  what():  std::bad_alloc\n", DeviceError, "out of memory while building"),
-        (
-            -6,
-            "Assertion `x' failed.\n",
-            ArtifactError,
-            r"crashed \(SIGABRT\) while building: Assertion `x' failed",
-        ),
+        (-9, "", DeviceError, "building.*--workspace"),
+        (-6, "terminate called\n  what():  std::bad_alloc\n", DeviceError, "memory while building"),
+        (-6, "Assertion `x' failed.\n", ArtifactError, r"SIGABRT.* building: Assertion `x' failed"),
         (1, "Traceback\nKeyError: 'x'\n", ArtifactError, "exit status 1 while building: KeyError"),
     ],
 )
@@ -289,7 +284,7 @@ def test_messages_that_say_nothing_new_are_left_out():
     for _ in range(2):
         progress.log("ERROR", "onnxOpImporters.cpp:9100: Bad\n  node")
     assert progress.errors == ["Bad node"]
-    progress.doing("parsing")
+    progress.begin("parsing")
     progress.log("VERBOSE", "Static check for parsing node: a [Add]")
     assert progress.errors == [] and stages == [{"stage": "parsing"}, {"stage": "parsing node a [Add]"}]
     on_gpu = Progress(stages.append, ahead_of_time=False)

@@ -46,10 +46,10 @@ def test_rtx_builds_a_dynamic_file_with_camera_ids_for_two_profiles(folder):
     model = write_model(folder / "m.onnx", CAMERAS)
     built = rtx(model, profiles=[(1, 4, 8), (16, 16, 32)])
     plan = (folder / "m.engine").read_bytes()
-    assert built.bytes == len(plan) > 10_000 and plan.count(b"fmha") == built.fused == 0
+    assert built.bytes == len(plan) > 10_000 and plan.count(b"fmha") == built.fused_attention_strings == 0
     assert b"camera_ids" in plan and b"images" in plan
     assert built.version.startswith("1.") and built.compute_capabilities == ("8.6",)
-    assert {"STRONGLY_TYPED", "SM86", "profile=1,4,8", "profile=16,16,32"} <= set(built.words)
+    assert {"STRONGLY_TYPED", "SM86", "profile=1,4,8", "profile=16,16,32"} <= set(built.settings)
     assert built.seconds > 0 and 50 < built.peak_mib < 4000 and built.warnings == ()
     assert files(folder) == ["m.engine", "m.onnx", "m.onnx.json"]
     machine = built.machine
@@ -60,7 +60,7 @@ def test_rtx_builds_a_dynamic_file_with_camera_ids_for_two_profiles(folder):
 def test_rtx_builds_a_fixed_batch_and_float_images_for_its_own_choice_of_gpus(folder, spec, word):
     built = rtx(write_model(folder / "m.onnx", spec), capability=None)
     assert built.compute_capabilities == () and built.machine.compute_capability is None
-    assert word in built.words and (folder / "m.engine").stat().st_size == built.bytes
+    assert word in built.settings and (folder / "m.engine").stat().st_size == built.bytes
 
 
 def test_an_exported_model_builds_for_two_capabilities_in_one_engine(folder):
@@ -73,8 +73,8 @@ def test_an_exported_model_builds_for_two_capabilities_in_one_engine(folder):
     save_model(lite.pruned(), weights, lite.SPEC)
     assert command.main([str(weights), "--out", str(out), "--target", "tensorrt", "--gate", "off"]) == 0
     built = rtx(out, capability="8.6,8.9", profiles=[(1, 2, 4)])
-    assert built.compute_capabilities == ("8.6", "8.9") and {"SM86", "SM89"} <= set(built.words)
-    assert built.fused == 0 and built.bytes == (folder / "m.engine").stat().st_size
+    assert built.compute_capabilities == ("8.6", "8.9") and {"SM86", "SM89"} <= set(built.settings)
+    assert built.fused_attention_strings == 0 and built.bytes == (folder / "m.engine").stat().st_size
 
 
 def save(path, nodes, constants, *, output=(4, 6), opset=17, domain=None):
@@ -122,7 +122,7 @@ def test_fused_attention_shows_in_fp16_and_not_in_fp32(folder):
     counts = {}
     for kind in (np.float16, np.float32):
         path, manifest = attention(folder / f"{kind.__name__}.onnx", kind)
-        counts[kind] = rtx(path, parent=manifest).fused
+        counts[kind] = rtx(path, parent=manifest).fused_attention_strings
     assert counts[np.float16] >= 5 and counts[np.float32] <= 2
 
 
@@ -149,11 +149,9 @@ def test_a_graph_that_crashes_the_library_costs_one_line(folder):
         helper.make_node("ReduceMean", ["y"], ["features"], axes=[1], keepdims=0),
     ]
     path, manifest = save(folder / "m.onnx", nodes, {"shape": np.array([4, -1, 6])}, domain="com.microsoft")
-    with pytest.raises(
-        ArtifactError, match=r"tensorrt_rtx crashed \(SIGSEGV\) while (parsing|building)"
-    ) as caught:
+    with pytest.raises(ArtifactError, match=r"tensorrt_rtx .*SIGSEGV.* (parsing|building)") as caught:
         rtx(path, parent=manifest)
-    assert "\n" not in str(caught.value) and "export it again" in str(caught.value)
+    assert "\n" not in str(caught.value) and "python export_onnx.py" in str(caught.value)
     assert files(folder) == ["m.onnx"]
 
 
@@ -170,20 +168,18 @@ def test_a_file_cut_short_is_no_onnx(folder):
 def test_a_manifest_of_another_network_is_refused(folder, claimed):
     model = write_model(folder / "m.onnx", InputSpec(height=32, width=16))
     manifest = read_manifest(model) | {"input": claimed.to_json()}
-    with pytest.raises(ArtifactError, match="its manifest says"):
+    with pytest.raises(ArtifactError, match="manifest says"):
         rtx(model, parent=manifest)
 
 
 def test_a_gpu_that_rtx_lacks_is_refused_with_those_it_has(folder):
-    with pytest.raises(
-        ConfigError, match=r"8\.7: tensorrt_rtx 1\..* builds for .*8\.6.*12\.0.*--builder trtexec"
-    ):
+    with pytest.raises(ConfigError, match=r"8\.7: tensorrt_rtx 1\..*8\.6.*12\.0.*--builder trtexec"):
         rtx(write_model(folder / "m.onnx"), capability="8.7")
 
 
 def test_weakly_typed_files_of_tensorrt_8_are_not_for_rtx(folder):
     model = write_model(folder / "m.onnx", manifest={"precision": "fp16", "target": "tensorrt8", "opset": 17})
-    with pytest.raises(ArtifactError, match=r"TensorRT-RTX takes what TensorRT 11 takes"):
+    with pytest.raises(ArtifactError, match=r"TensorRT-RTX"):
         rtx(model)
 
 
@@ -191,5 +187,5 @@ def test_a_folder_that_takes_no_file_is_a_storage_error(folder):
     model = write_model(folder / "m.onnx")
     asked = Build(model, folder / "none" / "m.engine")
     temporary = folder / "none" / ".m.engine.abcdefgh.engine"
-    with pytest.raises(StorageError, match="none/m.engine: cannot be written"):
+    with pytest.raises(StorageError, match="none/m.engine: .*--out"):
         build(asked, read_manifest(model), flavour="tensorrt_rtx", compute_capability=None, engine=temporary)
