@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.demo.evidence import strips, visible_shares
 from benchmarks.demo.page import Contents, page
 from benchmarks.demo.results import COLUMNS, read_models
-from benchmarks.stats.precisions import average_precisions, grouped, summed
+from benchmarks.stats.precisions import as_group, average_precisions, group_by_visibility
 from benchmarks.steps import ROOT, run
 from runtime.console import note, print_table
 from runtime.features import load_features
@@ -91,8 +91,8 @@ def gather(results: dict[str, Any], out: Path, seconds: dict[str, float]) -> Con
         query, gallery, twin = (load_features(folder / f"{name}.{side}.npz") for side in FOLDERS)
         visible = visible_shares(query, pictures)
         precisions = average_precisions(query, gallery)
-        series[name] = grouped(precisions, visible)
-        twins[name] = summed(average_precisions(twin, gallery), 1.0, 1.0)
+        series[name] = group_by_visibility(precisions, visible)
+        twins[name] = as_group(average_precisions(twin, gallery), 1.0, 1.0)
         if name == "pruned":
             chosen = strips(query, gallery, visible, precisions)
             gallery_size = (len(gallery.pids), len(set(gallery.pids.tolist())))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.stats.precisions import EDGES, _inside, name_of
+from benchmarks.stats.precisions import EDGES, in_range, index_name
 from runtime.errors import DataError
 from runtime.features import Features, same_model
 from runtime.ranking.nearest import search
@@ -43,7 +43,7 @@ class Strip:
 
 def visible_shares(features: Features, pictures: Mapping[str, Mapping[str, float]]) -> NDArray[np.float64]:
     """(N,) the share of each person that nothing hides, 0..1; DataError for a picture that anny.json lacks."""
-    names = [name_of(path) for path in features.paths]
+    names = [index_name(path) for path in features.paths]
     if missing := [name for name in names if name not in pictures]:
         raise DataError(f"{missing[0]}: not in anny.json; fetch data/anny_reid again and extract again")
     return np.array([pictures[name]["visible"] for name in names])
@@ -59,7 +59,7 @@ def typical(
     """
     rows: dict[int, str] = {}
     for low, high in zip(edges, edges[1:]):
-        inside = np.flatnonzero(_inside(visible, low, high, edges[-1]))
+        inside = np.flatnonzero(in_range(visible, low, high, edges[-1]))
         order = inside[np.argsort(precisions[inside], kind="stable")]
         for share, role in ((0.75, "upper quartile"), (0.25, "lower quartile")):
             if len(order):
@@ -82,10 +82,10 @@ def strip(row: int, query: Features, gallery: Features, visible: float, *, top: 
     if not right.any():
         raise DataError(f"{query.paths[row]}: no picture of this person from another camera in the gallery")
     hits = tuple(
-        Hit(name_of(gallery.paths[index]), int(gallery.camids[index]), float(distance), bool(match))
+        Hit(index_name(gallery.paths[index]), int(gallery.camids[index]), float(distance), bool(match))
         for index, distance, match in zip(ranked[:top], distances[0], right)
     )
-    return Strip(name_of(query.paths[row]), camid, visible, int(np.argmax(right)) + 1, hits)
+    return Strip(index_name(query.paths[row]), camid, visible, int(np.argmax(right)) + 1, hits)
 
 
 def strips(

@@ -24,7 +24,7 @@ from benchmarks import timing
 from benchmarks.host import describe_host
 from benchmarks.labels import interval_text
 from benchmarks.latency_table.calls import model_call, refuse_gpu
-from benchmarks.stats.bootstrap import difference, query_precisions
+from benchmarks.stats.bootstrap import paired_difference, query_precisions
 from benchmarks.steps import run as run_step
 from benchmarks.svg import nice_axis
 from runtime.console import print_table
@@ -91,12 +91,12 @@ def measure(
 
 
 def against_first(groups: Mapping[str, Sequence[Path]], data: Path) -> list[dict[str, float] | None]:
-    """For each group None (the first) or how its mAP differs from the first group's, by `benchmarks.stats.bootstrap.difference`."""
+    """Return the `paired_difference` of every group's mAP from the first group's; None for the first group."""
     dataset = read_dataset(str(data))
     precisions = [
         [query_precisions(exported(folder), dataset) for folder in folders] for folders in groups.values()
     ]
-    return [None, *(difference(precisions[0], other) for other in precisions[1:])]
+    return [None, *(paired_difference(precisions[0], other) for other in precisions[1:])]
 
 
 def summed(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""How sure a number is: intervals of ratios, bootstraps over queries, average precisions."""
+"""Statistics of measurements: intervals of ratios, bootstraps over queries, and average precisions."""

@@ -1,4 +1,4 @@
-"""Is one method's mAP another's, or do the queries that happened to be asked decide? A paired bootstrap over queries."""
+"""Compare the mAP of two methods by a paired bootstrap over the queries."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ LEVEL = 0.95
 
 
 def query_precisions(model: Path, dataset: Dataset, *, batch: int = 32) -> NDArray[np.float64]:
-    """(Q,) average precision of every query, 0..1, by the exported model; DataError where a picture cannot be used."""
+    """Return (Q,) the average precision of every query, 0..1, with an exported model.
+
+    Raises DataError if an image cannot be used.
+    """
     artifact = open_artifact(model)
     sides = []
     for items in (dataset.query, dataset.gallery):
         ids, _ = camera_ids([item.camid for item in items], artifact.spec, dataset=dataset.layout)
-        # a query that is left out would shift all that follow against another model's
+        # No image may be skipped: the rows of two models are compared query by query.
         sides.append(
             extract(artifact, items, batch=artifact.spec.batch or batch, camera_ids=ids, max_bad=0.0)
         )
     return average_precisions(*sides)
 
 
-def difference(
+def paired_difference(
     first: Sequence[NDArray[np.float64]], other: Sequence[NDArray[np.float64]]
 ) -> dict[str, float]:
-    """{difference, low, high}: how much higher the mAP of `other` is than that of `first`, and its 95 % interval.
+    """Return {difference, low, high}: the mAP of `other` minus that of `first`, and its 95 % interval.
 
-    Each is (Q,) precisions of the same queries, one array a seed: seeds are averaged query by query, queries are drawn with
-    replacement (seeded). ConfigError when they are not the same queries.
+    Each argument holds one (Q,) array of average precisions per seed. The seeds are averaged query by query; then the queries are
+    resampled with replacement by a seeded generator. Raises ConfigError if the numbers of queries differ.
     """
-    if len({len(one) for one in (*first, *other)}) != 1:
-        raise ConfigError("the models were asked different numbers of queries; evaluate them on one data set")
+    if len({len(precisions) for precisions in (*first, *other)}) != 1:
+        raise ConfigError("the models have different numbers of queries; evaluate them on the same data set")
     gain = np.mean(other, axis=0) - np.mean(first, axis=0)
     random = np.random.default_rng(0)
     means = gain[random.integers(0, len(gain), (RESAMPLES, len(gain)))].mean(axis=1)

@@ -1,4 +1,4 @@
-"""The ratio of two medians with its 95 % interval, by a block bootstrap. Measures nothing."""
+"""The ratio of two medians and its 95 % interval from a block bootstrap."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from benchmarks.timing import Times
 
 DRAWS = 2000
-
-
+# The draws are computed in this many parts, to bound the memory.
 PARTS = 100
 
 
 @dataclass(frozen=True)
 class Interval:
-    """`ratio` of two medians (above 1: the other is faster) and the interval that holds it with 95 % confidence."""
+    """The `ratio` of two medians (above 1 if the other model is faster) and its 95 % confidence interval."""
 
     ratio: float
     low: float
@@ -27,15 +26,15 @@ class Interval:
 
     @property
     def verdict(self) -> str:
-        """In a word: faster, slower, or undecided where the interval holds 1."""
+        """Return "faster", "slower", or "undecided" if the interval contains 1."""
         return "faster" if self.low > 1 else "slower" if self.high < 1 else "undecided"
 
 
 def interval(base: Times, other: Times, *, paired: bool, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Median of `base` (n,) over median of `other` (m,), with its 95 % bootstrap interval.
+    """Return the median of `base` (n,) divided by the median of `other` (m,), with its 95 % bootstrap interval.
 
-    Runs of neighbouring rounds are drawn, not single rounds: a machine's slow spells last longer than one. `paired`
-    rounds were interleaved (n = m) and are drawn together, so that a spell that hit both cancels.
+    The bootstrap draws blocks of consecutive rounds instead of single rounds, because a slow phase of a machine lasts longer than
+    one round. `paired` rounds were interleaved (n = m) and are drawn together, so that a slow phase that hit both cancels.
     """
     random = np.random.default_rng(seed)
     starts = _starts(random, len(base), draws)
@@ -46,19 +45,19 @@ def interval(base: Times, other: Times, *, paired: bool, draws: int = DRAWS, see
 
 
 def _starts(random: np.random.Generator, count: int, draws: int) -> NDArray[np.int64]:
-    """(draws, runs): where each run of neighbouring rounds begins."""
+    """Return (draws, blocks): the first round of each drawn block."""
     return random.integers(0, count, (draws, -(-count // _length(count))))
 
 
 def _length(count: int) -> int:
-    """How many rounds a run has: about the square root of all."""
+    """Return the number of rounds in a block: about the square root of `count`."""
     return max(1, round(math.sqrt(count)))
 
 
 def _medians(values: Times, starts: NDArray[np.int64]) -> Times:
-    """(draws,) medians of as many values as there are, taken in runs from `starts` on, around the end again."""
+    """Return (draws,) the median of every draw: blocks that begin at `starts`, wrapped around, cut to `len(values)` values."""
     count, length = len(values), _length(len(values))
-    runs = sliding_window_view(np.concatenate([values, values[: length - 1]]), length)
-    # not all draws at once: a minute of a fast engine has tens of thousands of rounds, and a small board little memory
-    drawn = (runs[some].reshape(len(some), -1)[:, :count] for some in np.array_split(starts, PARTS))
-    return np.concatenate([np.median(one, axis=1, overwrite_input=True) for one in drawn])
+    blocks = sliding_window_view(np.concatenate([values, values[: length - 1]]), length)
+    # In parts: a minute of a fast model has tens of thousands of rounds, and a small board has little memory.
+    parts = (blocks[part].reshape(len(part), -1)[:, :count] for part in np.array_split(starts, PARTS))
+    return np.concatenate([np.median(draws, axis=1, overwrite_input=True) for draws in parts])

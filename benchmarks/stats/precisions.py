@@ -1,4 +1,4 @@
-"""Average precision query by query, and for groups of queries. Knows no model."""
+"""Average precision of single queries, and of groups of queries. Runs no model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from runtime.features import Features, same_model
 from runtime.ranking.metrics import evaluate
 
-# The visible shares of Anny-ReID's queries, in tenths: a query is never hidden by more than 60 %, always by 20 %.
+# Edges of the groups by visible share. In every query of Anny-ReID, 40 to 80 % of the person are visible.
 EDGES = (0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Queries taken together: mean average precision (0..1) and its standard error (0..1; nan for one query)."""
+    """The mean average precision (0..1) of several queries and its standard error (0..1; nan for a single query).
+
+    `low` and `high` are the bounds of the visible share of the person in these queries.
+    """
 
     low: float
     high: float
@@ -27,18 +30,18 @@ class Group:
     error: float
 
 
-def name_of(path: str) -> str:
-    """`data/anny_reid/query/7001_c2s1_001000_00.jpg` -> `query/7001_c2s1_001000_00.jpg`, as in anny.json."""
+def index_name(path: str) -> str:
+    """Return an image's name in anny.json: `data/anny_reid/query/7001_c2s1_001000_00.jpg` -> `query/7001_c2s1_001000_00.jpg`."""
     return "/".join(PurePath(path).parts[-2:])
 
 
 def average_precisions(query: Features, gallery: Features) -> NDArray[np.float64]:
-    """(Q,) average precision of every query alone, 0..1; their mean is `runtime.ranking.metrics.evaluate`'s mAP.
+    """Return (Q,) the average precision of every query, 0..1. Their mean is the mAP of `runtime.ranking.metrics.evaluate`.
 
-    DataError when a query has no match, ArtifactError for features of two models.
+    Raises DataError if a query has no match, and ArtifactError for features of two models.
     """
     same_model(query, gallery)
-    found = [
+    precisions = [
         evaluate(
             query.features[row : row + 1],
             query.pids[row : row + 1],
@@ -49,27 +52,31 @@ def average_precisions(query: Features, gallery: Features) -> NDArray[np.float64
         ).mAP
         for row in range(len(query.pids))
     ]
-    return np.array(found)
+    return np.array(precisions)
 
 
-def grouped(
+def group_by_visibility(
     precisions: NDArray[np.float64], visible: NDArray[np.float64], edges: Sequence[float] = EDGES
 ) -> list[Group]:
-    """The groups low <= visible < high between neighbouring `edges` that hold a query; the last one includes its end."""
-    found = []
+    """Group queries by their visible share, low <= visible < high for consecutive `edges`; the last group includes its end.
+
+    Groups without a query are left out.
+    """
+    groups = []
     for low, high in zip(edges, edges[1:]):
-        inside = _inside(visible, low, high, edges[-1])
-        if inside.any():
-            found.append(summed(precisions[inside], low, high))
-    return found
+        members = in_range(visible, low, high, edges[-1])
+        if members.any():
+            groups.append(as_group(precisions[members], low, high))
+    return groups
 
 
-def summed(precisions: NDArray[np.float64], low: float, high: float) -> Group:
-    """All of `precisions` (n,) as one group."""
+def as_group(precisions: NDArray[np.float64], low: float, high: float) -> Group:
+    """Return all `precisions` (n,) as one group."""
     count = len(precisions)
     error = float(precisions.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
     return Group(low, high, count, float(precisions.mean()), error)
 
 
-def _inside(visible: NDArray[np.float64], low: float, high: float, end: float) -> NDArray[np.bool_]:
+def in_range(visible: NDArray[np.float64], low: float, high: float, end: float) -> NDArray[np.bool_]:
+    """Return (n,) whether low <= visible < high; the range that ends at `end` includes its end."""
     return np.asarray((visible >= low) & (visible <= high if high == end else visible < high))

@@ -1,1 +1,1 @@
-"""Does AMG pruning work? Methods compared at equal cost."""
+"""A comparison of pruning methods at equal cost."""

@@ -1,4 +1,4 @@
-"""Does AMG pruning work? The same teacher, fine-tuning and cost, other criteria: `python -m benchmarks.study`."""
+"""Run `python -m benchmarks.study`: compare pruning methods at equal cost."""
 
 from runtime.errors import command
 

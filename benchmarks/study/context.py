@@ -1,4 +1,4 @@
-"""What all cells of the comparison share, read once a process: the teacher, the pictures, who is where in them."""
+"""What all trials of a study share, loaded once per process: the teacher, the decoded images and the person masks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.stats.precisions import name_of
-from benchmarks.study.scores import Side
+from benchmarks.stats.precisions import index_name
+from benchmarks.study.scores import FeatureSet
 from benchmarks.study.tokens import person_tokens
 from runtime.datasets import Dataset, Item, count_warnings, parse_name, read_dataset
 from runtime.datasets.cameras import camera_ids, dataset_name
@@ -27,8 +27,8 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a run was asked, as a process can be told: paths, `--set` overrides, device."""
+class StudyOptions:
+    """The options of a study run in a form that a worker process can receive: paths, `--set` overrides and the device."""
 
     weights: str
     config: str
@@ -40,84 +40,106 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Decoded pictures (N, height, width, 3) uint8 RGB, their pids and camids (N,), and what the model is fed as camera rows."""
+class ImageSet:
+    """Decoded images (N, height, width, 3) uint8 RGB with their person ids and camera ids (N,).
+
+    `camera_rows` (N,) are the rows of the model's camera table that it is fed, or None for the mean camera.
+    """
 
     pixels: NDArray[np.uint8]
     pids: NDArray[np.int64]
     camids: NDArray[np.int64]
-    rows: NDArray[np.int64] | None
+    camera_rows: NDArray[np.int64] | None
 
-    def seen_by(self, run: Any, spec: InputSpec) -> Side:
-        """Their features from a Session, in batches of 64."""
-        parts = []
+    def features(self, session: Any, spec: InputSpec) -> FeatureSet:
+        """Compute the features of all images with a Session, in batches of 64."""
+        batches = []
         for start in range(0, len(self.pids), BATCH):
-            step = slice(start, start + BATCH)
-            rows = None if self.rows is None else self.rows[step]
-            parts.append(run(to_input(self.pixels[step], spec), rows))
-        return Side(np.concatenate(parts), self.pids, self.camids)
+            rows = slice(start, start + BATCH)
+            cameras = None if self.camera_rows is None else self.camera_rows[rows]
+            batches.append(session(to_input(self.pixels[rows], spec), cameras))
+        return FeatureSet(np.concatenate(batches), self.pids, self.camids)
 
 
 @dataclass(frozen=True)
-class Lab:
-    """Everything but the cell. `own` are query, twins and gallery, `visible` (Q,) the queries' shares.
+class OtherDataset:
+    """The images of a data set that is only scored zero-shot, and the masks (N,) of its query and gallery splits."""
 
-    `person` maps each of `own` to (N, P), which tokens lie on the person; `others` maps a name to its
-    pictures and the masks (N,) of its query and gallery. `student` is the teacher with classifiers that fit the training people
-    `items`, `loss` and `why` how its tokens are scored; config, models and loss are prune's.
+    images: ImageSet
+    query: NDArray[np.bool_]
+    gallery: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that a trial needs and that does not depend on the trial.
+
+    `config`, `student` and `loss` are prune's configuration, model and scoring loss. `student` is the teacher with classifiers
+    that fit the training images `items`; `loss_name` says how its tokens are scored. `own_images` maps query, twins (the
+    unoccluded pairs) and gallery to their images, `person_tokens` maps them to (N, P) bool, the patch tokens on the person.
+    `visible` (Q,) holds the visible share of the person in every query. `other_datasets` maps a name to a data set for
+    zero-shot scores.
     """
 
     config: Any
     spec: InputSpec
     student: Any
     loss: Any
-    why: str
+    loss_name: str
     items: tuple[Item, ...]
-    own: dict[str, Pictures]
+    own_images: dict[str, ImageSet]
     visible: NDArray[np.float64]
-    person: dict[str, NDArray[np.bool_]]
-    others: dict[str, tuple[Pictures, NDArray[np.bool_], NDArray[np.bool_]]]
+    person_tokens: dict[str, NDArray[np.bool_]]
+    other_datasets: dict[str, OtherDataset]
 
 
-def pictures(items: Sequence[Item], spec: InputSpec, *, dataset: str | None) -> Pictures:
-    """The items decoded; cameras by the model's table where `dataset` is its own, else the mean camera."""
+def read_images(items: Sequence[Item], spec: InputSpec, *, dataset: str | None) -> ImageSet:
+    """Decode the images of `items`.
+
+    Camera ids index the model's camera table if `dataset` is the data set that the model was trained on; otherwise the model
+    gets the mean camera.
+    """
     camids = np.array([item.camid for item in items], np.int64)
-    rows, _ = camera_ids(camids, spec, dataset=dataset)
+    camera_rows, _ = camera_ids(camids, spec, dataset=dataset)
     crops = np.stack([resize(load_image(item.path), spec) for item in items])
-    return Pictures(crops, np.array([item.pid for item in items], np.int64), camids, rows)
+    return ImageSet(crops, np.array([item.pid for item in items], np.int64), camids, camera_rows)
 
 
-def asked(setting: Setting) -> dict[str, Any]:
-    """What the cells of one comparison have in common, to tell a resumed one from another: hashes, names, configuration."""
+def study_fingerprint(options: StudyOptions) -> dict[str, Any]:
+    """Return what all trials of one study have in common: the file hashes, the data set names and the configuration.
+
+    A resumed study accepts only trials with the same fingerprint.
+    """
     from dataclasses import asdict
 
     from prune.config.load import load_config
 
-    index = index_of(setting.data)
-    said = {
-        "weights": sha256(setting.weights),
-        "config": asdict(load_config(setting.config, setting.overrides)),
-        "data": {"name": Path(setting.data).name, "sha256": sha256(index)},
-        # names alone: where data lies on a machine is nobody's business
-        "others": [Path(root).name for root in setting.others],
+    index = index_path(options.data)
+    fingerprint = {
+        "weights": sha256(options.weights),
+        "config": asdict(load_config(options.config, options.overrides)),
+        "data": {"name": Path(options.data).name, "sha256": sha256(index)},
+        # Names only: a result must not show the folders of the machine that made it.
+        "others": [Path(root).name for root in options.others],
     }
-    # as a cell's file will give it back: JSON has no tuples
-    return dict(json.loads(json.dumps(said)))
+    # The round trip gives the form in which a trial's file returns it: JSON has no tuples.
+    return dict(json.loads(json.dumps(fingerprint)))
 
 
-def index_of(root: str) -> Path:
-    """Anny-ReID's index at `root`; DataError where there is none."""
+def index_path(root: str) -> Path:
+    """Return the path of Anny-ReID's index below `root`; raises DataError if there is none."""
     path = Path(root) / "anny.json"
     if not path.is_file():
         raise DataError(
-            f"{root}: no anny.json; the study needs visible shares, twins and masks: --data data/anny_reid"
+            f"{root}: no anny.json; the study needs the visible shares, unoccluded pairs and masks of Anny-ReID: "
+            "--data data/anny_reid"
         )
     return path
 
 
 @lru_cache(maxsize=1)
-def open_lab(setting: Setting) -> Lab:
-    """The lab of `setting`; kept, because a process runs many cells of one."""
+def open_context(options: StudyOptions) -> Context:
+    """Load the context of a study. It is cached, because one process runs many trials of the same study."""
     from dataclasses import replace
 
     from prune.config.load import load_config
@@ -126,61 +148,62 @@ def open_lab(setting: Setting) -> Lab:
     from prune.training.loop import make_accelerator
     from prune.training.losses import training_loss
 
-    config = load_config(setting.config, setting.overrides)
-    device = make_accelerator(config.train.precision, setting.device).device.type
-    source, teacher = open_weights(setting.weights, config, device=device)
+    config = load_config(options.config, options.overrides)
+    device = make_accelerator(config.train.precision, options.device).device.type
+    source, teacher = open_weights(options.weights, config, device=device)
     spec = replace(source.spec, layout="float-nchw")
-    dataset = read_dataset(setting.data, "anny")
+    dataset = read_dataset(options.data, "anny")
     items = training_items(dataset, spec.dataset)
     batches = scoring(items, spec, config.prune, device)
-    student, loss, why = fitting(teacher, items, spec, batches, device)
+    student, loss, loss_name = fitting(teacher, items, spec, batches, device)
     if loss is not training_loss:
-        # as prune.py does: a classifier that knows other people teaches nothing
+        # As in prune.py: the logits of a classifier of other identities cannot be distilled.
         config = replace(config, train=config.train.for_unknown_identities())
-    images = json.loads(index_of(setting.data).read_text())["images"]
-    queries = [name_of(item.path) for item in dataset.query]
-    twins = [_item(Path(setting.data), images[name]["twin"]) for name in queries]
+    entries = json.loads(index_path(options.data).read_text())["images"]
+    query_names = [index_name(item.path) for item in dataset.query]
+    unoccluded = [_unoccluded_item(Path(options.data), entries[name]["twin"]) for name in query_names]
     name = dataset_name(dataset.layout, count_warnings(dataset))
-    sides = {"query": dataset.query, "twins": twins, "gallery": dataset.gallery}
-    return Lab(
+    sides = {"query": dataset.query, "twins": unoccluded, "gallery": dataset.gallery}
+    return Context(
         config=config,
         spec=spec,
         student=student,
         loss=loss,
-        why=why,
+        loss_name=loss_name,
         items=items,
-        own={side: pictures(mine, spec, dataset=name) for side, mine in sides.items()},
-        visible=np.array([images[name]["visible"] for name in queries]),
-        person=_persons(Path(setting.data), list(images), sides, spec, teacher.shape.stride),
-        others={Path(root).name: _other(read_dataset(root), spec) for root in setting.others},
+        own_images={side: read_images(side_items, spec, dataset=name) for side, side_items in sides.items()},
+        visible=np.array([entries[name]["visible"] for name in query_names]),
+        person_tokens=_person_tokens(Path(options.data), list(entries), sides, spec, teacher.shape.stride),
+        other_datasets={Path(root).name: _other_dataset(read_dataset(root), spec) for root in options.others},
     )
 
 
-def _item(root: Path, name: str) -> Item:
+def _unoccluded_item(root: Path, name: str) -> Item:
     return Item(str(root / name), *parse_name(Path(name).name, "anny"))
 
 
-def _other(dataset: Dataset, spec: InputSpec) -> tuple[Pictures, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Its pictures, with those to train on where it has two cameras only, and which are query and gallery."""
+def _other_dataset(dataset: Dataset, spec: InputSpec) -> OtherDataset:
+    """Decode the test images of a data set, and its training images too if it has only two cameras."""
     test = dataset.query + dataset.gallery
-    two = {item.camid for item in test} == {0, 1}
-    items = test + (dataset.train if two else ())
-    place = np.arange(len(items))
-    split = len(dataset.query)
-    return pictures(items, spec, dataset=None), place < split, (place >= split) & (place < len(test))
+    two_cameras = {item.camid for item in test} == {0, 1}
+    items = test + (dataset.train if two_cameras else ())
+    number = np.arange(len(items))
+    queries = len(dataset.query)
+    images = read_images(items, spec, dataset=None)
+    return OtherDataset(images, number < queries, (number >= queries) & (number < len(test)))
 
 
-def _persons(
+def _person_tokens(
     root: Path, names: Sequence[str], sides: dict[str, Sequence[Item]], spec: InputSpec, stride: int
 ) -> dict[str, NDArray[np.bool_]]:
-    """Which tokens lie on the person, per side; masks.npz is in the order of anny.json."""
-    place = {name: row for row, name in enumerate(names)}
+    """Return the tokens on the person for each side; masks.npz is in the order of anny.json."""
+    mask_rows = {name: row for row, name in enumerate(names)}
     size = json.loads((root / "anny.json").read_text())["size"]
     with np.load(root / "masks.npz", allow_pickle=False) as file:
-        bits = np.unpackbits(file["visible"], axis=1).reshape(-1, *size).astype(bool)
+        masks = np.unpackbits(file["visible"], axis=1).reshape(-1, *size).astype(bool)
     return {
         side: person_tokens(
-            bits[[place[name_of(item.path)] for item in mine]], (spec.height, spec.width), stride
+            masks[[mask_rows[index_name(item.path)] for item in items]], (spec.height, spec.width), stride
         )
-        for side, mine in sides.items()
+        for side, items in sides.items()
     }

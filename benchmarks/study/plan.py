@@ -1,4 +1,4 @@
-"""Which cells the comparison of pruning methods has, and how a cell meets its budget. Knows no model and no files."""
+"""The trials of the comparison of pruning methods, and the count that meets a trial's budget. Reads no model and no file."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from runtime.errors import ConfigError
 
-# level -> fractions of the heads and of the patch tokens that AMG removes; its macs_folded are the others' budget
+# Level -> fractions of the heads and of the patch tokens that AMG removes. Its macs_folded are the other methods' budget.
 LEVELS = {"h25_t25": (0.25, 0.25), "h40_t40": (0.40, 0.40)}
-# how far from the budget a cell may be and still count as equal
+# The relative distance from the budget within which two costs count as equal.
 TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
 class Method:
-    """What goes by which criterion (prune.heads.by, prune.tokens.by), and what a pruned token skips."""
+    """A pruning method: its title, the criteria `prune.heads.by` and `prune.tokens.by`, and the token mode."""
 
-    words: str
+    title: str
     heads: str = "entropy"
     tokens: str = "importance"
     mode: str = "bypass"
@@ -33,14 +33,14 @@ METHODS = {
     "magnitude": Method("heads by magnitude, AMG tokens", heads="magnitude"),
 }
 BUDGET = "amg"
-# cells that prune nothing: the model as it is, and the same fine-tuning on it
+# The trials that prune nothing: the teacher itself, and the teacher after the fine-tuning that every trial gets.
 TEACHER, TUNED = "teacher", "tuned"
-UNPRUNED = {TEACHER: "teacher", TUNED: "teacher, fine-tuned"}
+UNPRUNED = {TEACHER: "teacher", TUNED: "fine-tuned teacher"}
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One model of the comparison: a method, a level ("" where nothing is pruned) and a seed (0: none is used)."""
+class Trial:
+    """One model of the comparison: a method, a level ("" if nothing is pruned) and a seed (0 if none is used)."""
 
     method: str
     level: str = ""
@@ -48,29 +48,30 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its file's name: `amg-h25_t25-1`, `tuned-1`, `teacher`."""
+        """Return the stem of the trial's file: `amg-h25_t25-1`, `tuned-1` or `teacher`."""
         return "-".join(part for part in (self.method, self.level, str(self.seed or "")) if part)
 
 
-def waves(methods: Sequence[str], seeds: Sequence[int]) -> tuple[list[Cell], list[Cell]]:
-    """(the cells that need no other, those whose budget one of the first sets); AMG is always among the first.
+def waves(methods: Sequence[str], seeds: Sequence[int]) -> tuple[list[Trial], list[Trial]]:
+    """Return two waves: the trials that depend on no other, and those whose budget a trial of the first wave sets.
 
-    ConfigError for a method that is not known, no seeds, one twice or one below 1.
+    The first wave always includes AMG. Raises ConfigError for an unknown method, for no seeds, for a repeated seed and
+    for a seed below 1.
     """
     if unknown := [name for name in methods if name not in METHODS]:
         raise ConfigError(f"--methods {unknown[0]}: choose from {', '.join(METHODS)}")
     if not seeds or min(seeds) < 1 or len(set(seeds)) < len(seeds):
         raise ConfigError("--seeds: give different whole numbers from 1, such as 1,2,3")
-    first = [Cell(TEACHER), *(Cell(TUNED, seed=seed) for seed in seeds)]
-    first += [Cell(BUDGET, level, seed) for level in LEVELS for seed in seeds]
+    first = [Trial(TEACHER), *(Trial(TUNED, seed=seed) for seed in seeds)]
+    first += [Trial(BUDGET, level, seed) for level in LEVELS for seed in seeds]
     others = [name for name in METHODS if name in methods and name != BUDGET]
-    return first, [Cell(name, level, seed) for level in LEVELS for name in others for seed in seeds]
+    return first, [Trial(name, level, seed) for level in LEVELS for name in others for seed in seeds]
 
 
-def matched(macs: Callable[[int], int], target: int, most: int) -> int:
-    """The count 0..most whose `macs(count)` is nearest to `target`, the smaller one of two.
+def nearest_count(macs: Callable[[int], int], target: int, most: int) -> int:
+    """Return the count in 0..most whose `macs(count)` is nearest to `target`; the smaller count wins a tie.
 
-    `macs` must not rise with the count. Where even `most` costs more than the target, that is `most`.
+    `macs` must not rise with the count. If even `most` costs more than the target, the result is `most`.
     """
     low, high = 0, most
     while low < high:
@@ -81,6 +82,6 @@ def matched(macs: Callable[[int], int], target: int, most: int) -> int:
     return low
 
 
-def within(macs: int, target: int) -> bool:
-    """Whether two costs count as equal."""
+def meets_budget(macs: int, target: int) -> bool:
+    """Return whether the cost `macs` is within TOLERANCE of `target`."""
     return abs(macs - target) <= TOLERANCE * target

@@ -1,4 +1,4 @@
-"""The comparison in words: the README's table and what it says, from a result alone. Plain Markdown."""
+"""Write the result of a study as Markdown: a table and a list of conclusions."""
 
 from __future__ import annotations
 
@@ -9,96 +9,103 @@ from typing import Any
 from benchmarks.study.plan import BUDGET, METHODS, TEACHER, TOLERANCE, TUNED, UNPRUNED
 from benchmarks.study.results import AGAINST, ALLOWED, MILD
 
+# A result names the unoccluded pairs of the queries after their folder.
+SIDES = {"query": "queries", "twins": "unoccluded pairs"}
+
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The README's table, verdicts and notes."""
+    """Return the table of a result, followed by its conclusions as a list."""
     others = list(result["groups"][0]["others"])
-    columns = ["method", "level", "G multiply-adds", "mAP", "R1", "mAP untuned", "mAP twins"]
+    columns = ["method", "level", "G multiply-adds", "mAP", "R1", "mAP before tuning", "mAP unoccluded"]
     columns += [f"{name} {part} mAP / R1" for name in others for part in result["groups"][0]["others"][name]]
     lines = [
         _row(columns),
         "|" + "---|" * len(columns),
-        *(_row(_cells(one)) for one in result["groups"]),
+        *(_row(_cells(group)) for group in result["groups"]),
     ]
     return "\n".join([*lines, "", *(f"- {text}" for text in notes(result))])
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
-    """What the table says, sentence by sentence."""
-    seeds = max(len(one["seeds"]) for one in result["groups"])
+    """Return the conclusions of a result, one text each."""
+    seeds = max(len(group["seeds"]) for group in result["groups"])
     texts = [
-        f"{result['label']}; percent, mean ± standard deviation of {seeds} seed{'s' if seeds > 1 else ''}. Every cell: the "
-        f"same teacher, the same fine-tuning, macs_folded within {TOLERANCE:.1%} of AMG's, but for those marked *, whose "
-        "budget cannot be reached: they remove AMG's fraction.",
+        f"The data are {result['label']}. Scores are in percent, mean ± standard deviation of {seeds} seed{'s' if seeds > 1 else ''}. "
+        "All models have the same teacher and the same fine-tuning. Their macs_folded are within "
+        f"{TOLERANCE:.1%} of AMG's, except those marked *: these cannot reach AMG's budget and remove the same fractions as AMG.",
     ]
-    for level, found in result["verdicts"]["separation"].items():
-        if AGAINST in found:
-            texts.append(f"{level}: {_separation(found[AGAINST])}")
-    for name, found in result["verdicts"]["cost"].items():
-        word = "within" if found["within"] else "not within"
+    for level, verdicts in result["verdicts"]["separation"].items():
+        if AGAINST in verdicts:
+            texts.append(f"{level}: {_separation(verdicts[AGAINST])}")
+    for name, verdict in result["verdicts"]["cost"].items():
+        word = "within" if verdict["within"] else "not within"
         texts.append(
-            f"AMG {MILD} minus {UNPRUNED[name]}: {_points(found['difference'])} mAP, {word} {100 * ALLOWED:.1f}."
+            f"AMG {MILD} minus {UNPRUNED[name]}: {_points(verdict['difference'])} mAP, {word} the allowed loss of {100 * ALLOWED:.1f}."
         )
     for level, methods in result["occlusion"].items():
         if BUDGET in methods and methods[BUDGET]:
             reference = TUNED if TUNED in methods[BUDGET] else TEACHER
             texts.append(
-                f"{level}: against the {UNPRUNED[reference]}, {_occlusion(methods[BUDGET][reference])}"
+                f"{level}: compared with the {UNPRUNED[reference]}, {_occlusion(methods[BUDGET][reference])}"
             )
-    texts += [_person(one) for one in result["groups"] if one["method"] == BUDGET]
+    texts += [_person(group) for group in result["groups"] if group["method"] == BUDGET]
     texts.append(
-        "AMG keeps one fixed set of tokens a block, the same for every picture: it learns where people stand, not who is hidden where."
+        "AMG keeps one fixed set of tokens per block for all images. It learns where people stand in a crop, not which part of a "
+        "person is hidden."
     )
     return texts
 
 
-def _cells(one: Mapping[str, Any]) -> list[str]:
-    mark = "" if one["equal_budget"] else " *"
-    words = METHODS[one["method"]].words if one["method"] in METHODS else UNPRUNED[one["method"]]
-    cells = [words, one["level"] or "-", f"{one['macs_folded']['mean'] / 1e9:.4f}{mark}"]
-    cells += [_percent(one["query"]["mAP"]), _percent(one["query"]["R1"])]
-    cells += [_percent(one["untuned"]["mAP"]) if one["untuned"] else "-", _percent(one["twins"]["mAP"])]
-    for parts in one["others"].values():
-        cells += [f"{_percent(found['mAP'])} / {_percent(found['R1'])}" for found in parts.values()]
+def _cells(group: Mapping[str, Any]) -> list[str]:
+    mark = "" if group["equal_budget"] else " *"
+    title = METHODS[group["method"]].title if group["method"] in METHODS else UNPRUNED[group["method"]]
+    cells = [title, group["level"] or "-", f"{group['macs_folded']['mean'] / 1e9:.4f}{mark}"]
+    cells += [_percent(group["query"]["mAP"]), _percent(group["query"]["R1"])]
+    cells += [_percent(group["untuned"]["mAP"]) if group["untuned"] else "-", _percent(group["twins"]["mAP"])]
+    for parts in group["others"].values():
+        cells += [f"{_percent(scores['mAP'])} / {_percent(scores['R1'])}" for scores in parts.values()]
     return cells
 
 
-def _separation(found: Mapping[str, Any]) -> str:
-    start = f"AMG minus {METHODS[AGAINST].words}: {_points(found['difference'])} mAP"
-    if found["separated"] is None:
-        return f"{start}; one seed says nothing of its spread."
-    twice = f"twice the pooled standard deviation is {200 * found['pooled_sd']:.1f}"
-    return f"{start}, {twice}: {'separated' if found['separated'] else 'no separation'}."
+def _separation(verdict: Mapping[str, Any]) -> str:
+    start = f"AMG minus {METHODS[AGAINST].title}: {_points(verdict['difference'])} mAP"
+    if verdict["separated"] is None:
+        return f"{start}; a single seed gives no standard deviation."
+    twice = f"twice the pooled standard deviation is {200 * verdict['pooled_sd']:.1f}"
+    return f"{start}, {twice}: {'separated' if verdict['separated'] else 'no separation'}."
 
 
-def _occlusion(found: Mapping[str, Any]) -> str:
-    more = found["more"]
-    text = f"occluded queries lose {_points(found['query'])} mAP, their unoccluded twins {_points(found['twins'])}"
+def _occlusion(losses: Mapping[str, Any]) -> str:
+    more = losses["more"]
+    text = (
+        f"AMG's loss is {_points(losses['query'])} mAP on occluded queries and {_points(losses['twins'])} mAP on their "
+        "unoccluded pairs"
+    )
     if more["error"] is not None:
         text += f" (difference {_points(more['mean'])}, standard error {100 * more['error']:.1f})"
-    if found["grows"] is None:
+    if losses["grows"] is None:
         return text + "."
-    grown = "grows" if found["grows"] else "does not clearly grow"
+    grown = "grows" if losses["grows"] else "does not clearly grow"
     return (
-        f"{text}; the loss {grown} with occlusion: {_points(found['slope'] / 10)} per 10 % more of the person hidden, "
-        f"standard error {10 * found['error']:.1f}."
+        f"{text}. The loss {grown} with occlusion: {_points(losses['slope'] / 10)} mAP per 10 % more of the person hidden, "
+        f"standard error {10 * losses['error']:.1f}."
     )
 
 
-def _person(one: Mapping[str, Any]) -> str:
+def _person(group: Mapping[str, Any]) -> str:
     sides = []
-    for side, found in one["person"].items():
-        kept = found["kept"]
+    for side, shares in group["person"].items():
+        kept = shares["kept"]
         sides.append(
-            f"{side} {found['all']:.0%} of all, {mean(kept):.0%} of the kept ({_list(kept)} by block)"
+            f"{SIDES.get(side, side)} {shares['all']:.0%} of all and {mean(kept):.0%} of the kept ({_list(kept)} by block)"
         )
-    return f"{one['level']}: patch tokens on the person: {'; '.join(sides)}."
+    return f"{group['level']}: patch tokens that lie on the person: {'; '.join(sides)}."
 
 
-def _percent(found: Mapping[str, Any]) -> str:
-    if found["sd"] is None:
-        return f"{100 * found['mean']:.1f}"
-    return f"{100 * found['mean']:.1f} ± {100 * found['sd']:.1f}"
+def _percent(score: Mapping[str, Any]) -> str:
+    if score["sd"] is None:
+        return f"{100 * score['mean']:.1f}"
+    return f"{100 * score['mean']:.1f} ± {100 * score['sd']:.1f}"
 
 
 def _points(value: float) -> str:

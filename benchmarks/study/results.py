@@ -1,4 +1,4 @@
-"""From the cells of the comparison to what it says: means, deviations, verdicts. Arithmetic alone: no files, no models."""
+"""Summarise the records of a study: means, deviations and verdicts. Reads no file and no model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from benchmarks.study.plan import BUDGET, LEVELS, METHODS, TEACHER, TUNED, UNPRUNED
 
-Line = Mapping[str, Any]
-# how much mAP (0..1) the mild level may cost, and against whom AMG must show
+Record = Mapping[str, Any]
+# The mAP (0..1) that the mild level may cost, and the method that AMG must be separated from.
 ALLOWED, MILD, AGAINST = 0.01, "h25_t25", "random"
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """{mean, sd, values}; `sd` is the sample's (n - 1), None for one value."""
+    """Return {mean, sd, values}; `sd` is the sample standard deviation (n - 1), None for one value."""
     return {
         "mean": mean(values),
         "sd": stdev(values) if len(values) > 1 else None,
@@ -24,140 +24,159 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def separation(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    """{difference, pooled_sd, separated} of two samples: whether mean - mean is above twice the pooled standard deviation.
+    """Return {difference, pooled_sd, separated}: whether our mean is above theirs by more than twice the pooled deviation.
 
-    The pooled variance weighs each sample's (n - 1). With one value on each side nothing is known: None.
+    The pooled variance weights each sample by its degrees of freedom (n - 1). With a single value on either side `pooled_sd` and
+    `separated` are None.
     """
-    difference, free = mean(ours) - mean(theirs), len(ours) + len(theirs) - 2
+    difference = mean(ours) - mean(theirs)
+    degrees_of_freedom = len(ours) + len(theirs) - 2
     if min(len(ours), len(theirs)) < 2:
         return {"difference": difference, "pooled_sd": None, "separated": None}
     squares = sum((value - mean(side)) ** 2 for side in (ours, theirs) for value in side)
-    pooled = math.sqrt(squares / free)
+    pooled = math.sqrt(squares / degrees_of_freedom)
     return {"difference": difference, "pooled_sd": pooled, "separated": difference > 2 * pooled}
 
 
-def line_fit(across: Sequence[float], up: Sequence[float]) -> dict[str, float | None]:
-    """{slope, error}: least squares of `up` on `across`, and the slope's standard error; None without spread or under 3 points."""
-    centre, height = mean(across), mean(up)
-    width = sum((x - centre) ** 2 for x in across)
-    if len(across) < 3 or width == 0:
-        return {"slope": None, "error": None}
-    slope = sum((x - centre) * (y - height) for x, y in zip(across, up)) / width
-    rest = sum((y - height - slope * (x - centre)) ** 2 for x, y in zip(across, up))
-    return {"slope": slope, "error": math.sqrt(rest / (len(across) - 2) / width)}
+def line_fit(xs: Sequence[float], ys: Sequence[float]) -> dict[str, float | None]:
+    """Fit `ys` on `xs` by least squares and return {slope, error}, where `error` is the slope's standard error.
 
-
-def occlusion(reference: Sequence[Line], pruned: Sequence[Line]) -> dict[str, Any]:
-    """Whether the mAP lost against `reference` grows with what is hidden; each side averaged over its lines, query by query.
-
-    {query, twins: mAP lost (0..1); more: what occluded queries lose beyond their unoccluded twins, and its standard error;
-    slope, error: mAP lost per hidden share (0..1); grows: slope above twice its error}.
+    Both are None for fewer than 3 points, or if all `xs` are equal.
     """
-    drops = {
+    x_mean, y_mean = mean(xs), mean(ys)
+    squares = sum((x - x_mean) ** 2 for x in xs)
+    if len(xs) < 3 or squares == 0:
+        return {"slope": None, "error": None}
+    slope = sum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys)) / squares
+    residual = sum((y - y_mean - slope * (x - x_mean)) ** 2 for x, y in zip(xs, ys))
+    return {"slope": slope, "error": math.sqrt(residual / (len(xs) - 2) / squares)}
+
+
+def occlusion(reference: Sequence[Record], pruned: Sequence[Record]) -> dict[str, Any]:
+    """Return whether the mAP that `pruned` loses against `reference` grows with the hidden share of the person.
+
+    Each side is averaged over its records query by query. The result holds: `query` and `twins`, the mAP lost (0..1) on the
+    occluded queries and on their unoccluded pairs; `more`, what the occluded queries lose beyond their pairs, with its
+    standard error; `slope` and `error`, the mAP lost per hidden share (0..1) and its standard error; `grows`, whether the slope
+    is above twice its error.
+    """
+    losses = {
         side: [a - b for a, b in zip(_precisions(reference, side), _precisions(pruned, side))]
         for side in ("query", "twins")
     }
-    more = [hidden - whole for hidden, whole in zip(drops["query"], drops["twins"])]
-    fit = line_fit([1 - share for share in reference[0]["visible"]], drops["query"])
+    more = [hidden - whole for hidden, whole in zip(losses["query"], losses["twins"])]
+    fit = line_fit([1 - share for share in reference[0]["visible"]], losses["query"])
     slope, error = fit["slope"], fit["error"]
     return {
-        "query": mean(drops["query"]),
-        "twins": mean(drops["twins"]),
+        "query": mean(losses["query"]),
+        "twins": mean(losses["twins"]),
         "more": {"mean": mean(more), "error": stdev(more) / math.sqrt(len(more)) if len(more) > 1 else None},
         **fit,
         "grows": None if slope is None or error is None else slope > 2 * error,
     }
 
 
-def group(lines: Sequence[Line]) -> dict[str, Any]:
-    """What one method at one level reached over its seeds; scores 0..1."""
-    first = lines[0]["scores"]
+def group(records: Sequence[Record]) -> dict[str, Any]:
+    """Summarise one method at one level over its seeds; scores are in 0..1."""
+    first = records[0]["scores"]
 
-    def over(*keys: Any) -> dict[str, Any]:
-        return spread([float(_at(line["scores"], keys)) for line in lines])
+    def spread_of(*keys: Any) -> dict[str, Any]:
+        return spread([float(_at(record["scores"], keys)) for record in records])
 
     out: dict[str, Any] = {
-        "method": lines[0]["method"],
-        "level": lines[0]["level"],
-        "seeds": [line["seed"] for line in lines],
-        "macs_folded": spread([float(line["macs"]["macs_folded"]) for line in lines]),
-        "equal_budget": all(line["budget"]["reached"] for line in lines if "budget" in line),
-        "heads": [line["heads"] for line in lines],
-        "tokens": [line["tokens"] for line in lines],
+        "method": records[0]["method"],
+        "level": records[0]["level"],
+        "seeds": [record["seed"] for record in records],
+        "macs_folded": spread([float(record["macs"]["macs_folded"]) for record in records]),
+        "equal_budget": all(record["budget"]["reached"] for record in records if "budget" in record),
+        "heads": [record["heads"] for record in records],
+        "tokens": [record["tokens"] for record in records],
     }
     for side in ("query", "twins"):
-        out[side] = {name: over(side, name) for name in ("mAP", "R1")}
+        out[side] = {name: spread_of(side, name) for name in ("mAP", "R1")}
     out["visible"] = [
-        {key: bin_[key] for key in ("low", "high", "queries")}
-        | {name: over("query", "visible", number, name) for name in ("mAP", "R1")}
-        for number, bin_ in enumerate(first["query"]["visible"])
+        {key: share_range[key] for key in ("low", "high", "queries")}
+        | {name: spread_of("query", "visible", number, name) for name in ("mAP", "R1")}
+        for number, share_range in enumerate(first["query"]["visible"])
     ]
     out["others"] = {
         name: {
-            part: {key: over("others", name, part, key) for key in ("mAP", "R1")}
-            | {"queries": found["queries"]}
-            for part, found in parts.items()
+            part: {key: spread_of("others", name, part, key) for key in ("mAP", "R1")}
+            | {"queries": scores["queries"]}
+            for part, scores in parts.items()
         }
         for name, parts in first["others"].items()
     }
     out["untuned"] = {
-        name: spread([line["untuned"][name] for line in lines if "untuned" in line])
+        name: spread([record["untuned"][name] for record in records if "untuned" in record])
         for name in ("mAP", "R1")
-        if "untuned" in lines[0]
+        if "untuned" in records[0]
     }
     out["person"] = {
         side: {
-            "all": found["all"],
+            "all": token_shares["all"],
             **{
-                key: _columns([line["scores"]["person"][side][key] for line in lines])
+                key: _column_means([record["scores"]["person"][side][key] for record in records])
                 for key in ("kept", "person_kept")
             },
         }
-        for side, found in first["person"].items()
+        for side, token_shares in first["person"].items()
     }
     return out
 
 
-def summarise(lines: Sequence[Line]) -> dict[str, Any]:
-    """{groups, verdicts, occlusion} of the finished cells, in the order of the plan.
+def summarise(records: Sequence[Record]) -> dict[str, Any]:
+    """Return {groups, verdicts, occlusion} of the finished trials, in the order of the plan.
 
-    verdicts: per level AMG against every other method (mAP), and at the mild level against the teacher and the fine-tuned teacher.
+    `verdicts` compares the mAP of AMG with every other method at each level, and at the mild level with the teacher and the
+    fine-tuned teacher.
     """
     order = [(name, "") for name in UNPRUNED] + [(name, level) for level in LEVELS for name in METHODS]
-    mine = {
-        key: found
+    by_group = {
+        key: matching
         for key in order
-        if (found := sorted((line for line in lines if (line["method"], line["level"]) == key), key=_seed))
+        if (
+            matching := sorted(
+                (record for record in records if (record["method"], record["level"]) == key), key=_seed
+            )
+        )
     }
-    scores = {key: [float(line["scores"]["query"]["mAP"]) for line in found] for key, found in mine.items()}
+    scores = {
+        key: [float(record["scores"]["query"]["mAP"]) for record in matching]
+        for key, matching in by_group.items()
+    }
     verdicts: dict[str, Any] = {"separation": {}, "cost": {}}
-    lost: dict[str, Any] = {}
+    occlusion_losses: dict[str, Any] = {}
     for level in LEVELS:
-        if (BUDGET, level) not in mine:
+        if (BUDGET, level) not in by_group:
             continue
         verdicts["separation"][level] = {
             name: separation(scores[BUDGET, level], scores[name, level])
             for name in METHODS
-            if name != BUDGET and (name, level) in mine
+            if name != BUDGET and (name, level) in by_group
         }
         for name in UNPRUNED:
-            if (name, "") in mine and level == MILD:
+            if (name, "") in by_group and level == MILD:
                 difference = mean(scores[BUDGET, level]) - mean(scores[name, ""])
                 verdicts["cost"][name] = {"difference": difference, "within": difference >= -ALLOWED}
-        lost[level] = {
+        occlusion_losses[level] = {
             name: {
-                reference: occlusion(mine[reference, ""], mine[name, level])
+                reference: occlusion(by_group[reference, ""], by_group[name, level])
                 for reference in (TEACHER, TUNED)
-                if (reference, "") in mine
+                if (reference, "") in by_group
             }
             for name in METHODS
-            if (name, level) in mine
+            if (name, level) in by_group
         }
-    return {"groups": [group(found) for found in mine.values()], "verdicts": verdicts, "occlusion": lost}
+    return {
+        "groups": [group(matching) for matching in by_group.values()],
+        "verdicts": verdicts,
+        "occlusion": occlusion_losses,
+    }
 
 
-def _seed(line: Line) -> int:
-    return int(line["seed"])
+def _seed(record: Record) -> int:
+    return int(record["seed"])
 
 
 def _at(value: Any, keys: Sequence[Any]) -> Any:
@@ -166,9 +185,9 @@ def _at(value: Any, keys: Sequence[Any]) -> Any:
     return value
 
 
-def _precisions(lines: Sequence[Line], side: str) -> list[float]:
-    return _columns([line["scores"][side]["precisions"] for line in lines])
+def _precisions(records: Sequence[Record], side: str) -> list[float]:
+    return _column_means([record["scores"][side]["precisions"] for record in records])
 
 
-def _columns(rows: Sequence[Sequence[float]]) -> list[float]:
+def _column_means(rows: Sequence[Sequence[float]]) -> list[float]:
     return [mean(column) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Which tokens lie on the person, and how many of those a pruned block keeps. Knows no model, only ids and masks."""
+"""Patch tokens that lie on the person, and how many of them a pruned block keeps. Works on ids and masks, without a model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PATCH = 16
 
 
 def person_tokens(masks: NDArray[np.bool_], size: tuple[int, int], stride: int) -> NDArray[np.bool_]:
-    """(N, P): whether at least half of the pixels under each patch of 16 x 16 show the person; patches row by row.
+    """Return (N, P) bool: whether at least half of the pixels under each 16 x 16 patch show the person.
 
-    masks (N, h, w) are sampled at the model's (height, width) `size`.
+    Patches are numbered row by row. The masks (N, h, w) are sampled at the model's (height, width) `size`.
     """
     height, width = size
     rows = np.arange(height) * masks.shape[1] // height
@@ -26,10 +26,11 @@ def person_tokens(masks: NDArray[np.bool_], size: tuple[int, int], stride: int) 
 
 
 def shares(person: NDArray[np.bool_], blocks: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """{all, kept, person_kept}: shares over N pictures, the last two with a value per block.
+    """Return {all, kept, person_kept}: shares over N images; `kept` and `person_kept` have one value per block.
 
-    `all`: of all patch tokens, those on the person; `kept`: of the kept ones, those on the person; `person_kept`: of those on
-    the person, the kept ones. person (N, P); `blocks` are kept ids, 0 the class token, which is on nobody.
+    `all` is the share of all patch tokens that lie on the person. `kept` is the share of the kept patch tokens that lie on the
+    person. `person_kept` is the share of the tokens on the person that are kept. `person` is the (N, P) result of
+    `person_tokens`; `blocks` are the kept ids of each block, where 0 is the class token, which has no patch.
     """
     total = max(int(person.sum()), 1)
     kept = [person[:, [token - 1 for token in block if token]] for block in blocks]

@@ -1,4 +1,4 @@
-"""Make one cell of the comparison: cut, fine-tune, measure, write its line. Knows no other cell but the one that sets its budget."""
+"""Run one trial of the study: prune, fine-tune, score, and write its record. Reads no other trial but the one that sets its budget."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.study.context import Lab, Setting, open_lab
+from benchmarks.study.context import Context, StudyOptions, open_context
 from benchmarks.study.plan import (
     BUDGET,
     LEVELS,
     METHODS,
     TEACHER,
     UNPRUNED,
-    Cell,
-    matched,
-    within,
+    Trial,
+    meets_budget,
+    nearest_count,
 )
 from benchmarks.study.scores import other_scores, own_scores, summary
 from benchmarks.study.tokens import shares
@@ -29,64 +29,64 @@ from runtime.files.manifest import replacing
 
 @dataclass(frozen=True)
 class Job:
-    """A cell, the setting it belongs to, and what the whole comparison was asked (see `study_lab.asked`)."""
+    """A trial, the options of its study, and the study's fingerprint (see `study_fingerprint`)."""
 
-    setting: Setting
-    cell: Cell
-    asked: dict[str, Any]
+    options: StudyOptions
+    trial: Trial
+    fingerprint: dict[str, Any]
 
     @property
     def path(self) -> Path:
-        """Where its line is written."""
-        return cell_path(Path(self.setting.out), self.cell)
+        """Return the path of the trial's record."""
+        return trial_path(Path(self.options.out), self.trial)
 
 
-def cell_path(out: Path, cell: Cell) -> Path:
-    """The file of a finished cell."""
-    return out / "cells" / f"{cell.name}.json"
+def trial_path(out: Path, trial: Trial) -> Path:
+    """Return the path of a finished trial's record."""
+    return out / "cells" / f"{trial.name}.json"
 
 
 def finished(job: Job) -> bool:
-    """Whether the job's line is written; ConfigError when it belongs to a comparison that was asked something else."""
+    """Return whether the trial's record exists; raises ConfigError if it belongs to a study with another fingerprint."""
     if not job.path.exists():
         return False
-    if json.loads(job.path.read_text())["asked"] != job.asked:
+    if json.loads(job.path.read_text())["asked"] != job.fingerprint:
         raise ConfigError(
-            f"{job.path}: made with other weights, settings or data; choose another --out, or remove it"
+            f"{job.path}: this trial was made with other weights, settings or data; choose another --out or remove the file"
         )
     return True
 
 
-def cell_settings(config: Any, cell: Cell) -> Any:
-    """The configuration of a cell: its method's criteria, its level's fractions and its seed for everything that is drawn."""
-    prune, train = config.prune, replace(config.train, seed=cell.seed or config.train.seed)
-    if cell.level:
-        method, (heads, tokens) = METHODS[cell.method], LEVELS[cell.level]
+def trial_settings(config: Any, trial: Trial) -> Any:
+    """Return the configuration of a trial: its method's criteria, its level's fractions, and its seed for all random choices."""
+    prune, train = config.prune, replace(config.train, seed=trial.seed or config.train.seed)
+    if trial.level:
+        method, (heads, tokens) = METHODS[trial.method], LEVELS[trial.level]
         prune = replace(
             prune,
             order="heads_first",
             mode=method.mode,
-            seed=cell.seed,
+            seed=trial.seed,
             heads=replace(prune.heads, by=method.heads, fraction=heads, count=None, rounds=1),
             tokens=replace(prune.tokens, by=method.tokens, fraction=tokens, count=None, rounds=1),
         )
     return replace(config, prune=prune, train=train)
 
 
-def cut(
+def prune_to_budget(
     model: Any, settings: Any, batches: Any, loss: Any, *, target: int | None
 ) -> tuple[Any, dict[str, Any]]:
-    """(the pruned model, {heads, tokens: how many went, target, macs_folded, reached}); `model` is unchanged.
+    """Return the pruned model and {heads, tokens: the numbers removed, target, macs_folded, reached}.
 
-    `settings` is a PruneConfig. Heads go first, then as many tokens as bring macs_folded nearest to `target`; where that cannot be
-    reached, or there is no target, the fraction that `settings` names.
+    `settings` is a PruneConfig; `model` is unchanged. Heads are removed first, then as many tokens as bring macs_folded nearest
+    to `target`. Without a target, or if it cannot be reached, the tokens are the fraction that `settings` names.
     """
     from prune.model.flops import macs_folded
     from prune.model.surgery import keep_tokens
     from prune.scoring.amg import choose_tokens, head_count, measure_tokens, prune_model, token_count
 
     heads_only = replace(settings, tokens=replace(settings.tokens, fraction=0.0, count=0))
-    model, _ = prune_model(model, heads_only, batches, loss, lambda cut_model, last: cut_model)
+    model, _ = prune_model(model, heads_only, batches, loss, lambda pruned, last: pruned)
     scores = measure_tokens(model, settings, batches, loss)
 
     def cost(count: int) -> int:
@@ -99,9 +99,9 @@ def cut(
 
     count = token_count(model, settings.tokens)
     if target is not None:
-        room = [len(block.tokens) - settings.tokens.floor for block in model.shape.blocks[: len(scores)]]
-        nearest = matched(cost, target, sum(max(space, 0) for space in room))
-        count = nearest if within(cost(nearest), target) else count
+        removable = [len(block.tokens) - settings.tokens.floor for block in model.shape.blocks[: len(scores)]]
+        nearest = nearest_count(cost, target, sum(max(number, 0) for number in removable))
+        count = nearest if meets_budget(cost(nearest), target) else count
     ids, removed = choose_tokens(scores, model, count, settings.tokens)
     macs = cost(count)
     budget = {
@@ -109,70 +109,73 @@ def cut(
         "tokens": removed,
         "target": target,
         "macs_folded": macs,
-        "reached": target is None or within(macs, target),
+        "reached": target is None or meets_budget(macs, target),
     }
     return keep_tokens(model, ids), budget
 
 
-def tuned(model: Any, lab: Lab, config: Any, setting: Setting) -> Any:
-    """`model` after the fine-tuning that all cells get; it is changed in place."""
+def fine_tuned(model: Any, context: Context, config: Any, options: StudyOptions) -> Any:
+    """Return `model` after the fine-tuning that all trials get; the model is changed in place."""
     from prune.training.data import training_batches
     from prune.training.loop import fit, make_accelerator
 
     train = config.train.for_final()
-    out = Path(setting.out)
+    out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    batches: Any = training_batches(lab.items, lab.spec, train)
+    batches: Any = training_batches(context.items, context.spec, train)
     with tempfile.TemporaryDirectory(prefix=".tuning-", dir=out) as folder:
         return fit(
             model,
             batches,
             config=train,
             out=Path(folder),
-            teacher=lab.student,
-            accelerator=make_accelerator(train.precision, setting.device),
+            teacher=context.student,
+            accelerator=make_accelerator(train.precision, options.device),
         )
 
 
-def measure(model: Any, lab: Lab, device: str) -> dict[str, Any]:
-    """{query, twins, others, person} of a model, scores 0..1."""
+def score_model(model: Any, context: Context, device: str) -> dict[str, Any]:
+    """Return {query, twins, others, person} of a model, scores in 0..1."""
     from prune.session import torch_session
 
-    run = torch_session(model, device)
-    own = {name: mine.seen_by(run, lab.spec) for name, mine in lab.own.items()}
-    scores: dict[str, Any] = own_scores(own["query"], own["twins"], own["gallery"], lab.visible)
+    session = torch_session(model, device)
+    own = {side: images.features(session, context.spec) for side, images in context.own_images.items()}
+    scores: dict[str, Any] = own_scores(own["query"], own["twins"], own["gallery"], context.visible)
     scores["others"] = {
-        name: other_scores(mine.seen_by(run, lab.spec), query, gallery)
-        for name, (mine, query, gallery) in lab.others.items()
+        name: other_scores(other.images.features(session, context.spec), other.query, other.gallery)
+        for name, other in context.other_datasets.items()
     }
     blocks = [block.tokens for block in model.shape.blocks[: model.shape.prunable]]
-    scores["person"] = {name: shares(person, blocks) for name, person in lab.person.items()}
+    scores["person"] = {side: shares(tokens, blocks) for side, tokens in context.person_tokens.items()}
     return scores
 
 
-def untuned_scores(model: Any, lab: Lab, device: str) -> dict[str, Any]:
-    """{mAP, R1, queries} of the occluded queries alone."""
+def untuned_scores(model: Any, context: Context, device: str) -> dict[str, Any]:
+    """Return {mAP, R1, queries} of a pruned model before fine-tuning, on the occluded queries alone."""
     from prune.session import torch_session
 
-    run = torch_session(model, device)
-    return summary(lab.own["query"].seen_by(run, lab.spec), lab.own["gallery"].seen_by(run, lab.spec))
+    session = torch_session(model, device)
+    query, gallery = (
+        context.own_images[side].features(session, context.spec) for side in ("query", "gallery")
+    )
+    return summary(query, gallery)
 
 
-def budget_of(setting: Setting, cell: Cell) -> int | None:
-    """The macs_folded that a cell must meet: those of AMG's cell with its level and seed; None for AMG itself.
+def budget_of(options: StudyOptions, trial: Trial) -> int | None:
+    """Return the macs_folded that a trial must meet: those of the AMG trial with its level and seed; None for AMG itself.
 
-    ConfigError when that cell is not there yet.
+    Raises ConfigError if the AMG trial is not finished.
     """
-    if cell.method == BUDGET:
+    if trial.method == BUDGET:
         return None
-    path = cell_path(Path(setting.out), replace(cell, method=BUDGET))
+    path = trial_path(Path(options.out), replace(trial, method=BUDGET))
     if not path.exists():
-        raise ConfigError(f"{path}: missing; it sets the budget of {cell.name}: run the study again")
+        raise ConfigError(f"{path}: missing; it sets the budget of {trial.name}; run the study again")
     return int(json.loads(path.read_text())["macs"]["macs_folded"])
 
 
-def make_cell(job: Job) -> dict[str, Any]:
-    """What a cell's line holds."""
+def measure_trial(job: Job) -> dict[str, Any]:
+    """Make the model of a trial, score it, and return the trial's record."""
     from prune.model.flops import report
     from prune.scoring.inputs import scoring
     from prune.training.classifiers import with_new_classifiers
@@ -181,31 +184,34 @@ def make_cell(job: Job) -> dict[str, Any]:
     from prune.training.losses import training_loss
 
     started = time.monotonic()
-    setting, cell, lab = job.setting, job.cell, open_lab(job.setting)
-    config = cell_settings(lab.config, cell)
-    device = make_accelerator(config.train.precision, setting.device).device.type
-    line: dict[str, Any] = {"method": cell.method, "level": cell.level, "seed": cell.seed, "asked": job.asked}
-    model = copy.deepcopy(lab.student)
-    if cell.method != TEACHER and lab.loss is not training_loss:
-        model = with_new_classifiers(model, len(label_map(lab.items)), seed=cell.seed)
-    if cell.method not in UNPRUNED:
-        batches = list(scoring(lab.items, lab.spec, config.prune, device)())
-        target = budget_of(setting, cell)
-        model, line["budget"] = cut(model, config.prune, lambda: batches, lab.loss, target=target)
-        line["untuned"] = untuned_scores(model, lab, device)
-    if cell.method != TEACHER:
-        model = tuned(model, lab, config, setting)
+    options, trial, context = job.options, job.trial, open_context(job.options)
+    config = trial_settings(context.config, trial)
+    device = make_accelerator(config.train.precision, options.device).device.type
+    record: dict[str, Any] = {"method": trial.method, "level": trial.level, "seed": trial.seed}
+    record["asked"] = job.fingerprint
+    model = copy.deepcopy(context.student)
+    if trial.method != TEACHER and context.loss is not training_loss:
+        model = with_new_classifiers(model, len(label_map(context.items)), seed=trial.seed)
+    if trial.method not in UNPRUNED:
+        batches = list(scoring(context.items, context.spec, config.prune, device)())
+        target = budget_of(options, trial)
+        model, record["budget"] = prune_to_budget(
+            model, config.prune, lambda: batches, context.loss, target=target
+        )
+        record["untuned"] = untuned_scores(model, context, device)
+    if trial.method != TEACHER:
+        model = fine_tuned(model, context, config, options)
     numbers = report(model.shape)
-    line["macs"] = {key: value for key, value in numbers.items() if key.startswith("macs")}
-    line |= {"heads": numbers["heads"], "tokens": numbers["tokens"], "scoring_loss": lab.why}
-    line["visible"] = [float(share) for share in lab.visible]
-    line["scores"] = measure(model, lab, device)
-    return line | {"seconds": round(time.monotonic() - started, 1)}
+    record["macs"] = {key: value for key, value in numbers.items() if key.startswith("macs")}
+    record |= {"heads": numbers["heads"], "tokens": numbers["tokens"], "scoring_loss": context.loss_name}
+    record["visible"] = [float(share) for share in context.visible]
+    record["scores"] = score_model(model, context, device)
+    return record | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def run_job(job: Job) -> str:
-    """Make a cell and write its line, whole or not at all; returns its name."""
-    line = make_cell(job)
+def run_trial(job: Job) -> str:
+    """Run a trial, write its record atomically, and return its name."""
+    record = measure_trial(job)
     with replacing(job.path) as temporary:
-        temporary.write_text(json.dumps(line, allow_nan=False) + "\n")
-    return job.cell.name
+        temporary.write_text(json.dumps(record, allow_nan=False) + "\n")
+    return job.trial.name

@@ -1,10 +1,10 @@
-"""Run the study's jobs in processes of their own, a wave at a time."""
+"""Run the trials of a study in parallel processes, one wave after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.study.trials import Job, finished, run_job
+from benchmarks.study.trials import Job, finished, run_trial
 from runtime.console import note
 from runtime.extraction.processes import each_apart
 from runtime.stopping import keeping
@@ -12,29 +12,30 @@ from runtime.stopping import keeping
 LABEL = "synthetic people (Anny-ReID)"
 
 
-def run_wave(jobs: Sequence[Job], processes: int, work: Callable[[Job], str] = run_job) -> None:
-    """Make the cells that are not there yet, `processes` at a time, each on one thread: then numbers do not depend on how many run.
+def run_wave(jobs: Sequence[Job], processes: int, run_job: Callable[[Job], str] = run_trial) -> None:
+    """Run the trials that are not finished yet, `processes` at a time.
 
-    `work` makes one and gives its name.
+    Every process uses one thread, so that the numbers do not depend on how many run in parallel. `run_job` runs one trial and
+    returns its name.
     """
-    left = [job for job in jobs if not finished(job)]
-    if len(left) < len(jobs):
-        note(f"{len(jobs) - len(left)} of {len(jobs)} cells are there already")
-    if not left:
+    remaining = [job for job in jobs if not finished(job)]
+    if len(remaining) < len(jobs):
+        note(f"{len(jobs) - len(remaining)} of {len(jobs)} trials are finished already")
+    if not remaining:
         return
-    made = 0
+    count = 0
 
     def kept() -> str:
-        there = len(jobs) - len(left) + made
-        return f"{there} of {len(jobs)} cells of this part are kept; the same command goes on with the rest"
+        finished_count = len(jobs) - len(remaining) + count
+        return f"{finished_count} of {len(jobs)} trials of this wave are kept; run the same command again to resume"
 
     with keeping(kept):
-        for name in each_apart(work, left, processes, first=_one_thread):
-            made += 1
-            note(f"{name} is done, {made} of {len(left)}")
+        for name in each_apart(run_job, remaining, processes, first=_use_one_thread):
+            count += 1
+            note(f"{name} is finished ({count} of {len(remaining)})")
 
 
-def _one_thread() -> None:
+def _use_one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)

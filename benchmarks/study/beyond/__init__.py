@@ -1,1 +1,1 @@
-"""What pays beyond AMG: narrower MLPs and fewer blocks at equal cost."""
+"""A comparison of what can be pruned beside heads and tokens: MLP neurons and whole blocks, at AMG's cost."""

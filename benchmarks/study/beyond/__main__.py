@@ -1,4 +1,4 @@
-"""What pays beyond AMG? `python -m benchmarks.study.beyond`: narrower MLPs and fewer blocks at AMG's cost, the same fine-tuning."""
+"""Run `python -m benchmarks.study.beyond`: compare narrower MLPs and fewer blocks with AMG at AMG's cost."""
 
 from runtime.errors import command
 

@@ -1,4 +1,4 @@
-"""What pays beyond AMG, as the README's table, from a beyond.json alone. Plain Markdown."""
+"""Write a beyond.json as a Markdown table."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ from typing import Any
 
 from benchmarks.labels import interval_text
 
-NAMES = ("method", "level", "GMAC", "mAP", "R1", "mAP untuned", "% of the teacher's time")
+NAMES = ("method", "level", "GMAC", "mAP", "R1", "mAP before tuning", "% of the teacher's time")
 AGAINST = ("mAP over AMG (95 %)", "times as fast", "mAP over AMG h25/t25 (95 %)", "times as fast")
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Mean and standard deviation of the seeds in percent; intervals are over queries; a * where AMG's cost cannot be met."""
+    """Return the table of a beyond.json: mean and standard deviation over the seeds in percent, and intervals over the queries.
+
+    A * marks methods that cannot meet AMG's cost.
+    """
     rows = []
-    for one in document["groups"]:
-        macs = f"{one['macs_folded']['mean'] / 1e9:.4f}{'' if one['equal_budget'] else ' *'}"
-        level = one["level"].replace("_", "/") or "-"
+    for group in document["groups"]:
+        macs = f"{group['macs_folded']['mean'] / 1e9:.4f}{'' if group['equal_budget'] else ' *'}"
+        level = group["level"].replace("_", "/") or "-"
         cells = [
-            one["words"],
-            level + (", one seed" if one["level"] and len(one["seeds"]) == 1 else ""),
+            group["words"],
+            level + (", one seed" if group["level"] and len(group["seeds"]) == 1 else ""),
             macs,
         ]
-        cells += [_spread(one.get(key)) for key in ("mAP", "R1", "untuned", "of_teacher")]
+        cells += [_spread(group.get(key)) for key in ("mAP", "R1", "untuned", "of_teacher")]
         for key in ("against_amg", "against_mild_amg"):
-            against = one.get(key)
-            cells += [interval_text(against) or "-", f"{against['speed']:.2f}" if against else "-"]
+            comparison = group.get(key)
+            cells += [interval_text(comparison) or "-", f"{comparison['speed']:.2f}" if comparison else "-"]
         rows.append(cells)
     lines = [[*NAMES, *AGAINST], ["---"] * len(NAMES + AGAINST), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _spread(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _spread(score: Mapping[str, Any] | None) -> str:
+    if score is None:
         return "-"
-    error = "" if found["sd"] is None else f" ± {100 * found['sd']:.1f}"
-    return f"{100 * found['mean']:.1f}{error}"
+    deviation = "" if score["sd"] is None else f" ± {100 * score['sd']:.1f}"
+    return f"{100 * score['mean']:.1f}{deviation}"

@@ -1,4 +1,4 @@
-"""Make one model of the comparison beyond AMG: cut at AMG's cost, fine-tune, measure mAP, keep the model. Times nothing."""
+"""Run one trial of the comparison beyond AMG: prune to AMG's cost, fine-tune, score, and keep the model. Measures no time."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.study.context import Lab, open_lab
-from benchmarks.study.plan import METHODS, TEACHER, Cell, matched, within
-from benchmarks.study.scores import each
-from benchmarks.study.trials import Job, budget_of, cell_settings, tuned, untuned_scores
-from benchmarks.study.trials import cut as study_cut
+from benchmarks.study.context import Context, open_context
+from benchmarks.study.plan import METHODS, TEACHER, Trial, meets_budget, nearest_count
+from benchmarks.study.scores import per_query_scores
+from benchmarks.study.trials import (
+    Job,
+    budget_of,
+    fine_tuned,
+    prune_to_budget,
+    trial_settings,
+    untuned_scores,
+)
 from runtime.files.manifest import replacing
 
-# level -> fractions of heads and tokens that AMG removes; the study's two, and one between them
+# Level -> fractions of heads and tokens that AMG removes: the study's two levels and one between them.
 LEVELS = {"h25_t25": (0.25, 0.25), "h33_t33": (0.33, 0.33), "h40_t40": (0.40, 0.40)}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What goes, in this order: `blocks` whole blocks by level; `heads` and `tokens`, shares of the level's fractions; then, of
-    `match`, as much as meets AMG's cost: neurons (the lowest `within` the model, or as many in every block), tokens, or nothing.
+    """A way to prune, in this order: whole blocks, heads, tokens, and then what `match` names, until AMG's cost is met.
+
+    `blocks` is the number of whole blocks at each level. `heads` and `tokens` are shares of the level's fractions. `match` is
+    "neurons", "tokens" or "nothing"; neurons are the lowest scores `within` the "model", or equally many in every "block".
     """
 
-    words: str
+    title: str
     blocks: tuple[int, int, int] = (0, 0, 0)
     heads: float = 0.0
     tokens: float = 0.0
@@ -44,17 +52,20 @@ RECIPES = {
     "blocks_tokens": Recipe("whole blocks, then AMG's tokens", blocks=(1, 1, 2), match="tokens"),
     "blocks": Recipe("whole blocks", blocks=(2, 2, 3), match="nothing"),
 }
-# cells that the study makes too, in the same way: their models are timed here
+# Methods that the study has too. Their trials run in the same way here, so that their models can be timed.
 STUDIED = ("amg", "random")
 
 
-def settings_of(config: Any, cell: Cell) -> Any:
-    """The configuration of a cell: its level's fractions, its seed, and the study's criteria, AMG's where it has no such method."""
-    method = cell.method if cell.method in STUDIED else "amg"
-    config = cell_settings(config, replace(cell, method=method, level="h25_t25" if cell.level else ""))
-    if not cell.level:
+def beyond_settings(config: Any, trial: Trial) -> Any:
+    """Return the configuration of a trial: its level's fractions, its seed and its method's criteria.
+
+    A method that the study does not have uses AMG's criteria.
+    """
+    method = trial.method if trial.method in STUDIED else "amg"
+    config = trial_settings(config, replace(trial, method=method, level="h25_t25" if trial.level else ""))
+    if not trial.level:
         return config
-    heads, tokens = LEVELS[cell.level]
+    heads, tokens = LEVELS[trial.level]
     prune = replace(
         config.prune,
         heads=replace(config.prune.heads, fraction=heads),
@@ -63,22 +74,22 @@ def settings_of(config: Any, cell: Cell) -> Any:
     return replace(config, prune=prune)
 
 
-def words(method: str) -> str:
-    """The method in words."""
+def method_title(method: str) -> str:
+    """Return the title of a method in tables and charts."""
     if method == TEACHER:
         return "teacher"
-    return RECIPES[method].words if method in RECIPES else METHODS[method].words
+    return RECIPES[method].title if method in RECIPES else METHODS[method].title
 
 
 def model_path(job: Job) -> Path:
-    """Where a cell's model is kept."""
-    return Path(job.setting.out) / "models" / f"{job.cell.name}.safetensors"
+    """Return the path of a trial's model."""
+    return Path(job.options.out) / "models" / f"{job.trial.name}.safetensors"
 
 
-def cut(
+def prune_by_recipe(
     model: Any, recipe: Recipe, job: Job, settings: Any, batches: Any, loss: Any, *, target: int
 ) -> tuple[Any, dict[str, Any]]:
-    """(the pruned model, {target, macs_folded, reached}); `model` is unchanged. `settings` is a PruneConfig."""
+    """Return the pruned model and {target, macs_folded, reached}. `settings` is a PruneConfig; `model` is unchanged."""
     from prune.config.settings import BlocksConfig, MlpConfig
     from prune.model.flops import macs_folded
     from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, remove_blocks
@@ -92,8 +103,8 @@ def cut(
     )
     from prune.scoring.thinning import choose_blocks, choose_neurons, measure_neurons
 
-    heads, tokens = LEVELS[job.cell.level]
-    blocks = recipe.blocks[list(LEVELS).index(job.cell.level)]
+    heads, tokens = LEVELS[job.trial.level]
+    blocks = recipe.blocks[list(LEVELS).index(job.trial.level)]
     if blocks:
         model = remove_blocks(model, choose_blocks(model, BlocksConfig(blocks), batches)[0])
     if recipe.heads:
@@ -121,28 +132,31 @@ def cut(
             step=1,
         )
     macs = macs_folded(model.shape)
-    return model, {"target": target, "macs_folded": macs, "reached": within(macs, target)}
+    return model, {"target": target, "macs_folded": macs, "reached": meets_budget(macs, target)}
 
 
 def _nearest(pruned: Callable[[int], Any], target: int, most: int, *, step: int) -> Any:
-    """`pruned(count)` whose macs_folded is nearest to `target`, of every `step`-th count up to `most`."""
+    """Return the `pruned(count)` whose macs_folded is nearest to `target`, for multiples of `step` up to `most`."""
     from prune.model.flops import macs_folded
 
-    count = matched(lambda steps: macs_folded(pruned(steps * step).shape), target, most // step)
+    count = nearest_count(lambda steps: macs_folded(pruned(steps * step).shape), target, most // step)
     return pruned(count * step)
 
 
-def precisions(model: Any, lab: Lab, device: str) -> tuple[list[float], list[float]]:
-    """(average precision, whether the first match is right) of every occluded query."""
+def query_scores(model: Any, context: Context, device: str) -> tuple[list[float], list[float]]:
+    """Return the average precision of every occluded query and whether its first match is right (1 or 0)."""
     from prune.session import torch_session
 
-    run = torch_session(model, device)
-    found = each(*(lab.own[side].seen_by(run, lab.spec) for side in ("query", "gallery")))
-    return found[0].tolist(), found[1].tolist()
+    session = torch_session(model, device)
+    query, gallery = (
+        context.own_images[side].features(session, context.spec) for side in ("query", "gallery")
+    )
+    precisions, first_right = per_query_scores(query, gallery)
+    return precisions.tolist(), first_right.tolist()
 
 
-def make_cell(job: Job) -> dict[str, Any]:
-    """What a cell's line holds; its model is written beside."""
+def measure_trial(job: Job) -> dict[str, Any]:
+    """Make the model of a trial, save it, score it, and return the trial's record."""
     from prune.config.load import load_config
     from prune.model.file import save_model
     from prune.model.flops import report
@@ -151,37 +165,43 @@ def make_cell(job: Job) -> dict[str, Any]:
     from prune.training.loop import make_accelerator
 
     started = time.monotonic()
-    setting, cell, lab = job.setting, job.cell, open_lab(job.setting)
-    known = cell.method in STUDIED
-    config = settings_of(lab.config, cell)
-    device = make_accelerator(config.train.precision, setting.device).device.type
-    line: dict[str, Any] = {"method": cell.method, "level": cell.level, "seed": cell.seed, "asked": job.asked}
-    model = copy.deepcopy(lab.student)
-    if cell.method != TEACHER:
-        batches = list(scoring(lab.items, lab.spec, config.prune, device)())
-        target = budget_of(setting, cell)
-        if known:
-            model, line["budget"] = study_cut(model, config.prune, lambda: batches, lab.loss, target=target)
+    options, trial, context = job.options, job.trial, open_context(job.options)
+    config = beyond_settings(context.config, trial)
+    device = make_accelerator(config.train.precision, options.device).device.type
+    record: dict[str, Any] = {
+        "method": trial.method,
+        "level": trial.level,
+        "seed": trial.seed,
+        "asked": job.fingerprint,
+    }
+    model = copy.deepcopy(context.student)
+    if trial.method != TEACHER:
+        batches = list(scoring(context.items, context.spec, config.prune, device)())
+        target = budget_of(options, trial)
+        if trial.method in STUDIED:
+            model, record["budget"] = prune_to_budget(
+                model, config.prune, lambda: batches, context.loss, target=target
+            )
         else:
             assert target is not None
-            recipe = RECIPES[cell.method]
-            model, line["budget"] = cut(
-                model, recipe, job, config.prune, lambda: batches, lab.loss, target=target
+            recipe = RECIPES[trial.method]
+            model, record["budget"] = prune_by_recipe(
+                model, recipe, job, config.prune, lambda: batches, context.loss, target=target
             )
-        line["untuned"] = untuned_scores(model, lab, device)
-        model = tuned(model, lab, config, setting)
+        record["untuned"] = untuned_scores(model, context, device)
+        model = fine_tuned(model, context, config, options)
     numbers = report(model.shape)
-    line["macs"] = {key: value for key, value in numbers.items() if key.startswith("macs")}
-    line |= {key: numbers[key] for key in ("params", "heads", "tokens", "hidden")}
-    line["precisions"], line["firsts"] = precisions(model, lab, device)
-    source, _ = open_weights(setting.weights, load_config(setting.config, setting.overrides), device="cpu")
+    record["macs"] = {key: value for key, value in numbers.items() if key.startswith("macs")}
+    record |= {key: numbers[key] for key in ("params", "heads", "tokens", "hidden")}
+    record["precisions"], record["firsts"] = query_scores(model, context, device)
+    source, _ = open_weights(options.weights, load_config(options.config, options.overrides), device="cpu")
     save_model(model, model_path(job), source.spec, parent=source.sha256, notes={"source": "beyond"})
-    return line | {"seconds": round(time.monotonic() - started, 1)}
+    return record | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def run_cell(job: Job) -> str:
-    """Make a cell and write its line, whole or not at all; returns its name."""
-    line = make_cell(job)
+def run_trial(job: Job) -> str:
+    """Run a trial, write its record atomically, and return its name."""
+    record = measure_trial(job)
     with replacing(job.path) as temporary:
-        temporary.write_text(json.dumps(line, allow_nan=False) + "\n")
-    return job.cell.name
+        temporary.write_text(json.dumps(record, allow_nan=False) + "\n")
+    return job.trial.name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.demo.evidence import strip, strips, typical, visible_shares
-from benchmarks.stats.precisions import average_precisions, grouped, name_of, summed
+from benchmarks.stats.precisions import as_group, average_precisions, group_by_visibility, index_name
 from runtime.errors import ArtifactError, DataError
 from runtime.features import Features
 from runtime.ranking.metrics import evaluate
@@ -70,7 +70,7 @@ def test_a_query_without_a_match_and_features_of_two_models_are_refused():
 
 def test_groups_hold_every_query_once_and_the_last_includes_its_end():
     visible = np.array([0.4, 0.5, 0.59, 0.8])
-    groups = grouped(np.array([0.1, 0.2, 0.4, 1.0]), visible)
+    groups = group_by_visibility(np.array([0.1, 0.2, 0.4, 1.0]), visible)
     assert [(group.low, group.high, group.queries) for group in groups] == [
         (0.4, 0.5, 1),
         (0.5, 0.6, 2),
@@ -83,7 +83,7 @@ def test_groups_hold_every_query_once_and_the_last_includes_its_end():
 
 def test_the_standard_error_shrinks_with_the_number_of_queries():
     some, many = np.tile([0.0, 1.0], 8), np.tile([0.0, 1.0], 800)
-    assert summed(some, 0, 1).error > 9 * summed(many, 0, 1).error
+    assert as_group(some, 0, 1).error > 9 * as_group(many, 0, 1).error
 
 
 def test_the_chosen_queries_are_the_quartiles_of_every_group():
@@ -121,4 +121,4 @@ def test_visible_shares_follow_the_features_order_and_a_foreign_picture_is_named
 
 
 def test_names_are_those_of_anny_json_whatever_the_folder_before():
-    assert name_of("/somewhere/anny_reid/query/7001_c2s1_001000_00.jpg") == "query/7001_c2s1_001000_00.jpg"
+    assert index_name("/somewhere/anny_reid/query/7001_c2s1_001000_00.jpg") == "query/7001_c2s1_001000_00.jpg"

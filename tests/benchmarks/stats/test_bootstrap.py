@@ -1,9 +1,9 @@
-"""The paired bootstrap: intervals that cover, pairing that matters, and precisions that are evaluate's."""
+"""The paired bootstrap: its coverage, the effect of the pairing, and precisions that agree with `evaluate`."""
 
 import numpy as np
 import pytest
 
-from benchmarks.stats.bootstrap import difference, query_precisions
+from benchmarks.stats.bootstrap import paired_difference, query_precisions
 from runtime.datasets import Dataset, Item
 from runtime.datasets.cameras import camera_ids
 from runtime.errors import ConfigError, DataError
@@ -17,7 +17,7 @@ def test_the_interval_is_that_of_the_mean_of_paired_differences():
     random = np.random.default_rng(1)
     easy = random.uniform(0, 1, 400)
     gain = random.normal(0.05, 0.1, 400)
-    found = difference([easy], [easy + gain])
+    found = paired_difference([easy], [easy + gain])
     assert found["difference"] == pytest.approx(gain.mean())
     half = 1.96 * gain.std() / 20
     # the normal interval of the differences; unpaired it would be more than four times as wide
@@ -30,24 +30,24 @@ def test_it_covers_the_truth_about_as_often_as_it_says():
     hits = 0
     for _ in range(100):
         base = random.uniform(0, 1, 80)
-        found = difference([base], [base + random.normal(0.02, 0.1, 80)])
+        found = paired_difference([base], [base + random.normal(0.02, 0.1, 80)])
         hits += found["low"] <= 0.02 <= found["high"]
     assert 88 <= hits <= 99
 
 
 def test_seeds_are_averaged_query_by_query():
     first = [np.array([0.0, 1.0, 0.5]), np.array([1.0, 0.0, 0.5])]
-    same = difference(first, [np.array([0.5, 0.5, 0.5])])
+    same = paired_difference(first, [np.array([0.5, 0.5, 0.5])])
     assert same == {"difference": 0.0, "low": 0.0, "high": 0.0}
     # three seeds against two: a mean, not a sum
-    assert difference(first, [np.full(3, 0.75)] * 3) == pytest.approx(
+    assert paired_difference(first, [np.full(3, 0.75)] * 3) == pytest.approx(
         {"difference": 0.25, "low": 0.25, "high": 0.25}
     )
 
 
 def test_other_queries_are_refused():
-    with pytest.raises(ConfigError, match="different numbers of queries"):
-        difference([np.zeros(3)], [np.zeros(4)])
+    with pytest.raises(ConfigError, match="queries"):
+        paired_difference([np.zeros(3)], [np.zeros(4)])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The comparison beyond AMG: budgets, recipes, intervals, the picture, and a run on four people."""
+"""The comparison beyond AMG: budgets, recipes, intervals, the chart, and a run on four identities."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -7,14 +7,21 @@ import pytest
 
 from benchmarks.study import plan
 from benchmarks.study.beyond import cli as beyond
-from benchmarks.study.beyond.cli import gather, known, waves
-from benchmarks.study.beyond.picture import picture, spots
+from benchmarks.study.beyond.chart import chart, chart_points
+from benchmarks.study.beyond.cli import finished_jobs, gather, waves
 from benchmarks.study.beyond.report import markdown
-from benchmarks.study.beyond.trials import LEVELS, RECIPES, cut, model_path, run_cell, settings_of, words
-from benchmarks.study.context import asked, open_lab
-from benchmarks.study.plan import METHODS, TOLERANCE, Cell
-from benchmarks.study.trials import Job
-from benchmarks.study.trials import cut as study_cut
+from benchmarks.study.beyond.trials import (
+    LEVELS,
+    RECIPES,
+    beyond_settings,
+    method_title,
+    model_path,
+    prune_by_recipe,
+    run_trial,
+)
+from benchmarks.study.context import open_context, study_fingerprint
+from benchmarks.study.plan import METHODS, TOLERANCE, Trial
+from benchmarks.study.trials import Job, prune_to_budget
 from prune.model.file import load_model
 from prune.model.flops import macs_folded
 from runtime.errors import ConfigError, guarded
@@ -26,46 +33,46 @@ project = study_tests.project
 
 def test_amg_sets_the_budget_and_runs_first():
     first, rest = waves(["mix", "amg", "random"], ["h40_t40"], [1, 2])
-    assert [cell.name for cell in first] == ["teacher", "amg-h40_t40-1", "amg-h40_t40-2"]
-    assert [cell.name for cell in rest] == [
+    assert [trial.name for trial in first] == ["teacher", "amg-h40_t40-1", "amg-h40_t40-2"]
+    assert [trial.name for trial in rest] == [
         f"{method}-h40_t40-{seed}" for seed in (1, 2) for method in ("mix", "random")
     ]
 
 
 @pytest.mark.parametrize(
-    ("methods", "levels", "seeds", "said"),
+    ("methods", "levels", "seeds", "message"),
     [(["best"], [], [1], "--methods best"), ([], ["h1"], [1], "--levels h1"), ([], [], [0], "--seeds")],
 )
-def test_a_wrong_plan_is_one_line(methods, levels, seeds, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_plan_is_refused(methods, levels, seeds, message):
+    with pytest.raises(ConfigError, match=message):
         waves(methods, levels, seeds)
 
 
-def test_the_studys_levels_and_methods_mean_what_they_mean_there():
+def test_levels_and_methods_of_the_study_have_the_same_settings_here():
     config = study_tests.config_of(study_tests.CONFIG)
     for level in plan.LEVELS:
         for method in ("amg", "random"):
-            cell = Cell(method, level, 2)
-            assert settings_of(config, cell) == study_tests.cell_settings(config, cell)
-    assert settings_of(config, Cell("teacher")) == study_tests.cell_settings(config, Cell("teacher"))
-    between = settings_of(config, Cell("mix", "h33_t33", 3)).prune
+            trial = Trial(method, level, 2)
+            assert beyond_settings(config, trial) == study_tests.trial_settings(config, trial)
+    assert beyond_settings(config, Trial("teacher")) == study_tests.trial_settings(config, Trial("teacher"))
+    between = beyond_settings(config, Trial("mix", "h33_t33", 3)).prune
     assert (between.heads.fraction, between.tokens.fraction, between.seed) == (0.33, 0.33, 3)
 
 
-def test_every_method_has_words():
-    assert words("teacher") == "teacher" and words("random") == METHODS["random"].words
-    assert len({words(name) for name in RECIPES}) == len(RECIPES)
+def test_every_method_has_a_title():
+    assert method_title("teacher") == "teacher" and method_title("random") == METHODS["random"].title
+    assert len({method_title(name) for name in RECIPES}) == len(RECIPES)
 
 
 @pytest.mark.parametrize("method", sorted(RECIPES))
-def test_a_recipe_meets_amgs_cost_with_what_it_says(method):
+def test_a_recipe_meets_amgs_cost_by_what_it_names(method):
     config, recipe = study_tests.config_of(study_tests.CONFIG), RECIPES[method]
     model, batch = lite.model(), lite.batch()
-    settings = settings_of(config, Cell(method, "h25_t25", 1)).prune
-    amg, _ = study_cut(model, settings, lambda: [batch], study_tests.mean_feature, target=None)
-    job = Job(None, Cell(method, "h25_t25", 1), {})
+    settings = beyond_settings(config, Trial(method, "h25_t25", 1)).prune
+    amg, _ = prune_to_budget(model, settings, lambda: [batch], study_tests.mean_feature, target=None)
+    job = Job(None, Trial(method, "h25_t25", 1), {})
     target = macs_folded(amg.shape)
-    found, budget = cut(
+    found, budget = prune_by_recipe(
         model, recipe, job, settings, lambda: [batch], study_tests.mean_feature, target=target
     )
     shape = found.shape
@@ -99,15 +106,15 @@ def document():
     amg = [line("amg", level, seed, score=0.8) for level in LEVELS for seed in (1, 2)]
     mix = [line("mix", level, seed, score=0.84, share=0.65) for level in LEVELS for seed in (1, 2)]
     groups = [beyond.group(lines, [], [])]
-    for cells in (amg, mix):
+    for trials in (amg, mix):
         for level in LEVELS:
-            mine = [one for one in cells if one["level"] == level]
+            mine = [one for one in trials if one["level"] == level]
             theirs, mild = ([one for one in amg if one["level"] == name] for name in (level, "h25_t25"))
             groups.append(beyond.group(mine, theirs, mild))
     return {"groups": groups, "teacher_ms": 4.0, "label": "people"}
 
 
-def test_a_group_compares_with_amg_and_nobody_with_itself():
+def test_a_group_is_compared_with_amg_and_amg_not_with_itself():
     groups = {(one["method"], one["level"]): one for one in document()["groups"]}
     found = groups["mix", "h25_t25"]
     assert found["against_amg"]["difference"] == pytest.approx(0.04)
@@ -117,7 +124,7 @@ def test_a_group_compares_with_amg_and_nobody_with_itself():
     assert "against_amg" not in groups["amg", "h25_t25"] and "of_teacher" not in groups["teacher", ""]
 
 
-def test_the_picture_holds_every_seed_on_the_teachers_scale():
+def test_the_chart_shows_every_seed_on_the_teachers_scale():
     search = {
         "whole_ms": 10.0,
         "groups": [
@@ -126,15 +133,15 @@ def test_the_picture_holds_every_seed_on_the_teachers_scale():
             {"name": "heads, tokens searched, faster", "runs": [{"measured_ms": 7.0, "mAP": 0.83}]},
         ],
     }
-    found = spots(document(), search)
+    found = chart_points(document(), search)
     assert found["mix"][1][0].ms == pytest.approx([2.6, 2.6]) and len(found["mix"][1]) == 3
     # a tenth of another whole model's time is a tenth of this one's
     assert [spot.ms for spot in found["heads, tokens searched"][1]] == [
         pytest.approx((3.2,)),
         pytest.approx((2.8,)),
     ]
-    assert "60.0 %" not in picture(document(), search)
-    root = ElementTree.fromstring(picture(document(), search))
+    assert "60.0 %" not in chart(document(), search)
+    root = ElementTree.fromstring(chart(document(), search))
     titles = [node.text for node in root.iter() if node.tag.endswith("title")]
     assert titles.count("84.0 %, 2.60 ms") == 6 and len(titles) == 1 + 6 + 6 + 2
 
@@ -142,11 +149,11 @@ def test_the_picture_holds_every_seed_on_the_teachers_scale():
 def test_random_pruning_does_not_squeeze_the_others_together():
     far = document()
     far["groups"].append(beyond.group([line("random", "h25_t25", 1, score=0.4)], [], []))
-    drawn = picture(far)
+    drawn = chart(far)
     assert "40.0 %" in drawn and ">40 %<" not in drawn and ">80 %<" in drawn
 
 
-def test_the_readmes_rows_are_the_groups():
+def test_the_table_has_a_row_per_group():
     rows = markdown(document()).splitlines()
     assert len(rows) == 2 + 7 and "84.0 ± 0.0" in rows[-1] and "+4.0 (+4.0 .. +4.0) | 1.08" in rows[-1]
 
@@ -154,43 +161,43 @@ def test_the_readmes_rows_are_the_groups():
 @pytest.fixture(scope="module")
 def made(project):
     """AMG, the mix and the blocks at one level, made in this process."""
-    setting = study_tests.setting_of(project, out=str(project / "beyond"), others=())
-    wanted = asked(setting)
-    cells = [Cell("teacher"), *(Cell(name, "h25_t25", 1) for name in ("amg", "mix", "blocks"))]
-    jobs = [Job(setting, cell, wanted) for cell in cells]
-    assert [run_cell(job) for job in jobs] == [job.cell.name for job in jobs]
-    open_lab.cache_clear()
+    options = study_tests.options_of(project, out=str(project / "beyond"), others=())
+    fingerprint = study_fingerprint(options)
+    trials = [Trial("teacher"), *(Trial(name, "h25_t25", 1) for name in ("amg", "mix", "blocks"))]
+    jobs = [Job(options, trial, fingerprint) for trial in trials]
+    assert [run_trial(job) for job in jobs] == [job.trial.name for job in jobs]
+    open_context.cache_clear()
     return jobs
 
 
-def test_cells_keep_their_models_and_meet_the_budget(made, project):
-    found = {job.cell.method: json.loads(job.path.read_text()) for job in made}
+def test_trials_keep_their_models_and_meet_the_budget(made, project):
+    found = {job.trial.method: json.loads(job.path.read_text()) for job in made}
     target = found["amg"]["macs"]["macs_folded"]
     assert found["mix"]["budget"]["target"] == found["blocks"]["budget"]["target"] == target
     for job in made:
         shape = load_model(model_path(job))[0].shape
-        assert macs_folded(shape) == found[job.cell.method]["macs"]["macs_folded"]
-        assert list(shape.hidden) == found[job.cell.method]["hidden"]
+        assert macs_folded(shape) == found[job.trial.method]["macs"]["macs_folded"]
+        assert list(shape.hidden) == found[job.trial.method]["hidden"]
     assert found["teacher"]["hidden"] == [768] * 7 and sum(found["mix"]["hidden"]) < 7 * 768
     assert len(found["mix"]["precisions"]) == 4
 
 
-def test_a_result_is_what_the_cells_that_were_asked_the_same_say(made, project, monkeypatch):
-    setting, wanted, out = made[0].setting, made[0].asked, project / "beyond"
-    (out / "cells" / "foreign-h25_t25-1.json").write_text(json.dumps({"asked": {}}))
-    jobs = known(out, setting, wanted)
-    assert {job.cell for job in jobs} == {job.cell for job in made}
-    monkeypatch.setattr(beyond, "exported", lambda job: job)
+def test_a_result_summarises_the_trials_with_the_same_fingerprint(made, project, monkeypatch):
+    options, fingerprint, out = made[0].options, made[0].fingerprint, project / "beyond"
+    (out / "cells" / "other-study-h25_t25-1.json").write_text(json.dumps({"asked": {}}))
+    jobs = finished_jobs(out, options, fingerprint)
+    assert {job.trial for job in jobs} == {job.trial for job in made}
+    monkeypatch.setattr(beyond, "export_model", lambda job: job)
     monkeypatch.setattr(beyond, "model_call", lambda path, *rest: lambda turn: sum(range(20_000)))
     for job in jobs:
-        if job.cell.method != "teacher":
-            assert beyond.timed(job, 3, again=False)["rounds"] == 3
+        if job.trial.method != "teacher":
+            assert beyond.measure_time(job, 3, again=False)["rounds"] == 3
     result = gather(out, jobs, None)
     assert [one["method"] for one in result["groups"]] == ["teacher", "amg", "mix", "blocks"]
     assert not result["groups"][-1]["equal_budget"] and result["groups"][1]["equal_budget"]
     json.dumps(result, allow_nan=False)
     assert str(project) not in json.dumps(result)
-    ElementTree.fromstring(picture(result))
+    ElementTree.fromstring(chart(result))
 
 
 def test_a_mistake_is_one_line(project, capsys):
@@ -198,4 +205,5 @@ def test_a_mistake_is_one_line(project, capsys):
         ("weights", "model.safetensors"), ("config", "config.yaml"), ("data", "data"), ("out", "none"),
     )]  # fmt: skip
     assert guarded(beyond.main, [*words, "--methods=best"]) == 2
-    assert "--methods best: choose from amg, random, mlp_even" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "--methods best" in message and "mlp_even" in message

@@ -1,4 +1,4 @@
-"""The comparison as one SVG file that needs nothing else: a panel per level, a row per method, a dot per seed."""
+"""The result of a study as one self-contained SVG file: a panel per level, a row per method and a dot per seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.study.plan import BUDGET, LEVELS, METHODS, TEACHER, TUNED, UNPRU
 from benchmarks.svg import Axis, nice_axis
 
 WIDTH, NAMES, RIGHT, TOP, ROW = 900, 290, 150, 74, 26
-LEGEND = "a dot per seed, the bar their mean; dashed: the teacher, band: fine-tuned; * above the budget"
+LEGEND = "dots: seeds; bar: their mean; dashed line: teacher; band: fine-tuned teacher; *: above the budget"
 STYLE = (
     "text{font:13px ui-sans-serif,system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b1f24}"
     ".soft{fill:#5d6670;font-size:12px}.title{font-weight:650;font-size:15px}.end{text-anchor:end}"
@@ -22,16 +22,19 @@ STYLE = (
 )
 
 
-def picture(result: Mapping[str, Any]) -> str:
-    """The SVG of a result: mAP on the occluded queries. The dashed line is the teacher, the band the fine-tuned teacher's range."""
-    groups = {(one["method"], one["level"]): one for one in result["groups"]}
-    every = [value for one in groups.values() for value in one["query"]["mAP"]["values"]]
-    axis = nice_axis(every, NAMES, WIDTH - RIGHT, margin=0.08)
+def chart(result: Mapping[str, Any]) -> str:
+    """Return the SVG of a result: the mAP on the occluded queries.
+
+    A dashed line marks the teacher, and a band the range of the fine-tuned teacher.
+    """
+    groups = {(group["method"], group["level"]): group for group in result["groups"]}
+    scores = [score for group in groups.values() for score in group["query"]["mAP"]["values"]]
+    axis = nice_axis(scores, NAMES, WIDTH - RIGHT, margin=0.08)
     parts, y = [], TOP
     for level in LEVELS:
         rows = [groups[name, level] for name in METHODS if (name, level) in groups]
         if rows:
-            parts.append(_panel(rows, groups, axis, y, _level_words(level)))
+            parts.append(_panel(rows, groups, axis, y, _level_title(level)))
             y += ROW * len(rows) + 84
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y - 20}" role="img" '
@@ -59,8 +62,8 @@ def _panel(
         parts.append(f'<path class="grid" d="M{x:.1f} {top}V{base + 8}"/>')
         parts.append(_text(x, base + 24, f"{100 * tick:g} %", "soft mid"))
     parts.append(_references(groups, axis, top, base + 8))
-    for number, one in enumerate(rows):
-        parts.append(_row(one, axis, top + ROW * (number + 0.5) + 4))
+    for number, group in enumerate(rows):
+        parts.append(_row(group, axis, top + ROW * (number + 0.5) + 4))
     return "".join(parts)
 
 
@@ -80,27 +83,27 @@ def _references(
     return parts
 
 
-def _row(one: Mapping[str, Any], axis: Axis, y: float) -> str:
-    found, mark = one["query"]["mAP"], "" if one["equal_budget"] else " *"
+def _row(group: Mapping[str, Any], axis: Axis, y: float) -> str:
+    score, mark = group["query"]["mAP"], "" if group["equal_budget"] else " *"
     dots = "".join(
         f'<circle class="dot" cx="{axis.at(value):.1f}" cy="{y:.1f}" r="5"><title>seed {seed}: {100 * value:.1f} %</title></circle>'
-        for seed, value in zip(one["seeds"], found["values"])
+        for seed, value in zip(group["seeds"], score["values"])
     )
-    deviation = "" if found["sd"] is None else f" ± {100 * found['sd']:.1f}"
-    middle = axis.at(found["mean"])
+    deviation = "" if score["sd"] is None else f" ± {100 * score['sd']:.1f}"
+    middle = axis.at(score["mean"])
     return (
-        f'<g class="{"amg" if one["method"] == BUDGET else "other"}">'
-        + _text(NAMES - 14, y + 4, METHODS[one["method"]].words + mark, "end")
+        f'<g class="{"amg" if group["method"] == BUDGET else "other"}">'
+        + _text(NAMES - 14, y + 4, METHODS[group["method"]].title + mark, "end")
         + dots
         + f'<path class="mean" d="M{middle:.1f} {y - 9:.1f}v18"/>'
-        + _text(WIDTH - RIGHT + 10, y + 4, f"{100 * found['mean']:.1f}{deviation} %", "")
+        + _text(WIDTH - RIGHT + 10, y + 4, f"{100 * score['mean']:.1f}{deviation} %", "")
         + "</g>"
     )
 
 
-def _level_words(level: str) -> str:
+def _level_title(level: str) -> str:
     heads, tokens = LEVELS[level]
-    return f"AMG without {heads:.0%} of the heads and {tokens:.0%} of the tokens sets the cost"
+    return f"At the cost of AMG with {heads:.0%} of the heads and {tokens:.0%} of the tokens removed"
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
