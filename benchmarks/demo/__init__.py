@@ -1,1 +1,1 @@
-"""`make demo`: the whole pipeline on rendered people, and its report."""
+"""`make demo`: run the whole pipeline on rendered people and write its report."""

@@ -1,4 +1,4 @@
-"""`make demo`: the whole road on rendered people, with the commands a user would type. Knows nothing of models."""
+"""Run `make demo`: the whole pipeline on rendered people, with the commands that a user would type."""
 
 from runtime.errors import command
 

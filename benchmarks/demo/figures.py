@@ -1,4 +1,4 @@
-"""The demo's pictures as inline SVG: plain strings out of plain numbers. Colours are CSS classes of the page."""
+"""Draw the demo's figures as inline SVG. Their colours come from CSS classes of the page."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 18, 34, 62
 
 
 @dataclass(frozen=True)
-class Spot:
-    """One model in a scatter: its mAP in 0..1, and the label's second line."""
+class LatencyPoint:
+    """One model in the scatter chart: its median latency, its mAP in 0..1, and the second line of its label."""
 
     name: str
     p50_ms: float
@@ -26,48 +26,49 @@ class Spot:
 
 
 def token_map(
-    picture: str, *, size: tuple[int, int], stride: int, tokens: Collection[int] | None, title: str
+    image: str, *, size: tuple[int, int], stride: int, tokens: Collection[int] | None, title: str
 ) -> str:
-    """A picture with the patches that a block drops veiled.
+    """Return an image on which the patches that a block drops are covered.
 
-    `picture` is a data URI, `size` its (height, width) in the model's pixels, `tokens` original ids (0 is the class token,
-    None: all). Patches of 16 pixels overlap where `stride` is smaller; each is drawn as its own cell, the pixels nearer to
-    its centre than to another's.
+    `image` is a data URI, `size` the (height, width) of the model's input, and `tokens` the kept ids before pruning (0 is the
+    class token, None means all). Patches of 16 pixels overlap if `stride` is smaller. Each patch is drawn as a cell: the pixels
+    that are nearer to its centre than to the centre of any other patch.
     """
     height, width = size
     rows, columns = (height - PATCH) // stride + 1, (width - PATCH) // stride + 1
-    down, across = cells(rows, stride, height), cells(columns, stride, width)
-    veiled: list[str] = []
+    down, across = patch_cells(rows, stride, height), patch_cells(columns, stride, width)
+    dropped: list[str] = []
     kept: list[str] = []
     for number in range(rows * columns):
         (top, bottom), (left, right) = down[number // columns], across[number % columns]
         box = f"M{left:g} {top:g}H{right:g}V{bottom:g}H{left:g}z"
-        (kept if tokens is None or number + 1 in tokens else veiled).append(box)
+        (kept if tokens is None or number + 1 in tokens else dropped).append(box)
     return (
         f'<svg class=map viewBox="0 0 {width} {height}" role=img aria-label="{html.escape(title)}">'
-        f'<image href="{picture}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
-        f'<path class=cell d="{"".join(kept)}"/><path class=veil d="{"".join(veiled)}"/></svg>'
+        f'<image href="{image}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
+        f'<path class=cell d="{"".join(kept)}"/><path class=veil d="{"".join(dropped)}"/></svg>'
     )
 
 
-def cells(count: int, stride: int, length: int) -> list[tuple[float, float]]:
-    """(start, end) in pixels of `count` patches' cells along one side: borders half way between centres."""
+def patch_cells(count: int, stride: int, length: int) -> list[tuple[float, float]]:
+    """Return (start, end) in pixels of the cells of `count` patches along one side; borders are halfway between centres."""
     borders = [0.0, *(number * stride + (PATCH - stride) / 2 for number in range(1, count)), float(length)]
     return list(zip(borders, borders[1:]))
 
 
-def accuracy_by_visibility(series: Mapping[str, Sequence[Group]], twins: Mapping[str, Group]) -> str:
-    """mAP over the share of the person that is visible: a line per model, and its unoccluded twins on the right.
+def accuracy_by_visibility(occluded: Mapping[str, Sequence[Group]], unoccluded: Mapping[str, Group]) -> str:
+    """Draw mAP over the visible share of the person, one line per model, and the unoccluded pairs at the right.
 
-    Both map a model's name to groups; all models have the same groups. Bars are one standard error.
+    `occluded` maps a model's name to its groups by visible share, which are the same for all models. `unoccluded` maps it to the
+    scores of the same queries with nothing in front. Bars are one standard error.
     """
-    groups = next(iter(series.values()))
+    groups = next(iter(occluded.values()))
     columns = len(groups) + 1
     step = (WIDTH - LEFT - RIGHT) / columns
     ends = [
         edge
-        for name, lines in series.items()
-        for group in [*lines, twins[name]]
+        for name, model_groups in occluded.items()
+        for group in [*model_groups, unoccluded[name]]
         for edge in (group.precision - _known(group.error), group.precision + _known(group.error))
     ]
     axis = nice_axis([min(ends), max(ends)], HEIGHT - BOTTOM, TOP, margin=0.02, top=1)
@@ -76,22 +77,24 @@ def accuracy_by_visibility(series: Mapping[str, Sequence[Group]], twins: Mapping
     parts.append(
         f'<rect class=band x="{break_at:.1f}" y="{TOP - 8}" width="{step:.1f}" height="{HEIGHT - BOTTOM - TOP + 8}" rx="6"/>'
     )
-    for number, group in enumerate([*groups, twins[next(iter(series))]]):
+    for number, group in enumerate([*groups, unoccluded[next(iter(occluded))]]):
         middle = LEFT + step * (number + 0.5)
         label = f"{100 * group.low:g}–{100 * group.high:g} %" if number < len(groups) else "100 %"
         parts.append(_text(middle, HEIGHT - BOTTOM + 18, label, "tick mid"))
         parts.append(_text(middle, HEIGHT - BOTTOM + 33, f"n = {group.queries}", "small mid"))
-    parts.append(_text((LEFT + break_at) / 2, HEIGHT - 8, "share of the person that is visible", "axis mid"))
-    parts.append(_text(break_at + step / 2, HEIGHT - 8, "their twins", "axis mid"))
-    for place, (name, lines) in enumerate(series.items()):
-        # side by side, so that the bars of two models never hide each other
-        shift = (place - (len(series) - 1) / 2) * 14
-        points = [(LEFT + step * (i + 0.5) + shift, axis.at(g.precision)) for i, g in enumerate(lines)]
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    parts.append(_text((LEFT + break_at) / 2, HEIGHT - 8, "visible share of the person", "axis mid"))
+    parts.append(_text(break_at + step / 2, HEIGHT - 8, "unoccluded", "axis mid"))
+    for place, (name, model_groups) in enumerate(occluded.items()):
+        # Side by side, so that the bars of two models do not hide each other.
+        shift = (place - (len(occluded) - 1) / 2) * 14
+        positions = [
+            (LEFT + step * (i + 0.5) + shift, axis.at(g.precision)) for i, g in enumerate(model_groups)
+        ]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in positions)
         parts.append(f'<path class="line {name}" d="M{path}"/>')
-        twin = twins[name]
-        last = (break_at + step / 2 + shift, axis.at(twin.precision))
-        for (x, y), group in zip([*points, last], [*lines, twin]):
+        last_group = unoccluded[name]
+        last = (break_at + step / 2 + shift, axis.at(last_group.precision))
+        for (x, y), group in zip([*positions, last], [*model_groups, last_group]):
             reach = abs(axis.at(group.precision + _known(group.error)) - y)
             tip = f"{name}: mAP {group.precision:.1%}, {group.queries} queries"
             parts.append(f'<path class="bar {name}" d="M{x:.1f} {y - reach:.1f}V{y + reach:.1f}"/>')
@@ -99,35 +102,35 @@ def accuracy_by_visibility(series: Mapping[str, Sequence[Group]], twins: Mapping
     return _svg("".join(parts), "mAP against the visible share of the person")
 
 
-def accuracy_by_latency(spots: Sequence[Spot]) -> str:
-    """mAP over median latency, a dot per model; up and to the left is better."""
-    across = nice_axis([spot.p50_ms for spot in spots], LEFT, WIDTH - RIGHT, margin=0.35)
-    up = nice_axis([spot.precision for spot in spots], HEIGHT - BOTTOM, TOP, margin=0.5, top=1)
+def accuracy_by_latency(points: Sequence[LatencyPoint]) -> str:
+    """Draw mAP over median latency, one dot per model; up and to the left is better."""
+    across = nice_axis([point.p50_ms for point in points], LEFT, WIDTH - RIGHT, margin=0.35)
+    up = nice_axis([point.precision for point in points], HEIGHT - BOTTOM, TOP, margin=0.5, top=1)
     base = HEIGHT - BOTTOM
     parts = [_grid(up), _text(LEFT - 8, 14, "mAP", "axis end")]
     for tick in across.ticks:
         parts.append(f'<path class=grid d="M{across.at(tick):.1f} {base}v5"/>')
         parts.append(_text(across.at(tick), base + 18, f"{tick:g}", "tick mid"))
     parts.append(
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 18, "median latency of one picture, ms", "axis mid")
+        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 18, "median latency of one image, ms", "axis mid")
     )
-    path = "L".join(f"{across.at(spot.p50_ms):.1f} {up.at(spot.precision):.1f}" for spot in spots)
+    path = "L".join(f"{across.at(point.p50_ms):.1f} {up.at(point.precision):.1f}" for point in points)
     parts.append(f'<path class=trail d="M{path}"/>')
-    for number, spot in enumerate(spots):
-        x, y = across.at(spot.p50_ms), up.at(spot.precision)
-        parts.append(_dot(x, y, spot.name, f"{spot.name}: {spot.detail}"))
-        # The first above, the others below: the plain and the folded form share their height, and the second one's label
-        # keeps to its right, away from the line to the third.
+    for number, point in enumerate(points):
+        x, y = across.at(point.p50_ms), up.at(point.precision)
+        parts.append(_dot(x, y, point.name, f"{point.name}: {point.detail}"))
+        # Labels 0 and 3 stand above their dots, the others below. The plain and the folded form have the same mAP, so label 1
+        # stands at the right of its dot, away from the line to the third dot.
         first, kind = (y - 30 if number in (0, 3) else y + 24), ("start" if number == 1 else "mid")
         low, high = (LEFT, WIDTH - RIGHT - 130) if kind == "start" else (LEFT + 65, WIDTH - RIGHT - 65)
         inside = min(max(x, low), high)
-        parts.append(_text(inside, first, spot.name, f"name {kind} {spot.name}"))
-        parts.append(_text(inside, first + 15, spot.detail, f"small {kind}"))
+        parts.append(_text(inside, first, point.name, f"name {kind} {point.name}"))
+        parts.append(_text(inside, first + 15, point.detail, f"small {kind}"))
     return _svg("".join(parts), "mAP against median latency of the models")
 
 
 def head_dots(kept: int, total: int) -> str:
-    """One dot per attention head, the kept ones filled."""
+    """Draw one dot per attention head; the dots of kept heads are filled."""
     dots = "".join(
         f'<circle class={"on" if head < kept else "off"} cx="{head * 9 + 5}" cy="5" r="3"/>'
         for head in range(total)

@@ -1,4 +1,4 @@
-"""The demo's page: one self-contained HTML file without scripts. Computes nothing; every number arrives ready."""
+"""The demo's page: one self-contained HTML file without scripts. It only formats numbers that arrive ready."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.demo import figures
-from benchmarks.demo.evidence import Hit, Strip
-from benchmarks.demo.results import COLUMNS, Model, all_tokens, kept_heads, kept_tokens, points
+from benchmarks.demo.rankings import Hit, RankedQuery
+from benchmarks.demo.results import COLUMNS, Model, kept_heads, kept_tokens, score_change, token_total
 from benchmarks.demo.style import STYLE
 from benchmarks.stats.precisions import Group
 
@@ -20,21 +20,24 @@ escape = html.escape
 
 @dataclass(frozen=True)
 class Contents:
-    """What the page shows. `models` are plain, unpruned and pruned, in this order, then the pruned one in other precisions.
+    """What the page shows.
 
-    `picture` gives the JPEG bytes of a name such as `query/7001_c2s1_001000_00.jpg`; `person` is the name of the one under the
-    token maps. `series` and `twins` map a model's name to its mAP by visible share and on the unoccluded twins. `host` is
-    `benchmarks.host.describe_host`'s answer, `warnings` what makes the times doubtful.
+    `models` are the plain, the unpruned and the pruned model, in this order, then the pruned one in other precisions.
+    `gallery_size` is (images, identities). `read_image` returns the JPEG bytes of a name such as
+    `query/7001_c2s1_001000_00.jpg`; `token_map_image` is the name of the image below the token maps. `occluded` maps a model's
+    name to its mAP by visible share, `unoccluded` to its mAP on the same queries with nothing in front. `commands` and `seconds`
+    map a step to its command line and its duration. `host` comes from `benchmarks.host.describe_host`; `warnings` say what makes
+    the times doubtful.
     """
 
     label: str
     models: Sequence[Model]
-    strips: Sequence[Strip]
-    gallery: tuple[int, int]
-    series: Mapping[str, Sequence[Group]]
-    twins: Mapping[str, Group]
-    person: str
-    picture: Callable[[str], bytes]
+    ranked_queries: Sequence[RankedQuery]
+    gallery_size: tuple[int, int]
+    occluded: Mapping[str, Sequence[Group]]
+    unoccluded: Mapping[str, Group]
+    token_map_image: str
+    read_image: Callable[[str], bytes]
     commands: Mapping[str, Sequence[str]]
     seconds: Mapping[str, float]
     host: Mapping[str, Any]
@@ -42,8 +45,9 @@ class Contents:
 
 
 def page(contents: Contents) -> str:
-    """The whole document."""
-    body = "".join(part(contents) for part in (_head, _table, _charts, _strips, _maps, _commands, _machine))
+    """Return the whole HTML document."""
+    sections = (_head, _table, _charts, _rankings, _token_maps, _commands, _machine)
+    body = "".join(section(contents) for section in sections)
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width,initial-scale=1">'
@@ -53,17 +57,17 @@ def page(contents: Contents) -> str:
 
 
 def data_uri(jpeg: bytes) -> str:
-    """JPEG bytes as a URI that an image element shows."""
+    """Return JPEG bytes as a data URI for an image element."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _head(contents: Contents) -> str:
-    plain, whole, pruned, *_ = contents.models
-    every = all_tokens(whole.shape)
-    heads = _share_gone(kept_heads(pruned.shape), kept_heads(whole.shape))
-    tokens = _share_gone(kept_tokens(pruned.shape, every), kept_tokens(whole.shape, every))
+    plain, unpruned, pruned, *_ = contents.models
+    total = token_total(unpruned.shape)
+    heads = _removed_share(kept_heads(pruned.shape), kept_heads(unpruned.shape))
+    tokens = _removed_share(kept_tokens(pruned.shape, total), kept_tokens(unpruned.shape, total))
     tiles = [
-        (f"{pruned.speed:.2f}×", "as fast as the published form, on this CPU"),
+        (f"{pruned.speed:.2f}×", "speed relative to the published form, on this CPU"),
         (
             f"{1 - pruned.macs / plain.macs:.0%}",
             f"fewer multiply-adds: {_gmac(plain)} to {_gmac(pruned)} GMAC",
@@ -77,15 +81,15 @@ def _head(contents: Contents) -> str:
     return (
         "<p class=kicker>reid-edge · make demo</p>"
         f"<h1>Person re‑identification, pruned: {pruned.speed:.2f} times as fast</h1>"
-        "<p class=lead>A TransReID transformer that recognises partly hidden people across cameras, pruned by its attention "
-        f"maps: <b>{heads:.0%} of the attention heads</b> and <b>{tokens:.0%} of the tokens</b> removed, fine-tuned "
-        "briefly, folded, exported to ONNX and measured, all on this machine.</p>"
+        "<p class=lead>TransReID is a transformer that recognises partly hidden people across cameras. Here its attention maps "
+        f"decide what is pruned: <b>{heads:.0%} of the attention heads</b> and <b>{tokens:.0%} of the tokens</b> are removed. "
+        "The pruned model is then briefly fine-tuned, folded, exported to ONNX and measured, all on this machine.</p>"
         f"<p class=label>{escape(contents.label)}</p><div class=tiles>{cards}</div>"
     )
 
 
-def _share_gone(pruned: Sequence[int], whole: Sequence[int]) -> float:
-    return 1 - sum(pruned) / sum(whole)
+def _removed_share(pruned: Sequence[int], unpruned: Sequence[int]) -> float:
+    return 1 - sum(pruned) / sum(unpruned)
 
 
 def _gmac(model: Model) -> str:
@@ -102,19 +106,20 @@ def _table(contents: Contents) -> str:
         for model in contents.models
     )
     return (
-        "<h2>What pruning gave and what it cost</h2>"
-        f"<p>Against the published form, the pruned model runs {pruned.speed:.2f} times as fast and does "
-        f"{pruned.macs / plain.macs:.0%} of the multiply-adds; mAP {points(pruned.precision, plain.precision)} and R1 "
-        f"{points(pruned.rank1, plain.rank1)} ({plain.queries} queries: one of them is {100 / plain.queries:.1f} points of "
-        "R1).</p>"
+        "<h2>What pruning gains and what it costs</h2>"
+        f"<p>Compared with the published form, the pruned model runs {pruned.speed:.2f} times as fast and needs "
+        f"{pruned.macs / plain.macs:.0%} of the multiply-adds. Its mAP {score_change(pruned.precision, plain.precision)} and its "
+        f"R1 {score_change(pruned.rank1, plain.rank1)}. There are {plain.queries} queries; a single query "
+        f"counts {100 / plain.queries:.1f} points of R1.</p>"
         f'<div class="card wide"><table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div>'
-        "<p class=soft><b>unpruned-plain</b> is the published form as an exporter writes it. <b>unpruned</b> is the same model "
-        f"with its last block folded exactly: {1 - folded.macs / plain.macs:.0%} fewer multiply-adds, mAP "
-        f"{points(folded.precision, plain.precision)}. <b>pruned</b> is that and pruned. GMAC: billions of multiply-adds a "
-        "picture. <b>pruned-fp16</b> is typed FP16 for TensorRT, all of it checked for overflows; a CPU computes it in FP32, so "
-        "its time says nothing of a GPU. <b>pruned-int8</b> has its Linear layers in INT8, where the measured sensitivity "
-        "allows it. Times: batch 1, one thread, all models interleaved, ONNX Runtime on the CPU; speed is the median over "
-        "rounds, relative to the first row.</p>"
+        "<p class=soft><b>unpruned-plain</b> is the published form as a standard exporter writes it. <b>unpruned</b> is the same "
+        f"model with an exactly folded last block: it needs {1 - folded.macs / plain.macs:.0%} fewer multiply-adds, and its mAP "
+        f"{score_change(folded.precision, plain.precision)}. <b>pruned</b> is the pruned model, folded in the same way. "
+        "<b>pruned-fp16</b> is a typed FP16 file for TensorRT that was checked for overflows. A CPU computes it in FP32, so its "
+        "time does not predict the time on a GPU. <b>pruned-int8</b> has Linear layers in INT8 where the measured sensitivity "
+        "allows it.</p>"
+        "<p class=soft>GMAC are billions of multiply-adds per image. Times are measured with ONNX Runtime on the CPU at batch 1 "
+        "with one thread, all models interleaved. Speed is the median ratio over the rounds, relative to the first row.</p>"
     )
 
 
@@ -123,88 +128,93 @@ def _swatch(name: str) -> str:
 
 
 def _charts(contents: Contents) -> str:
-    spots = [
-        figures.Spot(
+    points = [
+        figures.LatencyPoint(
             model.name, model.p50_ms, model.precision, f"{model.p50_ms:.2f} ms, R1 {model.rank1:.1%}"
         )
         for model in contents.models
         if model.name != "pruned-fp16"
     ]
-    legend = "".join(f"<li>{_swatch(name)}{escape(name)}</li>" for name in contents.series)
+    legend = "".join(f"<li>{_swatch(name)}{escape(name)}</li>" for name in contents.occluded)
     return (
         "<div class=two><section class=card><h2>What occlusion costs</h2>"
-        "<p class=soft>Every query stands behind something. Its twin is the same picture with nothing in front. Bars: one "
-        f"standard error.</p><ul class=legend>{legend}</ul>"
-        f"{figures.accuracy_by_visibility(contents.series, contents.twins)}</section>"
+        "<p class=soft>Every query shows a person who is partly hidden. At the right, the same queries are rendered with nothing "
+        f"in front. Bars are one standard error; n is the number of queries.</p><ul class=legend>{legend}</ul>"
+        f"{figures.accuracy_by_visibility(contents.occluded, contents.unoccluded)}</section>"
         "<section class=card><h2>Accuracy against latency</h2>"
-        "<p class=soft>Up and to the left is better. Folding moves the model left at the same accuracy; pruning "
-        f"moves it further.</p>{figures.accuracy_by_latency(spots)}</section></div>"
+        "<p class=soft>Up and to the left is better. Folding makes the model faster at the same accuracy; pruning makes it "
+        f"faster still.</p>{figures.accuracy_by_latency(points)}</section></div>"
     )
 
 
-def _strips(contents: Contents) -> str:
-    pictures, people = contents.gallery
-    cards = "".join(_strip(strip, contents.picture) for strip in contents.strips)
+def _rankings(contents: Contents) -> str:
+    images, people = contents.gallery_size
+    cards = "".join(_ranking(query, contents.read_image) for query in contents.ranked_queries)
     return (
         "<h2>What the pruned model finds</h2>"
-        f"<p>On the left a query, on the right its nearest of {pictures} gallery pictures of {people} people. Pictures of the "
-        "query's person by the query's own camera are left out, as the protocol asks. "
-        "<span class=right><b>✓</b></span> the same person, <span class=wrong><b>✗</b></span> somebody else; below: camera and "
-        "cosine distance.</p>"
-        "<p class=soft>How they were chosen: the queries in four groups by how much of the person is visible; of each group the "
-        "query at the upper and the one at the lower quartile of average precision, whatever their outcome. The last is the "
-        "worst of all others: its first right picture comes latest.</p>"
-        f"<div class=strips>{cards}</div>"
+        f"<p>Each row shows a query at the left and the nearest of {images} gallery images of {people} people at the right. "
+        "Gallery images of the query's person from the query's own camera are left out, as in the standard evaluation. "
+        "<span class=right><b>✓</b></span> marks the same person and <span class=wrong><b>✗</b></span> another person. The camera "
+        "and the cosine distance stand below each image.</p>"
+        "<p class=soft>The queries were chosen by a fixed rule. All queries form four groups by the visible share of the person. "
+        "From each group come the queries at the upper and at the lower quartile of average precision. The last row is the worst of "
+        "all other queries: its first match has the highest rank number.</p>"
+        f"<div class=rankings>{cards}</div>"
     )
 
 
-def _strip(strip: Strip, picture: Callable[[str], bytes]) -> str:
-    hits = "".join(_hit(hit, rank, picture) for rank, hit in enumerate(strip.hits, 1))
+def _ranking(query: RankedQuery, read_image: Callable[[str], bytes]) -> str:
+    hits = "".join(_hit(hit, rank, read_image) for rank, hit in enumerate(query.hits, 1))
     return (
-        f'<div class="card strip"><figure class=query><img src="{data_uri(picture(strip.name))}" '
-        f'alt="query, {strip.visible:.0%} visible"><figcaption><b>{strip.visible:.0%} visible</b>{strip.role}<br>'
-        f"camera {strip.camid + 1}<br>first hit: rank {strip.first_right}</figcaption></figure><div class=hits>{hits}</div></div>"
+        f'<div class="card ranking"><figure class=query><img src="{data_uri(read_image(query.name))}" '
+        f'alt="query, {query.visible:.0%} visible"><figcaption><b>{query.visible:.0%} visible</b>{query.role}<br>'
+        f"camera {query.camid + 1}<br>first match: rank {query.first_match}</figcaption></figure>"
+        f"<div class=hits>{hits}</div></div>"
     )
 
 
-def _hit(hit: Hit, rank: int, picture: Callable[[str], bytes]) -> str:
-    kind, sign, words = ("right", "✓", "the same person") if hit.right else ("wrong", "✗", "somebody else")
+def _hit(hit: Hit, rank: int, read_image: Callable[[str], bytes]) -> str:
+    kind, sign, meaning = ("right", "✓", "the same person") if hit.match else ("wrong", "✗", "another person")
     return (
-        f'<figure class="hit {kind}"><img src="{data_uri(picture(hit.name))}" alt="rank {rank}: {words}">'
+        f'<figure class="hit {kind}"><img src="{data_uri(read_image(hit.name))}" alt="rank {rank}: {meaning}">'
         f"<figcaption><b>{sign}</b> cam {hit.camid + 1}<br>{hit.distance:.3f}</figcaption></figure>"
     )
 
 
-def _maps(contents: Contents) -> str:
-    _, whole, pruned, *_ = contents.models
-    shape, every = pruned.shape, all_tokens(pruned.shape)
-    heads, all_heads, tokens = kept_heads(shape), kept_heads(whole.shape), kept_tokens(shape, every)
-    uri = data_uri(contents.picture(contents.person))
+def _token_maps(contents: Contents) -> str:
+    _, unpruned, pruned, *_ = contents.models
+    shape, total = pruned.shape, token_total(pruned.shape)
+    heads, all_heads, tokens = kept_heads(shape), kept_heads(unpruned.shape), kept_tokens(shape, total)
+    uri = data_uri(contents.read_image(contents.token_map_image))
     size = (int(shape["height"]), int(shape["width"]))
-    drawn = []
+    maps = []
     for number, block in enumerate(shape["blocks"]):
-        title = f"block {number + 1}: {tokens[number]} of {every} tokens, {heads[number]} of {all_heads[number]} heads"
-        picture = figures.token_map(
+        title = f"block {number + 1}: {tokens[number]} of {total} tokens, {heads[number]} of {all_heads[number]} heads"
+        token_map = figures.token_map(
             uri, size=size, stride=int(shape["stride"]), tokens=block["tokens"], title=title
         )
-        drawn.append(
-            f"<figure>{picture}<b>Block {number + 1}</b>{tokens[number]} of {every} tokens"
+        maps.append(
+            f"<figure>{token_map}<b>Block {number + 1}</b>{tokens[number]} of {total} tokens"
             f"{figures.head_dots(heads[number], all_heads[number])}{heads[number]} of {all_heads[number]} heads</figure>"
         )
-    goes = (
-        "skips the block and comes back after it"
+    effect = (
+        "skips the block and returns after it"
         if shape["mode"] == "bypass"
-        else "gives no key and no value in the block"
+        else "provides no key and no value in the block"
     )
-    branches = " The JPM's two branches stand for the last block; they are never pruned and not shown."
+    branches = (
+        " The two branches of the JPM replace the last block. They are never pruned, and are not shown."
+    )
     last = branches if shape["jpm"] else ""
     return (
         "<h2>Where the pruned model looks</h2>"
-        f"<p>The tokens that each block keeps, over one person; a veiled token {goes}. The choice was made once, from attention "
-        "over the training pictures, and is the same for every picture: that keeps every shape in the exported file static."
-        f"{last}</p><p class=soft>Each token sees 16 × 16 pixels of {size[1]} × {size[0]}, one every {shape['stride']}; it is "
-        "drawn as the pixels nearest to its centre. The class token always stays and is counted.</p>"
-        f'<div class="card maps">{"".join(drawn)}</div>'
+        "<p>The maps show the tokens that each block keeps, drawn over one person. A covered patch is a pruned token, which "
+        f"{effect}. The tokens were chosen once, from the attention over the training images, and are the same for every image. "
+        f"This keeps every shape in the exported file static.{last}</p>"
+        f"<p class=soft>Each token covers 16 × 16 pixels of the {size[1]} × {size[0]} crop, at a stride of {shape['stride']} "
+        "pixels. It is drawn as the pixels that are nearest to its centre. The counts include the class token, which is always "
+        "kept.</p>"
+        f'<div class="card maps">{"".join(maps)}</div>'
     )
 
 
@@ -215,8 +225,8 @@ def _commands(contents: Contents) -> str:
     )
     total = sum(contents.seconds.values())
     return (
-        f"<h2>Every command, {total:.0f} seconds in all</h2><p>This page is made by commands that you can type, in this order, "
-        f"in the project's folder.</p><ol class='card commands'>{lines}</ol>"
+        f"<h2>The commands, {total:.0f} seconds in all</h2><p>The demo ran these commands. You can type them yourself, in this "
+        f"order, in the folder of the project.</p><ol class='card commands'>{lines}</ol>"
     )
 
 
@@ -225,13 +235,13 @@ def _machine(contents: Contents) -> str:
     load = host.get("load_average")
     facts = {
         "processor": host["processor"],
-        "cores": f"{host['usable_cores']} usable of {host['cores']}; timed on {host['threads'] or 'all'}",
+        "cores": f"{host['usable_cores']} usable of {host['cores']}; threads for the times: {host['threads'] or 'all'}",
         "system": f"{host['system']} {host['machine']}",
-        "load before timing": f"{load[0]:.2f}" if load else "not known",
+        "load before timing": f"{load[0]:.2f}" if load else "unknown",
     }
     versions = {**contents.models[-1].tools, **host["tools"]}
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in sorted(versions.items(), key=str))
     facts |= {f"{model.name}.onnx": f"sha256 {model.sha256}" for model in contents.models}
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
-    doubts = "".join(f"<p class=label>{escape(text)}</p>" for text in contents.warnings)
-    return f"<h2>The machine</h2>{doubts}<div class=card><dl>{lines}</dl></div>"
+    warnings = "".join(f"<p class=label>{escape(text)}</p>" for text in contents.warnings)
+    return f"<h2>The machine</h2>{warnings}<div class=card><dl>{lines}</dl></div>"

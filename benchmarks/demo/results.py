@@ -1,4 +1,4 @@
-"""The demo's numbers per model, out of what its commands printed and the manifests beside the files. Runs nothing."""
+"""Read the demo's numbers of each model from the output of its commands and from the manifests. Runs nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ COLUMNS = ("model", "GMAC", "MB", "mAP", "R1", "p50 ms", "images/s", "speed")
 
 @dataclass(frozen=True)
 class Model:
-    """One exported model: multiply-adds and bytes, scores in 0..1, times of one picture, and its manifest's shape.
+    """One exported model: multiply-adds, size in bytes, scores in 0..1, times of one image, and the manifest's shape.
 
-    `speed` is how many times as fast as the first model; `shape` is `prune.model.architecture.Shape.to_json`'s dict.
+    `speed` is the speed relative to the first model; `shape` is the architecture in JSON form.
     """
 
     name: str
@@ -32,16 +32,17 @@ class Model:
 
     @property
     def row(self) -> list[str]:
-        """Its cells under COLUMNS."""
+        """Return the cells of the model's table row, in the order of COLUMNS."""
         scores = [f"{self.precision:.1%}", f"{self.rank1:.1%}"]
         times = [f"{self.p50_ms:.2f}", f"{self.images_per_s:.0f}", f"{self.speed:.2f}x"]
         return [self.name, f"{self.macs / 1e9:.3f}", f"{self.size / 1e6:.1f}", *scores, *times]
 
 
 def read_models(results: dict[str, Any], folder: Path) -> list[Model]:
-    """The models of the step `bench`, in its order; `folder` holds their files.
+    """Return the models of the step `bench`, in its order. `folder` holds their files.
 
-    `speed` is bench.py's ratio: the median over rounds that ran both models, which other work on the machine disturbs least.
+    `speed` is the ratio that bench.py reports: a median over rounds that ran both models, which other load on the machine
+    disturbs least.
     """
     bench = results["bench"]
     ratios = {ratio["path"]: ratio["speed"] for ratio in bench["ratios"]}
@@ -71,25 +72,25 @@ def read_models(results: dict[str, Any], folder: Path) -> list[Model]:
     return models
 
 
-def points(after: float, before: float) -> str:
-    """A difference of two scores in 0..1 as words: "loses 6.9 points"."""
+def score_change(after: float, before: float) -> str:
+    """Return the difference of two scores in 0..1 as a phrase: "falls by 6.9 points"."""
     difference = 100 * (after - before)
     if abs(difference) < 0.05:
-        return "keeps its value"
-    return f"{'gains' if difference > 0 else 'loses'} {abs(difference):.1f} points"
+        return "stays the same"
+    return f"{'rises' if difference > 0 else 'falls'} by {abs(difference):.1f} points"
 
 
 def kept_heads(shape: dict[str, Any]) -> list[int]:
-    """Heads kept per block."""
+    """Return the number of kept heads of each block."""
     return [len(block["heads"]) for block in shape["blocks"]]
 
 
-def kept_tokens(shape: dict[str, Any], every: int) -> list[int]:
-    """Tokens kept per block, the class token included, of `every` in all."""
-    return [every if block["tokens"] is None else len(block["tokens"]) for block in shape["blocks"]]
+def kept_tokens(shape: dict[str, Any], total: int) -> list[int]:
+    """Return the number of kept tokens of each block, class token included; `total` is the number before pruning."""
+    return [total if block["tokens"] is None else len(block["tokens"]) for block in shape["blocks"]]
 
 
-def all_tokens(shape: dict[str, Any], patch: int = 16) -> int:
-    """Tokens of the model before pruning: its patches and the class token."""
+def token_total(shape: dict[str, Any], patch: int = 16) -> int:
+    """Return the number of tokens of the model before pruning: its patches and the class token."""
     rows, columns = ((shape[side] - patch) // shape["stride"] + 1 for side in ("height", "width"))
     return int(rows * columns + 1)

@@ -1,4 +1,4 @@
-"""How the demo's page looks: one style sheet, light and dark, for a laptop and a phone. No fonts are fetched."""
+"""The style sheet of the demo's page, for light and dark mode, wide and narrow screens. It loads no fonts."""
 
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f6f3;--card:#fff;--ink:#1b1f24;--soft:#5d6670;--line:#e2e3de;--accent:#0b7a75;
@@ -52,8 +52,8 @@ tr:last-child td{font-weight:650}
 .dot.unpruned-plain{fill:var(--plain)}.dot.unpruned{fill:var(--unpruned)}.dot.pruned{fill:var(--pruned)}.dot.pruned-int8{fill:var(--int8)}
 .chart .name.unpruned{fill:var(--unpruned)}.chart .name.pruned{fill:var(--pruned)}.chart .name.pruned-int8{fill:var(--int8)}
 .legend{display:flex;gap:1.2rem;font-size:.88rem;margin:0;padding:0;list-style:none;flex-wrap:wrap}
-.strips{display:grid;gap:.9rem;margin-top:1.2rem}
-.strip{display:grid;grid-template-columns:minmax(0,1.08fr) minmax(0,8fr);gap:1.2rem;padding:1rem 1.1rem}
+.rankings{display:grid;gap:.9rem;margin-top:1.2rem}
+.ranking{display:grid;grid-template-columns:minmax(0,1.08fr) minmax(0,8fr);gap:1.2rem;padding:1rem 1.1rem}
 .hits{display:grid;grid-template-columns:repeat(8,minmax(0,1fr));gap:.55rem}
 figure{margin:0;font-size:.78rem;line-height:1.35;color:var(--soft);font-variant-numeric:tabular-nums}
 figure img{display:block;width:100%;aspect-ratio:1/2;object-fit:cover;border-radius:7px;margin-bottom:.3rem}
@@ -80,7 +80,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.4rem;margin:0
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 @media(max-width:900px){.tiles{grid-template-columns:1fr 1fr}.two{grid-template-columns:minmax(0,1fr)}}
 @media(max-width:720px){main{padding:2rem 1rem 3rem}h2{margin-top:2.4rem}
-.strip{grid-template-columns:minmax(0,1fr);gap:.8rem}
+.ranking{grid-template-columns:minmax(0,1fr);gap:.8rem}
 .query{display:grid;grid-template-columns:5.2rem 1fr;gap:0 .9rem;align-content:start}
 .query img{margin:0}.hits{grid-template-columns:repeat(4,minmax(0,1fr));gap:.6rem .5rem}
 .maps{grid-template-columns:repeat(3,minmax(0,1fr));gap:1rem .8rem}

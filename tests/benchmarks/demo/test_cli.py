@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks.demo import cli as demo
-from benchmarks.demo.results import COLUMNS, all_tokens, kept_heads, kept_tokens, points, read_models
+from benchmarks.demo.results import COLUMNS, kept_heads, kept_tokens, read_models, score_change, token_total
 from benchmarks.steps import StepFailed
 
 SHAPE = {
@@ -20,7 +20,7 @@ SHAPE = {
 
 
 def results(folder, *, ratios=True):
-    """What the steps would print for three models, and their files in `folder`."""
+    """The output of the steps for three models, whose files are written to `folder`."""
     bench = {"models": [], "ratios": [], "warnings": []}
     found = {"bench": bench}
     for name, p50, macs in (("unpruned-plain", 4.0, 200), ("unpruned", 3.0, 150), ("pruned", 2.0, 100)):
@@ -47,7 +47,7 @@ def results(folder, *, ratios=True):
     return found
 
 
-def test_a_row_shows_the_counted_form_and_the_speed_that_bench_paired(tmp_path):
+def test_a_row_shows_the_macs_of_the_exported_form_and_the_paired_speed(tmp_path):
     models = read_models(results(tmp_path), tmp_path)
     assert [len(model.row) for model in models] == [len(COLUMNS)] * 3
     assert models[2].row == ["pruned", "0.100", "1.5", "50.0%", "75.0%", "2.00", "500", "2.20x"]
@@ -58,17 +58,21 @@ def test_without_paired_rounds_the_speed_is_the_ratio_of_the_medians(tmp_path):
 
 
 def test_kept_counts_include_the_class_token_and_null_means_all():
-    assert all_tokens(SHAPE) == 10 * 5 + 1
+    assert token_total(SHAPE) == 10 * 5 + 1
     assert kept_tokens(SHAPE, 51) == [51, 3]
     assert kept_heads(SHAPE) == [2, 1]
 
 
 @pytest.mark.parametrize(
-    ("after", "before", "words"),
-    [(0.547, 0.617, "loses 7.0 points"), (0.62, 0.6, "gains 2.0 points"), (0.6, 0.6002, "keeps its value")],
+    ("after", "before", "phrase"),
+    [
+        (0.547, 0.617, "falls by 7.0 points"),
+        (0.62, 0.6, "rises by 2.0 points"),
+        (0.6, 0.6002, "stays the same"),
+    ],
 )
-def test_a_difference_is_said_with_its_direction(after, before, words):
-    assert points(after, before) == words
+def test_a_score_change_names_its_direction(after, before, phrase):
+    assert score_change(after, before) == phrase
 
 
 def test_every_file_that_a_step_reads_was_shipped_or_written_by_an_earlier_step(tmp_path):
@@ -102,7 +106,7 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code(capsys):
     assert "[broken]" in capsys.readouterr().err
 
 
-def test_the_person_under_the_token_maps_is_an_unoccluded_twin_of_the_shipped_data():
+def test_the_person_of_the_token_maps_is_an_unoccluded_image_of_the_shipped_data():
     names = list(json.loads((demo.ROOT / demo.DATA / "anny.json").read_text())["images"])
     person = demo.largest_person(demo.ROOT / demo.DATA, names)
     assert person.startswith("twins/") and (demo.ROOT / demo.DATA / person).is_file()

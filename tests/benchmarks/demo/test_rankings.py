@@ -1,9 +1,9 @@
-"""What the demo's page claims of a ranking, against the metrics of the runtime and rankings written out by hand."""
+"""The rankings on the demo's page, against the metrics of the runtime and against rankings written out by hand."""
 
 import numpy as np
 import pytest
 
-from benchmarks.demo.evidence import strip, strips, typical, visible_shares
+from benchmarks.demo.rankings import choose_queries, rank_query, representative_rows, visible_shares
 from benchmarks.stats.precisions import as_group, average_precisions, group_by_visibility, index_name
 from runtime.errors import ArtifactError, DataError
 from runtime.features import Features
@@ -39,32 +39,32 @@ def test_the_mean_of_the_queries_precisions_is_the_runtimes_map():
     assert np.isclose(average_precisions(query, gallery).mean(), whole.mAP)
 
 
-def test_a_strip_leaves_out_the_same_camera_and_junk_and_marks_right_and_wrong():
+def test_a_ranking_leaves_out_the_same_camera_and_junk_and_marks_right_and_wrong():
     # Nearest first by angle: own camera, junk, another person, the right one.
     angles = np.radians([1, 2, 3, 4, 90])
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     gallery = features(rows, [7, -1, 8, 7, 9], [0, 1, 1, 2, 1], folder="bounding_box_test")
-    found = strip(0, features([[1, 0]], [7], [0]), gallery, 0.6, top=2)
+    found = rank_query(0, features([[1, 0]], [7], [0]), gallery, 0.6, top=2)
     assert [hit.name for hit in found.hits] == ["bounding_box_test/2.jpg", "bounding_box_test/3.jpg"]
-    assert [hit.right for hit in found.hits] == [False, True]
-    assert found.first_right == 2
+    assert [hit.match for hit in found.hits] == [False, True]
+    assert found.first_match == 2
     assert found.hits[0].distance == pytest.approx(1 - np.cos(np.radians(3)), abs=1e-6)
 
 
-def test_the_first_right_rank_agrees_with_the_runtimes_cmc():
+def test_the_first_match_agrees_with_the_runtimes_cmc():
     query, gallery = random_pair(1)
     for row in range(len(query.pids)):
         one = [part[row : row + 1] for part in (query.features, query.pids, query.camids)]
         cmc = evaluate(*one, gallery.features, gallery.pids, gallery.camids).cmc
-        assert strip(row, query, gallery, 0.5).first_right == int(np.argmax(cmc)) + 1
+        assert rank_query(row, query, gallery, 0.5).first_match == int(np.argmax(cmc)) + 1
 
 
 def test_a_query_without_a_match_and_features_of_two_models_are_refused():
     query, gallery = random_pair()
     lonely = features([[1.0, 0, 0, 0, 0]], [99], [0])
-    with pytest.raises(DataError, match="no picture of this person"):
-        strip(0, lonely, gallery, 0.5)
-    with pytest.raises(ArtifactError, match="different models"):
+    with pytest.raises(DataError, match="query/0.jpg"):
+        rank_query(0, lonely, gallery, 0.5)
+    with pytest.raises(ArtifactError, match="models"):
         average_precisions(features([[1.0, 0, 0, 0, 0]], [1], [0], model="b" * 64), gallery)
 
 
@@ -89,7 +89,7 @@ def test_the_standard_error_shrinks_with_the_number_of_queries():
 def test_the_chosen_queries_are_the_quartiles_of_every_group():
     visible = np.repeat([0.45, 0.75], 5)
     precisions = np.array([0.5, 0.1, 0.3, 0.2, 0.4, 0.9, 0.7, 0.6, 0.8, 1.0])
-    assert typical(precisions, visible) == {
+    assert representative_rows(precisions, visible) == {
         4: "upper quartile",
         3: "lower quartile",
         5: "upper quartile",
@@ -98,21 +98,21 @@ def test_the_chosen_queries_are_the_quartiles_of_every_group():
 
 
 def test_a_group_of_one_query_is_shown_once():
-    assert list(typical(np.array([0.5]), np.array([0.45]))) == [0]
+    assert list(representative_rows(np.array([0.5]), np.array([0.45]))) == [0]
 
 
-def test_strips_end_with_the_worst_of_the_rest():
+def test_the_last_ranking_is_the_worst_of_the_others():
     query, gallery = random_pair(2, queries=20)
     visible = np.linspace(0.4, 0.8, 20)
-    found = strips(query, gallery, visible, average_precisions(query, gallery), top=3)
+    found = choose_queries(query, gallery, visible, average_precisions(query, gallery), top=3)
     assert [one.role for one in found[:-1]] == ["upper quartile", "lower quartile"] * 4
     shown = {one.name for one in found[:-1]}
-    every = [strip(row, query, gallery, 0.5) for row in range(20)]
-    assert found[-1].role == "the worst"
-    assert found[-1].first_right == max(one.first_right for one in every if one.name not in shown)
+    rankings = [rank_query(row, query, gallery, 0.5) for row in range(20)]
+    assert found[-1].role.startswith("worst")
+    assert found[-1].first_match == max(one.first_match for one in rankings if one.name not in shown)
 
 
-def test_visible_shares_follow_the_features_order_and_a_foreign_picture_is_named():
+def test_visible_shares_follow_the_features_order_and_an_unlisted_image_is_named():
     query = features(np.eye(2), [1, 2], [0, 0])
     pictures = {"query/1.jpg": {"visible": 0.7}, "query/0.jpg": {"visible": 0.5}}
     assert visible_shares(query, pictures).tolist() == [0.5, 0.7]
