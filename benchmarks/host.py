@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engines.probe import ask
+from engines.probe import run_probe
 from runtime.extraction.processes import usable_cores
 from runtime.files import manifest
 
@@ -25,7 +25,7 @@ def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
         "usable_cores": usable_cores(),
         "device": device,
         # the driver is asked in a child process: nothing of it stays in the one that measures
-        "gpu": next(iter(ask("cuda").get("gpus", [])), None) if device == "cuda" else None,
+        "gpu": next(iter(run_probe("cuda").get("gpus", [])), None) if device == "cuda" else None,
         "threads": threads,
         "governor": governor(),
         "load_average": load_average(),

@@ -60,7 +60,7 @@ def loadable(engine: Path) -> bool:
     """Whether the engine was built for this machine and passed its gate, judged without loading it."""
     from engines.doctor import doctor
 
-    return not doctor.against(engine, doctor.diagnose())
+    return not doctor.reasons_against_loading(engine, doctor.diagnose())
 
 
 def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:

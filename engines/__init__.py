@@ -1,1 +1,1 @@
-"""TensorRT engines from exported ONNX files, built where they will run."""
+"""Build TensorRT engines from exported ONNX files, on the machine that will run them."""

@@ -1,4 +1,7 @@
-"""What a Jetson's files say it is: module, chip, JetPack, CUDA, TensorRT's package, power mode. Reads text files, runs nothing."""
+"""Identify a Jetson from its system files: module, chip, JetPack, CUDA, TensorRT package and power mode.
+
+The functions read text files and run no program.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 from runtime.host.jetson import jetpack_version, read_text, this_l4t
 
-# part number in the device tree -> what is sold under it
+# part number in the device tree -> product name
 MODULES = {
     "p3767-0000": "Jetson Orin NX (16 GB)",
     "p3767-0001": "Jetson Orin NX (8 GB)",
@@ -28,7 +31,7 @@ MODULES = {
     "p2888-0004": "Jetson AGX Xavier (32 GB)",
     "p3448-0000": "Jetson Nano (4 GB)",
 }
-# chip -> (the name that CUDA gives its GPU, compute capability)
+# chip -> (CUDA's name of its GPU, compute capability)
 CHIPS = {
     "tegra264": ("NVIDIA Thor", "11.0"),
     "tegra234": ("Orin", "8.7"),
@@ -37,8 +40,8 @@ CHIPS = {
     "tegra210": ("NVIDIA Tegra X1", "5.3"),
 }
 # Debian's "10.3.0.30-1+cuda12.5"
-PACKAGE = re.compile(r"^Version: (?:\d+:)?(\d+(?:\.\d+)+)", re.M)
-# not one that is commented out
+PACKAGE_VERSION = re.compile(r"^Version: (?:\d+:)?(\d+(?:\.\d+)+)", re.M)
+# a line that is commented out does not match
 MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=([^\s>]+)\s*>", re.M)
 
 # "15W", "MODE_20W_6CORE", "7W_AI"
@@ -46,13 +49,13 @@ WATTS = re.compile(r"(?<![0-9A-Za-z])(\d{1,4})W(?![0-9A-Za-z])")
 
 
 def board(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """{model, module, soc, l4t, jetpack}; None for what a machine that is no Jetson lacks.
+    """Return {model, module, soc, l4t, jetpack}; a value that the files do not give is None.
 
-    `model` is what the device tree calls the board, `module` what its part number stands for, `soc` the chip.
+    `model` is the device tree's name of the board, `module` the product with its part number, `soc` the chip.
     """
     l4t = this_l4t(root, environment)
     compatible = read_text(root / "proc/device-tree/compatible")
-    part = re.search(r"p\d{4}-\d{4}", _newest(compatible))
+    part = re.search(r"p\d{4}-\d{4}", _module_entry(compatible))
     chip = re.search(r"tegra\d+", compatible)
     return {
         "model": read_text(root / "proc/device-tree/model").strip() or None,
@@ -64,81 +67,82 @@ def board(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, 
 
 
 def cuda_version(root: Path, environment: Mapping[str, str] = os.environ) -> str | None:
-    """`12.6.68`, of the toolkit in /usr/local/cuda, or what $CUDA_VERSION says; None where neither is there."""
-    if said := environment.get("CUDA_VERSION"):
-        return said
+    """Return the CUDA version, such as `12.6.68`: $CUDA_VERSION, else that of the toolkit in /usr/local/cuda, else None."""
+    if variable := environment.get("CUDA_VERSION"):
+        return variable
     folder = root / "usr/local/cuda"
-    written = re.search(r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([\d.]+)"', read_text(folder / "version.json"))
-    older = re.search(r"CUDA Version (\d+(?:\.\d+)+)", read_text(folder / "version.txt"))
-    return (written or older or [None, None])[1]
+    in_json = re.search(r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([\d.]+)"', read_text(folder / "version.json"))
+    # older toolkits have a text file
+    in_text = re.search(r"CUDA Version (\d+(?:\.\d+)+)", read_text(folder / "version.txt"))
+    return (in_json or in_text or [None, None])[1]
 
 
 def tensorrt_package(root: Path) -> str | None:
-    """`10.3.0.30`, the version of the Debian package that holds TensorRT's library; None without one."""
+    """Return the version of the Debian package with TensorRT's library, such as `10.3.0.30`; None without one."""
     return package_version(root, r"libnvinfer\d+")
 
 
 def package_version(root: Path, name: str) -> str | None:
-    """The upstream version of an installed Debian package, `name` as a pattern; None where it is not installed."""
+    """Return the upstream version of an installed Debian package; None where none is installed. `name` is a pattern."""
     for entry in read_text(root / "var/lib/dpkg/status").split("\n\n"):
         if re.match(rf"\s*Package: (?:{name})$", entry, re.M) and " installed" in entry:
-            found = PACKAGE.search(entry)
-            return found[1] if found else None
+            version = PACKAGE_VERSION.search(entry)
+            return version[1] if version else None
     return None
 
 
 def driver_release(root: Path) -> str | None:
-    """`540.4.0`, the release of NVIDIA's kernel driver that is loaded; None without one."""
-    found = re.search(r"NVRM version:.*?(\d{3,}(?:\.\d+)+)", read_text(root / "proc/driver/nvidia/version"))
-    return found[1] if found else None
+    """Return the release of the loaded NVIDIA kernel driver, such as `540.4.0`; None without one."""
+    release = re.search(r"NVRM version:.*?(\d{3,}(?:\.\d+)+)", read_text(root / "proc/driver/nvidia/version"))
+    return release[1] if release else None
 
 
 def power_modes(root: Path) -> dict[int, str]:
-    """Number -> name of every power mode that this board has, by /etc/nvpmodel.conf."""
+    """Return number -> name of every power mode that /etc/nvpmodel.conf lists for this board."""
     return {int(number): name for number, name in MODE.findall(read_text(root / "etc/nvpmodel.conf"))}
 
 
-def power_mode(root: Path, said: str = "") -> dict[str, Any] | None:
-    """{id, name} of the mode that is set; None where nothing says so.
+def power_mode(root: Path, nvpmodel_output: str = "") -> dict[str, Any] | None:
+    """Return {id, name} of the current power mode; None where it is not known.
 
-    `said` is what `nvpmodel -q` printed; without it the file counts in which nvpmodel keeps its choice.
+    `nvpmodel_output` is what `nvpmodel -q` printed. Without it, the mode comes from the file in which nvpmodel keeps it.
     """
-    name = re.search(r"NV Power Mode:\s*(\S+)", said)
-    number = re.search(r"^\s*(\d+)\s*$", said, re.M)
+    name = re.search(r"NV Power Mode:\s*(\S+)", nvpmodel_output)
+    number = re.search(r"^\s*(\d+)\s*$", nvpmodel_output, re.M)
     if number is None:
         number = re.search(r"pmode:(\d+)", read_text(root / "var/lib/nvpmodel/status"))
-    known = power_modes(root)
-    mode = int(number[1]) if number else next((key for key in known if name and known[key] == name[1]), None)
+    modes = power_modes(root)
+    mode = int(number[1]) if number else next((key for key in modes if name and modes[key] == name[1]), None)
     if mode is None and name is None:
         return None
-    return {"id": mode, "name": name[1] if name else known.get(mode) if mode is not None else None}
+    return {"id": mode, "name": name[1] if name else modes.get(mode) if mode is not None else None}
 
 
 def fastest_mode(root: Path) -> int | None:
-    """The number that `nvpmodel -m` takes for the board's fastest mode; None where its list of modes does not tell.
+    """Return the number of the board's fastest power mode, as `nvpmodel -m` takes it; None where the modes do not tell.
 
-    That is the mode without limits, or on boards without one the only mode of the most watts: of several, such as a Xavier NX's
-    20 W on two, four or six cores, none is the fastest for every model.
+    The fastest mode is the one without limits, or else the only one with the most watts. Where several modes have the most
+    watts, such as a Xavier NX's 20 W on two, four or six cores, none is the fastest for every model.
     """
     modes = power_modes(root)
-    # some boards have both: MAXN of before JetPack 6.2, and MAXN_SUPER
-    best = [number for name in ("MAXN_SUPER", "MAXN") for number in modes if modes[number] == name]
-    if best:
-        return best[0]
-    watts = {number: int(found[1]) for number, name in modes.items() if (found := WATTS.search(name))}
+    # some boards have both: MAXN from before JetPack 6.2, and MAXN_SUPER
+    unlimited = [number for name in ("MAXN_SUPER", "MAXN") for number in modes if modes[number] == name]
+    if unlimited:
+        return unlimited[0]
+    watts = {number: int(match[1]) for number, name in modes.items() if (match := WATTS.search(name))}
     most = [number for number, value in watts.items() if value == max(watts.values())]
-    # a mode whose watts nobody knows might be faster
+    # a mode with unknown watts might be faster
     return most[0] if len(most) == 1 and len(watts) == len(modes) else None
 
 
-def gpu_of(found: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(name, compute capability) of the GPU in the chip of a `board` answer."""
-    return CHIPS.get(str(found["soc"]))
+def gpu_of(board_facts: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return (name, compute capability) of the GPU in the chip that `board` found; None for an unknown chip."""
+    return CHIPS.get(str(board_facts["soc"]))
 
 
-def _newest(compatible: str) -> str:
-    """The entry of the device tree's list that names the module: carrier boards stand before their modules."""
+def _module_entry(compatible: str) -> str:
+    """Return the entry of the device tree's list that names the module; carrier boards come before their modules."""
     # "nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234"
     entries = [entry for entry in compatible.split("\0") if re.search(r"p\d{4}-\d{4}", entry)]
-    alone = [entry for entry in entries if "+" not in entry]
-    return (alone or entries or [""])[-1].split("+")[-1]
+    modules = [entry for entry in entries if "+" not in entry]
+    return (modules or entries or [""])[-1].split("+")[-1]

@@ -1,4 +1,7 @@
-"""Build an engine by any of the builders, under the lock of its folder: the whole file with its manifest, or nothing."""
+"""Build an engine with any of the builders, under the lock of its folder.
+
+A build leaves the whole engine with its manifest, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,104 +23,105 @@ from runtime.files.manifest import replacing, write_manifest
 from runtime.stopping import deferred, terminable
 
 
-def choose_builder(asked: str | None) -> str:
-    """`asked`, or what this machine has: trtexec, else Python's TensorRT. DeviceError where it has neither."""
-    if asked is not None:
-        return asked
+def choose_builder(builder: str | None) -> str:
+    """Return `builder` if given, else what this machine has: trtexec, or Python's TensorRT. DeviceError where it has neither."""
+    if builder is not None:
+        return builder
     try:
         find_trtexec()
     except DeviceError as error:
-        from engines.probe import ask
+        from engines.probe import run_probe
 
-        if "error" in ask("tensorrt"):
+        if "error" in run_probe("tensorrt"):
             raise DeviceError(
-                f"{error}; Python's tensorrt is not there either, see: python -m engines doctor"
+                f"{error}; Python's tensorrt is missing too, see: python -m engines doctor"
             ) from None
         return "python"
     return "trtexec"
 
 
-def separate(asked: Build) -> list[Build]:
-    """One build for each of the profiles of `asked`: the largest, last, into the file asked for, the others beside it.
+def separate(request: Build) -> list[Build]:
+    """Split a request with several profiles into one request for each profile.
 
-    ConfigError for fewer than two profiles.
+    The last one builds the largest profile into the requested file; the others build beside it. ConfigError for fewer than two
+    profiles.
     """
-    profiles = sorted(set(asked.profiles), key=lambda profile: profile[::-1])
+    profiles = sorted(set(request.profiles), key=lambda profile: profile[::-1])
     if len(profiles) < 2:
         raise ConfigError("--separate: give --batch at least twice, such as --batch 1 --batch 8 --batch 32")
     *smaller, largest = profiles
     others = [
-        dataclasses.replace(asked, engine=_engine_of(asked.engine, profile), profiles=(profile,))
+        dataclasses.replace(request, engine=_engine_of(request.engine, profile), profiles=(profile,))
         for profile in smaller
     ]
-    return [*others, dataclasses.replace(asked, profiles=(largest,))]
+    return [*others, dataclasses.replace(request, profiles=(largest,))]
 
 
 def _engine_of(engine: Path, profile: Profile) -> Path:
-    """`m.engine` -> `m.b8.engine`, or `m.b1-4-8.engine`."""
+    """Return the file for one profile: `m.engine` -> `m.b8.engine`, or `m.b1-4-8.engine`."""
     return engine.with_suffix(f".b{batch_text(profile).replace(',', '-')}{engine.suffix}")
 
 
 def build_with_trtexec(
-    asked: Build, parent: dict[str, Any], *, log: Path | None = None
+    request: Build, parent: dict[str, Any], *, log: Path | None = None
 ) -> tuple[dict[str, Any], Report]:
-    """Build `asked` with this machine's trtexec: (the manifest as written beside the engine, what trtexec reported)."""
+    """Build an engine with this machine's trtexec and write its manifest. Returns (manifest, trtexec's report)."""
     trtexec = find_trtexec()
     version = trtexec_version(trtexec)
-    # every refusal that needs no GPU comes before the wait for the lock
-    line = trtexec_line(parent, version, asked)
-    note(f"building {asked.engine} with TensorRT {version_text(version)}; this takes minutes")
+    # raise every error that needs no GPU before waiting for the lock
+    line = trtexec_line(parent, version, request)
+    note(f"building {request.engine} with TensorRT {version_text(version)}; this takes minutes")
 
     def line_for(engine: Path) -> list[str]:
-        return trtexec_line(parent, version, dataclasses.replace(asked, engine=engine))
+        return trtexec_line(parent, version, dataclasses.replace(request, engine=engine))
 
-    with locked(asked.engine) as lock, ExitStack() as committing:
-        report = run_trtexec(trtexec, line_for, asked.engine, lock=lock, log=log, committing=committing)
-        content = engine_manifest(parent, _machine(report), asked, line[1:])
-        if asked.timed:
-            content["timing"] = dataclasses.asdict(report) | {"batch": _timed_batch(parent, asked)}
-        return write_manifest(asked.engine, content), report
+    with locked(request.engine) as lock, ExitStack() as committing:
+        report = run_trtexec(trtexec, line_for, request.engine, lock=lock, log=log, committing=committing)
+        content = engine_manifest(parent, _machine(report), request, line[1:])
+        if request.timed:
+            content["timing"] = dataclasses.asdict(report) | {"batch": _timed_batch(parent, request)}
+        return write_manifest(request.engine, content), report
 
 
 def build_in_python(
-    asked: Build, parent: dict[str, Any], *, builder: str, compute_capability: str | None = None
+    request: Build, parent: dict[str, Any], *, builder: str, compute_capability: str | None = None
 ) -> dict[str, Any]:
-    """Build `asked` with the TensorRT library of `builder`, python or rtx: the manifest as written beside the engine."""
+    """Build an engine with the TensorRT library of `builder`, python or rtx, and write its manifest. Returns the manifest."""
     from engines.python import builders
 
     flavour = FLAVOURS[builder]
-    note(f"building {asked.engine} with {flavour}; this takes minutes")
-    with locked(asked.engine), terminable(), ExitStack() as committing:
-        with replacing(asked.engine) as temporary:
-            built = builders.build(
-                asked,
+    note(f"building {request.engine} with {flavour}; this takes minutes")
+    with locked(request.engine), terminable(), ExitStack() as committing:
+        with replacing(request.engine) as temporary:
+            result = builders.build(
+                request,
                 parent,
                 flavour=flavour,
                 compute_capability=compute_capability,
                 engine=temporary,
             )
             committing.enter_context(deferred())
-        for warning in built.warnings:
+        for warning in result.warnings:
             note(warning)
         content = engine_manifest(
             parent,
-            built.machine,
-            asked,
-            built.settings,
+            result.machine,
+            request,
+            result.settings,
             builder=builder,
             compute_capability=compute_capability,
         )
         content["built"] = {
-            "seconds": round(built.seconds, 1),
-            "peak_mib": built.peak_mib,
-            "bytes": built.bytes,
-            "fused_attention_strings": built.fused_attention_strings,
+            "seconds": round(result.seconds, 1),
+            "peak_mib": result.peak_mib,
+            "bytes": result.bytes,
+            "fused_attention_strings": result.fused_attention_strings,
         }
-        return write_manifest(asked.engine, content)
+        return write_manifest(request.engine, content)
 
 
-def _timed_batch(parent: dict[str, Any], asked: Build) -> int:
-    return profiles_of(input_spec(parent, str(asked.onnx)), asked.profiles)[0].opt
+def _timed_batch(parent: dict[str, Any], request: Build) -> int:
+    return profiles_of(input_spec(parent, str(request.onnx)), request.profiles)[0].opt
 
 
 def _machine(report: Report) -> Machine:

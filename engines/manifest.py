@@ -1,4 +1,4 @@
-"""An engine's manifest, and whether this machine may load that engine. Knows no TensorRT library."""
+"""Write the manifest of an engine, and decide from it whether a machine may load the engine. Imports no TensorRT library."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from runtime.errors import ArtifactError
 from runtime.files.manifest import manifest_path, read_manifest, sha256, tools
 from runtime.spec import InputSpec
 
-# builder -> the library that loads what it built
+# builder -> the library that loads its engines
 FLAVOURS = {"trtexec": "tensorrt", "python": "tensorrt", "rtx": "tensorrt_rtx"}
-UNPROVED = {"passed": None}
+UNVERIFIED = {"passed": None}
 
 
 def engine_manifest(
     parent: Mapping[str, Any],
     machine: Machine,
-    build: Build,
-    words: Sequence[str],
+    request: Build,
+    settings: Sequence[str],
     *,
     builder: str = "trtexec",
     compute_capability: str | None = None,
 ) -> dict[str, Any]:
-    """What the manifest of a fresh engine says; `parent` is the ONNX file's manifest, `words` describe the build.
+    """Return the manifest of a new engine; `parent` is the ONNX file's manifest, `settings` describe the build.
 
-    `compute_capability` is what an ahead-of-time build was asked for. `gate.passed` is null: an engine has proved nothing until
-    it ran the check crops that travel with the ONNX file.
+    `compute_capability` is the one that an ahead-of-time build was requested for. `gate.passed` is null: a new engine is
+    unverified until `engines verify` has run the check crops that travel with the ONNX file.
     """
-    spec = InputSpec.from_json(parent["input"], f"{build.onnx}.json")
+    spec = InputSpec.from_json(parent["input"], f"{request.onnx}.json")
     shapes = [
         {bound: input_shapes(spec, size) for bound, size in profile._asdict().items()}
-        for profile in profiles_of(spec, build.profiles)
+        for profile in profiles_of(spec, request.profiles)
     ]
     others = [
-        {"file": path.name, "sha256": sha256(path), "batch": list(profile)} for path, profile in build.others
+        {"file": path.name, "sha256": sha256(path), "batch": list(profile)}
+        for path, profile in request.others
     ]
     return (
         inherited(parent)
@@ -50,15 +51,15 @@ def engine_manifest(
         | {
             "machine": dataclasses.asdict(machine),
             "shapes": shapes,
-            "builder": _builder(build, words, builder, compute_capability),
-            "gate": UNPROVED,
+            "builder": _builder(request, settings, builder, compute_capability),
+            "gate": UNVERIFIED,
             "tools": tools("numpy"),
         }
     )
 
 
 def inherited(parent: Mapping[str, Any]) -> dict[str, Any]:
-    """What every engine's manifest takes from the manifest of its ONNX file."""
+    """Return the part of an engine's manifest that comes from the manifest of its ONNX file."""
     return {
         "kind": "engine",
         "parent": parent["sha256"],
@@ -71,50 +72,52 @@ def inherited(parent: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _builder(build: Build, words: Sequence[str], name: str, compute_capability: str | None) -> dict[str, Any]:
-    """Everything the build can be repeated from, without the folders of the machine that did it."""
+def _builder(
+    request: Build, settings: Sequence[str], name: str, compute_capability: str | None
+) -> dict[str, Any]:
+    """Return all that is needed to repeat the build, without the folders of the machine that built."""
     paths = ("--onnx=", "--saveEngine=", "--timingCacheFile=")
-    cache = build.timing_cache
+    cache = request.timing_cache
     return {
         "name": name,
-        "onnx": build.onnx.name,
-        "engine": build.engine.name,
-        "profiles": [list(profile) for profile in build.profiles],
-        "workspace_mib": build.workspace_mib,
-        "level": build.level,
-        "version_compatible": build.version_compatible,
+        "onnx": request.onnx.name,
+        "engine": request.engine.name,
+        "profiles": [list(profile) for profile in request.profiles],
+        "workspace_mib": request.workspace_mib,
+        "level": request.level,
+        "version_compatible": request.version_compatible,
         "compute_capability": compute_capability,
         "timing_cache": cache.name if cache is not None else None,
         "timing_cache_sha256": sha256(cache) if cache is not None and cache.is_file() else None,
-        "flags": [word for word in words if not word.startswith(paths)],
+        "flags": [setting for setting in settings if not setting.startswith(paths)],
     }
 
 
 def preflight(engine: Path, host: Machine) -> list[str]:
-    """Why the engine at `engine` must not be loaded on `host`, by its manifest alone; [] when nothing speaks against it.
+    """Return the reasons against loading `engine` on `host`, from its manifest alone; [] when there are none.
 
-    Deserialising a plan runs native code, so all of it comes first: the file's hash, `differences`, the gate. Each entry names
-    what to run next. ArtifactError only where that hash or the manifest itself does not hold.
+    Deserialising a plan runs native code, so these checks come first: the file's hash, `differences`, and the gate. Each reason
+    names the next command. ArtifactError when the hash does not match or the manifest cannot be used.
     """
     if engine.is_file() and not manifest_path(engine).exists():
-        return [f"it has no manifest; run: {_verify_command(engine, 'MODEL.onnx')}"]
+        return [f"the engine has no manifest; run: {_verify_command(engine, 'MODEL.onnx')}"]
     manifest = read_manifest(engine, verify=False)
     if sha256(engine) != manifest.get("sha256"):
         raise ArtifactError(
-            f"changed since its manifest was written (sha256 differs); rebuild: {rebuild_command(manifest, engine)}"
+            f"the engine has changed since its manifest was written (sha256 differs); rebuild: {rebuild_command(manifest, engine)}"
         )
-    found = differences(manifest, host, engine=engine)
+    reasons = differences(manifest, host, engine=engine)
     try:
         siblings(engine, manifest)
     except ArtifactError as error:
-        found.append(str(error))
+        reasons.append(str(error))
     gate = manifest.get("gate")
     passed = gate.get("passed") if isinstance(gate, dict) else None
     if passed is not True:
-        state = "never passed" if passed is None else "FAILED"
+        verdict = "has not passed its quality gate yet" if passed is None else "FAILED its quality gate"
         onnx = str(manifest["builder"].get("onnx", "MODEL.onnx"))
-        found.append(f"it {state} its quality gate; run: {_verify_command(engine, onnx)}")
-    return found
+        reasons.append(f"the engine {verdict}; run: {_verify_command(engine, onnx)}")
+    return reasons
 
 
 def _verify_command(engine: Path, onnx: str) -> str:
@@ -128,11 +131,11 @@ def differences(
     parent: Mapping[str, Any] | None = None,
     engine: Path | None = None,
 ) -> list[str]:
-    """How an engine's manifest differs from `host` and from `parent`, the manifest of its ONNX file; [] when it fits.
+    """Compare an engine's manifest with `host`, and with `parent`, the manifest of its ONNX file; [] when the engine fits.
 
-    Compared are TensorRT version, compute capability, GPU, operating system, processor and L4T, then parent, precision, input,
-    output and shapes. Each entry names the difference and the command that rebuilds, `engine` where that is given. ArtifactError
-    when the manifest is no engine's or incomplete.
+    The properties compared are the TensorRT version, compute capability, GPU, operating system, processor and L4T, then parent,
+    precision, input and output. Each entry names a difference and the command that rebuilds `engine`. ArtifactError when the
+    manifest is incomplete or is not an engine's.
     """
     built = _built_for(manifest)
     rtx = manifest["builder"].get("name") == "rtx"
@@ -140,18 +143,18 @@ def differences(
     compared = machine_differences(
         manifest, tensorrt=host.tensorrt or "none", gpu=gpu, l4t=host.l4t, portable=rtx
     )
-    # both see a fact that the host lacks
-    found = list(dict.fromkeys([*_unknown(built, host, portable=rtx), *compared]))
+    # a property that the host lacks is in both lists
+    unequal = list(dict.fromkeys([*_unknown(built, host, portable=rtx), *compared]))
     if parent is not None:
-        found += _other_model(manifest, parent)
-    return [f"{difference}; rebuild: {rebuild_command(manifest, engine)}" for difference in found]
+        unequal += _other_model(manifest, parent)
+    return [f"{difference}; rebuild: {rebuild_command(manifest, engine)}" for difference in unequal]
 
 
 def _built_for(manifest: Mapping[str, Any]) -> Machine:
     try:
         if manifest["kind"] != "engine":
             raise ArtifactError(
-                f"a manifest of kind {manifest['kind']!r}, not an engine's; build one: {rebuild_command({})}"
+                f"the manifest has kind {manifest['kind']!r}, not 'engine'; build an engine: {rebuild_command({})}"
             )
         if not isinstance(manifest["builder"], dict):
             raise TypeError("builder")
@@ -163,33 +166,33 @@ def _built_for(manifest: Mapping[str, Any]) -> Machine:
 
 
 def _unknown(built: Machine, host: Machine, *, portable: bool) -> list[str]:
-    """What either side does not say of TensorRT and GPU: an engine is loaded on knowledge, never on its absence."""
-    facts = [("TensorRT", built.tensorrt, host.tensorrt)]
+    """Return the properties of TensorRT and GPU that either side does not know: an unknown property never counts as equal."""
+    properties = [("TensorRT", built.tensorrt, host.tensorrt)]
     if not portable:
-        facts += [
+        properties += [
             ("compute capability", built.compute_capability, host.compute_capability),
             ("GPU", built.gpu, host.gpu),
         ]
-    return [_difference(label, before, here) for label, before, here in facts if None in (before, here)]
+    return [_difference(label, before, here) for label, before, here in properties if None in (before, here)]
 
 
 def _other_model(manifest: Mapping[str, Any], parent: Mapping[str, Any]) -> list[str]:
-    """How the ONNX file beside the engine is not the one it was built from, in fields where only fields differ."""
+    """Return, as one entry, how the ONNX file with the manifest `parent` differs from the one that the engine was built from."""
     if manifest.get("parent") == parent["sha256"]:
         return []
-    found = [
-        f"built from another ONNX file ({str(manifest.get('parent'))[:12]}, this is {parent['sha256'][:12]})"
+    parts = [
+        f"built from another ONNX file ({str(manifest.get('parent'))[:12]}, this one is {parent['sha256'][:12]})"
     ]
     for key in ("precision", "output"):
         if manifest.get(key) != parent.get(key):
-            found.append(f"its {key} is {manifest.get(key)}, the ONNX file's {parent.get(key)}")
-    inputs, here = manifest.get("input") or {}, parent.get("input") or {}
-    found += [
-        f"its input {key} is {inputs.get(key)}, the ONNX file's {here.get(key)}"
-        for key in sorted({*inputs, *here})
-        if inputs.get(key) != here.get(key)
+            parts.append(f"the engine's {key} is {manifest.get(key)}, the ONNX file's is {parent.get(key)}")
+    engine_input, onnx_input = manifest.get("input") or {}, parent.get("input") or {}
+    parts += [
+        f"the engine's input {key} is {engine_input.get(key)}, the ONNX file's is {onnx_input.get(key)}"
+        for key in sorted({*engine_input, *onnx_input})
+        if engine_input.get(key) != onnx_input.get(key)
     ]
-    return ["; ".join(found)]
+    return ["; ".join(parts)]
 
 
 def _difference(label: str, built: str | None, here: str | None) -> str:

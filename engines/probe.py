@@ -1,6 +1,6 @@
-"""What only native libraries can say of this machine, each asked in a child process: one that crashes costs its own answer.
+"""Probe the native libraries of this machine, each in a child process, so that a crash spoils one probe's result only.
 
-`python -m engines.probe NAME` prints one answer as JSON: {"error": reason}, or the facts that the probe's function names.
+`python -m engines.probe NAME` prints one result as JSON: {"error": reason}, or what the docstring of the probe's function lists.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Any
 from runtime.errors import UserError
 from runtime.library import Library, clashing, importing
 
-Answer = dict[str, Any]
+ProbeResult = dict[str, Any]
 TIMEOUT_S = 120
 # cuDeviceGetAttribute: COMPUTE_CAPABILITY_MAJOR, _MINOR
 MAJOR, MINOR = 75, 76
-# CUresult, the same numbers in every version
+# values of CUresult, the same in every version
 STUB_LIBRARY, NO_DEVICE = 34, 100
 
 
-def ask(name: str, *, timeout_s: float = TIMEOUT_S) -> Answer:
-    """The answer of the probe `name` of PROBES from a child process; {"error": ...} also when it crashes or hangs."""
+def run_probe(name: str, *, timeout_s: float = TIMEOUT_S) -> ProbeResult:
+    """Run the probe `name` of PROBES in a child process and return its result; {"error": ...} also when it crashes or hangs."""
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     try:
-        done = subprocess.run(
+        child = subprocess.run(
             [sys.executable, "-m", "engines.probe", name],
             env=os.environ | {"PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
@@ -43,19 +43,19 @@ def ask(name: str, *, timeout_s: float = TIMEOUT_S) -> Answer:
         )
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {timeout_s:g} s"}
-    if done.returncode < 0:
-        return {"error": f"crashed with {signal.Signals(-done.returncode).name}"}
+    if child.returncode < 0:
+        return {"error": f"crashed with {signal.Signals(-child.returncode).name}"}
     try:
-        # libraries print what they like before it
-        answer: Answer = json.loads(done.stdout.splitlines()[-1])
+        # libraries may print other lines before the last one
+        result: ProbeResult = json.loads(child.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        last = [line.strip() for line in done.stderr.splitlines() if line.strip()][-1:]
-        return {"error": f"exit status {done.returncode}: {' '.join(last) or 'no answer'}"}
-    return answer
+        last_line = [line.strip() for line in child.stderr.splitlines() if line.strip()][-1:]
+        return {"error": f"exit status {child.returncode}: {' '.join(last_line) or 'no answer'}"}
+    return result
 
 
-def cuda() -> Answer:
-    """The driver itself, needing no binding: {driver "12.6", gpus: [{name, compute_capability "8.7", memory_mib}]}."""
+def cuda() -> ProbeResult:
+    """Probe the CUDA driver, without a Python binding: {driver "12.6", gpus: [{name, compute_capability "8.7", memory_mib}]}."""
     try:
         library = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -63,16 +63,19 @@ def cuda() -> Answer:
     code = library.cuInit(0)
     version = ctypes.c_int()
     library.cuDriverGetVersion(ctypes.byref(version))
-    facts: Answer = {"driver": f"{version.value // 1000}.{version.value % 1000 // 10}", "gpus": []}
+    result: ProbeResult = {"driver": f"{version.value // 1000}.{version.value % 1000 // 10}", "gpus": []}
     if code:
-        reasons = {STUB_LIBRARY: "libcuda is a stub, no driver", NO_DEVICE: "a driver, but no CUDA device"}
-        return facts | {"error": reasons.get(code, f"cuInit failed with {code}")}
+        reasons = {
+            STUB_LIBRARY: "libcuda is a stub without a driver",
+            NO_DEVICE: "there is a driver, but no CUDA device",
+        }
+        return result | {"error": reasons.get(code, f"cuInit failed with {code}")}
     count = ctypes.c_int()
     library.cuDeviceGetCount(ctypes.byref(count))
-    return facts | {"gpus": [_gpu(library, index) for index in range(count.value)]}
+    return result | {"gpus": [_gpu(library, index) for index in range(count.value)]}
 
 
-def _gpu(library: Any, index: int) -> Answer:
+def _gpu(library: Any, index: int) -> dict[str, Any]:
     device, value, memory = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
     name = ctypes.create_string_buffer(256)
     library.cuDeviceGet(ctypes.byref(device), index)
@@ -89,46 +92,47 @@ def _gpu(library: Any, index: int) -> Answer:
     }
 
 
-def binding() -> Answer:
-    """Whether Python reaches device 0 as an engine's session does: {gpu, compute_capability}."""
+def binding() -> ProbeResult:
+    """Probe Python's CUDA binding with device 0, as an engine's session uses it: {gpu, compute_capability}."""
     from runtime.backends.tensorrt.cuda import open_cuda
 
-    found = open_cuda()
-    with found.current():
-        return {"gpu": found.gpu().name, "compute_capability": found.gpu().compute_capability}
+    cuda_binding = open_cuda()
+    with cuda_binding.current():
+        gpu = cuda_binding.gpu()
+        return {"gpu": gpu.name, "compute_capability": gpu.compute_capability}
 
 
-def library(wanted: Library, needs: tuple[str, ...]) -> Answer:
-    """A Python library as its session would import it: {version}, and `clash` where several builds are installed over one another."""
-    with importing(wanted, needs=(*needs, "__version__")):
-        found = importlib.import_module(wanted.name)
-    clash = clashing(wanted.name)
-    return {"version": str(found.__version__)} | ({"clash": clash} if clash else {})
+def probe_library(library: Library, needs: tuple[str, ...]) -> ProbeResult:
+    """Import a Python library as its session does: {version}, and `clash` where several builds of it overwrite one another."""
+    with importing(library, needs=(*needs, "__version__")):
+        module = importlib.import_module(library.name)
+    clash = clashing(library.name)
+    return {"version": str(module.__version__)} | ({"clash": clash} if clash else {})
 
 
-def tensorrt(flavour: str) -> Answer:
-    """TensorRT or TensorRT-RTX of Python: {version}."""
+def tensorrt(flavour: str) -> ProbeResult:
+    """Probe Python's TensorRT or TensorRT-RTX: {version}."""
     from runtime.backends.tensorrt.session import LIBRARIES
 
-    return library(LIBRARIES[flavour], ("Runtime", "Builder", "ILogger"))
+    return probe_library(LIBRARIES[flavour], ("Runtime", "Builder", "ILogger"))
 
 
-def openvino() -> Answer:
-    """OpenVINO: {version, devices}."""
+def openvino() -> ProbeResult:
+    """Probe OpenVINO: {version, devices}."""
     from runtime.backends.openvino import LIBRARY, devices
 
-    return library(LIBRARY, ()) | {"devices": devices()}
+    return probe_library(LIBRARY, ()) | {"devices": devices()}
 
 
-def simplejpeg() -> Answer:
-    """What decodes plain JPEG files sooner: {version}."""
+def simplejpeg() -> ProbeResult:
+    """Probe simplejpeg, which decodes plain JPEG files faster: {version}."""
     from runtime.images.jpeg import LIBRARY
 
-    return library(LIBRARY, ("decode_jpeg",))
+    return probe_library(LIBRARY, ("decode_jpeg",))
 
 
-def trtexec() -> Answer:
-    """The trtexec that `engines build` would use: {path, version}."""
+def trtexec() -> ProbeResult:
+    """Probe the trtexec that `engines build` would use: {path, version}."""
     from engines.trtexec.command import version_text
     from engines.trtexec.run import find_trtexec, trtexec_version
 
@@ -136,21 +140,21 @@ def trtexec() -> Answer:
     return {"path": str(path), "version": version_text(trtexec_version(path))}
 
 
-def onnxruntime() -> Answer:
-    """ONNX Runtime: {version, providers: {name: whether a session really runs on it}, lacks: {name: its missing library}}."""
+def onnxruntime() -> ProbeResult:
+    """Probe ONNX Runtime: {version, providers: {name: whether a session really runs on it}, lacks: {name: its missing library}}."""
     from runtime.backends.onnxruntime import LIBRARY, providers, starts
 
-    answer = library(LIBRARY, ())
-    loaded, lacks = {}, {}
+    result = probe_library(LIBRARY, ())
+    runs, missing_libraries = {}, {}
     for provider in providers():
-        loaded[provider], lacking = starts(provider, identity_model())
-        if lacking:
-            lacks[provider] = lacking
-    return answer | {"providers": loaded, "lacks": lacks}
+        runs[provider], missing_library = starts(provider, identity_model())
+        if missing_library:
+            missing_libraries[provider] = missing_library
+    return result | {"providers": runs, "lacks": missing_libraries}
 
 
 def identity_model() -> bytes:
-    """The smallest ONNX file: y = Identity(x), float32 (1,), opset 13, in protobuf's wire format."""
+    """Return the smallest ONNX file: y = Identity(x), float32 (1,), opset 13, in protobuf's wire format."""
 
     def part(field: int, body: bytes) -> bytes:
         return bytes([field << 3 | 2, len(body)]) + body
@@ -165,7 +169,7 @@ def identity_model() -> bytes:
     return number(1, 7) + part(7, node + part(2, b"g") + values) + part(8, part(1, b"") + number(2, 13))
 
 
-PROBES: dict[str, Callable[[], Answer]] = {
+PROBES: dict[str, Callable[[], ProbeResult]] = {
     "cuda": cuda,
     "binding": binding,
     "tensorrt": lambda: tensorrt("tensorrt"),
@@ -178,12 +182,12 @@ PROBES: dict[str, Callable[[], Answer]] = {
 
 
 def main(name: str) -> None:
-    """Print the answer of one probe as the last line of stdout."""
+    """Print the result of one probe as the last line of stdout."""
     try:
-        answer = PROBES[name]()
-    except UserError as refusal:
-        answer = {"error": str(refusal)}
-    print(f"\n{json.dumps(answer)}")
+        result = PROBES[name]()
+    except UserError as error:
+        result = {"error": str(error)}
+    print(f"\n{json.dumps(result)}")
 
 
 if __name__ == "__main__":

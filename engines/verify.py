@@ -1,4 +1,4 @@
-"""`python -m engines verify`: prove an engine where it stands, also one that bare trtexec built, and write its manifest."""
+"""Verify an engine on the machine that runs it, also one that trtexec built without this project, and write its manifest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runtime.gate import LIMITS, Limits
 from runtime.session import Session
 from runtime.spec import InputSpec
 
-# TensorRT multiplies FP32 in TF32 by default, whose mantissa is FP16's.
+# By default TensorRT multiplies FP32 as TF32, which has the mantissa of FP16.
 ENGINE_LIMITS = LIMITS | {"fp32": LIMITS["fp16"]}
 BATCH = 32
 
@@ -32,7 +32,10 @@ Host = Callable[[str], Machine]
 
 @dataclass(frozen=True)
 class Adopted:
-    """What nobody wrote down of an engine without a manifest: `builder` a key of FLAVOURS; `precision` None: its ONNX file's."""
+    """What the user says about an engine without a manifest.
+
+    `builder` is a key of FLAVOURS. With `precision` None, the engine has the precision of its ONNX file.
+    """
 
     builder: str = "trtexec"
     precision: str | None = None
@@ -42,22 +45,22 @@ class Adopted:
 def verify(
     engine: Path, onnx: Path, adopted: Adopted, *, opener: Opener | None = None, host: Host | None = None
 ) -> dict[str, Any]:
-    """Run the gate on `engine` with the check crops beside `onnx`; the engine's manifest with the verdict, as written.
+    """Run the gate on `engine` with the check crops beside `onnx`, write the verdict into its manifest, and return the manifest.
 
-    `opener(path, spec, flavour=, manifest=)` gives the session, `host(flavour)` this machine; both default to the real ones.
-    GateError when the gate fails: the engine stays, its manifest says so and the runtime refuses it. ArtifactError when a file
-    is missing, changed or of another model or machine; then nothing is loaded and nothing written.
+    `opener(path, spec, flavour=, manifest=)` opens the session and `host(flavour)` describes this machine; the defaults are the
+    real ones. GateError when the gate fails: the engine is kept, its manifest records the failure, and the runtime refuses it.
+    ArtifactError when a file is missing or changed, or belongs to another model or machine; then nothing is loaded or written.
     """
     parent = read_manifest(onnx)
     spec = input_spec(parent, str(onnx))
     check = load_check(onnx, parent)
-    content = _known(engine, onnx) or _adopted(engine, onnx, parent, adopted)
+    content = _build_manifest(engine, onnx) or _new_manifest(engine, onnx, parent, adopted)
     digest = sha256(engine)
     flavour = FLAVOURS.get(str(content["builder"].get("name")), "tensorrt")
     here = (host or this_host)(flavour)
     content.setdefault("machine", dataclasses.asdict(here))
-    if found := differences(content, here, parent=parent, engine=engine):
-        raise ArtifactError(f"{engine}: {' | '.join(found)}")
+    if mismatches := differences(content, here, parent=parent, engine=engine):
+        raise ArtifactError(f"{engine}: {' | '.join(mismatches)}")
     limits = _limits(engine, content)
     with ExitStack() as stack:
         session = (opener or open_engine)(engine, spec, flavour=flavour, manifest=content)
@@ -65,18 +68,21 @@ def verify(
             stack.callback(close)
         verdict = _verdict(check, session, spec, limits)
         content.setdefault("shapes", _shapes(spec, session))
-    # the hash from before the run: an engine exchanged meanwhile does not match it
+    # the hash is from before the run: an engine that was replaced meanwhile does not match it
     manifest = write_manifest(engine, content | {"sha256": digest, "gate": verdict, "tools": tools("numpy")})
     if not verdict["passed"]:
         raise GateError(
-            f"{engine}: {'; '.join(verdict['failures'])}; its manifest says so and the runtime refuses it; "
+            f"{engine}: {'; '.join(verdict['failures'])}; its manifest records the failure and the runtime refuses the engine; "
             "build it from a file of higher precision"
         )
     return manifest
 
 
 def _verdict(check: Check, session: Session, spec: InputSpec, limits: Limits) -> dict[str, Any]:
-    """The gate at the smallest and largest batch of every engine and profile of the session: the first that fails, else the last."""
+    """Run the gate at the smallest and largest batch of every engine and profile of the session.
+
+    Returns the first verdict that fails, else the last one.
+    """
     batches = sorted({*getattr(session, "ends", ()), BATCH})
     for batch in batches:
         verdict = judge(check, session, spec, limits, batch=batch)
@@ -89,34 +95,39 @@ def _verdict(check: Check, session: Session, spec: InputSpec, limits: Limits) ->
 def _limits(engine: Path, content: Mapping[str, Any]) -> Limits:
     precision = content.get("precision")
     if not isinstance(precision, str) or precision not in ENGINE_LIMITS:
-        raise ArtifactError(f"{engine}: precision {precision!r} is not known; export and build again")
+        raise ArtifactError(
+            f"{engine}: the precision {precision!r} is not known; export the model and build the engine again"
+        )
     return ENGINE_LIMITS[precision]
 
 
-def _known(engine: Path, onnx: Path) -> dict[str, Any] | None:
-    """The manifest that a build left beside the engine, None where bare trtexec left none."""
+def _build_manifest(engine: Path, onnx: Path) -> dict[str, Any] | None:
+    """Return the manifest that `engines build` wrote beside the engine, None where there is none."""
     if not engine.is_file():
         words = ["python", "-m", "engines", "build", str(onnx), "--out", str(engine)]
-        raise ArtifactError(f"{engine}: no such file; build it with: {shlex.join(words)}")
+        raise ArtifactError(f"{engine}: there is no such file; build it with: {shlex.join(words)}")
     sidecar = manifest_path(engine)
     if not sidecar.exists():
         return None
     manifest = read_manifest(engine, verify=False)
     if sha256(engine) != manifest.get("sha256"):
         raise ArtifactError(
-            f"{engine}: changed since its manifest was written (sha256 differs); rebuild: {rebuild_command(manifest, engine)}, or, "
-            f"if trtexec just did, remove {sidecar} and verify again"
+            f"{engine}: the engine has changed since its manifest was written (sha256 differs); rebuild: "
+            f"{rebuild_command(manifest, engine)}, or, if trtexec has just rebuilt it, remove {sidecar} and verify again"
         )
     if not isinstance(manifest.get("builder"), dict):
         raise ArtifactError(
-            f"{sidecar}: incomplete, it does not say how the engine was built; rebuild: {rebuild_command(manifest, engine)}"
+            f"{sidecar}: the manifest is incomplete, it does not say how the engine was built; rebuild: "
+            f"{rebuild_command(manifest, engine)}"
         )
-    # said anew by whoever writes it
+    # `write_manifest` adds these two again
     return {key: value for key, value in manifest.items() if key not in ("schema", "host")}
 
 
-def _adopted(engine: Path, onnx: Path, parent: Mapping[str, Any], adopted: Adopted) -> dict[str, Any]:
-    note(f"{engine}: has no manifest; taken for a build of {onnx} by {adopted.builder} on this very machine")
+def _new_manifest(engine: Path, onnx: Path, parent: Mapping[str, Any], adopted: Adopted) -> dict[str, Any]:
+    note(
+        f"{engine}: the engine has no manifest; it is assumed that {adopted.builder} built it from {onnx} on this machine"
+    )
     content = inherited(parent)
     content["builder"] = {
         "name": adopted.builder,
@@ -129,7 +140,7 @@ def _adopted(engine: Path, onnx: Path, parent: Mapping[str, Any], adopted: Adopt
 
 
 def _shapes(spec: InputSpec, session: Session) -> list[dict[str, Any]]:
-    """The smallest and largest batch that the opened engine says it takes; [] when it does not say."""
+    """Return the input shapes of the smallest and largest batch that the opened engine accepts; [] when it does not say."""
     batches = getattr(session, "batches", ())
     if not batches:
         return []
@@ -137,18 +148,18 @@ def _shapes(spec: InputSpec, session: Session) -> list[dict[str, Any]]:
 
 
 def open_engine(path: Path, spec: InputSpec, *, flavour: str, manifest: Mapping[str, Any]) -> Session:
-    """The real opener, imported where it is needed."""
+    """Open a TensorRT session; its module is imported here, because it needs TensorRT."""
     from runtime.backends.tensorrt.session import open_tensorrt
 
     return open_tensorrt(path, spec, flavour=flavour, manifest=manifest)
 
 
 def this_host(flavour: str) -> Machine:
-    """This machine as sessions see it: CUDA device 0 and Python's TensorRT; DeviceError where either is missing."""
-    from engines.probe import ask
+    """Describe this machine as sessions see it: CUDA device 0 and Python's TensorRT. DeviceError where either is missing."""
+    from engines.probe import run_probe
 
-    # in child processes: a broken driver or library must not take this one with it
-    gpu, library = ask("binding"), ask(flavour)
+    # the probes run in child processes: a broken driver or library must not end this one
+    gpu, library = run_probe("binding"), run_probe(flavour)
     if "error" in gpu:
         raise DeviceError(gpu["error"])
     if "error" in library:

@@ -28,7 +28,7 @@ from benchmarks.device.scenes import Clock, idleness, time_gallery, time_scene
 from benchmarks.device.trtexec import run_trtexec
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
-from engines.doctor.doctor import nvpmodel_says
+from engines.doctor.doctor import nvpmodel_output
 from runtime.artifact import Artifact
 from runtime.backends.tensorrt.io import split
 from runtime.console import note
@@ -112,7 +112,7 @@ def collect(
         read_manifest(subject.path)
     if args.record is not None:
         new_folder(args.record)
-    said = nvpmodel_says() if root == Path("/") else ""
+    said = nvpmodel_output() if root == Path("/") else ""
     files, lines = system_files(root), list[Line]()
     about, before = board.describe(root, environment, said), board.state(root)
     for command in board.advice(root, about, before):

@@ -22,7 +22,7 @@ from benchmarks.device.jetson import refuse_elsewhere
 from benchmarks.host import describe_host, doubts
 from benchmarks.latency_table.calls import Call, graph_call, model_call
 from benchmarks.latency_table.trtexec import Sampler, Target, engine_path, open_target
-from engines.doctor.doctor import nvpmodel_says
+from engines.doctor.doctor import nvpmodel_output
 from runtime.console import note, print_table
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files.json_text import parse_json
@@ -119,7 +119,7 @@ def gpu_target(args: argparse.Namespace) -> Target:
 
 def jetson_board() -> dict[str, Any]:
     """Module, JetPack and power mode of this Jetson: in another power mode the same block takes another time."""
-    return board.describe(Path("/"), os.environ, nvpmodel_says())
+    return board.describe(Path("/"), os.environ, nvpmodel_output())
 
 
 def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the machine of a doctor's report lacks for one model, and the command that fixes it. Builds and loads nothing."""
+"""List what the machine of a doctor's report lacks for one model, with the command that fixes it. Builds and loads nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.doctor.doctor import against, library_of
+from engines.doctor.doctor import library_of, reasons_against_loading
 from engines.onnx_compat import Version, export_command
 from engines.trtexec.command import (
     SUPPORTED,
@@ -28,16 +28,16 @@ from runtime.files.manifest import read_manifest
 
 MIB, GIB_MIB = 1 << 20, 1024
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-# A build of the project's largest model peaked at four times its FP32 weights in host memory, with TensorRT-RTX 1.7; smaller
-# precisions at less. Scratch memory on the device comes on top.
+# With TensorRT-RTX 1.7, a build of the project's largest model took at most four times its FP32 weights of host memory, and
+# less for smaller precisions. The scratch memory on the device is added to that.
 BUILD_FACTOR = 4
-# pinned and device memory, two slots of each
+# A session keeps its images in pinned and in device memory, in two slots each.
 COPIES = 4
 BUILD = ("python", "-m", "engines", "build")
 
 
 class Builder(NamedTuple):
-    """What would build an engine: `name` as `engines build --builder` takes it, its library and version."""
+    """A builder of engines: `name` is what `engines build --builder` takes, then its library and version."""
 
     name: str
     library: str
@@ -45,54 +45,66 @@ class Builder(NamedTuple):
 
 
 def examine_model(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
-    """{path, ok, engine, expected_memory_mib, missing: [{what, fix}]} of an ONNX file or an engine on the machine of `report`.
+    """Examine an ONNX file or an engine: {path, ok, engine, expected_memory_mib, missing: [{what, fix}]}.
 
-    `engine` is what would be built: {name, library, version, precision, batch, command}, null for an engine that is there.
-    `fix` is the command, or what to do, null where the reason itself says it.
+    `engine` is the engine that would be built from an ONNX file: {name, library, version, precision, batch, command}; it is null
+    for a file that is an engine. `fix` is a command or an instruction, and null where `what` already says it.
     """
     if path.suffix == ".safetensors":
         fix = shlex.join(["python", "export_onnx.py", str(path), "--out", str(path.with_suffix(".onnx"))])
         return _answer(
-            path, [{"what": f"{path}: weights, which no device runs before they are exported", "fix": fix}]
+            path,
+            [
+                {
+                    "what": f"{path}: these are weights, which must be exported before a device runs them",
+                    "fix": fix,
+                }
+            ],
         )
     if path.suffix != ".onnx":
-        missing = [*map(_split, against(path, report)), *_to_run(report, library_of(path))]
-        return _answer(path, missing, well="built for this machine")
+        reasons = reasons_against_loading(path, report)
+        missing = [*map(_split, reasons), *_missing_to_run(report, library_of(path))]
+        return _answer(path, missing, if_ready="built for this machine")
     try:
-        return _of_onnx(path, report)
-    except UserError as refusal:
-        return _answer(path, [_split(str(refusal))])
-    # the values of a manifest are checked where they are used for good, here they are only looked at
+        return _examine_onnx(path, report)
+    except UserError as error:
+        return _answer(path, [_split(str(error))])
+    # this function only displays a manifest's values; a build checks them
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return _answer(
-            path, [{"what": f"{path}.json: damaged ({error})", "fix": f"export {path.name} again"}]
+            path,
+            [{"what": f"{path}.json: the manifest is damaged ({error})", "fix": f"export {path.name} again"}],
         )
 
 
-def _of_onnx(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+def _examine_onnx(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     manifest = read_manifest(path)
     profile = profiles_of(input_spec(manifest, str(path)), ())[0]
     expected = expected_memory_mib(manifest, path, profile.max)
-    builder = choose(report)
+    builder = default_builder(report)
     if builder is None:
-        return _answer(path, _to_build(report) + _to_run(report), expected=expected)
+        return _answer(path, _missing_to_build(report) + _missing_to_run(report), expected=expected)
     engine = {
         **builder._asdict(),
         "precision": manifest.get("precision", "fp32"),
         "batch": list(profile),
         "command": shlex.join([*BUILD, str(path), "--builder", builder.name]),
     }
-    missing = _of_the_file(path, manifest, builder) + _to_run(report, builder.library)
-    missing += _of_memory(report, expected, path) + _of_disk(path, expected["weights"])
+    missing = _missing_in_file(path, manifest, builder) + _missing_to_run(report, builder.library)
+    missing += _missing_memory(report, expected, path) + _missing_disk(path, expected["weights"])
     if report["root"] != "/":
         return _answer(
-            path, missing, engine=engine, expected=expected, well="nothing is missing that files tell of"
+            path,
+            missing,
+            engine=engine,
+            expected=expected,
+            if_ready="nothing is missing, as far as files can tell",
         )
     return _answer(path, missing, engine=engine, expected=expected)
 
 
-def choose(report: Mapping[str, Any]) -> Builder | None:
-    """What `engines build` would use on this machine: trtexec, Python's TensorRT, TensorRT-RTX; None where it has none."""
+def default_builder(report: Mapping[str, Any]) -> Builder | None:
+    """Return the first builder that this machine has: trtexec, Python's TensorRT, or TensorRT-RTX; None where it has none."""
     for name, probe, library in (
         ("trtexec", "trtexec", "tensorrt"),
         ("python", "tensorrt", "tensorrt"),
@@ -105,82 +117,94 @@ def choose(report: Mapping[str, Any]) -> Builder | None:
 
 
 def expected_memory_mib(manifest: Mapping[str, Any], path: Path, batch: int) -> dict[str, int]:
-    """{weights, run_at_least, build_at_most} in MiB, estimated from the manifest; on a Jetson CPU and GPU share them.
+    """Estimate {weights, run_at_least, build_at_most} in MiB from the manifest. A Jetson's CPU and GPU share this memory.
 
-    `run_at_least` is weights and buffers of the largest batch, without CUDA's own few hundred MiB. `build_at_most` is a
-    measured multiple of the FP32 weights, and the builder's scratch memory as it is without --workspace.
+    `run_at_least` is the weights and the buffers of the largest batch, without the few hundred MiB of CUDA itself.
+    `build_at_most` is a measured multiple of the FP32 weights, plus the builder's scratch memory without --workspace.
     """
-    size_of = BYTES[manifest.get("precision", "fp32")]
-    params = manifest.get("params") or path.stat().st_size / size_of
+    bytes_per_weight = BYTES[manifest.get("precision", "fp32")]
+    params = manifest.get("params") or path.stat().st_size / bytes_per_weight
     spec = input_spec(manifest, str(path))
-    size = 1 if spec.layout == "uint8-nhwc" else 4
-    images = math.prod(input_shapes(spec, batch)["images"]) * size
-    weights = params * size_of
-    build = BUILD_FACTOR * params * BYTES["fp32"] / MIB + WORKSPACE_MIB
-    needs = {
-        "weights": weights / MIB,
-        "run_at_least": (weights + COPIES * images) / MIB,
-        "build_at_most": build,
+    bytes_per_value = 1 if spec.layout == "uint8-nhwc" else 4
+    image_bytes = math.prod(input_shapes(spec, batch)["images"]) * bytes_per_value
+    weight_bytes = params * bytes_per_weight
+    memory = {
+        "weights": weight_bytes / MIB,
+        "run_at_least": (weight_bytes + COPIES * image_bytes) / MIB,
+        "build_at_most": BUILD_FACTOR * params * BYTES["fp32"] / MIB + WORKSPACE_MIB,
     }
-    return {name: math.ceil(value) for name, value in needs.items()}
+    return {name: math.ceil(value) for name, value in memory.items()}
 
 
-def _of_the_file(path: Path, manifest: Mapping[str, Any], builder: Builder) -> list[dict[str, str | None]]:
+def _missing_in_file(
+    path: Path, manifest: Mapping[str, Any], builder: Builder
+) -> list[dict[str, str | None]]:
     missing, version = [], _numbers(builder.version)
     try:
         if builder.name == "trtexec":
             trtexec_line(manifest, version, Build(path, path.with_suffix(".engine")))
         elif builder.name == "python":
             precision_flags(manifest, version, str(path))
-    except UserError as refusal:
-        missing.append(_split(str(refusal)))
-    again = f"{export_command(manifest, version, str(path))} --check ROOT"
+    except UserError as error:
+        missing.append(_split(str(error)))
+    export_again = f"{export_command(manifest, version, str(path))} --check ROOT"
     if (manifest.get("gate") or {}).get("passed") is not True:
-        missing.append({"what": f"{path}: it never passed a quality gate", "fix": again})
+        missing.append({"what": f"{path}: the file has not passed a quality gate", "fix": export_again})
     if not Path(f"{path}.check.npz").is_file():
         missing.append(
-            {"what": f"{path}: the check crops that prove an engine are not beside it", "fix": again}
+            {
+                "what": f"{path}: the check crops that verify an engine are not beside the file",
+                "fix": export_again,
+            }
         )
     return missing
 
 
-def _to_build(report: Mapping[str, Any]) -> list[dict[str, str | None]]:
-    """What to install where nothing builds engines."""
-    tools = [report[name]["version"] for name in ("trtexec", "tensorrt") if "version" in report[name]]
-    if tools:
+def _missing_to_build(report: Mapping[str, Any]) -> list[dict[str, str | None]]:
+    """Return what to install on a machine without a builder."""
+    versions = [report[name]["version"] for name in ("trtexec", "tensorrt") if "version" in report[name]]
+    if versions:
         return [
             {
-                "what": f"TensorRT {tools[0]} is not supported; supported: {SUPPORTED}",
+                "what": f"TensorRT {versions[0]} is not supported; supported: {SUPPORTED}",
                 "fix": "install JetPack 6 or 7",
             }
         ]
     fix = "sudo apt-get install nvidia-jetpack" if report["board"]["l4t"] else "pip install '.[rtx]'"
-    return [{"what": f"nothing that builds engines: {report['trtexec']['error']}", "fix": fix}]
+    return [{"what": f"this machine has no builder of engines: {report['trtexec']['error']}", "fix": fix}]
 
 
-def _to_run(report: Mapping[str, Any], library: str = "tensorrt") -> list[dict[str, str | None]]:
+def _missing_to_run(report: Mapping[str, Any], library: str = "tensorrt") -> list[dict[str, str | None]]:
     missing: list[dict[str, str | None]] = []
     if not report["cuda"].get("gpus"):
         reason = report["cuda"].get("error", "CUDA lists none")
         missing.append(
-            {"what": f"no GPU here ({reason})", "fix": "run this on the device that will run the engine"}
+            {
+                "what": f"this machine has no GPU ({reason})",
+                "fix": "run this on the device that will run the engine",
+            }
         )
     if "error" in report[library]:
         fix = "pip install '.[rtx]'" if library == "tensorrt_rtx" else "pip install tensorrt"
         if report["board"]["l4t"] is not None and library == "tensorrt":
-            # apt's module is seen by the system's Python alone
+            # only the system's Python finds the module that apt installs
             fix = "sudo apt-get install python3-libnvinfer && python3 -m venv --system-site-packages .venv"
         missing.append({"what": f"Python's {library}: {report[library]['error']}", "fix": fix})
     if "CUDA binding" in report["binding"].get("error", ""):
         major = (report["cuda_toolkit"] or report["cuda"].get("driver") or "12").split(".")[0]
         missing.append({"what": report["binding"]["error"], "fix": f"pip install 'cuda-bindings=={major}.*'"})
     if report["agree"] is False and library == "tensorrt":
-        what = f"trtexec is {report['trtexec']['version']}, Python's TensorRT {report['tensorrt']['version']}"
-        missing.append({"what": what, "fix": "build with --builder python, or install one version of both"})
+        trtexec, python = report["trtexec"]["version"], report["tensorrt"]["version"]
+        missing.append(
+            {
+                "what": f"the versions of trtexec ({trtexec}) and of Python's TensorRT ({python}) differ",
+                "fix": "build with --builder python, or install the same version of both",
+            }
+        )
     return missing
 
 
-def _of_memory(
+def _missing_memory(
     report: Mapping[str, Any], expected: Mapping[str, int], path: Path
 ) -> list[dict[str, str | None]]:
     memory = report["memory_gib"]
@@ -189,23 +213,29 @@ def _of_memory(
     free = int((memory["available"] + (memory["swap_free"] or 0)) * GIB_MIB)
     if free >= expected["build_at_most"]:
         return []
-    least = expected["build_at_most"] - WORKSPACE_MIB
-    what = f"a build may need {expected['build_at_most']} MiB, {free} MiB of memory and swap are free"
-    if free - least >= 256:
-        return [{"what": what, "fix": shlex.join([*BUILD, str(path), "--workspace", str(free - least)])}]
-    add = "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
-    return [{"what": what, "fix": add}]
+    without_workspace = expected["build_at_most"] - WORKSPACE_MIB
+    what = (
+        f"a build may need {expected['build_at_most']} MiB, but only {free} MiB of memory and swap are free"
+    )
+    if free - without_workspace >= 256:
+        workspace = str(free - without_workspace)
+        return [{"what": what, "fix": shlex.join([*BUILD, str(path), "--workspace", workspace])}]
+    add_swap = (
+        "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile "
+        "&& sudo swapon /swapfile"
+    )
+    return [{"what": what, "fix": add_swap}]
 
 
-def _of_disk(path: Path, weights_mib: int) -> list[dict[str, str | None]]:
+def _missing_disk(path: Path, weights_mib: int) -> list[dict[str, str | None]]:
     free = shutil.disk_usage(path.parent).free // MIB
-    # the finished engine, and the one that is being written
+    # an older engine stays until the new one is written
     if free >= 2 * weights_mib:
         return []
     return [
         {
-            "what": f"{path.parent}: {free} MiB free, an engine needs {2 * weights_mib}",
-            "fix": "free its disk, or give --out",
+            "what": f"{path.parent}: {free} MiB are free, but a build needs {2 * weights_mib} MiB",
+            "fix": "free space on its disk, or choose another one with --out",
         }
     ]
 
@@ -216,13 +246,13 @@ def _answer(
     *,
     engine: dict[str, Any] | None = None,
     expected: dict[str, int] | None = None,
-    well: str = "an engine can be built and run here",
+    if_ready: str = "an engine can be built and run here",
 ) -> dict[str, Any]:
-    why = "; ".join(str(one["what"]) for one in missing)
+    why = "; ".join(str(lack["what"]) for lack in missing)
     return {
         "path": str(path),
         "ok": not missing,
-        "why": why or well,
+        "why": why or if_ready,
         "engine": engine,
         "expected_memory_mib": expected,
         "missing": missing,
@@ -230,12 +260,12 @@ def _answer(
 
 
 def _split(reason: str) -> dict[str, str | None]:
-    """A refusal as what is wrong and, behind its last semicolon, what to run."""
+    """Split an error's message into what is wrong and, after the last semicolon, what to run."""
     what, _, fix = reason.rpartition("; ")
     # "rebuild: python -m engines build ..."
     return {"what": what or fix, "fix": re.sub(r"^[a-z ]+: ", "", fix) if what else None}
 
 
 def _numbers(version: str) -> Version:
-    """`10.3.0.26.post1` -> (10, 3, 0, 26)."""
+    """Parse a library's version: `10.3.0.26.post1` -> (10, 3, 0, 26)."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:4])

@@ -1,4 +1,4 @@
-"""A doctor's report as tables for people. Examines nothing."""
+"""Print a doctor's report as tables."""
 
 from __future__ import annotations
 
@@ -7,47 +7,51 @@ from typing import Any
 
 from runtime.console import print_table
 
-# what a machine may do without
+# libraries that a machine does not need
 OPTIONAL = {"OpenVINO": "openvino", "simplejpeg": "simplejpeg"}
 
 
 def show(report: Mapping[str, Any]) -> None:
-    """The report as two tables, and one for each model."""
+    """Print the machine, what it can do, and one table for each model."""
     print_table("this machine" if report["root"] == "/" else report["root"], ["", ""], _machine(report))
     tasks = report["can"].items()
-    print_table("it can", ["", "", ""], [[task, _yes(one["ok"]), one["why"]] for task, one in tasks])
-    for one in report.get("models", []):
-        print_table(f"{one['path']}: {'ready' if one['ok'] else 'not ready'}", ["", ""], _model(one))
+    print_table(
+        "it can", ["", "", ""], [[task, _yes(ability["ok"]), ability["why"]] for task, ability in tasks]
+    )
+    for model in report.get("models", []):
+        print_table(f"{model['path']}: {'ready' if model['ok'] else 'not ready'}", ["", ""], _model(model))
 
 
 def _machine(report: Mapping[str, Any]) -> list[list[object]]:
-    here, there, cuda, memory = (report[key] for key in ("system", "board", "cuda", "memory_gib"))
-    jetson = there["l4t"] and f"L4T {there['l4t']}, JetPack {there['jetpack'] or 'unknown'}"
-    words = (there["model"], there["module"], there["soc"], jetson)
-    python = f", Python {here['python']}" if here["python"] else ""
-    cores = f", {here['cores']} cores usable" if here["cores"] else ""
+    system, board, cuda, memory = (report[key] for key in ("system", "board", "cuda", "memory_gib"))
+    jetson = board["l4t"] and f"L4T {board['l4t']}, JetPack {board['jetpack'] or 'unknown'}"
+    names = (board["model"], board["module"], board["soc"], jetson)
+    python = f", Python {system['python']}" if system["python"] else ""
+    cores = f", {system['cores']} cores usable" if system["cores"] else ""
     mode = report["power_mode"]
     swap = {None: "swap unknown", 0.0: "no swap"}.get(
         memory["swap"], f"swap {memory['swap']} GiB, {memory['swap_free']} GiB free"
     )
     known = memory["total"] is not None
-    agree = {True: "the same version", False: "NOT the same version", None: "not both here"}[report["agree"]]
+    agree = {True: "the same version", False: "NOT the same version", None: "not both installed"}[
+        report["agree"]
+    ]
     gpus: list[list[object]] = [
         ["GPU", f"{gpu['name']}, compute capability {gpu['compute_capability']}, {gpu['memory_mib']} MiB"]
         for gpu in cuda.get("gpus", [])
     ]
     rows: list[list[object]] = [
-        ["board", ", ".join(filter(None, words)) or "no Jetson"],
-        ["power mode", (mode["name"] or mode["id"]) if mode else "unknown" if there["l4t"] else "-"],
-        ["system", f"{here['os']}, kernel {here['kernel'] or 'unknown'}, {here['machine']}{python}"],
-        ["cpu", f"{here['cpu'] or here['machine']}{cores}"],
+        ["board", ", ".join(filter(None, names)) or "not a Jetson"],
+        ["power mode", (mode["name"] or mode["id"]) if mode else "unknown" if board["l4t"] else "-"],
+        ["system", f"{system['os']}, kernel {system['kernel'] or 'unknown'}, {system['machine']}{python}"],
+        ["cpu", f"{system['cpu'] or system['machine']}{cores}"],
         [
             "memory",
             f"{memory['total']} GiB, {memory['available']} GiB available, {swap}" if known else "unknown",
         ],
         [
             "disk",
-            f"{report['disk_free_gib']} GiB free {'in this folder' if report['root'] == '/' else 'there'}",
+            f"{report['disk_free_gib']} GiB free {'in this folder' if report['root'] == '/' else 'at its root'}",
         ],
         ["CUDA driver", _driver(report)],
         ["CUDA toolkit", report["cuda_toolkit"] or "none found"],
@@ -70,33 +74,33 @@ def _driver(report: Mapping[str, Any]) -> str:
     return str(cuda.get("error") or report["driver_release"] or "unknown")
 
 
-def _tool(answer: Mapping[str, Any]) -> str:
-    where = f", {answer['path']}" if "path" in answer else ""
-    clash = f" ({answer['clash']})" if "clash" in answer else ""
-    return f"{answer['version']}{where}{clash}" if "version" in answer else str(answer["error"])
+def _tool(result: Mapping[str, Any]) -> str:
+    path = f", {result['path']}" if "path" in result else ""
+    clash = f" ({result['clash']})" if "clash" in result else ""
+    return f"{result['version']}{path}{clash}" if "version" in result else str(result["error"])
 
 
-def _onnxruntime(answer: Mapping[str, Any]) -> str:
-    if "error" in answer:
-        return str(answer["error"])
-    names = [f"{name}{'' if runs else ' (does not start)'}" for name, runs in answer["providers"].items()]
-    clash = f" ({answer['clash']})" if "clash" in answer else ""
-    return f"{answer['version']}: {', '.join(names)}{clash}"
+def _onnxruntime(result: Mapping[str, Any]) -> str:
+    if "error" in result:
+        return str(result["error"])
+    names = [f"{name}{'' if runs else ' (does not start)'}" for name, runs in result["providers"].items()]
+    clash = f" ({result['clash']})" if "clash" in result else ""
+    return f"{result['version']}: {', '.join(names)}{clash}"
 
 
-def _model(one: Mapping[str, Any]) -> list[list[object]]:
+def _model(model: Mapping[str, Any]) -> list[list[object]]:
     rows: list[list[object]] = []
-    if engine := one["engine"]:
-        made = f"{engine['precision']} by {engine['name']} of {engine['library']} {engine['version']}"
-        rows += [["engine", f"{made}, batch {engine['batch']}"], ["build it", engine["command"]]]
-    if memory := one["expected_memory_mib"]:
-        needs = f"at least {memory['run_at_least']} MiB to run, at most about {memory['build_at_most']} MiB to build"
-        rows.append(["memory", needs])
-    for lack in one["missing"]:
+    if engine := model["engine"]:
+        builder = f"{engine['precision']} by {engine['name']} of {engine['library']} {engine['version']}"
+        rows += [["engine", f"{builder}, batch {engine['batch']}"], ["build it", engine["command"]]]
+    if memory := model["expected_memory_mib"]:
+        estimate = f"at least {memory['run_at_least']} MiB to run, at most about {memory['build_at_most']} MiB to build"
+        rows.append(["memory", estimate])
+    for lack in model["missing"]:
         rows.append(["missing", lack["what"]])
         if lack["fix"]:
             rows.append(["fix", lack["fix"]])
-    return rows or [["", one["why"]]]
+    return rows or [["", model["why"]]]
 
 
 def _yes(ok: bool) -> str:

@@ -41,7 +41,7 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.delenv("TRTEXEC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("engines.build.find_trtexec", _no_trtexec)
-    monkeypatch.setattr("engines.probe.ask", lambda name: {"error": "not installed"})
+    monkeypatch.setattr("engines.probe.run_probe", lambda name: {"error": "not installed"})
 
 
 def _no_trtexec():
@@ -202,12 +202,12 @@ def test_a_file_that_is_changed_or_keeps_tensors_elsewhere_is_never_given_to_a_b
 def test_without_any_builder_one_line_says_so(onnx, nowhere, capsys):
     assert guarded(main, ["build", str(onnx)]) == 5
     error = capsys.readouterr().err
-    assert "no trtexec in PATH" in error and "tensorrt is not there either" in error
+    assert "no trtexec in PATH" in error and "Python's tensorrt" in error
     assert "python -m engines doctor" in error
 
 
 def test_python_builds_where_only_its_tensorrt_is_there(onnx, nowhere, builders, monkeypatch):
-    monkeypatch.setattr("engines.probe.ask", lambda name: {"version": "10.3.0"})
+    monkeypatch.setattr("engines.probe.run_probe", lambda name: {"version": "10.3.0"})
     main(["build", str(onnx)])
     assert [flavour for _, flavour, _ in builders.asked] == ["tensorrt"]
     assert read_manifest(onnx.with_name("m.engine"))["builder"]["name"] == "python"

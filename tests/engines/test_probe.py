@@ -73,14 +73,14 @@ def test_no_driver_is_an_answer(monkeypatch):
 
 
 def answers_of(monkeypatch, code):
-    """What `ask` makes of a child that runs `code` instead of the probe."""
+    """What `run_probe` makes of a child that runs `code` instead of the probe."""
     real = subprocess.run
 
     def run(command, **options):
         return real([sys.executable, "-c", code], **options)
 
     monkeypatch.setattr(subprocess, "run", run)
-    return probe.ask("cuda", timeout_s=20)
+    return probe.run_probe("cuda", timeout_s=20)
 
 
 def test_a_probe_that_crashes_costs_only_its_own_answer(monkeypatch):
@@ -104,12 +104,12 @@ def test_a_probe_that_hangs_is_given_up(monkeypatch):
         raise subprocess.TimeoutExpired(command, options["timeout"])
 
     monkeypatch.setattr(subprocess, "run", hang)
-    assert probe.ask("cuda", timeout_s=3) == {"error": "no answer within 3 s"}
+    assert probe.run_probe("cuda", timeout_s=3) == {"error": "no answer within 3 s"}
 
 
 def test_probes_answer_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    answer = probe.ask("onnxruntime")
+    answer = probe.run_probe("onnxruntime")
     assert answer["providers"]["CPUExecutionProvider"] is True
 
 

@@ -244,7 +244,7 @@ def test_fp32_engines_are_held_to_the_limits_of_the_tf32_they_compute_in():
 def test_a_precision_that_no_gate_knows_is_refused(engine, tmp_path):
     onnx_file(tmp_path / "m.onnx", precision="fp8")
     opener = FakeOpener()
-    with pytest.raises(ArtifactError, match="precision 'fp8' is not known"):
+    with pytest.raises(ArtifactError, match="'fp8'"):
         run(engine, tmp_path / "m.onnx", opener)
     assert not opener.opened
 
@@ -286,7 +286,7 @@ def test_the_manifest_is_plain_json(engine, onnx):
         ({"builder": None}, "rebuild: python -m engines build"),
         ({"builder": "trtexec"}, "builder"),
         ({"precision": ["fp16"]}, "precision"),
-        ({"precision": "fp12"}, "precision 'fp12' is not known"),
+        ({"precision": "fp12"}, "'fp12'"),
         ({"machine": None}, "incomplete"),
     ],
 )

@@ -193,7 +193,7 @@ def test_doctor_says_why_a_library_that_is_there_cannot_be_used(
 ) -> None:
     text = BROKEN["a shared library is missing"][0]
     monkeypatch.setenv("PYTHONPATH", str(package(tmp_path, name, text)))
-    said = probe.ask(asked)["error"]
+    said = probe.run_probe(asked)["error"]
     assert "is installed, but does not load" in said and "libcudart.so.12" in said and name in said
 
 
@@ -201,7 +201,7 @@ def test_doctor_says_of_a_leftover_folder_that_it_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(package(tmp_path, "tensorrt", "")))
-    assert "partly installed" in probe.ask("tensorrt")["error"]
+    assert "partly installed" in probe.run_probe("tensorrt")["error"]
 
 
 def test_a_graph_newer_than_the_runtime_names_both_versions(

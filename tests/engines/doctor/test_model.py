@@ -6,7 +6,7 @@ import pytest
 
 from engines.cli import main
 from engines.doctor.doctor import diagnose
-from engines.doctor.model import choose, examine_model, expected_memory_mib
+from engines.doctor.model import default_builder, examine_model, expected_memory_mib
 from engines.doctor.tables import show
 from engines.machine import Machine
 from engines.manifest import engine_manifest
@@ -96,8 +96,8 @@ def test_weights_are_told_to_be_exported(tmp_path):
 
 def test_of_files_alone_it_is_never_said_that_an_engine_runs(model, tmp_path):
     report = report_of(put_board(tmp_path / "root"))
-    assert examine_model(model, report)["why"] == "nothing is missing that files tell of"
-    assert examine_model(model, report | {"root": "/"})["why"] == "an engine can be built and run here"
+    assert examine_model(model, report)["why"].endswith("as far as files can tell")
+    assert "run here" in examine_model(model, report | {"root": "/"})["why"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_damaged_manifest_is_an_answer_in_json(model, tmp_path, key, value):
 
 def test_two_tensorrts_of_different_versions_are_told(model, tmp_path):
     found = examine_model(model, report_of(put_board(tmp_path / "root"), agree=False))
-    assert "trtexec is 10.3.0" in found["why"] and "--builder python" in fixes(found)[0]
+    assert "trtexec (10.3.0)" in found["why"] and "--builder python" in fixes(found)[0]
 
 
 def test_a_file_without_gate_or_crops_is_exported_again(tmp_path):
@@ -153,10 +153,11 @@ def test_expected_memory_is_what_the_numbers_say(model):
 def test_tensorrt_rtx_is_the_last_choice_and_none_is_none():
     none = {"error": "not installed"}
     rtx = {"version": "1.7.1.116"}
-    assert choose({"trtexec": none, "tensorrt": none, "tensorrt_rtx": none}) is None
-    assert choose({"trtexec": none, "tensorrt": none, "tensorrt_rtx": rtx}).name == "rtx"
+    assert default_builder({"trtexec": none, "tensorrt": none, "tensorrt_rtx": none}) is None
+    assert default_builder({"trtexec": none, "tensorrt": none, "tensorrt_rtx": rtx}).name == "rtx"
     assert (
-        choose({"trtexec": none, "tensorrt": {"version": "10.3.0.26"}, "tensorrt_rtx": rtx}).name == "python"
+        default_builder({"trtexec": none, "tensorrt": {"version": "10.3.0.26"}, "tensorrt_rtx": rtx}).name
+        == "python"
     )
 
 
