@@ -54,7 +54,7 @@ def verify(
     parent = read_manifest(onnx)
     spec = input_spec(parent, str(onnx))
     check = load_check(onnx, parent)
-    content = _build_manifest(engine, onnx) or _new_manifest(engine, onnx, parent, adopted)
+    content = manifest_of_build(engine, onnx) or _new_manifest(engine, onnx, parent, adopted)
     digest = sha256(engine)
     flavour = FLAVOURS.get(str(content["builder"].get("name")), "tensorrt")
     here = (host or this_host)(flavour)
@@ -101,7 +101,7 @@ def _limits(engine: Path, content: Mapping[str, Any]) -> Limits:
     return ENGINE_LIMITS[precision]
 
 
-def _build_manifest(engine: Path, onnx: Path) -> dict[str, Any] | None:
+def manifest_of_build(engine: Path, onnx: Path) -> dict[str, Any] | None:
     """Return the manifest that `engines build` wrote beside the engine, None where there is none."""
     if not engine.is_file():
         words = ["python", "-m", "engines", "build", str(onnx), "--out", str(engine)]

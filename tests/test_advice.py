@@ -19,7 +19,7 @@ import torch
 from engines.cli import profile
 from engines.onnx_compat import export_command
 from engines.trtexec.load import find_profile
-from engines.verify import _known as known_engine
+from engines.verify import manifest_of_build
 from prune.model.file import load_model, save_model
 from prune.training.data import pk_batches
 from runtime.backends.tensorrt.compat import rebuild_command
@@ -283,7 +283,7 @@ def test_an_engine_is_rebuilt_and_exported_again_by_lines_that_parse(parse: Any)
 
 def test_a_missing_engine_is_built_where_it_is_looked_for(parse: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError) as refusal:
-        known_engine(tmp_path / "my.engine", tmp_path / "my model.onnx")
+        manifest_of_build(tmp_path / "my.engine", tmp_path / "my model.onnx")
     args = parse(advised(str(refusal.value)))
     assert (args.out, args.onnx) == (tmp_path / "my.engine", tmp_path / "my model.onnx")
 
