@@ -11,6 +11,8 @@ from runtime.errors import ArtifactError
 
 LAYOUTS = ("uint8-nhwc", "float-nchw")
 CAMERAS = ("input", "none", "mean")
+# The order of the channels that a graph takes. Nothing of ours swaps them, so a model that wants another order is refused.
+COLOURS = ("rgb",)
 # No side, batch or camera table is longer.
 LARGEST = 100_000
 
@@ -21,7 +23,8 @@ class InputSpec:
 
     `layout` uint8-nhwc: (B, height, width, 3) uint8 RGB 0..255, resized outside, everything else in the graph;
     float-nchw: (B, 3, height, width) float32, (rgb / 255 - mean) / std. `camera` is "input" (a second input `camera_ids`
-    (B,), see `mean_camera`), "none", "mean" or a 0-based camera id that was baked in. `cameras` is the size of the embedding
+    (B,), see `mean_camera`), "none", "mean" or a 0-based camera id that was baked in. `colour` is the order of the
+    channels, "rgb" and no other. `cameras` is the size of the embedding
     table (0: the model has none), `dataset` the data set whose camera ids index it. `batch` is a fixed batch or None (any).
     """
 
@@ -90,7 +93,7 @@ def _checks(spec: InputSpec) -> dict[str, bool]:
         "mean": three(spec.mean),
         "std": three(spec.std) and all(one != 0 for one in spec.std),
         "interpolation": spec.interpolation in ("bicubic", "bilinear"),
-        "colour": isinstance(spec.colour, str),
+        "colour": spec.colour in COLOURS,
         "camera": spec.camera in CAMERAS or whole(spec.camera, 0, LARGEST),
         "cameras": whole(spec.cameras, 0, LARGEST),
         "dataset": spec.dataset is None or isinstance(spec.dataset, str),
