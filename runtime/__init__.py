@@ -9,12 +9,13 @@ The names below are the public API. They are imported when they are first used (
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "runtime.model": ("open_model", "Model"),
     "runtime.features": ("Features", "load_features", "save_features"),
     "runtime.ranking.api": ("evaluate", "search", "Metrics", "Hit"),
+    "runtime.extraction.extract": ("TooManyBad", "Unfinished"),
     "runtime.errors": (
         "ArtifactError",
         "ConfigError",
@@ -30,6 +31,29 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    # The same names for type checkers and editors, which cannot read the table.
+    from runtime.errors import ArtifactError as ArtifactError
+    from runtime.errors import ConfigError as ConfigError
+    from runtime.errors import DataError as DataError
+    from runtime.errors import DeviceError as DeviceError
+    from runtime.errors import GateError as GateError
+    from runtime.errors import NonFiniteFeatures as NonFiniteFeatures
+    from runtime.errors import OutOfMemory as OutOfMemory
+    from runtime.errors import StorageError as StorageError
+    from runtime.errors import UserError as UserError
+    from runtime.extraction.extract import TooManyBad as TooManyBad
+    from runtime.extraction.extract import Unfinished as Unfinished
+    from runtime.features import Features as Features
+    from runtime.features import load_features as load_features
+    from runtime.features import save_features as save_features
+    from runtime.model import Model as Model
+    from runtime.model import open_model as open_model
+    from runtime.ranking.api import Hit as Hit
+    from runtime.ranking.api import Metrics as Metrics
+    from runtime.ranking.api import evaluate as evaluate
+    from runtime.ranking.api import search as search
 
 
 def __getattr__(name: str) -> Any:

@@ -12,14 +12,14 @@ import argparse
 import warnings
 from collections.abc import Sequence
 
-from runtime.cli import choose, evaluate, extract, inspect_data, search
+from runtime.cli import choose, evaluate_command, extract, inspect_data, search_command
 
 # A command is a module with HELP, add_arguments(parser) and command(parsed arguments).
 COMMANDS = {
     "inspect": inspect_data,
     "extract": extract,
-    "evaluate": evaluate,
-    "search": search,
+    "evaluate": evaluate_command,
+    "search": search_command,
     "choose": choose,
 }
 

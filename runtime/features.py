@@ -151,6 +151,11 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
     )
 
 
+def duplicates(features: Features) -> int:
+    """How many images have the bytes of another image of the set."""
+    return len(features.images) - len(set(features.images))
+
+
 def same_model(a: Features, b: Features) -> None:
     """ArtifactError unless both come from one artifact: features of two models rank at random, silently."""
     if a.model != b.model:

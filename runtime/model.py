@@ -1,24 +1,31 @@
-"""A model as a callable on crops: `open_model` and `Model`, the Python API behind every command that runs a model."""
+"""A model as a callable on crops, boxes and files: `open_model` and `Model`, behind every command that extracts features."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from runtime import console
 from runtime.artifact import Artifact
+from runtime.datasets import MAX_BAD
 from runtime.datasets.cameras import camera_ids
-from runtime.errors import ConfigError, DataError
+from runtime.errors import ConfigError, DataError, NonFiniteFeatures
+from runtime.extraction.camera import extract_with_policy
 from runtime.extraction.extract import MIN_NORM, run_halving
+from runtime.extraction.preset import extractor, plan, refuse_contradictions
+from runtime.features import Features
+from runtime.gate_here import doubt
 from runtime.images.boxes import crop_views
 from runtime.images.decode import MIN_SIDE
+from runtime.images.lists import Images, labelled_images
 from runtime.images.preprocess import resize, to_input
-from runtime.opening import open_artifact
-from runtime.options.choices import BACKENDS
+from runtime.opening import open_artifact, verify_artifact
+from runtime.options.choices import BACKENDS, THROUGHPUT
 
 Color = Literal["rgb", "bgr"]
 Camera = str | int | ArrayLike | None
@@ -32,13 +39,15 @@ def open_model(
     backend: str = BACKENDS[0],
     threads: int | None = None,
     batch: int | None = None,
+    preset: str | None = None,
     allow_ungated: bool = False,
 ) -> Model:
     """The model in the file at `path`, verified and ready to embed crops.
 
     `device` is "cpu" or "cuda". `backend` runs an ONNX file on the CPU (one of `runtime.options.choices.BACKENDS`, or "auto" for the
     one that `python -m runtime choose` measured as fastest here). `threads` None uses all cores. `batch` is the number of crops
-    per run (default: the model's fixed batch, or 16).
+    per run (default: the model's fixed batch, or 16). `preset` lays the work out over the cores of a CPU: "latency" runs single
+    crops on all cores, and "throughput" is for `embed_files` only, which then runs one process of one thread on each core.
 
     The manifest, the file's hash and its gate are checked before anything is loaded. Raises ArtifactError for a file that is
     damaged, unknown or not gated (`allow_ungated` turns the last into a warning on stderr), DeviceError for a device or a
@@ -46,18 +55,30 @@ def open_model(
     """
     if batch is not None and batch < 1:
         raise ConfigError(f"batch={batch}: give 1 or more")
-    artifact = open_artifact(
-        path, device=device, engine=backend, threads=threads, allow_ungated=allow_ungated
-    )
-    return Model(artifact, batch or artifact.spec.batch or BATCH)
+    refuse_contradictions(preset, device=device, batch=batch, threads=threads)
+    if preset == THROUGHPUT:
+        # its processes load the model themselves
+        artifact = verify_artifact(path, device=device, engine=backend, allow_ungated=allow_ungated)
+    else:
+        artifact = open_artifact(
+            path, device=device, engine=backend, threads=threads, allow_ungated=allow_ungated
+        )
+    if (remark := doubt(artifact)) is not None:
+        console.note(f"WARNING {remark}")
+    size = plan(preset, artifact, batch).batch if preset else batch or artifact.spec.batch or BATCH
+    return Model(artifact, size, preset)
 
 
 @dataclass(frozen=True)
 class Model:
-    """An opened model. `artifact` holds its manifest, input specification and session; `batch` is the crops per run."""
+    """An opened model. `artifact` holds its manifest, input specification and session; `batch` is the crops per run.
+
+    `preset` is what the model was opened with.
+    """
 
     artifact: Artifact
     batch: int = BATCH
+    preset: str | None = None
 
     @property
     def dim(self) -> int:
@@ -83,24 +104,7 @@ class Model:
         Raises ConfigError for an unknown `color` or camera, DataError for a crop of another type, shape or size (it names the
         crop) and for a feature of length zero, NonFiniteFeatures, OutOfMemory or DeviceError when the model cannot run.
         """
-        if color not in ("rgb", "bgr"):
-            raise ConfigError(f'color={color!r}: give "rgb" (Pillow) or "bgr" (OpenCV)')
-        ids = self._camera_ids(camera, len(crops))
-        features = np.empty((len(crops), self.dim), np.float32)
-        spec, batch = self.artifact.spec, self.batch
-        for start in range(0, len(crops), self.batch):
-            rows = slice(start, min(start + self.batch, len(crops)))
-            checked = [_checked(crop, number, color) for number, crop in enumerate(crops[rows], start)]
-            images = to_input(np.stack([resize(crop, spec) for crop in checked]), spec)
-            features[rows], batch = run_halving(
-                self.artifact.run, images, None if ids is None else ids[rows], batch
-            )
-        norms = np.linalg.norm(features, axis=1, keepdims=True)
-        if len(zero := np.flatnonzero(norms < MIN_NORM)):
-            raise DataError(
-                f"crop {zero[0]}: its feature has length zero and cannot be ranked; leave this crop out"
-            )
-        return np.asarray(features / norms, np.float32)
+        return self._embed(crops, "crop {}".format, color=color, camera=camera)
 
     def embed_boxes(
         self,
@@ -129,33 +133,131 @@ class Model:
                 f'box {missing[0]}: less than {MIN_SIDE} pixels wide or high inside the frame; leave it out, or pass empty="nan"'
             )
         kept = [number for number, view in enumerate(views) if view is not None]
-        per_crop = camera if camera is None or np.ndim(camera) == 0 else np.asarray(camera)[kept]
+        per_crop = camera if _is_one(camera) else _ids_of(camera, len(views))[kept]
         features = np.full((len(views), self.dim), np.nan, np.float32)
-        features[kept] = self.embed(
-            [view for view in views if view is not None], color=color, camera=per_crop
+        features[kept] = self._embed(
+            [view for view in views if view is not None],
+            lambda place: f"box {kept[place]}",
+            color=color,
+            camera=per_crop,
         )
         return features
 
+    def embed_files(
+        self,
+        images: str | Path | Images,
+        *,
+        camera: str | int | None = None,
+        workers: int | None = None,
+        max_bad: float = MAX_BAD,
+        progress: Callable[[int], None] = lambda images: None,
+    ) -> Features:
+        """The features of image files, as `python -m runtime extract` writes them.
+
+        `images` is a folder, a list file, one image file, or `runtime.images.lists.Images`. People and cameras are read from the file
+        names. `camera` is "input" (the cameras of the names), "mean", "none" or a 0-based camera id; None means "input" on the
+        data set that the model was trained on and "mean" elsewhere. `workers` threads decode while the model runs (default: up
+        to 4). Unusable images are in `.skipped`, and `.notes` says what was odd. `progress` is told how many more images are done.
+
+        Raises ConfigError for a camera policy that the model cannot follow, DataError where there is no image, TooManyBad (a
+        DataError) when more than the fraction `max_bad` of all images is unusable, NonFiniteFeatures with the path of the first such
+        image, OutOfMemory or DeviceError when the model cannot run, and Unfinished (a KeyboardInterrupt) when a signal stops it.
+        TooManyBad and Unfinished hold the `features` of the images that were done.
+        """
+        notes: tuple[str, ...] = ()
+        if not isinstance(images, Images):
+            images = labelled_images(images)
+            notes = images.notes
+        # whether a file without a passed gate may run was decided when the model was opened
+        opened = extractor(self.artifact, self.preset, batch=self.batch, workers=workers, allow_ungated=True)
+        with opened as run:
+            features = extract_with_policy(
+                run,
+                self.artifact,
+                images,
+                policy=camera,
+                max_bad=max_bad,
+                progress=progress,
+            )
+        return replace(features, notes=notes + features.notes)
+
+    def _embed(
+        self,
+        crops: Sequence[NDArray[np.uint8]],
+        name: Callable[[int], str],
+        *,
+        color: Color,
+        camera: Camera,
+    ) -> NDArray[np.float32]:
+        """What `embed` gives; an error calls a crop what `name` makes of its place."""
+        if self.preset == THROUGHPUT:
+            raise ConfigError(
+                f"a model opened with preset {THROUGHPUT!r} takes files only; open it without, or call embed_files"
+            )
+        if color not in ("rgb", "bgr"):
+            raise ConfigError(f'color={color!r}: give "rgb" (Pillow) or "bgr" (OpenCV)')
+        ids = self._camera_ids(camera, len(crops))
+        features = np.empty((len(crops), self.dim), np.float32)
+        spec, batch = self.artifact.spec, self.batch
+        for start in range(0, len(crops), self.batch):
+            rows = slice(start, min(start + self.batch, len(crops)))
+            checked = [_checked(crop, name(start + row), color) for row, crop in enumerate(crops[rows])]
+            images = to_input(np.stack([resize(crop, spec) for crop in checked]), spec)
+            try:
+                features[rows], batch = run_halving(
+                    self.artifact.run, images, None if ids is None else ids[rows], batch
+                )
+            except NonFiniteFeatures as error:
+                numbers = tuple(start + row for row in error.rows)
+                raise NonFiniteFeatures(
+                    f"{name(numbers[0])}: {error}; export the model again", numbers
+                ) from None
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        if len(zero := np.flatnonzero(norms < MIN_NORM)):
+            raise DataError(
+                f"{name(int(zero[0]))}: its feature has length zero and cannot be ranked; leave it out"
+            )
+        return np.asarray(features / norms, np.float32)
+
     def _camera_ids(self, camera: Camera, count: int) -> NDArray[np.int64] | None:
         """What the session takes as `camera_ids`, (N,) int64, or None for a model that takes none."""
-        if camera is None or isinstance(camera, str | int):
-            ids, _ = camera_ids(np.full(count, -1), self.artifact.spec, policy=camera)
-            return ids
+        spec = self.artifact.spec
+        if not _is_one(camera):
+            ids = _ids_of(camera, count)
+            if spec.camera == "input" and len(wrong := ids[(ids < -1) | (ids >= spec.cameras)]):
+                raise ConfigError(
+                    f"camera {wrong[0]}: this model knows cameras 0 to {spec.cameras - 1}, and -1"
+                )
+            return camera_ids(ids, spec, policy="input")[0]
+        if camera == "input":
+            raise ConfigError('camera="input": crops have no file names; give one 0-based camera id for each')
+        policy = camera if camera is None or isinstance(camera, str) else int(camera)
+        return camera_ids(np.full(count, -1), spec, policy=policy)[0]
+
+
+def _is_one(camera: Camera) -> TypeGuard[str | int | None]:
+    """Whether `camera` is one policy or one camera id for all crops."""
+    return camera is None or isinstance(camera, str | int | np.integer)
+
+
+def _ids_of(camera: Camera, count: int) -> NDArray[np.int64]:
+    """One camera id for each of `count` crops or boxes; ConfigError for anything else."""
+    try:
         ids = np.asarray(camera)
-        if ids.shape != (count,) or ids.dtype.kind not in "iu":
-            raise ConfigError(
-                f"camera: {ids.dtype} {ids.shape} for {count} crops; give one 0-based camera id per crop"
-            )
-        return camera_ids(ids, self.artifact.spec, policy="input")[0]
+    except ValueError:
+        raise ConfigError("camera: rows of several lengths; give one 0-based camera id for each") from None
+    if ids.shape != (count,) or (ids.dtype.kind not in "iu" and count):
+        raise ConfigError(f"camera: {ids.dtype} {ids.shape} for {count}; give one 0-based camera id for each")
+    return ids.astype(np.int64)
 
 
-def _checked(crop: NDArray[np.uint8], number: int, color: Color) -> NDArray[np.uint8]:
-    """The crop as RGB; DataError names it by its number where it is no picture of a person."""
+def _checked(crop: NDArray[np.uint8], name: str, color: Color) -> NDArray[np.uint8]:
+    """The crop as RGB; DataError names it where it is no picture of a person."""
     if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
         kind = f"{crop.dtype} {crop.shape}" if isinstance(crop, np.ndarray) else type(crop).__name__
-        raise DataError(f"crop {number}: {kind}; give a (height, width, 3) uint8 array")
+        raise DataError(f"{name}: {kind}; give a (height, width, 3) uint8 array")
     if min(crop.shape[:2]) < MIN_SIDE:
         raise DataError(
-            f"crop {number}: {crop.shape[1]}x{crop.shape[0]} is smaller than {MIN_SIDE} pixels; leave it out"
+            f"{name}: {crop.shape[1]}x{crop.shape[0]} is smaller than {MIN_SIDE} pixels; leave it out"
         )
     return crop if color == "rgb" else np.ascontiguousarray(crop[:, :, ::-1])

@@ -184,7 +184,7 @@ def test_every_room_is_in_the_table():
         ("runtime.backends.openvino", "runtime.opening", RUNTIME),
         ("runtime.backends.openvino", "runtime.datasets.names", RUNTIME),
         ("runtime.ranking.metrics", "runtime.extraction.extract", RUNTIME),
-        ("runtime.model", "runtime.cli.search", RUNTIME),
+        ("runtime.model", "runtime.cli.search_command", RUNTIME),
         ("benchmarks.timing", "benchmarks.bench.compare", BENCHMARKS),
         ("benchmarks.device.run", "benchmarks.bench.compare", BENCHMARKS),
         ("benchmarks.study.scores", "benchmarks.demo.page", BENCHMARKS),

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from prune.config.load import load_config
 from prune.session import open_weights
+from runtime import Model
 from runtime.cli.arguments import DataOptions, RunOptions, add_layout_option
-from runtime.cli.evaluate import score_options
+from runtime.cli.evaluate_command import score_options
 from runtime.cli.evaluate_options import ModelEvaluation
-from runtime.cli.evaluation import evaluate_model, read_images
+from runtime.cli.evaluation import evaluate_model, read_data
 from runtime.cli.picture_options import add_picture_options
 from runtime.datasets import MAX_BAD
 from runtime.options.argument_types import camera_policy, fraction, positive_integer
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         score=score_options(args),
     )
     config = load_config(args.config, args.overrides) if args.config else None
-    images = read_images(options)
+    dataset = read_data(options)
     artifact, _ = open_weights(args.model, config, device=args.device)
-    evaluate_model(artifact, images, options)
+    evaluate_model(Model(artifact, args.batch), dataset, options)
     return 0

@@ -75,12 +75,12 @@ def _file_evaluation(args: Namespace, score: ScoreOptions) -> FileEvaluation:
 
 def run_model(model: ModelOptions, options: ModelEvaluation) -> None:
     """Print mAP, CMC and mINP of a model on a data set."""
-    from runtime.cli.evaluation import evaluate_model, read_images
+    from runtime.cli.evaluation import evaluate_model, read_data
     from runtime.cli.model_features import open_model
 
     # A data set that cannot be read is refused before the model is loaded.
-    images = read_images(options)
-    evaluate_model(open_model(model), images, options)
+    dataset = read_data(options)
+    evaluate_model(open_model(model, options.run), dataset, options)
 
 
 def run_files(options: FileEvaluation) -> None:

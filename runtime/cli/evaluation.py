@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from runtime import console
-from runtime.artifact import Artifact
+from runtime import Features, Model, console, evaluate
 from runtime.cli.evaluate_options import FileEvaluation, ModelEvaluation, ScoreOptions
 from runtime.cli.model_features import compare_backends, features_of, saved_features
 from runtime.cli.notes import print_data_warnings, print_result
 from runtime.cli.picture_file import evaluation_contents, write_picture
 from runtime.datasets import Dataset, count_warnings, read_dataset
-from runtime.datasets.cameras import dataset_name
-from runtime.extraction.extract import duplicates
-from runtime.extraction.preset import extractor
-from runtime.features import Features, same_model
+from runtime.features import duplicates
+from runtime.images.lists import Images
 from runtime.images.skipped import Skipped
-from runtime.ranking.metrics import Scored
 from runtime.ranking.protocol import in_words as protocol_in_words
-from runtime.ranking.protocol import known, leaks, published_rule, score
+from runtime.ranking.protocol import known, leaks, published_rule
 from runtime.ranking.strips import WorstRankings
 
 PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
@@ -28,33 +22,25 @@ PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
 Pair = tuple[Features, Features]
 
 
-@dataclass(frozen=True)
-class Images:
-    """The data set of an evaluation; `name` is the published data set that it surely is, or None."""
-
-    dataset: Dataset
-    name: str | None
-
-
-def read_images(options: ModelEvaluation) -> Images:
+def read_data(options: ModelEvaluation) -> Dataset:
     """The data set that a model is evaluated on, after its warnings were printed on stderr."""
     data = options.data
     dataset = read_dataset(data.root, data.layout, max_bad=data.max_bad)
-    warnings = count_warnings(dataset)
-    print_data_warnings(dataset, warnings)
-    return Images(dataset, dataset_name(dataset.layout, warnings))
+    print_data_warnings(dataset, count_warnings(dataset))
+    return dataset
 
 
-def evaluate_model(artifact: Artifact, images: Images, options: ModelEvaluation) -> None:
+def evaluate_model(model: Model, dataset: Dataset, options: ModelEvaluation) -> None:
     """Print mAP, CMC and mINP of an opened model, and write the picture of its worst queries where one is asked for.
 
-    `artifact` may be of any program: its `run` only has to be a `runtime.session.Session`.
+    `model` may wrap the artifact of any program: its `run` only has to be a `runtime.session.Session`.
     """
-    dataset = images.dataset
+    splits = {
+        "query": Images(dataset.query, dataset=dataset),
+        "gallery": Images(dataset.gallery, dataset=dataset),
+    }
+    query, gallery = features_of(model, splits, options.run)
     context: dict[str, Any] = {"layout": dataset.layout, "badly_named": len(dataset.skipped)}
-    splits, run = {"query": dataset.query, "gallery": dataset.gallery}, options.run
-    with extractor(artifact, batch=run.batch, workers=run.workers) as extract:
-        query, gallery = features_of(artifact, splits, run, extract, dataset=images.name)
     _report((query, gallery), context, options.score)
 
 
@@ -76,7 +62,7 @@ def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
     skipped = [*pair[0].skipped, *pair[1].skipped]
     query, gallery = _known(*pair)
     rule = options.same_camera or published_rule(context["layout"])
-    result = _scores(query, gallery, options.rerank, rule=rule, watch=worst.see if worst else _unwatched)
+    result = _scores(query, gallery, options.rerank, rule=rule, worst=worst)
     result |= {"same_camera": rule, "protocol": protocol_in_words(rule, context["layout"])}
     result |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
     try:
@@ -88,10 +74,6 @@ def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
             write_picture(picture.path, contents, worst.rankings(), query=query, gallery=gallery)
 
 
-def _unwatched(scored: Scored) -> None:
-    pass
-
-
 def _known(query: Features, gallery: Features) -> Pair:
     """The features of known people, after a note on how many others there are."""
     for name, side in (("query", query), ("gallery", gallery)):
@@ -101,10 +83,9 @@ def _known(query: Features, gallery: Features) -> Pair:
 
 
 def _scores(
-    query: Features, gallery: Features, rerank: bool, *, rule: str, watch: Callable[[Scored], None]
+    query: Features, gallery: Features, rerank: bool, *, rule: str, worst: WorstRankings | None
 ) -> dict[str, Any]:
     """Print warnings about the features, then score one query and gallery pair."""
-    same_model(query, gallery)
     if query.camera != gallery.camera:
         console.note(f"query and gallery differ in their camera embedding: {query.camera}, {gallery.camera}")
     compare_backends(query, gallery)
@@ -117,7 +98,8 @@ def _scores(
     ):
         if copies:
             console.note(f"{copies} {text}")
-    scores = score(query, gallery, same_camera=rule, reranked=rerank, watch=watch).to_json()
+    watch = worst.see if worst else None
+    scores = evaluate(query, gallery, rerank=rerank, same_camera=rule, watch=watch).to_json()
     origin = {"rerank": rerank, "camera": query.camera}
     return scores | origin | {"gallery": len(gallery.paths)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.cli.arguments import (
@@ -16,7 +16,7 @@ from runtime.cli.arguments import (
     model_options,
     run_options,
 )
-from runtime.options.choices import PRESETS, THROUGHPUT
+from runtime.options.choices import PRESETS
 
 HELP = "write the features of images to a .npz file"
 
@@ -65,53 +65,35 @@ def command(args: Namespace) -> None:
 
 def run(options: ExtractOptions) -> None:
     """Write the features, and print what was written; usable images are also written when too many are not usable."""
-    from runtime import console
+    from runtime import ConfigError, TooManyBad, Unfinished, console, save_features
     from runtime.cli.model_features import features_of, open_model
     from runtime.cli.notes import print_notes, print_result
-    from runtime.datasets import count_warnings
-    from runtime.datasets.cameras import dataset_name
-    from runtime.errors import ConfigError
-    from runtime.extraction.extract import TooManyBad, Unfinished, duplicates
-    from runtime.extraction.preset import extractor, refuse_contradictions
-    from runtime.features import partial_path, save_features
+    from runtime.features import duplicates, partial_path
     from runtime.images.lists import labelled_images
     from runtime.images.skipped import write_skipped
     from runtime.stopping import Stopped
 
-    model, out, batch = options.model, options.out, options.run.batch
-    refuse_contradictions(options.preset, device=model.device, batch=batch, threads=model.threads)
-    # The processes of the throughput preset load the model themselves.
-    artifact = open_model(model, load=options.preset != THROUGHPUT)
+    out = options.out
+    model = open_model(options.model, options.run, preset=options.preset)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are an .npz file; try {out.with_suffix('.npz')}")
     images = labelled_images(options.images, options.layout)
     print_notes(images.notes)
-    dataset = images.dataset
-    layout = dataset.layout if dataset else None
-    name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
-    opened = extractor(
-        artifact,
-        options.preset,
-        batch=batch,
-        workers=options.run.workers,
-        allow_ungated=model.allow_ungated,
-    )
     try:
-        with opened as extract:
-            (features,) = features_of(artifact, {"extract": images.items}, options.run, extract, dataset=name)
+        (features,) = features_of(model, {"extract": images}, options.run)
     except TooManyBad as error:
         if error.features.paths:
-            save_features(out, replace(error.features, layout=layout))
+            save_features(out, error.features)
         write_skipped(out, error.features.skipped)
         raise
     except Unfinished as stop:
         kept = "nothing was done yet"
         if stop.features.paths:
             part = partial_path(out)
-            save_features(part, replace(stop.features, layout=layout), asked=stop.asked)
+            save_features(part, stop.features, asked=stop.asked)
             kept = f"{len(stop.features.paths)} of {stop.asked} images are in {part}; the same command extracts all of them anew"
         raise Stopped(stop.number, kept) from None
-    save_features(out, replace(features, layout=layout))
+    save_features(out, features)
     _remove(partial_path(out))
     listed = write_skipped(out, features.skipped)
     if listed:
@@ -123,11 +105,11 @@ def run(options: ExtractOptions) -> None:
         "images": len(features.paths),
         "skipped": len(features.skipped),
         "duplicates": copies,
-        "dim": artifact.dim,
+        "dim": model.dim,
         "camera": features.camera,
         "engine": features.engine,
         "preset": options.preset,
-        "model": artifact.sha256,
+        "model": model.sha256,
     }
     print_result("features", result, as_json=options.as_json)
 

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from runtime import console
-from runtime.artifact import Artifact
+from runtime import Features, Model, TooManyBad, console, load_features
+from runtime import open_model as open_with
 from runtime.cli.arguments import ModelOptions, RunOptions
 from runtime.cli.notes import print_notes, print_skipped
-from runtime.datasets import Item
-from runtime.datasets.cameras import camera_ids, resolve_policy
-from runtime.extraction.extract import TooManyBad, Unfinished
-from runtime.extraction.preset import Extract
-from runtime.features import PARTIAL, Features, load_features
+from runtime.datasets.cameras import camera_ids
+from runtime.features import PARTIAL
 from runtime.files.manifest import read_manifest
-from runtime.gate_here import doubt
-from runtime.opening import open_artifact, verify_artifact
+from runtime.images.lists import Images
 
 
-def open_model(options: ModelOptions, *, load: bool = True) -> Artifact:
-    """The model's artifact; without `load` it is verified only."""
-    checks: dict[str, Any] = {
-        "device": options.device,
-        "allow_ungated": options.allow_ungated,
-        "engine": options.backend,
-    }
-    if load:
-        artifact = open_artifact(options.path, threads=options.threads, **checks)
-    else:
-        artifact = verify_artifact(options.path, **checks)
-    if (remark := doubt(artifact)) is not None:
-        console.note(f"WARNING {remark}")
-    return artifact
+def open_model(options: ModelOptions, run: RunOptions, *, preset: str | None = None) -> Model:
+    """The model that the options name."""
+    return open_with(
+        options.path,
+        device=options.device,
+        backend=options.backend,
+        threads=options.threads,
+        batch=run.batch,
+        preset=preset,
+        allow_ungated=options.allow_ungated,
+    )
 
 
 def saved_features(path: str, *, allow_partial: bool) -> Features:
@@ -48,44 +36,39 @@ def saved_features(path: str, *, allow_partial: bool) -> Features:
     return load_features(path, partial=allow_partial)
 
 
-def features_of(
-    artifact: Artifact,
-    splits: Mapping[str, Sequence[Item]],
-    options: RunOptions,
-    run: Extract,
-    *,
-    dataset: str | None,
-) -> list[Features]:
+def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[Features]:
     """The features of each split, with the camera policy that the options and the data set call for."""
-    policy = options.camera
-    chosen = {
-        name: camera_ids([item.camid for item in items], artifact.spec, policy=policy, dataset=dataset)
-        for name, items in splits.items()
-    }
-    print_notes(dict.fromkeys(remark for _, remark in chosen.values() if remark))
-    camera = str(resolve_policy(artifact.spec, policy=policy, dataset=dataset))
-    origin: dict[str, Any] = {"camera": camera, "engine": artifact.engine}
+    remarks = _camera_remarks(model, splits, options)
+    print_notes(remarks)
     features = []
-    for name, items in splits.items():
+    for name, images in splits.items():
         try:
-            extracted = _extract(run, name, items, chosen[name][0], options.max_bad)
+            with console.progress(name, len(images.items)) as advance:
+                extracted = model.embed_files(
+                    images,
+                    camera=options.camera,
+                    workers=options.workers,
+                    max_bad=options.max_bad,
+                    progress=advance,
+                )
         except TooManyBad as error:
             # more may be allowed, but not that nothing is left
             more = ", or raise --max-bad" if error.features.paths else ""
-            raise TooManyBad(f"{error}{more}", replace(error.features, **origin)) from None
-        except Unfinished as stop:
-            raise Unfinished(stop.number, replace(stop.features, **origin), stop.asked) from None
+            raise TooManyBad(f"{error}{more}", error.features) from None
         print_skipped([f"{skipped.path}: {skipped.reason}" for skipped in extracted.skipped])
-        print_notes(extracted.notes)
-        features.append(replace(extracted, **origin))
+        print_notes(note for note in extracted.notes if note not in remarks)
+        features.append(extracted)
     return features
 
 
-def _extract(
-    run: Extract, title: str, items: Sequence[Item], ids: NDArray[np.int64] | None, max_bad: float
-) -> Features:
-    with console.progress(title, len(items)) as advance:
-        return run(items, camera_ids=ids, max_bad=max_bad, progress=advance)
+def _camera_remarks(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[str]:
+    """What is odd about the camera embedding: printed before the work, which may take long."""
+    remarks = []
+    for images in splits.values():
+        camids = [item.camid for item in images.items]
+        spec, name = model.artifact.spec, images.dataset_name
+        remarks.append(camera_ids(camids, spec, policy=options.camera, dataset=name)[1])
+    return list(dict.fromkeys(remark for remark in remarks if remark))
 
 
 def compare_backends(query: Features, gallery: Features) -> None:

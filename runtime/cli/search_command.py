@@ -19,8 +19,7 @@ from runtime.cli.picture_options import PictureOptions, add_picture_options, pic
 from runtime.options.argument_types import camera_policy, positive_integer
 
 if TYPE_CHECKING:
-    from runtime.features import Features
-    from runtime.ranking.api import Hit
+    from runtime import Features, Hit
 
 HELP = "find the gallery images nearest to query images"
 
@@ -70,26 +69,21 @@ def command(args: Namespace) -> None:
 
 def run(options: SearchOptions) -> None:
     """Print the nearest gallery images of each query image."""
+    from runtime import search
     from runtime.cli.model_features import compare_backends, features_of, open_model, saved_features
     from runtime.cli.notes import print_notes
-    from runtime.extraction.preset import extractor
-    from runtime.features import same_model
-    from runtime.images.lists import labelled_images
-    from runtime.ranking.api import search
+    from runtime.images.lists import Images, labelled_images
 
     gallery = saved_features(options.gallery, allow_partial=options.allow_partial)
-    artifact = open_model(options.model)
+    model = open_model(options.model, options.run)
     sources = [labelled_images(source) for source in options.queries]
     print_notes(note for source in sources for note in source.notes)
-    items = [item for source in sources for item in source.items]
+    images = Images(tuple(item for source in sources for item in source.items))
     camera = options.run.camera
-    if camera is None and artifact.spec.camera == "input":
+    if camera is None and model.artifact.spec.camera == "input":
         # As the gallery was seen: features under two camera policies do not compare.
         camera = camera_policy(gallery.camera)
-    how = replace(options.run, camera=camera)
-    with extractor(artifact, batch=how.batch, workers=how.workers) as extract:
-        (query,) = features_of(artifact, {"query": items}, how, extract, dataset=None)
-    same_model(query, gallery)
+    (query,) = features_of(model, {"query": images}, replace(options.run, camera=camera))
     compare_backends(query, gallery)
     matches: list[list[Hit]] = [[] for _ in query.paths]
     for hit in search(query, gallery, top=options.top):

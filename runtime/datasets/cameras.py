@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from runtime.datasets import CAMERAS, PUBLISHED
 from runtime.errors import ConfigError
+from runtime.spec import CAMERAS as POLICIES
 from runtime.spec import InputSpec
 
 
@@ -35,8 +36,10 @@ def own_dataset(spec: InputSpec) -> str | None:
 def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | None) -> str | int:
     """The policy that is followed: `policy`, or where it is None what the model and the data set call for.
 
-    ConfigError for a policy that the model cannot follow.
+    ConfigError for an unknown policy, and for one that the model cannot follow.
     """
+    if isinstance(policy, str) and policy not in POLICIES:
+        raise ConfigError(f"camera {policy!r:.40}: give input, mean, none or a 0-based camera id")
     if spec.camera != "input":
         if policy not in (None, spec.camera) and not spec.cameras:
             raise ConfigError(f"--camera {policy}: this model has no camera embedding; leave --camera out")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from runtime import console
 from runtime.artifact import Artifact
-from runtime.datasets import Dataset, Item, count_warnings
-from runtime.datasets.cameras import camera_ids, dataset_name
+from runtime.datasets import Dataset, Item
+from runtime.extraction.camera import extract_with_policy
 from runtime.extraction.extract import extract
 from runtime.features import Features
+from runtime.images.lists import Images
 from runtime.ranking.protocol import published_rule, score
 
 
@@ -21,13 +22,12 @@ def accuracy(
 
     DataError when more than 1 % of the images are unusable.
     """
-    name = dataset_name(dataset.layout, count_warnings(dataset))
+    run = partial(extract, artifact, batch=artifact.spec.batch or batch)
 
-    def features(items: Sequence[Item], title: str) -> Features:
-        ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=camera, dataset=name)
+    def features(items: tuple[Item, ...], title: str) -> Features:
         with console.progress(f"{artifact.path.name}: {title}", len(items)) as advance:
-            size = artifact.spec.batch or batch
-            return extract(artifact, items, batch=size, camera_ids=ids, progress=advance)
+            images = Images(items, dataset=dataset)
+            return extract_with_policy(run, artifact, images, policy=camera, progress=advance)
 
     query, gallery = features(dataset.query, "query"), features(dataset.gallery, "gallery")
     return score(query, gallery, same_camera=published_rule(dataset.layout)).to_json()

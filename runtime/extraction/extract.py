@@ -194,6 +194,7 @@ def collect(
         camids=np.array([items[i].camid for i in index], np.int64),
         model=artifact.sha256,
         images=tuple(digests[i] for i in index),
+        engine=artifact.engine,
         skipped=skipped,
         notes=tuple(f"{count} images: {note}" for note, count in counted.items()),
     )
@@ -207,11 +208,6 @@ def collect(
             features,
         )
     return features
-
-
-def duplicates(features: Features) -> int:
-    """How many images have the bytes of another image of the set."""
-    return len(features.images) - len(set(features.images))
 
 
 def _run(

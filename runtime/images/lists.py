@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from runtime import console
 from runtime.datasets import (
     IMAGE_SUFFIXES,
     Dataset,
     Item,
+    count_warnings,
     read_dataset,
     read_lines,
     surrounding_root,
 )
+from runtime.datasets.cameras import dataset_name
 from runtime.datasets.files import in_words, is_image, walk
 from runtime.datasets.lists import read_rows
 from runtime.datasets.names import carried
@@ -28,6 +31,16 @@ class Images:
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()
     dataset: Dataset | None = None
+
+    @property
+    def layout(self) -> str | None:
+        """The layout of the data set."""
+        return self.dataset.layout if self.dataset else None
+
+    @cached_property
+    def dataset_name(self) -> str | None:
+        """The published data set that this surely is, or None (`runtime.datasets.cameras.dataset_name`)."""
+        return dataset_name(self.dataset.layout, count_warnings(self.dataset)) if self.dataset else None
 
 
 def read_images(source: str | os.PathLike[str]) -> list[Item]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.errors import ConfigError
 from runtime.features import Features, same_model
 from runtime.options.choices import REMOVE, SAME_CAMERA
 from runtime.ranking import nearest
-from runtime.ranking.metrics import Metrics
+from runtime.ranking.metrics import Metrics, Scored
 from runtime.ranking.protocol import score
 
 __all__ = ["Hit", "Metrics", "evaluate", "search"]
@@ -32,20 +33,27 @@ class Hit:
 
 
 def evaluate(
-    query: Features, gallery: Features, *, rerank: bool = False, same_camera: str = REMOVE
+    query: Features,
+    gallery: Features,
+    *,
+    rerank: bool = False,
+    same_camera: str = REMOVE,
+    watch: Callable[[Scored], None] | None = None,
 ) -> Metrics:
     """Rank the gallery for every query and score the rankings: mAP, CMC, mINP (0..1).
 
     `rerank` applies k-reciprocal re-ranking (20, 6, 0.3) first. Gallery images of the query's own person and camera are removed,
     or ranked like any other with `same_camera` "keep" (for sets of one camera; not the published protocol). Images of an
-    unknown person (pid -1) are left out.
+    unknown person (pid -1) are left out. `watch` is shown the ranking of every query that has a match.
 
     Raises ArtifactError for features of two models, DataError where no query has a match, ConfigError for an unknown rule.
     """
     if same_camera not in SAME_CAMERA:
         raise ConfigError(f"same_camera={same_camera!r}: give {' or '.join(map(repr, SAME_CAMERA))}")
     same_model(query, gallery)
-    return score(query, gallery, same_camera=same_camera, reranked=rerank)
+    return score(
+        query, gallery, same_camera=same_camera, reranked=rerank, watch=watch or (lambda scored: None)
+    )
 
 
 def search(query: Features, gallery: Features, *, top: int = 10) -> list[Hit]:

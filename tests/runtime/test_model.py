@@ -1,17 +1,13 @@
-"""The Python API: crops and boxes in, features out, equal to those of the files that the crops were decoded from."""
+"""Crops and boxes in, features out, equal to those of the files that the crops were decoded from."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import runtime
-from runtime import ConfigError, DataError, Features, OutOfMemory, evaluate, open_model, search
-from runtime.__main__ import COMMANDS
+from runtime import ArtifactError, ConfigError, DataError, NonFiniteFeatures, OutOfMemory, open_model
 from runtime.artifact import Artifact
 from runtime.datasets.item import Item
 from runtime.extraction.extract import extract
@@ -19,30 +15,10 @@ from runtime.images.boxes import crop_views
 from runtime.images.decode import load_image
 from runtime.model import Model
 from runtime.spec import InputSpec
-from tests.fakes.tiny_model import write_model
+from tests.fakes.tiny_model import SPEC, write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 QUERY = sorted((ROOT / "data/anny_reid/query").glob("*.jpg"))[:7]
-PUBLIC = [
-    "ArtifactError",
-    "ConfigError",
-    "DataError",
-    "DeviceError",
-    "Features",
-    "GateError",
-    "Hit",
-    "Metrics",
-    "Model",
-    "NonFiniteFeatures",
-    "OutOfMemory",
-    "StorageError",
-    "UserError",
-    "evaluate",
-    "load_features",
-    "open_model",
-    "save_features",
-    "search",
-]
 
 
 @pytest.fixture
@@ -53,39 +29,6 @@ def model(tmp_path) -> Model:
 @pytest.fixture
 def crops() -> list[np.ndarray]:
     return [load_image(path) for path in QUERY]
-
-
-def test_the_public_names_are_these_and_every_one_is_there():
-    assert sorted(runtime.__all__) == PUBLIC
-    assert all(getattr(runtime, name) is not None for name in runtime.__all__)
-    with pytest.raises(AttributeError):
-        _ = runtime.no_such_name
-
-
-def test_no_module_is_called_like_an_exported_function():
-    modules = {path.stem for path in (ROOT / "runtime").rglob("*.py")}
-    # the commands of the same names are modules of the command line's own room
-    commands = {path.stem for path in (ROOT / "runtime/cli").glob("*.py")}
-    assert not {"open_model", "evaluate", "search"} & (modules - commands)
-
-
-def test_importing_loads_no_numpy_and_no_pillow():
-    assert not libraries_loaded_by("import runtime")
-
-
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
-def test_help_loads_no_numpy_and_no_pillow(command):
-    line = f"import runtime.__main__ as m; m.main({[*command, '--help']})"
-    assert not libraries_loaded_by(line)
-
-
-def libraries_loaded_by(line: str) -> list[str]:
-    """Which of numpy and Pillow are in memory after a new process ran `line`."""
-    program = f"import sys\ntry:\n {line}\nexcept SystemExit as stop:\n assert not stop.code\n"
-    program += "print(*sorted({'numpy', 'PIL'} & set(sys.modules)), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stderr.split()
 
 
 def test_decoded_crops_have_the_features_of_their_files_bit_for_bit(model, crops):
@@ -221,33 +164,65 @@ def test_cameras_go_with_their_crops(tmp_path, crops):
     assert seen == [spec.mean_camera] * 2
     with pytest.raises(ConfigError, match="camera"):
         model.embed(crops[:2], color="rgb", camera=[1])
-    with pytest.raises(ConfigError, match="camera"):
-        model.embed(crops[:2], color="rgb", camera=6)
+    seen.clear()
+    model.embed(crops[:2], color="rgb", camera=np.int32(4))
+    assert seen == [4, 4]
+    for wrong in (6, np.int64(6), [0, 6], [0, -2], [0.0, 1.0], [[0], [0, 1]], "input", "front", 1.5):
+        with pytest.raises(ConfigError, match="camera"):
+            model.embed(crops[:2], color="rgb", camera=wrong)
+    frame = np.full((100, 100, 3), 90, np.uint8)
+    for length in (1, 3):
+        with pytest.raises(ConfigError, match="camera"):
+            model.embed_boxes(frame, [[0, 0, 50, 90], [9, 9, 60, 90]], color="rgb", camera=[1] * length)
 
 
-def features_of(rows, pids, camids, model="a" * 64) -> Features:
-    values = np.asarray(rows, np.float32)
-    values /= np.linalg.norm(values, axis=1, keepdims=True)
-    paths = tuple(f"{number}.jpg" for number in range(len(pids)))
-    return Features(values, paths, np.asarray(pids), np.asarray(camids), model)
+def test_a_camera_for_a_model_without_cameras_is_refused(model, crops):
+    assert np.array_equal(
+        model.embed(crops[:1], color="rgb", camera="none"), model.embed(crops[:1], color="rgb")
+    )
+    for camera in (0, [0], "mean"):
+        with pytest.raises(ConfigError, match="camera"):
+            model.embed(crops[:1], color="rgb", camera=camera)
 
 
-def test_evaluate_and_search_rank_features_by_cosine_distance():
-    query = features_of([[1, 0]], [1], [0])
-    gallery = features_of([[0, 1], [1, 0.1], [1, 0]], [1, 1, 2], [1, 1, 1])
-    # ranked: person 2, person 1, person 1: precisions 1/2 and 2/3
-    assert evaluate(query, gallery).mAP == pytest.approx((1 / 2 + 2 / 3) / 2)
-    hits = search(query, gallery, top=2)
-    assert [(hit.query, hit.rank, hit.row, hit.pid) for hit in hits] == [(0, 1, 2, 2), (0, 2, 1, 1)]
-    assert hits[1].distance == pytest.approx(1 - 1 / np.sqrt(1.01), abs=1e-6)
+def test_a_feature_that_is_not_a_number_names_its_crop_or_box(tmp_path, crops):
+    def run(images, ids=None):
+        if len(images) > 1:
+            raise OutOfMemory("too large")
+        if np.array_equal(images[0], whole[4]):
+            raise NonFiniteFeatures("NaN", (0,))
+        return np.ones((1, 4), np.float32)
+
+    spec = InputSpec(height=crops[0].shape[0], width=crops[0].shape[1])
+    whole = [crop for crop in crops if crop.shape == crops[0].shape]
+    model = Model(Artifact(tmp_path / "m.onnx", {}, spec, 4, "0" * 64, run), 3)
+    with pytest.raises(NonFiniteFeatures, match="crop 4") as error:
+        model.embed(whole, color="rgb")
+    assert error.value.rows == (4,)
+    frame = np.concatenate([whole[0], whole[4]], axis=1)
+    height, width = whole[0].shape[:2]
+    boxes = [[-9, 0, 0, 9], [0, 0, width, height], [width, 0, 2 * width, height]]
+    with pytest.raises(NonFiniteFeatures, match="box 2"):
+        model.embed_boxes(frame, boxes, color="rgb", empty="nan")
 
 
-def test_features_of_two_models_and_a_useless_top_are_refused():
-    query = features_of([[1, 0]], [1], [0])
-    other = features_of([[1, 0]], [1], [1], model="b" * 64)
-    with pytest.raises(runtime.ArtifactError):
-        search(query, other, top=1)
-    with pytest.raises(runtime.ArtifactError):
-        evaluate(query, other)
-    with pytest.raises(ConfigError, match="top"):
-        search(query, query, top=0)
+def test_a_feature_of_length_zero_names_its_crop(tmp_path, crops):
+    artifact = Artifact(
+        tmp_path / "m.onnx", {}, SPEC, 4, "0" * 64, lambda images, ids=None: np.zeros((len(images), 4))
+    )
+    with pytest.raises(DataError, match="crop 0"):
+        Model(artifact, 3).embed(crops, color="rgb")
+
+
+@pytest.mark.parametrize("colour", ["bgr", "RGB", "", None, 3])
+def test_a_model_that_wants_another_order_of_channels_is_refused(tmp_path, colour):
+    inputs = SPEC.to_json() | {"colour": colour}
+    path = write_model(tmp_path / "m.onnx", manifest={"input": inputs})
+    with pytest.raises(ArtifactError, match="colour"):
+        open_model(path)
+
+
+def test_a_model_that_names_no_order_of_channels_takes_rgb(tmp_path, model, crops):
+    inputs = {name: value for name, value in SPEC.to_json().items() if name != "colour"}
+    other = open_model(write_model(tmp_path / "old.onnx", manifest={"input": inputs}), batch=3)
+    assert np.array_equal(other.embed(crops, color="rgb"), model.embed(crops, color="rgb"))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime import model as model_module
 from runtime.__main__ import main
-from runtime.cli import model_features
 from runtime.errors import guarded
 from runtime.features import load_features
 from runtime.stopping import Stopped
@@ -38,7 +38,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Stop:
     """Models answer so many batches, and then SIGTERM comes."""
 
     def arrange(batches: int) -> None:
-        honest = model_features.open_artifact
+        honest = model_module.open_artifact
 
         def opened(*path: object, **how: object):  # type: ignore[no-untyped-def]
             artifact, left = honest(*path, **how), [batches]  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Stop:
 
             return dataclasses.replace(artifact, run=run)
 
-        monkeypatch.setattr(model_features, "open_artifact", opened)
+        monkeypatch.setattr(model_module, "open_artifact", opened)
 
     return arrange
 

@@ -20,8 +20,8 @@ from runtime.artifact import Artifact
 from runtime.datasets import Item
 from runtime.errors import DataError, NonFiniteFeatures, OutOfMemory
 from runtime.extraction import extract as extract_module
-from runtime.extraction.extract import TooManyBad, duplicates, extract
-from runtime.features import Features
+from runtime.extraction.extract import TooManyBad, extract
+from runtime.features import Features, duplicates
 from runtime.images.decode import load_image
 from runtime.images.preprocess import resize
 from runtime.images.skipped import Skipped, write_skipped
