@@ -1,1 +1,1 @@
-"""Rendered pedestrians: a seeded generator of person re-identification data that shows nobody (extra `render`)."""
+"""A seeded generator of rendered pedestrians: re-identification data without real people (needs the extra `render`)."""

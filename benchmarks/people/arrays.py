@@ -1,4 +1,4 @@
-"""Names for the array types of this package: float32, int32 and bool numpy arrays of any shape."""
+"""The array types of this package: float32, int32 and bool numpy arrays of any shape."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Bools = npt.NDArray[np.bool_]
 
 
 def floats(values: npt.ArrayLike) -> Floats:
-    """The values as a float32 array."""
+    """Return the values as a float32 array."""
     return np.asarray(values, np.float32)
 
 
 def bools(values: npt.ArrayLike) -> Bools:
-    """The values as a bool array."""
+    """Return the values as a bool array."""
     return np.asarray(values, np.bool_)

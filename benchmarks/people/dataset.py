@@ -1,8 +1,9 @@
-"""Anny-ReID: rendered identities as pictures in the Market-1501 layout, with what is known exactly about each.
+"""Render Anny-ReID: images of rendered identities in the Market-1501 layout, with exact annotations.
 
-Identity i depends only on (seed, i), a picture only on (seed, i, camera, number): a larger set contains the smaller.
-`anny.json` in the root holds generator, seed, and per picture pid, camid (0-based), visible fraction and sha256;
-`masks.npz` the visible person of each, in the same order: `numpy.unpackbits(visible[n]).reshape(128, 64)`.
+Identity i depends only on (seed, i), and an image only on (seed, i, camera, number), so a larger set contains the smaller one.
+`anny.json` in the root holds the generator version and the plan, and for each image the pid, the 0-based camid, the visible
+fraction of the person and the sha256. `masks.npz` holds the visible person of each image in the same order:
+`numpy.unpackbits(visible[n]).reshape(128, 64)`.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ from runtime.extraction.processes import each_apart
 from runtime.stopping import Stopped, stopped
 
 VERSION = 1
-# test identities are numbered from here, so that they stay the same people whatever the training set's size
+# The first id of the test identities. A fixed number, so that they stay the same people for every size of the training set.
 FIRST_TEST_PID = 7001
-TRAIN, QUERY, GALLERY, TWINS = "bounding_box_train", "query", "bounding_box_test", "twins"
+TRAIN, QUERY, GALLERY, UNOCCLUDED = "bounding_box_train", "query", "bounding_box_test", "twins"
 OCCLUDED_SHARE = 0.1
-_PASSERS = 12
-_STREAM = {"identity": 1, "picture": 2, "query": 3, "passer": 4}
+_PASSERS_BY = 12
+_STREAM = {"identity": 1, "image": 2, "query": 3, "passer_by": 4}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to render. images_per_camera counts training pictures of an identity in one camera."""
+    """What to render. `images_per_camera` is the number of training images of one identity in one camera."""
 
     seed: int
     train_identities: int
@@ -53,24 +54,27 @@ class Plan:
     query_cameras: int = 2
 
     def check(self) -> None:
-        """Raise ConfigError for a plan that the file names or the layout cannot hold."""
+        """Raise ConfigError for a plan that does not fit the file names or the cameras."""
         if not 0 <= self.train_identities < FIRST_TEST_PID:
             raise ConfigError(
-                f"--train-identities {self.train_identities}: 0 to {FIRST_TEST_PID - 1} fit the names"
+                f"--train-identities {self.train_identities}: the file names allow 0 to {FIRST_TEST_PID - 1}"
             )
         if not 0 <= self.test_identities <= 9999 - FIRST_TEST_PID + 1:
             raise ConfigError(
-                f"--test-identities {self.test_identities}: 0 to {10000 - FIRST_TEST_PID} fit the names"
+                f"--test-identities {self.test_identities}: the file names allow 0 to {10000 - FIRST_TEST_PID}"
             )
         if self.train_identities + self.test_identities == 0:
             raise ConfigError("nothing to render: --train-identities and --test-identities are both 0")
         if not 0 <= self.query_cameras <= len(cameras.CAMERAS) or min(self.images_per_camera, self.seed) < 0:
-            raise ConfigError("--query-cameras is 0 to 4; --seed and --images-per-camera are not negative")
+            raise ConfigError("--query-cameras must be 0 to 4, and --seed and --images-per-camera at least 0")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture: where it goes, its JPEG bytes, the visible fraction and the visible person (128, 64) bool."""
+class RenderedImage:
+    """One rendered image: its path, JPEG bytes, the visible fraction of the person and the visible person (128, 64) bool.
+
+    `unoccluded` is the path of the unoccluded image of the same person and pose; only queries have one.
+    """
 
     path: str
     pid: int
@@ -78,12 +82,12 @@ class Picture:
     jpeg: bytes
     visible: float
     mask: Bools
-    twin: str | None = None
+    unoccluded: str | None = None
 
 
 @dataclass(frozen=True)
-class Spot:
-    """Where a picture belongs: person, camera (0-based), its number there, and the folder of its split."""
+class ImageSlot:
+    """The place of an image in the data set: identity, 0-based camera, number within the camera, and folder of the split."""
 
     pid: int
     camid: int
@@ -91,33 +95,33 @@ class Spot:
     folder: str
 
 
-class Studio:
-    """Renders identities of one seed. Holds what they share: body model, places, passers-by."""
+class Renderer:
+    """Renders the identities of one seed, and holds what they share: the body model, the places and the passers-by."""
 
     def __init__(self, seed: int) -> None:
-        # torch and anny are loaded here, by the one file that needs them
+        # This import loads torch and anny, which only `body` needs.
         try:
             from benchmarks.people.person import body
         except ImportError as error:
             raise ConfigError(
-                f"rendering people needs {error.name}; install it: pip install '.[render]'"
+                f"rendering people needs {error.name}; install it with pip install '.[render]'"
             ) from error
         self.seed = seed
         self.model = body.load()
         self.noise = Noise(seed)
         self.scenery = [Scenery(camera.scene, seed) for camera in cameras.CAMERAS]
-        self._other = lru_cache(maxsize=None)(self._passer)
+        self._cached_passer_by = lru_cache(maxsize=None)(self._passer_by)
 
     def person(self, stream: str, number: int) -> figure.Person:
-        """The identity of a number: body and clothes depend on (seed, number) only."""
+        """Return identity `number` of a random stream. Its body and clothes depend only on the seed, the stream and the number."""
         rng = np.random.default_rng([self.seed, _STREAM[stream], number])
         values = garments.phenotype(rng)
-        worn = garments.outfit(rng, feminine=values["gender"] > 0.5, age=values["age"])
-        return figure.Person.dressed(self.model.skeleton, self.model.body(values), worn)
+        outfit = garments.outfit(rng, feminine=values["gender"] > 0.5, age=values["age"])
+        return figure.Person.dressed(self.model.skeleton, self.model.body(values), outfit)
 
-    def _passer(self, camid: int, number: int) -> occlusion.Layer:
-        rng = np.random.default_rng([self.seed, _STREAM["passer"], 1 + number, camid])
-        person = self.person("passer", number)
+    def _passer_by(self, camid: int, number: int) -> occlusion.Layer:
+        rng = np.random.default_rng([self.seed, _STREAM["passer_by"], 1 + number, camid])
+        person = self.person("passer_by", number)
         drawn, _, _ = self._draw(person, cameras.CAMERAS[camid], rng)
         return occlusion.Layer(drawn.colour, drawn.inside)
 
@@ -125,115 +129,128 @@ class Studio:
         self, person: figure.Person, camera: cameras.Camera, rng: np.random.Generator
     ) -> tuple[portrait.Portrait, cameras.Shot, Floats]:
         meshes = figure.meshes(person, rng)
-        shot = cameras.shot(camera, rng, tall=float(meshes[0].vertices[:, 2].max()))
-        meshes = portrait.turned(meshes, shot.yaw)
+        shot = cameras.take_shot(camera, rng, person_height=float(meshes[0].vertices[:, 2].max()))
+        meshes = portrait.rotated(meshes, shot.yaw)
         drawn = portrait.draw(person, meshes, shot.view, shot.light, self.noise)
         return drawn, shot, portrait.ground_shadow(meshes, shot.view, shot.light)
 
-    def pictures(self, person: figure.Person, spot: Spot) -> Iterator[Picture]:
-        """The picture of a person at a spot; of a query also its unoccluded twin, which comes first."""
-        number = spot.number + 1000 * (spot.folder == QUERY)
-        rng = np.random.default_rng([self.seed, _STREAM["picture"], spot.pid, spot.camid, number])
-        camera = cameras.CAMERAS[spot.camid]
+    def images(self, person: figure.Person, slot: ImageSlot) -> Iterator[RenderedImage]:
+        """Render the image of a person for a slot. A query also has its unoccluded image, which comes first."""
+        number = slot.number + 1000 * (slot.folder == QUERY)
+        rng = np.random.default_rng([self.seed, _STREAM["image"], slot.pid, slot.camid, number])
+        camera = cameras.CAMERAS[slot.camid]
         drawn, shot, shadow = self._draw(person, camera, rng)
-        behind, ground = self.scenery[spot.camid].paint(shot.view, rng)
+        behind, ground = self.scenery[slot.camid].paint(shot.view, rng)
         dim = 1 - np.where(ground, shadow, 0.25 * shadow) * np.clip(shot.light.sun_colour.mean(), 0.3, 0.75)
-        whole = floats(np.where(drawn.inside[..., None], drawn.colour, behind * dim[..., None]))
+        unhidden = floats(np.where(drawn.inside[..., None], drawn.colour, behind * dim[..., None]))
         settings = cameras.develop_settings(camera, rng)
-        name = f"{spot.pid:04d}_c{spot.camid + 1}s1_{number:06d}_00.jpg"
+        name = f"{slot.pid:04d}_c{slot.camid + 1}s1_{number:06d}_00.jpg"
 
-        def taken(path: str, linear: Floats, hidden: Bools, twin: str | None = None) -> Picture:
+        def developed(
+            path: str, linear: Floats, hidden: Bools, unoccluded: str | None = None
+        ) -> RenderedImage:
             jpeg = cameras.encode(cameras.develop(camera, linear, settings), settings.quality)
             blocks = (drawn.inside & ~hidden).reshape(
                 cameras.HEIGHT, cameras.SUPER, cameras.WIDTH, cameras.SUPER
             )
             share = round(occlusion.visible_fraction(drawn.inside, hidden), 4)
-            return Picture(path, spot.pid, spot.camid, jpeg, share, blocks.mean((1, 3)) >= 0.5, twin)
+            mask = blocks.mean((1, 3)) >= 0.5
+            return RenderedImage(path, slot.pid, slot.camid, jpeg, share, mask, unoccluded)
 
-        path, twin = f"{spot.folder}/{name}", f"{TWINS}/{name}" if spot.folder == QUERY else None
-        if twin is not None:
-            yield taken(twin, whole, np.zeros_like(drawn.inside))
-        if twin is None and rng.random() >= OCCLUDED_SHARE:
-            yield taken(path, whole, np.zeros_like(drawn.inside))
+        path, unoccluded = f"{slot.folder}/{name}", f"{UNOCCLUDED}/{name}" if slot.folder == QUERY else None
+        if unoccluded is not None:
+            yield developed(unoccluded, unhidden, np.zeros_like(drawn.inside))
+        if unoccluded is None and rng.random() >= OCCLUDED_SHARE:
+            yield developed(path, unhidden, np.zeros_like(drawn.inside))
             return
-        other = self._other(spot.camid, int(rng.integers(_PASSERS))) if rng.random() < 0.25 else None
-        layer = occlusion.occlude(drawn.inside, rng, noise=self.noise, other=other)
-        yield taken(path, floats(np.where(layer.mask[..., None], layer.colour, whole)), layer.mask, twin)
+        passer_by = (
+            self._cached_passer_by(slot.camid, int(rng.integers(_PASSERS_BY)))
+            if rng.random() < 0.25
+            else None
+        )
+        layer = occlusion.occlude(drawn.inside, rng, noise=self.noise, passer_by=passer_by)
+        occluded = floats(np.where(layer.mask[..., None], layer.colour, unhidden))
+        yield developed(path, occluded, layer.mask, unoccluded)
 
-    def identity(self, plan: Plan, pid: int) -> list[Picture]:
-        """Every picture of one identity of the plan; pids from FIRST_TEST_PID on are test identities."""
+    def identity(self, plan: Plan, pid: int) -> list[RenderedImage]:
+        """Render every image of one identity of the plan; pids from FIRST_TEST_PID on are test identities."""
         person = self.person("identity", pid)
-        every = range(len(cameras.CAMERAS))
+        camids = range(len(cameras.CAMERAS))
         if pid < FIRST_TEST_PID:
-            spots = [Spot(pid, camid, n, TRAIN) for camid in every for n in range(plan.images_per_camera)]
+            slots = [
+                ImageSlot(pid, camid, n, TRAIN) for camid in camids for n in range(plan.images_per_camera)
+            ]
         else:
-            spots = [Spot(pid, camid, n, GALLERY) for camid in every for n in range(plan.gallery_per_camera)]
+            slots = [
+                ImageSlot(pid, camid, n, GALLERY) for camid in camids for n in range(plan.gallery_per_camera)
+            ]
             rng = np.random.default_rng([self.seed, _STREAM["query"], pid])
-            chosen = sorted(int(c) for c in rng.permutation(len(every))[: plan.query_cameras])
-            spots += [Spot(pid, camid, 0, QUERY) for camid in chosen]
-        return [picture for spot in spots for picture in self.pictures(person, spot)]
+            query_camids = sorted(int(c) for c in rng.permutation(len(camids))[: plan.query_cameras])
+            slots += [ImageSlot(pid, camid, 0, QUERY) for camid in query_camids]
+        return [image for slot in slots for image in self.images(person, slot)]
 
 
-_studio = lru_cache(maxsize=1)(Studio)
+_renderer = lru_cache(maxsize=1)(Renderer)
 
 
-def _work(task: tuple[Plan, int]) -> list[Picture]:
+def _render_identity(task: tuple[Plan, int]) -> list[RenderedImage]:
     plan, pid = task
-    return _studio(plan.seed).identity(plan, pid)
+    return _renderer(plan.seed).identity(plan, pid)
 
 
-def _numbered(task: tuple[int, tuple[Plan, int]]) -> tuple[int, list[Picture]]:
-    number, work = task
-    return number, _work(work)
+def _render_numbered(task: tuple[int, tuple[Plan, int]]) -> tuple[int, list[RenderedImage]]:
+    number, identity = task
+    return number, _render_identity(identity)
 
 
-def _rendered(plan: Plan, jobs: int) -> Iterator[list[Picture]]:
+def _rendered_identities(plan: Plan, jobs: int) -> Iterator[list[RenderedImage]]:
     pids = [*range(1, plan.train_identities + 1)]
     pids += range(FIRST_TEST_PID, FIRST_TEST_PID + plan.test_identities)
     tasks = [(plan, pid) for pid in pids]
     if jobs == 1:
-        yield from map(_work, tasks)
+        yield from map(_render_identity, tasks)
         return
-    _studio(plan.seed)  # a missing renderer is reported here, not from a worker
-    # in the order of the people, whoever is drawn first
-    done: dict[int, list[Picture]] = {}
-    wanted = iter(range(len(tasks)))
-    place = next(wanted)
-    for number, pictures in each_apart(_numbered, list(enumerate(tasks)), jobs):
-        done[number] = pictures
-        while place in done:
-            yield done.pop(place)
-            place = next(wanted, -1)
+    _renderer(plan.seed)  # so that a missing library is reported here and not by a worker process
+    # Workers finish in any order; the identities are yielded in the order of their numbers.
+    done: dict[int, list[RenderedImage]] = {}
+    numbers = iter(range(len(tasks)))
+    next_number = next(numbers)
+    for number, images in each_apart(_render_numbered, list(enumerate(tasks)), jobs):
+        done[number] = images
+        while next_number in done:
+            yield done.pop(next_number)
+            next_number = next(numbers, -1)
 
 
 def write(
     plan: Plan, out: Path, *, jobs: int = 1, report: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Render a plan into the new folder out and return the contents of its anny.json.
+    """Render a plan into the new folder `out` and return the contents of its anny.json.
 
-    report(identities done, pictures done) is called after each identity. Raises ConfigError where out has content.
+    After each identity, `report` is called with the numbers of finished identities and images. Raises ConfigError if `out` is not
+    empty.
     """
     plan.check()
     if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty; give --out a new folder")
+        raise ConfigError(f"{out} is not empty; give a new folder with --out")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    for folder in (TRAIN, QUERY, GALLERY, TWINS):
+    for folder in (TRAIN, QUERY, GALLERY, UNOCCLUDED):
         (part / folder).mkdir(parents=True)
     images: dict[str, dict[str, Any]] = {}
     masks: list[npt.NDArray[np.uint8]] = []
     try:
-        for done, pictures in enumerate(_rendered(plan, jobs), 1):
-            for picture in pictures:
-                (part / picture.path).write_bytes(picture.jpeg)
-                images[picture.path] = _entry(picture)
-                masks.append(np.packbits(picture.mask))
+        for done, rendered in enumerate(_rendered_identities(plan, jobs), 1):
+            for image in rendered:
+                (part / image.path).write_bytes(image.jpeg)
+                images[image.path] = _entry(image)
+                masks.append(np.packbits(image.mask))
             if report:
                 report(done, len(images))
     except KeyboardInterrupt as error:
         shutil.rmtree(part, ignore_errors=True)
-        drawn = f"{len(images)} pictures were drawn and are not kept: a set is whole or not there"
-        raise Stopped(stopped(error).number, drawn) from None
+        lost = f"{len(images)} images were rendered and are not kept, because an incomplete data set is never written"
+        raise Stopped(stopped(error).number, lost) from None
     meta = {
         "schema": 1,
         "kind": "anny-reid",
@@ -252,15 +269,15 @@ def write(
     return meta
 
 
-def _entry(picture: Picture) -> dict[str, Any]:
-    out: dict[str, Any] = {"pid": picture.pid, "camid": picture.camid, "visible": picture.visible}
-    if picture.twin is not None:
-        out["twin"] = picture.twin
-    return out | {"sha256": hashlib.sha256(picture.jpeg).hexdigest()}
+def _entry(image: RenderedImage) -> dict[str, Any]:
+    entry: dict[str, Any] = {"pid": image.pid, "camid": image.camid, "visible": image.visible}
+    if image.unoccluded is not None:
+        entry["twin"] = image.unoccluded
+    return entry | {"sha256": hashlib.sha256(image.jpeg).hexdigest()}
 
 
 def contact_sheet(root: Path, paths: list[str], *, columns: int = 16) -> Image.Image:
-    """The pictures named by paths side by side."""
+    """Return the images at `paths` side by side, row by row."""
     rows = -(-len(paths) // columns)
     out = Image.new("RGB", (columns * cameras.WIDTH, rows * cameras.HEIGHT))
     for index, path in enumerate(paths):

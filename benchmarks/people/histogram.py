@@ -1,13 +1,13 @@
-"""The floor for any re-identification model: HSV histograms of six horizontal stripes.
+"""Score a baseline that every model should beat: HSV histograms of six horizontal stripes.
 
-`python -m benchmarks.people.histogram ROOT [--layout NAME] [--json]`. On Anny-ReID it should rank the right person
-first for 10 to 35 % of the queries: clothes help, colour alone is not enough.
+`python -m benchmarks.people.histogram ROOT [--layout NAME] [--json]`. On Anny-ReID the baseline should rank the right person
+first for 10 to 35 % of the queries: the colours of clothes help, but are not enough.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Before the other imports, so that they too can be stopped without a traceback.
     from runtime.errors import command
 
     raise SystemExit(command("benchmarks.people.histogram"))
@@ -28,12 +28,12 @@ BINS = (8, 4, 4)
 
 
 def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """(STRIPES * 128,) L2-normalised roots of the centre-weighted HSV histograms of RGB pixels (H, W, 3) uint8."""
+    """Return (STRIPES * 128,) the L2-normalised square roots of centre-weighted HSV histograms of RGB pixels (H, W, 3) uint8."""
     hsv = np.asarray(Image.fromarray(pixels).convert("HSV"), np.int64)
     hue, saturation, value = (hsv[..., channel] * bins // 256 for channel, bins in enumerate(BINS))
     cell = (hue * BINS[1] + saturation) * BINS[2] + value
     size = int(np.prod(BINS))
-    # the person stands in the middle: without this weight the background decides, and with it the camera
+    # The person stands in the middle. Without this weight the background decides, and the background tells the camera.
     weight = np.broadcast_to(1 - np.linspace(-1, 1, cell.shape[1]) ** 2, cell.shape)
     stripes = zip(np.array_split(cell, STRIPES), np.array_split(weight, STRIPES))
     counts = [np.bincount(stripe.ravel(), share.ravel(), minlength=size) for stripe, share in stripes]
@@ -42,7 +42,7 @@ def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def scores(root: str, *, layout: str | None = None) -> metrics.Metrics:
-    """CMC and mAP of the histogram, query against gallery of a data set's folder."""
+    """Return the CMC and mAP of the histogram, query against gallery of the data set below `root`."""
     data = datasets.read_dataset(root, layout or datasets.guess_layout(root))
     return metrics.evaluate(*_side(data.query), *_side(data.gallery))
 
@@ -53,18 +53,18 @@ def _side(items: Sequence[datasets.Item]) -> tuple[npt.NDArray[np.float32], list
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the histogram's scores on a data set."""
+    """Print the scores of the histogram on a data set."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.people.histogram", description=__doc__)
-    parser.add_argument("root")
-    parser.add_argument("--layout")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("root", metavar="ROOT", help="folder of the data set")
+    parser.add_argument("--layout", help="layout of the data set (guessed from the folder)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args(argv)
-    found = scores(args.root, layout=args.layout).to_json()
+    measures = scores(args.root, layout=args.layout).to_json()
     if args.json:
-        console.print_json(found)
+        console.print_json(measures)
     else:
         rows = [
-            (name, f"{value:.1%}" if isinstance(value, float) else value) for name, value in found.items()
+            (name, f"{value:.1%}" if isinstance(value, float) else value) for name, value in measures.items()
         ]
         console.print_table("six-stripe HSV histogram", ("measure", "value"), rows)
     return 0

@@ -1,4 +1,4 @@
-"""A person seen by a camera: colour, silhouette and the shadow on the ground. Joins figure, surface and render."""
+"""Draw a person as a camera sees them: colour, silhouette, and the shadow on the ground."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from benchmarks.people.render import Light, View, ambient_occlusion, rasterise, 
 
 @dataclass(frozen=True)
 class Portrait:
-    """colour (H, W, 3) linear light, inside (H, W) the silhouette."""
+    """A drawn person: `colour` (H, W, 3) in linear light, and the silhouette `inside` (H, W)."""
 
     colour: Floats
     inside: Bools
 
 
-def turned(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
-    """The meshes rotated about the vertical by yaw degrees; 0 faces a camera at -y."""
+def rotated(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
+    """Return the meshes rotated about the vertical axis by `yaw` degrees; at 0 the person faces a camera at -y."""
     spin = turn("z", yaw)
     return [
         Mesh(m.vertices @ spin.T, m.normals @ spin.T, m.faces, m.canon, m.material, m.closed) for m in meshes
@@ -32,7 +32,7 @@ def turned(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
 
 
 def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise: Noise) -> Portrait:
-    """The person's meshes (`figure.meshes`, already turned) through a view, under a light."""
+    """Draw the person's meshes (from `figure.meshes`, already rotated) through a view and under a light."""
     size = (view.height, view.width)
     starts = np.cumsum([0] + [len(m.vertices) for m in meshes])
     vertices = np.concatenate([m.vertices for m in meshes])
@@ -48,42 +48,42 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
     side = (tri[:, 1, 0] - tri[:, 0, 0]) * (tri[:, 2, 1] - tri[:, 0, 1])
     side -= (tri[:, 1, 1] - tri[:, 0, 1]) * (tri[:, 2, 0] - tri[:, 0, 0])
     kept = np.flatnonzero((side < 0) | ~closed)
-    found = rasterise(xy, depth, faces[kept].astype(np.int32), size)
-    face = kept[found.face]
+    fragments = rasterise(xy, depth, faces[kept].astype(np.int32), size)
+    face = kept[fragments.face]
     corner = faces[face]
 
-    def mixed(values: Floats) -> Floats:
-        return floats(np.einsum("nc,nck->nk", found.weight, values[corner]))
+    def interpolated(values: Floats) -> Floats:
+        return floats(np.einsum("nc,nck->nk", fragments.weight, values[corner]))
 
-    place, normal = mixed(canon), mixed(normals)
+    place, normal = interpolated(canon), interpolated(normals)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    towards = view.eye - mixed(vertices)
-    # a sheet shows its other side where its normal points away
+    towards = view.eye - interpolated(vertices)
+    # An open sheet shows its inner side where its normal points away.
     away = (normal * towards).sum(1) < 0
     normal[away & ~closed[face]] *= -1
-    points = Points(material[face], part[corner[np.arange(len(corner)), found.weight.argmax(1)]], place)
+    points = Points(material[face], part[corner[np.arange(len(corner)), fragments.weight.argmax(1)]], place)
     albedo = colours(points, person.outfit, noise) ** 2.2
     crease = creases(
-        points, person.outfit, noise, person.outfit.top.seed % 17 + float(len(found.pixel) % 7) * 0.13
+        points, person.outfit, noise, person.outfit.top.seed % 17 + float(len(fragments.pixel) % 7) * 0.13
     )
     inside = np.zeros(view.height * view.width, bool)
-    inside[found.pixel] = True
+    inside[fragments.pixel] = True
     field = np.zeros(view.height * view.width, np.float32)
-    field[found.pixel] = found.depth
+    field[fragments.pixel] = fragments.depth
     inside = inside.reshape(size)
-    sky = ambient_occlusion(field.reshape(size), inside, max(2, view.width // 20)).ravel()[found.pixel]
+    sky = ambient_occlusion(field.reshape(size), inside, max(2, view.width // 20)).ravel()[fragments.pixel]
     sky = sky * (0.62 + 0.38 * np.clip((place[:, 2] + 0.75) / 0.7, 0, 1))
     lit = np.clip(1 - 1.6 * (1 - sky), 0, 1)
     out = np.zeros((view.height * view.width, 3), np.float32)
     lightness = shade(albedo, normal, light, open_sky=sky, lit=lit) * (1 + 0.24 * crease)[:, None]
     inner = away & ~closed[face]
     lightness[inner] *= 0.45
-    out[found.pixel] = np.maximum(lightness, 0)
+    out[fragments.pixel] = np.maximum(lightness, 0)
     return Portrait(out.reshape(*size, 3), inside)
 
 
 def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:
-    """(H, W) 0..1 how much of the sun a point of the ground loses, soft at the edge, and darkest under the feet."""
+    """Return (H, W) the share of the sun that each point of the ground loses, 0..1: soft at the edge, darkest under the feet."""
     grid = (view.height // 4, view.width // 4)
     vertices = np.concatenate([m.vertices for m in meshes])[::2]
     fall = vertices[:, 2:] / max(float(light.sun[2]), 0.25) * light.sun[None, :2]
@@ -96,14 +96,14 @@ def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:
         ok = (column >= 0) & (row >= 0) & (column < grid[1]) & (row < grid[0])
         hit = np.zeros(grid, np.float32)
         hit[row[ok], column[ok]] = weight
-        total = np.maximum(total, _soft(hit, spread))
-    big = np.repeat(np.repeat(_soft(total, 1), 4, 0), 4, 1)[: view.height, : view.width]
+        total = np.maximum(total, _blurred(hit, spread))
+    big = np.repeat(np.repeat(_blurred(total, 1), 4, 0), 4, 1)[: view.height, : view.width]
     out = np.zeros((view.height, view.width), np.float32)
     out[: big.shape[0], : big.shape[1]] = big
-    return _soft(out, 3)
+    return _blurred(out, 3)
 
 
-def _soft(values: Floats, radius: int) -> Floats:
+def _blurred(values: Floats, radius: int) -> Floats:
     for axis in (0, 1):
         values = floats(np.mean([np.roll(values, k, axis) for k in range(-radius, radius + 1)], axis=0))
     return values

@@ -1,6 +1,6 @@
-"""Draw meshes: an exact triangle rasteriser for many tiny triangles, and the light on them. Plain numpy.
+"""Rasterise meshes and compute the light on them, in plain numpy.
 
-Knows nothing of people or places: it takes meshes, a view and a light, and returns pixels.
+The rasteriser is exact and made for many tiny triangles. This module takes meshes, a view and a light, and returns pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from benchmarks.people.arrays import Bools, Floats, Ints, floats
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole looking at a crop: eye (3,), axes (3, 3) rows right/down/forward, pixels = scale * (x, y) / z + centre."""
+    """A pinhole camera for one crop: eye (3,), and axes (3, 3) with the rows right, down and forward.
+
+    A point at (x, y, z) along these axes has the pixel position scale * (x, y) / z + centre.
+    """
 
     eye: Floats
     axes: Floats
@@ -24,13 +27,13 @@ class View:
     width: int
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """Pixel positions (N, 2) and depths (N,) metres."""
+        """Return the pixel positions (N, 2) and the depths (N,) in metres of points (N, 3)."""
         local = (points - self.eye) @ self.axes.T
         depth = np.maximum(local[:, 2], 0.05)
         return (self.scale * local[:, :2] / depth[:, None] + floats(self.centre)).astype(np.float32), depth
 
     def rays(self) -> Floats:
-        """(H, W, 3) world directions through the pixel centres, with forward component 1."""
+        """Return (H, W, 3) the world directions through the pixel centres, with forward component 1."""
         y, x = np.mgrid[0 : self.height, 0 : self.width].astype(np.float32) + 0.5
         local = np.stack(
             [(x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale, np.ones_like(x)], -1
@@ -40,7 +43,7 @@ class View:
 
 @dataclass(frozen=True)
 class Light:
-    """sun: unit direction towards it; colours (3,) linear: sun, sky (from above), ground (bounced)."""
+    """The light of a scene: the unit direction towards the sun, and linear colours (3,) of sun, sky and light from the ground."""
 
     sun: Floats
     sun_colour: Floats
@@ -50,7 +53,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Fragments:
-    """The visible surface: pixel index (N,) in row-major order, its face (N,), barycentric weights (N, 3), depth (N,)."""
+    """The visible surface: row-major pixel indices (N,), their faces (N,), barycentric weights (N, 3) and depths (N,)."""
 
     pixel: Ints
     face: Ints
@@ -59,7 +62,7 @@ class Fragments:
 
 
 def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> Fragments:
-    """The nearest triangle at every pixel centre it covers. xy (V, 2) pixels, depth (V,), faces (F, 3), size (H, W)."""
+    """Find the nearest triangle at every covered pixel centre; xy (V, 2) in pixels, depth (V,), faces (F, 3), size (H, W)."""
     height, width = size
     a, b, c = xy[faces[:, 0]], xy[faces[:, 1]], xy[faces[:, 2]]
     low = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5).astype(np.int32)
@@ -88,7 +91,7 @@ def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> 
     z = corner[:, 0] + wb * (corner[:, 1] - corner[:, 0]) + wc * (corner[:, 2] - corner[:, 0])
     near = float(z.min()) if len(z) else 0.0
     steps = (z - near) * (65535 / max(float(z.max()) - near, 1e-6)) if len(z) else z
-    # 16-bit keys: a stable sort of them is a radix sort, several times faster than sorting floats
+    # With 16-bit keys the stable sort is a radix sort, which is several times faster than sorting floats.
     order = np.argsort((65535 - steps).astype(np.uint16), kind="stable")
     winner = np.full(height * width, -1, np.int32)
     winner[pixel[order]] = order
@@ -98,7 +101,10 @@ def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> 
 
 
 def ambient_occlusion(depth: Floats, inside: Bools, radius: int) -> Floats:
-    """(H, W) 0..1 share of the sky a pixel sees, from depths (H, W): a pixel behind its neighbours is darker."""
+    """Return (H, W) the share of the sky that each pixel sees, 0..1. A pixel deeper than those around it sees less.
+
+    `depth` is (H, W) in metres, `inside` (H, W) the silhouette, `radius` the window in pixels.
+    """
     far = float(depth[inside].max()) if inside.any() else 0.0
     filled = np.where(inside, depth, far)
     mean = _box(_box(filled, radius), radius)
@@ -106,7 +112,7 @@ def ambient_occlusion(depth: Floats, inside: Bools, radius: int) -> Floats:
 
 
 def _box(values: Floats, radius: int) -> Floats:
-    """The mean over a square window, by running sums."""
+    """Return the mean over a square window, computed by running sums."""
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (radius + 1, radius)
@@ -118,7 +124,10 @@ def _box(values: Floats, radius: int) -> Floats:
 
 
 def shade(albedo: Floats, normals: Floats, light: Light, *, open_sky: Floats, lit: Floats) -> Floats:
-    """(N, 3) linear light leaving a matt surface: albedo (N, 3) linear, normals (N, 3), open_sky and lit (N,) 0..1."""
+    """Return (N, 3) the linear light that leaves a matt surface.
+
+    albedo (N, 3) is linear, normals are (N, 3), and `open_sky` and `lit` (N,) are the visible shares of sky and sun, 0..1.
+    """
     facing = np.clip(normals @ light.sun, 0, 1) * lit
     upward = (0.5 + 0.5 * normals[:, 2])[:, None]
     ambient = (light.sky * upward + light.ground * (1 - upward)) * open_sky[:, None]

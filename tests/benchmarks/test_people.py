@@ -27,14 +27,14 @@ def folder(name):
     return {path: entry for path, entry in IMAGES.items() if path.startswith(f"{name}/")}
 
 
-def test_every_shipped_picture_has_the_hash_that_anny_json_gives_it_and_none_is_missing_or_extra():
+def test_every_shipped_image_has_the_hash_of_anny_json_and_none_is_missing_or_extra():
     found = {str(path.relative_to(ROOT)): path for path in ROOT.glob("*/*.jpg")}
     assert found.keys() == IMAGES.keys()
     for name, path in found.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == IMAGES[name]["sha256"], name
 
 
-def test_the_shipped_set_is_small_and_every_picture_is_a_64_by_128_jpeg():
+def test_the_shipped_set_is_small_and_every_image_is_a_64_by_128_jpeg():
     assert sum(path.stat().st_size for path in ROOT.glob("*/*.jpg")) <= 5_000_000
     for name in IMAGES:
         with Image.open(ROOT / name) as image:
@@ -64,7 +64,7 @@ def test_no_training_identity_is_a_test_identity_and_every_query_has_a_match_in_
         assert any(pid == entry["pid"] and camid != entry["camid"] for pid, camid in gallery), path
 
 
-def test_every_query_is_occluded_within_bounds_and_has_an_unoccluded_twin_of_the_same_person_and_camera():
+def test_every_query_is_occluded_within_bounds_and_has_an_unoccluded_pair_of_the_same_person_and_camera():
     for path, entry in folder("query").items():
         assert 0.4 <= entry["visible"] <= 0.8, path
         twin = IMAGES[entry["twin"]]
@@ -72,18 +72,18 @@ def test_every_query_is_occluded_within_bounds_and_has_an_unoccluded_twin_of_the
 
 
 @pytest.mark.parametrize("split", ["bounding_box_train", "bounding_box_test"])
-def test_about_a_tenth_of_the_other_pictures_are_occluded(split):
+def test_about_a_tenth_of_the_other_images_are_occluded(split):
     visible = np.asarray([entry["visible"] for entry in folder(split).values()])
     assert 0.05 <= (visible < 1).mean() <= 0.15
     assert visible.min() >= 0.4
 
 
-def test_a_query_differs_from_its_twin_only_where_something_stands_in_front():
+def test_a_query_differs_from_its_unoccluded_pair_only_at_the_occluder():
     masks = dict(zip(IMAGES, np.load(ROOT / "masks.npz")["visible"], strict=True))
     for path, entry in folder("query").items():
         seen, whole = (np.unpackbits(masks[name]).reshape(128, 64) > 0 for name in (path, entry["twin"]))
         assert not (seen & ~whole).any(), path
-        # counted at twice the masks' size: a half-hidden pixel is visible in them, and a railing has many
+        # `visible` is counted at twice the masks' size. A half-hidden pixel counts as visible in the masks, and a railing has many.
         assert abs(seen.sum() / whole.sum() - entry["visible"]) < 0.1, path
         with Image.open(ROOT / path) as hidden, Image.open(ROOT / entry["twin"]) as twin:
             gap = np.abs(np.asarray(hidden, int) - np.asarray(twin, int)).mean(2)
@@ -94,7 +94,7 @@ def test_colour_alone_finds_some_people_but_far_from_all():
     assert 0.10 <= histogram.scores(str(ROOT), layout="anny").cmc[0] <= 0.35
 
 
-def test_a_histogram_is_the_cosine_feature_of_a_picture_and_ignores_order_within_a_stripe_row():
+def test_a_histogram_is_a_normalised_feature_and_ignores_order_within_a_stripe_row():
     pixels = np.random.default_rng(0).integers(0, 256, (120, 64, 3), np.uint8)
     feature = histogram.histogram(pixels)
     assert feature.shape == (6 * 128,)
@@ -122,14 +122,14 @@ def test_garments_are_shared_by_many_people_but_whole_outfits_are_not():
     assert len({replace(person, skin=(0, 0, 0)) for person in people}) == len(people)
 
 
-def looked_at(seed):
+def shot_and_settings(seed):
     rng = np.random.default_rng(seed)
-    taken = camera.shot(camera.CAMERAS[0], rng, tall=1.7)
-    return taken, camera.develop_settings(camera.CAMERAS[0], rng)
+    shot = camera.take_shot(camera.CAMERAS[0], rng, person_height=1.7)
+    return shot, camera.develop_settings(camera.CAMERAS[0], rng)
 
 
 def test_a_seed_gives_the_same_camera_shot_and_background():
-    (first, one), (again, two) = looked_at(3), looked_at(3)
+    (first, one), (again, two) = shot_and_settings(3), shot_and_settings(3)
     np.testing.assert_array_equal(first.view.axes, again.view.axes)
     np.testing.assert_array_equal(one.grain, two.grain)
     pictures = [Scenery("street", 4).paint(first.view, np.random.default_rng(8))[0] for _ in range(2)]
@@ -149,8 +149,8 @@ def test_the_cameras_write_the_same_light_in_different_colours():
 def test_a_person_is_framed_head_to_foot():
     for index, one in enumerate(camera.CAMERAS):
         for seed in range(20):
-            taken = camera.shot(one, np.random.default_rng([index, seed]), tall=1.75)
-            ends, _ = taken.view.project(np.asarray([[0, 0, 0.02], [0, 0, 1.75]], np.float32))
+            shot = camera.take_shot(one, np.random.default_rng([index, seed]), person_height=1.75)
+            ends, _ = shot.view.project(np.asarray([[0, 0, 0.02], [0, 0, 1.75]], np.float32))
             assert -16 < ends[1, 1] < ends[0, 1] < camera.HEIGHT * camera.SUPER + 16
             assert ends[0, 1] - ends[1, 1] > 0.85 * camera.HEIGHT * camera.SUPER
 
@@ -179,9 +179,9 @@ def test_an_occluder_hides_between_a_fifth_and_three_fifths_of_a_person():
     shares = []
     for seed in range(60):
         blocker = other if seed % 3 == 0 else None
-        layer = occlusion.occlude(person, np.random.default_rng(seed), noise=Noise(0), other=blocker)
+        layer = occlusion.occlude(person, np.random.default_rng(seed), noise=Noise(0), passer_by=blocker)
         shares.append(1 - occlusion.visible_fraction(person, layer.mask))
-    assert min(shares) >= occlusion.LEAST and max(shares) <= occlusion.MOST
+    assert min(shares) >= occlusion.MIN_HIDDEN and max(shares) <= occlusion.MAX_HIDDEN
     assert np.ptp(shares) > 0.2
 
 
@@ -203,7 +203,7 @@ def test_the_rasteriser_covers_the_pixel_centres_inside_a_triangle_and_keeps_the
 
 
 def test_rays_and_projection_are_inverse():
-    view = looked_at(2)[0].view
+    view = shot_and_settings(2)[0].view
     rays = view.rays()
     for row, column in ((0, 0), (100, 60), (255, 127)):
         pixel, _ = View.project(view, (view.eye + 4 * rays[row, column])[None])
@@ -213,14 +213,14 @@ def test_rays_and_projection_are_inverse():
 @pytest.mark.parametrize(
     "change", [{"train_identities": 9000}, {"test_identities": 5000}, {"query_cameras": 5}, {"seed": -1}]
 )
-def test_a_plan_that_the_names_cannot_hold_is_refused(change):
+def test_a_plan_that_does_not_fit_the_file_names_is_refused(change):
     with pytest.raises(ConfigError):
         replace(dataset.Plan(1, 1, 1, 1), **change).check()
 
 
 def test_rendering_into_a_folder_with_content_is_refused_and_leaves_it_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(ConfigError, match="not empty"):
+    with pytest.raises(ConfigError, match="--out"):
         dataset.write(dataset.Plan(1, 1, 0, 1), tmp_path)
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
@@ -228,13 +228,12 @@ def test_rendering_into_a_folder_with_content_is_refused_and_leaves_it_alone(tmp
 def test_rendering_an_identity_again_gives_the_shipped_pixels():
     pytest.importorskip("anny", reason="the renderer is not installed: pip install '.[render]'")
     plan = dataset.Plan(**META["plan"])
-    studio = dataset.Studio(plan.seed)
+    renderer = dataset.Renderer(plan.seed)
     for pid in (1, dataset.FIRST_TEST_PID):
-        for picture in studio.identity(plan, pid):
-            shipped = IMAGES[picture.path]
-            assert abs(picture.visible - shipped["visible"]) < 0.01, picture.path
-            with Image.open(ROOT / picture.path) as image:
+        for rendered in renderer.identity(plan, pid):
+            assert abs(rendered.visible - IMAGES[rendered.path]["visible"]) < 0.01, rendered.path
+            with Image.open(ROOT / rendered.path) as image:
                 expected = np.asarray(image, float)
-            again = np.asarray(Image.open(io.BytesIO(picture.jpeg)), float)
-            # another machine's floating point may move an edge by a pixel, no more
-            assert np.abs(again - expected).mean() < 1.0, picture.path
+            again = np.asarray(Image.open(io.BytesIO(rendered.jpeg)), float)
+            # The floating point of another machine may move an edge by one pixel.
+            assert np.abs(again - expected).mean() < 1.0, rendered.path

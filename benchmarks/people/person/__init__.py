@@ -1,1 +1,1 @@
-"""One person: body, pose, clothes, and the colour of every point. Knows nothing of places or cameras."""
+"""One rendered person: body, pose, clothes, and the colour of every point of the surface."""

@@ -1,6 +1,6 @@
-"""Human bodies at rest from six phenotype values. The only file here that needs anny and torch.
+"""Make human bodies at rest from six phenotype values. Only this file imports anny and torch.
 
-Axes: x to the person's left, -y to the front, z up, metres. Knows nothing of clothes or cameras.
+Axes in metres: x points to the person's left, -y to the front, z up.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 from benchmarks.people.arrays import Floats
 from benchmarks.people.person.pose import Body, Skeleton
 
-# Fingers, toes and twist bones move with the bone that carries them: at 64x128 pixels nobody sees them bend.
+# Fingers, toes and twist bones move with the bone that carries them: their bending is invisible at 64x128 pixels.
 _CARRIED = {"finger": "wrist", "metacarpal": "wrist", "toe": "foot", "eye": "head", "pelvis": "root"}
 _TWIST = {"upperarm02": "upperarm01", "lowerarm02": "lowerarm01", "upperleg02": "upperleg01"}
 _TWIST |= {"lowerleg02": "lowerleg01", "clavicle": "spine01"}
 
 
 def _bone(label: str) -> str:
-    """The bone kept for one of anny's bones: finger2-1.L -> wrist.L, clavicle.L -> spine01."""
+    """Return the bone that replaces one of anny's bones: finger2-1.L -> wrist.L, clavicle.L -> spine01."""
     stem, _, side = label.partition(".")
     for prefix, kept in (_CARRIED | _TWIST).items():
         if stem.startswith(prefix):
@@ -33,14 +33,14 @@ def _bone(label: str) -> str:
 
 @dataclass(frozen=True)
 class BodyModel:
-    """anny's model and the skeleton shared by all of its bodies."""
+    """The anny model and the skeleton that all of its bodies share."""
 
     model: Any
     skeleton: Skeleton
     joints: tuple[int, ...]
 
     def body(self, phenotype: Mapping[str, float]) -> Body:
-        """A body at rest for gender, age, muscle, weight, height and proportions, each 0..1."""
+        """Return a body at rest for gender, age, muscle, weight, height and proportions, each 0..1."""
         vertices, heads = _rest(self.model, phenotype)
         return Body(vertices=vertices, joints=heads[list(self.joints)])
 
@@ -52,9 +52,9 @@ def _rest(model: Any, phenotype: Mapping[str, float]) -> tuple[Floats, Floats]:
 
 
 def load() -> BodyModel:
-    """The body model (seconds at the first call on a machine, which fills anny's cache)."""
+    """Load the body model. The first call on a machine takes some seconds, because it fills anny's cache."""
     torch.set_num_threads(1)
-    # the warp path compiles kernels for minutes; with linear blend skinning nothing has to be compiled
+    # Linear blend skinning needs no compilation; the warp path compiles kernels for minutes.
     model = anny.Anny(skinning_method="lbs")
     labels = list(model.bone_labels)
     names = list(dict.fromkeys(_bone(label) for label in labels))

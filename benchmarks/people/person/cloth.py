@@ -1,7 +1,7 @@
-"""Clothes, hair and bags as geometry around a body. Knows nothing of colours or pixels.
+"""Make clothes, hair and bags as geometry around a body.
 
-Clothes that follow the skin are the body's own surface, smoothed and pushed out (rest pose, once per identity). What
-hangs free (skirts, coat tails, loose tops, long hair) is draped in each pose around the hull of what is under it.
+Clothes that follow the skin are the body's own surface, smoothed and pushed out in the rest pose, once per identity. Parts that
+hang free (skirts, coat tails, loose tops, long hair) are draped in each pose around the hull of the body below them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ BODY, TOP, OUTER, LOWER, HAIR, BAG, BRIM = range(7)
 
 @dataclass(frozen=True)
 class Mesh:
-    """vertices and normals (V, 3), faces (F, 3), canon (V, 8) as in Skeleton, what it is made of, closed or a sheet."""
+    """A mesh: vertices and normals (V, 3), faces (F, 3), canonical coordinates (V, 8) as in Skeleton, and its material.
+
+    `closed` is false for an open sheet, which is visible from both sides.
+    """
 
     vertices: Floats
     normals: Floats
@@ -31,7 +34,7 @@ class Mesh:
 
 
 def normals_of(vertices: Floats, faces: Ints) -> Floats:
-    """(V, 3) unit normals, the area-weighted mean over the faces that meet in a vertex."""
+    """Return (V, 3) unit normals: the area-weighted mean over the faces that meet at each vertex."""
     tri = vertices[faces]
     face = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     count = len(vertices)
@@ -58,7 +61,7 @@ def _ramp(values: npt.NDArray[np.floating], low: float, high: float) -> Floats:
 
 
 def _covered(skeleton: Skeleton, garment: Garment) -> Floats:
-    """(V,) 0..1: how much of a vertex an upper garment covers."""
+    """Return (V,) the share of each vertex that an upper garment covers, 0..1."""
     z, arm = skeleton.canon[:, 2], skeleton.canon[:, 6]
     body = _ramp(z, garment.hem - 0.01, garment.hem + 0.02) * (1 - _ramp(z, 0.535, 0.565))
     sleeve = 1 - _ramp(arm, garment.sleeve - 0.02, garment.sleeve + 0.04)
@@ -66,9 +69,9 @@ def _covered(skeleton: Skeleton, garment: Garment) -> Floats:
 
 
 def scalp(canon: npt.NDArray[np.floating], style: str) -> Floats:
-    """(N,) 0..1 where hair grows, for points in mean-body coordinates."""
+    """Return (N,) where hair grows, 0..1, for points in mean-body coordinates."""
     x, y, z = canon[:, 0], canon[:, 1], canon[:, 2]
-    # the hairline: high over the forehead, down before the ear, low in the nape
+    # The hairline is high over the forehead, falls in front of the ear and is low at the nape.
     line = np.interp(y, [-0.14, -0.1, -0.06, -0.02, 0.03], [0.772, 0.757, 0.705, 0.655, 0.628])
     if style == "crop":
         line = line + 0.006
@@ -77,7 +80,7 @@ def scalp(canon: npt.NDArray[np.floating], style: str) -> Floats:
 
 
 def _relax_hands(skeleton: Skeleton, body: Body) -> Floats:
-    """The rest vertices with the fingers, spread in anny's rest pose, gathered around the line of the hand."""
+    """Return the rest vertices with the fingers gathered around the line of the hand; anny's rest pose spreads them."""
     out = body.vertices.copy()
     for letter, side in (("L", 1), ("R", -1)):
         hand = (skeleton.part == ARM) & (skeleton.side == side) & (skeleton.canon[:, 6] > 1.02)
@@ -90,7 +93,7 @@ def _relax_hands(skeleton: Skeleton, body: Body) -> Floats:
 
 
 def dress(skeleton: Skeleton, body: Body, outfit: Outfit) -> tuple[Floats, Floats]:
-    """Rest vertices and normals (V, 3) of the clothed body surface."""
+    """Return the rest vertices and normals (V, 3) of the clothed body surface."""
     rest, canon = body.vertices, skeleton.canon
     normals = normals_of(rest, skeleton.faces)
     z, leg, part = canon[:, 2], canon[:, 7], skeleton.part
@@ -138,7 +141,7 @@ def dress(skeleton: Skeleton, body: Body, outfit: Outfit) -> tuple[Floats, Float
 
 
 def grid_faces(rows: int, columns: int, *, wrap: bool) -> Ints:
-    """(F, 3) triangles of a rows x columns grid of vertices, its columns closed to a ring if wrap."""
+    """Return (F, 3) the triangles of a rows x columns grid of vertices. `wrap` closes the columns to a ring."""
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns if wrap else columns - 1), indexing="ij")
     a = row * columns + column
     b = row * columns + (column + 1) % columns
@@ -147,10 +150,10 @@ def grid_faces(rows: int, columns: int, *, wrap: bool) -> Ints:
 
 
 def drape(points: Floats, levels: Floats, angles: Floats, *, ease: Floats, hang: float) -> Floats:
-    """(R, A, 3) a sheet around the convex hull of points, slice by slice.
+    """Return (R, A, 3) a sheet around the convex hull of `points`, slice by slice.
 
-    levels (R,) descending heights; angles (A,) radians, 0 at the person's left; ease (R,) metres added; hang 0..1 is
-    how much of the width above is kept where the body narrows.
+    levels (R,) are descending heights; angles (A,) are in radians, 0 at the person's left; ease (R,) is the added distance in
+    metres; `hang` 0..1 is the share of the width above that the sheet keeps where the body narrows.
     """
     half = max(float(np.abs(np.diff(levels)).max()), 0.02)
     ring = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -178,7 +181,7 @@ def drape(points: Floats, levels: Floats, angles: Floats, *, ease: Floats, hang:
 
 
 def sheet(grid: Floats, material: int, *, wrap: bool, height: float, folds: tuple[float, int, float]) -> Mesh:
-    """A draped grid as a mesh; folds are (metres, number around, phase) and grow towards the hem."""
+    """Return a draped grid as a mesh. `folds` are (depth in metres, number around, phase); they grow towards the hem."""
     rows, columns, _ = grid.shape
     middle = grid.mean(1, keepdims=True)
     out = (grid - middle) * [1, 1, 0]
@@ -202,7 +205,7 @@ def sheet(grid: Floats, material: int, *, wrap: bool, height: float, folds: tupl
 
 
 def block(centre: Floats, size: tuple[float, float, float], frame: Floats, *, square: float = 4.0) -> Mesh:
-    """A rounded box (a superellipsoid) of size x, y, z metres in the axes of frame (3, 3 columns)."""
+    """Return a rounded box (a superellipsoid) of `size` x, y, z in metres, along the axes in the columns of `frame` (3, 3)."""
     v, u = np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, 13), np.linspace(-np.pi, np.pi, 25), indexing="ij")
     power = 2 / square
 

@@ -1,4 +1,4 @@
-"""A dressed person: one identity, and its meshes in one pose. Knows nothing of cameras or pixels."""
+"""Make a dressed person: one identity, and its meshes in one pose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.people.person.pose import ARM, HEAD, Body, Skeleton, blend, skin
 
 @dataclass(frozen=True)
 class Person:
-    """One identity: body, outfit and its clothed surface at rest (vertices and normals (V, 3))."""
+    """One identity: body, outfit, and the clothed surface at rest with vertices and normals (V, 3)."""
 
     skeleton: Skeleton
     body: Body
@@ -25,7 +25,7 @@ class Person:
 
     @staticmethod
     def dressed(skeleton: Skeleton, body: Body, outfit: Outfit) -> Person:
-        """The identity that wears outfit on body."""
+        """Return the identity that wears `outfit` on `body`."""
         rest, normals = cloth.dress(skeleton, body, outfit)
         return Person(skeleton, body, outfit, rest, normals)
 
@@ -43,7 +43,7 @@ class _Posed:
         return self.base + (canon_height - 0.05) * self.scale
 
     def points(self, low: float, high: float, *, wide: float = 9.0) -> Floats:
-        """Vertices between two mean-body heights, arms left out; every second one is enough for a hull."""
+        """Return every second vertex between two mean-body heights, without the arms; they are enough for a hull."""
         skeleton = self.person.skeleton
         z = skeleton.canon[:, 2]
         chosen = (
@@ -56,7 +56,7 @@ class _Posed:
 
 
 def meshes(person: Person, rng: np.random.Generator) -> list[Mesh]:
-    """The person in a random walking or standing pose: feet on z = 0, facing -y, the body's mesh first."""
+    """Return the meshes of a person in a random pose, walking or standing: feet at z = 0, facing -y, the body first."""
     skeleton, outfit = person.skeleton, person.outfit
     rotations, shift = skin(skeleton, person.body, walk(rng, bag=outfit.bag == "hand"))
     vertices, normals = blend(skeleton, (rotations, shift), person.rest, person.normals)
@@ -67,8 +67,7 @@ def meshes(person: Person, rng: np.random.Generator) -> list[Mesh]:
     scale = float(np.ptp(person.body.vertices[:, 2]) / np.ptp(mean))
     posed = _Posed(person, body, rotations, joints - moved, scale, float(joints[0, 2] - moved[2]))
     phase = float(rng.uniform(0, 6))
-    found = [body, *_worn(posed, phase), *_hair(posed), *_carried(posed, rng)]
-    return found
+    return [body, *_loose_clothes(posed, phase), *_hair(posed), *_bags(posed, rng)]
 
 
 def _hanging(posed: _Posed, garment: Garment, material: int, top: float, phase: float) -> Mesh:
@@ -82,7 +81,7 @@ def _hanging(posed: _Posed, garment: Garment, material: int, top: float, phase: 
         )
         hang = 0.8
         if material == cloth.OUTER:
-            ease += _under(posed.person.outfit, levels)
+            ease += _room_below(posed.person.outfit, levels)
     gap = garment.opening / 0.15 + (0.12 if garment.hem < -0.15 else 0.0) if garment.opening else 0.0
     angles = np.linspace(-np.pi / 2 + gap, 1.5 * np.pi - gap, 56, endpoint=gap > 0)
     heights = np.asarray([posed.up(float(level)) for level in levels], np.float32)
@@ -97,8 +96,8 @@ def _hanging(posed: _Posed, garment: Garment, material: int, top: float, phase: 
     return replace(made, canon=canon)
 
 
-def _under(outfit: Outfit, levels: Floats) -> Floats:
-    """(R,) room that an outer garment needs for the loose clothes below it, metres."""
+def _room_below(outfit: Outfit, levels: Floats) -> Floats:
+    """Return (R,) the room in metres that an outer garment needs for the loose clothes below it."""
     room = np.where(levels < 0.2, 0.012 if outfit.top.kind != "dress" else 0.0, 0.0)
     if outfit.lower.kind == "skirt":
         fall = np.clip((0.13 - levels) / (0.13 - outfit.lower.hem), 0, 1)
@@ -106,7 +105,7 @@ def _under(outfit: Outfit, levels: Floats) -> Floats:
     return room.astype(np.float32)
 
 
-def _worn(posed: _Posed, phase: float) -> list[Mesh]:
+def _loose_clothes(posed: _Posed, phase: float) -> list[Mesh]:
     outfit, out = posed.person.outfit, []
     if outfit.lower.kind == "skirt":
         out.append(_hanging(posed, outfit.lower, cloth.LOWER, 0.13, phase))
@@ -143,7 +142,7 @@ def _hair(posed: _Posed) -> list[Mesh]:
     return out
 
 
-def _carried(posed: _Posed, rng: np.random.Generator) -> list[Mesh]:
+def _bags(posed: _Posed, rng: np.random.Generator) -> list[Mesh]:
     outfit, names = posed.person.outfit, posed.person.skeleton.names
     side = outfit.bag_side
     if outfit.bag == "backpack":

@@ -1,6 +1,6 @@
-"""Who wears what: a seeded wardrobe of few colours that many people share. Knows nothing of meshes or pixels.
+"""Choose the clothes of each identity from a seeded wardrobe of few colours.
 
-Colours are sRGB 0..1. Any single garment is worn by many identities; only the combination tells them apart.
+Colours are sRGB 0..1. Many identities share any single garment; only the combination of garments tells them apart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 Colour = tuple[float, float, float]
 
-# name: (red, green, blue) 0..255 and how often people wear it above / below the waist
+# Name -> (red, green, blue) in 0..255, and how often people wear the colour above and below the waist.
 PALETTE: Mapping[str, tuple[tuple[int, int, int], float, float]] = {
     "black": ((26, 26, 29), 17, 22),
     "charcoal": ((56, 58, 63), 9, 9),
@@ -75,7 +75,7 @@ _SHOES = ("black", "black", "black", "white", "white", "charcoal", "brown", "bro
 
 @dataclass(frozen=True)
 class Garment:
-    """One piece of clothing. Lengths: sleeve 0..1 of the arm, hem metres above the mean body's hip (negative below)."""
+    """One piece of clothing. `sleeve` is a share of the arm, 0..1; `hem` is in metres above the mean body's hip."""
 
     kind: str
     colour: Colour
@@ -93,7 +93,7 @@ class Garment:
 
 @dataclass(frozen=True)
 class Outfit:
-    """Everything about a person that is not bones: clothes, shoes, hair, skin, what they carry."""
+    """The appearance of a person without the body: clothes, shoes, hair, skin and bags."""
 
     skin: Colour
     hair: Colour
@@ -117,7 +117,7 @@ def _rgb(values: Sequence[float]) -> Colour:
 
 
 def colour(name: str) -> Colour:
-    """A palette colour as sRGB 0..1."""
+    """Return a colour of the palette as sRGB 0..1."""
     return _rgb(PALETTE[name][0])
 
 
@@ -160,7 +160,7 @@ def _top(rng: np.random.Generator, feminine: bool) -> Garment:
     kind = _choose(rng, {"tee": 40, "shirt": 22, "hoodie": 16, "sweater": 20, "vest": 7 if feminine else 1})
     made = _garment(rng, kind, 1, _TOP_PATTERNS)
     hem = float(rng.uniform(-0.09, -0.02))
-    # sleeve, ease, neck
+    # The values are sleeve, ease and neck.
     cut = {
         "tee": (rng.uniform(0.24, 0.42), rng.uniform(0.008, 0.018), rng.uniform(-0.02, 0.01)),
         "shirt": (rng.choice([0.36, 0.62, 0.98]), 0.014, -0.03),
@@ -213,7 +213,7 @@ def _lower(rng: np.random.Generator, feminine: bool) -> Garment:
 
 
 def outfit(rng: np.random.Generator, *, feminine: bool, age: float) -> Outfit:
-    """One person's outfit from a seeded generator; the same generator state gives the same outfit."""
+    """Return the outfit of one person. The same state of the random generator gives the same outfit."""
     top, lower = _top(rng, feminine), _lower(rng, feminine)
     if feminine and lower.kind == "skirt" and rng.random() < 0.4:
         top = replace(
@@ -249,7 +249,7 @@ def outfit(rng: np.random.Generator, *, feminine: bool, age: float) -> Outfit:
 
 
 def phenotype(rng: np.random.Generator) -> dict[str, float]:
-    """An adult body: anny's six values, each 0..1 (gender: 0 masculine, 1 feminine)."""
+    """Return the six phenotype values of an adult body, each 0..1 (gender: 0 masculine, 1 feminine)."""
     feminine = rng.random() < 0.5
     return {
         "gender": float(rng.uniform(0.85, 1.0) if feminine else rng.uniform(0.0, 0.12)),

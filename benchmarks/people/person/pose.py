@@ -1,6 +1,6 @@
-"""Poses of a walking or standing person: joint angles, and linear blend skinning. Plain numpy.
+"""Pose a walking or standing person: joint angles and linear blend skinning, in plain numpy.
 
-Axes: x to the person's left, -y to the front, z up, metres.
+Axes in metres: x points to the person's left, -y to the front, z up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PART_OF |= {"upperleg01": LEG, "lowerleg01": LEG, "foot": LEG}
 
 @dataclass(frozen=True)
 class Body:
-    """vertices (V, 3) and joints (B, 3) of one person at rest, metres."""
+    """The vertices (V, 3) and joints (B, 3) of one person at rest, in metres."""
 
     vertices: Floats
     joints: Floats
@@ -36,8 +36,11 @@ class Body:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What all bodies share. canon (V, 8): mean-body x, y, z; two coordinates around the limb and one along it; the
-    place along the arm (0 shoulder, 1 wrist; 0 elsewhere); along the leg (0 hip, 1 ankle; -1 on arms)."""
+    """What all bodies share.
+
+    `canon` (V, 8) are canonical coordinates: mean-body x, y, z; two coordinates around the limb and one along it; the position
+    along the arm (0 shoulder, 1 wrist; 0 elsewhere); the position along the leg (0 hip, 1 ankle; -1 on arms).
+    """
 
     faces: Ints
     weights: Floats
@@ -52,7 +55,7 @@ class Skeleton:
     def build(
         faces: Ints, weights: Floats, names: tuple[str, ...], parents: tuple[int, ...], mean: Body
     ) -> Skeleton:
-        """The skeleton with the coordinates that clothes are cut by, from the mean body."""
+        """Build the skeleton with the canonical coordinates of the mean body, by which clothes are cut."""
         main = weights.argmax(1)
         part = np.asarray([_PART_OF.get(name.split(".")[0], TORSO) for name in names], np.int8)[main]
         side = np.asarray([{"L": 1, "R": -1}.get(name[-1], 0) for name in names], np.int8)[main]
@@ -96,7 +99,7 @@ def _canon(
 
 
 def turn(axis: str, degrees: float) -> Floats:
-    """(3, 3) rotation about x, y or z."""
+    """Return the (3, 3) rotation about the x, y or z axis."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     out = np.eye(3, dtype=np.float32)
@@ -105,7 +108,10 @@ def turn(axis: str, degrees: float) -> Floats:
 
 
 def walk(rng: np.random.Generator, *, bag: bool = False) -> dict[str, Floats]:
-    """World-frame rotations of a walking (3 of 4) or standing person: bone name -> (3, 3), added below the parent's."""
+    """Return the world-frame rotations of a walking (3 of 4) or standing person, relative to the parent bone.
+
+    The result maps a bone name to a (3, 3) rotation.
+    """
     moving = rng.random() < 0.78
     stride = rng.uniform(16, 27) if moving else rng.uniform(0, 4)
     phase = rng.uniform(0, 2 * np.pi)
@@ -147,7 +153,7 @@ def _arm(rng: np.random.Generator, letter: str, sign: int, forward: float, gestu
 
 
 def skin(skeleton: Skeleton, body: Body, rotations: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-    """Per bone: world rotation (B, 3, 3) and translation (B, 3), so that a point p moves to R p + t."""
+    """Return the world rotation (B, 3, 3) and translation (B, 3) of each bone: a point p moves to R p + t."""
     count = len(skeleton.names)
     world, moved = np.empty((count, 3, 3), np.float32), np.empty((count, 3), np.float32)
     for bone, (name, parent) in enumerate(zip(skeleton.names, skeleton.parents)):
@@ -163,7 +169,7 @@ def skin(skeleton: Skeleton, body: Body, rotations: Mapping[str, Floats]) -> tup
 def blend(
     skeleton: Skeleton, bones: tuple[Floats, Floats], vertices: Floats, normals: Floats
 ) -> tuple[Floats, Floats]:
-    """Posed vertices and normals, (V, 3) each, by linear blend skinning."""
+    """Return the posed vertices and normals, (V, 3) each, by linear blend skinning."""
     world, shift = bones
     flat = np.concatenate([world.reshape(-1, 9), shift], 1)
     mixed = skeleton.weights @ flat

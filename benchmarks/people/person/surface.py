@@ -1,6 +1,6 @@
-"""What colour a point of a person is: cloth patterns, skin, face, hair, shoes, straps. Per visible pixel, in numpy.
+"""Compute the colour of each visible point of a person: cloth patterns, skin, face, hair, shoes and straps.
 
-Points come in mean-body coordinates (`Skeleton.canon`), so that a pattern stays on the cloth in every pose.
+Points are given in canonical coordinates (`Skeleton.canon`), so that a pattern stays in place on the cloth in every pose.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.people.person.pose import ARM, HEAD
 
 @dataclass(frozen=True)
 class Points:
-    """material and part (N,), canon (N, 8)."""
+    """Points of a surface: material and body part (N,), canonical coordinates (N, 8)."""
 
     material: npt.NDArray[np.int8]
     part: npt.NDArray[np.int8]
@@ -32,7 +32,7 @@ def _tile(spectrum: npt.NDArray[np.complexfloating]) -> Floats:
 
 
 class Noise:
-    """Tileable fractal noise: mean 0, standard deviation 1, one tile is 1 unit wide."""
+    """Tileable fractal noise with mean 0 and standard deviation 1. One tile is 1 unit wide."""
 
     def __init__(self, seed: int, size: int = 256) -> None:
         rng = np.random.default_rng(seed)
@@ -41,11 +41,11 @@ class Noise:
         radius[0, 0] = 1.0
         white = np.fft.fft2(rng.standard_normal((size, size)))
         self.tile = _tile(white / np.maximum(radius, 0.02) ** 1.75)
-        # folds of cloth have no detail below about three centimetres; finer noise looks like fur
+        # Folds of cloth have no detail below about three centimetres. Finer noise looks like fur.
         self.folds = _tile(white / np.maximum(radius, 0.015) ** 1.3 * np.exp(-((radius * size / 15) ** 2)))
 
     def at(self, u: npt.ArrayLike, v: npt.ArrayLike, *, folds: bool = False) -> Floats:
-        """Noise at u, v (any range, in tiles); folds picks the smooth one."""
+        """Return the noise at u, v in tiles (any range). `folds` selects the smooth noise for folds of cloth."""
         size, tile = len(self.tile), self.folds if folds else self.tile
         row = np.mod(np.asarray(v) * size, size).astype(np.int32) % size
         column = np.mod(np.asarray(u) * size, size).astype(np.int32) % size
@@ -104,7 +104,7 @@ _MARKS: Mapping[str, Callable[[Garment, Floats, Floats, Points, Noise], Bools]] 
 
 
 def fabric(garment: Garment, points: Points, noise: Noise) -> Floats:
-    """(N, 3) sRGB of a garment's cloth at points."""
+    """Return (N, 3) the sRGB colour of a garment's cloth at `points`."""
     c = points.canon
     u = (np.arctan2(c[:, 3], -c[:, 4]) * np.where(points.part == ARM, 0.05, 0.14)).astype(np.float32)
     v = c[:, 5]
@@ -128,7 +128,7 @@ def fabric(garment: Garment, points: Points, noise: Noise) -> Floats:
 
 
 def _collar(garment: Garment, points: Points) -> Bools:
-    """Above the neckline, which is lower in front: where the skin (or the shirt below) shows."""
+    """Return which points lie above the neckline, where the skin or the shirt below shows. The neckline is lower in front."""
     x, y, z = np.abs(points.canon[:, 0]), points.canon[:, 1], points.canon[:, 2]
     front = 0.512 + garment.neck + 0.25 * x
     if garment.neck < -0.02:
@@ -206,7 +206,7 @@ def _straps(points: Points, outfit: Outfit, out: Floats) -> None:
 
 
 def colours(points: Points, outfit: Outfit, noise: Noise) -> Floats:
-    """(N, 3) sRGB 0..1 of a person's surface, unlit."""
+    """Return (N, 3) the unlit sRGB colours of a person's surface, 0..1."""
     out = np.empty((len(points.canon), 3), np.float32)
     sheets = {cloth.TOP: outfit.top, cloth.OUTER: outfit.outer, cloth.LOWER: outfit.lower}
     for material in np.unique(points.material):
@@ -230,10 +230,10 @@ def colours(points: Points, outfit: Outfit, noise: Noise) -> Floats:
 
 
 def creases(points: Points, outfit: Outfit, noise: Noise, seed: float) -> Floats:
-    """(N,) -1..1 light and shade of folds too fine for the mesh; skin, hair and bags have next to none."""
+    """Return (N,) light and shade, -1..1, of folds that are too fine for the mesh. Skin, hair and bags have none."""
     c = points.canon
     u, v = np.arctan2(c[:, 3], -c[:, 4]) * 0.14, c[:, 5]
-    # limbs crease across, skirts and tops hang in folds along
+    # Sleeves and trouser legs crease across the limb; skirts and tops hang in folds along it.
     limb = (points.part == ARM) | ((points.material == cloth.BODY) & (c[:, 2] < 0.05))
     along, across = np.where(limb, 0.9, 2.1), np.where(limb, 2.3, 0.7)
     shear = 0.35 * np.sin(7 * v + seed)

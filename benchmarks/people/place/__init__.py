@@ -1,1 +1,1 @@
-"""What surrounds a person in a picture: the scene, the camera, and what stands in front."""
+"""The surroundings of a person in an image: the scene, the camera and the occluder."""

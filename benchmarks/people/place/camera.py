@@ -1,6 +1,6 @@
-"""Four cameras that differ as real ones do: place, height, the direction people walk, light, lens and colour.
+"""Four cameras that differ as real ones do: in place, height, walking direction of the people, light, lens and colour.
 
-Everything random comes from the generator passed in. Knows nothing of people.
+All random values come from the generator that the caller passes in.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from benchmarks.people.arrays import Floats, floats
 from benchmarks.people.render import Light, View
 
 WIDTH, HEIGHT = 64, 128
-# drawn at twice the size and averaged down, so that edges mix as in a camera
+# Images are drawn at twice the size and averaged, so that edges mix as in a camera.
 SUPER = 2
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera. Heights and distances in metres, yaws in degrees, colours linear."""
+    """One camera. Heights and distances are in metres, yaws in degrees, colours in linear light."""
 
     camid: int
     scene: str
     height: tuple[float, float]
     distance: tuple[float, float]
     yaws: tuple[float, ...]
-    spread: float
+    yaw_spread: float
     sun: tuple[float, float, float]
     sun_power: tuple[float, float, float]
     sky: tuple[float, float, float]
@@ -66,25 +66,25 @@ CAMERAS = (
 
 @dataclass(frozen=True)
 class Shot:
-    """One exposure: the view, the light in it and which way the person faces (degrees)."""
+    """One exposure: the view, the light, and the yaw of the person in degrees."""
 
     view: View
     light: Light
     yaw: float
 
 
-def shot(camera: Camera, rng: np.random.Generator, *, tall: float) -> Shot:
-    """A person of the given height (metres) at a random distance, framed as a detector would, with its jitter."""
+def take_shot(camera: Camera, rng: np.random.Generator, *, person_height: float) -> Shot:
+    """Take a person of the given height (metres) at a random distance, framed like the box of a detector, with its jitter."""
     eye = np.asarray(
         [rng.normal(0, 0.8), -rng.uniform(*camera.distance), rng.uniform(*camera.height)], np.float32
     )
-    forward = np.asarray([0, 0, tall * 0.5], np.float32) - eye
+    forward = np.asarray([0, 0, person_height * 0.5], np.float32) - eye
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, [0, 0, 1]).astype(np.float32)
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(forward, right), forward]).astype(np.float32)
     unit = View(eye, axes, 1.0, (0.0, 0.0), 1, 1)
-    ends, _ = unit.project(np.asarray([[0, 0, 0], [0, 0, tall]], np.float32))
+    ends, _ = unit.project(np.asarray([[0, 0, 0], [0, 0, person_height]], np.float32))
     span = float(ends[0, 1] - ends[1, 1])
     high, wide = HEIGHT * SUPER, WIDTH * SUPER
     scale = high * rng.uniform(0.9, 0.985) / span
@@ -98,13 +98,13 @@ def shot(camera: Camera, rng: np.random.Generator, *, tall: float) -> Shot:
         sky=np.asarray(camera.sky, np.float32),
         ground=(np.asarray(camera.sky) * 0.45 + np.asarray(camera.sun_power) * 0.1).astype(np.float32),
     )
-    yaw = float(rng.choice(camera.yaws) + rng.normal(0, camera.spread * 0.6))
+    yaw = float(rng.choice(camera.yaws) + rng.normal(0, camera.yaw_spread * 0.6))
     return Shot(View(eye, axes, scale, centre, high, wide), light, yaw)
 
 
 @dataclass(frozen=True)
-class Development:
-    """The settings of one exposure, so that a picture and its unoccluded twin are developed alike."""
+class DevelopmentSettings:
+    """The settings of one exposure. An occluded image and its unoccluded pair share them."""
 
     gain: Floats
     blur: float
@@ -112,8 +112,8 @@ class Development:
     grain: Floats
 
 
-def develop_settings(camera: Camera, rng: np.random.Generator) -> Development:
-    """Exposure, white balance, focus, grain and compression of one exposure."""
+def develop_settings(camera: Camera, rng: np.random.Generator) -> DevelopmentSettings:
+    """Draw the exposure, white balance, focus, grain and compression of one exposure."""
     gain = (
         camera.exposure
         * np.exp(rng.normal(0, 0.065))
@@ -124,14 +124,14 @@ def develop_settings(camera: Camera, rng: np.random.Generator) -> Development:
         0, camera.noise * 0.5, (HEIGHT, WIDTH, 3)
     )
     quality = int(rng.integers(camera.quality[0], camera.quality[1] + 1))
-    return Development(
+    return DevelopmentSettings(
         gain.astype(np.float32), float(rng.uniform(*camera.blur)), quality, grain.astype(np.float32)
     )
 
 
 def tone(camera: Camera, linear: Floats) -> Floats:
-    """(..., 3) linear light -> (..., 3) 0..1 as the camera writes it: curve, blacks, contrast, saturation."""
-    # a film-like shoulder: whites roll off, they do not clip to flat patches
+    """Convert linear light (..., 3) to the camera's output (..., 3) in 0..1: tone curve, blacks, contrast and saturation."""
+    # The curve flattens for bright values, as film does, so that whites do not clip to flat patches.
     value = np.maximum(linear, 0) ** (1 / camera.gamma)
     value = np.where(value > 0.75, 0.75 + 0.25 * np.tanh((value - 0.75) / 0.25), value)
     value = 0.5 + (value - 0.5) * camera.contrast
@@ -140,8 +140,8 @@ def tone(camera: Camera, linear: Floats) -> Floats:
     return floats(np.clip(grey[..., None] + (value - grey[..., None]) * camera.saturation, 0, 1))
 
 
-def develop(camera: Camera, linear: Floats, settings: Development) -> Image.Image:
-    """The finished 64 x 128 picture from linear light (128 * SUPER, 64 * SUPER, 3)."""
+def develop(camera: Camera, linear: Floats, settings: DevelopmentSettings) -> Image.Image:
+    """Return the finished 64 x 128 image from linear light (128 * SUPER, 64 * SUPER, 3)."""
     small = (linear * settings.gain).reshape(HEIGHT, SUPER, WIDTH, SUPER, 3).mean((1, 3))
     pixels = tone(camera, small.astype(np.float32))
     image = Image.fromarray((pixels * 255 + 0.5).astype(np.uint8))
@@ -154,7 +154,7 @@ def develop(camera: Camera, linear: Floats, settings: Development) -> Image.Imag
 
 
 def encode(image: Image.Image, quality: int) -> bytes:
-    """JPEG bytes."""
+    """Return the image as JPEG bytes."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     return out.getvalue()

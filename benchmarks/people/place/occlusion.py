@@ -1,6 +1,6 @@
-"""Things and people in front of a person, placed so that a chosen share of the silhouette is hidden, exactly counted.
+"""Place objects and people in front of a person so that they hide a chosen share of the silhouette.
 
-An occluder is a colour layer (H, W, 3) linear and a mask (H, W); shares are counted on the drawn pixels.
+An occluder is a layer: a linear colour (H, W, 3) and a mask (H, W). Shares are counted exactly, on the drawn pixels.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from benchmarks.people.arrays import Bools, Floats, bools, floats
 from benchmarks.people.person.surface import Noise
 from benchmarks.people.place.texture import linear
 
-LEAST, MOST = 0.2, 0.6
+# The smallest and the largest share of a person that an occluder hides.
+MIN_HIDDEN, MAX_HIDDEN = 0.2, 0.6
 
 
 @dataclass(frozen=True)
 class Layer:
-    """colour (H, W, 3) linear light, mask (H, W)."""
+    """An occluder: `colour` (H, W, 3) in linear light and its `mask` (H, W)."""
 
     colour: Floats
     mask: Bools
 
 
 def visible_fraction(person: Bools, occluder: Bools) -> float:
-    """The share of the person's pixels that the occluder leaves visible, 0..1 (1 for an empty person)."""
+    """Return the share of the person's pixels that the occluder leaves visible, 0..1 (1 for an empty person)."""
     total = int(np.count_nonzero(person))
     return int(np.count_nonzero(person & ~occluder)) / total if total else 1.0
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """An occluder before it is placed: its looks are drawn once, then it is moved until it hides enough."""
+    """An occluder that is not placed yet. Its look is drawn once; then it is moved until it hides enough."""
 
     size: tuple[int, int]
     colour: Floats
@@ -102,7 +103,7 @@ def _bush(d: _Draft, reach: float) -> Layer:
 
 
 def _board(d: _Draft, reach: float) -> Layer:
-    """A sign, a pillar or a door that covers one side."""
+    """Draw a sign, a pillar or a door that covers one side."""
     x, y = d.grid()
     inside = x > 1.0 - reach * 0.85 - 0.16
     colour = d.surface(x, y, 0.06)
@@ -113,7 +114,7 @@ def _board(d: _Draft, reach: float) -> Layer:
 
 
 def _rail(d: _Draft, reach: float) -> Layer:
-    """A railing: bars across and along with gaps between."""
+    """Draw a railing: horizontal and vertical bars with gaps between them."""
     x, y = d.grid()
     top = 1.0 - reach * 1.25
     below = y > top
@@ -124,7 +125,7 @@ def _rail(d: _Draft, reach: float) -> Layer:
     )
 
 
-_THINGS: Mapping[str, Callable[[_Draft, float], Layer]] = {
+_OBJECTS: Mapping[str, Callable[[_Draft, float], Layer]] = {
     "pole": _pole, "car": _car, "box": _box, "bush": _bush, "board": _board, "rail": _rail,
 }  # fmt: skip
 _COLOURS = (
@@ -139,7 +140,10 @@ _COLOURS = (
 
 
 def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
-    """The layer whose reach (0..1) hides a share of person nearest to hidden; its share grows with reach."""
+    """Return the layer `make(reach)`, reach 0..1, that hides the share of `person` nearest to `hidden`.
+
+    The hidden share must grow with the reach.
+    """
     low, high = 0.0, 1.0
     best, gap = make(0.5), 2.0
     for _ in range(9):
@@ -152,15 +156,15 @@ def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
     return best
 
 
-def passer(person: Bools, other: Layer, hidden: float) -> Layer:
-    """Another person, moved sideways until it hides about the given share."""
+def place_passer_by(person: Bools, passer_by: Layer, hidden: float) -> Layer:
+    """Return another person, moved sideways until they hide about the given share."""
     width = person.shape[1]
-    columns = np.flatnonzero(other.mask.any(0))
+    columns = np.flatnonzero(passer_by.mask.any(0))
     side = 1 if columns.mean() > width / 2 else -1
 
     def moved(reach: float) -> Layer:
         step = int(round(side * (1 - reach) * width * 0.9))
-        return Layer(floats(_shifted(other.colour, step)), bools(_shifted(other.mask, step)))
+        return Layer(floats(_shifted(passer_by.colour, step)), bools(_shifted(passer_by.mask, step)))
 
     return _fit(person, moved, hidden)
 
@@ -173,29 +177,31 @@ def _shifted(values: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
     return out
 
 
-def _tinted(rng: np.random.Generator) -> Floats:
-    """A paint between two of the usual ones: few occluders look quite alike."""
+def _random_paint(rng: np.random.Generator) -> Floats:
+    """Return a random mixture of two of the colours, so that few occluders look alike."""
     first, second = (linear(*_COLOURS[int(rng.integers(len(_COLOURS)))]) for _ in range(2))
     return (first + (second - first) * np.float32(rng.uniform(0, 0.6))).astype(np.float32)
 
 
-def occlude(person: Bools, rng: np.random.Generator, *, noise: Noise, other: Layer | None = None) -> Layer:
-    """An occluder that hides between LEAST and MOST of person: a thing, or other, a person standing in front."""
+def occlude(
+    person: Bools, rng: np.random.Generator, *, noise: Noise, passer_by: Layer | None = None
+) -> Layer:
+    """Return an occluder that hides MIN_HIDDEN to MAX_HIDDEN of `person`: an object, or `passer_by` if there is one."""
     for attempt in range(12):
-        hidden = float(LEAST + 0.02 + (MOST - LEAST - 0.04) * rng.beta(1.0, 2.2))
-        kind = str(rng.choice(list(_THINGS)))
+        hidden = float(MIN_HIDDEN + 0.02 + (MAX_HIDDEN - MIN_HIDDEN - 0.04) * rng.beta(1.0, 2.2))
+        kind = str(rng.choice(list(_OBJECTS)))
         draft = _Draft(
             size=(person.shape[0], person.shape[1]),
-            colour=_tinted(rng),
+            colour=_random_paint(rng),
             level=float(rng.uniform(0.5, 1.2)),
             noise=noise,
             phase=float(rng.random()),
             side=int(rng.choice([-1, 1])),
         )
-        if other is not None and attempt < 2:
-            layer = passer(person, other, hidden)
+        if passer_by is not None and attempt < 2:
+            layer = place_passer_by(person, passer_by, hidden)
         else:
-            layer = _fit(person, partial(_THINGS[kind], draft), hidden)
-        if LEAST <= 1 - visible_fraction(person, layer.mask) <= MOST:
+            layer = _fit(person, partial(_OBJECTS[kind], draft), hidden)
+        if MIN_HIDDEN <= 1 - visible_fraction(person, layer.mask) <= MAX_HIDDEN:
             return layer
     return _fit(person, partial(_box, draft), 0.4)

@@ -1,7 +1,7 @@
-"""Places for people to stand in: textured ground and walls in perspective, parked things, sky. Plain numpy.
+"""Paint the places where people stand: textured ground and walls in perspective, and the sky, in plain numpy.
 
-A place is a plane of ground, a wall some metres behind, and objects between them. Textures come from a seed and are
-shared by all pictures of that seed, so that a background repeats between people and cannot become an identity.
+A place is a plane of ground and a wall some metres behind the person. Textures come from a seed and are shared by all images of
+that seed. Backgrounds therefore repeat between people, and a background does not identify a person.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from benchmarks.people.arrays import Bools, Floats, floats
 from benchmarks.people.person.surface import Noise
-from benchmarks.people.place.texture import GROUNDS, SIZE, WALLS, Sheet, halves, linear, mix
+from benchmarks.people.place.texture import GROUNDS, SIZE, WALLS, Sheet, linear, mip_levels, mix
 from benchmarks.people.render import View
 
-_EACH = 6
+_PLACES_PER_KIND = 6
 
-# scene: (grounds, walls, metres from the person to the wall, height of the wall)
+# Kind of scene -> (grounds, walls, metres from the person to the wall, height of the wall in metres).
 _KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[float, float], tuple[float, float]]] = {
     "street": (("paving", "asphalt", "paving"), ("shops", "facade", "brick"), (1.5, 6.0), (4.0, 9.0)),
     "square": (
@@ -45,7 +45,7 @@ class _Place:
     strip: tuple[Floats, ...]
     wall: Floats
     distance: float
-    tall: float
+    wall_height: float
     angle: float
     border: tuple[float, float]
     line: bool
@@ -53,46 +53,49 @@ class _Place:
 
 
 @lru_cache(maxsize=2)
-def _town(seed: int) -> list[_Place]:
-    """The places of a seed, _EACH of every kind. Cameras share them: a background must not name its camera."""
+def _places_of_seed(seed: int) -> list[_Place]:
+    """Return the places of a seed, _PLACES_PER_KIND of every kind. Cameras share them, so that no background tells its camera."""
     rng, noise = np.random.default_rng([seed, 78]), Noise(seed)
     grounds = {
-        name: [halves(make(Sheet.make(rng, noise, 4.0))) for _ in range(3)] for name, make in GROUNDS.items()
+        name: [mip_levels(make(Sheet.make(rng, noise, 4.0))) for _ in range(3)]
+        for name, make in GROUNDS.items()
     }
-    town = []
+    places = []
     for kind in _KINDS:
-        floors, walls, distance, tall = _KINDS[kind]
-        for _ in range(_EACH):
+        floors, walls, distance, wall_height = _KINDS[kind]
+        for _ in range(_PLACES_PER_KIND):
             first, second = (grounds[str(rng.choice(floors))][int(rng.integers(3))] for _ in range(2))
-            town.append(
+            places.append(
                 _Place(
                     ground=first,
                     strip=second,
                     wall=WALLS[str(rng.choice(walls))](Sheet.make(rng, noise, 6.0)),
                     distance=float(rng.uniform(*distance)),
-                    tall=float(rng.uniform(*tall)),
+                    wall_height=float(rng.uniform(*wall_height)),
                     angle=float(rng.normal(0, 22)),
                     border=(float(rng.uniform(0.4, 3.0)), float(rng.uniform(-60, 60))),
                     line=bool(rng.random() < 0.4),
                     tint=float(rng.uniform(0.85, 1.15)),
                 )
             )
-    return town
+    return places
 
 
 class Scenery:
-    """What one camera sees: every place of its scene kind and some of the town's others. `paint` draws one of them."""
+    """The places that one camera sees: all places of its kind and some of the others. `paint` draws one of them."""
 
     def __init__(self, kind: str, seed: int, *, others: int = 12) -> None:
         rng = np.random.default_rng([seed, list(_KINDS).index(kind), 77])
-        town, first = _town(seed), list(_KINDS).index(kind) * _EACH
-        rest = [place for number, place in enumerate(town) if not first <= number < first + _EACH]
-        self.places = town[first : first + _EACH] + [
+        places, first = _places_of_seed(seed), list(_KINDS).index(kind) * _PLACES_PER_KIND
+        rest = [
+            place for number, place in enumerate(places) if not first <= number < first + _PLACES_PER_KIND
+        ]
+        self.places = places[first : first + _PLACES_PER_KIND] + [
             rest[int(k)] for k in rng.permutation(len(rest))[:others]
         ]
 
     def paint(self, view: View, rng: np.random.Generator) -> tuple[Floats, Bools]:
-        """(H, W, 3) linear light of a place seen through view, and where it is ground (H, W)."""
+        """Return (H, W, 3) the linear light of a random place seen through `view`, and (H, W) where it shows the ground."""
         place = self.places[int(rng.integers(len(self.places)))]
         offset, nearer = rng.uniform(-20, 20, 2), rng.normal(0, 0.5)
         rays = view.rays()
@@ -112,7 +115,7 @@ class Scenery:
         wall = place.wall[row, column] * place.tint
         wall *= np.clip(0.7 + 0.5 * at[..., 2:], 0.55, 1)
         sky = mix(linear(210, 218, 226), linear(150, 184, 222), rays[..., 2] * 3)
-        above = np.where((at[..., 2] > place.tall)[..., None], sky, wall)
+        above = np.where((at[..., 2] > place.wall_height)[..., None], sky, wall)
         return floats(np.where(ground[..., None], out * 0.95, above)), ground
 
     def _ground(

@@ -1,4 +1,4 @@
-"""Textures of ground and walls, drawn from a seed: paving, asphalt, grass, brick, facades, hedges. Linear light."""
+"""Draw textures of ground and walls from a seed, in linear light: paving, asphalt, grass, brick, facades, hedges."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SIZE = 512
 
 
 def linear(*values: float) -> Floats:
-    """A colour in linear light, (3,), from sRGB 0..255."""
+    """Return an sRGB colour in 0..255 as linear light (3,)."""
     return floats((floats(values) / 255) ** 2.2)
 
 
 def mix(a: Floats, b: Floats, share: npt.NDArray[np.floating]) -> Floats:
-    """a where share (...) is 0, b where it is 1; colours (..., 3)."""
+    """Mix two colours (..., 3): `a` where `share` (...) is 0, `b` where it is 1."""
     return floats(a + (b - a) * np.clip(share, 0, 1)[..., None])
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Coordinates of a texture sheet in metres and two noises over it, (S, S) each."""
+    """The coordinates of a texture in metres and two noises over it, (S, S) each."""
 
     x: Floats
     y: Floats
@@ -36,14 +36,14 @@ class Sheet:
 
     @staticmethod
     def make(rng: np.random.Generator, noise: Noise, metres: float) -> Sheet:
-        """A sheet metres wide with its own part of the noise."""
+        """Return a sheet that is `metres` wide, with its own part of the noise."""
         y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) * np.float32(metres / SIZE)
         a, b = rng.random(2)
         grain = rng.standard_normal((SIZE, SIZE)).astype(np.float32)
         return Sheet(x, y, noise.at(x / metres + a, y / metres + b), grain, rng)
 
     def cells(self, wide: float, high: float, *, shift: float = 0.0) -> tuple[Floats, Floats]:
-        """Bricks or slabs: (S, S) 1 on the joints between them, and a random level per stone."""
+        """Divide the sheet into bricks or slabs: (S, S) 1 on the joints between them, and (S, S) a random level per brick."""
         row = np.floor(self.y / high).astype(int)
         x = self.x / wide + shift * np.mod(row, 2)
         column = np.floor(x).astype(int)
@@ -171,8 +171,8 @@ WALLS: Mapping[str, Callable[[Sheet], Floats]] = {
 }  # fmt: skip
 
 
-def halves(texture: Floats) -> tuple[Floats, ...]:
-    """The texture at full, half, quarter and eighth size: far ground is averaged ground, it must not flicker."""
+def mip_levels(texture: Floats) -> tuple[Floats, ...]:
+    """Return the texture at full size and at four halved sizes. Distant ground uses a small one, so that it does not alias."""
     out = [texture]
     for _ in range(4):
         last = out[-1]
