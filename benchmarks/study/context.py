@@ -43,7 +43,7 @@ class StudyOptions:
 class ImageSet:
     """Decoded images (N, height, width, 3) uint8 RGB with their person ids and camera ids (N,).
 
-    `camera_rows` (N,) are the rows of the model's camera table that it is fed, or None for the mean camera.
+    `camera_rows` (N,) are the rows of the model's camera table that the model receives; None means the mean camera.
     """
 
     pixels: NDArray[np.uint8]

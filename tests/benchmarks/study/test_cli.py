@@ -9,7 +9,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -93,14 +93,16 @@ def test_the_matched_count_is_the_nearest_of_all(costs, target):
     st.sampled_from(sorted(LEVELS)),
     st.integers(1, 50),
 )
+@example("random_heads", "h40_t40", 26)
 def test_every_method_meets_amgs_budget_with_as_many_heads(method, level, seed):
     config = config_of(CONFIG)
-    model, batch = lite.model(seed), lite.batch(seed=seed)
+    # With stride 5 there are 40 patches. One token then costs about 0.6 % of the budget, so the tolerance can always be met.
+    model, batch = lite.model(seed, stride=5), lite.batch(seed=seed)
     amg, budget = pruned_trial(config, Trial("amg", level, seed), model, batch, None)
     ours, met = pruned_trial(config, Trial(method, level, seed), model, batch, budget["macs_folded"])
     assert met["reached"] and abs(macs_folded(ours.shape) / macs_folded(amg.shape) - 1) <= TOLERANCE
     assert heads(ours) == heads(amg) == 7 * 6 - met["heads"]
-    assert met["tokens"] == 7 * 22 - sum(len(block.tokens) for block in ours.shape.blocks)
+    assert met["tokens"] == 7 * model.shape.tokens - sum(len(block.tokens) for block in ours.shape.blocks)
 
 
 def test_amgs_trial_is_what_prune_py_prunes():
