@@ -1,1 +1,1 @@
-"""From a pruned torch model to a self-contained, static, gated ONNX file."""
+"""Export a torch model to one self-contained, static ONNX file that a gate has checked."""

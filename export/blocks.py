@@ -1,4 +1,4 @@
-"""One transformer block at many sizes, each as a small ONNX file: what a latency table is measured on. Exported once, run anywhere."""
+"""Export one transformer block at many sizes, each as a small ONNX file, for the measurement of a latency table."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from runtime.errors import ConfigError, StorageError
 from runtime.files.manifest import replacing
 
 INDEX = "index.json"
-# kept tokens as shares of all: a straight line between neighbours is close enough, see benchmarks/latency_table/cli.py
+# The kept tokens as shares of all tokens. Linear interpolation between them is close enough (benchmarks/latency_table/cli.py).
 SHARES = (0.3, 0.45, 0.6, 0.75, 0.9, 1.0)
-# at most so many different head counts, the largest among them
+# The largest number of different head counts, which include the unpruned one.
 HEADS = 8
-# narrower MLPs, as shares of all neurons: with all heads, because what an MLP costs does not depend on them
+# Narrower MLPs, as shares of all neurons. They keep all heads, because the cost of an MLP does not depend on the heads.
 WIDTHS = (0.75, 0.5, 0.25)
 
 
-def grid(shape: Shape) -> list[tuple[int, int, int]]:
-    """(heads, tokens, MLP neurons) of every file: the unpruned block first."""
+def block_sizes(shape: Shape) -> list[tuple[int, int, int]]:
+    """Return (heads, tokens, MLP neurons) of every file, the unpruned block first."""
     total, hidden = shape.vit.heads, shape.vit.hidden
     heads = sorted({max(1, round(total * step / HEADS)) for step in range(1, HEADS + 1)}, reverse=True)
     tokens = sorted({max(2, round(share * shape.tokens)) for share in SHARES}, reverse=True)
@@ -45,7 +45,7 @@ def grid(shape: Shape) -> list[tuple[int, int, int]]:
 def block_form(
     shape: Shape, heads: int, tokens: int, hidden: int | None = None, *, seed: int = 0
 ) -> nn.Module:
-    """A block of the deployed form (bypass) with random weights; which tokens it keeps is drawn, the class token among them."""
+    """Return a block in the deployed form (bypass) with random weights and randomly drawn kept tokens plus the class token."""
     torch.manual_seed(seed)
     block = Block(shape.vit, heads, hidden=hidden).eval()
     fold_scale(block)
@@ -58,7 +58,7 @@ def block_form(
 
 
 def block_graph(shape: Shape, heads: int, tokens: int, hidden: int | None = None) -> onnx.ModelProto:
-    """x (batch, N, D) -> y (batch, N, D), float32, in exactly the operators that a whole exported model has there."""
+    """Export a block, x (batch, N, D) -> y (batch, N, D) float32, with the same operators as in a whole exported model."""
     example = torch.zeros(2, shape.tokens, shape.vit.width)
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
@@ -79,17 +79,17 @@ def block_graph(shape: Shape, heads: int, tokens: int, hidden: int | None = None
 
 
 def refuse(precision: str) -> None:
-    """ConfigError for INT8: a block with random weights has no ranges that a Q/DQ graph could hold."""
+    """Raise ConfigError for INT8: a block with random weights has no ranges for a Q/DQ graph."""
     if precision == "int8":
         raise ConfigError(
-            "--blocks: not in INT8; export the unpruned model with --blocks --precision fp16, or in FP32 for a CPU"
+            "--blocks does not support INT8; export the unpruned model with --blocks --precision fp16, or in FP32 for a CPU"
         )
 
 
-def lowered(graph: onnx.ModelProto, precision: str, target: str) -> onnx.ModelProto:
-    """The FP32 block as a whole model of this precision and target holds it. Its input and output stay FP32."""
+def with_precision(graph: onnx.ModelProto, precision: str, target: str) -> onnx.ModelProto:
+    """Convert the FP32 block as a whole model is converted for this precision and target; its input and output stay FP32."""
     if target == "tensorrt8":
-        # flags make it FP16 there
+        # TensorRT 8.6 makes it FP16 by build flags.
         return for_tensorrt8(graph)
     result = to_fp16(graph) if precision == "fp16" else graph
     if target == "tensorrt":
@@ -106,30 +106,33 @@ def write_blocks(
     precision: str = "fp32",
     target: str = "onnxruntime",
 ) -> Iterable[Path]:
-    """Write every size's file and the index; yields each path as it is done. `model` says which whole model they belong to.
+    """Write a file for every size, and the index; yield each path once it is written. `model` describes the whole model.
 
-    A file that is there already is kept: an interrupted export goes on.
+    Existing files are kept, so an interrupted export can be resumed. Raises StorageError when the folder cannot be created.
     """
     refuse(precision)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from None
+        raise StorageError(f"{folder}: cannot be created ({error.strerror}); choose another --out") from None
     rows = []
-    for heads, tokens, hidden in sizes or grid(shape):
+    for heads, tokens, hidden in sizes or block_sizes(shape):
         path = folder / f"h{heads}_t{tokens}_m{hidden}.{precision}.{target}.onnx"
         if not path.exists():
             with replacing(path) as temporary:
-                onnx.save(lowered(block_graph(shape, heads, tokens, hidden), precision, target), temporary)
+                graph = block_graph(shape, heads, tokens, hidden)
+                onnx.save(with_precision(graph, precision, target), temporary)
         rows.append({"heads": heads, "tokens": tokens, "hidden": hidden, "file": path.name})
         yield path
-    about = {
+    index = {
         "variant": shape.variant,
         "heads": shape.vit.heads,
         "tokens": shape.tokens,
         "width": shape.vit.width,
+        "prunable": shape.prunable,
+        "model": model,
+        "grid": rows,
     }
-    index = about | {"prunable": shape.prunable, "model": model, "grid": rows}
     with replacing(folder / INDEX) as temporary:
         temporary.write_text(json.dumps(index, indent=1) + "\n")
     yield folder / INDEX

@@ -1,4 +1,4 @@
-"""The gate of an export: the file on the check crops against its torch parent, and on the task itself."""
+"""The gate of an export: compare the file with its torch parent on the check crops and, if asked, by mAP on a data set."""
 
 from __future__ import annotations
 
@@ -28,34 +28,38 @@ def verdict_on(
     root: Path,
     max_map_drop: float | None,
 ) -> dict[str, Any]:
-    """The whole gate on the file at `path`: the crops, what a device would compute, and mAP on the data set at `root` where asked."""
+    """Run the whole gate on the file at `path` and return the verdict {passed, failures, ...}.
+
+    The file is judged on the check crops. If there is a graph that emulates the device's FP16, that graph is judged as well. With
+    `max_map_drop`, in points of mAP, the model is also evaluated on the data set at `root`.
+    """
     limits = LIMITS[lowered.precision]
     verdict = judge(check, open_onnxruntime(path, spec), spec, limits)
-    beside = path.with_name(f"{path.name}.rounded")
+    emulated = path.with_name(f"{path.name}.rounded")
     try:
         if lowered.rounded is not None:
-            # beside the file: what a device computes and the CPU hides
-            onnx.save(lowered.rounded, beside)
-            verdict["rounded"] = judge(check, open_onnxruntime(beside, spec), spec, limits)
+            # This graph shows what a device computes in FP16 and the CPU hides.
+            onnx.save(lowered.rounded, emulated)
+            verdict["rounded"] = judge(check, open_onnxruntime(emulated, spec), spec, limits)
             verdict["passed"] = verdict["passed"] and verdict["rounded"]["passed"]
             verdict["failures"] += [f"rounded: {text}" for text in verdict["rounded"]["failures"]]
         if verdict["passed"] and max_map_drop is not None:
-            verdict |= judge_map(parent, beside if beside.exists() else path, spec, root, max_map_drop)
+            verdict |= judge_map(parent, emulated if emulated.exists() else path, spec, root, max_map_drop)
     finally:
-        beside.unlink(missing_ok=True)
+        emulated.unlink(missing_ok=True)
     return verdict
 
 
 def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: float) -> dict[str, Any]:
-    """The gate on the task itself: {passed, failures, map: {parent, artifact, drop, limit}} on the data set at `root`."""
+    """Compare the mAP of parent and file: {passed, failures, map: {parent, artifact, drop, limit}} on the data set at `root`."""
     dataset = read_dataset(str(root), guess_layout(str(root)))
     session = open_onnxruntime(path, spec)
     artifact = Artifact(path, {}, spec, parent.dim, parent.sha256, session)
-    before, after = (accuracy(one, dataset)["mAP"] for one in (parent, artifact))
+    before, after = (accuracy(model, dataset)["mAP"] for model in (parent, artifact))
     drop = 100 * (before - after)
-    found = [f"mAP drops by {drop:.2f} points, more than {limit}"] if drop > limit else []
+    failures = [f"mAP drops by {drop:.2f} points, more than {limit}"] if drop > limit else []
     return {
-        "passed": not found,
-        "failures": found,
+        "passed": not failures,
+        "failures": failures,
         "map": {"parent": before, "artifact": after, "drop": drop, "limit": limit},
     }

@@ -1,4 +1,4 @@
-"""From a torch form to one static, simplified ONNX model. Knows nothing of accuracy or manifests."""
+"""Convert a torch form to one static, simplified ONNX model. Measures no accuracy and writes no manifest."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from runtime.spec import InputSpec
 from runtime.wording import reason_of
 
 OPSET = 18
-# The IR version that opset 18 needs, which every ONNX Runtime from 1.14 on reads. The exporter of torch 2.14 would write 10, which
-# ONNX Runtime reads from 1.18 on only, and a newer torch may write more.
+# The IR version of opset 18, which ONNX Runtime 1.14 and newer can read. The exporter of torch 2.14 would write version 10, which
+# needs ONNX Runtime 1.18, and a newer torch may write a higher one.
 IR_VERSION = 8
-# What a pruned graph must never hold: data-dependent shapes, control flow, boolean masks, scatters.
+# Operators that a pruned graph must never contain: data-dependent shapes, control flow, boolean masks and scatters.
 FORBIDDEN = {
     "NonZero",
     "If",
@@ -40,7 +40,7 @@ FORBIDDEN |= {"ScatterND", "ScatterElements", "Range", "OneHot", "SequenceAt"}
 
 
 def example(spec: InputSpec, batch: int) -> tuple[torch.Tensor, ...]:
-    """Inputs of the right shapes and types for `spec`."""
+    """Return example inputs with the shapes and types of `spec`."""
     if spec.layout == "uint8-nhwc":
         images = torch.zeros(batch, spec.height, spec.width, 3, dtype=torch.uint8)
     else:
@@ -49,13 +49,14 @@ def example(spec: InputSpec, batch: int) -> tuple[torch.Tensor, ...]:
 
 
 def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
-    """The form as an ONNX model (opset 18), inputs `images` [, `camera_ids`], output `features`; the batch is always dynamic.
+    """Export the form as an ONNX model (opset 18): inputs `images` [, `camera_ids`], output `features`, dynamic batch.
 
-    Optimisers recognise axes by their sizes. One rule of onnxscript turns Reshape, MatMul, Reshape into one MatMul wherever the
-    sizes broadcast: with four images and four local groups, or as many images as heads, the product then mixes the images. A
-    symbolic batch equals no other axis; `with_batch` fixes it when every optimiser is done.
+    The batch is always dynamic here because optimisers recognise axes by their sizes. One rule of onnxscript turns Reshape,
+    MatMul, Reshape into one MatMul wherever the sizes broadcast. With four images and four local groups, or as many images as
+    heads, the product would then mix the images. A symbolic batch equals no other axis; `with_batch` fixes it after all
+    optimisers have run.
     """
-    # two images, because 0 and 1 would be taken for constants
+    # The example has two images, because the exporter would treat 0 and 1 as constants.
     inputs = example(spec, 2)
     names = ["images", "camera_ids"][: len(inputs)]
     dynamic = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
@@ -73,27 +74,27 @@ def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
             verbose=False,
         )
     if program is None:
-        raise ArtifactError("torch.onnx.export gave no program; this needs torch 2.9 or newer")
+        raise ArtifactError("torch.onnx.export returned no program; install torch 2.9 or newer")
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
     return model
 
 
 def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """A copy of the model whose symbolic batch is the number `batch` in inputs and outputs; nodes and constants are the same."""
+    """Return a copy whose symbolic batch is fixed to `batch` in inputs and outputs; nodes and constants stay the same."""
     bound = _copy(model)
     for value in [*bound.graph.input, *bound.graph.output]:
         dimension = value.type.tensor_type.shape.dim[0]
         if dimension.dim_param:
             dimension.dim_value = batch
-    # intermediate shapes are recorded with the symbol
+    # The recorded intermediate shapes still contain the symbol.
     del bound.graph.value_info[:]
     return bound
 
 
 @contextlib.contextmanager
 def quiet() -> Any:
-    """The exporter logs its progress on stdout and root loggers; ours goes to stderr, and only what matters."""
+    """Silence the exporter, which prints its progress to stdout and logs warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -105,35 +106,35 @@ def quiet() -> Any:
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model after onnxslim (constants folded, duplicates merged), checked again; ArtifactError when it broke."""
+    """Return the model simplified by onnxslim: constants folded, duplicates merged; raise ArtifactError if it is invalid."""
     with quiet():
         slim: onnx.ModelProto = onnxslim.slim(model)
     try:
         onnx.checker.check_model(slim, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ArtifactError(
-            f"onnxslim made an invalid graph ({reason_of(error)}); report it with the model"
+            f"onnxslim produced an invalid graph ({reason_of(error)}); report it together with the model"
         ) from None
     slim.ir_version = IR_VERSION
     return slim
 
 
 def fusible_gelu(model: onnx.ModelProto) -> onnx.ModelProto:
-    """x (0.5 (1 + erf)) as (x (1 + erf)) 0.5, in place: the order that ONNX Runtime fuses into one Gelu. Returns `model`."""
-    made = {name: node for node in model.graph.node for name in node.output}
+    """Reorder x (0.5 (1 + erf)) to (x (1 + erf)) 0.5, which ONNX Runtime fuses into one Gelu. Changes and returns `model`."""
+    producers = {name: node for node in model.graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for last in model.graph.node:
-        if last.op_type != "Mul":
+    for outer in model.graph.node:
+        if outer.op_type != "Mul":
             continue
-        for x, inner in (tuple(last.input), tuple(last.input)[::-1]):
-            scaled = made.get(inner)
-            if scaled is None or scaled.op_type != "Mul":
+        for x, product in (tuple(outer.input), tuple(outer.input)[::-1]):
+            inner = producers.get(product)
+            if inner is None or inner.op_type != "Mul":
                 continue
-            half = [name for name in scaled.input if name in constants and _is_half(constants[name])]
-            rest = [name for name in scaled.input if name not in half]
-            if len(half) == len(rest) == 1 and _is_one_plus_erf(made.get(rest[0]), made):
-                scaled.input[:] = [x, rest[0]]
-                last.input[:] = [inner, half[0]]
+            half = [name for name in inner.input if name in constants and _is_half(constants[name])]
+            others = [name for name in inner.input if name not in half]
+            if len(half) == len(others) == 1 and _is_one_plus_erf(producers.get(others[0]), producers):
+                inner.input[:] = [x, others[0]]
+                outer.input[:] = [product, half[0]]
     return model
 
 
@@ -142,16 +143,16 @@ def _is_half(tensor: onnx.TensorProto) -> bool:
     return bool(value.size == 1 and value.ravel()[0] == 0.5)
 
 
-def _is_one_plus_erf(node: onnx.NodeProto | None, made: dict[str, onnx.NodeProto]) -> bool:
+def _is_one_plus_erf(node: onnx.NodeProto | None, producers: dict[str, onnx.NodeProto]) -> bool:
     return (
         node is not None
         and node.op_type == "Add"
-        and any(name in made and made[name].op_type == "Erf" for name in node.input)
+        and any(name in producers and producers[name].op_type == "Erf" for name in node.input)
     )
 
 
 def named_batch(model: onnx.ModelProto, name: str = "batch") -> onnx.ModelProto:
-    """The model with its symbolic batch dimension called `name` in inputs and outputs; other recorded shapes are dropped."""
+    """Return a copy whose symbolic batch is called `name` in inputs and outputs; other recorded shapes are removed."""
     model = _copy(model)
     for value in [*model.graph.input, *model.graph.output]:
         dimension = value.type.tensor_type.shape.dim[0]
@@ -162,20 +163,20 @@ def named_batch(model: onnx.ModelProto, name: str = "batch") -> onnx.ModelProto:
 
 
 def prove_static(model: onnx.ModelProto) -> Counter[str]:
-    """Operator counts of a model that is static by construction; ArtifactError with the first reason why it is not.
+    """Prove that the model is static and return its operator counts; raise ArtifactError with the first reason if it is not.
 
-    No forbidden operator, no external data, native LayerNormalization, and, once the batch is bound to a number, strict shape
-    inference gives every tensor a fully known shape.
+    A static model has no forbidden operator, no external data and native LayerNormalization. With the batch fixed to a number,
+    strict shape inference gives every tensor a fully known shape.
     """
     counts: Counter[str] = Counter(node.op_type for node in model.graph.node)
-    if bad := sorted(FORBIDDEN & set(counts)):
+    if forbidden := sorted(FORBIDDEN & set(counts)):
         raise ArtifactError(
-            f"the graph is not static: it holds {', '.join(bad)}; export with --form folded or report it"
+            f"the graph is not static: it contains {', '.join(forbidden)}; export with --form folded or report it"
         )
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ArtifactError("the graph refers to external data; it must be one file")
+        raise ArtifactError("the graph refers to external data, but it must be a single file")
     if not counts["LayerNormalization"]:
-        raise ArtifactError("the graph has no native LayerNormalization; opset 17 or newer is needed")
+        raise ArtifactError("the graph has no native LayerNormalization, which needs opset 17 or newer")
     bound = with_batch(model, 2)
     try:
         inferred = onnx.shape_inference.infer_shapes(bound, check_type=True, strict_mode=True, data_prop=True)
@@ -186,7 +187,7 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
         for name in node.output:
             if name and name not in known:
                 raise ArtifactError(
-                    f"the graph is not static: {node.op_type} {node.name} gives {name} of unknown shape"
+                    f"the graph is not static: the output {name} of {node.op_type} {node.name} has an unknown shape"
                 )
     return counts
 

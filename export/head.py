@@ -1,8 +1,9 @@
-"""The last transformer block for class-token queries only, exactly: what TransReID's b1 and b2 compute, nothing else.
+"""The last transformer block for class-token queries only. It computes exactly what is used of TransReID's b1 and b2.
 
-A branch reads one output, the class token's. Keys and values fold into the query and the output side: scores = (Wk^T q) . y and
-context = Wv (sum a . y), with y the normalised tokens; the key bias is the same for every key and leaves the softmax unchanged.
-The products stay factored (q first, then Wk): multiplied out they would be larger, slower and less exact.
+A branch uses a single output, that of the class token. Keys and values therefore fold into the query and the output side: scores =
+(Wk^T q) . y and context = Wv (sum a . y), where y are the normalised tokens. The key bias adds the same number to every score of a
+query and does not change the softmax. The products stay factored (q first, then Wk), because the multiplied matrices would be
+larger, slower and less exact.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from prune.model.transreid import Block
 
 
 class ClassTokenBlock(nn.Module):
-    """A pre-norm block and the final norm after it, for `groups` class-token outputs over (partly) masked keys.
+    """A pre-norm block and the final norm after it, with one class-token output for each group of keys.
 
-    `mask` (groups, N) is 0 where a group's query may look and -inf elsewhere; None: one group that sees every token.
+    The additive `mask` (groups, N) is 0 where the query of a group attends and very low elsewhere; None means one group with
+    all tokens.
     """
 
     mask: Tensor | None
@@ -45,13 +47,13 @@ class ClassTokenBlock(nn.Module):
         by_head = (self.heads, self.head_dim, self.width)
         self.register_buffer("key", weight[inner : 2 * inner].reshape(by_head).clone())
         self.register_buffer("value", weight[2 * inner :].reshape(by_head).transpose(1, 2).contiguous())
-        # attention rows sum to 1, so the value bias passes through to the projection as it is
+        # The rows of the attention sum to 1, so the value bias reaches the projection unchanged.
         value_bias = torch.zeros(inner) if bias is None else bias.detach()[2 * inner :].clone()
         self.register_buffer("value_bias", value_bias)
         self.register_buffer("mask", mask)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) tokens, class token first -> (B, groups, D) final-norm outputs."""
+        """Return the outputs of the final norm, (B, groups, D), for (B, N, D) tokens with the class token first."""
         y = self.norm1(tokens)
         query = self.query(y[:, 0]).unflatten(-1, (self.heads, self.head_dim)).transpose(0, 1)
         folded = (query @ self.key).transpose(0, 1)
@@ -63,5 +65,5 @@ class ClassTokenBlock(nn.Module):
         by_head = context.unflatten(1, (self.groups, self.heads)).permute(2, 0, 1, 3).flatten(1, 2)
         mixed = (by_head @ self.value).unflatten(1, (-1, self.groups)).permute(1, 2, 0, 3).flatten(2)
         x = tokens[:, :1] + self.proj(mixed + self.value_bias)
-        out: Tensor = self.norm(x + self.mlp(self.norm2(x)))
-        return out
+        output: Tensor = self.norm(x + self.mlp(self.norm2(x)))
+        return output

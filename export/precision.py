@@ -12,11 +12,12 @@ from typing import Any
 import onnx
 
 from export.fp16.convert import cast_first, to_fp16
-from export.fp16.lint import Lint, lint, ranges, rounded
+from export.fp16.lint import Lint, emulate_fp16, lint, ranges
 from export.int8.calibration import Calibration, spaced
-from export.int8.projections import separated
+from export.int8.eval_set import EvalSet, read_eval_set
+from export.int8.projections import split_projections
 from export.int8.quantize import Ranges, calibrate, raise_opset, with_qdq
-from export.int8.sensitivity import Choice, Demand, HeldOut, choose, held_out, take_back
+from export.int8.sensitivity import Constraints, QuantPlan, choose_groups, reduce_plan
 from export.tensorrt8 import for_tensorrt8
 from runtime.errors import ArtifactError, ConfigError, GateError
 from runtime.files.json_text import parse_json
@@ -73,20 +74,22 @@ def lower(graph: onnx.ModelProto, spec: InputSpec, wish: Wish, *, macs: int, say
     for note in wish.calibration.notes:
         say(note)
     if wish.precision == "int8" and wish.target == "onnxruntime":
-        graph = separated(graph)
+        graph = split_projections(graph)
     work = _Work(graph, wish, wish.calibration, say)
     if wish.precision == "fp16":
         return work.half()
     ranges = calibrate(graph, wish.calibration)
     if not wish.gated:
         return work.int8(ranges)
-    held = held_out(wish.check, spec, count=held_out_count(macs))
+    held = read_eval_set(wish.check, spec, count=held_out_count(macs))
     if shared := _shared(wish.calibration, held):
         say(
             f"WARNING {shared} of {len(held.images)} images that INT8 is judged on are calibration images too"
         )
-    demand = Demand(wish.max_map_drop, wish.saved_ms)
-    return work.chosen(choose(graph, ranges, held, target=wish.target, demand=demand), ranges, held)
+    demand = Constraints(wish.max_map_drop, wish.saved_ms)
+    return work.chosen(
+        choose_groups(graph, ranges, held, target=wish.target, constraints=demand), ranges, held
+    )
 
 
 def held_out_count(macs: int) -> int:
@@ -135,7 +138,7 @@ class _Work:
         result = to_fp16(self.graph, keep=found.keep)
         if self.wish.target == "tensorrt":
             raise_opset(result)
-        return Lowered(result, "fp16", rounded(result), said)
+        return Lowered(result, "fp16", emulate_fp16(result), said)
 
     def int8(self, ranges: Ranges, skip: tuple[str, ...] = ()) -> Lowered:
         """INT8 in all groups of Linears but `skip`."""
@@ -148,9 +151,9 @@ class _Work:
             result = with_qdq(self.graph, ranges, target="tensorrt8", skip=skip)
             return Lowered(result, "int8", self.flagged(found, typed), said | linted)
         result = typed(keep=found.keep)
-        return Lowered(result, "int8", rounded(result), said | linted)
+        return Lowered(result, "int8", emulate_fp16(result), said | linted)
 
-    def chosen(self, choice: Choice, ranges: Ranges, held: HeldOut) -> Lowered:
+    def chosen(self, choice: QuantPlan, ranges: Ranges, held: EvalSet) -> Lowered:
         """INT8 in the groups of `choice`, or what is better than that."""
         self.say(_sentence(choice))
         said = {"calibration": self.images.to_json(), "sensitivity": choice.to_json()}
@@ -159,7 +162,7 @@ class _Work:
 
             def less(failures: list[str]) -> Lowered:
                 self.say(f"INT8: refused by the gate ({'; '.join(failures)}); more groups go back to float")
-                smaller = take_back(
+                smaller = reduce_plan(
                     choice, self.graph, ranges, held, target=self.wish.target, failures=failures
                 )
                 return self.chosen(smaller, ranges, held)
@@ -186,7 +189,7 @@ class _Work:
         if not self.wish.gated:
             return None
         try:
-            return rounded(half())
+            return emulate_fp16(half())
         except ArtifactError as error:
             raise GateError(
                 f"--target tensorrt8: {error}; use --target tensorrt, or --precision fp32"
@@ -203,13 +206,13 @@ def _plain(graph: onnx.ModelProto, target: str) -> onnx.ModelProto:
     return result
 
 
-def _shared(images: Calibration, held: HeldOut) -> int:
+def _shared(images: Calibration, held: EvalSet) -> int:
     """How many held-out crops are calibration crops too."""
     known = {crop.tobytes() for crop in images.images}
     return sum(crop.tobytes() in known for crop in held.images)
 
 
-def _sentence(choice: Choice) -> str:
+def _sentence(choice: QuantPlan) -> str:
     total = len(choice.rows)
     if choice.note is not None:
         return f"INT8: none of {total} groups of Linears is left; {choice.note}, and is written"

@@ -1,4 +1,4 @@
-"""What TensorRT 8.6 takes: opset 17, IR version 8, 32-bit camera ids. Changes no number."""
+"""Rewrite a graph for TensorRT 8.6: opset 17, IR version 8 and 32-bit camera ids. The numbers stay the same."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from export.fp16.convert import cast_first
 from runtime.errors import ArtifactError
 
 OPSET, IR_VERSION = 17, 8
-# Reductions take their axes as an input from opset 18 on, as an attribute before.
+# Reductions have their axes as an input from opset 18 on, and as an attribute before.
 REDUCTIONS = {"ReduceL2", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceProd"}
 
 
 def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The FP32 model, of opset 17 to 19, in opset 17, with int32 `camera_ids`, and uint8 images cast before anything else.
+    """Convert an FP32 model of opset 17 to 19 to opset 17, with int32 `camera_ids` and a cast of uint8 images at the start.
 
-    ArtifactError for what opset 17 cannot say.
+    Raises ArtifactError for anything that opset 17 cannot express.
     """
     result = cast_first(graph)
     result.ir_version = IR_VERSION
     for opset in result.opset_import:
         if opset.domain == "":
             if not OPSET <= opset.version <= 19:
-                raise ArtifactError(f"cannot rewrite opset {opset.version} for TensorRT 8; export it again")
+                raise ArtifactError(
+                    f"opset {opset.version} cannot be rewritten for TensorRT 8; export the model again"
+                )
             opset.version = OPSET
     for value in result.graph.input:
         if value.name == "camera_ids":
@@ -33,21 +35,23 @@ def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type in REDUCTIONS and len(node.input) > 1:
             axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
             del node.input[1:]
-            _without(node, "noop_with_empty_axes")
+            _remove_attribute(node, "noop_with_empty_axes")
             node.attribute.append(helper.make_attribute("axes", axes))
         elif node.op_type == "Split":
-            # equal parts, as many as there are outputs, is what opset 17 does without it
-            _without(node, "num_outputs")
+            # Without this attribute, opset 17 splits into as many equal parts as there are outputs.
+            _remove_attribute(node, "num_outputs")
         elif node.op_type == "Pad" and len(node.input) > 3 and node.input[3]:
-            raise ArtifactError(f"Pad {node.name} names its axes, which opset 17 cannot; export it again")
-    used = {name for node in result.graph.node for name in node.input}
-    left = [tensor for tensor in result.graph.initializer if tensor.name in used]
+            raise ArtifactError(
+                f"node {node.name}: opset 17 has no axes input of Pad; export the model again"
+            )
+    used_names = {name for node in result.graph.node for name in node.input}
+    used = [tensor for tensor in result.graph.initializer if tensor.name in used_names]
     result.graph.ClearField("initializer")
-    result.graph.initializer.extend(left)
+    result.graph.initializer.extend(used)
     return result
 
 
-def _without(node: onnx.NodeProto, attribute: str) -> None:
-    kept = [one for one in node.attribute if one.name != attribute]
+def _remove_attribute(node: onnx.NodeProto, name: str) -> None:
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
     node.ClearField("attribute")
     node.attribute.extend(kept)

@@ -17,8 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.exporting import build_graph
 from export.int8 import quantize
+from export.int8.eval_set import EvalSet
 from export.int8.quantize import Scheme, calibrate, with_qdq
-from export.int8.sensitivity import HeldOut, features
+from export.int8.sensitivity import features
 from runtime.backends.onnxruntime import session_options
 from runtime.host.processor import saturates
 from tests.export.int8.test_quantize import SPEC, feeds
@@ -124,7 +125,7 @@ def test_openvino_is_within_it_where_instruction_sets_are_hidden(written, exact,
 
 def test_the_sensitivity_table_holds_nothing_of_this_processor(written, exact):
     """TensorRT's groups are chosen by what the device will compute."""
-    held = HeldOut(FED[0]["images"], FED[0]["camera_ids"], SPEC, np.arange(8), np.arange(8), 0)
+    held = EvalSet(FED[0]["images"], FED[0]["camera_ids"], SPEC, np.arange(8), np.arange(8), 0)
     assert lowest_cosine(exact("tensorrt-on-cpu"), features(written("tensorrt-on-cpu"), held)) > 0.999
 
 

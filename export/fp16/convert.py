@@ -1,7 +1,8 @@
-"""FP32 graph to typed FP16 graph, clean for strongly typed engines. Knows nothing of images or accuracy.
+"""Convert an FP32 graph to a typed FP16 graph that strongly typed engines accept. Uses no images and measures no accuracy.
 
-onnxruntime.transformers.float16 was tried (1.32): it clamps what FP16 cannot hold without a word, rounds to FP16 and back between kept
-nodes, and appends its casts behind their users, so that ONNX's own checker refuses the result.
+The converter of onnxruntime (transformers.float16, tried in 1.32) is not used. It silently clamps values that FP16 cannot hold,
+rounds to FP16 and back between nodes that stay FP32, and appends its casts after their consumers, so that ONNX's own checker
+rejects the result.
 """
 
 from __future__ import annotations
@@ -18,47 +19,49 @@ from runtime.errors import ArtifactError, ConfigError
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 FLOATS = {FLOAT, HALF, TensorProto.BFLOAT16, TensorProto.DOUBLE}
-# FP16's largest number, and its smallest with full precision.
+# The largest FP16 number, and the smallest one with full precision.
 LARGEST, SMALLEST = 65504.0, 2.0**-14
-# What an additive mask holds at most: exp() of it is 0, and a score added to it stays within FP16.
+# The lowest value of an additive mask: exp() of it is 0, and it stays within FP16 when a score is added.
 MASK = -1e4
-# Squares of thousands of features overflow FP16, and the 1e-12 that guards the division becomes 0.
+# In FP16, the sum of thousands of squares overflows, and the 1e-12 that guards the division becomes 0.
 NORMS = {"ReduceL2", "ReduceSumSquare", "LpNormalization"}
 PIXEL_ARITHMETIC = {"Sub", "Div", "Mul", "Add"}
 PIXEL_MOVES = {"Cast", "Transpose"}
-# Constants up to this many elements may decide shapes, and stay in the graph for type inference.
+# Constants of up to this many elements may determine shapes, so type inference sees their values.
 SMALL = 64
 
 
 def to_fp16(graph: onnx.ModelProto, *, keep: Collection[str] = ()) -> onnx.ModelProto:
-    """The same model, computing in FP16 with FP16 weights; inputs and outputs keep their names and types.
+    """Return a copy that computes in FP16 with FP16 weights; its inputs and outputs keep their names and types.
 
-    FP32 stay the nodes in `keep` (names, see `node_name`) and those of `always_wide`; casts stand only where the type changes,
-    one for each tensor. Additive masks end at -1e4. ConfigError for a name without a node, ArtifactError for a constant that
-    FP16 cannot hold (and no kept node takes), or when the result would mix float types in a node.
+    The nodes in `keep` (names as in `node_name`) and those of `always_fp32` stay FP32. Casts are added only where the type
+    changes, one per tensor. Additive masks are limited to -1e4. Raises ConfigError when `keep` names a node that does not
+    exist. Raises ArtifactError for a constant of an FP16 node that FP16 cannot hold, and when a node would mix float types.
     """
     if unknown := sorted(set(keep) - {node_name(node) for node in graph.graph.node}):
-        raise ConfigError(f"cannot keep {unknown[0]} in FP32: the graph has no such node")
+        raise ConfigError(f"node {unknown[0]} cannot be kept in FP32: the graph has no node of this name")
     graph = cast_first(graph)
     result = without_tensors(graph)
     result.graph.ClearField("node")
-    conversion = _Conversion(graph, set(keep) | always_wide(graph))
+    conversion = _Conversion(graph, set(keep) | always_fp32(graph))
     result.graph.node.extend(conversion.nodes())
     result.graph.initializer.extend(conversion.constants.values())
     if conflicts := type_conflicts(result):
-        raise ArtifactError(f"cannot become FP16: {conflicts[0]}; export with --precision fp32 and report it")
+        raise ArtifactError(
+            f"conversion to FP16 failed: {conflicts[0]}; export with --precision fp32 and report it"
+        )
     return result
 
 
 def node_name(node: onnx.NodeProto) -> str:
-    """The node's name, or its first output's where it has none."""
+    """Return the node's name, or the name of its first output if it has none."""
     return node.name or node.output[0]
 
 
-def always_wide(graph: onnx.ModelProto) -> set[str]:
-    """Names of the nodes that are FP32 in every FP16 graph: pixel normalisation in front and the L2-normalisation at the end.
+def always_fp32(graph: onnx.ModelProto) -> set[str]:
+    """Return the names of the nodes that stay FP32 in every FP16 graph: pixel normalisation and the final L2-normalisation.
 
-    A bare cast of 0..255 is not among them: FP16 holds those numbers exactly.
+    A bare cast of pixels 0..255 is not among them, because FP16 holds these numbers exactly.
     """
     nodes, constants = graph.graph.node, {tensor.name for tensor in graph.graph.initializer}
     pixels = {
@@ -66,49 +69,51 @@ def always_wide(graph: onnx.ModelProto) -> set[str]:
         for value in graph.graph.input
         if value.type.tensor_type.elem_type in (FLOAT, TensorProto.UINT8)
     }
-    front: list[onnx.NodeProto] = []
-    arithmetic: set[str] = set()
-    tail: set[str] = set()
-    wide: set[str] = set()
+    pixel_nodes: list[onnx.NodeProto] = []
+    into_arithmetic: set[str] = set()
+    after_norm: set[str] = set()
+    fp32_nodes: set[str] = set()
     for node in nodes:
-        taken = set(node.input) - constants
-        if taken and taken <= pixels and node.op_type in PIXEL_ARITHMETIC | PIXEL_MOVES:
+        inputs = set(node.input) - constants
+        if inputs and inputs <= pixels and node.op_type in PIXEL_ARITHMETIC | PIXEL_MOVES:
             pixels |= set(node.output)
-            front.append(node)
-        if node.op_type in NORMS or tail & set(node.input):
-            tail |= set(node.output)
-            wide.add(node_name(node))
-    for node in reversed(front):
-        # moves after the last arithmetic are left out: they are cheaper in FP16
-        if node.op_type in PIXEL_ARITHMETIC or arithmetic & set(node.output):
-            arithmetic |= set(node.input)
-            wide.add(node_name(node))
-    return wide
+            pixel_nodes.append(node)
+        if node.op_type in NORMS or after_norm & set(node.input):
+            after_norm |= set(node.output)
+            fp32_nodes.add(node_name(node))
+    for node in reversed(pixel_nodes):
+        # Nodes that only move pixels after the last arithmetic are left out: they are cheaper in FP16.
+        if node.op_type in PIXEL_ARITHMETIC or into_arithmetic & set(node.output):
+            into_arithmetic |= set(node.input)
+            fp32_nodes.add(node_name(node))
+    return fp32_nodes
 
 
 def cast_first(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with Transpose, Cast of its uint8 input as Cast, Transpose: TensorRT takes uint8 into nothing but a cast.
+    """Return a copy that casts a uint8 input before it transposes it: TensorRT accepts a uint8 input only in a Cast.
 
-    Tensors keep their names: what was the transposed uint8 image is the untransposed float one.
+    The tensors keep their names: the name of the transposed uint8 image now stands for the float image before its transpose.
     """
-    raw = {value.name for value in graph.graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8}
+    uint8 = {
+        value.name for value in graph.graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8
+    }
     result = onnx.ModelProto()
     result.CopyFrom(graph)
     result.graph.ClearField("value_info")
-    users: dict[str, list[onnx.NodeProto]] = {}
+    consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in result.graph.node:
         for name in node.input:
-            users.setdefault(name, []).append(node)
+            consumers.setdefault(name, []).append(node)
     for node in result.graph.node:
-        after = users.get(node.output[0], [])
+        following = consumers.get(node.output[0], [])
         if (
             node.op_type == "Transpose"
-            and node.input[0] in raw
-            and [one.op_type for one in after] == ["Cast"]
+            and node.input[0] in uint8
+            and [consumer.op_type for consumer in following] == ["Cast"]
         ):
             transpose = onnx.NodeProto()
             transpose.CopyFrom(node)
-            for target, source in ((node, after[0]), (after[0], transpose)):
+            for target, source in ((node, following[0]), (following[0], transpose)):
                 target.name, target.op_type = source.name, source.op_type
                 target.ClearField("attribute")
                 target.attribute.extend(source.attribute)
@@ -116,34 +121,33 @@ def cast_first(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def mask_names(graph: onnx.ModelProto) -> set[str]:
-    """Constants that do nothing but get added to what goes into a softmax."""
-    into = {name for node in graph.graph.node if node.op_type == "Softmax" for name in node.input}
+    """Return the names of the additive masks: constants that are only ever added to the input of a softmax."""
+    softmax_inputs = {name for node in graph.graph.node if node.op_type == "Softmax" for name in node.input}
     masks: set[str] = set()
     others: set[str] = set()
     for node in graph.graph.node:
-        adds = node.op_type == "Add" and node.output[0] in into
-        (masks if adds else others).update(node.input)
+        adds_mask = node.op_type == "Add" and node.output[0] in softmax_inputs
+        (masks if adds_mask else others).update(node.input)
     return {tensor.name for tensor in graph.graph.initializer} & (masks - others)
 
 
 def finite_mask(values: NDArray[Any]) -> NDArray[Any]:
-    """An additive mask of any float type with -1e4 for everything below it, -inf too; exp() of either is 0."""
+    """Return an additive mask of any float type with lower values, also -inf, raised to -1e4; exp() of all of them is 0."""
     limited: NDArray[Any] = np.maximum(values, values.dtype.type(MASK))
     return limited
 
 
 def element_types(graph: onnx.ModelProto) -> dict[str, int]:
-    """ONNX element type of every tensor that type inference reaches."""
+    """Return the ONNX element type of every tensor that type inference reaches."""
     skeleton = without_tensors(graph)
     for tensor in graph.graph.initializer:
         if np.prod(tensor.dims) <= SMALL:
             skeleton.graph.initializer.append(tensor)
         else:
-            skeleton.graph.input.append(
-                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            )
+            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            skeleton.graph.input.append(value)
     for value in skeleton.graph.output:
-        # what the file says of them is not believed, it is inferred
+        # The type of an output is inferred, not taken from what the file declares.
         value.ClearField("type")
     inferred = onnx.shape_inference.infer_shapes(skeleton).graph
     values = [*inferred.value_info, *inferred.output, *inferred.input]
@@ -152,34 +156,35 @@ def element_types(graph: onnx.ModelProto) -> dict[str, int]:
 
 
 def type_conflicts(graph: onnx.ModelProto) -> list[str]:
-    """What a strongly typed engine would refuse, a line each: nodes with more than one float type, tensors without a type.
+    """Return a line for each thing a strongly typed engine refuses: nodes that mix float types, and tensors without a type.
 
-    Stricter than ONNX, which lets some operators mix. Cast is the one operator that may change a float type.
+    The check is stricter than ONNX, which lets some operators mix float types: only Cast may change the float type.
     """
-    types, found = element_types(graph), []
+    types, conflicts = element_types(graph), []
     for node in graph.graph.node:
         names = [name for name in (*node.input, *node.output) if name]
         label = f"{node.op_type} {node_name(node)}"
-        found += [f"{label}: {name} has no type" for name in names if not types.get(name)]
-        kinds = {name: types[name] for name in names if types.get(name) in FLOATS}
-        if len(set(kinds.values())) > 1 and node.op_type != "Cast":
-            found.append(
-                f"{label} mixes " + ", ".join(f"{name} {_type(kind)}" for name, kind in kinds.items())
-            )
+        conflicts += [f"{label}: {name} has no type" for name in names if not types.get(name)]
+        float_types = {name: types[name] for name in names if types.get(name) in FLOATS}
+        if len(set(float_types.values())) > 1 and node.op_type != "Cast":
+            mixed = ", ".join(f"{name} {_type(kind)}" for name, kind in float_types.items())
+            conflicts.append(f"{label} mixes {mixed}")
     for value in graph.graph.output:
         declared = value.type.tensor_type.elem_type
         if types.get(value.name, declared) != declared:
-            found.append(f"output {value.name} is {_type(types[value.name])}, declared {_type(declared)}")
-    return found
+            conflicts.append(
+                f"output {value.name} is {_type(types[value.name])}, not {_type(declared)} as declared"
+            )
+    return conflicts
 
 
 def set_cast_target(node: onnx.NodeProto, kind: int) -> None:
-    """Let a Cast node give tensors of another element type, in place."""
+    """Change the element type that a Cast node produces, in place."""
     next(attribute for attribute in node.attribute if attribute.name == "to").i = kind
 
 
 def without_tensors(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the model without its constants, so that hundreds of megabytes are not copied for a look at its nodes."""
+    """Return a copy of the model without its constants, which avoids copying hundreds of megabytes."""
     copy = helper.make_model(
         helper.make_graph(graph.graph.node, graph.graph.name, graph.graph.input, graph.graph.output),
         opset_imports=graph.opset_import,
@@ -192,56 +197,56 @@ def without_tensors(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Conversion:
-    """One pass over the nodes in order; `constants` fills as they are needed, each type of each constant once."""
+    """One pass over the nodes in order. `constants` collects the constants that the new nodes use, once per type."""
 
-    def __init__(self, graph: onnx.ModelProto, wide: set[str]) -> None:
-        self.graph, self.wide = graph.graph, wide
+    def __init__(self, graph: onnx.ModelProto, keep_fp32: set[str]) -> None:
+        self.graph, self.keep_fp32 = graph.graph, keep_fp32
         self.types = element_types(graph)
         self.masks = mask_names(graph)
-        self.given = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         self.outputs = {value.name for value in self.graph.output}
         self.constants: dict[tuple[str, int], TensorProto] = {}
-        # tensor -> the type its node gives it; (tensor, type) -> the name under which it is that type
-        self.held = {name: FLOAT for name, kind in self.types.items() if kind == FLOAT}
+        # tensor -> the type that its node produces; (tensor, type) -> the name of the tensor in that type
+        self.produced = {name: FLOAT for name, kind in self.types.items() if kind == FLOAT}
         self.names: dict[tuple[str, int], str] = {}
 
     def nodes(self) -> Iterable[onnx.NodeProto]:
         for original in self.graph.node:
             node = onnx.NodeProto()
             node.CopyFrom(original)
-            kind = FLOAT if node_name(original) in self.wide else HALF
-            yield from self._take(node, kind)
-            yield from self._give(node, kind)
+            kind = FLOAT if node_name(original) in self.keep_fp32 else HALF
+            yield from self._convert_inputs(node, kind)
+            yield from self._convert_outputs(node, kind)
 
-    def _take(self, node: onnx.NodeProto, kind: int) -> Iterable[onnx.NodeProto]:
-        """Point the node's inputs at tensors of its type; the casts that are needed and not there yet."""
-        for place, name in enumerate(node.input):
-            if name in self.given:
-                node.input[place] = self._constant(name, kind, node)
-            elif name in self.held and (_cast_target(node) is not None or self.held[name] == kind):
-                node.input[place] = self.names.get((name, self.held[name]), name)
-            elif name in self.held:
+    def _convert_inputs(self, node: onnx.NodeProto, kind: int) -> Iterable[onnx.NodeProto]:
+        """Point the node's inputs at tensors of its type; yield the casts that do not exist yet."""
+        for index, name in enumerate(node.input):
+            if name in self.initializers:
+                node.input[index] = self._constant(name, kind, node)
+            elif name in self.produced and (_cast_target(node) is not None or self.produced[name] == kind):
+                node.input[index] = self.names.get((name, self.produced[name]), name)
+            elif name in self.produced:
                 if (name, kind) not in self.names:
-                    self.names[name, kind] = self._fresh(name, kind)
-                    source = self.names.get((name, self.held[name]), name)
+                    self.names[name, kind] = self._new_name(name, kind)
+                    source = self.names.get((name, self.produced[name]), name)
                     yield _cast(source, self.names[name, kind], kind)
-                node.input[place] = self.names[name, kind]
+                node.input[index] = self.names[name, kind]
 
-    def _give(self, node: onnx.NodeProto, kind: int) -> Iterable[onnx.NodeProto]:
-        """The node with outputs of its type, and the cast back of an output of the graph."""
+    def _convert_outputs(self, node: onnx.NodeProto, kind: int) -> Iterable[onnx.NodeProto]:
+        """Yield the node with outputs of its type, and a cast back to FP32 for each output of the graph."""
         if _cast_target(node) == FLOAT:
             set_cast_target(node, kind)
-        results = [name for name in node.output if name in self.held]
-        self.held |= dict.fromkeys(results, kind)
-        back = [name for name in results if name in self.outputs and kind == HALF]
-        for name in back:
-            self.names |= {(name, HALF): self._fresh(name, HALF), (name, FLOAT): name}
+        float_outputs = [name for name in node.output if name in self.produced]
+        self.produced |= dict.fromkeys(float_outputs, kind)
+        cast_back = [name for name in float_outputs if name in self.outputs and kind == HALF]
+        for name in cast_back:
+            self.names |= {(name, HALF): self._new_name(name, HALF), (name, FLOAT): name}
         node.output[:] = [self.names.get((name, kind), name) for name in node.output]
         yield node
-        yield from (_cast(self.names[name, HALF], name, FLOAT) for name in back)
+        yield from (_cast(self.names[name, HALF], name, FLOAT) for name in cast_back)
 
     def _constant(self, name: str, kind: int, node: onnx.NodeProto) -> str:
-        tensor = self.given[name]
+        tensor = self.initializers[name]
         if tensor.data_type != FLOAT:
             self.constants[name, tensor.data_type] = tensor
             return name
@@ -251,17 +256,17 @@ class _Conversion:
                 values = finite_mask(values)
             if kind == HALF:
                 values = _half(values, name, node)
-            # the name stays with the first type that is asked for
+            # The first type that is needed keeps the constant's name.
             other = HALF if kind == FLOAT else FLOAT
-            title = self._fresh(name, kind) if (name, other) in self.constants else name
-            self.constants[name, kind] = numpy_helper.from_array(values, title)
+            new_name = self._new_name(name, kind) if (name, other) in self.constants else name
+            self.constants[name, kind] = numpy_helper.from_array(values, new_name)
         return self.constants[name, kind].name
 
-    def _fresh(self, name: str, kind: int) -> str:
-        title = f"{name}_{'fp16' if kind == HALF else 'fp32'}"
-        while title in self.types:
-            title += "_"
-        return title
+    def _new_name(self, name: str, kind: int) -> str:
+        new_name = f"{name}_{'fp16' if kind == HALF else 'fp32'}"
+        while new_name in self.types:
+            new_name += "_"
+        return new_name
 
 
 def _half(values: NDArray[Any], name: str, node: onnx.NodeProto) -> NDArray[np.float16]:
@@ -270,9 +275,9 @@ def _half(values: NDArray[Any], name: str, node: onnx.NodeProto) -> NDArray[np.f
         half = values.astype(np.float16)
     if not np.isfinite(half).all():
         raise ArtifactError(
-            f"{where} reaches {np.abs(values).max():.3g}, FP16 ends at {LARGEST:.0f}; export with --precision fp32"
+            f"{where} reaches {np.abs(values).max():.3g}, but FP16 ends at {LARGEST:.0f}; export with --precision fp32"
         )
-    # one number is a guard or a factor, and 0 is neither
+    # A single number is a guard or a factor, and must not become 0.
     if values.size == 1 and values.any() and not half.any():
         raise ArtifactError(
             f"{where} is {values.item():.3g}, which is 0 in FP16; export with --precision fp32"
@@ -289,7 +294,7 @@ def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
 
 
 def _cast_target(node: onnx.NodeProto) -> int | None:
-    """The element type that a Cast gives, None for other operators."""
+    """Return the element type that a Cast produces, or None for other operators."""
     if node.op_type != "Cast":
         return None
     return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))

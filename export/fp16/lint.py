@@ -1,8 +1,8 @@
-"""Which tensors of a model would not fit FP16 on real images, which nodes must stay FP32 for it, and a proof that can fail.
+"""Find the tensors that do not fit FP16 on real images and the nodes that must stay FP32, and emulate FP16 on a CPU.
 
-ONNX Runtime's CPU provider computes most FP16 operators in FP32 and drops the rounding between two of them, optimised or not: an
-FP16 file whose inner tensors overflow gives healthy features there. Hence `ranges`, of the FP32 graph, and `rounded`, to run an FP16
-graph honestly.
+ONNX Runtime's CPU provider computes most FP16 operators in FP32 and drops the rounding between two of them, whether it optimises
+the graph or not. An FP16 file whose inner tensors overflow therefore gives correct features there. That is why `ranges` measures
+the FP32 graph, and why `emulate_fp16` returns a graph that shows the overflow on a CPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from export.fp16.convert import (
     HALF,
     LARGEST,
     SMALLEST,
-    always_wide,
+    always_fp32,
     element_types,
     finite_mask,
     mask_names,
@@ -33,23 +33,13 @@ from export.fp16.convert import (
 from runtime.errors import DataError
 
 PROBE = "largest magnitude of "
-# Each is a matter of its own; a node of another kind that lies between FP32 nodes may join them to save casts.
+# These operators stay FP32 only for their own ranges. Any other node between FP32 nodes may stay FP32 to save casts.
 HEAVY = {"MatMul", "Gemm", "Conv", "Softmax", "LayerNormalization", "Attention"}
-# What only moves numbers is kept where it must be, but is no finding of its own.
-MOVES = {
-    "Transpose",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Concat",
-    "Gather",
-    "Unsqueeze",
-    "Squeeze",
-    "Flatten",
-    "Pad",
-}
-# An addend that FP16 can hardly tell from 0 is as good as 0 beside the other one.
-FORGIVING = {"Add", "Sub", "Concat"}
+# Operators that only move numbers stay FP32 where they must, but are not reported as findings.
+MOVES = {"Transpose", "Reshape", "Slice", "Split", "Concat"}
+MOVES |= {"Gather", "Unsqueeze", "Squeeze", "Flatten", "Pad"}
+# Underflow in an input of these operators is harmless: beside the other operand it is negligible.
+UNDERFLOW_SAFE = {"Add", "Sub", "Concat"}
 # Operators whose first constant input is a factor.
 FACTORS = {"MatMul", "Gemm", "Conv", "LayerNormalization", "Mul", "Div", "Clip"}
 WORDS = {
@@ -61,7 +51,10 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """`tensor` reaches `largest` (magnitude); `kind` is overflow, close or tiny, `node` what makes it, or takes a constant."""
+    """A tensor that FP16 cannot hold well: `largest` is its magnitude and `kind` is overflow, close or tiny.
+
+    `node` and `operator` are the node that produces the tensor or, for a constant, the node that uses it.
+    """
 
     kind: str
     tensor: str
@@ -75,9 +68,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lint:
-    """What was found, and the names of the nodes to keep in FP32 for it (`to_fp16`'s `keep`), in the graph's order.
+    """The findings, and the names of the nodes that must therefore stay FP32 (`keep` of `to_fp16`), in the graph's order.
 
-    `peak` is the largest magnitude that was measured where FP16 could be, masks left out.
+    `peak` is the largest magnitude measured where FP16 is possible, not counting masks.
     """
 
     findings: tuple[Finding, ...]
@@ -85,12 +78,12 @@ class Lint:
     peak: float
 
     def to_json(self) -> dict[str, Any]:
-        """For the manifest. A magnitude that is not finite is written as null."""
-        found = [asdict(one) for one in self.findings]
-        for one in found:
-            one["largest"] = one["largest"] if np.isfinite(one["largest"]) else None
+        """Return the manifest entry; a magnitude that is not finite becomes null."""
+        findings = [asdict(finding) for finding in self.findings]
+        for finding in findings:
+            finding["largest"] = finding["largest"] if np.isfinite(finding["largest"]) else None
         return {
-            "findings": found,
+            "findings": findings,
             "keep": list(self.keep),
             "peak": self.peak if np.isfinite(self.peak) else None,
         }
@@ -99,17 +92,17 @@ class Lint:
 def ranges(
     graph: onnx.ModelProto, feeds: Iterable[Mapping[str, NDArray[Any]]], *, threads: int | None = None
 ) -> dict[str, float]:
-    """Largest magnitude over all feeds (input name -> array) of every FP32 tensor that a node makes; inf where not finite.
+    """Measure the largest magnitude, over all feeds (input name -> array), of every FP32 tensor that a node produces.
 
-    Only these numbers leave the graph, not the tensors. Additive masks count as -1e4, as `to_fp16` writes them. DataError without
-    feeds.
+    The magnitude is inf for a tensor that is not finite. The graph returns only these numbers and not the tensors. Additive
+    masks count as -1e4, the value that `to_fp16` writes. Raises DataError when there are no feeds.
     """
-    probed = _probed(graph)
+    probed = _with_probes(graph)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    # every node as it stands: a fused one would have inner values that no probe sees
+    # Optimisation is off because a fused node would have inner values that no probe sees.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    # in the order of the nodes, so that each tensor is probed and freed before the next; the default order probes late
+    # Nodes run in graph order, so that each tensor is probed and freed before the next; the default order probes late.
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     if threads is not None:
         options.intra_op_num_threads = threads
@@ -119,64 +112,65 @@ def ranges(
     names = [value.name for value in probed.graph.output]
     del probed
     largest = np.zeros(len(names))
-    # a NaN is lost on the way to a least or greatest element, but not in a sum
+    # A minimum or maximum can hide a NaN, but a sum cannot.
     sums = np.array([name.startswith("ReduceSum") for name in names])
     measured = False
     for feed in feeds:
         measured = True
-        numbers = np.abs(np.array([float(number) for number in session.run(names, dict(feed))]))
-        numbers[sums & np.isfinite(numbers)] = 0
-        largest = np.maximum(largest, np.where(np.isnan(numbers), np.inf, numbers))
+        magnitudes = np.abs(np.array([float(number) for number in session.run(names, dict(feed))]))
+        magnitudes[sums & np.isfinite(magnitudes)] = 0
+        largest = np.maximum(largest, np.where(np.isnan(magnitudes), np.inf, magnitudes))
     if not measured:
-        raise DataError("no images to measure the ranges of a model on; give --calibration DIR")
-    found: dict[str, float] = {}
-    for name, number in zip(names, largest.tolist()):
+        raise DataError("there are no images to measure the model's ranges on; give --calibration DIR")
+    by_tensor: dict[str, float] = {}
+    for name, magnitude in zip(names, largest.tolist()):
         tensor = name.split(PROBE)[1]
-        found[tensor] = max(found.get(tensor, 0.0), number)
-    return found
+        by_tensor[tensor] = max(by_tensor.get(tensor, 0.0), magnitude)
+    return by_tensor
 
 
 def lint(
     graph: onnx.ModelProto, ranges: Mapping[str, float], *, limit: float = LARGEST, margin: float = 0.25
 ) -> Lint:
-    """Judge an FP32 graph by its tensors' `ranges`: overflow beyond `limit`, close beyond `margin` of it, tiny below 2**-14.
+    """Check an FP32 graph against FP16 by the `ranges` of its tensors.
 
-    Whoever makes or takes such a tensor stays FP32, as does a node with a constant beyond `limit`. The margin is for images
-    that are not among the measured ones.
+    A tensor overflows beyond `limit`, is close beyond `margin` x `limit` and is tiny below 2**-14. The nodes that produce or
+    consume such a tensor stay FP32, and so does a node with a constant beyond `limit`. The margin allows for images that were
+    not measured.
     """
-    wide, masks = always_wide(graph), mask_names(graph)
-    takers: dict[str, list[onnx.NodeProto]] = {}
+    always, masks = always_fp32(graph), mask_names(graph)
+    consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.graph.node:
         for name in set(node.input):
-            takers.setdefault(name, []).append(node)
+            consumers.setdefault(name, []).append(node)
     findings: list[Finding] = []
-    kept: set[str] = set()
+    keep_fp32: set[str] = set()
     peak = 0.0
     for node in graph.graph.node:
         for tensor in node.output:
-            hands = {node_name(hand) for hand in (node, *takers.get(tensor, []))}
-            if tensor not in ranges or hands <= wide:
+            adjacent_nodes = {node_name(adjacent) for adjacent in (node, *consumers.get(tensor, []))}
+            if tensor not in ranges or adjacent_nodes <= always:
                 continue
             if not masks & set(node.input):
                 peak = max(peak, ranges[tensor])
-            forgiven = all(taker.op_type in FORGIVING for taker in takers.get(tensor, []))
-            if kind := _kind(ranges[tensor], limit, margin, forgiven):
-                kept |= hands
+            may_underflow = all(consumer.op_type in UNDERFLOW_SAFE for consumer in consumers.get(tensor, []))
+            if kind := _kind(ranges[tensor], limit, margin, may_underflow):
+                keep_fp32 |= adjacent_nodes
                 if node.op_type not in MOVES:
                     findings.append(Finding(kind, tensor, node_name(node), node.op_type, ranges[tensor]))
-    for finding in _constants(graph, takers, limit):
-        if finding.node not in wide:
+    for finding in _constant_findings(graph, consumers, limit):
+        if finding.node not in always:
             findings.append(finding)
-            kept.add(finding.node)
-    kept = _bridged(graph, takers, wide, kept) - wide
+            keep_fp32.add(finding.node)
+    keep_fp32 = _with_light_nodes_between(graph, consumers, always, keep_fp32) - always
     order = (node_name(node) for node in graph.graph.node)
-    return Lint(tuple(findings), tuple(name for name in order if name in kept), peak)
+    return Lint(tuple(findings), tuple(name for name in order if name in keep_fp32), peak)
 
 
-def rounded(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """An FP16 graph as FP32 arithmetic in which every result is rounded to FP16, by casts that no runtime may drop.
+def emulate_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return an FP16 graph as FP32 arithmetic that rounds every result to FP16, with casts that no runtime may drop.
 
-    For the gate: on the CPU, an overflow then gives the inf and NaN that it gives on a device. Sums inside one operator are FP32.
+    The gate uses it: on a CPU, an overflow then gives the same inf and NaN as on a device. Sums inside one operator are FP32.
     """
     result, types = without_tensors(graph), element_types(graph)
     result.graph.ClearField("node")
@@ -190,90 +184,96 @@ def rounded(graph: onnx.ModelProto) -> onnx.ModelProto:
         node.CopyFrom(original)
         if node.op_type == "Cast" and node.output[0] in half:
             set_cast_target(node, FLOAT)
-        results = [name for name in node.output if name in half]
+        half_outputs = [name for name in node.output if name in half]
         node.output[:] = [f"{name}_exact" if name in half else name for name in node.output]
         result.graph.node.append(node)
-        for name in results:
+        for name in half_outputs:
             for source, target, kind in (("_exact", "_half", HALF), ("_half", "", FLOAT)):
                 cast = helper.make_node("Cast", [name + source], [name + target], to=kind)
                 result.graph.node.append(cast)
     return result
 
 
-def _kind(largest: float, limit: float, margin: float, forgiven: bool) -> str | None:
+def _kind(largest: float, limit: float, margin: float, may_underflow: bool) -> str | None:
     if not largest <= limit:
         return "overflow"
     if largest > margin * limit:
         return "close"
-    return "tiny" if 0 < largest < SMALLEST and not forgiven else None
+    return "tiny" if 0 < largest < SMALLEST and not may_underflow else None
 
 
-def _constants(
-    graph: onnx.ModelProto, takers: Mapping[str, list[onnx.NodeProto]], limit: float
+def _constant_findings(
+    graph: onnx.ModelProto, consumers: Mapping[str, list[onnx.NodeProto]], limit: float
 ) -> Iterable[Finding]:
-    """Constants that FP16 cannot hold: too large, or factors that it can hardly tell from 0."""
+    """Yield a finding for each constant that FP16 cannot hold: too large, or a factor that underflows."""
     masks = mask_names(graph)
     for tensor in graph.graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT or tensor.name in masks:
             continue
         largest = float(np.abs(numpy_helper.to_array(tensor)).max(initial=0))
-        for node in takers.get(tensor.name, []):
-            forgiven = node.op_type not in FACTORS or tensor.name in node.input[2:]
-            if kind := _kind(largest, limit, 1.0, forgiven):
+        for node in consumers.get(tensor.name, []):
+            may_underflow = node.op_type not in FACTORS or tensor.name in node.input[2:]
+            if kind := _kind(largest, limit, 1.0, may_underflow):
                 yield Finding(kind, tensor.name, node_name(node), node.op_type, largest)
 
 
-def _bridged(
-    graph: onnx.ModelProto, takers: Mapping[str, list[onnx.NodeProto]], wide: set[str], kept: set[str]
+def _with_light_nodes_between(
+    graph: onnx.ModelProto, consumers: Mapping[str, list[onnx.NodeProto]], always: set[str], kept: set[str]
 ) -> set[str]:
-    """`kept` and the light nodes on paths between FP32 nodes, where staying FP32 needs no more casts than going back and forth."""
-    makers = {name: node for node in graph.graph.node for name in node.output}
+    """Return `kept` and the light nodes between FP32 nodes, where FP32 needs no more casts than a change to FP16 and back."""
+    producers = {name: node for node in graph.graph.node for name in node.output}
     light = {node_name(node): node for node in graph.graph.node if node.op_type not in HEAVY}
 
     def before(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        return [makers[name] for name in node.input if name in makers]
+        return [producers[name] for name in node.input if name in producers]
 
     def after(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        return [taker for name in node.output for taker in takers.get(name, [])]
+        return [consumer for name in node.output for consumer in consumers.get(name, [])]
 
-    def reached(step: Any) -> set[str]:
-        """Light nodes that steps over light nodes lead to from a kept one."""
+    def reachable(step: Any) -> set[str]:
+        """Return the light nodes that are reachable from an FP32 node over light nodes."""
         seen: set[str] = set()
-        queue = [node for node in graph.graph.node if node_name(node) in wide | kept]
+        queue = [node for node in graph.graph.node if node_name(node) in always | kept]
         while queue:
             for node in step(queue.pop()):
                 name = node_name(node)
-                if name in light and name not in seen | wide | kept:
+                if name in light and name not in seen | always | kept:
                     seen.add(name)
                     queue.append(node)
         return seen
 
-    between = reached(before) & reached(after)
+    between = reachable(before) & reachable(after)
     while between:
-        # one connected group of them at a time
+        # Take one connected group of these nodes at a time.
         group, queue = set[str](), [next(name for name in light if name in between)]
         between -= set(queue)
         while queue:
             group.add(name := queue.pop())
-            near = {node_name(node) for node in before(light[name]) + after(light[name])} & between
-            between -= near
-            queue += near
-        if _casts(graph, takers, wide | kept | group) <= _casts(graph, takers, wide | kept):
+            adjacent = {node_name(node) for node in before(light[name]) + after(light[name])} & between
+            between -= adjacent
+            queue += adjacent
+        casts_now = _cast_count(graph, consumers, always | kept)
+        if _cast_count(graph, consumers, always | kept | group) <= casts_now:
             kept = kept | group
     return kept
 
 
-def _casts(graph: onnx.ModelProto, takers: Mapping[str, list[onnx.NodeProto]], wide: set[str]) -> int:
-    """How many casts a graph with these FP32 nodes needs: one for each tensor that somebody takes in the other type."""
+def _cast_count(
+    graph: onnx.ModelProto, consumers: Mapping[str, list[onnx.NodeProto]], fp32_nodes: set[str]
+) -> int:
+    """Count the casts of a graph with these FP32 nodes: one for each tensor that a node consumes in the other type."""
     return sum(
-        any((node_name(taker) in wide) != (node_name(node) in wide) for taker in takers.get(name, []))
+        any(
+            (node_name(consumer) in fp32_nodes) != (node_name(node) in fp32_nodes)
+            for consumer in consumers.get(name, [])
+        )
         for node in graph.graph.node
         for name in node.output
     )
 
 
-def _probed(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with three outputs for every float tensor that a node makes: its least and greatest element and its sum."""
+def _with_probes(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with three outputs for every float tensor that a node produces: its minimum, its maximum and its sum."""
     probed, masks = without_tensors(graph), mask_names(graph)
     for tensor in graph.graph.initializer:
         if tensor.name in masks:

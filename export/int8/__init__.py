@@ -1,1 +1,1 @@
-"""INT8 by quantize and dequantize nodes, calibrated and measured."""
+"""Quantise graphs to INT8 with Q/DQ nodes: calibration images, ranges, and the cost in accuracy."""

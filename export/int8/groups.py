@@ -1,6 +1,7 @@
-"""Which Linear layers a graph of ours holds, as groups with names that people know: `block3.fc1`, `jpm.b2.proj`.
+"""Find the Linear layers of an exported graph and group them under readable names: `block3.fc1`, `jpm.b2.proj`.
 
-Read off the structure alone: names of weights do not survive the exporter (zero biases go, equal norms are merged).
+The groups are read from the graph's structure, because the exporter does not keep the names of weights: zero biases
+disappear and equal norms are merged.
 """
 
 from __future__ import annotations
@@ -8,42 +9,46 @@ from __future__ import annotations
 import onnx
 
 PARTS = ("qkv", "proj", "fc1", "fc2")
-# Tensor -> what lies upstream of it: names of Linears, and of tensors that a LayerNormalization gives.
+# Tensor -> what lies upstream of it: the names of Linears, and of the output tensors of LayerNormalizations.
 Upstream = dict[str, frozenset[str]]
 
 
 def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
-    """Group name -> names of its MatMul and Gemm nodes with a constant 2-D weight; blocks from 0, in the order of the network.
+    """Map each group name to the names of its MatMul and Gemm nodes with a constant 2-D weight.
 
-    qkv of a folded class-token block is its query alone: keys and values are no Linear there. Everything else (attention,
-    patches, folded 3-D weights) is in no group.
+    Blocks are numbered from 0 in the order of the network. The qkv group of a folded class-token block is its query alone,
+    because keys and values are no Linear there. Everything else (attention, patches, folded 3-D weights) is in no group.
     """
     linears = linear_nodes(graph)
-    near, norms = _near(graph, linears), _norm_inputs(graph)
-    gelu = {
-        name for node in graph.graph.node if node.op_type in ("Erf", "Gelu") for name in near[node.input[0]]
+    upstream, norm_inputs = _nearest_upstream(graph, linears), _norm_inputs(graph)
+    before_gelu = {
+        name
+        for node in graph.graph.node
+        if node.op_type in ("Erf", "Gelu")
+        for name in upstream[node.input[0]]
     }
     part: dict[str, str] = {}
     blocks: dict[str, dict[str, list[str]]] = {}
-    home: dict[str, dict[str, list[str]]] = {}
+    block_of: dict[str, dict[str, list[str]]] = {}
     for name, node in linears.items():
-        above = near.get(node.input[0], frozenset())
-        known = [other for other in linears if other in above]
-        if len(above) == 1 and above <= set(norms):
-            part[name] = "fc1" if name in gelu else "qkv"
-        elif any(part.get(other) == "fc1" for other in known):
+        above = upstream.get(node.input[0], frozenset())
+        linears_above = [other for other in linears if other in above]
+        if len(above) == 1 and above <= set(norm_inputs):
+            part[name] = "fc1" if name in before_gelu else "qkv"
+        elif any(part.get(other) == "fc1" for other in linears_above):
             part[name] = "fc2"
-            home[name] = next(home[other] for other in known if other in home)
-        elif any(part.get(other) == "qkv" for other in known):
+            block_of[name] = next(block_of[other] for other in linears_above if other in block_of)
+        elif any(part.get(other) == "qkv" for other in linears_above):
             part[name] = "proj"
-            home[name] = blocks[name] = {"qkv": [other for other in known if part.get(other) == "qkv"]}
+            queries = [other for other in linears_above if part.get(other) == "qkv"]
+            block_of[name] = blocks[name] = {"qkv": queries}
         if part.get(name) == "fc1":
-            # the block whose projection was the latest to be added to what this norm reads
-            stream = near.get(norms[next(iter(above))], frozenset())
-            before = [other for other in linears if other in stream and part.get(other) == "proj"]
-            home[name] = blocks[before[-1]] if before else blocks.setdefault(name, {})
-        if name in home:
-            home[name].setdefault(part[name], []).append(name)
+            # It belongs to the block whose projection was the last to be added to the input of this norm.
+            residual = upstream.get(norm_inputs[next(iter(above))], frozenset())
+            projections = [other for other in linears if other in residual and part.get(other) == "proj"]
+            block_of[name] = blocks[projections[-1]] if projections else blocks.setdefault(name, {})
+        if name in block_of:
+            block_of[name].setdefault(part[name], []).append(name)
     titles = _titles(graph, linears, blocks)
     return {
         f"{titles[block]}.{kind}": members[kind]
@@ -54,7 +59,7 @@ def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
 
 
 def linear_nodes(graph: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """The MatMul and Gemm nodes whose second input is a constant matrix, by name, in the graph's order."""
+    """Return the MatMul and Gemm nodes whose second input is a constant matrix, by name, in the graph's order."""
     matrices = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) == 2}
     return {
         node.name: node
@@ -63,21 +68,21 @@ def linear_nodes(graph: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     }
 
 
-def _near(graph: onnx.ModelProto, linears: dict[str, onnx.NodeProto]) -> Upstream:
-    """What is upstream of each tensor, up to the last Linear or LayerNormalization on every path."""
-    near: Upstream = {}
+def _nearest_upstream(graph: onnx.ModelProto, linears: dict[str, onnx.NodeProto]) -> Upstream:
+    """Return, for each tensor, the nearest Linear or LayerNormalization on every path upstream of it."""
+    nearest: Upstream = {}
     for node in graph.graph.node:
-        above = frozenset[str]().union(*(near.get(name, frozenset()) for name in node.input))
+        above = frozenset[str]().union(*(nearest.get(name, frozenset()) for name in node.input))
         if node.name in linears:
             above = frozenset({node.name})
         elif node.op_type == "LayerNormalization":
             above = frozenset({node.output[0]})
-        near |= dict.fromkeys(node.output, above)
-    return near
+        nearest |= dict.fromkeys(node.output, above)
+    return nearest
 
 
 def _norm_inputs(graph: onnx.ModelProto) -> dict[str, str]:
-    """What a LayerNormalization gives -> what it reads."""
+    """Map the output of each LayerNormalization to its input."""
     return {
         node.output[0]: node.input[0] for node in graph.graph.node if node.op_type == "LayerNormalization"
     }
@@ -86,7 +91,7 @@ def _norm_inputs(graph: onnx.ModelProto) -> dict[str, str]:
 def _titles(
     graph: onnx.ModelProto, linears: dict[str, onnx.NodeProto], blocks: dict[str, dict[str, list[str]]]
 ) -> dict[str, str]:
-    """Block -> `block<n>`, or `jpm.b1` and `jpm.b2` for two last blocks of which the second does not build on the first."""
+    """Name the blocks `block<n>`; the last two are `jpm.b1` and `jpm.b2` if the second does not depend on the first."""
     names = list(blocks)
     titles = {block: f"block{index}" for index, block in enumerate(names)}
     if len(names) >= 2:
@@ -94,8 +99,8 @@ def _titles(
         above: Upstream = {}
         for node in graph.graph.node:
             own = {node.name} & set(linears)
-            below = frozenset(own).union(*(above.get(name, frozenset()) for name in node.input))
-            above |= dict.fromkeys(node.output, below)
+            linears_above = frozenset(own).union(*(above.get(name, frozenset()) for name in node.input))
+            above |= dict.fromkeys(node.output, linears_above)
         if first not in above[linears[second].output[0]]:
             titles |= {first: "jpm.b1", second: "jpm.b2"}
     return titles

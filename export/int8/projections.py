@@ -1,6 +1,6 @@
-"""One matrix product for query, key and value, cut in three, as three products: what CPU engines run faster in INT8.
+"""Split the joint query, key and value product into three products, which CPU backends run faster in INT8.
 
-The Split copies three times the tokens, and keeps an engine from dequantising each part where it is made.
+The Split node copies three times the tokens, and it keeps a backend from dequantising each part where it is produced.
 """
 
 from __future__ import annotations
@@ -15,71 +15,73 @@ import onnx.numpy_helper
 PARTS = ("query", "key", "value")
 
 
-class _Joint(NamedTuple):
-    """A product whose columns a Split cuts: its node, the Add after it if there is one, and that one's constant."""
+class _JointProjection(NamedTuple):
+    """A product whose columns a Split separates: its node, the Add after it (if any) and the constant of the Add."""
 
     product: onnx.NodeProto
     add: onnx.NodeProto | None
     offset: str | None
 
 
-def separated(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` in which a MatMul (and constant Add) that only an even three-way Split of the columns reads is three.
+def split_projections(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of `model` in which each joint query, key and value product becomes three products.
 
-    Exact: every column keeps its weights. What has another form stays as it is.
+    A joint product is a MatMul (with an optional constant Add) whose only consumer splits its columns into three equal parts.
+    The result is exact, because every column keeps its weights. Nodes of any other form stay as they are.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    made = {name: node for node in graph.node for name in node.output}
-    readers = Counter(name for node in graph.node for name in node.input)
+    producers = {name: node for node in graph.node for name in node.output}
+    consumer_counts = Counter(name for node in graph.node for name in node.input)
     joints = {
         node.output[0]: joint
         for node in graph.node
-        if node.op_type == "Split" and (joint := _joint(node, constants, made, readers)) is not None
+        if node.op_type == "Split"
+        and (joint := _joint_projection(node, constants, producers, consumer_counts)) is not None
     }
-    gone = {node.output[0] for joint in joints.values() for node in (joint.product, joint.add) if node}
+    replaced = {node.output[0] for joint in joints.values() for node in (joint.product, joint.add) if node}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.output[0] in joints:
-            nodes += _three(joints[node.output[0]], node.output, constants, graph)
-        elif node.output[0] not in gone:
+            nodes += _three_products(joints[node.output[0]], node.output, constants, graph)
+        elif node.output[0] not in replaced:
             nodes.append(node)
     used = {name for node in nodes for name in node.input}
     tensors = [tensor for tensor in graph.initializer if tensor.name in used]
-    for old, new in ((graph.node, nodes), (graph.initializer, tensors)):
-        copies = [type(one).FromString(one.SerializeToString()) for one in new]
-        del old[:]
-        old.extend(copies)
+    for field, new_content in ((graph.node, nodes), (graph.initializer, tensors)):
+        copies = [type(message).FromString(message.SerializeToString()) for message in new_content]
+        del field[:]
+        field.extend(copies)
     return result
 
 
-def _joint(
+def _joint_projection(
     split: onnx.NodeProto,
     constants: dict[str, onnx.TensorProto],
-    made: dict[str, onnx.NodeProto],
-    readers: Counter[str],
-) -> _Joint | None:
-    """What `split` cuts, where that is a product with a constant matrix that nothing else reads."""
-    node, add, offset = made.get(split.input[0]), None, None
+    producers: dict[str, onnx.NodeProto],
+    consumer_counts: Counter[str],
+) -> _JointProjection | None:
+    """Return the product that `split` separates, or None unless it has a constant matrix and no other consumer."""
+    node, add, offset = producers.get(split.input[0]), None, None
     if node is not None and node.op_type == "Add":
         add = node
         offset = next((name for name in node.input if name in constants), None)
-        node = made.get(next((name for name in node.input if name not in constants), ""))
-        if offset is None or len(constants[offset].dims) != 1 or readers[add.output[0]] > 1:
+        node = producers.get(next((name for name in node.input if name not in constants), ""))
+        if offset is None or len(constants[offset].dims) != 1 or consumer_counts[add.output[0]] > 1:
             return None
-    if node is None or node.op_type != "MatMul" or readers[node.output[0]] > 1:
+    if node is None or node.op_type != "MatMul" or consumer_counts[node.output[0]] > 1:
         return None
     weight = constants.get(node.input[1])
-    if weight is None or not _in_thirds(split, constants, list(weight.dims)):
+    if weight is None or not _splits_in_thirds(split, constants, list(weight.dims)):
         return None
-    return _Joint(node, add, offset)
+    return _JointProjection(node, add, offset)
 
 
-def _in_thirds(split: onnx.NodeProto, constants: dict[str, onnx.TensorProto], dims: list[int]) -> bool:
-    """Does `split` cut the columns of (B, N, columns), the product with a (rows, columns) weight, in three equal parts?"""
-    axis = next((one.i for one in split.attribute if one.name == "axis"), 0)
+def _splits_in_thirds(split: onnx.NodeProto, constants: dict[str, onnx.TensorProto], dims: list[int]) -> bool:
+    """Whether `split` cuts the columns of (B, N, columns), a product with a weight of `dims` (rows, columns), into thirds."""
+    axis = next((attribute.i for attribute in split.attribute if attribute.name == "axis"), 0)
     if len(split.output) != len(PARTS) or len(dims) != 2 or dims[1] % len(PARTS) or axis not in (-1, 2):
         return False
     if len(split.input) < 2:
@@ -88,24 +90,27 @@ def _in_thirds(split: onnx.NodeProto, constants: dict[str, onnx.TensorProto], di
     return sizes is not None and set(onnx.numpy_helper.to_array(sizes).tolist()) == {dims[1] // len(PARTS)}
 
 
-def _three(
-    joint: _Joint, outputs: list[str], constants: dict[str, onnx.TensorProto], graph: onnx.GraphProto
+def _three_products(
+    joint: _JointProjection,
+    outputs: list[str],
+    constants: dict[str, onnx.TensorProto],
+    graph: onnx.GraphProto,
 ) -> list[onnx.NodeProto]:
     nodes = []
-    images, weight = joint.product.input
+    tokens, weight = joint.product.input
     for index, (part, out) in enumerate(zip(PARTS, outputs)):
         name = f"{joint.product.name}_{part}"
-        own = _column(constants[weight], index, f"{name}_weight", graph)
+        part_weight = _add_third(constants[weight], index, f"{name}_weight", graph)
         product = out if joint.offset is None else f"{out}_product"
-        nodes.append(onnx.helper.make_node("MatMul", [images, own], [product], name=name))
+        nodes.append(onnx.helper.make_node("MatMul", [tokens, part_weight], [product], name=name))
         if joint.offset is not None:
-            offset = _column(constants[joint.offset], index, f"{name}_bias", graph)
+            offset = _add_third(constants[joint.offset], index, f"{name}_bias", graph)
             nodes.append(onnx.helper.make_node("Add", [product, offset], [out], name=f"{name}_add"))
     return nodes
 
 
-def _column(constant: onnx.TensorProto, index: int, new: str, graph: onnx.GraphProto) -> str:
-    """Adds the `index`-th third of the last axis of `constant` to the graph under the name `new`, which it gives."""
+def _add_third(constant: onnx.TensorProto, index: int, name: str, graph: onnx.GraphProto) -> str:
+    """Add the `index`-th third of the last axis of `constant` to the graph under `name`, and return `name`."""
     third = np.split(onnx.numpy_helper.to_array(constant), len(PARTS), axis=-1)[index]
-    graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(third), new))
-    return new
+    graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(third), name))
+    return name

@@ -1,11 +1,12 @@
-"""INT8 by Q/DQ around the Linear layers, in the form that each target takes. Knows nothing of images or accuracy.
+"""Quantise Linear layers to INT8 with Q/DQ nodes, in the form that each target accepts. Uses no images, measures no accuracy.
 
-Ranges come from onnxruntime's calibrator: percentile 99.999, which of min-max, percentile 99.9, 99.99, 99.999 and entropy kept
-the demo's teacher closest to itself. Its inserter (QDQQuantizer) is not used: it replaces a tensor for every taker, also for those
-that stay float, and quantises weights for an FP16 graph after they were rounded to FP16.
+The ranges come from onnxruntime's calibrator with percentile 99.999. Among min-max, entropy and the percentiles 99.9, 99.99 and
+99.999, it kept the features of the demo's teacher closest to the FP32 ones. Its inserter (QDQQuantizer) is not used: it replaces
+a tensor for every consumer, also for those that stay float, and it quantises the weights of an FP16 graph after their rounding
+to FP16.
 
-For onnxruntime the form is static: dynamic quantisation is 2 to 8 % faster on a CPU and as close to the parent, but takes its ranges
-from the whole batch, so that the features of an image change with the images beside it.
+The form for onnxruntime is static. Dynamic quantisation is 2 to 8 % faster on a CPU and as close to the parent, but it takes its
+ranges from the whole batch, so the features of an image would depend on the other images of the batch.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from export.tensorrt8 import for_tensorrt8
 from runtime.errors import ConfigError, DataError
 
 PERCENTILE = 99.999
-# FP16 scales exist in ONNX from here on; TensorRT 10 keeps fused attention with them.
+# ONNX has FP16 scales from this opset and IR version on; with them TensorRT 10 keeps fused attention.
 OPSET_FP16_SCALES, IR_FP16_SCALES = 19, 9
-# Below it an FP16 scale is a subnormal with too few digits left.
+# A smaller FP16 scale would be a subnormal number with too few digits.
 SMALLEST_HALF_SCALE = 2.0**-20
 
 Ranges = dict[str, tuple[float, float]]
@@ -39,8 +40,12 @@ Ranges = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a target wants its Q/DQ: `symmetric` int8 activations with zero point 0, else uint8 with one; `quantised_weights` int8
-    constants, else float constants with a Q of their own; `half` on an FP16 graph with FP16 scales; `largest` integer of a weight."""
+    """The form of Q/DQ that a target accepts.
+
+    Activations are int8 with zero point 0 if `symmetric`, else uint8 with a zero point. Weights are int8 constants if
+    `quantised_weights`, else float constants with a Q of their own. `half` means an FP16 graph with FP16 scales, and `largest`
+    is the largest integer of a weight.
+    """
 
     symmetric: bool
     quantised_weights: bool
@@ -49,13 +54,13 @@ class Scheme:
 
 
 SCHEMES = {
-    # u8s8 is what x86 multiplies best; a zero point spends no half of the range on a GELU's missing negatives. Weights of 7 bits:
-    # x86 without VNNI saturates with 8, and what keeps it from that at 8 bits takes longer.
+    # x86 multiplies u8 by s8 fastest, and with a zero point no half of the range is lost on values that a GELU never gives. Weights
+    # have 7 bits because x86 without VNNI saturates with 8, and preventing that at 8 bits takes longer.
     "onnxruntime": Scheme(symmetric=False, quantised_weights=True, largest=63),
     "tensorrt": Scheme(symmetric=True, quantised_weights=True, half=True),
-    # its parser refuses int8 constants
+    # The parser of TensorRT 8.6 refuses int8 constants.
     "tensorrt8": Scheme(symmetric=True, quantised_weights=False),
-    # what the two above compute, on a CPU and fast: for measurements, not for files
+    # The arithmetic of the two TensorRT schemes in a form that is fast on a CPU: for measurements, not for files.
     "tensorrt-on-cpu": Scheme(symmetric=True, quantised_weights=True),
 }
 
@@ -68,7 +73,7 @@ def quantise(
     skip: Collection[str] = (),
     keep: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """`calibrate` and `with_qdq` in one."""
+    """Run `calibrate` and then `with_qdq`."""
     return with_qdq(graph, calibrate(graph, feeds), target=target, skip=skip, keep=keep)
 
 
@@ -78,15 +83,16 @@ def calibrate(
     *,
     percentile: float = PERCENTILE,
 ) -> Ranges:
-    """(lowest, highest) value of the input of every Linear of `groups`, by tensor name, but for a tail of 100 - `percentile` %.
+    """Return the (lowest, highest) input value of every Linear of `groups`, by tensor name.
 
-    `feeds`: input name -> array, one dict a batch; only one batch's tensors are in memory. DataError without feeds.
+    A tail of 100 - `percentile` % of the values is left out. `feeds` has one dict per batch, input name -> array; only the
+    tensors of one batch are in memory at a time. Raises DataError when there are no feeds.
     """
     from onnxruntime.quantization import CalibrationDataReader
     from onnxruntime.quantization.calibrate import PercentileCalibrater
 
-    class One(CalibrationDataReader):  # type: ignore[misc]
-        """A single feed."""
+    class SingleFeed(CalibrationDataReader):  # type: ignore[misc]
+        """A reader of one feed."""
 
         def __init__(self, feed: Mapping[str, NDArray[Any]]) -> None:
             self.feed: dict[str, NDArray[Any]] | None = dict(feed)
@@ -95,10 +101,10 @@ def calibrate(
             feed, self.feed = self.feed, None
             return feed
 
-    wanted = sorted({node.input[0] for node in _members(graph, ()).values()})
+    inputs = sorted({node.input[0] for node in _quantised_linears(graph, ()).values()})
     measured = False
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        probed = _showing(graph, wanted)
+        probed = _with_outputs(graph, inputs)
         onnx.save(probed, Path(folder) / "model.onnx")
         del probed
         calibrater = PercentileCalibrater(
@@ -107,17 +113,17 @@ def calibrate(
             percentile=percentile,
         )
         infos = {value.name: value for value in calibrater.model.graph.output}
-        calibrater.select_tensors_to_calibrate = lambda model: (set(wanted), infos)
+        calibrater.select_tensors_to_calibrate = lambda model: (set(inputs), infos)
         calibrater.augment_graph()
         calibrater.create_inference_session()
         for feed in feeds:
             measured = True
-            # one at a time: the calibrater keeps all tensors of all feeds that it is given at once
-            calibrater.collect_data(One(feed))
+            # One feed at a time: the calibrater keeps all tensors of the feeds that it gets in one call.
+            calibrater.collect_data(SingleFeed(feed))
         if not measured:
-            raise DataError("no images to measure INT8 ranges on; give --calibration DIR")
-        found = calibrater.compute_data()
-    return {name: (float(low), float(high)) for name in wanted for low, high in [found[name].range_value]}
+            raise DataError("there are no images to measure INT8 ranges on; give --calibration DIR")
+        computed = calibrater.compute_data()
+    return {name: (float(low), float(high)) for name in inputs for low, high in [computed[name].range_value]}
 
 
 def with_qdq(
@@ -128,37 +134,38 @@ def with_qdq(
     skip: Collection[str] = (),
     keep: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """The FP32 `graph` with its Linears (but for the groups in `skip`) in INT8: per-channel symmetric weights, per-tensor activations.
+    """Return the FP32 `graph` with its Linears in INT8: per-channel symmetric weights and per-tensor activations.
 
-    Biases stay float. `target` (see SCHEMES) tensorrt: FP16 elsewhere, but for the nodes in `keep` (`to_fp16`); tensorrt8: also
-    rewritten by `for_tensorrt8`. ConfigError: unknown target or group.
+    The groups in `skip` and all biases stay float. For the target tensorrt, all other nodes become FP16 except those in `keep`
+    (see `to_fp16`); for tensorrt8, the graph is also rewritten by `for_tensorrt8`. SCHEMES lists the targets. Raises
+    ConfigError for an unknown target or group.
     """
     if target not in SCHEMES:
-        raise ConfigError(f"--target {target}: INT8 is written for {', '.join(SCHEMES)}")
-    scheme, names = SCHEMES[target], _members(graph, skip)
-    tensors = {name: ranges[node.input[0]] for name, node in names.items()}
+        raise ConfigError(f"--target {target}: INT8 is supported for {', '.join(SCHEMES)}")
+    scheme, linears = SCHEMES[target], _quantised_linears(graph, skip)
+    bounds = {name: ranges[node.input[0]] for name, node in linears.items()}
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
-    matrices = {name: numpy_helper.to_array(weights[node.input[1]]) for name, node in names.items()}
+    matrices = {name: numpy_helper.to_array(weights[node.input[1]]) for name, node in linears.items()}
     if scheme.half:
         graph = to_fp16(graph, keep=keep)
     types = element_types(graph) if scheme.half else {}
     result = without_tensors(graph)
     result.graph.ClearField("node")
     constants: dict[str, TensorProto] = {}
-    pairs: dict[str, str] = {}
+    added: set[str] = set()
     for original in graph.graph.node:
-        if original.name in names:
+        if original.name in linears:
             node = onnx.NodeProto()
             node.CopyFrom(original)
             half = types.get(node.input[0]) == TensorProto.FLOAT16
             kind = np.dtype(np.float16 if half else np.float32)
-            made = _activation(node.input[0], tensors[node.name], scheme, kind)
-            made += _weight(node, matrices[node.name], scheme, kind)
-            for index, (output, nodes, tensors_made) in enumerate(made):
-                if output not in pairs:
-                    pairs[output] = output
+            replacements = _activation(node.input[0], bounds[node.name], scheme, kind)
+            replacements += _weight(node, matrices[node.name], scheme, kind)
+            for index, (output, nodes, new_constants) in enumerate(replacements):
+                if output not in added:
+                    added.add(output)
                     result.graph.node.extend(nodes)
-                    constants |= {tensor.name: tensor for tensor in tensors_made}
+                    constants |= {tensor.name: tensor for tensor in new_constants}
                 node.input[index] = output
             result.graph.node.append(node)
         else:
@@ -171,45 +178,53 @@ def with_qdq(
     return for_tensorrt8(result) if target == "tensorrt8" else result
 
 
-def _members(graph: onnx.ModelProto, skip: Collection[str]) -> dict[str, onnx.NodeProto]:
-    """The Linears of all groups but those in `skip`, by node name; ConfigError for a group that is not there."""
-    found, linears = groups(graph), linear_nodes(graph)
-    if unknown := sorted(set(skip) - set(found)):
-        raise ConfigError(f"no group {unknown[0]} of Linear layers in this model; it has {', '.join(found)}")
-    return {name: linears[name] for group, names in found.items() if group not in skip for name in names}
+def _quantised_linears(graph: onnx.ModelProto, skip: Collection[str]) -> dict[str, onnx.NodeProto]:
+    """Return the Linears of all groups except those in `skip`, by node name; raise ConfigError for an unknown group."""
+    all_groups, linears = groups(graph), linear_nodes(graph)
+    if unknown := sorted(set(skip) - set(all_groups)):
+        raise ConfigError(
+            f"this model has no group {unknown[0]} of Linear layers; its groups are {', '.join(all_groups)}"
+        )
+    return {name: linears[name] for group, names in all_groups.items() if group not in skip for name in names}
 
 
-# (the tensor that a node takes instead, the nodes that make it, the constants that they need)
-Made = tuple[str, list[onnx.NodeProto], list[TensorProto]]
+# (the tensor that replaces a node's input, the nodes that produce it, the constants of these nodes)
+Replacement = tuple[str, list[onnx.NodeProto], list[TensorProto]]
 
 
-def _activation(tensor: str, bounds: tuple[float, float], scheme: Scheme, kind: np.dtype[Any]) -> list[Made]:
-    # 0 must be among the values: it is what padding and a GELU's tail are made of
+def _activation(
+    tensor: str, bounds: tuple[float, float], scheme: Scheme, kind: np.dtype[Any]
+) -> list[Replacement]:
+    # The range must include 0, because padding and the tail of a GELU consist of zeros.
     low, high = min(bounds[0], 0.0), max(bounds[1], 0.0)
     span = 2 * max(-low, high) / 254 if scheme.symmetric else (high - low) / 255
     scale = stored_scale(np.array(span), kind)
     integer = np.dtype(np.int8 if scheme.symmetric else np.uint8)
     zero = np.array(0 if scheme.symmetric else round(-low / float(scale)), integer)
-    return [_pair(tensor, scale, zero, axis=None, source=tensor)]
+    return [_qdq_pair(tensor, scale, zero, axis=None, source=tensor)]
 
 
-def _weight(node: onnx.NodeProto, matrix: NDArray[Any], scheme: Scheme, kind: np.dtype[Any]) -> list[Made]:
-    """Quantised from the FP32 matrix with the scales as they are stored, so that FP16 scales cost no accuracy."""
+def _weight(
+    node: onnx.NodeProto, matrix: NDArray[Any], scheme: Scheme, kind: np.dtype[Any]
+) -> list[Replacement]:
+    """Quantise the FP32 matrix with the scales as they are stored, so that FP16 scales cost no accuracy."""
     transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
     axis = 0 if transposed else 1
     scale = stored_scale(np.abs(matrix).max(axis=1 - axis) / scheme.largest, kind)
     zero = np.zeros(len(scale), np.int8)
     name = node.input[1]
     if not scheme.quantised_weights:
-        return [_pair(name, scale, zero, axis=axis, source=name)]
+        return [_qdq_pair(name, scale, zero, axis=axis, source=name)]
     shape = (-1, 1) if transposed else (1, -1)
     integers = quantised(matrix, scale.astype(np.float64).reshape(shape), largest=scheme.largest)
-    output, nodes, constants = _pair(name, scale, zero, axis=axis, source=f"{name}_int8")
+    output, nodes, constants = _qdq_pair(name, scale, zero, axis=axis, source=f"{name}_int8")
     return [(output, nodes[1:], [*constants, numpy_helper.from_array(integers, f"{name}_int8")])]
 
 
-def _pair(tensor: str, scale: NDArray[Any], zero: NDArray[Any], *, axis: int | None, source: str) -> Made:
-    """Q and DQ of a tensor. `source` other than `tensor`: it is quantised already, and DQ takes that."""
+def _qdq_pair(
+    tensor: str, scale: NDArray[Any], zero: NDArray[Any], *, axis: int | None, source: str
+) -> Replacement:
+    """Return the Q and DQ nodes of a tensor; if `source` is another tensor, it is already quantised and feeds the DQ."""
     options: dict[str, Any] = {} if axis is None else {"axis": axis}
     names = [f"{tensor}_scale", f"{tensor}_zero"]
     middle = source if source != tensor else f"{tensor}_q"
@@ -224,20 +239,20 @@ def _pair(tensor: str, scale: NDArray[Any], zero: NDArray[Any], *, axis: int | N
 
 
 def stored_scale(scale: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
-    """Scales in the float type that stores them, never 0: a column of zeros has one too."""
+    """Return scales in the float type that stores them; they are never 0, not even for a column of zeros."""
     floor = SMALLEST_HALF_SCALE if kind == np.float16 else float(np.finfo(np.float32).tiny)
     stored: NDArray[Any] = np.maximum(scale, floor).astype(kind)
     return stored
 
 
 def quantised(values: NDArray[Any], scale: NDArray[np.float64], *, largest: int = 127) -> NDArray[np.int8]:
-    """Values over scale, rounded to even, within -`largest`..`largest`."""
+    """Return values / scale, rounded to nearest with ties to even, and clipped to -`largest`..`largest`."""
     integers: NDArray[np.int8] = np.clip(np.rint(values / scale), -largest, largest).astype(np.int8)
     return integers
 
 
-def _showing(graph: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProto:
-    """The model with `tensors` as outputs beside its own."""
+def _with_outputs(graph: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProto:
+    """Return the model with `tensors` as additional outputs."""
     result = without_tensors(graph)
     result.graph.initializer.extend(graph.graph.initializer)
     for name in tensors:
@@ -246,7 +261,10 @@ def _showing(graph: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProt
 
 
 def raise_opset(graph: onnx.ModelProto) -> None:
-    """Declare opset 19 and its IR version at least, in place: 18 to 19 changed only the types that our operators take."""
+    """Raise the declared opset to at least 19 and the IR version to match, in place.
+
+    No node changes: between opset 18 and 19, only the types that our operators accept have changed.
+    """
     graph.ir_version = max(graph.ir_version, IR_FP16_SCALES)
     for opset in graph.opset_import:
         if opset.domain == "":

@@ -1,1 +1,1 @@
-"""Files for other products: Triton Inference Server and DeepStream."""
+"""Write what other products need to run an exported file: Triton Inference Server and DeepStream."""

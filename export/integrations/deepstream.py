@@ -1,4 +1,4 @@
-"""DeepStream's tracker: the `ReID:` block of its configuration for an exported file. Runs nothing of DeepStream."""
+"""Write the `ReID:` block of DeepStream's tracker configuration for an exported file. Imports and runs nothing of DeepStream."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from runtime.errors import ConfigError
 from runtime.files.manifest import replacing
 from runtime.spec import InputSpec
 
-# the largest batch of the profile that `python -m engines build` makes by default
+# The largest batch of the default profile of `python -m engines build`.
 BATCH = 32
 MODES = {"fp32": 0, "fp16": 1}
-# How often a target's feature is taken, in frames: what NVIDIA's own tracker for accuracy has.
+# The number of frames between two features of a target, as in NVIDIA's own tracker configuration for accuracy.
 INTERVAL = 8
-# Round numbers to start from, measured on no stream: the right ones depend on model and cameras.
+# Round starting values that were not measured on any stream: the right values depend on the model and the cameras.
 SIMILARITY, WEIGHT = 0.5, 0.5
 
 
 def refuse(precision: str) -> None:
-    """ConfigError for INT8: the tracker builds it from a calibration table, and a Q/DQ file has none."""
+    """Raise ConfigError for INT8: the tracker builds INT8 engines from a calibration table, which a Q/DQ file does not have."""
     if precision not in MODES:
         raise ConfigError(
-            f"--precision {precision}: --for deepstream builds fp32 or fp16 (its int8 wants a calibration table, which a Q/DQ file "
-            "does not have); use --precision fp16"
+            f"--precision {precision}: --for deepstream supports fp32 and fp16 (the tracker builds int8 from a calibration table, "
+            "which a Q/DQ file does not have); use --precision fp16"
         )
 
 
 def scaling(spec: InputSpec) -> tuple[list[float], float]:
-    """(offsets, net-scale-factor) of y = factor (x - offset), x in 0..255 RGB, that give the file's input.
+    """Return (offsets, net-scale-factor) such that y = factor (x - offset), x in 0..255 RGB, is the file's input.
 
-    Both are float32 values, as the tracker holds them. ValueError where the channels have different scales.
+    Both are float32 values, as in the tracker. Raises ValueError when the channels have different scales.
     """
     if len(set(spec.std)) != 1:
-        raise ValueError(f"std {spec.std}: DeepStream has one net-scale-factor")
+        raise ValueError(f"std {spec.std}: DeepStream has one net-scale-factor for all channels")
     offsets = [_single(255 * mean) for mean in spec.mean]
     return offsets, _single(1 / (255 * spec.std[0]))
 
 
 def _single(value: float) -> float:
-    """The shortest decimal that reads as the same float32."""
+    """Return the shortest decimal number that has the same float32 value."""
     return float(str(np.float32(value)))
 
 
 def configuration(path: Path, manifest: dict[str, Any], remarks: list[str]) -> str:
-    """The YAML blocks for the file at `path` with this manifest; `remarks` are comments about its camera policy."""
+    """Return the YAML blocks for the file at `path` with this manifest; `remarks` are comments about its camera policy."""
     onnx, folder = path.name, path.resolve().parent
     spec = InputSpec.from_json(manifest["input"], onnx)
     offsets, factor = scaling(spec)
     precision = str(manifest["precision"])
     camera = "".join(f"# camera: {remark}\n" for remark in remarks)
     return f"""\
-# For {onnx}, {precision}, sha256 {manifest["sha256"]}; not run in DeepStream by who wrote it.
-# Put the ReID block into the tracker's configuration file (ll-config-file) in place of its own, and the keys of TrajectoryManagement
-# into its block of that name.
-# Both paths must be absolute: before DeepStream 9.2 the tracker opens others relative to the working directory of its process. They
-# say where the files were written; where they lie elsewhere on the device, correct both.
-# The tracker's scaler is not Pillow's {spec.interpolation}, which the model was trained with: measure accuracy on your own streams.
+# For {onnx}, {precision}, sha256 {manifest["sha256"]}. This configuration was not tested in DeepStream.
+# Replace the ReID block of the tracker's configuration file (ll-config-file) by this one, and copy the keys of TrajectoryManagement
+# into the block of that name.
+# Both paths must be absolute: before DeepStream 9.2 the tracker opens relative paths from the working directory of its process. They
+# name the folder where the files were written. If the files are elsewhere on the device, correct both paths.
+# The tracker's scaler differs from Pillow's {spec.interpolation} filter of the training. Measure accuracy on your own streams.
 {camera}ReID:
   reidType: 2                    # re-association
   onnxFile: {_quoted(folder / onnx)}
@@ -75,35 +75,35 @@ def configuration(path: Path, manifest: dict[str, Any], remarks: list[str]) -> s
   colorFormat: 0                 # RGB
   offsets: {offsets}
   netScaleFactor: {factor}
-  keepAspc: 0                    # trained on crops stretched to the input's size
-  addFeatureNormalization: 0     # the file normalises
+  keepAspc: 0                    # the model was trained on crops stretched to the input size
+  addFeatureNormalization: 0     # the model already normalises its features
   outputReidTensor: 1
   useVPICropScaler: 1
 TrajectoryManagement:
-  enableReAssoc: 1               # features are for finding a lost target again
-  reidExtractionInterval: {INTERVAL}      # frames from one feature of a target to its next; 0 every frame, -1 only the first
-  # The two numbers below depend on model and cameras. Start from these, and choose the threshold between the similarities that the
-  # same and other people have on your own streams.
-  minMatchingScore4ReidSimilarity: {SIMILARITY}   # cosine, 0 to 1: below it no two tracks are joined
+  enableReAssoc: 1               # use the features to find a lost target again
+  reidExtractionInterval: {INTERVAL}      # frames between two features of a target; 0: every frame, -1: only the first
+  # The right values of the two numbers below depend on the model and the cameras. Start from these, and choose a threshold between
+  # the similarities of the same person and of different people on your own streams.
+  minMatchingScore4ReidSimilarity: {SIMILARITY}   # cosine, 0 to 1: tracks below it are not joined
   matchingScoreWeight4ReidSimilarity: {WEIGHT}
 """
 
 
 def _quoted(path: Path) -> str:
-    """A path as a YAML string, whatever characters it has."""
+    """Return the path as a YAML string, with any special characters escaped."""
     return json.dumps(str(path), ensure_ascii=False)
 
 
 def engine_name(onnx: str, precision: str) -> str:
-    """The engine's file name, as DeepStream itself names what it builds."""
+    """Return the file name of the engine, the name that DeepStream itself gives to an engine it builds."""
     return f"{onnx}_b{BATCH}_gpu0_{precision}.engine"
 
 
 def write_configuration(out: Path, manifest: dict[str, Any], remarks: list[str]) -> tuple[Path, str | None]:
-    """Write `model.deepstream.yaml` beside the ONNX file at `out`; (its path, the command that builds the engine beforehand)."""
+    """Write `model.deepstream.yaml` beside the ONNX file at `out`; return its path and the command that builds the engine."""
     path = out.with_suffix(".deepstream.yaml")
     with replacing(path) as temporary:
         temporary.write_text(configuration(out, manifest, remarks))
     engine = out.with_name(engine_name(out.name, str(manifest["precision"])))
     words = ["python", "-m", "engines", "build", str(out), "--out", str(engine), "--batch", f"1,8,{BATCH}"]
-    return path, shlex.join(words) + "   (on the device; else the tracker builds it at its first start)"
+    return path, shlex.join(words) + "   (on the device; otherwise the tracker builds it at its first start)"

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from export.blocks import block_form, block_graph, grid, lowered, write_blocks
+from export.blocks import block_form, block_graph, block_sizes, with_precision, write_blocks
 from export.fp16.convert import type_conflicts
 from prune.model.architecture import unpruned
 from runtime.backends.onnxruntime import open_graph
@@ -42,11 +42,11 @@ def test_pruned_tokens_skip_the_block_and_the_class_token_never_does():
 
 
 def test_the_grid_begins_with_the_unpruned_block_and_has_no_point_twice():
-    points = grid(SHAPE)
+    points = block_sizes(SHAPE)
     assert points[0] == (6, SHAPE.tokens, 768) and len(points) == len(set(points)) == 36 + 18
     assert min(tokens for _, tokens, _ in points) >= 2 and min(heads for heads, *_ in points) == 1
     assert {heads for heads, _, hidden in points if hidden < 768} == {6}
-    base = {heads for heads, *_ in grid(unpruned("vit_base", stride=12))}
+    base = {heads for heads, *_ in block_sizes(unpruned("vit_base", stride=12))}
     assert len(base) == 8 and max(base) == 12
 
 
@@ -67,11 +67,11 @@ def test_an_interrupted_export_goes_on_and_the_index_comes_last(tmp_path):
 def test_a_block_has_its_models_precision_and_target(tmp_path):
     """TensorRT 10 and 11 take types from the graph; 8.6 takes FP32 of opset 17."""
     graph = block_graph(SHAPE, 3, 9, 192)
-    half = lowered(graph, "fp16", "tensorrt")
+    half = with_precision(graph, "fp16", "tensorrt")
     assert type_conflicts(half) == []
     large = [one for one in half.graph.initializer if max(one.dims, default=0) >= 192 and len(one.dims) == 2]
     assert large and {one.data_type for one in large} == {onnx.TensorProto.FLOAT16}
-    old = lowered(graph, "fp16", "tensorrt8")
+    old = with_precision(graph, "fp16", "tensorrt8")
     assert [one.version for one in old.opset_import if one.domain == ""] == [17]
     x = np.random.default_rng(0).standard_normal((2, SHAPE.tokens, SHAPE.vit.width), dtype=np.float32)
     found = []
@@ -83,6 +83,6 @@ def test_a_block_has_its_models_precision_and_target(tmp_path):
 
 
 def test_blocks_in_int8_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ConfigError, match="--blocks: not in INT8"):
+    with pytest.raises(ConfigError, match="--blocks"):
         list(write_blocks(SHAPE, tmp_path / "b", {"sha256": "m"}, [(6, 9, 768)], precision="int8"))
     assert not list((tmp_path / "b").glob("*"))

@@ -212,7 +212,7 @@ def test_what_only_the_final_gate_refuses_loses_more_groups_until_it_passes(
 def test_when_the_final_gate_refuses_all_int8_fp16_is_written(weights, crops, tmp_path, monkeypatch, capsys):
     tries = refusing(monkeypatch, 100)
     assert run(weights, tmp_path / "m.onnx", crops, "--precision", "int8", "--target", "tensorrt") == 0
-    assert "FP16 is the better engine here" in capsys.readouterr().err
+    assert "FP16 is the better" in capsys.readouterr().err
     manifest = read_manifest(tmp_path / "m.onnx")
     assert manifest["precision"] == "fp16" and manifest["gate"]["passed"] and 3 <= len(tries) <= 6
     assert "FLOAT16" in types(tmp_path / "m.onnx") and "QuantizeLinear" not in operators(tmp_path / "m.onnx")
@@ -240,10 +240,10 @@ def test_where_int8_pays_nowhere_another_file_is_written_and_said(weights, crops
     table.write_text(json.dumps({"block0.fc1": -0.1}))
     words = ["--precision", "int8", "--latency-table", str(table)]
     assert run(weights, tmp_path / "trt.onnx", crops, *words, "--target", "tensorrt") == 0
-    assert "FP16 is the better engine here" in capsys.readouterr().err
+    assert "FP16 is the better" in capsys.readouterr().err
     assert read_manifest(tmp_path / "trt.onnx")["precision"] == "fp16"
     assert run(weights, tmp_path / "ort.onnx", crops, *words) == 0
-    assert "FP32 is the better file here" in capsys.readouterr().err
+    assert "FP32 is the better" in capsys.readouterr().err
     assert read_manifest(tmp_path / "ort.onnx")["precision"] == "fp32"
 
 

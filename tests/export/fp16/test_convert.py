@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.exporting import build_graph
 from export.fp16.convert import (
-    always_wide,
+    always_fp32,
     cast_first,
     element_types,
     mask_names,
@@ -17,7 +17,7 @@ from export.fp16.convert import (
     to_fp16,
     type_conflicts,
 )
-from export.fp16.lint import rounded
+from export.fp16.lint import emulate_fp16
 from runtime.errors import ArtifactError, ConfigError
 from runtime.gate import LIMITS, compare, failures
 from tests.fakes import lite, tiny_model
@@ -91,7 +91,7 @@ def check(graph, half, spec):
     onnx.checker.check_model(half, full_check=True)
     assert type_conflicts(half) == []
     reference = run(graph, feeds(spec))
-    for candidate in (half, rounded(half)):
+    for candidate in (half, emulate_fp16(half)):
         numbers = compare(reference, run(candidate, feeds(spec)))
         assert failures(numbers, LIMITS["fp16"]) == [] and numbers["cosine_min"] > 0.99995
 
@@ -104,7 +104,7 @@ def test_inputs_and_outputs_are_what_they_were(fp32, fp16):
 
 def test_everything_between_is_fp16(fp32, fp16):
     types = element_types(fp16)
-    wide = {name for node in fp16.graph.node if node_name(node) in always_wide(fp32) for name in node.output}
+    wide = {name for node in fp16.graph.node if node_name(node) in always_fp32(fp32) for name in node.output}
     wide |= {casts(fp16)[-1].output[0]}
     floats = {name for name, kind in types.items() if kind == FLOAT}
     constants = {tensor.name: tensor for tensor in fp16.graph.initializer}
@@ -150,7 +150,7 @@ def test_keeping_everything_is_the_fp32_graph(fp32):
 
 
 def test_a_name_that_no_node_has_is_refused(fp32):
-    with pytest.raises(ConfigError, match="no such node"):
+    with pytest.raises(ConfigError, match="cannot be kept in FP32"):
         to_fp16(fp32, keep=["node_of_another_model"])
 
 
@@ -188,7 +188,7 @@ def test_a_guard_that_becomes_0_is_refused():
     """x / max(|x|, 1e-12) with the maximum in FP16 divides by 0."""
     guard = numpy_helper.from_array(np.array(1e-12, np.float32), "guard")
     nodes = [helper.make_node("Max", ["x", "guard"], ["y"], name="most")]
-    with pytest.raises(ArtifactError, match="guard of Max most is 1e-12, which is 0 in FP16"):
+    with pytest.raises(ArtifactError, match="guard of Max most is 1e-12"):
         to_fp16(small_model(nodes, [guard]))
 
 

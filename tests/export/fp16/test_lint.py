@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from export.exporting import build_graph
 from export.fp16.convert import LARGEST, mask_names, node_name, to_fp16
-from export.fp16.lint import Lint, lint, ranges, rounded
+from export.fp16.lint import Lint, emulate_fp16, lint, ranges
 from runtime.errors import ArtifactError, DataError
 from runtime.gate import LIMITS, compare, failures
 from tests.export.fp16.test_convert import casts, feeds, run, small_model, spec_of, with_constant
@@ -50,7 +50,7 @@ def scaled(graph, *, into=1.0, out=1.0, unit=5):
 
 def verdict(graph, keep):
     """What the gate says of the FP16 form on the CPU, every result rounded."""
-    half = rounded(to_fp16(graph, keep=keep))
+    half = emulate_fp16(to_fp16(graph, keep=keep))
     return failures(compare(run(graph, feeds()), run(half, feeds())), LIMITS["fp16"])
 
 
@@ -90,21 +90,21 @@ def test_an_overflow_that_reaches_the_residual_stream_keeps_the_stream_and_its_n
     assert operators["Softmax"] == 0 and operators["Gemm"] == 0
 
 
-def test_the_numpy_evaluator_overflows_where_rounded_does(healthy):
+def test_the_numpy_evaluator_overflows_where_the_emulation_does(healthy):
     """An independent FP16 oracle: onnx's own evaluator, which computes in numpy's float16."""
     fed = [{name: array[:3] for name, array in feeds()[0].items()}]
     for graph, finite in ((healthy, True), (scaled(healthy, into=1e5, out=1e-5), False)):
         half = to_fp16(graph)
         with np.errstate(all="ignore"):
             oracle = ReferenceEvaluator(half).run(["features"], fed[0])[0]
-        ours = run(rounded(half), fed)
+        ours = run(emulate_fp16(half), fed)
         assert np.isfinite(oracle).all() == finite == np.isfinite(ours).all()
         if finite:
             assert np.abs(ours - oracle).max() < 2e-3
 
 
-def test_rounded_holds_nothing_that_fp16_cannot(healthy):
-    exact = rounded(to_fp16(healthy))
+def test_the_emulation_holds_nothing_that_fp16_cannot(healthy):
+    exact = emulate_fp16(to_fp16(healthy))
     names = [node.output[0] for node in exact.graph.node if node.input[0].endswith("_half")]
     assert len(names) > 200
     values = exposed(exact, names, feeds()[0])
@@ -138,7 +138,7 @@ def test_ranges_are_the_largest_magnitudes_of_all_tensors(healthy):
 
 
 def test_ranges_need_images_and_call_nan_infinite(healthy):
-    with pytest.raises(DataError, match="no images"):
+    with pytest.raises(DataError, match="--calibration"):
         ranges(healthy, [])
     graph = small_model([helper.make_node("Sqrt", ["x"], ["y"])])
     x = np.ones((2, 4), np.float32)
@@ -246,7 +246,8 @@ def test_a_vanishing_layer_is_kept_and_gains_by_it(healthy):
     assert found.keep == (node_name(norm), node_name(first))
     reference = run(sick, feeds())
     plain, kept = (
-        np.abs(run(rounded(to_fp16(sick, keep=keep)), feeds()) - reference).max() for keep in ((), found.keep)
+        np.abs(run(emulate_fp16(to_fp16(sick, keep=keep)), feeds()) - reference).max()
+        for keep in ((), found.keep)
     )
     assert kept < 0.7 * plain
 

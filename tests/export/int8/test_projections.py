@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from export.forms import Folded
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx
 from export.int8.groups import groups
-from export.int8.projections import separated
+from export.int8.projections import split_projections
 from tests.fakes import lite
 
 
@@ -64,7 +64,7 @@ def operators(model):
 @pytest.mark.parametrize("axis", [2, -1])
 def test_three_products_compute_what_one_did(bias, sizes, axis):
     model = graph(bias=bias, sizes=sizes, axis=axis)
-    cut = separated(model)
+    cut = split_projections(model)
     onnx.checker.check_model(cut, full_check=True)
     assert operators(cut) == ({"MatMul": 3, "Add": 3} if bias else {"MatMul": 3})
     feed = {"x": np.random.default_rng(1).standard_normal((5, 3, 4)).astype(np.float32)}
@@ -79,7 +79,7 @@ def test_three_products_compute_what_one_did(bias, sizes, axis):
 )
 def test_what_is_no_even_cut_of_a_product_stays(kept):
     model = graph(**kept)
-    assert separated(model) == model
+    assert split_projections(model) == model
 
 
 @pytest.mark.parametrize("mode", ["bypass", "kv"])
@@ -87,7 +87,7 @@ def test_a_whole_model_keeps_its_features_and_its_groups(mode):
     network = lite.pruned(mode=mode)
     exported = named_batch(fusible_gelu(simplified(to_onnx(Folded(network, lite.SPEC), lite.SPEC))))
     before = exported.SerializeToString()
-    cut = separated(exported)
+    cut = split_projections(exported)
     assert exported.SerializeToString() == before
     prove_static(cut)
     images, _, cameras = lite.batch(3)

@@ -187,7 +187,7 @@ def test_the_keys_of_re_association_stand_in_their_own_block(tmp_path):
         (["--input", "uint8-nhwc"], "--for deepstream sends float-nchw"),
         (["--camera", "input"], "sends one image and no camera"),
         (["--batch", "4"], "batches by itself"),
-        (["--precision", "int8"], "wants a calibration table"),
+        (["--precision", "int8"], "calibration table"),
     ],
 )
 def test_what_deepstream_cannot_do_is_refused(more, words, crops, tmp_path, capsys):

@@ -1,0 +1,107 @@
+"""Read the held-out crops that INT8 is measured on, with identities where the images have them. Runs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.int8.calibration import spaced
+from runtime.datasets import Item, count_warnings, guess_layout, read_dataset
+from runtime.datasets.cameras import camera_ids, dataset_name
+from runtime.errors import ConfigError, DataError
+from runtime.images.decode import load_image
+from runtime.images.lists import read_images
+from runtime.images.preprocess import resize
+from runtime.spec import InputSpec
+
+COUNT = 300
+# The least number of held-out crops per person: a query and others to find.
+PER_PERSON = 4
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """Held-out test crops (N, H, W, 3) uint8 RGB; the first `queries` of them are searched in the others.
+
+    `camera_rows` (N,) int64 are their rows of the camera table, or None. `pids` and `camids` (N,) are their person ids and camera
+    ids. With `queries` 0 the identities are unknown and mAP is not measured.
+    """
+
+    images: NDArray[np.uint8]
+    camera_rows: NDArray[np.int64] | None
+    spec: InputSpec
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+    queries: int
+
+
+def read_eval_set(
+    root: Path | str, spec: InputSpec, *, count: int = COUNT, camera: str | int | None = None
+) -> EvalSet:
+    """Read up to `count` test crops of the data set at `root`, chosen so that queries have matches; or images of a plain folder.
+
+    Raises DataError when fewer than three images can be read.
+    """
+    query, gallery, dataset = _items(str(root))
+    query_items, gallery_items = matched_people(query, gallery, count)
+    if not query_items:
+        all_items = [*query, *gallery]
+        gallery_items = [all_items[index] for index in spaced(len(all_items), count)]
+    crops, readable, queries = [], [], 0
+    for split in (query_items, gallery_items):
+        for item in split:
+            try:
+                crops.append(resize(load_image(item.path), spec))
+            except DataError:
+                continue
+            readable.append(item)
+            queries += split is query_items
+    if len(crops) < 3:
+        raise DataError(f"{root}: only {len(crops)} images can be read; give --check ROOT with at least 3")
+    camids = np.array([item.camid for item in readable], np.int64)
+    camera_rows, _ = camera_ids(camids, spec, policy=camera, dataset=dataset)
+    pids = np.array([item.pid for item in readable], np.int64)
+    return EvalSet(np.stack(crops), camera_rows, spec, pids, camids, queries)
+
+
+def matched_people(
+    query: Sequence[Item], gallery: Sequence[Item], count: int
+) -> tuple[list[Item], list[Item]]:
+    """Return (queries, gallery) with up to `count` crops of people that more than one camera saw, evenly spaced over them.
+
+    Each person has PER_PERSON crops or more, in the proportion of the splits, with at least a query and a match. Both lists are
+    empty when no query has a match.
+    """
+    own: dict[int, list[Item]] = {}
+    matches: dict[int, list[Item]] = {}
+    for item in query:
+        own.setdefault(item.pid, []).append(item)
+    for item in gallery:
+        # A crop from the first query's own camera is not a match.
+        if item.pid in own and (item.camid != own[item.pid][0].camid or item.camid < 0):
+            matches.setdefault(item.pid, []).append(item)
+    pids = sorted(matches)
+    per_person = max(PER_PERSON, count // max(1, len(pids)))
+    query_items: list[Item] = []
+    gallery_items: list[Item] = []
+    for index in spaced(len(pids), max(1, count // per_person)) if pids else []:
+        first, second = own[pids[index]], matches[pids[index]]
+        share = max(1, round(per_person * len(first) / (len(first) + len(second))))
+        query_items += [first[place] for place in spaced(len(first), share)]
+        gallery_items += [second[place] for place in spaced(len(second), max(1, per_person - share))]
+    return query_items, gallery_items
+
+
+def _items(root: str) -> tuple[list[Item], list[Item], str | None]:
+    """Return (queries, gallery, name of the data set if it is certain), or ([], images, None) for a plain folder."""
+    if not Path(root).is_dir():
+        raise DataError(f"{root}: the folder of check images does not exist; give --check ROOT")
+    try:
+        dataset = read_dataset(root, guess_layout(root))
+    except (ConfigError, DataError):
+        return [], read_images(root), None
+    return list(dataset.query), list(dataset.gallery), dataset_name(dataset.layout, count_warnings(dataset))
