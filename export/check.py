@@ -1,4 +1,4 @@
-"""The crops an artifact is checked on, here and wherever it later runs, with its parent's features. Judges nothing."""
+"""Make and save the check crops of an artifact, with its parent's features. The gate compares on them, here and on a device."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ COUNT = 256
 
 
 def check_crops(root: Path | str, spec: InputSpec, count: int = COUNT) -> NDArray[np.uint8]:
-    """Up to `count` crops, evenly spaced over the test images under `root` (any folder of images), resized.
+    """Return up to `count` resized crops, (N, H, W, 3) uint8, evenly spaced over the test images under `root`.
 
-    (N, H, W, 3) uint8. DataError when fewer than three can be read.
+    `root` is a data set or any folder of images. Raises DataError when fewer than three images can be read.
     """
     if not Path(root).is_dir():
-        raise DataError(f"{root}: no such folder of check images; give --check ROOT, or --gate off")
+        raise DataError(
+            f"{root}: the folder of check images does not exist; give --check ROOT, or --gate off"
+        )
     paths = _test_paths(str(root))
     chosen = [
         paths[index]
@@ -42,10 +44,12 @@ def check_crops(root: Path | str, spec: InputSpec, count: int = COUNT) -> NDArra
         try:
             crops.append(resize(load_image(path), spec))
         except DataError:
-            # counted below; the images of a whole data set are not this step's business
+            # Unreadable images are left out here; only their number matters, which is checked below.
             continue
     if len(crops) < 3:
-        raise DataError(f"{root}: only {len(crops)} readable images; the gate needs at least 3 (better 256)")
+        raise DataError(
+            f"{root}: only {len(crops)} images can be read; the gate needs at least 3 (256 are better)"
+        )
     return np.stack(crops)
 
 
@@ -60,19 +64,19 @@ def _test_paths(root: str) -> list[str]:
 def make_check(
     crops: NDArray[np.uint8], parent: Session, spec: InputSpec, row: int | None, *, batch: int = 8
 ) -> Check:
-    """The crops with the parent's features; `spec` is the parent's (float-nchw).
+    """Return the crops with the parent's features; `spec` is the parent's input (float-nchw).
 
-    `row` is the camera row that the artifact bakes in; with None a model with a camera table is asked for every row of it in turn,
-    the mean and the none row included.
+    `row` is the camera row that is fixed in the artifact. With None, the crops use all rows of the camera table in turn, including
+    the rows mean and none.
     """
     count = len(crops)
-    rows = np.arange(count) % (spec.cameras + 2) if row is None else np.full(count, row)
-    check = Check(crops, rows.astype(np.int64), np.empty((count, 0), np.float32))
+    camera_rows = np.arange(count) % (spec.cameras + 2) if row is None else np.full(count, row)
+    check = Check(crops, camera_rows.astype(np.int64), np.empty((count, 0), np.float32))
     return replace(check, features=run_check(check, parent, spec, batch=batch))
 
 
 def save_check(path: Path, check: Check) -> dict[str, Any]:
-    """Write `<model>.onnx.check.npz`; returns {file, sha256, images} for the manifest."""
+    """Write `<model>.onnx.check.npz` and return {file, sha256, images} for the manifest."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(
             file, images=check.images, camera_ids=check.camera_ids, features=check.features.astype(np.float32)

@@ -19,7 +19,7 @@ from export.graph import fusible_gelu, named_batch, prove_static, simplified, to
 from export.int8.calibration import COUNT as CALIBRATION_COUNT
 from export.int8.calibration import calibration_set
 from export.integrations.table import neighbour_input, rescaled
-from export.precision import Lowered, Wish, lower, read_latencies
+from export.precision import ExportedGraph, PrecisionRequest, apply_precision, read_latencies
 from prune.model.flops import report
 from prune.model.transreid import TransReID
 from prune.session import open_model
@@ -115,13 +115,13 @@ def export(
     if spec.cameras:
         # refuses a camera that the model lacks before anything else happens
         camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
-    wish = _wish(spec, options)
+    request = _request(spec, options)
     check = _check(parent, model, spec, options)
     graph, nodes = build_graph(rescaled(model, parent.spec, spec), spec, options.form)
     macs = int(report(model.shape)[f"macs_{options.form}"])
     files = (out, manifest_path(out), check_path(out))
     try:
-        lowered = lower(graph, spec, wish, macs=macs, say=note)
+        exported = apply_precision(graph, spec, request, macs=macs, notify=note)
     except GateError:
         _remove(files)
         raise
@@ -129,19 +129,19 @@ def export(
     try:
         with ExitStack() as committing:
             with replacing(out) as temporary:
-                onnx.save(lowered.graph, temporary)
-                verdict = _verdict(check, parent, temporary, spec, options, lowered)
-                while verdict["passed"] is False and lowered.less is not None:
+                onnx.save(exported.graph, temporary)
+                verdict = _verdict(check, parent, temporary, spec, options, exported)
+                while verdict["passed"] is False and exported.fallback is not None:
                     # other images than INT8 was chosen on, and FP16 around it
-                    lowered = lowered.less(verdict["failures"])
-                    onnx.save(lowered.graph, temporary)
-                    verdict = _verdict(check, parent, temporary, spec, options, lowered)
+                    exported = exported.fallback(verdict["failures"])
+                    onnx.save(exported.graph, temporary)
+                    verdict = _verdict(check, parent, temporary, spec, options, exported)
                 if verdict["passed"] is False:
                     raise GateError(
                         f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
                     )
-                if lowered.precision != "fp32" or options.target != "onnxruntime":
-                    nodes["operators"] = dict(prove_static(lowered.graph))
+                if exported.precision != "fp32" or options.target != "onnxruntime":
+                    nodes["operators"] = dict(prove_static(exported.graph))
                 # from here on the files of two exports are mixed until all are written
                 committing.enter_context(deferred())
                 # an older export's crops must not be taken for this one's
@@ -149,7 +149,8 @@ def export(
                 saved = save_check(check_path(out), check) if check is not None else None
             return write_manifest(
                 out,
-                manifest_of(parent, model, lowered, nodes, spec, options) | {"gate": verdict, "check": saved},
+                manifest_of(parent, model, exported, nodes, spec, options)
+                | {"gate": verdict, "check": saved},
             )
     except Exception:
         # neither half a result nor an older file that could be taken for this one; a stopped export leaves the older one as it was
@@ -170,17 +171,17 @@ def check_path(out: Path) -> Path:
 def manifest_of(
     parent: Artifact,
     model: TransReID,
-    lowered: Lowered,
+    exported: ExportedGraph,
     nodes: dict[str, Any],
     spec: InputSpec,
     options: Options,
 ) -> dict[str, Any]:
     """What the manifest says of the file, but for gate and check."""
-    numbers, graph = report(model.shape), lowered.graph
+    numbers, graph = report(model.shape), exported.graph
     return {
         "kind": "onnx",
         "parent": parent.sha256,
-        "precision": lowered.precision,
+        "precision": exported.precision,
         "form": options.form,
         "target": options.target,
         "opset": max(opset.version for opset in graph.opset_import if opset.domain == ""),
@@ -192,7 +193,7 @@ def manifest_of(
         "params": numbers["params"],
         "stored_values": sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
         "nodes": nodes,
-        **lowered.said,
+        **exported.report,
         "tools": tools("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy", "Pillow"),
     }
 
@@ -228,7 +229,7 @@ def _refuse_unknown_layout(root: Path) -> None:
         ) from None
 
 
-def _wish(spec: InputSpec, options: Options) -> Wish:
+def _request(spec: InputSpec, options: Options) -> PrecisionRequest:
     saved_ms = read_latencies(options.latency_table) if options.latency_table else None
     images = None
     if options.precision != "fp32":
@@ -239,7 +240,7 @@ def _wish(spec: InputSpec, options: Options) -> Wish:
             "WARNING ranges are measured on the rendered people that ship with the project; give --calibration DIR with "
             "your own cameras' crops"
         )
-    return Wish(
+    return PrecisionRequest(
         precision=options.precision,
         target=options.target,
         calibration=images,
@@ -261,10 +262,15 @@ def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options
 
 
 def _verdict(
-    check: Check | None, parent: Artifact, path: Path, spec: InputSpec, options: Options, lowered: Lowered
+    check: Check | None,
+    parent: Artifact,
+    path: Path,
+    spec: InputSpec,
+    options: Options,
+    exported: ExportedGraph,
 ) -> dict[str, Any]:
     if check is None or not options.gate:
         return {"passed": None, "off": True}
     return verdict_on(
-        check, parent, path, spec, lowered, root=options.check, max_map_drop=options.max_map_drop
+        check, parent, path, spec, exported, root=options.check, max_map_drop=options.max_map_drop
     )

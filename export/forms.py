@@ -1,6 +1,6 @@
-"""The two exportable forms of a model: `folded` (exact, everything constant folded in) and `reference` (as published).
+"""The two exportable forms of a model: `folded` (exact, with all constants folded) and `reference` (as published).
 
-Both take the image in the deployed layout and give L2-normalised features. Neither changes the model it is made from.
+Both take images in the deployed layout and return L2-normalised features. Neither changes the model it is made from.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from prune.model.transreid import Block, TransReID
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 
-# Stands for minus infinity in a mask: finite, within float16, and exp() of it is 0 in either precision.
+# Stands for minus infinity in a mask: it is finite in float16, and its exp() is 0 in both precisions.
 MASKED = -30000.0
 
 
 class Reference(nn.Module):
-    """Pixel normalisation, the plain model, L2-normalisation: what an exporter gives without thought."""
+    """Pixel normalisation, the unchanged model and L2-normalisation: the direct export of the published model."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -33,14 +33,14 @@ class Reference(nn.Module):
     def __init__(self, model: TransReID, spec: InputSpec) -> None:
         super().__init__()
         self.model = model
-        self.raw = spec.layout == "uint8-nhwc"
+        self.takes_uint8 = spec.layout == "uint8-nhwc"
         self.register_buffer("pixel_mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1))
         self.register_buffer("pixel_std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1))
         self.register_buffer("camera_row", _baked_row(model.shape, spec))
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
-        """(B, H, W, 3) uint8 or (B, 3, H, W) float32, (B,) camera rows -> (B, dim) float32, L2-normalised."""
-        if self.raw:
+        """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) float32 and camera rows (B,)."""
+        if self.takes_uint8:
             images = (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
         if camera_ids is None and self.camera_row is not None:
             camera_ids = self.camera_row.expand(images.shape[0])
@@ -49,11 +49,12 @@ class Reference(nn.Module):
 
 
 class Folded(nn.Module):
-    """The deployed form: equal to `Reference` up to float rounding, with everything that is constant folded.
+    """The deployed form: equal to `Reference` up to float rounding, with all constants folded.
 
-    Pixel normalisation goes into the patch convolution (exact: it has no padding); class token, position and camera embedding
-    into one table; the attention scale into the query rows; the inverse token order, the JPM's shift, shuffle and grouping into
-    constant masks; the last block into its class-token queries; the /4 (and the neck) into the last affine.
+    Pixel normalisation folds into the patch convolution (exactly, because it has no padding). Class token, position and camera
+    embedding fold into one table, and the attention scale into the query rows. The inverse token order and the JPM's shift,
+    shuffle and grouping become constant masks. The last block shrinks to its class-token queries, and the division by 4 of local
+    parts (and the neck) becomes the last affine.
     """
 
     table: Tensor
@@ -62,12 +63,12 @@ class Folded(nn.Module):
 
     def __init__(self, model: TransReID, spec: InputSpec) -> None:
         super().__init__()
-        # Any: torch types every submodule as Tensor | Module
+        # The type is Any because torch types every submodule as Tensor | Module.
         network: Any = copy.deepcopy(model).eval()
         shape = model.shape
-        self.raw = spec.layout == "uint8-nhwc"
+        self.takes_uint8 = spec.layout == "uint8-nhwc"
         self.patch = network.base.patch_embed.proj
-        if self.raw:
+        if self.takes_uint8:
             fold_pixels(self.patch, spec)
         self.register_buffer("table", _embedding_table(network, spec))
         blocks, order = _fold_blocks(network)
@@ -83,19 +84,19 @@ class Folded(nn.Module):
             self.heads = nn.ModuleList([ClassTokenBlock(network.base.blocks[-1], network.base.norm)])
         scale, shift = output_affine(network)
         if shape.neck == "before" and shape.jpm:
-            # only the /4 of the local parts: it fits into their final norm
+            # Only the division of the local parts by 4 is left, and it fits into their final norm.
             network.b2[1].weight.data /= PARTS
             network.b2[1].bias.data /= PARTS
         self.register_buffer("scale", scale if shape.neck == "after" else None)
         self.register_buffer("shift", shift if shape.neck == "after" else None)
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
-        """(B, H, W, 3) uint8 or (B, 3, H, W) float32, (B,) camera rows -> (B, dim) float32, L2-normalised."""
-        if self.raw:
+        """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) float32 and camera rows (B,)."""
+        if self.takes_uint8:
             images = images.permute(0, 3, 1, 2).float()
         patches = self.patch(images).flatten(2).transpose(1, 2)
         table = self.table if camera_ids is None else self.table.index_select(0, camera_ids)
-        # the class token is a row of zeros here: all it holds is in the table
+        # The class token is a row of zeros here, because the table holds its whole value.
         x = F.pad(patches, (0, 0, 1, 0)) + table
         for block in self.blocks:
             x = block(x)
@@ -106,9 +107,9 @@ class Folded(nn.Module):
 
 
 class ReorderedBlock(nn.Module):
-    """A block on the first `kept` tokens after a constant permutation; the others follow it unchanged.
+    """A block that acts on the first `kept` tokens after a constant permutation; the other tokens pass unchanged.
 
-    The order is not undone afterwards: later permutations and masks are expressed in it.
+    The permutation is not undone afterwards, and later permutations and masks refer to the new order.
     """
 
     gather: Tensor | None
@@ -119,7 +120,7 @@ class ReorderedBlock(nn.Module):
         self.register_buffer("gather", None if gather is None else torch.tensor(gather))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D) in the order of `gather`."""
+        """Return the tokens (B, N, D) after the block, in the order of `gather`."""
         if self.gather is not None:
             x = x.index_select(1, self.gather)
         if self.kept is None:
@@ -129,13 +130,13 @@ class ReorderedBlock(nn.Module):
 
 
 def normalised(features: Tensor) -> Tensor:
-    """(B, D) divided by their 2-norms, in operations that need no batch size."""
+    """Divide features (B, D) by their 2-norms, with operations that need no batch size."""
     norms: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / norms.clamp_min(1e-12)
 
 
 def fold_pixels(convolution: nn.Conv2d, spec: InputSpec) -> None:
-    """Change a patch convolution (with a bias) in place so that it takes 0..255 RGB instead of normalised pixels."""
+    """Change a patch convolution (with a bias) in place so that it takes RGB pixels 0..255 instead of normalised pixels."""
     assert convolution.bias is not None
     mean, std = torch.tensor(spec.mean).double(), torch.tensor(spec.std).double()
     weight = convolution.weight.data.double()
@@ -145,7 +146,7 @@ def fold_pixels(convolution: nn.Conv2d, spec: InputSpec) -> None:
 
 
 def fold_scale(block: Block) -> None:
-    """Move a block's attention scale into its query rows, in place."""
+    """Fold a block's attention scale into its query rows, in place."""
     attn: Any = block.attn
     inner = attn.heads * attn.head_dim
     attn.qkv.weight.data[:inner] *= attn.scale
@@ -155,33 +156,34 @@ def fold_scale(block: Block) -> None:
 
 
 def running_order(keep: tuple[int, ...], order: list[int]) -> tuple[list[int] | None, list[int]]:
-    """(constant gather that brings the kept tokens to the front, None if they are there; the new order).
+    """Return a constant gather that brings the kept tokens to the front (None if they are in front) and the new order.
 
-    `order[i]` is the original id of the token at position i; the class token stays first.
+    `order[i]` is the original id of the token at position i. The class token stays first.
     """
     kept = set(keep)
-    new = [token for token in order if token in kept] + [token for token in order if token not in kept]
-    if new == order:
+    new_order = [token for token in order if token in kept] + [token for token in order if token not in kept]
+    if new_order == order:
         return None, order
-    place = {token: index for index, token in enumerate(order)}
-    return [place[token] for token in new], new
+    position = {token: index for index, token in enumerate(order)}
+    return [position[token] for token in new_order], new_order
 
 
 def group_mask(shape: Shape, order: list[int]) -> Tensor:
-    """(4, N) additive mask of the JPM's local groups over tokens in `order`: 0 for the class token and the group's own.
+    """Return the (4, N) additive mask of the JPM's local groups over tokens in `order`.
 
-    A token that stands twice in a group (an odd number of patches) counts double: log 2.
+    The mask is 0 for the class token and the tokens of the group. A token that is in a group twice (with an odd number of patches)
+    counts twice and has log 2.
     """
     mask = torch.full((PARTS, shape.tokens), MASKED)
-    place = {token: index for index, token in enumerate(order)}
+    position = {token: index for index, token in enumerate(order)}
     for row, group in enumerate(local_groups(shape.patches, PARTS, rearrange=shape.rearrange)):
         for token in (0, *group):
-            mask[row, place[token]] = torch.tensor(float((0, *group).count(token))).log()
+            mask[row, position[token]] = torch.tensor(float((0, *group).count(token))).log()
     return mask
 
 
 def output_affine(model: TransReID) -> tuple[Tensor, Tensor]:
-    """(parts, D) scale and shift after the final norms: the batch-norm necks (neck `after`) and the /4 of local parts."""
+    """Return (parts, D) scale and shift after the final norms: the batch-norm necks and the division of local parts by 4."""
     divide = torch.tensor([1.0] + [1 / PARTS] * (len(model.suffixes) - 1)).unsqueeze(1)
     rows = []
     for suffix in model.suffixes:
@@ -217,18 +219,18 @@ def _baked_row(shape: Shape, spec: InputSpec) -> Tensor | None:
 
 
 def camera_row(shape: Shape, camera: str | int) -> int:
-    """The row of the model's camera table for `mean`, `none` or a 0-based id; ConfigError when there is no such camera."""
+    """Return the row of the model's camera table for `mean`, `none` or a 0-based id; raise ConfigError for any other camera."""
     named = {"mean": shape.cameras, "none": shape.cameras + 1}
     row = named.get(camera, -1) if isinstance(camera, str) else camera
     if isinstance(camera, int) and not 0 <= camera < shape.cameras or row < 0:
         raise ConfigError(
-            f"--camera {camera}: the model knows cameras 0..{shape.cameras - 1}, input, mean and none"
+            f"--camera {camera}: the model has cameras 0..{shape.cameras - 1}; give one of them, input, mean or none"
         )
     return row
 
 
 def _embedding_table(model: Any, spec: InputSpec) -> Tensor:
-    """(rows, N, D): class token and positions, plus one row's camera embedding each; one row when the camera is baked in."""
+    """Return (rows, N, D): class token and positions plus the camera embedding of each row, or one row for a fixed camera."""
     base, shape = model.base, model.shape
     positions: Tensor = base.pos_embed.detach().clone()
     positions[:, :1] += base.cls_token.detach()

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from export.check import Check
-from export.precision import Lowered
+from export.precision import ExportedGraph
 from runtime.artifact import Artifact
 from runtime.backends.onnxruntime import open_onnxruntime
 from runtime.check import judge
@@ -23,7 +23,7 @@ def verdict_on(
     parent: Artifact,
     path: Path,
     spec: InputSpec,
-    lowered: Lowered,
+    exported: ExportedGraph,
     *,
     root: Path,
     max_map_drop: float | None,
@@ -33,13 +33,13 @@ def verdict_on(
     The file is judged on the check crops. If there is a graph that emulates the device's FP16, that graph is judged as well. With
     `max_map_drop`, in points of mAP, the model is also evaluated on the data set at `root`.
     """
-    limits = LIMITS[lowered.precision]
+    limits = LIMITS[exported.precision]
     verdict = judge(check, open_onnxruntime(path, spec), spec, limits)
     emulated = path.with_name(f"{path.name}.rounded")
     try:
-        if lowered.rounded is not None:
+        if exported.emulated is not None:
             # This graph shows what a device computes in FP16 and the CPU hides.
-            onnx.save(lowered.rounded, emulated)
+            onnx.save(exported.emulated, emulated)
             verdict["rounded"] = judge(check, open_onnxruntime(emulated, spec), spec, limits)
             verdict["passed"] = verdict["passed"] and verdict["rounded"]["passed"]
             verdict["failures"] += [f"rounded: {text}" for text in verdict["rounded"]["failures"]]

@@ -1,4 +1,4 @@
-"""From the exact FP32 graph to the file that a precision and a target ask for, and what the gate has to run for it."""
+"""Convert the exact FP32 graph to the file for a precision and a target, with the graph that the gate runs in its place."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ from runtime.spec import InputSpec
 
 PRECISIONS = ("fp32", "fp16", "int8")
 TARGETS = ("onnxruntime", "tensorrt", "tensorrt8")
-# the lint looks at every tensor of every image, and magnitudes vary little from person to person
+# The lint measures every tensor on every image, and magnitudes vary little between people.
 LINT_COUNT = 64
-# held-out images for the sensitivity table: so many, fewer for a large model, so that it stays minutes on a CPU
-HELD_OUT, FEWEST, LARGE = 300, 48, 0.5e9
+# Held-out images for the sensitivity table: at most, and at least for a model of more MACs, so that it takes minutes on a CPU.
+MAX_HELD_OUT, MIN_HELD_OUT, LARGE_MACS = 300, 48, 0.5e9
 
-Say = Callable[[str], None]
+# A callable that shows one line to the user.
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked for. `calibration` None: FP32; `check` is a folder or data set, `saved_ms` a latency table (`read_latencies`).
+class PrecisionRequest:
+    """The requested precision and target, with the images and limits that the conversion needs.
 
-    `gated` False: INT8 goes everywhere, unmeasured, and nothing is judged.
+    `calibration` is None for FP32. `check` is a folder of images or a data set, and `saved_ms` a latency table (`read_latencies`).
+    With `gated` False nothing is judged, and INT8 is used in every group without a measurement.
     """
 
     precision: str
@@ -50,153 +52,169 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Lowered:
-    """`graph` is the file; `rounded` is what the gate runs beside it, because the CPU hides what a device shows in FP16.
+class ExportedGraph:
+    """The converted graph, and what the gate and the manifest need to know about it.
 
-    `precision` is that of the file: not the one asked for where INT8 does not pay. `said` goes into the manifest. `less`, given
-    what the gate said, is the same with INT8 in fewer places; None where there is nothing to take back.
+    `graph` is the content of the file. `emulated` computes what a device computes in FP16, which a CPU hides; the gate runs it as
+    well. `precision` is the precision of the file, which differs from the requested one where INT8 does not pay. `report` goes into
+    the manifest. `fallback` takes the failures of the gate and returns a graph with INT8 in fewer groups; it is None when there is
+    nothing to reduce.
     """
 
     graph: onnx.ModelProto
     precision: str
-    rounded: onnx.ModelProto | None = None
-    said: dict[str, Any] = field(default_factory=dict)
-    less: Callable[[list[str]], Lowered] | None = None
+    emulated: onnx.ModelProto | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+    fallback: Callable[[list[str]], ExportedGraph] | None = None
 
 
-def lower(graph: onnx.ModelProto, spec: InputSpec, wish: Wish, *, macs: int, say: Say) -> Lowered:
-    """The FP32 `graph` (multiply-adds `macs` a image) as `wish` wants it; `say` gets every finding as one line.
+def apply_precision(
+    graph: onnx.ModelProto, spec: InputSpec, request: PrecisionRequest, *, macs: int, notify: Notify
+) -> ExportedGraph:
+    """Convert the FP32 `graph` (`macs` multiply-adds per image) as requested; `notify` gets every finding as one line.
 
-    ConfigError for a wish that contradicts itself or the model; GateError where TensorRT 8.6 could not hold the model in FP16.
+    Raises ConfigError for a request that contradicts itself or the model, and GateError if TensorRT 8.6 could not hold the model
+    in FP16.
     """
-    if wish.calibration is None:
-        return Lowered(_plain(graph, wish.target), "fp32")
-    for note in wish.calibration.notes:
-        say(note)
-    if wish.precision == "int8" and wish.target == "onnxruntime":
+    if request.calibration is None:
+        return ExportedGraph(_as_fp32(graph, request.target), "fp32")
+    for note in request.calibration.notes:
+        notify(note)
+    if request.precision == "int8" and request.target == "onnxruntime":
         graph = split_projections(graph)
-    work = _Work(graph, wish, wish.calibration, say)
-    if wish.precision == "fp16":
-        return work.half()
-    ranges = calibrate(graph, wish.calibration)
-    if not wish.gated:
-        return work.int8(ranges)
-    held = read_eval_set(wish.check, spec, count=held_out_count(macs))
-    if shared := _shared(wish.calibration, held):
-        say(
-            f"WARNING {shared} of {len(held.images)} images that INT8 is judged on are calibration images too"
+    conversion = _Conversion(graph, request, request.calibration, notify)
+    if request.precision == "fp16":
+        return conversion.to_fp16()
+    ranges = calibrate(graph, request.calibration)
+    if not request.gated:
+        return conversion.to_int8(ranges)
+    eval_set = read_eval_set(request.check, spec, count=held_out_count(macs))
+    if shared := _shared_crops(request.calibration, eval_set):
+        notify(
+            f"WARNING {shared} of {len(eval_set.images)} images that INT8 is judged on are calibration images too"
         )
-    demand = Constraints(wish.max_map_drop, wish.saved_ms)
-    return work.chosen(
-        choose_groups(graph, ranges, held, target=wish.target, constraints=demand), ranges, held
-    )
+    constraints = Constraints(request.max_map_drop, request.saved_ms)
+    plan = choose_groups(graph, ranges, eval_set, target=request.target, constraints=constraints)
+    return conversion.by_plan(plan, ranges, eval_set)
 
 
 def held_out_count(macs: int) -> int:
-    """How many held-out images the sensitivity table is measured on."""
-    return max(FEWEST, min(HELD_OUT, int(HELD_OUT * LARGE / macs)))
+    """Return the number of held-out images for the sensitivity table, for a model of `macs` multiply-adds per image."""
+    return max(MIN_HELD_OUT, min(MAX_HELD_OUT, int(MAX_HELD_OUT * LARGE_MACS / macs)))
 
 
 def read_latencies(path: Path) -> dict[str, float]:
-    """Group -> milliseconds that INT8 saves there, from a JSON object such as {"block0.fc1": 0.02}; ConfigError for anything else."""
+    """Read a JSON object of group -> milliseconds that INT8 saves there, such as {"block0.fc1": 0.02}.
+
+    Raises ConfigError for anything else.
+    """
     try:
         table = parse_json(path.read_text())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--latency-table {path}: cannot be read as JSON ({error})") from None
-    numbers: list[Any] = list(table.values()) if isinstance(table, dict) else []
-    # bool is an int; a NaN, which Python reads, would say of a group that it saves nothing
-    if not numbers or not all(type(one) in (int, float) and abs(one) < math.inf for one in numbers):
+        raise ConfigError(f"--latency-table {path}: the file cannot be read as JSON ({error})") from None
+    values: list[Any] = list(table.values()) if isinstance(table, dict) else []
+    # A bool is an int in Python, and a NaN, which Python's JSON accepts, would mean that a group saves nothing.
+    if not values or not all(type(value) in (int, float) and abs(value) < math.inf for value in values):
         raise ConfigError(
-            f'--latency-table {path}: not a JSON object of group -> saved milliseconds, such as {{"block0.fc1": 0.02}}'
+            f'--latency-table {path}: write a JSON object of group -> saved milliseconds, such as {{"block0.fc1": 0.02}}'
         )
     return dict(table)
 
 
 def calibration_slice(images: Calibration, count: int) -> Calibration:
-    """At most `count` of the calibration images, evenly spaced, in batches of 8."""
+    """Return at most `count` of the calibration images, evenly spaced, in batches of 8."""
     chosen = spaced(len(images.images), count)
-    rows = None if images.camera_ids is None else images.camera_ids[chosen]
-    return Calibration(images.images[chosen], rows, images.spec, images.sha256, batch=8)
+    camera_rows = None if images.camera_ids is None else images.camera_ids[chosen]
+    return Calibration(images.images[chosen], camera_rows, images.spec, images.sha256, batch=8)
 
 
 @dataclass(frozen=True)
-class _Work:
-    """One FP32 graph on its way to FP16 or INT8."""
+class _Conversion:
+    """The conversion of one FP32 graph to FP16 or INT8."""
 
     graph: onnx.ModelProto
-    wish: Wish
+    request: PrecisionRequest
     images: Calibration
-    say: Say
+    notify: Notify
 
-    def half(self) -> Lowered:
-        """FP16 everywhere but where the lint forbids it."""
-        found, said = self.linted()
-        said |= {"calibration": self.images.to_json()}
-        if self.wish.target == "tensorrt8":
-            rounded_ = self.flagged(found, lambda: to_fp16(self.graph))
-            return Lowered(for_tensorrt8(self.graph), "fp16", rounded_, said)
-        result = to_fp16(self.graph, keep=found.keep)
-        if self.wish.target == "tensorrt":
+    def to_fp16(self) -> ExportedGraph:
+        """Convert to FP16, except for the nodes that the lint keeps in FP32."""
+        lint_result, report = self.run_lint()
+        report |= {"calibration": self.images.to_json()}
+        if self.request.target == "tensorrt8":
+            emulated = self.emulate_tensorrt8(lint_result, lambda: to_fp16(self.graph))
+            return ExportedGraph(for_tensorrt8(self.graph), "fp16", emulated, report)
+        result = to_fp16(self.graph, keep=lint_result.keep)
+        if self.request.target == "tensorrt":
             raise_opset(result)
-        return Lowered(result, "fp16", emulate_fp16(result), said)
+        return ExportedGraph(result, "fp16", emulate_fp16(result), report)
 
-    def int8(self, ranges: Ranges, skip: tuple[str, ...] = ()) -> Lowered:
-        """INT8 in all groups of Linears but `skip`."""
-        said: dict[str, Any] = {"calibration": self.images.to_json()}
-        if self.wish.target == "onnxruntime":
-            return Lowered(with_qdq(self.graph, ranges, target="onnxruntime", skip=skip), "int8", said=said)
-        found, linted = self.linted()
+    def to_int8(self, ranges: Ranges, skip: tuple[str, ...] = ()) -> ExportedGraph:
+        """Convert all groups of Linears except those in `skip` to INT8."""
+        report: dict[str, Any] = {"calibration": self.images.to_json()}
+        if self.request.target == "onnxruntime":
+            result = with_qdq(self.graph, ranges, target="onnxruntime", skip=skip)
+            return ExportedGraph(result, "int8", report=report)
+        lint_result, lint_report = self.run_lint()
+        report |= lint_report
         typed = partial(with_qdq, self.graph, ranges, target="tensorrt", skip=skip)
-        if self.wish.target == "tensorrt8":
+        if self.request.target == "tensorrt8":
             result = with_qdq(self.graph, ranges, target="tensorrt8", skip=skip)
-            return Lowered(result, "int8", self.flagged(found, typed), said | linted)
-        result = typed(keep=found.keep)
-        return Lowered(result, "int8", emulate_fp16(result), said | linted)
+            return ExportedGraph(result, "int8", self.emulate_tensorrt8(lint_result, typed), report)
+        result = typed(keep=lint_result.keep)
+        return ExportedGraph(result, "int8", emulate_fp16(result), report)
 
-    def chosen(self, choice: QuantPlan, ranges: Ranges, held: EvalSet) -> Lowered:
-        """INT8 in the groups of `choice`, or what is better than that."""
-        self.say(_sentence(choice))
-        said = {"calibration": self.images.to_json(), "sensitivity": choice.to_json()}
-        if choice.note is None:
-            lowered = self.int8(ranges, choice.skip)
+    def by_plan(self, plan: QuantPlan, ranges: Ranges, eval_set: EvalSet) -> ExportedGraph:
+        """Convert the groups of `plan` to INT8, or write FP16 or FP32 where the plan leaves no group in INT8."""
+        self.notify(_summary(plan))
+        report = {"calibration": self.images.to_json(), "sensitivity": plan.to_json()}
+        if plan.note is not None:
+            if self.request.target == "onnxruntime":
+                exported = ExportedGraph(self.graph, "fp32")
+            else:
+                exported = self.to_fp16()
+            return replace(exported, report=exported.report | report)
+        exported = self.to_int8(ranges, plan.skip)
 
-            def less(failures: list[str]) -> Lowered:
-                self.say(f"INT8: refused by the gate ({'; '.join(failures)}); more groups go back to float")
-                smaller = reduce_plan(
-                    choice, self.graph, ranges, held, target=self.wish.target, failures=failures
-                )
-                return self.chosen(smaller, ranges, held)
+        def fallback(failures: list[str]) -> ExportedGraph:
+            self.notify(f"INT8: refused by the gate ({'; '.join(failures)}); more groups return to float")
+            target = self.request.target
+            smaller = reduce_plan(plan, self.graph, ranges, eval_set, target=target, failures=failures)
+            return self.by_plan(smaller, ranges, eval_set)
 
-            return replace(lowered, said=lowered.said | said, less=less)
-        lowered = self.half() if self.wish.target != "onnxruntime" else Lowered(self.graph, "fp32")
-        return replace(lowered, said=lowered.said | said)
+        return replace(exported, report=exported.report | report, fallback=fallback)
 
-    def linted(self) -> tuple[Lint, dict[str, Any]]:
-        """What the lint found, said, and for the manifest."""
-        some = calibration_slice(self.images, LINT_COUNT)
-        found = lint(self.graph, ranges(self.graph, some))
-        for finding in found.findings:
-            self.say(f"fp16 lint: {finding}")
-        return found, {"fp16_lint": found.to_json() | {"images": len(some.images)}}
+    def run_lint(self) -> tuple[Lint, dict[str, Any]]:
+        """Run the FP16 lint and show its findings; return the result and its entry for the manifest."""
+        some_images = calibration_slice(self.images, LINT_COUNT)
+        result = lint(self.graph, ranges(self.graph, some_images))
+        for finding in result.findings:
+            self.notify(f"fp16 lint: {finding}")
+        return result, {"fp16_lint": result.to_json() | {"images": len(some_images.images)}}
 
-    def flagged(self, found: Lint, half: Callable[[], onnx.ModelProto]) -> onnx.ModelProto | None:
-        """What TensorRT 8.6 computes of an FP32 file where flags make it FP16; GateError where FP16 cannot hold its constants."""
-        if found.keep:
-            self.say(
-                "WARNING TensorRT 8.6 chooses FP16 layer by layer and cannot be told from the graph what to keep in FP32; the "
-                "gate judges FP16 everywhere"
+    def emulate_tensorrt8(
+        self, lint_result: Lint, make_fp16: Callable[[], onnx.ModelProto]
+    ) -> onnx.ModelProto | None:
+        """Return what TensorRT 8.6 computes when build flags turn an FP32 file into FP16, or None without a gate.
+
+        Raises GateError when FP16 cannot hold the model's constants.
+        """
+        if lint_result.keep:
+            self.notify(
+                "WARNING TensorRT 8.6 chooses FP16 layer by layer, and a graph cannot tell it what to keep in FP32; the gate "
+                "judges FP16 in every layer"
             )
-        if not self.wish.gated:
+        if not self.request.gated:
             return None
         try:
-            return emulate_fp16(half())
+            return emulate_fp16(make_fp16())
         except ArtifactError as error:
             raise GateError(
                 f"--target tensorrt8: {error}; use --target tensorrt, or --precision fp32"
             ) from None
 
 
-def _plain(graph: onnx.ModelProto, target: str) -> onnx.ModelProto:
+def _as_fp32(graph: onnx.ModelProto, target: str) -> onnx.ModelProto:
     if target == "tensorrt8":
         return for_tensorrt8(graph)
     if target == "onnxruntime":
@@ -206,16 +224,16 @@ def _plain(graph: onnx.ModelProto, target: str) -> onnx.ModelProto:
     return result
 
 
-def _shared(images: Calibration, held: EvalSet) -> int:
-    """How many held-out crops are calibration crops too."""
-    known = {crop.tobytes() for crop in images.images}
-    return sum(crop.tobytes() in known for crop in held.images)
+def _shared_crops(images: Calibration, eval_set: EvalSet) -> int:
+    """Count the held-out crops that are calibration crops too."""
+    calibration_crops = {crop.tobytes() for crop in images.images}
+    return sum(crop.tobytes() in calibration_crops for crop in eval_set.images)
 
 
-def _sentence(choice: QuantPlan) -> str:
-    total = len(choice.rows)
-    if choice.note is not None:
-        return f"INT8: none of {total} groups of Linears is left; {choice.note}, and is written"
-    if choice.skip:
-        return f"INT8: {len(choice.int8)} of {total} groups of Linears; kept float: {', '.join(choice.skip)}"
+def _summary(plan: QuantPlan) -> str:
+    total = len(plan.rows)
+    if plan.note is not None:
+        return f"INT8: none of {total} groups of Linears stays in INT8; {plan.note} and is written"
+    if plan.skip:
+        return f"INT8: {len(plan.int8)} of {total} groups of Linears; kept float: {', '.join(plan.skip)}"
     return f"INT8: all {total} groups of Linears"

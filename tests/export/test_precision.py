@@ -153,7 +153,7 @@ def test_what_the_lint_does_not_see_the_gate_does_and_only_when_it_is_on(
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_an_fp32_file_that_flags_make_fp16_is_judged_as_fp16(precision, crops, tmp_path, capsys):
-    """TensorRT 8.6: nothing in the file keeps the overflowing nodes wide, in INT8 neither."""
+    """TensorRT 8.6: nothing in the file keeps the overflowing nodes in FP32, in INT8 neither."""
     out = tmp_path / "m.onnx"
     words = ["--precision", precision, "--target", "tensorrt8"]
     if precision == "int8":
@@ -162,7 +162,7 @@ def test_an_fp32_file_that_flags_make_fp16_is_judged_as_fp16(precision, crops, t
         words += ["--latency-table", str(tmp_path / "table.json")]
     assert run(saved(tmp_path, overflowing), out, crops, *words) == 7
     errors = capsys.readouterr().err
-    assert "cannot be told from the graph" in errors and "rounded: " in errors
+    assert "WARNING TensorRT 8.6" in errors and "rounded: " in errors
     assert [path.name for path in tmp_path.iterdir() if "onnx" in path.name] == []
 
 
@@ -184,10 +184,10 @@ def refusing(monkeypatch, refused):
     """The final gate, which also refuses the first `refused` INT8 files."""
     real, tries = exporting.verdict_on, []
 
-    def verdict(check, parent, path, spec, lowered, **more):
-        found = real(check, parent, path, spec, lowered, **more)
-        if lowered.precision == "int8" and len(tries) < refused:
-            tries.append(len(lowered.said["sensitivity"]["int8"]))
+    def verdict(check, parent, path, spec, exported, **more):
+        found = real(check, parent, path, spec, exported, **more)
+        if exported.precision == "int8" and len(tries) < refused:
+            tries.append(len(exported.report["sensitivity"]["int8"]))
             return found | {"passed": False, "failures": [f"planted {len(tries)}"]}
         return found
 
@@ -253,16 +253,16 @@ TABLE = ["--precision", "int8", "--latency-table"]
 @pytest.mark.parametrize(
     "words, table, code, said",
     [
-        (TABLE, None, 2, "cannot be read as JSON"),
-        (TABLE, "{bad", 2, "cannot be read as JSON"),
-        (TABLE, "[" * 100_000, 2, "cannot be read as JSON"),
+        (TABLE, None, 2, "--latency-table"),
+        (TABLE, "{bad", 2, "--latency-table"),
+        (TABLE, "[" * 100_000, 2, "--latency-table"),
         *[
-            (TABLE, text, 2, "not a JSON object")
+            (TABLE, text, 2, "JSON object")
             for text in ("{}", '{"block0.fc1": NaN}', '{"block0.fc1": true}', '{"block0.fc1": "0.1"}')
         ],
         (["--gate", "off", *TABLE], '{"block0.fc1": 0.1}', 2, "--gate off"),
-        (["--precision", "fp32", "--calibration"], None, 2, "fp32 measures no ranges"),
-        (["--precision", "int8", "--calibration"], None, 3, "no such folder of calibration images"),
+        (["--precision", "fp32", "--calibration"], None, 2, "--calibration"),
+        (["--precision", "int8", "--calibration"], None, 3, "--calibration DIR"),
     ],
 )
 def test_bad_words_are_refused_before_anything_is_computed(
@@ -281,7 +281,7 @@ def test_an_unknown_group_of_the_table_and_a_folder_as_output_are_refused(weight
     assert run(weights, tmp_path / "m.onnx", crops, *TABLE, str(tmp_path / "table.json")) == 2
     assert "no group blocks.0.fc1" in capsys.readouterr().err
     assert run(weights, tmp_path, crops) == 2
-    assert "is a folder" in capsys.readouterr().err and [path.name for path in tmp_path.iterdir()] == [
+    assert "folder" in capsys.readouterr().err and [path.name for path in tmp_path.iterdir()] == [
         "table.json"
     ]
 
@@ -295,7 +295,7 @@ def test_bad_words_and_folders_are_refused(weights, crops, tmp_path, capsys):
     assert (
         run(weights, out, crops, "--precision", "int8", "--latency-table", str(tmp_path / "table.json")) == 2
     )
-    assert "not a JSON object" in capsys.readouterr().err
+    assert "JSON object" in capsys.readouterr().err
     assert run(weights, out, crops, "--latency-table", str(tmp_path / "table.json")) == 2
     assert not out.exists()
 
