@@ -278,7 +278,7 @@ def mixed_pow(graph):
 
 def wrong_output(graph):
     graph.graph.node[0].CopyFrom(helper.make_node("Cast", ["x"], ["y"], to=HALF, name="down"))
-    return "output y is float16, declared float"
+    return "output y is float16, not float"
 
 
 def unknown_tensor(graph):
