@@ -52,10 +52,16 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield count
         note(f"{title}: {done} of {total} images read")
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(escape(printable(title)), total=total)
         yield lambda images: bar.advance(task, images)
+
+
+def progress_bar(*, shown: bool = True) -> Progress:
+    """A bar on stderr that is gone when its work is done; it draws nothing unless `shown`, or where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = not shown or not sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True)
 
 
 def _cell(value: object) -> Text:

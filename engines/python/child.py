@@ -32,6 +32,7 @@ from engines.trtexec.run import NO_DEVICE, NO_MEMORY
 from runtime.backends.tensorrt.session import LIBRARIES
 from runtime.errors import ArtifactError, DeviceError, StorageError, UserError
 from runtime.files.manifest import replacing
+from runtime.host.memory import high_water
 from runtime.library import importing
 from runtime.wording import reason_of
 
@@ -130,7 +131,7 @@ def build(job: ChildJob, progress: Progress) -> dict[str, Any]:
         "compute_capabilities": [gpu["compute_capability"]] if gpu else job.compute_capabilities,
         "gpu": gpu["name"] if gpu else None,
         "seconds": seconds,
-        "peak_mib": _peak_mib(),
+        "peak_mib": (high_water() or 0) >> 20,
         "bytes": job.engine.stat().st_size,
         "fused_attention_strings": sum(1 for _ in re.finditer(b"fmha", plan)),
         "warnings": progress.warnings,
@@ -189,12 +190,6 @@ def _gpu() -> dict[str, Any] | None:
     gpus = cuda().get("gpus") or [None]
     first: dict[str, Any] | None = gpus[0]
     return first
-
-
-def _peak_mib() -> int:
-    # not getrusage: its maximum begins with that of the process which started this one
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) >> 10 if found else 0
 
 
 def _die_with_parent() -> None:

@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from prune.config.settings import TrainConfig
@@ -30,7 +28,7 @@ from prune.training.checkpoints import checkpoint_files, load_checkpoint, remove
 from prune.training.data import generator, prefetched
 from prune.training.objective import TERMS, Objective, teacher_targets
 from prune.training.optimiser import build_optimiser, lr_scale, set_lr
-from runtime.console import note
+from runtime.console import note, progress_bar
 from runtime.errors import ConfigError, GateError, StorageError
 from runtime.files.json_text import parse_json
 from runtime.files.manifest import replacing
@@ -169,11 +167,8 @@ class _Run:
     def epoch(self, state: State, batches: Sequence[Batch], teacher: TransReID | None) -> None:
         """Train the rest of one epoch and leave `state` at the start of the next."""
         config = self.config
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        shown = self.accelerator.is_main_process and console.is_terminal
         title = f"epoch {state.epoch + 1}/{config.epochs}"
-        with Progress(*columns, console=console, disable=not shown, transient=True) as bar:
+        with progress_bar(shown=self.accelerator.is_main_process) as bar:
             task = bar.add_task(title, total=len(batches), completed=state.step)
             clock = time.perf_counter()
             for batch in prefetched(batches, state.step, workers=config.workers):

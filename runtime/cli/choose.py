@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.options.argument_types import positive_integer, seconds
+from runtime.options.choices import SECONDS
 
 HELP = "find the fastest backend for a model on this CPU"
 # A load average above this part of the cores: somebody else works here, and backends suffer differently from that.
@@ -36,7 +37,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--batch", type=positive_integer, metavar="N", help="images per run (the model's, or 1)"
     )
     parser.add_argument(
-        "--seconds", type=seconds, default=3.0, metavar="S", help="time each backend so long (%(default)s)"
+        "--seconds",
+        type=seconds,
+        default=SECONDS,
+        metavar="S",
+        help="time each backend so long (%(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,13 @@ from runtime.backends.choice import this_machine
 from runtime.check import Check, judge, load_check
 from runtime.errors import ConfigError, DeviceError
 from runtime.gate import engine_limits
+from runtime.host.stopwatch import Call, interleave
 from runtime.images.preprocess import to_input
 from runtime.library import BrokenLibrary
 from runtime.opening import load_artifact
-from runtime.options.choices import BACKENDS
+from runtime.options.choices import BACKENDS, SECONDS
 from runtime.spec import InputSpec
 
-Call = Callable[[int], object]
-Clock = Callable[[], float]
-
-MIN_ROUNDS = 10
 # As many different batches as an engine sees before they repeat.
 FEEDS = 16
 # An engine further from the parent's numbers must be faster than a nearer one by this part.
@@ -35,7 +30,7 @@ MARGIN = 0.03
 
 
 def measure(
-    path: Path, *, threads: int | None = None, batch: int | None = None, seconds: float = 3.0
+    path: Path, *, threads: int | None = None, batch: int | None = None, seconds: float = SECONDS
 ) -> dict[str, Any]:
     """{model, processor, cores, versions, threads, batch, load_average, rows[], chosen} of the ONNX file at `path`.
 
@@ -67,11 +62,11 @@ def measure(
     sound = [(row, artifact) for row, artifact in opened if row["passed"]]
     inputs = _feeds(check, model.spec, size)
     calls = [_call(artifact, inputs) for _, artifact in sound]
-    for (row, artifact), (wall, cpu) in zip(sound, interleave(calls, seconds=seconds)):
+    for (row, artifact), times in zip(sound, interleave(calls, seconds=seconds)):
         row |= {
-            "latency_ms": {f"p{point}": float(np.percentile(wall, point)) for point in (50, 95)},
-            "cpu_ms": float(np.median(cpu)),
-            "rounds": len(wall),
+            "latency_ms": {f"p{point}": float(np.percentile(times.wall_ms, point)) for point in (50, 95)},
+            "cpu_ms": float(np.median(times.cpu_ms)),
+            "rounds": len(times.wall_ms),
             "products": getattr(artifact.run, "matmul_types", dict)(),
         }
     found = {"model": model.sha256, "threads": threads, "batch": size, "load_average": load, "rows": rows}
@@ -90,33 +85,6 @@ def choose(rows: Sequence[dict[str, Any]]) -> str | None:
         if best is None or row["latency_ms"]["p50"] < (1 - MARGIN) * best["latency_ms"]["p50"]:
             best = row
     return best["engine"] if best else None
-
-
-def interleave(
-    calls: Sequence[Call],
-    *,
-    seconds: float,
-    clocks: tuple[Clock, Clock] = (time.perf_counter, time.process_time),
-) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """(wall ms, CPU ms) of every round, for each call: all once a round, in a new (seeded) order each time.
-
-    A call gets the number of the round. At least MIN_ROUNDS, and until `seconds` per call have gone.
-    """
-    wall, cpu = clocks
-    for call in calls:
-        for turn in range(3):
-            call(turn)
-    order = random.Random(0)
-    times: list[list[tuple[float, float]]] = [[] for _ in calls]
-    started, turn = wall(), 0
-    while calls and (turn < MIN_ROUNDS or wall() - started < seconds * len(calls)):
-        for index in order.sample(range(len(calls)), len(calls)):
-            before = wall(), cpu()
-            calls[index](turn)
-            after = wall(), cpu()
-            times[index].append((1000 * (after[0] - before[0]), 1000 * (after[1] - before[1])))
-        turn += 1
-    return [(table[:, 0], table[:, 1]) for table in (np.array(row, np.float64) for row in times)]
 
 
 def load_average() -> float | None:

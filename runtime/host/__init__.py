@@ -1,1 +1,1 @@
-"""What this machine is: the kind of its processor, and the release of a Jetson. Imports nothing of ours."""
+"""This machine: its processor, its Jetson release, and the time and memory that things take on it. Imports nothing of ours."""

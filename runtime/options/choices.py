@@ -7,6 +7,9 @@ BACKENDS = ("onnxruntime", "openvino", "openvino-bf16")
 # The backend that `python -m runtime choose` measured as the fastest on this machine.
 AUTO = "auto"
 
+# How long a command times each of several things, unless it is told otherwise: trtexec's default.
+SECONDS = 3.0
+
 LATENCY, THROUGHPUT = "latency", "throughput"
 PRESETS = (LATENCY, THROUGHPUT)
 

@@ -18,6 +18,7 @@ from runtime.cli import choose_timing
 from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError, guarded
 from runtime.files.manifest import sha256, write_manifest
 from runtime.gate import LIMITS, engine_limits
+from runtime.host.stopwatch import MIN_ROUNDS
 from runtime.opening import open_artifact
 from runtime.options.choices import BACKENDS
 from runtime.spec import InputSpec
@@ -61,10 +62,7 @@ def test_every_engine_is_judged_timed_and_written_down(
     assert document["versions"].keys() >= {"openvino"} and document["processor"]
     for row in document["rows"][:2]:
         assert row["passed"] and row["limits"] == dataclasses.asdict(LIMITS["fp32"])
-        assert (
-            row["rounds"] >= choose_timing.MIN_ROUNDS
-            and 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
-        )
+        assert row["rounds"] >= MIN_ROUNDS and 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
     assert document["chosen"] == choose_timing.choose(document["rows"])
     assert chosen_engine(model, sha256(model)) == document["chosen"]
 
@@ -206,30 +204,6 @@ def test_the_fastest_that_passes_is_chosen_and_the_exacter_one_of_equals(
 )
 def test_an_engine_is_held_to_the_limits_of_the_file(precision: str, engine: str, limits: str) -> None:
     assert engine_limits(precision, engine) == LIMITS[limits]
-
-
-def test_calls_are_interleaved_and_their_times_belong_to_them() -> None:
-    now = [0.0]
-    order: list[int] = []
-
-    def call(index: int) -> Callable[[int], None]:
-        def run(turn: int) -> None:
-            order.append(index)
-            now[0] += 0.001 * (index + 1)
-
-        return run
-
-    def clock() -> float:
-        return now[0]
-
-    found = choose_timing.interleave([call(0), call(1)], seconds=0.1, clocks=(clock, clock))
-    for index, (wall, cpu) in enumerate(found):
-        np.testing.assert_allclose(wall, index + 1)
-        np.testing.assert_allclose(cpu, index + 1)
-    rounds = np.array(order[6:]).reshape(-1, 2)
-    assert set(rounds.sum(axis=1)) == {1} and len(set(rounds[:, 0])) == 2
-    # 0.2 s for two calls at 3 ms a round
-    assert len(rounds) == 67 and choose_timing.interleave([], seconds=1) == []
 
 
 def test_a_fixed_batch_is_the_one_that_is_measured(tmp_path: Path, spoil: Fake) -> None:
