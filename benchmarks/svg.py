@@ -1,10 +1,14 @@
-"""Axes of hand-drawn SVG figures. Plain numbers in, plain numbers out."""
+"""Hand-drawn SVG figures: their elements, their axes and the look that they share. Plain numbers in, text out."""
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+FONT = "13px ui-sans-serif,system-ui,'Segoe UI',Roboto,Arial,sans-serif"
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,41 @@ class Axis:
     def at(self, value: float) -> float:
         """The pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+class LogAxis(NamedTuple):
+    """A logarithmic scale: low..high onto pixels start..end, with ticks at 1, 2 and 5 times powers of ten."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: tuple[float, ...]
+
+    def at(self, value: float) -> float:
+        """The pixel of a value."""
+        part = math.log(value / self.low) / math.log(self.high / self.low)
+        return self.start + part * (self.end - self.start)
+
+
+class Scale(Protocol):
+    """What `Axis` and `LogAxis` have in common."""
+
+    @property
+    def ticks(self) -> tuple[float, ...]:
+        """The values that are marked."""
+
+    def at(self, value: float) -> float:
+        """The pixel of a value."""
+
+
+class Plot(NamedTuple):
+    """The rectangle that the axes span, in pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 def nice_axis(
@@ -38,3 +77,98 @@ def nice_axis(
     first, last = math.floor(round(low / step, 9)), math.ceil(round(high / step, 9))
     ticks = tuple(round(count * step, 10) for count in range(first, last + 1))
     return Axis(ticks[0], ticks[-1], start, end, ticks)
+
+
+def log_axis(values: Sequence[float], start: float, end: float) -> LogAxis:
+    """An axis around `values` (> 0) that ends at a tick on both sides, with at least 15 % of room."""
+    low, high = min(values) / 1.15, max(values) * 1.15
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    marks = [round(factor * 10.0**power, 9) for power in powers for factor in (1, 2, 5)]
+    first, last = max(mark for mark in marks if mark <= low), min(mark for mark in marks if mark >= high)
+    return LogAxis(first, last, start, end, tuple(mark for mark in marks if first <= mark <= last))
+
+
+def figure(parts: Sequence[str], *, width: float, height: float, label: str, style: str) -> str:
+    """A whole file that needs nothing else, of `parts` on a page; `label` says what it shows, `style` comes from `sheet`."""
+    page = element("rect", kind="page", width=width, height=height)
+    inside = f"<style>{style}</style>{page}{''.join(parts)}"
+    namespace = "http://www.w3.org/2000/svg"
+    return f'<svg xmlns="{namespace}" {_view(width, height, label)}>{inside}</svg>\n'
+
+
+def inline(inside: str, *, kind: str, width: float, height: float, label: str) -> str:
+    """A figure inside an HTML page, which brings the style of the class `kind`."""
+    return f'<svg class="{kind}" {_view(width, height, label)}>{inside}</svg>'
+
+
+def sheet(light: str = "", dark: str = "") -> str:
+    """The style of a file: what all figures share, the figure's own rules, and what a dark page changes of them."""
+    return (
+        f"text{{font:{FONT};fill:#1b1f24}}.soft{{fill:#5d6670;font-size:12px}}.title{{font-weight:650;font-size:15px}}"
+        f".mid{{text-anchor:middle}}.end{{text-anchor:end}}.page{{fill:#fff}}.grid{{stroke:#e2e3de}}{light}"
+        "@media(prefers-color-scheme:dark){text{fill:#e7e9ea}.soft{fill:#9aa4ad}.page{fill:#121518}.grid{stroke:#2b3137}"
+        f"{dark}}}"
+    )
+
+
+def element(name: str, inside: str = "", *, kind: str = "", **attributes: object) -> str:
+    """`<name class="kind" a-b="1.0">inside</name>` for an attribute `a_b` of 1.0; floats have one digit behind the point."""
+    words = {"class": kind} if kind else {}
+    words |= {key.replace("_", "-"): _value(value) for key, value in attributes.items()}
+    start = " ".join([f"<{name}", *(f'{key}="{value}"' for key, value in words.items())])
+    return f"{start}>{inside}</{name}>" if inside else f"{start}/>"
+
+
+def text(x: float, y: float, words: str, kind: str = "") -> str:
+    """`words` at that place, escaped."""
+    return element("text", html.escape(words), kind=kind, x=float(x), y=float(y))
+
+
+def tip(words: str) -> str:
+    """What is shown while the mouse is over the element that holds it; nothing for no words."""
+    return f"<title>{html.escape(words)}</title>" if words else ""
+
+
+def dot(x: float, y: float, radius: float, words: str = "", *, kind: str = "", **attributes: str) -> str:
+    """A circle, with `words` as its tip."""
+    return element("circle", tip(words), kind=kind, cx=float(x), cy=float(y), r=f"{radius:g}", **attributes)
+
+
+def path(way: str, *, kind: str = "", **attributes: str) -> str:
+    """A line or shape along `way`."""
+    return element("path", kind=kind, d=way, **attributes)
+
+
+def joined(places: Sequence[tuple[float, float]]) -> str:
+    """The way of straight lines from one place to the next."""
+    return f"M{'L'.join(f'{x:.1f} {y:.1f}' for x, y in places)}"
+
+
+def upright(x: float, top: float, bottom: float, kind: str = "grid") -> str:
+    """A line down from `top` to `bottom`."""
+    return path(f"M{x:.1f} {_value(top)}V{_value(bottom)}", kind=kind)
+
+
+def level(y: float, left: float, right: float, kind: str = "grid") -> str:
+    """A line from `left` to `right`."""
+    return path(f"M{_value(left)} {y:.1f}H{_value(right)}", kind=kind)
+
+
+def grid(across: Scale, up: Scale, plot: Plot) -> list[str]:
+    """Lines at the ticks of both axes; below plain numbers, on the left percent of values in 0..1."""
+    parts = []
+    for tick in across.ticks:
+        parts.append(upright(across.at(tick), plot.top, plot.bottom))
+        parts.append(text(across.at(tick), plot.bottom + 18, f"{tick:g}", "soft mid"))
+    for tick in up.ticks:
+        parts.append(level(up.at(tick), plot.left, plot.right))
+        parts.append(text(plot.left - 8, up.at(tick) + 4, f"{100 * tick:g} %", "soft end"))
+    return parts
+
+
+def _view(width: float, height: float, label: str) -> str:
+    return f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(label)}"'
+
+
+def _value(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks import svg
 from benchmarks.stats.precisions import Group
 from benchmarks.svg import Axis, nice_axis
 
@@ -43,11 +43,9 @@ def token_map(
         (top, bottom), (left, right) = down[number // columns], across[number % columns]
         box = f"M{left:g} {top:g}H{right:g}V{bottom:g}H{left:g}z"
         (kept if tokens is None or number + 1 in tokens else dropped).append(box)
-    return (
-        f'<svg class=map viewBox="0 0 {width} {height}" role=img aria-label="{html.escape(title)}">'
-        f'<image href="{image}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
-        f'<path class=cell d="{"".join(kept)}"/><path class=veil d="{"".join(dropped)}"/></svg>'
-    )
+    shown = svg.element("image", href=image, width=width, height=height, preserveAspectRatio="none")
+    inside = shown + svg.path("".join(kept), kind="cell") + svg.path("".join(dropped), kind="veil")
+    return svg.inline(inside, kind="map", width=width, height=height, label=title)
 
 
 def patch_cells(count: int, stride: int, length: int) -> list[tuple[float, float]]:
@@ -73,31 +71,29 @@ def accuracy_by_visibility(occluded: Mapping[str, Sequence[Group]], unoccluded: 
     ]
     axis = nice_axis([min(ends), max(ends)], HEIGHT - BOTTOM, TOP, margin=0.02, top=1)
     break_at = LEFT + step * len(groups)
-    parts = [_grid(axis), _text(LEFT - 8, 14, "mAP", "axis end")]
-    parts.append(
-        f'<rect class=band x="{break_at:.1f}" y="{TOP - 8}" width="{step:.1f}" height="{HEIGHT - BOTTOM - TOP + 8}" rx="6"/>'
-    )
+    parts = [_grid(axis), svg.text(LEFT - 8, 14, "mAP", "axis end")]
+    height = HEIGHT - BOTTOM - TOP + 8
+    parts.append(svg.element("rect", kind="band", x=break_at, y=TOP - 8, width=step, height=height, rx=6))
     for number, group in enumerate([*groups, unoccluded[next(iter(occluded))]]):
         middle = LEFT + step * (number + 0.5)
         label = f"{100 * group.low:g}–{100 * group.high:g} %" if number < len(groups) else "100 %"
-        parts.append(_text(middle, HEIGHT - BOTTOM + 18, label, "tick mid"))
-        parts.append(_text(middle, HEIGHT - BOTTOM + 33, f"n = {group.queries}", "small mid"))
-    parts.append(_text((LEFT + break_at) / 2, HEIGHT - 8, "visible share of the person", "axis mid"))
-    parts.append(_text(break_at + step / 2, HEIGHT - 8, "unoccluded", "axis mid"))
+        parts.append(svg.text(middle, HEIGHT - BOTTOM + 18, label, "tick mid"))
+        parts.append(svg.text(middle, HEIGHT - BOTTOM + 33, f"n = {group.queries}", "small mid"))
+    parts.append(svg.text((LEFT + break_at) / 2, HEIGHT - 8, "visible share of the person", "axis mid"))
+    parts.append(svg.text(break_at + step / 2, HEIGHT - 8, "unoccluded", "axis mid"))
     for place, (name, model_groups) in enumerate(occluded.items()):
         # Side by side, so that the bars of two models do not hide each other.
         shift = (place - (len(occluded) - 1) / 2) * 14
         positions = [
             (LEFT + step * (i + 0.5) + shift, axis.at(g.precision)) for i, g in enumerate(model_groups)
         ]
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in positions)
-        parts.append(f'<path class="line {name}" d="M{path}"/>')
+        parts.append(svg.path(svg.joined(positions), kind=f"line {name}"))
         last_group = unoccluded[name]
         last = (break_at + step / 2 + shift, axis.at(last_group.precision))
         for (x, y), group in zip([*positions, last], [*model_groups, last_group]):
             reach = abs(axis.at(group.precision + _known(group.error)) - y)
             tip = f"{name}: mAP {group.precision:.1%}, {group.queries} queries"
-            parts.append(f'<path class="bar {name}" d="M{x:.1f} {y - reach:.1f}V{y + reach:.1f}"/>')
+            parts.append(svg.upright(x, y - reach, y + reach, f"bar {name}"))
             parts.append(_dot(x, y, name, tip))
     return _svg("".join(parts), "mAP against the visible share of the person")
 
@@ -107,43 +103,48 @@ def accuracy_by_latency(points: Sequence[LatencyPoint]) -> str:
     across = nice_axis([point.p50_ms for point in points], LEFT, WIDTH - RIGHT, margin=0.35)
     up = nice_axis([point.precision for point in points], HEIGHT - BOTTOM, TOP, margin=0.5, top=1)
     base = HEIGHT - BOTTOM
-    parts = [_grid(up), _text(LEFT - 8, 14, "mAP", "axis end")]
+    parts = [_grid(up), svg.text(LEFT - 8, 14, "mAP", "axis end")]
     for tick in across.ticks:
-        parts.append(f'<path class=grid d="M{across.at(tick):.1f} {base}v5"/>')
-        parts.append(_text(across.at(tick), base + 18, f"{tick:g}", "tick mid"))
+        parts.append(svg.upright(across.at(tick), base, base + 5))
+        parts.append(svg.text(across.at(tick), base + 18, f"{tick:g}", "tick mid"))
     parts.append(
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 18, "median latency of one image, ms", "axis mid")
+        svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 18, "median latency of one image, ms", "axis mid")
     )
-    path = "L".join(f"{across.at(point.p50_ms):.1f} {up.at(point.precision):.1f}" for point in points)
-    parts.append(f'<path class=trail d="M{path}"/>')
-    for number, point in enumerate(points):
-        x, y = across.at(point.p50_ms), up.at(point.precision)
+    places = [(across.at(point.p50_ms), up.at(point.precision)) for point in points]
+    parts.append(svg.path(svg.joined(places), kind="trail"))
+    for number, (point, (x, y)) in enumerate(zip(points, places)):
         parts.append(_dot(x, y, point.name, f"{point.name}: {point.detail}"))
         # Labels 0 and 3 stand above their dots, the others below. The plain and the folded form have the same mAP, so label 1
         # stands at the right of its dot, away from the line to the third dot.
         first, kind = (y - 30 if number in (0, 3) else y + 24), ("start" if number == 1 else "mid")
         low, high = (LEFT, WIDTH - RIGHT - 130) if kind == "start" else (LEFT + 65, WIDTH - RIGHT - 65)
         inside = min(max(x, low), high)
-        parts.append(_text(inside, first, point.name, f"name {kind} {point.name}"))
-        parts.append(_text(inside, first + 15, point.detail, f"small {kind}"))
+        parts.append(svg.text(inside, first, point.name, f"name {kind} {point.name}"))
+        parts.append(svg.text(inside, first + 15, point.detail, f"small {kind}"))
     return _svg("".join(parts), "mAP against median latency of the models")
 
 
 def head_dots(kept: int, total: int) -> str:
     """Draw one dot per attention head; the dots of kept heads are filled."""
-    dots = "".join(
-        f'<circle class={"on" if head < kept else "off"} cx="{head * 9 + 5}" cy="5" r="3"/>'
-        for head in range(total)
+    dots = "".join(svg.dot(head * 9 + 5, 5, 3, kind="on" if head < kept else "off") for head in range(total))
+    width, label = total * 9 + 1, f"{kept} of {total} heads"
+    # The size is given: on a narrow page the figure shrinks, and on a wide one it does not grow.
+    return svg.element(
+        "svg",
+        dots,
+        kind="heads",
+        viewBox=f"0 0 {width} 10",
+        width=width,
+        height=10,
+        role="img",
+        aria_label=label,
     )
-    width = total * 9 + 1
-    label = f"{kept} of {total} heads"
-    return f'<svg class=heads viewBox="0 0 {width} 10" width="{width}" height="10" role=img aria-label="{label}">{dots}</svg>'
 
 
 def _grid(axis: Axis) -> str:
-    lines = "".join(f'<path class=grid d="M{LEFT} {axis.at(t):.1f}H{WIDTH - RIGHT}"/>' for t in axis.ticks)
+    lines = "".join(svg.level(axis.at(tick), LEFT, WIDTH - RIGHT) for tick in axis.ticks)
     digits = 0 if all(abs(tick * 100 - round(tick * 100)) < 1e-6 for tick in axis.ticks) else 1
-    labels = (_text(LEFT - 8, axis.at(t) + 4, f"{t * 100:.{digits}f} %", "tick end") for t in axis.ticks)
+    labels = (svg.text(LEFT - 8, axis.at(t) + 4, f"{t * 100:.{digits}f} %", "tick end") for t in axis.ticks)
     return lines + "".join(labels)
 
 
@@ -152,12 +153,8 @@ def _known(error: float) -> float:
 
 
 def _dot(x: float, y: float, name: str, tip: str) -> str:
-    return f'<circle class="dot {name}" cx="{x:.1f}" cy="{y:.1f}" r="5.5"><title>{html.escape(tip)}</title></circle>'
-
-
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{html.escape(text)}</text>'
+    return svg.dot(x, y, 5.5, tip, kind=f"dot {name}")
 
 
 def _svg(inside: str, title: str) -> str:
-    return f'<svg class=chart viewBox="0 0 {WIDTH} {HEIGHT}" role=img aria-label="{html.escape(title)}">{inside}</svg>'
+    return svg.inline(inside, kind="chart", width=WIDTH, height=HEIGHT, label=title)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
+from benchmarks import svg
 from benchmarks.study.plan import TEACHER
 from benchmarks.svg import nice_axis
 
 WIDTH, LEFT, RIGHT, BOTTOM, PLOT, ROW = 860, 74, 24, 62, 400, 22
-STYLE = (
-    "text{font:13px ui-sans-serif,system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b1f24}.soft{fill:#5d6670;font-size:12px}"
-    ".title{font-weight:650;font-size:15px}.mid{text-anchor:middle}.end{text-anchor:end}.page{fill:#fff}.grid{stroke:#e2e3de}"
-    ".way{fill:none;stroke-width:1.6;stroke-opacity:.55}"
-    "@media(prefers-color-scheme:dark){text{fill:#e7e9ea}.soft{fill:#9aa4ad}.page{fill:#121518}.grid{stroke:#2b3137}}"
-)
+STYLE = svg.sheet(".way{fill:none;stroke-width:1.6;stroke-opacity:.55}")
 # The colours of the methods of a search.json, in their order there.
 SEARCHED = ("#7c4d9e", "#0598c8")
 COLOURS = {
@@ -81,70 +76,44 @@ def chart(result: Mapping[str, Any], search: Mapping[str, Any] | None = None) ->
     scaled = [point for method, (_, points) in methods.items() for point in points if method != "random"]
     scores = [score for point in scaled for score in (*point.precision, point.untuned) if score is not None]
     up = nice_axis(scores, base, top, margin=0.05, top=1.0)
-    parts = []
-    for tick in across.ticks:
-        parts.append(f'<path class="grid" d="M{across.at(tick):.1f} {top}V{base}"/>')
-        parts.append(_text(across.at(tick), base + 18, f"{tick:g}", "soft mid"))
-    for tick in up.ticks:
-        parts.append(f'<path class="grid" d="M{LEFT} {up.at(tick):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 8, up.at(tick) + 4, f"{100 * tick:g} %", "soft end"))
+    parts = svg.grid(across, up, svg.Plot(LEFT, top, WIDTH - RIGHT, base))
     searched = iter(SEARCHED)
     for index, (method, (title, points)) in enumerate(methods.items()):
         colour = COLOURS.get(method) or next(searched, SEARCHED[-1])
         x, y = LEFT + 390 * (index % 2), 74 + ROW * (index // 2)
-        parts.append(f'<circle cx="{x}" cy="{y - 4}" r="5" fill="{colour}"/>' + _text(x + 12, y, title))
+        parts += [svg.dot(x, y - 4, 5, fill=colour), svg.text(x + 12, y, title)]
         inside = [point for point in points if mean(point.precision) >= up.low]
         parts += _drawn(inside, across.at, up.at, colour)
         parts += [_below(point, across.at, base, colour) for point in points if point not in inside]
-    height = base + BOTTOM
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="mAP against latency for every way to prune"><style>{STYLE}</style>'
-        f'<rect class="page" width="{WIDTH}" height="{height}"/>'
-        + _text(16, 26, "mAP against measured latency for every way to prune", "title")
-        + _text(
-            16,
-            46,
-            f"{result['label']}, demo model; dots: seeds; squares: their means; rings: before fine-tuning",
-            "soft",
-        )
-        + "".join(parts)
-        + _text(
-            (LEFT + WIDTH) / 2,
-            base + 40,
-            "CPU time per image in ms: ONNX Runtime, batch 1, one thread",
-            "soft mid",
-        )
-        + "</svg>\n"
-    )
+    legend = f"{result['label']}, demo model; dots: seeds; squares: their means; rings: before fine-tuning"
+    header = [
+        svg.text(16, 26, "mAP against measured latency for every way to prune", "title"),
+        svg.text(16, 46, legend, "soft"),
+    ]
+    unit = "CPU time per image in ms: ONNX Runtime, batch 1, one thread"
+    footer = svg.text((LEFT + WIDTH) / 2, base + 40, unit, "soft mid")
+    label, height = "mAP against latency for every way to prune", base + BOTTOM
+    return svg.figure([*header, *parts, footer], width=WIDTH, height=height, label=label, style=STYLE)
 
 
 def _drawn(points: Sequence[ChartPoint], across: Any, up: Any, colour: str) -> list[str]:
     parts, vertices = [], []
     for point in points:
         x, y = across(mean(point.ms)), up(mean(point.precision))
-        vertices.append(f"{x:.1f} {y:.1f}")
+        vertices.append((x, y))
         for ms, precision in zip(point.ms, point.precision, strict=True):
-            tip = html.escape(f"{100 * precision:.1f} %, {ms:.2f} ms")
-            parts.append(
-                f'<circle cx="{across(ms):.1f}" cy="{up(precision):.1f}" r="3.5" fill="{colour}" fill-opacity=".55">'
-                f"<title>{tip}</title></circle>"
-            )
-        parts.append(f'<path fill="{colour}" d="M{x - 5:.1f} {y - 5:.1f}h10v10h-10z"/>')
+            tip = f"{100 * precision:.1f} %, {ms:.2f} ms"
+            parts.append(svg.dot(across(ms), up(precision), 3.5, tip, fill=colour, fill_opacity=".55"))
+        parts.append(svg.path(f"M{x - 5:.1f} {y - 5:.1f}h10v10h-10z", fill=colour))
         if point.untuned is not None:
-            ring = f'cx="{x:.1f}" cy="{up(point.untuned):.1f}" r="5" fill="none" stroke="{colour}" stroke-width="1.8"'
-            parts.append(f"<circle {ring}/>")
+            parts.append(svg.dot(x, up(point.untuned), 5, fill="none", stroke=colour, stroke_width="1.8"))
     if len(vertices) > 1:
-        parts.insert(0, f'<path class="way" stroke="{colour}" d="M{"L".join(vertices)}"/>')
+        parts.insert(0, svg.path(svg.joined(vertices), kind="way", stroke=colour))
     return parts
 
 
 def _below(point: ChartPoint, across: Any, base: float, colour: str) -> str:
     """Return a downward arrow at the lower edge, labelled with the mAP, for a point below the scale."""
     x = across(mean(point.ms))
-    arrow = f'<path fill="{colour}" d="M{x - 6:.1f} {base - 13}h12l-6 10z"/>'
-    return arrow + _text(x + 10, base - 5, f"{100 * mean(point.precision):.1f} %", "soft")
-
-
-def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{html.escape(text)}</text>'
+    arrow = svg.path(f"M{x - 6:.1f} {base - 13}h12l-6 10z", fill=colour)
+    return arrow + svg.text(x + 10, base - 5, f"{100 * mean(point.precision):.1f} %", "soft")

@@ -157,7 +157,7 @@ def test_a_data_uri_gives_the_bytes_back():
 
 
 def boxes(svg, kind):
-    path = re.search(rf'<path class={kind} d="([^"]*)"', svg)[1]
+    path = re.search(rf'<path class="{kind}" d="([^"]*)"', svg)[1]
     return [tuple(map(float, box)) for box in re.findall(r"M(\S+) (\S+)H(\S+)V(\S+)H\S+z", path)]
 
 
