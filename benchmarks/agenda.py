@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks import timing
 from runtime.console import note
+from runtime.host import stopwatch
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Agenda:
 
 
 def timing_s(call_s: float, *, rounds: int | None, seconds: float) -> float:
-    """What `timing.interleave` takes for one of its calls, warm-up included."""
-    warmup = max(timing.WARMUP_S, call_s)
-    return warmup + (rounds * call_s if rounds is not None else max(seconds, timing.MIN_ROUNDS * call_s))
+    """What `stopwatch.interleave` takes for one of its calls, warm-up included."""
+    warmup = max(stopwatch.WARMUP_S, call_s)
+    return warmup + (rounds * call_s if rounds is not None else max(seconds, stopwatch.MIN_ROUNDS * call_s))
 
 
 def in_words(seconds: float) -> str:

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from contextlib import redirect_stderr
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
+from benchmarks.options import Subject
 from runtime import console
 from runtime.artifact import Artifact
 from runtime.errors import ConfigError
 from runtime.gate_here import doubt
 from runtime.opening import open_artifact
-from runtime.options.choices import BACKENDS
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model to open, here or in a child process; `torch` for a model.safetensors in torch, eager or `compiled`.
-
-    `engine` runs an .onnx file on the CPU, as `runtime.opening.open_artifact` takes it.
-    """
-
-    path: Path
-    torch: bool = False
-    compiled: bool = False
-    device: str = "cpu"
-    threads: int | None = None
-    allow_ungated: bool = False
-    engine: str = BACKENDS[0]
 
 
 def open_subject(subject: Subject) -> Artifact:
@@ -88,8 +71,12 @@ def _open_torch(subject: Subject) -> Artifact:
     if subject.threads is not None:
         torch.set_num_threads(subject.threads)
     artifact, model = open_model(subject.path, device=subject.device)
-    known = {"kind": "torch", "precision": "fp32", "form": "reference"}
-    artifact = replace(artifact, manifest=artifact.manifest | known, engine="torch")
-    if not subject.compiled:
+    known = {"kind": "torch", "precision": "fp16" if subject.half else "fp32", "form": "reference"}
+    engine = "torch.compile" if subject.compiled else "torch"
+    artifact = replace(
+        artifact, manifest=artifact.manifest | known, engine=f"{engine}-fp16" if subject.half else engine
+    )
+    if not (subject.compiled or subject.half):
         return artifact
-    return replace(artifact, run=torch_session(model, subject.device, compiled=True), engine="torch.compile")
+    model = model.to(torch.float16) if subject.half else model
+    return replace(artifact, run=torch_session(model, subject.device, compiled=subject.compiled))

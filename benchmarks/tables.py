@@ -13,11 +13,12 @@ if __name__ == "__main__":
     raise SystemExit(command("benchmarks.tables"))
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.json_files import OBJECT, read_document
 from benchmarks.labels import interval_text
 from benchmarks.study.beyond.report import markdown as beyond
 from benchmarks.study.report import markdown
@@ -36,6 +37,7 @@ from benchmarks.table_rows import (
 )
 from runtime.errors import ConfigError, GateError
 from runtime.files.manifest import replacing
+from runtime.wording import reason_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -94,22 +96,45 @@ def written(name: str, text: str, results: Path) -> str:
         table = match["name"]
         _, file, write = TABLES[table]
         begin = f"<!-- {table}: begin ({COMMAND}, from benchmarks/results/{file}) -->"
-        return f"{begin}\n{write(json.loads((results / file).read_text()))}<!-- {table}: end -->\n"
+        return f"{begin}\n{filled(results / file, write)}<!-- {table}: end -->\n"
 
     return BLOCK.sub(block, text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the documents' measured tables from the committed results; with --check, only say whether they are current."""
+def filled(path: Path, write: Callable[[Document], str]) -> str:
+    """What `write` makes of the result at `path`; ConfigError where that is damaged, or lacks what its table shows."""
+    advice = "measure it again, or restore the committed file"
+    document = read_document(path, OBJECT, expected="a result", advice=advice)
+    try:
+        return write(document)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+        raise ConfigError(f"{path}: lacks what its table shows ({reason}); {advice}") from None
+
+
+@dataclass(frozen=True)
+class TablesOptions:
+    """Whether the documents are only checked."""
+
+    check: bool
+
+
+def parse(argv: Sequence[str] | None) -> TablesOptions:
+    """The options of a command line."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 7 for an old table")
-    args = parser.parse_args(argv)
+    return TablesOptions(parser.parse_args(argv).check)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the documents' measured tables from the committed results; with --check, only say whether they are current."""
+    options = parse(argv)
     for name in DOCUMENTS:
         before = (ROOT / name).read_text()
         after = written(name, before, RESULTS)
         if after == before:
             continue
-        if args.check:
+        if options.check:
             raise GateError(f"{name}: its tables are not what benchmarks/results say; run: {COMMAND}")
         with replacing(ROOT / name) as temporary:
             temporary.write_text(after)

@@ -17,7 +17,7 @@ from runtime.datasets.cameras import camera_ids
 from runtime.errors import ConfigError, DataError, NonFiniteFeatures
 from runtime.extraction.camera import extract_with_policy
 from runtime.extraction.extract import MIN_NORM, run_halving
-from runtime.extraction.preset import extractor, plan, refuse_contradictions
+from runtime.extraction.preset import extractor, plan
 from runtime.features import Features
 from runtime.gate_here import doubt
 from runtime.images.boxes import crop_views
@@ -26,6 +26,7 @@ from runtime.images.lists import Images, labelled_images
 from runtime.images.preprocess import resize, to_input
 from runtime.opening import open_artifact, verify_artifact
 from runtime.options.choices import BACKENDS, THROUGHPUT
+from runtime.options.presets import refuse_contradictions
 
 Color = Literal["rgb", "bgr"]
 Camera = str | int | ArrayLike | None

@@ -1,18 +1,97 @@
-"""The command line of bench.py."""
+"""The command line of bench.py, and the frozen options that it becomes. Measures nothing, and imports no numpy."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import timing
-from benchmarks.arguments import BATCHES, batches
+from benchmarks.options import Images, Subject, Timing, subjects_of
 from runtime.datasets import READERS
-from runtime.extraction.preset import refuse_contradictions
-from runtime.options.argument_types import camera_policy, positive_integer, seconds
-from runtime.options.choices import AUTO, BACKENDS, LATENCY, PRESETS, THROUGHPUT
+from runtime.errors import ConfigError
+from runtime.options.argument_types import batch_sizes, camera_policy, positive_integer, seconds
+from runtime.options.choices import AUTO, BACKENDS, LATENCY, PRESETS, SECONDS, THROUGHPUT
+from runtime.options.presets import refuse_contradictions
 
+# Of `--preset throughput` without --batch.
 THROUGHPUT_BATCHES = (1, 8)
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What bench.py was asked to measure.
+
+    `subjects` are the models; a replay names recorded ones instead, in `recorded`. `batches` None are those that the device
+    calls for. With `parity`, features are compared with the first model's; with `keep_going`, a model that does not run is reported.
+    """
+
+    subjects: tuple[Subject, ...]
+    recorded: tuple[str, ...]
+    device: str
+    threads: int | None
+    batches: tuple[int, ...] | None
+    preset: str | None
+    timing: Timing
+    images: Images
+    parity: bool
+    keep_going: bool
+    compare: Path | None
+    replay: Path | None
+    record: Path | None
+    as_json: bool
+
+
+def parse(argv: Sequence[str] | None, description: str | None = None) -> BenchOptions:
+    """The options of a command line. ConfigError for those that contradict each other; argparse ends with exit code 2."""
+    args = parser(description).parse_args(argv)
+    if args.replay is not None and args.device != "jetson":
+        raise ConfigError("--replay: only with --device jetson, whose recorded runs it reads")
+    if args.record is not None and (args.device != "jetson" or args.replay is not None):
+        raise ConfigError(
+            "--record: only with --device jetson and without --replay; it keeps what a board did"
+        )
+    for option in ("parity", "keep_going"):
+        if args.device == "jetson" and getattr(args, option):
+            name = option.replace("_", "-")
+            raise ConfigError(
+                f"--{name}: not with --device jetson; leave it out, or use --device cuda or cpu"
+            )
+    other = next((size for size in args.batch or () if size != 1), 1)
+    refuse_contradictions(
+        args.preset, device=args.device, batch=other if args.preset == LATENCY else None, threads=args.threads
+    )
+    throughput = args.preset == THROUGHPUT
+    threads = 1 if throughput else args.threads
+    return BenchOptions(
+        subjects=() if args.replay is not None else _subjects(args, threads),
+        recorded=tuple(args.models) if args.replay is not None else (),
+        device=args.device,
+        threads=threads,
+        batches=args.batch or (THROUGHPUT_BATCHES if throughput else None),
+        preset=args.preset,
+        timing=Timing(args.rounds, args.seconds),
+        images=Images(args.data, args.layout, args.camera, args.accuracy),
+        parity=args.parity,
+        keep_going=args.keep_going,
+        compare=args.compare,
+        replay=args.replay,
+        record=args.record,
+        as_json=args.json,
+    )
+
+
+def _subjects(args: argparse.Namespace, threads: int | None) -> tuple[Subject, ...]:
+    common = Subject(
+        Path(),
+        # a Jetson's engines run on its GPU
+        device="cuda" if args.device == "jetson" else args.device,
+        threads=threads,
+        allow_ungated=args.allow_ungated,
+        engine=args.backend,
+    )
+    last = tuple(replace(common, path=path, torch=True) for path in args.torch)
+    return subjects_of(args.models, common) + last
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -23,7 +102,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         nargs="+",
         metavar="MODEL[@BACKEND]",
         help="exported .onnx files, or model.safetensors for torch eager mode; ratios are to the first. M.onnx@openvino runs "
-        "on that backend, M.safetensors@compile through torch.compile",
+        "on that backend, M.safetensors@compile through torch.compile, @fp16 and @compile-fp16 in half precision",
     )
     parser.add_argument(
         "--device", choices=["cpu", "cuda", "jetson"], default="cpu", help="where (%(default)s)"
@@ -38,8 +117,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--batch",
-        type=batches,
-        default=BATCHES,
+        type=batch_sizes,
         metavar="N[,N]",
         help="images per call (1; with --device cuda 1, 8, 16 and 32, and with jetson these besides)",
     )
@@ -59,7 +137,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     length.add_argument(
         "--seconds",
         type=seconds,
-        default=timing.SECONDS,
+        default=SECONDS,
         metavar="S",
         help="measure about so long for each model and batch size, in at least 10 rounds (%(default)s)",
     )
@@ -89,18 +167,16 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         metavar="DIR",
         help="with --device jetson: keep what --replay needs in a new folder",
     )
+    parser.add_argument(
+        "--parity",
+        action="store_true",
+        help="compare each model's features with those of the first, on the same images",
+    )
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="report a model that does not run here, and measure the rest",
+    )
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
     return parser
-
-
-def apply_preset(args: argparse.Namespace) -> None:
-    """Fill in the batches and threads that `--preset` stands for. ConfigError for options that contradict it."""
-    other = next((size for size in args.batch if size != 1), 1)
-    refuse_contradictions(
-        args.preset, device=args.device, batch=other if args.preset == LATENCY else None, threads=args.threads
-    )
-    if args.preset == THROUGHPUT:
-        args.threads = 1
-        # the default itself, not a --batch 1 that says the same
-        args.batch = THROUGHPUT_BATCHES if args.batch is BATCHES else args.batch

@@ -9,30 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.foreign_json import COUNT, POSITIVE, TEXT, read_json
+from benchmarks.json_files import COUNT, OBJECT, POSITIVE, TEXT, listed, members, read_document
 from benchmarks.stats.interval import interval
 from runtime.errors import ConfigError
 
 # A document without these was not written by bench.py, or by one that kept no rounds.
-RUN = {
-    "host": {},
-    "models": [{"path": TEXT, "sha256": TEXT, "engine": TEXT, "batch": COUNT, "wall_ms": [POSITIVE]}],
-}
+TIMED = members(
+    {
+        "path": TEXT,
+        "sha256": TEXT,
+        "engine": TEXT,
+        "batch": COUNT,
+        "wall_ms": listed(POSITIVE, least=1),
+    }
+)
+RUN = members({"host": OBJECT, "models": listed(TIMED, least=1)})
 # What makes two machines, or two uses of one, incomparable.
 HOST = ("processor", "usable_cores", "device", "threads", "governor")
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_run(path: Path) -> dict[str, Any]:
     """A document that bench.py --json printed; ConfigError for anything else."""
-    try:
-        document: dict[str, Any] = read_json(path, RUN)
-        if not document["models"] or not all(model["wall_ms"] for model in document["models"]):
-            raise ValueError("no rounds")
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"--compare {path}: not a document of bench.py --json ({error}); make one first"
-        ) from None
-    return document
+    found: dict[str, Any] = read_document(
+        path, RUN, expected="a document of bench.py --json for --compare", advice="make one first"
+    )
+    return found
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

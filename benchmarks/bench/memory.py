@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from benchmarks.candidate import Subject, reopen_subject
+from benchmarks.candidate import reopen_subject
+from benchmarks.options import Subject
 from runtime.extraction.processes import ChildGone, apart
+from runtime.host.memory import high_water
 from runtime.images.preprocess import to_input
 
 # glibc's allocator keeps 200 MB more in one start than in the next: a single process may miss the peak.
 PROCESSES = 3
 RUNS = 3
-STATUS = Path("/proc/self/status")
 
 
 def peak_memory(subject: Subject, batch: int) -> int | None:
@@ -26,17 +25,6 @@ def peak_memory(subject: Subject, batch: int) -> int | None:
     peaks = [_in_child(subject, batch) for _ in range(PROCESSES)]
     known = [peak for peak in peaks if peak is not None]
     return max(known) if len(known) == len(peaks) else None
-
-
-def high_water(status: Path = STATUS) -> int | None:
-    """This process's highest resident memory so far in bytes, or None."""
-    # Not getrusage: its ru_maxrss keeps, across fork and exec, what the parent had in memory.
-    try:
-        lines = status.read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split() for line in lines if line.startswith("VmHWM:")]
-    return int(found[0][1]) * 1024 if found else None
 
 
 def _in_child(subject: Subject, batch: int) -> int | None:

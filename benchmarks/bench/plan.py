@@ -29,7 +29,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for: how each batch is timed, `images` to score (0: none), `gallery` to extract on a graphics card."""
+    """What was asked for: how each batch is timed, `images` to score (0: none), `gallery` to extract on a graphics card.
+
+    `compared` images are run for the parity with the first model (0: none).
+    """
 
     batches: Sequence[int]
     rounds: int | None
@@ -39,17 +42,15 @@ class Wanted:
     card: bool = False
     gallery: int = 0
     throughput: bool = False
+    compared: int = 0
 
 
-def calibrate(artifacts: Sequence[Artifact], inputs: Sequence[Feed], opened_s: Sequence[float]) -> list[Cost]:
-    """The cost of each model, from two calls on its input, the second of them timed."""
-    costs = []
-    for artifact, feed, open_s in zip(artifacts, inputs, opened_s):
-        artifact.run(*feed)
-        started = time.monotonic()
-        artifact.run(*feed)
-        costs.append(Cost(open_s, (time.monotonic() - started) / len(feed[0])))
-    return costs
+def calibrate(artifact: Artifact, feed: Feed, open_s: float) -> Cost:
+    """The cost of a model that took `open_s` to open, from two calls on its input, the second of them timed."""
+    artifact.run(*feed)
+    started = time.monotonic()
+    artifact.run(*feed)
+    return Cost(open_s, (time.monotonic() - started) / len(feed[0]))
 
 
 def times_at(batch: int) -> str:
@@ -76,12 +77,15 @@ def names(paths: Sequence[str]) -> list[str]:
     ]
 
 
-STAGES, GALLERIES = "time of each stage", "whole galleries"
+PARITY, STAGES, GALLERIES = "parity with the first model", "time of each stage", "whole galleries"
 
 
 def agenda(names: Sequence[str], costs: Sequence[Cost], wanted: Wanted) -> Agenda:
     """Every part of the run in its order; `names` tell the models apart."""
-    parts = [
+    parts = []
+    if wanted.compared:
+        parts.append(Part(PARITY, sum(cost.image_s * wanted.compared for cost in costs)))
+    parts += [
         Part(times_at(batch), sum(_times_s(cost, batch, wanted) for cost in costs))
         for batch in wanted.batches
     ]

@@ -33,6 +33,9 @@ def print_report(document: dict[str, Any]) -> None:
     if split := [_split(model, names) for model in first if model["stages"]]:
         gallery = next(model["stages"]["gallery"] for model in first if model["stages"])
         print_table(f"one image, ms; rank: against {gallery} others", *_columns(SPLIT, split))
+    if near := [_parity(model, names) for model in first if model.get("parity")]:
+        title = f"features against those of {names[name_of(first[0])]}"
+        print_table(title, *_columns(PARITY, near))
     if together := [_throughput(model, names) for model in models if model.get("throughput")]:
         print_table("processes of one thread at the same time", *_columns(THROUGHPUT, together))
     if joules := [_energy(model, names) for model in models if model.get("energy")]:
@@ -43,6 +46,8 @@ def print_report(document: dict[str, Any]) -> None:
         print_table("the whole gallery from its files on", *_columns(GALLERY, galleries))
     if card := (document.get("state") or {}).get("before"):
         print_table("graphics card before the first time", ("", ""), _card(card, document["state"]))
+    if failed := [[one["model"], one["why"]] for one in document["failed"]]:
+        print_table("does not run here", ("model", "why"), failed)
     if compared := document.get("compared"):
         rows = [_compared(row, names) for row in compared["models"]]
         print_table("times as fast as before: ratio of medians (95 %)", *_columns(COMPARED, rows))
@@ -52,6 +57,7 @@ MODEL = ("model", "form", "GMAC paper/plain/folded", "M par.", "file MB", "peak 
 TIMES = ("model", "p50", "p90", "p95", "p99", "mean", "CPU ms", "cv", "images/s")
 RATIO = ("model", "batch", "wall time", "95 %", "CPU time")
 SPLIT = ("model", *STAGES)
+PARITY = ("model", "lowest cosine", "largest difference", "top-1", "top-10")
 THROUGHPUT = ("model", "batch", "processes", "images/s", "of one alone")
 ENERGY = ("model", "batch", "mJ/image", "without idle", "W", "idle W")
 BESIDE = ("engine", "batch", "ours", "trtexec", "with copies")
@@ -89,6 +95,13 @@ def _ratio(ratio: dict[str, Any], names: dict[str, str]) -> list[str]:
 
 def _split(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     return [names[name_of(model)], *(number(model["stages"]["ms"][stage]) for stage in STAGES)]
+
+
+def _parity(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+    forms = (("cosine_min", ".6f"), ("difference_max", ".1e"), ("top1", ".3f"), ("top10", ".3f"))
+    # features that are not finite have no cosine
+    cells = [format(model["parity"][key], form) if key in model["parity"] else "-" for key, form in forms]
+    return [names[name_of(model)], *cells]
 
 
 def _throughput(model: dict[str, Any], names: dict[str, str]) -> list[str]:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.candidate import Subject, reopen_subject
+from benchmarks.candidate import reopen_subject
 from benchmarks.inputs import Crops, feeds
+from benchmarks.options import Subject
 from runtime.extraction.processes import Child, processes
 
 # All have heard of the start before it comes, and nobody waits for the last to hear.

@@ -13,6 +13,7 @@ from benchmarks import timing
 from benchmarks.inputs import Crops, Feed, feeds
 from benchmarks.stats.interval import interval
 from runtime.artifact import Artifact
+from runtime.host import stopwatch
 from runtime.stopping import Stopped, stopped
 
 # One engine gives the same features twice but for the order of a parallel sum.
@@ -23,7 +24,7 @@ SAME = 1e-5
 class Timed:
     """One model at one batch size: its times, and by feed the features of the last timed call on it."""
 
-    samples: timing.Samples
+    samples: stopwatch.Samples
     feeds: list[Feed]
     produced: dict[int, NDArray[np.float32]]
 
@@ -52,13 +53,13 @@ def time_models(
     inputs = [feeds(crops, own, one.spec, batch) for one, own in zip(artifacts, ids)]
     produced: list[dict[int, NDArray[np.float32]]] = [{} for _ in artifacts]
     calls = [on_feeds(*parts) for parts in zip(artifacts, inputs, produced)]
-    done: list[timing.Round] = []
+    done: list[stopwatch.Round] = []
     try:
-        samples = timing.interleave(calls, rounds=rounds, seconds=seconds, kept=done)
+        samples = stopwatch.interleave(calls, rounds=rounds, seconds=seconds, kept=done)
     except KeyboardInterrupt as error:
-        if len(done) < timing.MIN_ROUNDS:
+        if len(done) < stopwatch.MIN_ROUNDS:
             raise
-        parts = zip(timing.samples_of(done), inputs, produced)
+        parts = zip(stopwatch.samples_of(done), inputs, produced)
         raise CutShort(stopped(error).number, [Timed(*one) for one in parts]) from None
     return [Timed(*one) for one in zip(samples, inputs, produced)]
 

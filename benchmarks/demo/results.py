@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from runtime.files.manifest import read_manifest
 
 COLUMNS = ("model", "GMAC", "MB", "mAP", "R1", "p50 ms", "images/s", "speed")
 
@@ -50,7 +51,7 @@ def read_models(results: dict[str, Any], folder: Path) -> list[Model]:
     models = []
     for timing in bench["models"]:
         path = folder / Path(timing["path"]).name
-        manifest = json.loads(Path(f"{path}.json").read_text())
+        manifest = read_manifest(path)
         scores, ratio = results[f"evaluate {path.stem}"], ratios.get(timing["path"])
         p50 = timing["latency_ms"]["p50"]
         models.append(

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.arguments import BATCHES
 from benchmarks.candidate import facts
 from benchmarks.device import gpu_state
 from benchmarks.device.jetson import PERSONS
@@ -32,11 +31,9 @@ class Loaded(NamedTuple):
     spec: InputSpec
 
 
-def sizes(asked: Sequence[int], artifacts: Sequence[Artifact]) -> tuple[int, ...]:
-    """The batch sizes to time: as asked, else those of a frame's persons where every model takes any."""
-    fixed = any(artifact.spec.batch is not None for artifact in artifacts)
-    # the default itself, not a --batch 1 that says the same
-    return PERSONS if asked is BATCHES and not fixed else tuple(asked)
+def sizes(*, fixed: bool, card: bool) -> tuple[int, ...]:
+    """The batch sizes to time where none were asked for: on a graphics card those of a frame's persons, unless one is `fixed`."""
+    return PERSONS if card and not fixed else (1,)
 
 
 def galleries(

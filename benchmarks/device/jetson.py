@@ -5,7 +5,6 @@ Runs on a Jetson only, or on a recording of one (`--replay`). Changes neither po
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import time
@@ -15,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agenda import Agenda
-from benchmarks.arguments import subjects_of
-from benchmarks.candidate import Subject, facts, open_subject
+from benchmarks.candidate import facts, open_subject
 from benchmarks.device import board
 from benchmarks.device.plan import IDLE, Windows, accuracy_of, agenda_of, gallery_of, scene_of, trtexec_of
 from benchmarks.device.power.energy import LEAST_S, Window
@@ -28,6 +26,7 @@ from benchmarks.device.scenes import Clock, idleness, time_gallery, time_scene
 from benchmarks.device.trtexec import run_trtexec
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
+from benchmarks.options import Images, Subject, Timing
 from engines.doctor.doctor import nvpmodel_output
 from runtime.artifact import Artifact
 from runtime.backends.tensorrt.io import split
@@ -53,15 +52,26 @@ class Interrupted(Stopped):
         self.run = run
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """The document of `benchmarks.device.run`, measured here or put together from the recording in `args.replay`.
+@dataclass(frozen=True)
+class JetsonOptions:
+    """Which models are measured, at which batches besides PERSONS, for how long, on what, and where the run is recorded."""
 
-    DeviceError on a machine that is no Jetson.
-    """
-    if args.replay is not None:
-        return document(read_replay(args.replay, args.models))
+    subjects: tuple[Subject, ...]
+    batches: tuple[int, ...]
+    timing: Timing
+    images: Images
+    record: Path | None = None
+
+
+def measure(options: JetsonOptions) -> dict[str, Any]:
+    """The document of `benchmarks.device.run`, measured here. DeviceError on a machine that is no Jetson."""
     refuse_elsewhere(Path("/"), os.environ)
-    return document(collect(args))
+    return document(collect(options))
+
+
+def replayed(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """The document of the run that is recorded in `folder`, of the models with these names."""
+    return document(read_replay(folder, names))
 
 
 def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
@@ -80,7 +90,7 @@ class Setting:
     `partly` gets the model that is being measured when a signal comes.
     """
 
-    args: argparse.Namespace
+    options: JetsonOptions
     dataset: Dataset | None
     crops: Crops
     least_s: float
@@ -91,18 +101,18 @@ class Setting:
 
 
 def collect(
-    args: argparse.Namespace,
+    options: JetsonOptions,
     *,
     root: Path = Path("/"),
     environment: Mapping[str, str] = os.environ,
     least_s: float = LEAST_S,
     clock: Clock = time.perf_counter,
 ) -> DeviceRun:
-    """Measure every model of `args` in every scenario, and keep it in `args.record`; no window is shorter than `least_s`.
+    """Measure every model in every scenario, and keep it in `options.record`; no window is shorter than `least_s`.
 
     A signal raises Interrupted, with all that is complete; of such a run nothing is recorded.
     """
-    subjects = subjects_of(argparse.Namespace(**{**vars(args), "device": "cuda"}))
+    subjects, data = options.subjects, options.images
     if torch := next((one for one in subjects if one.torch), None):
         raise ConfigError(
             f"{torch.path}: --device jetson times engines; weights are timed with --device cpu or cuda"
@@ -110,28 +120,28 @@ def collect(
     for subject in subjects:
         # before minutes are spent on those in front of a file that is damaged or not there
         read_manifest(subject.path)
-    if args.record is not None:
-        new_folder(args.record)
+    if options.record is not None:
+        new_folder(options.record)
     said = nvpmodel_output() if root == Path("/") else ""
     files, lines = system_files(root), list[Line]()
     about, before = board.describe(root, environment, said), board.state(root)
     for command in board.advice(root, about, before):
         note(f"not run here, for the board's best: {command}")
     host = describe_host(device="jetson", threads=None)
-    dataset = read_dataset(args.data, args.layout) if args.data else None
+    dataset = read_dataset(data.root, data.layout) if data.root else None
     crops = _crops(dataset)
     during: list[dict[str, Any]] = []
     meter = open_meter(jetson_sensors(root, lines))
     agenda = agenda_of(
         [str(subject.path) for subject in subjects],
-        sorted({*PERSONS, *args.batch}),
-        Windows(max(args.seconds, least_s), least_s, idle=meter is not None),
+        sorted({*PERSONS, *options.batches}),
+        Windows(max(options.timing.seconds, least_s), least_s, idle=meter is not None),
         gallery=len(dataset.gallery) if dataset else 0,
-        scored=dataset is not None and args.accuracy,
+        scored=dataset is not None and data.accuracy,
     )
     agenda.announce()
     setting = Setting(
-        args, dataset, crops, least_s, clock, lambda: during.append(board.state(root)), agenda, []
+        options, dataset, crops, least_s, clock, lambda: during.append(board.state(root)), agenda, []
     )
     idle, runs = None, list[ModelRun]()
     stop: Stopped | None = None
@@ -164,28 +174,29 @@ def collect(
         least_s=least_s,
     )
     if stop is not None:
-        if args.record is not None:
-            note(f"WARNING --record {args.record}: nothing is recorded of a run that was stopped")
+        if options.record is not None:
+            note(f"WARNING --record {options.record}: nothing is recorded of a run that was stopped")
         raise Interrupted(stop.number, run)
-    if args.record is not None:
+    if options.record is not None:
         heard = Said(said, environment, lines)
         try:
-            write_recording(args.record, run, before=files, after=system_files(root), said=heard)
-            note(f"recorded in {args.record}; read it with --replay {args.record}")
+            write_recording(options.record, run, before=files, after=system_files(root), said=heard)
+            note(f"recorded in {options.record}; read it with --replay {options.record}")
         except OSError as error:
             # what was measured is worth more than its recording
-            note(f"WARNING --record {args.record}: not complete ({error})")
+            note(f"WARNING --record {options.record}: not complete ({error})")
     return run
 
 
 def _model(subject: Subject, setting: Setting) -> ModelRun:
-    args, dataset, crops = setting.args, setting.dataset, setting.crops
+    options, dataset, crops = setting.options, setting.dataset, setting.crops
+    timing, data = options.timing, options.images
     least_s, clock = setting.least_s, setting.clock
     artifact = _open(subject)
-    persons = sorted({*PERSONS, *args.batch})
-    seconds = max(args.seconds, least_s)
+    persons = sorted({*PERSONS, *options.batches})
+    seconds = max(timing.seconds, least_s)
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
-    ids, _ = camera_ids(crops.camids, artifact.spec, policy=args.camera, dataset=name)
+    ids, _ = camera_ids(crops.camids, artifact.spec, policy=data.camera, dataset=name)
     about, scenes = facts(artifact), list[Scene]()
     gallery = scores = None
     part, title = setting.agenda.part, str(subject.path)
@@ -194,17 +205,17 @@ def _model(subject: Subject, setting: Setting) -> ModelRun:
             with part(scene_of(title, count)):
                 inputs = feeds(crops, ids, artifact.spec, count)
                 call = _call(artifact, inputs)
-                scene = time_scene(call, count, least_s=seconds, rounds=args.rounds, clock=clock)
+                scene = time_scene(call, count, least_s=seconds, rounds=timing.rounds, clock=clock)
                 setting.watch()
                 scenes.append(Scene(**{**vars(scene), "calls": _calls(artifact, count)}))
         if dataset is not None:
             with part(gallery_of(title)):
                 camids = [item.camid for item in dataset.gallery]
-                own, _ = camera_ids(camids, artifact.spec, policy=args.camera, dataset=name)
+                own, _ = camera_ids(camids, artifact.spec, policy=data.camera, dataset=name)
                 gallery = time_gallery(artifact, dataset, own, least_s=least_s, clock=clock)
-            if args.accuracy:
+            if data.accuracy:
                 with part(accuracy_of(title)):
-                    scores = accuracy(artifact, dataset, camera=args.camera)
+                    scores = accuracy(artifact, dataset, camera=data.camera)
         spec, manifest = artifact.spec, artifact.manifest
         # trtexec needs the memory that the session holds
         close = getattr(artifact.run, "close", None)

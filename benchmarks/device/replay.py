@@ -20,7 +20,7 @@ from benchmarks.device import board
 from benchmarks.device.power.energy import LEAST_S, Sample, Window
 from benchmarks.device.power.sampling import tegrastats_rails
 from benchmarks.device.run import DeviceRun, Gallery, ModelRun, Power, Scene, Trtexec
-from benchmarks.foreign_json import (
+from benchmarks.json_files import (
     ANYTHING,
     COUNT,
     NUMBER,
@@ -28,9 +28,10 @@ from benchmarks.foreign_json import (
     POSITIVE,
     TEXT,
     YES_NO,
-    Leaf,
-    Maybe,
-    misfit,
+    listed,
+    mapping,
+    maybe,
+    members,
     read_json,
 )
 from runtime.errors import ConfigError
@@ -39,49 +40,53 @@ TIMES, LINES = "timing.json", "tegrastats.txt"
 BEFORE, AFTER = "root", "root_after"
 
 
-def _is_sample(value: Any) -> bool:
-    if misfit(value, [ANYTHING]) or len(value) != 2 or not isinstance(value[1], dict):
-        return False
-    return misfit([value[0], *value[1].values()], [NUMBER]) is None
-
-
-SAMPLE = Leaf("[second, {rail: mW}]", _is_sample)
-SCENE = {
-    "name": TEXT,
-    "batch": COUNT,
-    "wall_ms": [POSITIVE],
-    "images": COUNT,
-    "window": [NUMBER],
-    "calls": Maybe([[COUNT]]),
-}
-GALLERY = {"images": COUNT, "passes": COUNT, "batch": COUNT, "window": [NUMBER]}
-TRTEXEC = {
-    "batch": COUNT,
-    "transfers": YES_NO,
-    "line": Maybe([TEXT]),
-    "output": Maybe(TEXT),
-    "why": Maybe(TEXT),
-}
-MODEL = {
-    "facts": {"path": TEXT, "sha256": TEXT, "engine": TEXT},
-    "accuracy": Maybe({"mAP": PART}),
-    "scenes": [SCENE],
-    "gallery": Maybe(GALLERY),
-    "trtexec": Maybe([TRTEXEC]),
-}
-RECORDING = {
-    "interval_s": Maybe(POSITIVE),
-    "at_s": Maybe([NUMBER]),
-    "idle": Maybe([NUMBER]),
-    "host": {"device": TEXT},
-    "images": {"source": TEXT, "count": COUNT},
-    "models": [MODEL],
-    "nvpmodel": Maybe(TEXT),
-    "environment": Maybe({name: Maybe(TEXT) for name in board.ENVIRONMENT}),
-    "during": Maybe([ANYTHING]),
-    "doubts": Maybe([TEXT]),
-    "power": Maybe({"sensor": Maybe(TEXT), "malformed": NUMBER, "samples": [SAMPLE]}),
-}
+WINDOW = listed(NUMBER, least=2, most=2)
+# [second, {rail: mW}]
+SAMPLE = {"type": "array", "prefixItems": [NUMBER, mapping(NUMBER)], "minItems": 2, "maxItems": 2}
+SCENE = members(
+    {
+        "name": TEXT,
+        "batch": COUNT,
+        "wall_ms": listed(POSITIVE, least=1),
+        "images": COUNT,
+        "window": WINDOW,
+    },
+    {"calls": maybe(listed(listed(COUNT)))},
+)
+GALLERY = members({"images": COUNT, "passes": COUNT, "batch": COUNT, "window": WINDOW})
+TRTEXEC = members(
+    {"batch": COUNT, "transfers": YES_NO},
+    {"line": maybe(listed(TEXT)), "output": maybe(TEXT), "why": maybe(TEXT)},
+)
+MODEL = members(
+    {
+        "facts": members({"path": TEXT, "sha256": TEXT, "engine": TEXT}),
+        "scenes": listed(SCENE, least=1),
+    },
+    {
+        "accuracy": maybe(members({"mAP": PART})),
+        "gallery": maybe(GALLERY),
+        "trtexec": maybe(listed(TRTEXEC)),
+    },
+)
+POWER = members({"malformed": NUMBER, "samples": listed(SAMPLE)}, {"sensor": maybe(TEXT)})
+RECORDING = members(
+    {
+        "host": members({"device": TEXT}),
+        "images": members({"source": TEXT, "count": COUNT}),
+        "models": listed(MODEL),
+    },
+    {
+        "interval_s": maybe(POSITIVE),
+        "at_s": maybe(listed(NUMBER)),
+        "idle": maybe(WINDOW),
+        "nvpmodel": maybe(TEXT),
+        "environment": maybe(members({}, {name: maybe(TEXT) for name in board.ENVIRONMENT})),
+        "during": maybe(listed(ANYTHING)),
+        "doubts": maybe(listed(TEXT)),
+        "power": maybe(POWER),
+    },
+)
 
 
 def read_replay(folder: Path, models: Sequence[str]) -> DeviceRun:
@@ -133,7 +138,9 @@ def _named(name: str, runs: Sequence[ModelRun], folder: Path) -> ModelRun:
 def _power(folder: Path, known: Mapping[str, Any]) -> Power:
     idle = Window(*known["idle"]) if known.get("idle") else None
     if other := known.get("power"):
-        return Power(other["sensor"], [Sample(*one) for one in other["samples"]], other["malformed"], idle)
+        return Power(
+            other.get("sensor"), [Sample(*one) for one in other["samples"]], other["malformed"], idle
+        )
     *whole, rest = (folder / LINES).read_text(errors="replace").split("\n")
     times = known.get("at_s")
     if times is None:
@@ -155,8 +162,6 @@ def _power(folder: Path, known: Mapping[str, Any]) -> Power:
 
 
 def _model(one: Mapping[str, Any], folder: Path) -> ModelRun:
-    if not one["scenes"] or not all(scene["wall_ms"] for scene in one["scenes"]):
-        raise ValueError(f"{one['facts']['path']}: no times")
     return ModelRun(
         facts=one["facts"],
         accuracy=one.get("accuracy"),

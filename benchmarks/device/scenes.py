@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import timing
 from benchmarks.device.power.energy import Window
 from benchmarks.device.run import Gallery, Scene
 from runtime.artifact import Artifact
 from runtime.datasets import Dataset
 from runtime.extraction.extract import extract
+from runtime.host import stopwatch
 
 GALLERY_BATCH = 32
 
@@ -36,7 +36,7 @@ def time_scene(
         calls += 1
 
     start = clock()
-    samples = timing.interleave([counted], rounds=rounds, seconds=least_s)[0]
+    samples = stopwatch.interleave([counted], rounds=rounds, seconds=least_s)[0]
     while clock() - start < least_s:
         counted(calls)
     window = Window(start, clock())

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.host import describe_host
-from benchmarks.steps import ROOT, run
+from benchmarks.steps import ROOT
+from benchmarks.steps import run as run_step
 from runtime.console import print_table
 from runtime.files.manifest import read_manifest, replacing
 from runtime.stopping import keeping
@@ -119,12 +120,21 @@ def build_all(subject: Subject, work: Path) -> list[dict[str, Any]]:
     made = commands(subject, work, weights)
     for path, command in made.items():
         if not path.exists():
-            run(command)
+            run_step(command)
     return [row(subject.name, path) for path in made if path.suffix == ".engine"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Export every model in FP16 and INT8, unpruned and pruned, and build it for compute capability 8.6 and 8.9."""
+@dataclass(frozen=True)
+class BuildsOptions:
+    """Which models are exported and built in the folder `work`, and where the result goes."""
+
+    work: Path
+    out: Path
+    subjects: tuple[Subject, ...]
+
+
+def parse(argv: Sequence[str] | None) -> BuildsOptions:
+    """The options of a command line; without --model every one of SUBJECTS."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.builds", description=main.__doc__)
     parser.add_argument(
         "--work", type=Path, required=True, help="folder for the files; what is there is kept"
@@ -132,15 +142,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="result file (.json)")
     parser.add_argument("--model", action="append", choices=[one.name for one in SUBJECTS])
     args = parser.parse_args(argv)
+    chosen = tuple(one for one in SUBJECTS if not args.model or one.name in args.model)
+    return BuildsOptions(args.work, args.out, chosen)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export every model in FP16 and INT8, unpruned and pruned, and build it for compute capability 8.6 and 8.9."""
+    return run(parse(argv))
+
+
+def run(options: BuildsOptions) -> int:
+    """Make what is not there yet, and write and print what the engines' manifests say."""
     rows: list[dict[str, Any]] = []
     with keeping(
-        lambda: f"the files made so far are kept in {args.work}; the same command goes on from there"
+        lambda: f"the files made so far are kept in {options.work}; the same command goes on from there"
     ):
-        for subject in SUBJECTS:
-            if not args.model or subject.name in args.model:
-                rows += build_all(subject, args.work.resolve())
+        for subject in options.subjects:
+            rows += build_all(subject, options.work.resolve())
     document = {"host": describe_host(device="cpu", threads=None), "rows": rows}
-    with replacing(args.out) as temporary:
+    with replacing(options.out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
     print_table("engines", list(rows[0]), [list(one.values()) for one in rows])
     return 0

@@ -13,251 +13,21 @@ if __name__ == "__main__":
     raise SystemExit(command("benchmarks.experiments.pipeline"))
 
 import argparse
-import multiprocessing
-import os
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageOps
-
-from benchmarks.arguments import subjects_of
-from benchmarks.bench.memory import high_water
-from benchmarks.bench.throughput import Load, measure, open_runners
-from benchmarks.candidate import Subject, facts, open_subject
-from benchmarks.host import describe_host, doubts, load_average
-from benchmarks.inputs import read_crops
-from benchmarks.unfinished import printed
+from benchmarks.experiments.options import PipelineOptions
+from benchmarks.options import Subject, subjects_of
 from runtime import console
-from runtime.artifact import Artifact
-from runtime.datasets import Item
-from runtime.datasets.cameras import camera_ids
 from runtime.errors import ConfigError
-from runtime.extraction.preset import Extract, Plan, extractor, plan
-from runtime.extraction.processes import apart
-from runtime.images.lists import read_images
-from runtime.opening import verify_artifact
-from runtime.options.argument_types import positive_integer, seconds
+from runtime.options.argument_types import positive_integer, positive_integers, seconds
 from runtime.options.choices import AUTO, BACKENDS, PRESETS, THROUGHPUT
 
-# As many different crops as the bare engine sees before they repeat.
-CROPS = 128
 
-
-@dataclass(frozen=True)
-class Extraction:
-    """One extraction to be done in a process of its own."""
-
-    subject: Subject
-    preset: str
-    items: tuple[Item, ...]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print a table or one JSON document. Returns 0; raises a UserError otherwise."""
-    args = _parser().parse_args(argv)
-    (subject,) = subjects_of(args)
-    if subject.torch:
-        raise ConfigError(f"{subject.path}: weights; extract runs exported .onnx files")
-    with tempfile.TemporaryDirectory(prefix="pipeline-") as folder:
-        items = encode_again(read_images(args.images), max(args.count, *args.runs), Path(folder))
-        document = measure_pipeline(subject, items, args)
-    for text in document["warnings"]:
-        console.note(f"WARNING {text}")
-    if args.json:
-        console.print_json(document)
-    else:
-        _print(document)
-    return 0
-
-
-def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item]:
-    """`count` JPEG files in `folder`, made of the sources in turn: mirrored, shifted, brighter or darker, quality 85 to 95.
-
-    All differ; the same ones in every run. They have the source's size, and nobody's name.
-    """
-    random = np.random.default_rng(0)
-    made = []
-    for number in range(count):
-        with Image.open(sources[number % len(sources)].path) as opened:
-            picture = opened.convert("RGB")
-        if random.random() < 0.5:
-            picture = ImageOps.mirror(picture)
-        shift = tuple(int(pixels) for pixels in random.integers(-4, 5, 2))
-        picture = picture.transform(picture.size, Image.Transform.AFFINE, (1, 0, shift[0], 0, 1, shift[1]))
-        picture = ImageEnhance.Brightness(picture).enhance(float(random.uniform(0.6, 1.4)))
-        file = BytesIO()
-        picture.save(file, "JPEG", quality=int(random.integers(85, 96)))
-        path = folder / f"{number:06}.jpg"
-        path.write_bytes(file.getvalue())
-        made.append(Item(str(path), -1, -1))
-    return made
-
-
-def measure_pipeline(subject: Subject, items: Sequence[Item], args: argparse.Namespace) -> dict[str, Any]:
-    """{host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}."""
-    artifact = _artifact(subject, args.preset)
-    chosen = plan(args.preset, artifact)
-    host = describe_host(device="cpu", threads=chosen.threads)
-    crops = read_crops(items, CROPS, args.images)
-    load = Load(
-        replace(subject, threads=chosen.threads), crops, _mean_camera(artifact, crops.camids), chosen.batch
-    )
-    files = items[: args.count]
-    slices = [files[at : at + args.slice] for at in range(0, len(files), args.slice)]
-    ungated = subject.allow_ungated
-    with open_runners(load, chosen.processes) as runners:
-        bare = [one.process.pid for one in runners]
-        with extractor(artifact, args.preset, allow_ungated=ungated) as run:
-            _warm_up(run, artifact, items, chosen)
-            workers = [one.pid for one in multiprocessing.active_children() if one.pid not in bare]
-
-            def engine() -> tuple[float, float]:
-                before = cpu_seconds(bare)
-                found = measure(runners, load, seconds=args.seconds)
-                return found["images_per_s"], 1000 * (cpu_seconds(bare) - before) / found["images"]
-
-            def whole(part: Sequence[Item]) -> tuple[float, float]:
-                before, started = cpu_seconds([*workers, os.getpid()]), time.monotonic()
-                run(part, camera_ids=_mean_camera(artifact, [-1] * len(part)))
-                seconds, cpu = time.monotonic() - started, cpu_seconds([*workers, os.getpid()]) - before
-                return len(part) / seconds, 1000 * cpu / len(part)
-
-            rounds: list[dict[str, float]] = []
-            with printed(
-                lambda: {"host": host, "model": facts(artifact), "rounds": rounds} if rounds else None
-            ):
-                take_turns(engine, whole, slices, rounds)
-    # 0 where a slice is shorter than the system's tick
-    extract_cpu = _median(rounds, "extract_cpu_ms")
-    ratios = [one["extract"] / one["bare"] for one in rounds]
-    runs = [_extraction(Extraction(subject, args.preset, tuple(items[:count]))) for count in args.runs]
-    return {
-        "host": host | {"load_average_after": load_average()},
-        "model": facts(artifact),
-        "preset": args.preset,
-        "processes": chosen.processes,
-        "threads": chosen.threads,
-        "batch": chosen.batch,
-        "rounds": rounds,
-        "bare_images_per_s": _median(rounds, "bare"),
-        "extract_images_per_s": _median(rounds, "extract"),
-        "ratio": float(np.median(ratios)),
-        "ratio_range": [min(ratios), max(ratios)],
-        "cpu_ratio": _median(rounds, "bare_cpu_ms") / extract_cpu if extract_cpu else None,
-        "runs": runs,
-        "warnings": doubts(host),
-    }
-
-
-def take_turns(
-    engine: Callable[[], tuple[float, float]],
-    whole: Callable[[Sequence[Item]], tuple[float, float]],
-    slices: Sequence[Sequence[Item]],
-    rounds: list[dict[str, float]] | None = None,
-) -> list[dict[str, float]]:
-    """{images, bare, extract, bare_cpu_ms, extract_cpu_ms} for each slice; both callables give (images/s, CPU ms an image).
-
-    The machine drifts: the extraction of a slice is compared with the engine right before and right after it. Every round is added to
-    `rounds` as it is done.
-    """
-    rounds, before = [] if rounds is None else rounds, engine()
-    for part in slices:
-        console.note(f"extracting {len(part)} images after {before[0]:.1f} images/s of the bare engine")
-        rate, cpu = whole(part)
-        after = engine()
-        bare, bare_cpu = ((one + other) / 2 for one, other in zip(before, after))
-        costs = {"bare_cpu_ms": bare_cpu, "extract_cpu_ms": cpu}
-        rounds.append({"images": float(len(part)), "bare": bare, "extract": rate} | costs)
-        before = after
-    return rounds
-
-
-def cpu_seconds(pids: Sequence[int | None]) -> float:
-    """What these running processes have computed so far, in the system's ticks (most often 0.01 s); Linux only."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
-    return sum(int(found[11]) + int(found[12]) for found in fields) / os.sysconf("SC_CLK_TCK")
-
-
-def _median(rounds: Sequence[dict[str, float]], key: str) -> float:
-    return float(np.median([one[key] for one in rounds]))
-
-
-def _extraction(task: Extraction) -> dict[str, Any]:
-    """One extraction in a new process; `start_s` is until the model is open and warm, `seconds` what the images take."""
-    console.note(f"extracting {len(task.items)} images in a new process")
-    found: dict[str, Any] = apart(_extract, task)
-    return found
-
-
-def _extract(task: Extraction) -> dict[str, Any]:
-    """{images, start_s, seconds, images_per_s, features_bytes, parent_peak_bytes, workers_peak_bytes[]}."""
-    started = time.monotonic()
-    artifact = _artifact(task.subject, task.preset)
-    with extractor(artifact, task.preset, allow_ungated=task.subject.allow_ungated) as run:
-        _warm_up(run, artifact, task.items, plan(task.preset, artifact))
-        ready = time.monotonic()
-        features = run(task.items, camera_ids=_mean_camera(artifact, [-1] * len(task.items)))
-        done = time.monotonic()
-        workers = [high_water(Path(f"/proc/{one.pid}/status")) for one in multiprocessing.active_children()]
-    return {
-        "images": len(task.items),
-        "start_s": ready - started,
-        "seconds": done - ready,
-        "images_per_s": len(task.items) / (done - ready),
-        "features_bytes": features.features.nbytes,
-        "parent_peak_bytes": high_water(),
-        "workers_peak_bytes": workers,
-    }
-
-
-def _warm_up(run: Extract, artifact: Artifact, items: Sequence[Item], chosen: Plan) -> None:
-    """A first batch or more in each process: OpenVINO compiles a model when it sees how large its batches are."""
-    first = items[: 2 * chosen.batch * chosen.processes]
-    run(first, camera_ids=_mean_camera(artifact, [-1] * len(first)))
-
-
-def _artifact(subject: Subject, preset: str) -> Artifact:
-    if preset == THROUGHPUT:
-        # its processes open it
-        return verify_artifact(subject.path, allow_ungated=subject.allow_ungated, engine=subject.engine)
-    return open_subject(subject)
-
-
-def _mean_camera(artifact: Artifact, camids: Sequence[int]) -> NDArray[np.int64] | None:
-    ids, _ = camera_ids(camids, artifact.spec)
-    return ids
-
-
-def _print(document: dict[str, Any]) -> None:
-    rows = [
-        [int(one["images"]), one["bare"], one["extract"], one["extract"] / one["bare"]]
-        + [one["bare_cpu_ms"], one["extract_cpu_ms"]]
-        for one in document["rounds"]
-    ]
-    layout = f"{document['processes']} processes, batch {document['batch']}, {document['model']['engine']}"
-    shares = f"{document['ratio']:.1%} of the bare engine's"
-    if document["cpu_ratio"]:
-        shares += f", {document['cpu_ratio']:.1%} by CPU time"
-    columns = ["images", "bare engine", "extract", "ratio", "bare CPU ms/image", "extract CPU ms/image"]
-    console.print_table(f"images/s ({layout}): {shares}", columns, rows)
-    columns = ["images", "start s", "extract s", "images/s", "features MB", "peak MB", "largest worker MB"]
-    console.print_table("each in a new process", columns, [_run_row(one) for one in document["runs"]])
-
-
-def _run_row(run: dict[str, Any]) -> list[object]:
-    sizes = [run["features_bytes"], run["parent_peak_bytes"], max(run["workers_peak_bytes"], default=None)]
-    times = [run["start_s"], run["seconds"], run["images_per_s"]]
-    return [run["images"], *times, *("-" if size is None else round(size / 1e6) for size in sizes)]
-
-
-def _parser() -> argparse.ArgumentParser:
+def parse(argv: Sequence[str] | None) -> PipelineOptions:
+    """The options of a command line. ConfigError for weights, which `extract` does not run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.pipeline", description=__doc__)
     parser.add_argument("models", metavar="MODEL[@BACKEND]", nargs=1, help="an exported .onnx file")
     parser.add_argument("images", metavar="IMAGES", help="a folder or list of crops, which are encoded again")
@@ -284,15 +54,65 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=seconds, default=5.0, metavar="S", help="each such look (%(default)s)"
     )
     parser.add_argument(
-        "--runs", type=_counts, default=(500, 5000), metavar="N[,N]", help="images of whole runs (500,5000)"
+        "--runs",
+        type=positive_integers,
+        default=(500, 5000),
+        metavar="N[,N]",
+        help="images of whole runs (500,5000)",
     )
     parser.add_argument(
         "--allow-ungated", action="store_true", help="run a model that passed no quality gate"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
-    parser.set_defaults(device="cpu", threads=None, torch=[])
-    return parser
+    args = parser.parse_args(argv)
+    common = Subject(Path(), allow_ungated=args.allow_ungated, engine=args.backend)
+    (subject,) = subjects_of(args.models, common)
+    if subject.torch:
+        raise ConfigError(f"{subject.path}: weights; extract runs exported .onnx files")
+    return PipelineOptions(
+        subject, args.images, args.preset, args.count, args.slice, args.seconds, args.runs, args.json
+    )
 
 
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(positive_integer(part) for part in text.split(","))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print a table or one JSON document. Returns 0; raises a UserError otherwise."""
+    return run(parse(argv))
+
+
+def run(options: PipelineOptions) -> int:
+    """Measure what the options say, on new files made of their images, and print it."""
+    from benchmarks.experiments.turns import encode_again, measure_pipeline
+    from runtime.images.lists import read_images
+
+    with tempfile.TemporaryDirectory(prefix="pipeline-") as folder:
+        count = max(options.count, *options.runs)
+        document = measure_pipeline(options, encode_again(read_images(options.images), count, Path(folder)))
+    for text in document["warnings"]:
+        console.note(f"WARNING {text}")
+    if options.as_json:
+        console.print_json(document)
+    else:
+        _print(document)
+    return 0
+
+
+def _print(document: dict[str, Any]) -> None:
+    rows = [
+        [int(one["images"]), one["bare"], one["extract"], one["extract"] / one["bare"]]
+        + [one["bare_cpu_ms"], one["extract_cpu_ms"]]
+        for one in document["rounds"]
+    ]
+    layout = f"{document['processes']} processes, batch {document['batch']}, {document['model']['engine']}"
+    shares = f"{document['ratio']:.1%} of the bare engine's"
+    if document["cpu_ratio"]:
+        shares += f", {document['cpu_ratio']:.1%} by CPU time"
+    columns = ["images", "bare engine", "extract", "ratio", "bare CPU ms/image", "extract CPU ms/image"]
+    console.print_table(f"images/s ({layout}): {shares}", columns, rows)
+    columns = ["images", "start s", "extract s", "images/s", "features MB", "peak MB", "largest worker MB"]
+    console.print_table("each in a new process", columns, [_run_row(one) for one in document["runs"]])
+
+
+def _run_row(run: dict[str, Any]) -> list[object]:
+    sizes = [run["features_bytes"], run["parent_peak_bytes"], max(run["workers_peak_bytes"], default=None)]
+    times = [run["start_s"], run["seconds"], run["images_per_s"]]
+    return [run["images"], *times, *("-" if size is None else round(size / 1e6) for size in sizes)]

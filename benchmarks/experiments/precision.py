@@ -13,12 +13,13 @@ if __name__ == "__main__":
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.host import describe_host
-from benchmarks.steps import run
+from benchmarks.steps import run as run_step
 from runtime.console import print_table
 from runtime.errors import ConfigError
 from runtime.files.manifest import read_manifest, replacing
@@ -58,26 +59,37 @@ def row(
     }
 
 
-def measure(models: dict[str, Path], data: str, other: str, work: Path) -> list[dict[str, Any]]:
+def measure(models: Mapping[str, Path], data: str, other: str, work: Path) -> list[dict[str, Any]]:
     """Export what is not in `work` yet, score all of it."""
     onnx = {(model, file): work / f"{model}.{file}.onnx" for model in models for file in FILES}
     for (model, file), path in onnx.items():
         if not path.exists():
-            run(["export_onnx.py", str(models[model]), "--out", str(path), *FILES[file]])
+            run_step(["export_onnx.py", str(models[model]), "--out", str(path), *FILES[file]])
     every = [str(path) for path in onnx.values()]
     transfers: dict[str, list[dict[str, Any]]] = {}
     for split in SPLITS:
         words = ["-m", "benchmarks.experiments.transfer", *every, "--data", other, "--split", split, "--json"]
-        transfers[split] = json.loads(run(words))["models"]
+        transfers[split] = json.loads(run_step(words))["models"]
     rows = []
     for number, ((model, file), path) in enumerate(onnx.items()):
-        anny = json.loads(run(["-m", "runtime", "evaluate", str(path), "--data", data, "--json"]))
+        anny = json.loads(run_step(["-m", "runtime", "evaluate", str(path), "--data", data, "--json"]))
         rows.append(row(model, file, path, anny, {split: transfers[split][number] for split in SPLITS}))
     return rows
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Export models in every precision, run every file on the CPU, and write scores, gate numbers and sensitivity tables."""
+@dataclass(frozen=True)
+class PrecisionOptions:
+    """Which models (name -> weights) are exported in `work`, on whose pictures they are scored, and where the result goes."""
+
+    models: Mapping[str, Path]
+    data: str
+    other: str
+    work: Path
+    out: Path
+
+
+def parse(argv: Sequence[str] | None) -> PrecisionOptions:
+    """The options of a command line. ConfigError for a model that is no NAME=M.safetensors."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.experiments.precision", description=main.__doc__
     )
@@ -92,17 +104,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     models = {name: Path(path) for name, _, path in (text.partition("=") for text in args.model)}
     if any(path.suffix != ".safetensors" for path in models.values()):
         raise ConfigError("--model: give NAME=M.safetensors, such as teacher=data/demo/model.safetensors")
-    args.work.mkdir(parents=True, exist_ok=True)
+    return PrecisionOptions(models, args.data, args.other, args.work, args.out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export models in every precision, run every file on the CPU, and write scores, gate numbers and sensitivity tables."""
+    return run(parse(argv))
+
+
+def run(options: PrecisionOptions) -> int:
+    """Export what is not there yet, score all of it, and write and print the scores."""
+    options.work.mkdir(parents=True, exist_ok=True)
     with keeping(
-        lambda: f"the files exported so far are kept in {args.work}; the same command goes on from there"
+        lambda: f"the files exported so far are kept in {options.work}; the same command goes on from there"
     ):
-        rows = measure(models, args.data, args.other, args.work.resolve())
+        rows = measure(options.models, options.data, options.other, options.work.resolve())
     document = {
         "host": describe_host(device="cpu", threads=None),
-        "other": Path(args.other).name,
+        "other": Path(options.other).name,
         "rows": rows,
     }
-    with replacing(args.out) as temporary:
+    with replacing(options.out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
     shown = [
         [one["model"], one["file"], f"{one['anny_reid']['mAP']:.1%}", f"{one['anny_reid']['R1']:.1%}"]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ConfigError
 from runtime.opening import open_artifact
 from runtime.options.choices import BACKENDS
 from runtime.spec import InputSpec
@@ -46,11 +45,3 @@ def noise(spec: InputSpec, batch: int) -> NDArray[Any]:
     if spec.layout == "uint8-nhwc":
         return random.integers(0, 256, (batch, spec.height, spec.width, 3), dtype=np.uint8)
     return random.standard_normal((batch, 3, spec.height, spec.width), dtype=np.float32)
-
-
-def refuse_gpu(about: dict[str, Any], table: Path) -> None:
-    """ConfigError where a table is of TensorRT, whose models are not timed through our CPU engines."""
-    if about.get("engine") not in BACKENDS:
-        raise ConfigError(
-            f"{table}: measured with {about.get('engine')}; whole models of that are timed by bench.py on the device"
-        )

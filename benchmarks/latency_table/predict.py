@@ -13,123 +13,32 @@ if __name__ == "__main__":
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from benchmarks import timing
 from benchmarks.host import describe_host
-from benchmarks.latency_table.calls import model_call, refuse_gpu
-from benchmarks.steps import run
-from benchmarks.unfinished import written
+from benchmarks.latency_table.table import read_cpu_table
 from runtime.console import note, print_table
 from runtime.files.manifest import replacing
 from runtime.options.argument_types import positive_integer
 
-# shares of heads, tokens and neurons that a random block keeps
-LEAST = 0.3
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Which table is held to how many random models, made of which unpruned weights, in `work`; and where the result goes."""
+
+    table: Path
+    model: Path
+    weights: Path
+    count: int
+    rounds: int
+    work: Path
+    out: Path
 
 
-def random_counts(
-    heads: int, tokens: int, hidden: int, blocks: int, seed: int
-) -> tuple[list[int], list[int], list[int]]:
-    """(heads, tokens, MLP neurons) kept in each block, all between `LEAST` and all; neurons by eights, as the search takes them."""
-    random = np.random.default_rng(seed)
-    eights = random.integers(round(LEAST * hidden / 8), hidden // 8 + 1, blocks)
-    return (
-        random.integers(max(1, round(LEAST * heads)), heads + 1, blocks).tolist(),
-        random.integers(max(2, round(LEAST * tokens)), tokens + 1, blocks).tolist(),
-        (8 * eights).tolist(),
-    )
-
-
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Rank correlation of two series without ties."""
-    a, b = (np.argsort(np.argsort(np.asarray(series))) for series in (first, second))
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def random_models(weights: Path, count: int, work: Path) -> list[Path]:
-    """`count` models with random counts, exported below `work`; what is there already is kept."""
-    from prune.model.file import load_model, save_model
-    from prune.model.surgery import keep_heads, keep_neurons, keep_tokens
-    from runtime.spec import InputSpec
-
-    model, manifest = load_model(weights)
-    shape, spec = model.shape, InputSpec.from_json(manifest["input"], f"{weights}.json")
-    made = []
-    for seed in range(count):
-        onnx = work / f"random{seed}.onnx"
-        made.append(onnx)
-        if onnx.exists():
-            continue
-        heads, tokens, hidden = random_counts(
-            shape.vit.heads, shape.tokens, shape.vit.hidden, shape.prunable, seed
-        )
-        random = np.random.default_rng(seed)
-        ids = [(1 + random.permutation(shape.patches)[: kept - 1]).tolist() for kept in tokens]
-        pruned = keep_tokens(
-            keep_heads(model, [range(kept) for kept in heads]), [sorted(mine) for mine in ids]
-        )
-        pruned = keep_neurons(pruned, [range(kept) for kept in hidden])
-        path = work / f"random{seed}.safetensors"
-        save_model(pruned, path, spec, notes={"source": "random counts"})
-        run(["export_onnx.py", str(path), "--out", str(onnx), "--gate", "off"])
-    return made
-
-
-def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, out: Path) -> dict[str, Any]:
-    """{points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
-
-    `whole` is the table's own unpruned model, timed in the same rounds as each of the others: `drift` is how much slower the
-    machine is than when the table was measured, which `error`, `spearman` and `median_error` leave out. A
-    stopped run leaves the finished points beside `out`.
-    """
-    from prune.budget_search.latency import read_table
-    from prune.model.architecture import Shape
-
-    about = json.loads(table.read_text())
-    shapes = [Shape.from_json(json.loads(Path(f"{path}.json").read_text())["shape"]) for path in models]
-    predictor = read_table(table, shapes[0])
-
-    def call(path: Path) -> Callable[[int], object]:
-        return model_call(path, about["engine"], about["threads"], about["batch"])
-
-    points: list[dict[str, Any]] = []
-    said = {key: about[key] for key in ("engine", "threads", "batch", "processor", "variant")}
-    with written(
-        out,
-        lambda: {"table": said, "points": points} if points else None,
-        go_on="the models are kept in --work",
-    ):
-        for path, shape in zip(models, shapes):
-            # in pairs: a dozen models in turn would push one another out of the caches, which no deployed model suffers
-            pair = timing.interleave([call(whole), call(path)], rounds=rounds)
-            now, ms = (float(np.median(one.wall_ms)) for one in pair)
-            drift = now / float(about["model_ms"])
-            blocks = shape.blocks[: shape.prunable]
-            heads, tokens = [len(one.heads) for one in blocks], [len(one.tokens) for one in blocks]
-            hidden = list(shape.hidden[: shape.prunable])
-            predicted = predictor.model_ms(heads, tokens, hidden)
-            counts = {"model": path.name, "heads": heads, "tokens": tokens, "hidden": hidden}
-            times = {"predicted_ms": predicted, "measured_ms": ms, "drift": drift}
-            points.append(counts | times | {"error": predicted * drift / ms - 1})
-    predictions, measured = ([one[key] for one in points] for key in ("predicted_ms", "measured_ms"))
-    steady = [one["measured_ms"] / one["drift"] for one in points]
-    return {
-        "table": said,
-        "points": points,
-        "drift": float(np.median([one["drift"] for one in points])),
-        "spearman": spearman(predictions, steady),
-        "median_error": float(np.median([abs(one["error"]) for one in points])),
-        "median_error_with_drift": float(np.median(np.abs(np.divide(predictions, measured) - 1))),
-    }
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Time models with random counts per block and compare with what the table says of them."""
+def parse(argv: Sequence[str] | None) -> PredictOptions:
+    """The options of a command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.latency_table.predict", description=main.__doc__
     )
@@ -145,13 +54,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="R.json")
     args = parser.parse_args(argv)
-    refuse_gpu(json.loads(args.table.read_text()), args.table)
-    args.work.mkdir(parents=True, exist_ok=True)
-    models = random_models(args.weights, args.count, args.work.resolve())
+    return PredictOptions(args.table, args.model, args.weights, args.count, args.rounds, args.work, args.out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Time models with random counts per block and compare with what the table says of them."""
+    return run(parse(argv))
+
+
+def run(options: PredictOptions) -> int:
+    """Make the models that are not there, time them, and write and print what came out."""
+    from benchmarks.latency_table.unseen import compared, random_models
+
+    # before models are made for nothing
+    read_cpu_table(options.table)
+    options.work.mkdir(parents=True, exist_ok=True)
+    models = random_models(options.weights, options.count, options.work.resolve())
     result = {"host": describe_host(device="cpu", threads=None)} | compared(
-        args.table, args.model, models, rounds=args.rounds, out=args.out
+        options.table, options.model, models, rounds=options.rounds, out=options.out
     )
-    with replacing(args.out) as temporary:
+    with replacing(options.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
     rows = [
         [one["model"], f"{one['predicted_ms']:.2f}", f"{one['measured_ms']:.2f}"] for one in result["points"]

@@ -16,15 +16,24 @@ import argparse
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.json_files import NUMBER, OBJECT, TEXT, mapping, members, read_document
+from benchmarks.people.index import IMAGE, read_index
 from runtime.console import note
-from runtime.errors import ConfigError, DataError
+from runtime.errors import DataError
 from runtime.files.manifest import replacing
 
 # The number of hexadecimal digits kept of an identity's SHA-256: enough to tell sets apart, and short for 2,400 identities.
 DIGITS = 16
+RENDERED = members(
+    {"kind": TEXT, "generator": NUMBER, "plan": OBJECT, "tools": OBJECT, "images": mapping(IMAGE)}
+)
+# Person id -> digest.
+DIGESTS = {"type": "object", "propertyNames": {"pattern": "^[0-9]+$"}, "additionalProperties": TEXT}
+HASH_FILE = members({"identities": DIGESTS})
 
 
 def identity_digests(images: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -46,15 +55,9 @@ def differing_identities(actual: Mapping[str, str], expected: Mapping[str, str])
     )
 
 
-def read_index(root: Path) -> dict[str, Any]:
-    """Read the anny.json of a rendered set; raises ConfigError if there is none."""
-    try:
-        meta: dict[str, Any] = json.loads((root / "anny.json").read_text())
-    except (OSError, ValueError):
-        raise ConfigError(
-            f"{root}: no readable anny.json; give a folder that benchmarks.people wrote"
-        ) from None
-    return meta
+def read_rendered(root: Path) -> dict[str, Any]:
+    """Return the anny.json of a rendered set; raises ConfigError if there is none or it is damaged."""
+    return read_index(root, advice="give a folder that benchmarks.people wrote", schema=RENDERED)
 
 
 def current_hashes(root: Path, images: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -66,28 +69,51 @@ def current_hashes(root: Path, images: Mapping[str, Mapping[str, Any]]) -> dict[
     return {path: {"pid": entry["pid"], "sha256": file_hash(root / path)} for path, entry in images.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write or check the hashes of a rendered set."""
+@dataclass(frozen=True)
+class HashOptions:
+    """The folder of the set, and the file that its hashes are written to or checked against."""
+
+    root: Path
+    write: Path | None
+    against: Path | None
+
+
+def parse(argv: Sequence[str] | None) -> HashOptions:
+    """Return the options of a command line, with either `write` or `against`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.people.hashes", description=main.__doc__)
     parser.add_argument("root", type=Path, metavar="ROOT", help="folder of the rendered set")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--write", type=Path, metavar="FILE", help="write the hashes to this file")
     action.add_argument("--against", type=Path, metavar="FILE", help="check the images against this file")
     args = parser.parse_args(argv)
-    meta = read_index(args.root)
-    digests = identity_digests(current_hashes(args.root, meta["images"]))
-    if args.write:
+    return HashOptions(args.root, args.write, args.against)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write or check the hashes of a rendered set."""
+    return process(parse(argv))
+
+
+def process(options: HashOptions) -> int:
+    """Write the hashes of the set, or raise DataError if identities differ from those in the file."""
+    meta = read_rendered(options.root)
+    digests = identity_digests(current_hashes(options.root, meta["images"]))
+    if options.write:
         content = {key: meta[key] for key in ("kind", "generator", "plan", "tools")}
         content |= {"pictures": len(meta["images"]), "identities": digests}
-        with replacing(args.write) as temporary:
+        with replacing(options.write) as temporary:
             temporary.write_text(json.dumps(content, indent=0) + "\n")
-        note(f"wrote {args.write}: {len(digests)} identities, {len(meta['images'])} images")
+        note(f"wrote {options.write}: {len(digests)} identities, {len(meta['images'])} images")
         return 0
-    expected = json.loads(args.against.read_text())["identities"]
+    assert options.against is not None
+    advice = "give a file that --write wrote"
+    expected = read_document(
+        options.against, HASH_FILE, expected="the hashes of a rendered set", advice=advice
+    )["identities"]
     if wrong := differing_identities(digests, expected):
         raise DataError(
-            f"{args.root}: {len(wrong)} of {len(expected)} identities differ from {args.against}, for example "
+            f"{options.root}: {len(wrong)} of {len(expected)} identities differ from {options.against}, for example "
             f"{', '.join(wrong[:5])}; render again with the plan and the tool versions in that file"
         )
-    note(f"{args.root}: all {len(expected)} identities agree with {args.against}")
+    note(f"{options.root}: all {len(expected)} identities agree with {options.against}")
     return 0

@@ -14,53 +14,41 @@ if __name__ == "__main__":
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-from runtime import console, datasets
-from runtime.images.decode import load_image
-from runtime.ranking import metrics
-
-STRIPES = 6
-BINS = (8, 4, 4)
+from runtime import console
 
 
-def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return (STRIPES * 128,) the L2-normalised square roots of centre-weighted HSV histograms of RGB pixels (H, W, 3) uint8."""
-    hsv = np.asarray(Image.fromarray(pixels).convert("HSV"), np.int64)
-    hue, saturation, value = (hsv[..., channel] * bins // 256 for channel, bins in enumerate(BINS))
-    cell = (hue * BINS[1] + saturation) * BINS[2] + value
-    size = int(np.prod(BINS))
-    # The person stands in the middle. Without this weight the background decides, and the background tells the camera.
-    weight = np.broadcast_to(1 - np.linspace(-1, 1, cell.shape[1]) ** 2, cell.shape)
-    stripes = zip(np.array_split(cell, STRIPES), np.array_split(weight, STRIPES))
-    counts = [np.bincount(stripe.ravel(), share.ravel(), minlength=size) for stripe, share in stripes]
-    feature = np.sqrt(np.concatenate(counts))
-    return np.asarray(feature / np.linalg.norm(feature), np.float32)
+@dataclass(frozen=True)
+class HistogramOptions:
+    """The data set to score; a `layout` of None is guessed."""
+
+    root: str
+    layout: str | None
+    as_json: bool
 
 
-def scores(root: str, *, layout: str | None = None) -> metrics.Metrics:
-    """Return the CMC and mAP of the histogram, query against gallery of the data set below `root`."""
-    data = datasets.read_dataset(root, layout or datasets.guess_layout(root))
-    return metrics.evaluate(*_side(data.query), *_side(data.gallery))
-
-
-def _side(items: Sequence[datasets.Item]) -> tuple[npt.NDArray[np.float32], list[int], list[int]]:
-    features = np.stack([histogram(load_image(item.path)) for item in items])
-    return features, [item.pid for item in items], [item.camid for item in items]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the scores of the histogram on a data set."""
+def parse(argv: Sequence[str] | None) -> HistogramOptions:
+    """Return the options of a command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.people.histogram", description=__doc__)
     parser.add_argument("root", metavar="ROOT", help="folder of the data set")
     parser.add_argument("--layout", help="layout of the data set (guessed from the folder)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args(argv)
-    measures = scores(args.root, layout=args.layout).to_json()
-    if args.json:
+    return HistogramOptions(args.root, args.layout, args.json)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the scores of the histogram on a data set."""
+    return score(parse(argv))
+
+
+def score(options: HistogramOptions) -> int:
+    """Score the data set, and print the scores."""
+    from benchmarks.people.stripes import scores
+
+    measures = scores(options.root, layout=options.layout).to_json()
+    if options.as_json:
         console.print_json(measures)
     else:
         rows = [

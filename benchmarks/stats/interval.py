@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from benchmarks.timing import Times
+from runtime.host.stopwatch import Times
 
 DRAWS = 2000
 # The draws are computed in this many parts, to bound the memory.

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.people.index import NAME, read_index
 from benchmarks.stats.precisions import index_name
+from benchmarks.study.options import StudyOptions
 from benchmarks.study.scores import FeatureSet
 from benchmarks.study.tokens import person_tokens
 from runtime.datasets import Dataset, Item, count_warnings, parse_name, read_dataset
@@ -24,19 +26,7 @@ from runtime.images.preprocess import resize, to_input
 from runtime.spec import InputSpec
 
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class StudyOptions:
-    """The options of a study run in a form that a worker process can receive: paths, `--set` overrides and the device."""
-
-    weights: str
-    config: str
-    data: str
-    out: str
-    others: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    device: str = "cpu"
+ADVISED = "--data data/anny_reid"
 
 
 @dataclass(frozen=True)
@@ -128,13 +118,23 @@ def study_fingerprint(options: StudyOptions) -> dict[str, Any]:
 
 def index_path(root: str) -> Path:
     """Return the path of Anny-ReID's index below `root`; raises DataError if there is none."""
-    path = Path(root) / "anny.json"
+    path = Path(root) / NAME
     if not path.is_file():
         raise DataError(
             f"{root}: no anny.json; the study needs the visible shares, unoccluded pairs and masks of Anny-ReID: "
-            "--data data/anny_reid"
+            f"{ADVISED}"
         )
     return path
+
+
+def whole_index(root: str) -> dict[str, Any]:
+    """Return the contents of Anny-ReID's index; raises DataError if it is damaged or a query has no unoccluded pair in it."""
+    index = read_index(Path(root), advice=f"give {ADVISED}", refusal=DataError)
+    images = index["images"]
+    for name, entry in images.items():
+        if name.startswith("query/") and entry.get("twin") not in images:
+            raise DataError(f"{index_path(root)}: {name} has no unoccluded pair (twin); give {ADVISED}")
+    return index
 
 
 @lru_cache(maxsize=1)
@@ -159,7 +159,7 @@ def open_context(options: StudyOptions) -> Context:
     if loss is not training_loss:
         # As in prune.py: the logits of a classifier of other identities cannot be distilled.
         config = replace(config, train=config.train.for_unknown_identities())
-    entries = json.loads(index_path(options.data).read_text())["images"]
+    entries = whole_index(options.data)["images"]
     query_names = [index_name(item.path) for item in dataset.query]
     unoccluded = [_unoccluded_item(Path(options.data), entries[name]["twin"]) for name in query_names]
     name = dataset_name(dataset.layout, count_warnings(dataset))
@@ -198,7 +198,7 @@ def _person_tokens(
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the tokens on the person for each side; masks.npz is in the order of anny.json."""
     mask_rows = {name: row for row, name in enumerate(names)}
-    size = json.loads((root / "anny.json").read_text())["size"]
+    size = whole_index(str(root))["size"]
     with np.load(root / "masks.npz", allow_pickle=False) as file:
         masks = np.unpackbits(file["visible"], axis=1).reshape(-1, *size).astype(bool)
     return {

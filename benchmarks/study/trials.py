@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.study.context import Context, StudyOptions, open_context
+from benchmarks.json_files import members
+from benchmarks.study.context import Context, open_context
+from benchmarks.study.files import ABOUT, ASKED, read_record, trial_path
+from benchmarks.study.options import StudyOptions
 from benchmarks.study.plan import (
     BUDGET,
     LEVELS,
@@ -41,16 +44,11 @@ class Job:
         return trial_path(Path(self.options.out), self.trial)
 
 
-def trial_path(out: Path, trial: Trial) -> Path:
-    """Return the path of a finished trial's record."""
-    return out / "cells" / f"{trial.name}.json"
-
-
 def finished(job: Job) -> bool:
     """Return whether the trial's record exists; raises ConfigError if it belongs to a study with another fingerprint."""
     if not job.path.exists():
         return False
-    if json.loads(job.path.read_text())["asked"] != job.fingerprint:
+    if read_record(job.path, ASKED)["asked"] != job.fingerprint:
         raise ConfigError(
             f"{job.path}: this trial was made with other weights, settings or data; choose another --out or remove the file"
         )
@@ -171,7 +169,7 @@ def budget_of(options: StudyOptions, trial: Trial) -> int | None:
     path = trial_path(Path(options.out), replace(trial, method=BUDGET))
     if not path.exists():
         raise ConfigError(f"{path}: missing; it sets the budget of {trial.name}; run the study again")
-    return int(json.loads(path.read_text())["macs"]["macs_folded"])
+    return int(read_record(path, members(ABOUT))["macs"]["macs_folded"])
 
 
 def measure_trial(job: Job) -> dict[str, Any]:

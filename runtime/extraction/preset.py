@@ -14,7 +14,7 @@ from runtime.extraction.parallel import Setup, open_workers
 from runtime.extraction.processes import usable_cores
 from runtime.features import Features
 from runtime.opening import load_artifact
-from runtime.options.choices import BACKENDS, LATENCY, THROUGHPUT
+from runtime.options.choices import BACKENDS, LATENCY
 
 # Images a run in a process of one thread. OpenVINO gains by it; ONNX Runtime gains on small models and does not lose on large.
 BATCH = 8
@@ -30,21 +30,6 @@ class Plan:
     processes: int
     threads: int | None
     batch: int
-
-
-def refuse_contradictions(preset: str | None, *, device: str, batch: int | None, threads: int | None) -> None:
-    """ConfigError for options beside `preset` that it decides itself, and for a GPU."""
-    if preset is None:
-        return
-    if device != "cpu":
-        raise ConfigError(
-            f"--preset {preset}: a preset lays work out over the cores of a CPU; with --device {device} leave it out and "
-            "give --batch N (1 for latency, the largest that fits for throughput)"
-        )
-    if preset == LATENCY and (threads is not None or batch not in (None, 1)):
-        raise ConfigError("--preset latency is batch 1 on all cores; leave --batch and --threads out")
-    if preset == THROUGHPUT and threads not in (None, 1):
-        raise ConfigError("--preset throughput is one thread in each process; leave --threads out")
 
 
 def plan(preset: str, artifact: Artifact, batch: int | None = None) -> Plan:

@@ -18,6 +18,24 @@ def positive_integer(text: str) -> int:
     return value
 
 
+def positive_integers(text: str) -> tuple[int, ...]:
+    """Whole numbers from 1 with commas between them."""
+    return tuple(positive_integer(part) for part in text.split(","))
+
+
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """A `--batch` value of one or more sizes, such as 1,8, each of them once; ConfigError for anything else."""
+    try:
+        return tuple(dict.fromkeys(positive_integers(text)))
+    except ArgumentTypeError:
+        raise ConfigError(f"--batch {text}: give sizes from 1, such as 1,8") from None
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Words with commas between them."""
+    return tuple(text.split(","))
+
+
 def seconds(text: str) -> float:
     """A finite time of more than 0 seconds."""
     value = _number(text, "give more than 0 seconds")

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.people import dataset, histogram
+from benchmarks.people import dataset, stripes
 from benchmarks.people.person import garments
 from benchmarks.people.person.surface import Noise
 from benchmarks.people.place import camera, occlusion
 from benchmarks.people.place.scene import Scenery
+from benchmarks.people.plan import FIRST_TEST_PID, Plan
 from benchmarks.people.render import View, rasterise
 from runtime.errors import ConfigError
 
@@ -91,18 +92,18 @@ def test_a_query_differs_from_its_unoccluded_pair_only_at_the_occluder():
 
 
 def test_colour_alone_finds_some_people_but_far_from_all():
-    assert 0.10 <= histogram.scores(str(ROOT), layout="anny").cmc[0] <= 0.35
+    assert 0.10 <= stripes.scores(str(ROOT), layout="anny").cmc[0] <= 0.35
 
 
 def test_a_histogram_is_a_normalised_feature_and_ignores_order_within_a_stripe_row():
     pixels = np.random.default_rng(0).integers(0, 256, (120, 64, 3), np.uint8)
-    feature = histogram.histogram(pixels)
+    feature = stripes.histogram(pixels)
     assert feature.shape == (6 * 128,)
     assert np.linalg.norm(feature) == pytest.approx(1, abs=1e-6)
     # rows 0..19 are one stripe: turning it upside down changes nothing, moving it does
     turned = np.concatenate([pixels[:20][::-1], pixels[20:]])
-    np.testing.assert_allclose(histogram.histogram(turned), feature, atol=1e-6)
-    assert np.abs(histogram.histogram(np.roll(pixels, 60, 0)) - feature).max() > 1e-3
+    np.testing.assert_allclose(stripes.histogram(turned), feature, atol=1e-6)
+    assert np.abs(stripes.histogram(np.roll(pixels, 60, 0)) - feature).max() > 1e-3
 
 
 def test_a_seed_gives_the_same_outfit_and_another_seed_another():
@@ -215,21 +216,21 @@ def test_rays_and_projection_are_inverse():
 )
 def test_a_plan_that_does_not_fit_the_file_names_is_refused(change):
     with pytest.raises(ConfigError):
-        replace(dataset.Plan(1, 1, 1, 1), **change).check()
+        replace(Plan(1, 1, 1, 1), **change).check()
 
 
 def test_rendering_into_a_folder_with_content_is_refused_and_leaves_it_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(ConfigError, match="--out"):
-        dataset.write(dataset.Plan(1, 1, 0, 1), tmp_path)
+        dataset.write(Plan(1, 1, 0, 1), tmp_path)
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
 def test_rendering_an_identity_again_gives_the_shipped_pixels():
     pytest.importorskip("anny", reason="the renderer is not installed: pip install '.[render]'")
-    plan = dataset.Plan(**META["plan"])
+    plan = Plan(**META["plan"])
     renderer = dataset.Renderer(plan.seed)
-    for pid in (1, dataset.FIRST_TEST_PID):
+    for pid in (1, FIRST_TEST_PID):
         for rendered in renderer.identity(plan, pid):
             assert abs(rendered.visible - IMAGES[rendered.path]["visible"]) < 0.01, rendered.path
             with Image.open(ROOT / rendered.path) as image:

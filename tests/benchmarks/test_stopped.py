@@ -14,11 +14,14 @@ import pytest
 
 from benchmarks.agenda import Agenda, Part, in_words, timing_s
 from benchmarks.bench import cli as bench
-from benchmarks.bench.arguments import parser
+from benchmarks.bench import measure, running
+from benchmarks.bench.arguments import parse
 from benchmarks.bench.plan import Cost, Wanted, agenda, names
 from benchmarks.device import jetson
+from benchmarks.device.report import print_device_report
 from benchmarks.device.run import document as device_document
-from benchmarks.experiments import transfer
+from benchmarks.experiments import transfer, zero_shot
+from benchmarks.options import Timing
 from benchmarks.unfinished import printed, written
 from runtime.errors import guarded
 from runtime.stopping import Stopped
@@ -30,12 +33,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def no_children(monkeypatch):
-    monkeypatch.setattr(bench, "peak_memory", lambda subject, batch: None)
+    monkeypatch.setattr(measure, "peak_memory", lambda subject, batch: None)
 
 
 def stopping_after(monkeypatch, calls: int) -> None:
     """Models answer so many calls, and then a signal comes."""
-    honest, left = bench.open_subject, [calls]
+    honest, left = running.open_subject, [calls]
 
     def opening(subject):
         artifact = honest(subject)
@@ -48,7 +51,7 @@ def stopping_after(monkeypatch, calls: int) -> None:
 
         return dataclasses.replace(artifact, run=run)
 
-    monkeypatch.setattr(bench, "open_subject", opening)
+    monkeypatch.setattr(running, "open_subject", opening)
 
 
 def run_bench(capsys, *words: object) -> tuple[int, dict, str]:
@@ -105,7 +108,7 @@ def test_a_stop_before_the_first_time_is_a_document_too(tmp_path, capsys, monkey
     def opening(subject):
         raise Stopped(signal.SIGINT)
 
-    monkeypatch.setattr(bench, "open_subject", opening)
+    monkeypatch.setattr(running, "open_subject", opening)
     code, found, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--compare", saved(tmp_path))
     assert (code, found["models"], found["complete"], len(found["missing"])) == (130, [], False, 1)
 
@@ -121,9 +124,9 @@ def saved(folder: Path) -> Path:
 def test_the_rounds_of_a_timing_that_is_stopped_are_kept_where_they_are_enough(
     tmp_path, capsys, no_children, monkeypatch, rounds, kept
 ):
-    monkeypatch.setattr(bench.plan, "calibrate", lambda *_: [Cost(0, 0)])
-    monkeypatch.setattr("benchmarks.timing.WARMUP_S", 0.0)
-    monkeypatch.setattr("benchmarks.timing._warm_up", lambda call, seconds, wall: call(0))
+    monkeypatch.setattr(running.plan, "calibrate", lambda *_: Cost(0, 0))
+    monkeypatch.setattr("runtime.host.stopwatch.WARMUP_S", 0.0)
+    monkeypatch.setattr("runtime.host.stopwatch._warm_up", lambda call, seconds, wall: call(0))
     stopping_after(monkeypatch, 1 + (25 if kept else 9))
     code, found, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--rounds", rounds, "--threads", 1)
     assert code == 143 and "times at batch 1" in found["missing"]
@@ -135,7 +138,7 @@ def test_tables_of_a_stopped_bench_are_marked(tmp_path, capsys, no_children, mon
     def stops(subject, batch):
         raise Stopped(signal.SIGTERM)
 
-    monkeypatch.setattr(bench, "peak_memory", stops)
+    monkeypatch.setattr(measure, "peak_memory", stops)
     assert guarded(bench.main, [str(write_model(tmp_path / "m.onnx")), "--rounds", "3"]) == 143
     out = capsys.readouterr().out
     assert out.startswith("INCOMPLETE, stopped by SIGTERM") and "memory of m.onnx" in out and "p99" in out
@@ -151,11 +154,12 @@ def test_a_stopped_board_run_keeps_the_scenarios_that_are_done(tmp_path, monkeyp
     def stops(*_, **__):
         raise Stopped(signal.SIGTERM)
 
-    args = parser(None).parse_args(
-        [str(write_model(tmp_path / "m.onnx")), "--device", "jetson", "--rounds", "1"]
-    )
+    words = [str(write_model(tmp_path / "m.onnx")), "--device", "jetson", "--rounds", "1"]
+    options = measure.jetson_options(parse(words))
     monkeypatch.setattr(
-        jetson, "open_subject", lambda subject: bench.open_subject(dataclasses.replace(subject, device="cpu"))
+        jetson,
+        "open_subject",
+        lambda subject: running.open_subject(dataclasses.replace(subject, device="cpu")),
     )
     if when == "trtexec":
         monkeypatch.setattr(jetson, "run_trtexec", stops)
@@ -169,14 +173,14 @@ def test_a_stopped_board_run_keeps_the_scenarios_that_are_done(tmp_path, monkeyp
             lambda call, count, **how: stops() if count == 8 else honest(call, count, **how),
         )
     with pytest.raises(jetson.Interrupted) as stop:
-        args.seconds = 0.01
-        jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.01)
+        options = dataclasses.replace(options, timing=Timing(1, 0.01))
+        jetson.collect(options, root=put_board(tmp_path / "root"), environment={}, least_s=0.01)
     found = device_document(stop.value.run)
     done = {"idle": [], "scene": [1], "trtexec": [1, 8, 16, 32]}[when]
     assert [model["batch"] for model in found["models"]] == done
     assert (found["complete"], found["stopped"], stop.value.code) == (False, "SIGTERM", 143)
     assert any("trtexec" in name for name in found["missing"])
-    bench.print_device_report(found)
+    print_device_report(found)
     assert capsys.readouterr().out.startswith("INCOMPLETE")
 
 
@@ -231,10 +235,10 @@ def test_a_stopped_transfer_prints_the_models_that_are_done(capsys, monkeypatch)
             raise Stopped(signal.SIGINT) from None
 
     monkeypatch.setattr(transfer, "SHOWN", ())
-    monkeypatch.setattr(transfer, "opened", lambda path: None)
-    monkeypatch.setattr(transfer, "transfer", one)
+    monkeypatch.setattr(zero_shot, "opened", lambda path: None)
+    monkeypatch.setattr(zero_shot, "transfer", one)
     monkeypatch.setattr(transfer, "read_dataset", lambda *_: None)
-    monkeypatch.setattr(transfer, "pictures", lambda *_: [])
+    monkeypatch.setattr(zero_shot, "pictures", lambda *_: [])
     assert guarded(transfer.main, ["a", "b", "--data", "x", "--json"]) == 130
     found = json.loads(capsys.readouterr().out)
     assert [row["model"] for row in found["models"]] == ["a"] and found["complete"] is False

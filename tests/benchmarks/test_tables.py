@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tables
+from benchmarks.experiments.search_picture import picture as search
+from benchmarks.study.beyond.chart import chart as beyond
+from benchmarks.study.chart import chart as study
 from runtime.errors import ConfigError, guarded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,3 +83,28 @@ def test_every_result_file_is_used():
     used = {Path(file) for _, file, _ in tables.TABLES.values()}
     there = {path.relative_to(tables.RESULTS) for path in tables.RESULTS.rglob("*.json")}
     assert used <= there
+
+
+def result(name):
+    return json.loads((tables.RESULTS / name).read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("study.svg", lambda: study(result("study.json"))),
+        (
+            "xeon_2_cores/beyond.svg",
+            lambda: beyond(result("xeon_2_cores/beyond.json"), result("xeon_2_cores/search.json")),
+        ),
+        ("xeon_2_cores/search.svg", lambda: search(result("xeon_2_cores/search.json"))),
+    ],
+)
+def test_a_committed_picture_is_what_its_results_draw(name, draw):
+    assert (tables.RESULTS / name).read_text() == draw()
+
+
+def test_every_committed_picture_is_held_to_its_results():
+    (mark,) = test_a_committed_picture_is_what_its_results_draw.pytestmark
+    there = {path.relative_to(tables.RESULTS).as_posix() for path in tables.RESULTS.rglob("*.svg")}
+    assert there == {name for name, _ in mark.args[1]}

@@ -6,12 +6,13 @@ import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.study.beyond.recipes import LEVELS, RECIPES, STUDIED, Recipe
 from benchmarks.study.context import Context, open_context
-from benchmarks.study.plan import METHODS, TEACHER, Trial, meets_budget, nearest_count
+from benchmarks.study.plan import TEACHER, Trial, meets_budget, nearest_count
 from benchmarks.study.scores import per_query_scores
 from benchmarks.study.trials import (
     Job,
@@ -22,38 +23,6 @@ from benchmarks.study.trials import (
     untuned_scores,
 )
 from runtime.files.manifest import replacing
-
-# Level -> fractions of heads and tokens that AMG removes: the study's two levels and one between them.
-LEVELS = {"h25_t25": (0.25, 0.25), "h33_t33": (0.33, 0.33), "h40_t40": (0.40, 0.40)}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A way to prune, in this order: whole blocks, heads, tokens, and then what `match` names, until AMG's cost is met.
-
-    `blocks` is the number of whole blocks at each level. `heads` and `tokens` are shares of the level's fractions. `match` is
-    "neurons", "tokens" or "nothing"; neurons are the lowest scores `within` the "model", or equally many in every "block".
-    """
-
-    title: str
-    blocks: tuple[int, int, int] = (0, 0, 0)
-    heads: float = 0.0
-    tokens: float = 0.0
-    match: str = "neurons"
-    within: str = "model"
-
-
-RECIPES = {
-    "mlp_even": Recipe("MLP neurons, as many in every block", within="block"),
-    "mlp": Recipe("MLP neurons, the lowest of all blocks"),
-    "tokens_mlp": Recipe("AMG's tokens, then MLP neurons", tokens=1.0),
-    "mix": Recipe("60 % of AMG's tokens, then MLP neurons", tokens=0.6),
-    "heads_mlp": Recipe("AMG's heads, then MLP neurons", heads=1.0),
-    "blocks_tokens": Recipe("whole blocks, then AMG's tokens", blocks=(1, 1, 2), match="tokens"),
-    "blocks": Recipe("whole blocks", blocks=(2, 2, 3), match="nothing"),
-}
-# Methods that the study has too. Their trials run in the same way here, so that their models can be timed.
-STUDIED = ("amg", "random")
 
 
 def beyond_settings(config: Any, trial: Trial) -> Any:
@@ -72,13 +41,6 @@ def beyond_settings(config: Any, trial: Trial) -> Any:
         tokens=replace(config.prune.tokens, fraction=tokens),
     )
     return replace(config, prune=prune)
-
-
-def method_title(method: str) -> str:
-    """Return the title of a method in tables and charts."""
-    if method == TEACHER:
-        return "teacher"
-    return RECIPES[method].title if method in RECIPES else METHODS[method].title
 
 
 def model_path(job: Job) -> Path:

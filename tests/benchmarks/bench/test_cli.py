@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.arguments import subjects_of
 from benchmarks.bench import cli as bench
-from benchmarks.bench import memory
-from benchmarks.bench.arguments import parser
-from benchmarks.candidate import Subject
+from benchmarks.bench import measure, memory, running
+from benchmarks.bench.arguments import parse
+from benchmarks.bench.document import FULL
 from benchmarks.host import doubts, governor
 from benchmarks.inputs import Crops, feeds, random_crops, read_crops
 from benchmarks.labels import labels, number
+from benchmarks.options import Subject
 from benchmarks.timing import percentile
 from runtime.datasets import Item
 from runtime.errors import ArtifactError, ConfigError, DataError, guarded
 from runtime.files.manifest import sha256
+from runtime.host.memory import high_water
 from runtime.spec import InputSpec
 from tests.fakes.tiny_model import SPEC, write_model
 
@@ -39,7 +40,7 @@ QUICK = ["--rounds", "3", "--threads", "1"]
 @pytest.fixture
 def no_children(monkeypatch):
     """The peak memory of a child process takes a second each time; one test measures it for real."""
-    monkeypatch.setattr(bench, "peak_memory", lambda subject, batch: None)
+    monkeypatch.setattr(measure, "peak_memory", lambda subject, batch: None)
 
 
 @pytest.fixture
@@ -129,26 +130,26 @@ def test_the_camera_policy_reaches_the_timed_model(tmp_path, people, capsys, no_
     spec = dataclasses.replace(SPEC, camera="input", cameras=2, dataset="market1501")
     model = write_model(tmp_path / "m.onnx", spec)
     seen = []
-    kept = bench.time_models
+    kept = measure.time_models
 
     def spy(artifacts, crops, ids, batch, **how):
         seen.append(ids[0].tolist())
         return kept(artifacts, crops, ids, batch, **how)
 
-    monkeypatch.setattr(bench, "time_models", spy)
+    monkeypatch.setattr(measure, "time_models", spy)
     document(capsys, model, "--data", people, *QUICK)
     document(capsys, model, "--data", people, "--camera", "input", *QUICK)
     document(capsys, model, *QUICK)
     mean = spec.mean_camera
     # The folder is not the published Market-1501, so its cameras mean nothing to the model.
-    assert seen == [[mean] * 4, [0, 0, 1, 1], [mean] * bench.IMAGES]
+    assert seen == [[mean] * 4, [0, 0, 1, 1], [mean] * measure.IMAGES]
 
 
 def test_a_model_that_answers_differently_while_timed_is_found_out(
     tmp_path, capsys, no_children, monkeypatch
 ):
     """Planted: the timed session skips its work after the first calls and hands out an old answer."""
-    honest = bench.open_subject
+    honest = running.open_subject
 
     def cheating(subject):
         artifact = honest(subject)
@@ -161,14 +162,14 @@ def test_a_model_that_answers_differently_while_timed_is_found_out(
 
         return dataclasses.replace(artifact, run=run)
 
-    monkeypatch.setattr(bench, "open_subject", cheating)
+    monkeypatch.setattr(running, "open_subject", cheating)
     found = document(capsys, write_model(tmp_path / "m.onnx"), *QUICK)
     assert found["models"][0]["features_equal"] is False
     assert any("do not trust" in text for text in found["warnings"])
 
 
 def test_peak_memory_is_a_child_processs_and_grows_with_what_the_model_holds(tmp_path, monkeypatch):
-    if memory.high_water() is None:
+    if high_water() is None:
         pytest.skip("this system has no /proc/self/status with VmHWM to read a peak from")
     monkeypatch.setattr(memory, "PROCESSES", 1)
     held = np.ones(400 << 20, np.uint8)  # what the parent holds must not count
@@ -177,15 +178,6 @@ def test_peak_memory_is_a_child_processs_and_grows_with_what_the_model_holds(tmp
     large = memory.peak_memory(Subject(write_model(tmp_path / "large.onnx", dim=500_000), threads=1), 1)
     assert held[-1] and 10 << 20 < small < 350 << 20
     assert large > small + (40 << 20)
-
-
-def test_high_water_reads_kilobytes_and_is_none_where_there_is_nothing_to_read(tmp_path):
-    status = tmp_path / "status"
-    status.write_text("Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t  123 kB\nVmRSS:\t 100 kB\n")
-    assert memory.high_water(status) == 123 * 1024
-    status.write_text("Name:\tpython\n")
-    assert memory.high_water(status) is None
-    assert memory.high_water(tmp_path / "absent") is None
 
 
 @pytest.mark.parametrize("verdict", [None, {"passed": None, "off": True}, {"passed": False}])
@@ -256,7 +248,7 @@ def test_the_script_in_the_root_runs_it(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     peak = json.loads(done.stdout)["models"][0]["peak_memory_bytes"]
-    assert memory.high_water() is None or peak > 10 << 20, "children start also from a script"
+    assert high_water() is None or peak > 10 << 20, "children start also from a script"
 
 
 def test_the_torch_baseline_stands_beside_the_exported_models(tmp_path, capsys, no_children):
@@ -317,8 +309,8 @@ def test_crops_of_any_size_are_resized_for_the_model():
 
 
 def test_p99_is_the_slowest_round_up_to_the_number_that_the_warning_names():
-    assert percentile(np.arange(bench.FULL - 1.0), 99) == bench.FULL - 2
-    assert percentile(np.arange(float(bench.FULL)), 99) < bench.FULL - 1
+    assert percentile(np.arange(FULL - 1.0), 99) == FULL - 2
+    assert percentile(np.arange(float(FULL)), 99) < FULL - 1
 
 
 def test_a_busy_host_or_a_moving_clock_is_named():
@@ -365,16 +357,14 @@ def test_one_file_on_two_engines_is_two_models(tmp_path, capsys, no_children):
 
 @pytest.mark.parametrize("word", ["m.onnx@compile", "m.onnx@gpu", "m.safetensors@openvino"])
 def test_an_engine_that_does_not_exist_is_named_with_those_that_do(word):
-    args = parser(None).parse_args([word])
     with pytest.raises(ConfigError, match=f"{word}: no engine {word.split('@')[1]}; give"):
-        subjects_of(args)
+        parse([word])
 
 
 def test_the_engine_of_each_model_is_its_own():
-    args = parser(None).parse_args(
-        ["a.onnx@openvino-bf16", "b.onnx", "c.safetensors@compile", "c.safetensors"]
-    )
-    found = [(one.path.name, one.engine, one.torch, one.compiled) for one in subjects_of(args)]
+    words = ["a.onnx@openvino-bf16", "b.onnx", "c.safetensors@compile", "c.safetensors"]
+    subjects = parse(words).subjects
+    found = [(one.path.name, one.engine, one.torch, one.compiled) for one in subjects]
     assert found[:2] == [("a.onnx", "openvino-bf16", False, False), ("b.onnx", "onnxruntime", False, False)]
     assert [one[2:] for one in found[2:]] == [(True, True), (True, False)]
 
@@ -391,7 +381,7 @@ def test_a_run_is_compared_with_a_saved_one(tmp_path, capsys, no_children):
 
 
 def test_a_comparison_with_nothing_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(measure, "measured", lambda *_: pytest.fail("measured"))
     with pytest.raises(ConfigError, match="not a document of bench.py"):
         bench.main(["m.onnx", "--compare", str(tmp_path / "none.json")])
 

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from benchmarks.bench.compare import compare, read_document
+from benchmarks.bench.compare import compare, read_run
 from benchmarks.stats.interval import interval
 from runtime.errors import ConfigError
 
@@ -108,6 +108,6 @@ def test_a_document_of_something_else_is_one_line(text, tmp_path):
     path = tmp_path / "old.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"old\.json: not a document of bench\.py"):
-        read_document(path)
+        read_run(path)
     path.write_text(json.dumps(document(model())))
-    assert read_document(path)["models"][0]["path"] == "a.onnx"
+    assert read_run(path)["models"][0]["path"] == "a.onnx"

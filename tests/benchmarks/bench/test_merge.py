@@ -7,8 +7,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from benchmarks.bench import cli as bench
-from benchmarks.bench import merge
-from benchmarks.bench.merge_picture import Box, Point, log_axis, picture, short_names
+from benchmarks.bench.merge import cli, runs
+from benchmarks.bench.merge.picture import Box, Point, picture, short_names
+from benchmarks.svg import log_axis
 from runtime.errors import guarded
 from tests.fakes.jetson_files import put_recording
 
@@ -54,7 +55,7 @@ def test_a_cpu_a_card_and_a_replayed_jetson_make_one_table_and_one_picture(tmp_p
     )
     files = [write(tmp_path / "cpu.json", run()), write(tmp_path / "card.json", card), jetson]
     out, svg = tmp_path / "merged.json", tmp_path / "merged.svg"
-    assert merge.main([*map(str, files), "--out", str(out), "--picture", str(svg)]) == 0
+    assert cli.main([*map(str, files), "--out", str(out), "--picture", str(svg)]) == 0
     found = json.loads(out.read_text())
     devices = ["Xeon, 2 threads", "NVIDIA X", "Jetson Orin Nano (8 GB, developer kit), MAXN_SUPER (replayed)"]
     assert [one["device"] for one in found["runs"]] == devices
@@ -78,16 +79,16 @@ def test_energy_of_different_parts_of_a_machine_is_told(tmp_path):
         run(host={"device": "cuda", "gpu": {"name": name}}, model={"energy": JOULES | {"rail": rail}})
         for name, rail in (("X", "GPU_BOARD"), ("Y", "GPU_BOARD"), ("Z", "VDD_IN"))
     ]
-    runs = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate([run(), *cards])]
-    assert merge.merge(runs[:3])["warnings"] == []
-    (told,) = merge.merge(runs)["warnings"]
+    documents = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate([run(), *cards])]
+    assert runs.merge(documents[:3])["warnings"] == []
+    (told,) = runs.merge(documents)["warnings"]
     assert told.endswith("GPU_BOARD on X; GPU_BOARD on Y; VDD_IN on Z")
 
 
 def test_the_same_device_twice_is_told_apart(tmp_path):
     several = [run(images={"source": "crops of anny_reid", "count": number}) for number in range(2)]
-    runs = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(several)]
-    assert [one["device"] for one in merge.merge(runs)["runs"]] == [
+    documents = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(several)]
+    assert [one["device"] for one in runs.merge(documents)["runs"]] == [
         "Xeon, 2 threads #1",
         "Xeon, 2 threads #2",
     ]
@@ -95,7 +96,7 @@ def test_the_same_device_twice_is_told_apart(tmp_path):
 
 def test_a_run_given_twice_counts_once(tmp_path, capsys):
     files = [str(write(tmp_path / name, run())) for name in ("a.json", "copy.json")]
-    assert merge.main([files[0], *files, "--out", str(tmp_path / "out.json")]) == 0
+    assert cli.main([files[0], *files, "--out", str(tmp_path / "out.json")]) == 0
     assert len(json.loads((tmp_path / "out.json").read_text())["rows"]) == 1
     assert f"{files[1]}: the same run as {files[0]}, left out" in capsys.readouterr().err
 
@@ -108,7 +109,7 @@ def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
         model | {"path": "runs/n.onnx"},
     ]
     one = run() | {"models": [model, *others]}
-    found = merge.merge([(write(tmp_path / "a.json", one), one)])
+    found = runs.merge([(write(tmp_path / "a.json", one), one)])
     assert [row["model"] for row in found["rows"]] == [
         "runs/m.onnx",
         "old/m.onnx",
@@ -126,10 +127,12 @@ def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
         for name, parent in (("Y", "a"), ("Z", "a"), ("W", "c"))
     ]
     documents = [run(), other, *engines]
-    runs = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(documents)]
-    assert merge.merge(runs[:2])["warnings"] == ["m.onnx is not the same model on Xeon, 2 threads and on X"]
-    assert merge.merge(runs[2:4])["warnings"] == []
-    assert merge.merge(runs[2:])["warnings"] == ["m.engine is not the same model on Y and on W"]
+    documents = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(documents)]
+    assert runs.merge(documents[:2])["warnings"] == [
+        "m.onnx is not the same model on Xeon, 2 threads and on X"
+    ]
+    assert runs.merge(documents[2:4])["warnings"] == []
+    assert runs.merge(documents[2:])["warnings"] == ["m.engine is not the same model on Y and on W"]
 
 
 BAD = [None, -1, 10**400, [], {}, "x", True, float("nan"), float("inf")]
@@ -146,7 +149,7 @@ def test_a_document_that_is_damaged_anywhere_is_refused_in_one_line(tmp_path, ca
         spot = spot[key]
     spot[place[-1]] = bad
     path = write(tmp_path / "a.json", document)
-    assert guarded(merge.main, [str(path), "--picture", str(tmp_path / "p.svg")]) == 2
+    assert guarded(cli.main, [str(path), "--picture", str(tmp_path / "p.svg")]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and not (tmp_path / "p.svg").exists()
 
 
@@ -156,7 +159,7 @@ def test_names_of_any_length_and_kind_stay_inside_the_picture(tmp_path):
         model={"path": "a" * 200 + ".engine", "engine": "tensorrt"},
     )
     path, svg = write(tmp_path / "a.json", device), tmp_path / "p.svg"
-    assert merge.main([str(path), "--picture", str(svg)]) == 0
+    assert cli.main([str(path), "--picture", str(svg)]) == 0
     texts = [text.text for text in ET.parse(svg).iter(f"{SVG}text")]
     assert max(map(len, texts)) <= 120 and any(text.endswith("a.engine") and "…" in text for text in texts)
 
@@ -164,17 +167,17 @@ def test_names_of_any_length_and_kind_stay_inside_the_picture(tmp_path):
 def test_map_of_different_data_is_never_side_by_side(tmp_path):
     other = run(images={"source": "crops of /elsewhere/market1501", "count": 64})
     files = [write(tmp_path / "a.json", run()), write(tmp_path / "b.json", other)]
-    assert guarded(merge.main, [str(path) for path in files]) == 2
+    assert guarded(cli.main, [str(path) for path in files]) == 2
     without = run(images={"source": "images of random pixels", "count": 64}, model={"accuracy": None})
     files[1] = write(tmp_path / "b.json", without)
-    assert guarded(merge.main, [str(path) for path in files]) == 0, "a run without mAP may stand beside"
+    assert guarded(cli.main, [str(path) for path in files]) == 0, "a run without mAP may stand beside"
 
 
 def test_what_is_no_run_or_has_no_map_for_a_picture_is_refused(tmp_path, capsys):
-    assert guarded(merge.main, [str(tmp_path / "none.json")]) == 2
-    assert guarded(merge.main, [str(write(tmp_path / "a.json", {"host": {}}))]) == 2
+    assert guarded(cli.main, [str(tmp_path / "none.json")]) == 2
+    assert guarded(cli.main, [str(write(tmp_path / "a.json", {"host": {}}))]) == 2
     path = write(tmp_path / "b.json", run(model={"accuracy": None}))
-    assert guarded(merge.main, [str(path), "--picture", str(tmp_path / "p.svg")]) == 2
+    assert guarded(cli.main, [str(path), "--picture", str(tmp_path / "p.svg")]) == 2
     assert "run bench.py with --data" in capsys.readouterr().err and not (tmp_path / "p.svg").exists()
 
 
@@ -208,6 +211,6 @@ def test_names_are_escaped_and_labels_do_not_lie_on_each_other():
     boxes = []
     for one in labels:
         x, y, width = float(one.get("x")), float(one.get("y")), 7 * len(one.text)
-        left = {"": x, "end": x - width, "mid": x - width / 2}[one.get("class")]
+        left = {"": x, "end": x - width, "mid": x - width / 2}[one.get("class", "")]
         boxes.append(Box(left, y - 12, left + width, y + 4))
     assert not any(a.meets(b) for place, a in enumerate(boxes) for b in boxes[place + 1 :])

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.bench import cli as bench
+from benchmarks.bench import measure as bench_measure
 from benchmarks.bench.throughput import Load, measure, open_runners, throughput
-from benchmarks.candidate import Subject
-from benchmarks.experiments import pipeline
-from benchmarks.experiments.pipeline import encode_again
+from benchmarks.experiments import pipeline, turns
+from benchmarks.experiments.turns import encode_again
 from benchmarks.inputs import random_crops
+from benchmarks.options import Subject
 from runtime.datasets import Item
 from runtime.errors import ArtifactError, guarded
 from runtime.extraction import preset
@@ -28,7 +29,7 @@ from tests.fakes.tiny_model import write_model
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (bench, preset):
+    for module in (bench_measure, preset):
         monkeypatch.setattr(module, "usable_cores", lambda: 2)
 
 
@@ -80,7 +81,7 @@ def document(capsys: pytest.CaptureFixture[str], *argv: object) -> dict:
 
 @pytest.fixture
 def no_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "peak_memory", lambda *_: None)
+    monkeypatch.setattr(bench_measure, "peak_memory", lambda *_: None)
 
 
 def test_bench_reports_throughput_beside_latency(
@@ -165,28 +166,28 @@ def test_the_pipeline_takes_turns_with_the_bare_engine(
 
 def test_an_extraction_is_compared_with_the_engine_before_and_after_it() -> None:
     rates = iter([(10.0, 1.0), (20.0, 3.0), (40.0, 5.0)])
-    turns: list[str] = []
+    taken: list[str] = []
 
     def engine() -> tuple[float, float]:
-        turns.append("engine")
+        taken.append("engine")
         return next(rates)
 
     def whole(part: object) -> tuple[float, float]:
-        turns.append("extract")
+        taken.append("extract")
         return 9.0, 4.0
 
-    one, two = pipeline.take_turns(engine, whole, [[Item("a", 1, 0)], [Item("b", 1, 0)] * 2])
-    assert turns == ["engine", "extract", "engine", "extract", "engine"]
+    one, two = turns.take_turns(engine, whole, [[Item("a", 1, 0)], [Item("b", 1, 0)] * 2])
+    assert taken == ["engine", "extract", "engine", "extract", "engine"]
     assert (one["images"], one["bare"], one["bare_cpu_ms"]) == (1, 15, 2)
     assert (two["images"], two["bare"], two["bare_cpu_ms"], two["extract"]) == (2, 30, 4, 9)
 
 
 def test_cpu_seconds_are_what_a_process_has_computed() -> None:
-    before = pipeline.cpu_seconds([os.getpid()])
+    before = turns.cpu_seconds([os.getpid()])
     until = time.process_time() + 0.3
     while time.process_time() < until:
         pass
-    assert 0.2 <= pipeline.cpu_seconds([os.getpid()]) - before < 5
+    assert 0.2 <= turns.cpu_seconds([os.getpid()]) - before < 5
 
 
 def test_the_pipeline_prints_tables_for_people(
@@ -205,8 +206,7 @@ def test_memory_does_not_grow_with_the_number_of_images(crops: Path, tmp_path: P
     items = tuple(encode_again(sources, 100, tmp_path / "files")) * 40
     subject = Subject(write_model(tmp_path / "m.onnx"), threads=1)
     few, many = (
-        pipeline._extraction(pipeline.Extraction(subject, "throughput", items[:count]))
-        for count in (400, 4000)
+        turns._extraction(turns.Extraction(subject, "throughput", items[:count])) for count in (400, 4000)
     )
     own = [one["parent_peak_bytes"] - one["features_bytes"] for one in (few, many)]
     # 3,600 images more: their crops would take 5 MB even at this size, their names and hashes take less than 2

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from benchmarks.demo import cli as demo
+from benchmarks.demo import steps as demo
 from benchmarks.demo.results import COLUMNS, kept_heads, kept_tokens, read_models, score_change, token_total
 from benchmarks.steps import StepFailed
+from runtime.files.manifest import write_manifest
 
 SHAPE = {
     "variant": "vit_lite",
@@ -33,7 +34,7 @@ def results(folder, *, ratios=True):
             "shape": SHAPE,
             "tools": {"onnx": "1"},
         }
-        (folder / f"{name}.onnx.json").write_text(json.dumps(manifest))
+        write_manifest(path, manifest)
         timing = {
             "path": str(path),
             "sha256": "0" * 64,

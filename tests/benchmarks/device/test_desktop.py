@@ -4,14 +4,14 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from benchmarks.arguments import BATCHES
 from benchmarks.bench import cli as bench
-from benchmarks.bench import merge
+from benchmarks.bench import measure, running
+from benchmarks.bench.arguments import parse
+from benchmarks.bench.merge import cli as merge
 from benchmarks.bench.report import print_report
 from benchmarks.device import desktop, gpu_state
 from benchmarks.device.run import Trtexec
@@ -84,9 +84,12 @@ def test_a_driver_that_refuses_the_query_or_talks_nonsense_is_null(tmp_path):
 
 
 def test_without_a_batch_a_frame_s_persons_are_timed_where_the_models_allow_it():
-    free, fixed = (SimpleNamespace(spec=InputSpec(height=4, width=2, batch=batch)) for batch in (None, 1))
-    assert desktop.sizes(BATCHES, [free]) == (1, 8, 16, 32) and desktop.sizes(BATCHES, [free, fixed]) == (1,)
-    assert desktop.sizes((1,), [free]) == (1,), "asked for"
+    assert desktop.sizes(fixed=False, card=True) == (1, 8, 16, 32) and desktop.sizes(
+        fixed=True, card=True
+    ) == (1,)
+    assert desktop.sizes(fixed=False, card=False) == (1,)
+    assert parse(["m.onnx", "--device", "cuda"]).batches is None
+    assert parse(["m.onnx", "--device", "cuda", "--batch", "1"]).batches == (1,), "asked for"
 
 
 @pytest.fixture
@@ -105,10 +108,10 @@ def test_a_whole_run_on_a_pretended_card(tmp_path, people, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     model = write_model(tmp_path / "m.onnx")
-    monkeypatch.setattr(bench, "open_subject", lambda subject: open_artifact(subject.path))
-    monkeypatch.setattr(bench, "reopen_subject", lambda subject: open_artifact(subject.path))
-    monkeypatch.setattr(bench, "peak_memory", lambda subject, batch: None)
-    monkeypatch.setattr(bench, "gpu_energy", partial(bench.gpu_energy, least_s=0.3, settle_s=0.01))
+    monkeypatch.setattr(running, "open_subject", lambda subject: open_artifact(subject.path))
+    monkeypatch.setattr(measure, "reopen_subject", lambda subject: open_artifact(subject.path))
+    monkeypatch.setattr(measure, "peak_memory", lambda subject, batch: None)
+    monkeypatch.setattr(measure, "gpu_energy", partial(measure.gpu_energy, least_s=0.3, settle_s=0.01))
     monkeypatch.setattr(desktop, "galleries", partial(desktop.galleries, least_s=0.3, settle_s=0.01))
     words = [str(model), "--device", "cuda", "--data", str(people), "--rounds", "3", "--json"]
     assert bench.main(words) == 0

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.bench import cli as bench
-from benchmarks.bench.arguments import parser
+from benchmarks.bench.arguments import parse
+from benchmarks.bench.measure import jetson_options
 from benchmarks.device import jetson, replay
 from benchmarks.device.replay import read_replay
 from benchmarks.device.report import print_device_report
@@ -38,6 +39,10 @@ def test_another_machine_is_refused_in_one_line_with_exit_5(tmp_path, capsys, mo
         jetson.refuse_elsewhere(tmp_path, {})
     jetson.refuse_elsewhere(put_board(tmp_path), {})
     jetson.refuse_elsewhere(tmp_path / "none", {"L4T_VERSION": "36.4.3"})
+
+
+def options_of(words):
+    return jetson_options(parse(words))
 
 
 TEGRASTATS = """#!{python}
@@ -76,7 +81,7 @@ def test_a_whole_run_on_pretended_hardware(tmp_path, people, monkeypatch, capsys
     before = sorted((path, path.read_bytes()) for path in root.rglob("*") if path.is_file())
     kept = tmp_path / "kept"
     words += ["--record", str(kept)]
-    run = jetson.collect(parser(None).parse_args(words), root=root, environment={}, least_s=0.3)
+    run = jetson.collect(options_of(words), root=root, environment={}, least_s=0.3)
     assert before == sorted((path, path.read_bytes()) for path in root.rglob("*") if path.is_file())
 
     found = json.loads(json.dumps(document(run), allow_nan=False))
@@ -110,7 +115,7 @@ def test_a_whole_run_on_pretended_hardware(tmp_path, people, monkeypatch, capsys
     )
     assert "bash" not in (kept / "root/var/lib/dpkg/status").read_text(), "packages are nobody's business"
     with pytest.raises(ConfigError, match="not empty"):
-        jetson.collect(parser(None).parse_args(words), root=root, environment={}, least_s=0.3)
+        jetson.collect(options_of(words), root=root, environment={}, least_s=0.3)
     assert "NOT locked" in out and "not run here, for the board's best: sudo jetson_clocks" in err
 
 
@@ -130,9 +135,9 @@ def test_a_number_of_rounds_still_fills_the_window_of_the_energy():
 def test_a_model_that_is_not_there_is_told_before_another_is_measured(tmp_path, monkeypatch):
     model = write_model(tmp_path / "m.onnx")
     monkeypatch.setattr(jetson, "open_subject", lambda subject: pytest.fail("opened"))
-    args = parser(None).parse_args([str(model), str(tmp_path / "none.engine"), "--device", "jetson"])
+    options = options_of([str(model), str(tmp_path / "none.engine"), "--device", "jetson"])
     with pytest.raises(ArtifactError, match=r"python -m engines build MODEL.onnx --out"):
-        jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
+        jetson.collect(options, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
 
 
 def test_an_onnx_file_that_no_gpu_runs_is_told_to_become_an_engine(tmp_path, monkeypatch, capsys):
@@ -143,11 +148,11 @@ def test_an_onnx_file_that_no_gpu_runs_is_told_to_become_an_engine(tmp_path, mon
         raise DeviceError("this ONNX Runtime has no CUDAExecutionProvider; pip install '.[gpu]'")
 
     monkeypatch.setattr(jetson, "open_subject", refused)
-    args = parser(None).parse_args([str(model), "--device", "jetson"])
+    options = options_of([str(model), "--device", "jetson"])
     with pytest.raises(
         DeviceError, match=r"no CUDAExecutionProvider; on a Jetson give an engine: python -m engines build"
     ):
-        jetson.collect(args, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
+        jetson.collect(options, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
 
 
 def test_a_stopped_run_stops_its_tegrastats_and_ends_130(tmp_path, monkeypatch, capsys):
@@ -161,17 +166,17 @@ def test_a_stopped_run_stops_its_tegrastats_and_ends_130(tmp_path, monkeypatch, 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(jetson, "open_subject", stopped)
-    args = parser(None).parse_args([str(model), "--device", "jetson", "--record", str(tmp_path / "kept")])
+    options = options_of([str(model), "--device", "jetson", "--record", str(tmp_path / "kept")])
     root = put_board(tmp_path / "root")
-    run = guarded(lambda argv: jetson.collect(args, root=root, environment={}, least_s=0.1) and 0)
+    run = guarded(lambda argv: jetson.collect(options, root=root, environment={}, least_s=0.1) and 0)
     assert run == 130 and capsys.readouterr().err.endswith("error[130] stopped\n")
     assert not any(thread.name == "power" for thread in threading.enumerate())
 
 
 def test_weights_are_refused(tmp_path):
-    args = parser(None).parse_args(["m.safetensors", "--device", "jetson"])
+    options = options_of(["m.safetensors", "--device", "jetson"])
     with pytest.raises(ConfigError, match="times engines"):
-        jetson.collect(args, root=put_board(tmp_path), environment={}, least_s=0.1)
+        jetson.collect(options, root=put_board(tmp_path), environment={}, least_s=0.1)
 
 
 def test_a_batch_that_the_engine_splits_or_pads_is_in_the_document():

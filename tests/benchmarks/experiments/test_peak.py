@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import timing
-from benchmarks.experiments import peak
+from benchmarks.experiments import peak, products
 from runtime.backends import openvino
 from runtime.errors import guarded
+from runtime.host import stopwatch
 from tests.fakes.tiny_model import write_model
 
 COUNTS = {"form": "folded", "macs": {"macs_folded": 3_000_000, "macs_reference": 9_000_000}}
@@ -22,9 +22,9 @@ def clockless(monkeypatch):
         for call in calls:
             call(0)
         times = [4.0, 2.0] + [3.0] * (len(calls) - 2)
-        return [timing.Samples(np.full(rounds, ms), np.full(rounds, ms)) for ms in times]
+        return [stopwatch.Samples(np.full(rounds, ms), np.full(rounds, ms)) for ms in times]
 
-    monkeypatch.setattr(timing, "interleave", interleave)
+    monkeypatch.setattr(stopwatch, "interleave", interleave)
 
 
 def document(capsys, *argv):
@@ -52,15 +52,15 @@ def test_rates_are_of_the_deployed_form_and_shares_of_the_same_arithmetic(
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_products_are_right(tmp_path, monkeypatch, precision):
-    monkeypatch.setattr(peak, "SIDE", 8)
-    got = peak.product(tmp_path, precision, 1)(0)
+    monkeypatch.setattr(products, "SIDE", 8)
+    got = products.product(tmp_path, precision, 1)(0)
     random = np.random.default_rng(0)
     x, weight = random.integers(0, 127, (8, 8)), random.integers(-127, 127, (8, 8))
     np.testing.assert_array_equal(got, x @ weight)
 
 
 def test_it_really_runs(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(peak, "SIDE", 64)
+    monkeypatch.setattr(products, "SIDE", 64)
     model = write_model(tmp_path / "m.onnx", manifest=COUNTS | {"precision": "fp32"})
     assert peak.main([str(model), "--rounds", "2"]) == 0
     assert "of the product" in capsys.readouterr().out

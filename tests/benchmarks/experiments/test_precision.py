@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.experiments import precision
 from benchmarks.steps import StepFailed
+from benchmarks.steps import run as run_step
 from export.arguments import PRECISIONS, TARGETS
 from runtime.errors import guarded
 from runtime.files.manifest import write_manifest
@@ -33,7 +34,7 @@ def test_a_row_says_what_the_manifest_says(tmp_path):
 
 def test_a_command_that_fails_is_named(tmp_path):
     with pytest.raises(StepFailed, match="ended with 3; run it alone: python -c") as failed:
-        precision.run(["-c", "raise SystemExit(3)"])
+        run_step(["-c", "raise SystemExit(3)"])
     assert failed.value.code == 3
 
 

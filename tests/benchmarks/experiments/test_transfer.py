@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.experiments import transfer
+from benchmarks.experiments import transfer, zero_shot
 from runtime.datasets import Dataset, Item
 from runtime.errors import guarded
 from runtime.features import Features
@@ -26,25 +26,25 @@ def test_a_camera_that_adds_the_same_to_everyone_is_undone_by_its_mean():
     shift = 4 * random.normal(size=8).astype(np.float32)
     rows = np.concatenate([people, people + shift])
     camids = np.repeat([0, 1], 6)
-    centred = transfer.centred(rows, camids)
+    centred = zero_shot.centred(rows, camids)
     assert np.linalg.norm(centred, axis=1) == pytest.approx(np.ones(12), abs=1e-6)
     assert centred[:6] == pytest.approx(centred[6:], abs=1e-5)
 
 
 def test_the_interval_holds_the_mean_over_people_and_is_a_point_where_all_are_alike():
     found = features([[1, 0], [0, 1], [1, 0.1], [0.1, 1]], [5, 6, 5, 6], [0, 0, 1, 1])
-    assert transfer.interval(found, 0, 1) == {"R1": [1.0, 1.0], "mAP": [1.0, 1.0]}
+    assert zero_shot.interval(found, 0, 1) == {"R1": [1.0, 1.0], "mAP": [1.0, 1.0]}
     wrong = features([[1, 0], [0, 1], [1, 0.1], [1, 0.1]], [5, 6, 5, 6], [0, 0, 1, 1])
-    low, high = transfer.interval(wrong, 0, 1)["mAP"]
+    low, high = zero_shot.interval(wrong, 0, 1)["mAP"]
     assert low < (1.0 + 0.5) / 2 < high
 
 
 def test_every_part_of_a_data_set_is_chosen_by_name():
     train, query, gallery = ((Item(name, 1, 0),) for name in ("a", "b", "c"))
     dataset = Dataset("market1501", "x", train, query, gallery)
-    assert transfer.pictures(dataset, "all") == train + query + gallery
-    assert transfer.pictures(dataset, "test") == query + gallery
-    assert transfer.pictures(dataset, "train") == train
+    assert zero_shot.pictures(dataset, "all") == train + query + gallery
+    assert zero_shot.pictures(dataset, "test") == query + gallery
+    assert zero_shot.pictures(dataset, "train") == train
 
 
 def test_the_command_scores_one_camera_against_another_and_names_a_camera_without_pictures(tmp_path, capsys):

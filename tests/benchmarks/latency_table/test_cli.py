@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.latency_table import blocks, unseen
 from benchmarks.latency_table import cli as table
-from benchmarks.latency_table import predict
 from export.blocks import write_blocks
 from prune.budget_search.latency import read_table
 from runtime.errors import guarded
@@ -37,7 +37,7 @@ def test_a_group_measured_in_a_slow_spell_is_scaled_back():
     calm = raw(10.0, 1.0, points=[((6, 22), 1.0)])
     slow = raw(20.0, 2.0, points=[((2, 22), 0.8)])
     calm_again = raw(10.0, 1.0, points=[((4, 22), 0.6)])
-    found = table.finished(calm + slow + calm_again, 7)
+    found = blocks.finished(calm + slow + calm_again, 7)
     assert [row["ms"] for row in found["grid"]] == pytest.approx([1.0, 0.4, 0.6])
     assert (found["model_ms"], found["fixed_ms"]) == pytest.approx((10.0, 3.0))
 
@@ -57,7 +57,7 @@ def test_the_command_measures_every_block(model, tmp_path, capsys, engine):
         == 0
     )
     found = json.loads(out.read_text())
-    assert [table.size_of(row) for row in found["grid"]] == SIZES and found["complete"]
+    assert [blocks.size_of(row) for row in found["grid"]] == SIZES and found["complete"]
     assert all(row["ms"] > 0 for row in found["grid"]) and found["engine"] == engine
     assert "9 tokens" in capsys.readouterr().out
     predictor = read_table(out, SHAPE)
@@ -70,7 +70,7 @@ def test_a_stopped_measurement_goes_on_and_another_setting_begins_anew(model, tm
         tmp_path / "t.json",
         [str(model), "--out", str(tmp_path / "t.json"), "--rounds", "1", "--threads", "1"],
     )
-    real, calls = table.timing.interleave, []
+    real, calls = blocks.stopwatch.interleave, []
 
     def dies_at_the_second_group(*args, **kwargs):
         calls.append(args)
@@ -78,7 +78,7 @@ def test_a_stopped_measurement_goes_on_and_another_setting_begins_anew(model, tm
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(table.timing, "interleave", dies_at_the_second_group)
+    monkeypatch.setattr(blocks.stopwatch, "interleave", dies_at_the_second_group)
     assert guarded(table.main, words) == 130
     begun = json.loads(out.read_text())
     assert [row["heads"] for row in begun["raw"]] == [6, 6] and not begun["complete"]
@@ -102,14 +102,14 @@ def test_missing_blocks_and_anothers_are_one_line(tmp_path, model, capsys):
 
 
 def test_rank_correlation_against_known_series():
-    assert predict.spearman([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx(1)
-    assert predict.spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    assert unseen.spearman([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx(1)
+    assert unseen.spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
     # 1 - 6 * (1 + 1) / (4 * 15)
-    assert predict.spearman([1, 2, 3, 4], [2, 1, 3, 4]) == pytest.approx(0.8)
+    assert unseen.spearman([1, 2, 3, 4], [2, 1, 3, 4]) == pytest.approx(0.8)
 
 
 def test_random_counts_stay_within_the_model_and_differ_by_seed():
-    many = [predict.random_counts(6, 51, 768, 7, seed) for seed in range(50)]
+    many = [unseen.random_counts(6, 51, 768, 7, seed) for seed in range(50)]
     heads, tokens, hidden = (np.array([one[index] for one in many]) for index in range(3))
     assert hidden.min() >= 0.3 * 768 - 8 and hidden.max() == 768 and not (hidden % 8).any()
     assert heads.min() == 2 and heads.max() == 6 and tokens.min() >= 15 and tokens.max() == 51

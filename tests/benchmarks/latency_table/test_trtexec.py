@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.latency_table import cli as table
-from benchmarks.latency_table import predict
+from benchmarks.latency_table import predict, unseen
+from benchmarks.latency_table.blocks import size_of
 from benchmarks.latency_table.trtexec import Sampler, Target, block_line, model_line, refusal
 from benchmarks.study.beyond import cli as beyond
 from engines.trtexec.output import parse
@@ -145,7 +146,7 @@ def test_a_block_that_cannot_be_built_is_told_and_the_rest_goes_on_from_there(
     assert f"read {log}; the same command goes on" in said and "--log" not in said
     assert log.read_text().startswith("trtexec --onnx=") and "of no importance" in log.read_text()
     begun = json.loads((tmp_path / "t.json").read_text())
-    assert [table.size_of(row) for row in begun["raw"]] == SIZES[:2] and not begun["complete"]
+    assert [size_of(row) for row in begun["raw"]] == SIZES[:2] and not begun["complete"]
     before = len(lines(tmp_path / "bin"))
     assert run(model, tmp_path) == 0
     again = lines(tmp_path / "bin")[before:]
@@ -262,7 +263,7 @@ def test_models_are_not_timed_on_a_cpu_for_a_gpus_table(model, tmp_path, monkeyp
     monkeypatch.setenv("TRTEXEC", str(stand_in(tmp_path / "bin")))
     assert run(model, tmp_path) == 0
     words = ["--model", str(model), "--weights", "none", "--work", str(tmp_path / "w"), "--out", "none"]
-    monkeypatch.setattr(predict, "random_models", lambda *given: pytest.fail("refused too late"))
+    monkeypatch.setattr(unseen, "random_models", lambda *given: pytest.fail("refused too late"))
     assert guarded(predict.main, [str(tmp_path / "t.json"), *words]) == 2
     assert "measured with tensorrt; whole models of that are timed by bench.py" in capsys.readouterr().err
     words = ["--weights", "none", "--config", "none", "--data", "none", "--out", str(tmp_path / "w")]

@@ -15,7 +15,8 @@ from PIL import Image
 
 from benchmarks.study import cli as study
 from benchmarks.study.chart import chart
-from benchmarks.study.context import StudyOptions, open_context, study_fingerprint
+from benchmarks.study.context import open_context, study_fingerprint
+from benchmarks.study.options import StudyOptions
 from benchmarks.study.plan import LEVELS, METHODS, TOLERANCE, Trial, nearest_count, waves
 from benchmarks.study.report import markdown
 from benchmarks.study.results import line_fit, occlusion, separation, spread, summarise

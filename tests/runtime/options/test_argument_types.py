@@ -4,7 +4,14 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from runtime.options.argument_types import fraction, positive_integer, seconds
+from runtime.options.argument_types import (
+    batch_sizes,
+    fraction,
+    names,
+    positive_integer,
+    positive_integers,
+    seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,6 +19,10 @@ from runtime.options.argument_types import fraction, positive_integer, seconds
     [
         (positive_integer, "1", 1),
         (positive_integer, "32", 32),
+        (positive_integers, "1", (1,)),
+        (positive_integers, "8,1,8", (8, 1, 8)),
+        (batch_sizes, "8,1,8", (8, 1)),
+        (names, "a,b", ("a", "b")),
         (seconds, "0.25", 0.25),
         (fraction, "0", 0.0),
         (fraction, "1", 1.0),
@@ -26,6 +37,7 @@ def test_a_number_in_range_is_its_value(kind, text, value):
     ("kind", "texts"),
     [
         (positive_integer, ["0", "-1", "1.5", "two", "", "inf"]),
+        (positive_integers, ["", "1,", "1,0", "1, x"]),
         (seconds, ["0", "-1", "nan", "inf", "long", ""]),
         (fraction, ["-0.1", "1.1", "nan", "inf", "half", ""]),
     ],

@@ -6,19 +6,12 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from benchmarks.study import plan
-from benchmarks.study.beyond import cli as beyond
+from benchmarks.study.beyond import cli, run
 from benchmarks.study.beyond.chart import chart, chart_points
-from benchmarks.study.beyond.cli import finished_jobs, gather, waves
+from benchmarks.study.beyond.recipes import LEVELS, RECIPES, method_title, waves
 from benchmarks.study.beyond.report import markdown
-from benchmarks.study.beyond.trials import (
-    LEVELS,
-    RECIPES,
-    beyond_settings,
-    method_title,
-    model_path,
-    prune_by_recipe,
-    run_trial,
-)
+from benchmarks.study.beyond.run import finished_jobs, gather
+from benchmarks.study.beyond.trials import beyond_settings, model_path, prune_by_recipe, run_trial
 from benchmarks.study.context import open_context, study_fingerprint
 from benchmarks.study.plan import METHODS, TOLERANCE, Trial
 from benchmarks.study.trials import Job, prune_to_budget
@@ -105,12 +98,12 @@ def document():
     lines = [line("teacher", score=0.9)]
     amg = [line("amg", level, seed, score=0.8) for level in LEVELS for seed in (1, 2)]
     mix = [line("mix", level, seed, score=0.84, share=0.65) for level in LEVELS for seed in (1, 2)]
-    groups = [beyond.group(lines, [], [])]
+    groups = [run.group(lines, [], [])]
     for trials in (amg, mix):
         for level in LEVELS:
             mine = [one for one in trials if one["level"] == level]
             theirs, mild = ([one for one in amg if one["level"] == name] for name in (level, "h25_t25"))
-            groups.append(beyond.group(mine, theirs, mild))
+            groups.append(run.group(mine, theirs, mild))
     return {"groups": groups, "teacher_ms": 4.0, "label": "people"}
 
 
@@ -148,7 +141,7 @@ def test_the_chart_shows_every_seed_on_the_teachers_scale():
 
 def test_random_pruning_does_not_squeeze_the_others_together():
     far = document()
-    far["groups"].append(beyond.group([line("random", "h25_t25", 1, score=0.4)], [], []))
+    far["groups"].append(run.group([line("random", "h25_t25", 1, score=0.4)], [], []))
     drawn = chart(far)
     assert "40.0 %" in drawn and ">40 %<" not in drawn and ">80 %<" in drawn
 
@@ -187,11 +180,11 @@ def test_a_result_summarises_the_trials_with_the_same_fingerprint(made, project,
     (out / "cells" / "other-study-h25_t25-1.json").write_text(json.dumps({"asked": {}}))
     jobs = finished_jobs(out, options, fingerprint)
     assert {job.trial for job in jobs} == {job.trial for job in made}
-    monkeypatch.setattr(beyond, "export_model", lambda job: job)
-    monkeypatch.setattr(beyond, "model_call", lambda path, *rest: lambda turn: sum(range(20_000)))
+    monkeypatch.setattr(run, "export_model", lambda job: job)
+    monkeypatch.setattr(run, "model_call", lambda path, *rest: lambda turn: sum(range(20_000)))
     for job in jobs:
         if job.trial.method != "teacher":
-            assert beyond.measure_time(job, 3, again=False)["rounds"] == 3
+            assert run.measure_time(job, 3, again=False)["rounds"] == 3
     result = gather(out, jobs, None)
     assert [one["method"] for one in result["groups"]] == ["teacher", "amg", "mix", "blocks"]
     assert not result["groups"][-1]["equal_budget"] and result["groups"][1]["equal_budget"]
@@ -204,6 +197,6 @@ def test_a_mistake_is_one_line(project, capsys):
     words = [f"--{name}={project / path}" for name, path in (
         ("weights", "model.safetensors"), ("config", "config.yaml"), ("data", "data"), ("out", "none"),
     )]  # fmt: skip
-    assert guarded(beyond.main, [*words, "--methods=best"]) == 2
+    assert guarded(cli.main, [*words, "--methods=best"]) == 2
     message = capsys.readouterr().err
     assert "--methods best" in message and "mlp_even" in message

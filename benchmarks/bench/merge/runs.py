@@ -1,110 +1,85 @@
-"""Put bench.py's runs on several devices side by side.
-
-    python -m benchmarks.bench.merge A.json B.json --out merged.json --picture merged.svg
-
-Takes the documents of bench.py --json from any device: one table, one picture of mAP against latency. Measures nothing.
-"""
+"""Runs of bench.py on several devices as one document: a row for each model, batch and run. Measures nothing."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
-    from runtime.errors import command
-
-    raise SystemExit(command("benchmarks.bench.merge"))
-
-import argparse
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench.merge_picture import Point, picture
-from benchmarks.foreign_json import ANYTHING, COUNT, NUMBER, PART, POSITIVE, TEXT, YES_NO, Maybe, read_json
-from benchmarks.labels import labels, name_of, number
-from runtime.console import note, print_table
+from benchmarks.bench.merge.picture import Point
+from benchmarks.json_files import (
+    ANYTHING,
+    COUNT,
+    NUMBER,
+    PART,
+    POSITIVE,
+    TEXT,
+    YES_NO,
+    listed,
+    maybe,
+    members,
+    read_document,
+)
+from benchmarks.labels import labels, name_of
 from runtime.errors import ConfigError
-from runtime.files.manifest import replacing, sha256
-from runtime.options.argument_types import positive_integer
+from runtime.files.manifest import sha256
 from runtime.wording import printable
 
 SCHEMA = 1
-MODEL = {
-    "path": TEXT,
-    "sha256": TEXT,
-    "parent": Maybe(TEXT),
-    "kind": Maybe(TEXT),
-    "engine": Maybe(TEXT),
-    "precision": Maybe(TEXT),
-    "scenario": Maybe(TEXT),
-    "batch": COUNT,
-    "latency_ms": {"p50": POSITIVE, "p99": Maybe(POSITIVE)},
-    "images_per_s": POSITIVE,
-    "energy": Maybe(
-        {"gross_j_per_image": Maybe(NUMBER), "net_j_per_image": Maybe(NUMBER), "rail": Maybe(TEXT)}
-    ),
-    "accuracy": Maybe({"mAP": PART, "R1": Maybe(PART), "queries": Maybe(NUMBER)}),
-    "trtexec": Maybe([ANYTHING]),
-}
-RUN = {
-    "host": {
-        "device": TEXT,
-        "processor": Maybe(TEXT),
-        "threads": Maybe(COUNT),
-        "usable_cores": Maybe(COUNT),
-        "gpu": Maybe({"name": Maybe(TEXT)}),
+ENERGY = members(
+    {}, {"gross_j_per_image": maybe(NUMBER), "net_j_per_image": maybe(NUMBER), "rail": maybe(TEXT)}
+)
+MODEL = members(
+    {
+        "path": TEXT,
+        "sha256": TEXT,
+        "batch": COUNT,
+        "latency_ms": members({"p50": POSITIVE}, {"p99": maybe(POSITIVE)}),
+        "images_per_s": POSITIVE,
     },
-    "board": Maybe(
-        {
-            "module": Maybe(TEXT),
-            "model": Maybe(TEXT),
-            "power_mode": Maybe({"id": Maybe(NUMBER), "name": Maybe(TEXT)}),
-        }
-    ),
-    "state": Maybe({"before": Maybe({"locked": Maybe(YES_NO)})}),
-    "images": Maybe({"source": Maybe(TEXT)}),
-    "models": [MODEL],
-    "replayed": Maybe(YES_NO),
-    "warnings": Maybe([TEXT]),
-}
-COLUMNS = ("device", "model", "precision", "batch", "p50 ms", "p99 ms", "images/s", "mJ/image", "mAP")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Merge the documents, write what is asked for, print the table. Returns 0; raises a UserError otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench.merge", description=__doc__)
-    parser.add_argument("documents", nargs="+", type=Path, metavar="RUN.json", help="of bench.py --json")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="all rows as one JSON document")
-    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="mAP against latency")
-    parser.add_argument(
-        "--batch",
-        type=positive_integer,
-        default=1,
-        metavar="N",
-        help="of the picture: images a call (%(default)s)",
-    )
-    args = parser.parse_args(argv)
-    document = merge([(path, read(path)) for path in args.documents])
-    if args.out:
-        write(args.out, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    if args.picture:
-        write(args.picture, picture(points(document, args.batch), _title(document, args.batch)))
-    for text in document["warnings"]:
-        note(f"WARNING {text}")
-    print_table("bench.py on several devices", COLUMNS, [_shown(row) for row in document["rows"]])
-    return 0
+    {
+        **{key: maybe(TEXT) for key in ("parent", "kind", "engine", "precision", "scenario")},
+        "energy": maybe(ENERGY),
+        "accuracy": maybe(members({"mAP": PART}, {"R1": maybe(PART), "queries": maybe(NUMBER)})),
+        "trtexec": maybe(listed(ANYTHING)),
+    },
+)
+HOST = members(
+    {"device": TEXT},
+    {
+        "processor": maybe(TEXT),
+        "threads": maybe(COUNT),
+        "usable_cores": maybe(COUNT),
+        "gpu": maybe(members({}, {"name": maybe(TEXT)})),
+    },
+)
+BOARD = members(
+    {},
+    {
+        "module": maybe(TEXT),
+        "model": maybe(TEXT),
+        "power_mode": maybe(members({}, {"id": maybe(NUMBER), "name": maybe(TEXT)})),
+    },
+)
+RUN = members(
+    {"host": HOST, "models": listed(MODEL, least=1)},
+    {
+        "board": maybe(BOARD),
+        "state": maybe(members({}, {"before": maybe(members({}, {"locked": maybe(YES_NO)}))})),
+        "images": maybe(members({}, {"source": maybe(TEXT)})),
+        "replayed": maybe(YES_NO),
+        "warnings": maybe(listed(TEXT)),
+    },
+)
 
 
 def read(path: Path) -> dict[str, Any]:
     """A document of bench.py --json; ConfigError for anything else."""
-    try:
-        document: dict[str, Any] = read_json(path, RUN)
-        if not document["models"]:
-            raise ValueError("no models")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: not a document of bench.py --json ({error}); make one first") from None
-    return document
+    found: dict[str, Any] = read_document(
+        path, RUN, expected="a document of bench.py --json", advice="make one first"
+    )
+    return found
 
 
 def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -151,12 +126,6 @@ def points(document: Mapping[str, Any], batch: int) -> list[Point]:
             f"--picture: no run has mAP and a batch of {batch}; run bench.py with --data, or give another --batch"
         )
     return found
-
-
-def write(path: Path, text: str) -> None:
-    """The whole text, or the file as it was; StorageError where it cannot be written."""
-    with replacing(path) as temporary:
-        temporary.write_text(text)
 
 
 def device_name(document: Mapping[str, Any]) -> str:
@@ -266,24 +235,3 @@ def _data(document: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     """The data set in words: its folder's name and how many queries it has."""
     source = ((document.get("images") or {}).get("source") or "").removeprefix("crops of ")
     return printable(f"{os.path.basename(source.rstrip('/'))} ({model['accuracy'].get('queries')} queries)")
-
-
-def _title(document: Mapping[str, Any], batch: int) -> str:
-    # rendered people are never taken for real ones
-    made = " of rendered (synthetic) people" if str(document["data"]).startswith("anny") else ""
-    images = f"{batch} image{'s' * (batch > 1)} a call"
-    return f"{document['data']}{made}; {images}; copies to and from the device included"
-
-
-def _shown(row: Mapping[str, Any]) -> list[object]:
-    return [
-        row["device"],
-        row["model"],
-        row["precision"] or "-",
-        row["batch"],
-        number(row["latency_ms"]["p50"]),
-        number(row["latency_ms"].get("p99")),
-        number(row["images_per_s"]),
-        number(row["gross_j_per_image"], 0.001),
-        "-" if row["mAP"] is None else f"{row['mAP']:.2%}",
-    ]

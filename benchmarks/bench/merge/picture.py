@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
-import math
 import re
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from benchmarks.svg import nice_axis
+from benchmarks import svg
+from benchmarks.svg import log_axis, nice_axis
 
 WIDTH, HEIGHT = 900, 560
 LEFT, RIGHT, TOP, BOTTOM, LEGEND_ROW = 74, 40, 78, 62, 24
@@ -24,12 +23,7 @@ SHAPES = (
 LETTER, LINE = 7.3, 16.0
 # letters of a label beside its point, of a line of the legend, and of the smaller line under the title
 LABEL, LEGEND, SUBTITLE = 28, 105, 120
-STYLE = (
-    "text{font:13px ui-sans-serif,system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b1f24}"
-    ".soft{fill:#5d6670;font-size:12px}.title{font-weight:650;font-size:15px}.end{text-anchor:end}"
-    ".mid{text-anchor:middle}.page{fill:#fff}.grid{stroke:#e2e3de}.road{fill:none;stroke-opacity:.35;stroke-width:1.5}"
-    "@media(prefers-color-scheme:dark){text{fill:#e7e9ea}.soft{fill:#9aa4ad}.page{fill:#121518}.grid{stroke:#2b3137}}"
-)
+STYLE = svg.sheet(".road{fill:none;stroke-opacity:.35;stroke-width:1.5}")
 
 
 class Point(NamedTuple):
@@ -59,30 +53,6 @@ class Box(NamedTuple):
         )
 
 
-class LogAxis(NamedTuple):
-    """A logarithmic scale: low..high onto pixels start..end, with ticks at 1, 2 and 5 times powers of ten."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    ticks: tuple[float, ...]
-
-    def at(self, value: float) -> float:
-        """The pixel of a value."""
-        part = math.log(value / self.low) / math.log(self.high / self.low)
-        return self.start + part * (self.end - self.start)
-
-
-def log_axis(values: Sequence[float], start: float, end: float) -> LogAxis:
-    """An axis around `values` (> 0) that ends at a tick on both sides, with at least 15 % of room."""
-    low, high = min(values) / 1.15, max(values) * 1.15
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    marks = [round(factor * 10.0**power, 9) for power in powers for factor in (1, 2, 5)]
-    first, last = max(mark for mark in marks if mark <= low), min(mark for mark in marks if mark >= high)
-    return LogAxis(first, last, start, end, tuple(mark for mark in marks if first <= mark <= last))
-
-
 def picture(points: Sequence[Point], subtitle: str) -> str:
     """The SVG: a colour and shape for each device, a label at each point; up and to the left is better."""
     devices = list(dict.fromkeys(point.device for point in points))
@@ -92,41 +62,30 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
     height = HEIGHT + LEGEND_ROW * (len(devices) + len(numbered))
     across = log_axis([point.p50_ms for point in points], LEFT, WIDTH - RIGHT)
     up = nice_axis([point.precision for point in points], HEIGHT - BOTTOM, TOP, margin=0.15, top=1.0)
+    base, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="mAP against latency of {len(devices)} devices"><style>{STYLE}</style>'
-        f'<rect class="page" width="{WIDTH}" height="{height}"/>',
-        _text(16, 26, "mAP against latency", "title"),
-        _text(16, 46, shorten(subtitle, SUBTITLE), "soft"),
+        svg.text(16, 26, "mAP against latency", "title"),
+        svg.text(16, 46, shorten(subtitle, SUBTITLE), "soft"),
+        *svg.grid(across, up, svg.Plot(LEFT, TOP, right, base)),
+        svg.text((LEFT + right) / 2, base + 40, "median ms a call (logarithmic)", "soft mid"),
     ]
-    for tick in across.ticks:
-        x = across.at(tick)
-        parts.append(f'<path class="grid" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
-        parts.append(_text(x, HEIGHT - BOTTOM + 18, f"{tick:g}", "soft mid"))
-    for tick in up.ticks:
-        y = up.at(tick)
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 8, y + 4, f"{100 * tick:g} %", "soft end"))
-    parts.append(
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 40, "median ms a call (logarithmic)", "soft mid")
-    )
     places = [(across.at(point.p50_ms), up.at(point.precision)) for point in points]
     for number, device in enumerate(devices):
         own = sorted(place for place, point in zip(places, points) if point.device == device)
-        road = "L".join(f"{x:.1f} {y:.1f}" for x, y in own)
-        parts.append(f'<path class="road" stroke="{COLOURS[number % len(COLOURS)]}" d="M{road}"/>')
+        parts.append(svg.path(svg.joined(own), kind="road", stroke=COLOURS[number % len(COLOURS)]))
     for place, point in zip(places, points):
         tip = f"{point.device}, {point.model}: {point.p50_ms:.3g} ms, mAP {100 * point.precision:.1f} %"
         parts.append(_mark(*place, devices.index(point.device), tip))
     names = [shown[point.model] if shown else str(1 + numbered.index(point.model)) for point in points]
-    parts += [_text(x, y, name, kind) for (x, y, kind), name in zip(_labels(places, names), names)]
+    parts += [svg.text(x, y, name, kind) for (x, y, kind), name in zip(_labels(places, names), names)]
     for number, device in enumerate(devices):
         y = HEIGHT + LEGEND_ROW * number
-        parts += [_mark(LEFT, y, number, device), _text(LEFT + 16, y + 4, shorten(device, LEGEND), "")]
+        parts += [_mark(LEFT, y, number, device), svg.text(LEFT + 16, y + 4, shorten(device, LEGEND))]
     for number, model in enumerate(numbered):
         y = HEIGHT + LEGEND_ROW * (len(devices) + number) + 4
-        parts += [_text(LEFT, y, str(1 + number), "mid"), _text(LEFT + 16, y, shorten(model, LEGEND), "")]
-    return "".join(parts) + "</svg>\n"
+        parts += [svg.text(LEFT, y, str(1 + number), "mid"), svg.text(LEFT + 16, y, shorten(model, LEGEND))]
+    label = f"mAP against latency of {len(devices)} devices"
+    return svg.figure(parts, width=WIDTH, height=height, label=label, style=STYLE)
 
 
 def short_names(names: Sequence[str]) -> dict[str, str] | None:
@@ -180,13 +139,7 @@ def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list
     return found
 
 
-def _mark(x: float, y: float, number: int, tip: str) -> str:
+def _mark(x: float, y: float, number: int, words: str) -> str:
     shape, colour = SHAPES[number % len(SHAPES)], COLOURS[number % len(COLOURS)]
-    return (
-        f'<path d="{shape}" fill="{colour}" transform="translate({x:.1f} {y:.1f})">'
-        f"<title>{html.escape(tip)}</title></path>"
-    )
-
-
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{html.escape(text)}</text>'
+    place = f"translate({x:.1f} {y:.1f})"
+    return svg.element("path", svg.tip(words), d=shape, fill=colour, transform=place)

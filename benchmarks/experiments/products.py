@@ -1,0 +1,88 @@
+"""Models timed beside single matrix products of the same arithmetic, interleaved, in CPU time. Prints nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.candidate import facts
+from benchmarks.latency_table.calls import noise
+from runtime.artifact import Artifact
+from runtime.errors import ArtifactError
+from runtime.host import stopwatch
+from runtime.options.choices import BACKENDS
+
+SIDE = 2048
+# a file's precision -> operator and types of the product that it is measured against
+PRODUCTS = {"fp32": ("MatMul", np.float32, np.float32), "int8": ("MatMulInteger", np.uint8, np.int8)}
+
+
+def product(folder: Path, precision: str, threads: int | None) -> Callable[[int], object]:
+    """One (SIDE, SIDE) x (SIDE, SIDE) product a call, of which the second factor is constant, as in a model."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    from runtime.backends.onnxruntime import open_graph
+
+    operator, left, right = PRODUCTS[precision]
+    random = np.random.default_rng(0)
+    x = random.integers(0, 127, (SIDE, SIDE)).astype(left)
+    weight = random.integers(-127, 127, (SIDE, SIDE)).astype(right)
+    kinds = [helper.np_dtype_to_tensor_dtype(np.dtype(one)) for one in (left, np.int32)]
+    out = onnx.TensorProto.FLOAT if precision == "fp32" else kinds[1]
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", kinds[0], [SIDE, SIDE])],
+        [helper.make_tensor_value_info("y", out, [SIDE, SIDE])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    path = folder / f"{precision}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    run = open_graph(path, threads=threads)
+    return lambda turn: run(x)
+
+
+def operations(artifact: Artifact, batch: int) -> float:
+    """Multiplications and additions of one call, as the manifest counts them; ArtifactError where it does not."""
+    manifest = artifact.manifest
+    macs = (manifest.get("macs") or {}).get(f"macs_{manifest.get('form')}")
+    if macs is None:
+        raise ArtifactError(f"{artifact.path}: its manifest counts no multiply-adds; export it again")
+    return float(2 * macs * batch)
+
+
+def model_call(artifact: Artifact, batch: int) -> Callable[[int], object]:
+    """One call on random pixels, camera `mean` where the model takes cameras."""
+    images, spec = noise(artifact.spec, batch), artifact.spec
+    ids = np.full(batch, spec.mean_camera, np.int64) if spec.camera == "input" else None
+    return lambda turn: artifact.run(images, ids)
+
+
+def measure(artifacts: Sequence[Artifact], *, threads: int, batch: int, rounds: int) -> dict[str, Any]:
+    """{products, models}: CPU ms a call and 10^9 operations a CPU-second; a model's `share` of its arithmetic's product."""
+    with tempfile.TemporaryDirectory() as folder:
+        calls = [product(Path(folder), precision, threads) for precision in PRODUCTS]
+        calls += [model_call(artifact, batch) for artifact in artifacts]
+        samples = stopwatch.interleave(calls, rounds=rounds)
+    ms = [float(np.median(one.cpu_ms)) for one in samples]
+    peaks = {key: 2e-6 * SIDE**3 / value for key, value in zip(PRODUCTS, ms)}
+    models = []
+    for artifact, value in zip(artifacts, ms[len(PRODUCTS) :]):
+        rate, known = operations(artifact, batch) / value / 1e6, facts(artifact)
+        # an engine told to compute an FP32 file in bf16 has no product here
+        peak = (
+            peaks.get(known["precision"])
+            if known["engine"] != BACKENDS[2] or known["precision"] == "int8"
+            else None
+        )
+        models.append(known | {"cpu_ms": value, "gops": rate, "share": None if peak is None else rate / peak})
+    products = [
+        {"precision": key, "side": SIDE, "cpu_ms": value, "gops": peaks[key]}
+        for key, value in zip(PRODUCTS, ms)
+    ]
+    return {"products": products, "models": models}

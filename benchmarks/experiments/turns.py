@@ -1,0 +1,204 @@
+"""The bare engine and extraction from files in turns, and whole extractions in new processes. Prints no result."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
+
+from benchmarks.bench.throughput import Load, measure, open_runners
+from benchmarks.candidate import facts, open_subject
+from benchmarks.experiments.options import PipelineOptions
+from benchmarks.host import describe_host, doubts, load_average
+from benchmarks.inputs import read_crops
+from benchmarks.options import Subject
+from benchmarks.unfinished import printed
+from runtime import console
+from runtime.artifact import Artifact
+from runtime.datasets import Item
+from runtime.datasets.cameras import camera_ids
+from runtime.extraction.preset import Extract, Plan, extractor, plan
+from runtime.extraction.processes import apart
+from runtime.host.memory import high_water
+from runtime.opening import verify_artifact
+from runtime.options.choices import THROUGHPUT
+
+# As many different crops as the bare engine sees before they repeat.
+CROPS = 128
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """One extraction to be done in a process of its own."""
+
+    subject: Subject
+    preset: str
+    items: tuple[Item, ...]
+
+
+def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item]:
+    """`count` JPEG files in `folder`, made of the sources in turn: mirrored, shifted, brighter or darker, quality 85 to 95.
+
+    All differ; the same ones in every run. They have the source's size, and nobody's name.
+    """
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        with Image.open(sources[number % len(sources)].path) as opened:
+            picture = opened.convert("RGB")
+        if random.random() < 0.5:
+            picture = ImageOps.mirror(picture)
+        shift = tuple(int(pixels) for pixels in random.integers(-4, 5, 2))
+        picture = picture.transform(picture.size, Image.Transform.AFFINE, (1, 0, shift[0], 0, 1, shift[1]))
+        picture = ImageEnhance.Brightness(picture).enhance(float(random.uniform(0.6, 1.4)))
+        file = BytesIO()
+        picture.save(file, "JPEG", quality=int(random.integers(85, 96)))
+        path = folder / f"{number:06}.jpg"
+        path.write_bytes(file.getvalue())
+        made.append(Item(str(path), -1, -1))
+    return made
+
+
+def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[str, Any]:
+    """{host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}."""
+    subject, preset = options.subject, options.preset
+    artifact = _artifact(subject, preset)
+    chosen = plan(preset, artifact)
+    host = describe_host(device="cpu", threads=chosen.threads)
+    crops = read_crops(items, CROPS, options.images)
+    load = Load(
+        replace(subject, threads=chosen.threads), crops, _mean_camera(artifact, crops.camids), chosen.batch
+    )
+    files = items[: options.count]
+    slices = [files[at : at + options.slice] for at in range(0, len(files), options.slice)]
+    ungated = subject.allow_ungated
+    with open_runners(load, chosen.processes) as runners:
+        bare = [one.process.pid for one in runners]
+        with extractor(artifact, preset, allow_ungated=ungated) as run:
+            _warm_up(run, artifact, items, chosen)
+            workers = [one.pid for one in multiprocessing.active_children() if one.pid not in bare]
+
+            def engine() -> tuple[float, float]:
+                before = cpu_seconds(bare)
+                found = measure(runners, load, seconds=options.seconds)
+                return found["images_per_s"], 1000 * (cpu_seconds(bare) - before) / found["images"]
+
+            def whole(part: Sequence[Item]) -> tuple[float, float]:
+                before, started = cpu_seconds([*workers, os.getpid()]), time.monotonic()
+                run(part, camera_ids=_mean_camera(artifact, [-1] * len(part)))
+                seconds, cpu = time.monotonic() - started, cpu_seconds([*workers, os.getpid()]) - before
+                return len(part) / seconds, 1000 * cpu / len(part)
+
+            rounds: list[dict[str, float]] = []
+            with printed(
+                lambda: {"host": host, "model": facts(artifact), "rounds": rounds} if rounds else None
+            ):
+                take_turns(engine, whole, slices, rounds)
+    # 0 where a slice is shorter than the system's tick
+    extract_cpu = _median(rounds, "extract_cpu_ms")
+    ratios = [one["extract"] / one["bare"] for one in rounds]
+    runs = [_extraction(Extraction(subject, preset, tuple(items[:count]))) for count in options.runs]
+    return {
+        "host": host | {"load_average_after": load_average()},
+        "model": facts(artifact),
+        "preset": preset,
+        "processes": chosen.processes,
+        "threads": chosen.threads,
+        "batch": chosen.batch,
+        "rounds": rounds,
+        "bare_images_per_s": _median(rounds, "bare"),
+        "extract_images_per_s": _median(rounds, "extract"),
+        "ratio": float(np.median(ratios)),
+        "ratio_range": [min(ratios), max(ratios)],
+        "cpu_ratio": _median(rounds, "bare_cpu_ms") / extract_cpu if extract_cpu else None,
+        "runs": runs,
+        "warnings": doubts(host),
+    }
+
+
+def take_turns(
+    engine: Callable[[], tuple[float, float]],
+    whole: Callable[[Sequence[Item]], tuple[float, float]],
+    slices: Sequence[Sequence[Item]],
+    rounds: list[dict[str, float]] | None = None,
+) -> list[dict[str, float]]:
+    """{images, bare, extract, bare_cpu_ms, extract_cpu_ms} for each slice; both callables give (images/s, CPU ms an image).
+
+    The machine drifts: the extraction of a slice is compared with the engine right before and right after it. Every round is added to
+    `rounds` as it is done.
+    """
+    rounds, before = [] if rounds is None else rounds, engine()
+    for part in slices:
+        console.note(f"extracting {len(part)} images after {before[0]:.1f} images/s of the bare engine")
+        rate, cpu = whole(part)
+        after = engine()
+        bare, bare_cpu = ((one + other) / 2 for one, other in zip(before, after))
+        costs = {"bare_cpu_ms": bare_cpu, "extract_cpu_ms": cpu}
+        rounds.append({"images": float(len(part)), "bare": bare, "extract": rate} | costs)
+        before = after
+    return rounds
+
+
+def cpu_seconds(pids: Sequence[int | None]) -> float:
+    """What these running processes have computed so far, in the system's ticks (most often 0.01 s); Linux only."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
+    return sum(int(found[11]) + int(found[12]) for found in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def _median(rounds: Sequence[dict[str, float]], key: str) -> float:
+    return float(np.median([one[key] for one in rounds]))
+
+
+def _extraction(task: Extraction) -> dict[str, Any]:
+    """One extraction in a new process; `start_s` is until the model is open and warm, `seconds` what the images take."""
+    console.note(f"extracting {len(task.items)} images in a new process")
+    found: dict[str, Any] = apart(_extract, task)
+    return found
+
+
+def _extract(task: Extraction) -> dict[str, Any]:
+    """{images, start_s, seconds, images_per_s, features_bytes, parent_peak_bytes, workers_peak_bytes[]}."""
+    started = time.monotonic()
+    artifact = _artifact(task.subject, task.preset)
+    with extractor(artifact, task.preset, allow_ungated=task.subject.allow_ungated) as run:
+        _warm_up(run, artifact, task.items, plan(task.preset, artifact))
+        ready = time.monotonic()
+        features = run(task.items, camera_ids=_mean_camera(artifact, [-1] * len(task.items)))
+        done = time.monotonic()
+        workers = [high_water(Path(f"/proc/{one.pid}/status")) for one in multiprocessing.active_children()]
+    return {
+        "images": len(task.items),
+        "start_s": ready - started,
+        "seconds": done - ready,
+        "images_per_s": len(task.items) / (done - ready),
+        "features_bytes": features.features.nbytes,
+        "parent_peak_bytes": high_water(),
+        "workers_peak_bytes": workers,
+    }
+
+
+def _warm_up(run: Extract, artifact: Artifact, items: Sequence[Item], chosen: Plan) -> None:
+    """A first batch or more in each process: OpenVINO compiles a model when it sees how large its batches are."""
+    first = items[: 2 * chosen.batch * chosen.processes]
+    run(first, camera_ids=_mean_camera(artifact, [-1] * len(first)))
+
+
+def _artifact(subject: Subject, preset: str) -> Artifact:
+    if preset == THROUGHPUT:
+        # its processes open it
+        return verify_artifact(subject.path, allow_ungated=subject.allow_ungated, engine=subject.engine)
+    return open_subject(subject)
+
+
+def _mean_camera(artifact: Artifact, camids: Sequence[int]) -> NDArray[np.int64] | None:
+    ids, _ = camera_ids(camids, artifact.spec)
+    return ids

@@ -1,0 +1,173 @@
+"""Time the models of the comparison beyond AMG beside the teacher, and summarise its trials. Parses no command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.host import describe_host
+from benchmarks.json_files import NUMBER, PART, POSITIVE, listed, members, read_document
+from benchmarks.latency_table.calls import model_call
+from benchmarks.latency_table.table import read_cpu_table
+from benchmarks.stats.bootstrap import paired_difference
+from benchmarks.steps import run as run_step
+from benchmarks.study.beyond.recipes import LEVELS, RECIPES, STUDIED, method_title
+from benchmarks.study.beyond.trials import model_path
+from benchmarks.study.files import ABOUT, PRUNED, read_record, read_records
+from benchmarks.study.options import StudyOptions
+from benchmarks.study.plan import BUDGET, TEACHER, Trial
+from benchmarks.study.results import MILD, spread
+from benchmarks.study.trials import Job
+from benchmarks.study.waves import LABEL
+from runtime.files.manifest import replacing
+from runtime.host import stopwatch
+
+SCHEMA = 1
+BACKEND = "onnxruntime"
+BEYOND = members(
+    {
+        **ABOUT,
+        "params": NUMBER,
+        "hidden": listed(NUMBER),
+        "precisions": listed(PART, least=1),
+        "firsts": listed(NUMBER, least=1),
+    },
+    {**PRUNED, "untuned": members({"mAP": PART})},
+)
+TIME = members({key: POSITIVE for key in ("teacher_ms", "ms", "of_teacher", "wall_of_teacher")})
+
+
+def export_model(job: Job) -> Path:
+    """Return the path of the trial's ONNX file; export and gate the model if the file does not exist."""
+    path = model_path(job).resolve()
+    onnx = path.with_suffix(".onnx")
+    if not onnx.exists():
+        run_step(["export_onnx.py", str(path), "--out", str(onnx)])
+    return onnx
+
+
+def measure_time(job: Job, rounds: int, *, again: bool) -> dict[str, Any]:
+    """Time a trial's model interleaved with the teacher, on one thread at batch 1.
+
+    Returns {teacher_ms, ms, of_teacher, wall_of_teacher, rounds}. `teacher_ms` and `ms` are medians of CPU time: on one thread it
+    equals the wall time on a quiet machine, and other processes disturb it less. `of_teacher` is the median of the ratios of single
+    rounds, and makes all trials comparable. An earlier measurement is reused, except with `again`.
+    """
+    path = Path(job.options.out) / "times" / f"{job.trial.name}.json"
+    if path.exists() and not again:
+        return read_time(path)
+    jobs = [Job(job.options, Trial(TEACHER), job.fingerprint), job]
+    teacher, pruned = stopwatch.interleave(
+        [model_call(export_model(member), BACKEND, 1, 1) for member in jobs], rounds=rounds
+    )
+    times = {
+        "teacher_ms": float(np.median(teacher.cpu_ms)),
+        "ms": float(np.median(pruned.cpu_ms)),
+        "of_teacher": float(np.median(pruned.cpu_ms / teacher.cpu_ms)),
+        "wall_of_teacher": float(np.median(pruned.wall_ms / teacher.wall_ms)),
+        "rounds": rounds,
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(times) + "\n")
+    return times
+
+
+def read_time(path: Path) -> dict[str, Any]:
+    """Return the times of a trial, as `measure_time` wrote them; raises ConfigError if the file is damaged."""
+    advice = "measure the latencies again with --retime"
+    times: dict[str, Any] = read_document(path, TIME, expected="the times of a trial", advice=advice)
+    return times
+
+
+def compare_with_amg(records: Sequence[dict[str, Any]], amg: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return {difference, low, high, speed} of one method against AMG.
+
+    `difference` is its mAP minus AMG's, `low` and `high` are the 95 % interval over queries, and `speed` is AMG's time divided by
+    the method's time.
+    """
+    time, amg_time = (np.mean([record["time"]["of_teacher"] for record in side]) for side in (records, amg))
+    precisions, amg_precisions = (
+        [np.array(record["precisions"]) for record in side] for side in (records, amg)
+    )
+    return paired_difference(amg_precisions, precisions) | {"speed": float(amg_time / time)}
+
+
+def group(
+    records: Sequence[dict[str, Any]], amg: Sequence[dict[str, Any]], mild: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Summarise one method at one level over its seeds, compared with AMG at this level and at the mild one; scores are in 0..1."""
+    first = records[0]
+    out: dict[str, Any] = {
+        "method": first["method"],
+        "words": method_title(first["method"]),
+        "level": first["level"],
+        "seeds": [record["seed"] for record in records],
+        "equal_budget": all(record["budget"]["reached"] for record in records if "budget" in record),
+        "macs_folded": spread([float(record["macs"]["macs_folded"]) for record in records]),
+        "params": spread([float(record["params"]) for record in records]),
+        "mAP": spread([float(np.mean(record["precisions"])) for record in records]),
+        "R1": spread([float(np.mean(record["firsts"])) for record in records]),
+    }
+    out |= {key: [record[key] for record in records] for key in ("heads", "tokens", "hidden")}
+    if "untuned" in first:
+        out["untuned"] = spread([record["untuned"]["mAP"] for record in records])
+        for key in ("of_teacher", "wall_of_teacher"):
+            out[key] = spread([record["time"][key] for record in records])
+        predicted = [record["predicted"] for record in records]
+        out["predicted"] = None if None in predicted else spread(predicted)
+    if first["method"] not in (BUDGET, TEACHER):
+        out |= {"against_amg": compare_with_amg(records, amg)} if amg else {}
+        out |= {"against_mild_amg": compare_with_amg(records, mild)} if mild else {}
+    return out
+
+
+def gather(out: Path, jobs: Sequence[Job], table: Path | None) -> dict[str, Any]:
+    """Return the result of `jobs`, which are finished and timed; `table` is a latency table for predictions, or None."""
+    from prune.budget_search.latency import read_table
+    from prune.model.file import load_model
+
+    records = []
+    for job in jobs:
+        record = read_record(job.path, BEYOND)
+        if job.trial.method != TEACHER:
+            record["time"] = read_time(out / "times" / f"{job.trial.name}.json")
+            shape = load_model(model_path(job))[0].shape
+            latencies = None if table is None else read_table(table, shape)
+            ms = None if latencies is None else latencies.shape_ms(shape)
+            model_ms = None if table is None else read_cpu_table(table)["model_ms"]
+            record["predicted"] = None if ms is None or model_ms is None else ms / model_ms
+        records.append(record)
+    order = [(TEACHER, "")] + [(name, level) for level in LEVELS for name in (*STUDIED, *RECIPES)]
+    groups = []
+    for key in order:
+        matching = [record for record in records if (record["method"], record["level"]) == key]
+        amg, mild = (
+            [record for record in records if (record["method"], record["level"]) == (BUDGET, level)]
+            for level in (key[1], MILD)
+        )
+        if matching:
+            groups.append(group(matching, amg, mild))
+    times = [record["time"]["teacher_ms"] for record in records if "time" in record]
+    return {
+        "schema": SCHEMA,
+        "kind": "beyond",
+        "label": LABEL,
+        "asked": jobs[0].fingerprint,
+        "host": describe_host(device="cpu", threads=1),
+        "engine": BACKEND,
+        "batch": 1,
+        "teacher_ms": median(times) if times else None,
+        "groups": groups,
+    }
+
+
+def finished_jobs(out: Path, options: StudyOptions, fingerprint: dict[str, Any]) -> list[Job]:
+    """Return the jobs of all finished trials in `out` that have this fingerprint, by seed and name."""
+    records = read_records(out, fingerprint, BEYOND)
+    trials = [Trial(record["method"], record["level"], record["seed"]) for record in records]
+    return sorted((Job(options, trial, fingerprint) for trial in trials), key=lambda job: job.trial.seed)

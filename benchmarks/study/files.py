@@ -1,0 +1,129 @@
+"""The files of a study: the paths and JSON schemas of its trials' records and of its result. Computes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.json_files import (
+    NUMBER,
+    OBJECT,
+    PART,
+    TEXT,
+    YES_NO,
+    Schema,
+    listed,
+    mapping,
+    maybe,
+    members,
+    read_document,
+)
+from benchmarks.study.plan import Trial
+
+SCHEMA = 1
+
+ASKED = members({"asked": OBJECT})
+SCORES = members({"mAP": PART, "R1": PART})
+# The members of every record, also in the comparison beyond AMG.
+ABOUT = {
+    "method": TEXT,
+    "level": TEXT,
+    "seed": {"type": "integer", "minimum": 0},
+    "asked": OBJECT,
+    "macs": members({"macs_folded": NUMBER}),
+    "heads": listed(NUMBER),
+    "tokens": listed(NUMBER),
+    "seconds": NUMBER,
+}
+PRUNED = {"budget": members({"reached": YES_NO})}
+BIN = members({"low": NUMBER, "high": NUMBER, "queries": NUMBER, "mAP": PART, "R1": PART})
+SIDE = {"mAP": PART, "R1": PART, "precisions": listed(PART, least=1)}
+PERSON = members({"all": PART, "kept": listed(PART), "person_kept": listed(PART)})
+RECORD = members(
+    {
+        **ABOUT,
+        "scoring_loss": TEXT,
+        "visible": listed(PART, least=1),
+        "scores": members(
+            {
+                "query": members({**SIDE, "visible": listed(BIN)}),
+                "twins": members(SIDE),
+                "others": mapping(mapping(members({"mAP": PART, "R1": PART, "queries": NUMBER}))),
+                "person": mapping(PERSON),
+            }
+        ),
+    },
+    {**PRUNED, "untuned": SCORES},
+)
+
+SPREAD = members({"mean": NUMBER, "sd": maybe(NUMBER), "values": listed(NUMBER, least=1)})
+SPREADS = members({"mAP": SPREAD, "R1": SPREAD})
+GROUP = members(
+    {
+        "method": TEXT,
+        "level": TEXT,
+        "seeds": listed(NUMBER, least=1),
+        "macs_folded": SPREAD,
+        "equal_budget": YES_NO,
+        "query": SPREADS,
+        "twins": SPREADS,
+        "untuned": members({}, {"mAP": SPREAD, "R1": SPREAD}),
+        "others": mapping(mapping(SPREADS)),
+        "person": mapping(members({"all": PART, "kept": listed(PART, least=1)})),
+    }
+)
+SEPARATION = members({"difference": NUMBER, "pooled_sd": maybe(NUMBER), "separated": maybe(YES_NO)})
+LOSS = members(
+    {
+        "query": NUMBER,
+        "twins": NUMBER,
+        "more": members({"mean": NUMBER, "error": maybe(NUMBER)}),
+        "slope": maybe(NUMBER),
+        "error": maybe(NUMBER),
+        "grows": maybe(YES_NO),
+    }
+)
+RESULT = members(
+    {
+        "schema": {"const": SCHEMA},
+        "kind": {"const": "study"},
+        "label": TEXT,
+        "groups": listed(GROUP, least=1),
+        "verdicts": members(
+            {
+                "separation": mapping(mapping(SEPARATION)),
+                "cost": mapping(members({"difference": NUMBER, "within": YES_NO})),
+            }
+        ),
+        "occlusion": mapping(mapping(mapping(LOSS))),
+    }
+)
+
+
+def trial_path(out: Path, trial: Trial) -> Path:
+    """Return the path of a finished trial's record."""
+    return out / "cells" / f"{trial.name}.json"
+
+
+def read_record(path: Path, schema: Schema) -> dict[str, Any]:
+    """Return the record of a finished trial; raises ConfigError if the file is damaged."""
+    advice = "remove the file and run the command again that made it"
+    record: dict[str, Any] = read_document(
+        path, schema, expected="the record of a finished trial", advice=advice
+    )
+    return record
+
+
+def read_records(out: Path, fingerprint: dict[str, Any], schema: Schema) -> list[dict[str, Any]]:
+    """Return the records of all finished trials in `out` that have this fingerprint, sorted by the name of the file."""
+    paths = sorted((out / "cells").glob("*.json"))
+    matching = [path for path in paths if read_record(path, ASKED)["asked"] == fingerprint]
+    return [read_record(path, schema) for path in matching]
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Return a study's result.json; raises ConfigError if the file is not one."""
+    result: dict[str, Any] = read_document(
+        path, RESULT, expected="the result.json of a study", advice="make one with --out"
+    )
+    return result

@@ -1,0 +1,49 @@
+"""Run all trials of a study, wave by wave, and summarise them. Parses no command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.study.context import study_fingerprint
+from benchmarks.study.files import RECORD, SCHEMA, read_records
+from benchmarks.study.options import StudyOptions
+from benchmarks.study.plan import Trial
+from benchmarks.study.results import summarise
+from benchmarks.study.trials import Job
+from benchmarks.study.waves import LABEL, run_wave
+from runtime.console import note
+from runtime.files.manifest import host, replacing, tools
+
+
+def run_study(
+    options: StudyOptions, waves: tuple[list[Trial], list[Trial]], processes: int
+) -> dict[str, Any]:
+    """Run the trials that are not finished, and write and return the result of all of them: OUT/result.json."""
+    fingerprint = study_fingerprint(options)
+    for wave in waves:
+        run_wave([Job(options, trial, fingerprint) for trial in wave], processes)
+    result = gather(Path(options.out), fingerprint)
+    path = Path(options.out) / "result.json"
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    note(f"wrote {path}")
+    return result
+
+
+def gather(out: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of all finished trials in `out` that have this fingerprint."""
+    records = read_records(out, fingerprint, RECORD)
+    seconds = sum(record["seconds"] for record in records)
+    return {
+        "schema": SCHEMA,
+        "kind": "study",
+        "label": LABEL,
+        "asked": fingerprint,
+        "scoring_loss": records[0]["scoring_loss"],
+        "cells": len(records),
+        "cell_seconds": round(seconds / len(records), 1),
+        "host": host(),
+        "tools": tools("torch", "numpy", "timm"),
+    } | summarise(records)

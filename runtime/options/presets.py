@@ -1,0 +1,21 @@
+"""What may stand beside `--preset` on a command line. Runs nothing."""
+
+from __future__ import annotations
+
+from runtime.errors import ConfigError
+from runtime.options.choices import LATENCY, THROUGHPUT
+
+
+def refuse_contradictions(preset: str | None, *, device: str, batch: int | None, threads: int | None) -> None:
+    """ConfigError for options beside `preset` that it decides itself, and for a GPU."""
+    if preset is None:
+        return
+    if device != "cpu":
+        raise ConfigError(
+            f"--preset {preset}: a preset lays work out over the cores of a CPU; with --device {device} leave it out and "
+            "give --batch N (1 for latency, the largest that fits for throughput)"
+        )
+    if preset == LATENCY and (threads is not None or batch not in (None, 1)):
+        raise ConfigError("--preset latency is batch 1 on all cores; leave --batch and --threads out")
+    if preset == THROUGHPUT and threads not in (None, 1):
+        raise ConfigError("--preset throughput is one thread in each process; leave --threads out")
