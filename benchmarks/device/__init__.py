@@ -1,1 +1,1 @@
-"""Measurements on a Jetson or a graphics card: power, clocks, temperatures, recordings."""
+"""Measure models on a Jetson or a graphics card: latency, power, clocks and temperatures. Record and replay such runs."""

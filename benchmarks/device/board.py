@@ -1,4 +1,4 @@
-"""The state of a Jetson around a measurement: power mode, clocks, temperatures, throttling. Reads files, changes nothing."""
+"""Read the state of a Jetson around a measurement: power mode, clocks, temperatures and throttling. Changes nothing."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from typing import Any
 from engines import board as files
 from runtime.host.jetson import read_text
 
-# What JetPack calls the GPU among /sys/class/devfreq: 17000000.gpu, 17000000.ga10b, 17000000.gv11b, gpu-gpc-0, ...
+# JetPack's names of the GPU in /sys/class/devfreq: 17000000.gpu, 17000000.ga10b, 17000000.gv11b, gpu-gpc-0, ...
 GPU = re.compile(r"gpu|ga10b|gv11b|gp10b|gm20b")
 EMC = "sys/kernel/debug/bpmp/debug/clk/emc"
-# What a container says of its host.
+# The variables that describe the host inside a container.
 ENVIRONMENT = ("L4T_VERSION", "JETPACK_VERSION", "CUDA_VERSION")
-# A chip that is always reported as 100 degrees.
+# The zone of a chip that always reports 100 degrees.
 CONSTANT_ZONES = ("PMIC-Die",)
 FANS = ("fan",)
-# of over-current events, counted since the start
+# counters of over-current events since the start
 COUNTER = re.compile(r"oc\d+")
 ASLEEP_C = -200.0
-# A clock that is held and moves by more than this was slowed down.
+# A locked clock that moves by more than this part of its frequency was slowed down.
 STEADY = 0.05
 
 
-def describe(root: Path, environment: Mapping[str, str], said: str = "") -> dict[str, Any]:
-    """What does not change while measuring: `engines.board.board`, CUDA, TensorRT's package and the power mode.
+def describe(root: Path, environment: Mapping[str, str], nvpmodel_output: str = "") -> dict[str, Any]:
+    """Return what does not change during a run: `engines.board.board`, CUDA, TensorRT's package and the power mode.
 
-    `said` is what `nvpmodel -q` printed, which comes before the file that it keeps its choice in.
+    `nvpmodel_output` is what `nvpmodel -q` printed; it takes precedence over the file in which nvpmodel keeps the mode.
     """
     return files.board(root, environment) | {
         "cuda": files.cuda_version(root, environment),
         "tensorrt_package": files.tensorrt_package(root),
-        "power_mode": files.power_mode(root, said),
+        "power_mode": files.power_mode(root, nvpmodel_output),
     }
 
 
 def state(root: Path) -> dict[str, Any]:
-    """This moment's {clocks, locked, temperatures_c, throttling}.
+    """Return the present {clocks, locked, temperatures_c, throttling}.
 
-    `clocks` maps gpu, cpu and emc to [{name, mhz, min_mhz, max_mhz, governor}]; `locked` is whether all of GPU and CPU are held
-    at one frequency, None where the files do not say it of each. `throttling` maps every cooling device that is at work, and
-    every counter of over-current events, to its number.
+    `clocks` maps gpu, cpu and emc to [{name, mhz, min_mhz, max_mhz, governor}]. `locked` says whether every GPU and CPU clock is
+    held at one frequency, and is None where the files do not tell. `throttling` maps every active cooling device to its state,
+    and every counter of over-current events to its count.
     """
     clocks = {"gpu": _gpu(root), "cpu": _cpu(root), "emc": _emc(root)}
     return {
@@ -56,9 +56,9 @@ def state(root: Path) -> dict[str, Any]:
 
 
 def locked(gpu: Sequence[Mapping[str, Any]], cpu: Sequence[Mapping[str, Any]]) -> bool | None:
-    """Whether the lowest and the highest allowed frequency are the same for every clock.
+    """Return whether every clock has the same lowest and highest allowed frequency.
 
-    None where none is seen to move but the limits of one, or any GPU or CPU, cannot be read.
+    None where no clock is known to be free, but a limit cannot be read, or no GPU or no CPU clock is listed.
     """
     limits = [(clock["min_mhz"], clock["max_mhz"]) for clock in (*gpu, *cpu)]
     known = [pair for pair in limits if None not in pair]
@@ -68,87 +68,95 @@ def locked(gpu: Sequence[Mapping[str, Any]], cpu: Sequence[Mapping[str, Any]]) -
 
 
 def temperatures_c(root: Path) -> dict[str, float]:
-    """Thermal zone -> degrees Celsius, without those that are switched off or constant."""
-    found = {}
+    """Return thermal zone -> degrees Celsius, without the zones that are switched off or constant."""
+    temperatures = {}
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
         name, value = read_text(zone / "type").strip(), _number(zone / "temp", 1000)
         if name and name not in CONSTANT_ZONES and value is not None and value > ASLEEP_C:
-            found[name] = value
-    return found
+            temperatures[name] = value
+    return temperatures
 
 
 def throttling(root: Path) -> dict[str, int]:
-    """Cooling device -> its state where that is not 0 (fans do not count); over-current counter -> events since the start."""
-    found = {}
+    """Return cooling device -> its state if that is not 0 (without fans), and over-current counter -> events since the start."""
+    causes = {}
     for device in sorted(root.glob("sys/class/thermal/cooling_device*")):
         name, value = read_text(device / "type").strip(), _number(device / "cur_state")
         if value and not any(fan in name.lower() for fan in FANS):
-            found[name or device.name] = int(value)
+            causes[name or device.name] = int(value)
     for counter in sorted(root.glob("sys/class/hwmon/hwmon*/oc*_event_cnt")):
         if (value := _number(counter)) is not None:
-            found[counter.name.removesuffix("_event_cnt")] = int(value)
-    return found
+            causes[counter.name.removesuffix("_event_cnt")] = int(value)
+    return causes
 
 
 def throttled(states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What slowed the board down in answers of `state`, in their order: cooling at work in any, counters that moved in between."""
-    told = [one["throttling"] for one in states]
-    cooling = {name: None for one in told for name in one if not COUNTER.fullmatch(name)}
-    # a counter may start anew, too
+    """Return what slowed the board down between the first and the last of `states`, which are in the order of time.
+
+    These are the counters that changed between two states, and the cooling devices that were active in any state.
+    """
+    causes = [state["throttling"] for state in states]
+    cooling = {name: None for cause in causes for name in cause if not COUNTER.fullmatch(name)}
+    # a counter may also restart
     counters = {
         name: None
-        for one, other in pairwise(told)
-        for name in other
-        if COUNTER.fullmatch(name) and other[name] != one.get(name, 0)
+        for before, after in pairwise(causes)
+        for name in after
+        if COUNTER.fullmatch(name) and after[name] != before.get(name, 0)
     }
     return [*counters, *cooling]
 
 
 def moved(states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The clocks, as `17000000.gpu: 612 .. 1020 MHz`, that were held when the first state was taken and moved all the same."""
+    """Return the clocks that moved although the first state says that they were locked: `17000000.gpu: 612 .. 1020 MHz`."""
     if not states[0]["locked"]:
         return []
-    seen: dict[str, list[float]] = {}
-    for clock in (one for state in states for kind in ("gpu", "cpu") for one in state["clocks"][kind]):
-        # a GPU that sleeps between two models may say 0
+    frequencies: dict[str, list[float]] = {}
+    for clock in (clock for state in states for kind in ("gpu", "cpu") for clock in state["clocks"][kind]):
+        # a GPU that sleeps between two models may read 0
         if clock["mhz"]:
-            seen.setdefault(clock["name"], []).append(clock["mhz"])
+            frequencies.setdefault(clock["name"], []).append(clock["mhz"])
     return [
-        f"{name}: {min(found):g} .. {max(found):g} MHz"
-        for name, found in seen.items()
-        if max(found) - min(found) > STEADY * max(found)
+        f"{name}: {min(mhz):g} .. {max(mhz):g} MHz"
+        for name, mhz in frequencies.items()
+        if max(mhz) - min(mhz) > STEADY * max(mhz)
     ]
 
 
-def advice(root: Path, about: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The commands that would make this board measure steadily; [] where it does already. Nobody runs them here."""
+def advice(root: Path, description: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the commands that would make this board measure steadily; [] where none is needed. This project never runs them.
+
+    `description` comes from `describe`, and `now` from `state`.
+    """
     fastest = files.fastest_mode(root)
-    mode = about["power_mode"]
-    # a mode that nobody could read may well be a slow one; a mode that the board does not list is none to go to
-    there = fastest is None or (mode is not None and mode["id"] == fastest)
-    commands = [] if there else [f"sudo nvpmodel -m {fastest}"]
+    mode = description["power_mode"]
+    # an unknown mode may be a slow one; a board that lists no fastest mode has none to change to
+    in_fastest = fastest is None or (mode is not None and mode["id"] == fastest)
+    commands = [] if in_fastest else [f"sudo nvpmodel -m {fastest}"]
     return commands + ([] if now["locked"] else ["sudo jetson_clocks"])
 
 
-def doubts(root: Path, about: Mapping[str, Any], states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What about the board makes its times doubtful, in sentences for people; `states` from before the first time to the end."""
-    found = []
-    if commands := advice(root, about, states[0]):
-        mode = about["power_mode"]
-        words = f"power mode {mode['name'] or mode['id']}" if mode else "power mode unknown"
-        held = {True: "clocks locked", False: "clocks not locked", None: "clocks unknown"}[
+def doubts(root: Path, description: Mapping[str, Any], states: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return warnings about the board that make its times doubtful; `states` run from before the first time to the end."""
+    warnings = []
+    if commands := advice(root, description, states[0]):
+        mode = description["power_mode"]
+        mode_text = f"power mode {mode['name'] or mode['id']}" if mode else "power mode unknown"
+        clocks_text = {True: "clocks locked", False: "clocks not locked", None: "clocks unknown"}[
             states[0]["locked"]
         ]
-        found.append(f"{words}, {held}: for the board's best first run {' && '.join(commands)}")
-    if slowed := throttled(states):
-        found.append(
-            f"throttled while measuring ({', '.join(slowed)}): cool the board, or its supply is too weak"
+        warnings.append(
+            f"{mode_text}, {clocks_text}: for the board's best times, first run {' && '.join(commands)}"
+        )
+    if causes := throttled(states):
+        warnings.append(
+            f"the board was throttled while measuring ({', '.join(causes)}): cool it, or use a stronger power supply"
         )
     if clocks := moved(states):
-        found.append(
-            f"clocks that were locked moved by more than {STEADY:.0%} ({'; '.join(clocks)}): do not trust these times"
+        warnings.append(
+            f"locked clocks moved by more than {STEADY:.0%} ({'; '.join(clocks)}): do not trust these times"
         )
-    return found
+    return warnings
 
 
 def _gpu(root: Path) -> list[dict[str, Any]]:
@@ -176,7 +184,7 @@ def _cpu(root: Path) -> list[dict[str, Any]]:
 
 
 def _emc(root: Path) -> list[dict[str, Any]]:
-    """The memory's clock, which only root may read."""
+    """Return the clock of the memory, which only root can read."""
     folder = root / EMC
     rate = _number(folder / "rate", 1_000_000)
     if rate is None:
@@ -201,5 +209,5 @@ def _number(path: Path, unit: int = 1) -> float | None:
         value = float(read_text(path)) / unit
     except ValueError:
         return None
-    # "nan" and "inf" are floats too
+    # float() also accepts "nan" and "inf"
     return value if math.isfinite(value) else None

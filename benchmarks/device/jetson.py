@@ -19,10 +19,10 @@ from benchmarks.device import board
 from benchmarks.device.plan import IDLE, Windows, accuracy_of, agenda_of, gallery_of, scene_of, trtexec_of
 from benchmarks.device.power.energy import LEAST_S, Window
 from benchmarks.device.power.sampling import Line, Meter, jetson_sensors, open_meter
-from benchmarks.device.record import Said, new_folder, system_files, write_recording
+from benchmarks.device.record import Heard, new_folder, system_files, write_recording
 from benchmarks.device.replay import read_replay
 from benchmarks.device.run import DeviceRun, ModelRun, Power, Scene, document
-from benchmarks.device.scenes import Clock, idleness, time_gallery, time_scene
+from benchmarks.device.scenes import Clock, idle_window, time_gallery, time_scene
 from benchmarks.device.trtexec import run_trtexec
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
@@ -148,7 +148,7 @@ def collect(
     try:
         if meter:
             with agenda.part(IDLE):
-                idle = idleness(clock, least_s)
+                idle = idle_window(clock, least_s)
         for subject in subjects:
             runs.append(_model(subject, setting))
     except KeyboardInterrupt as error:
@@ -178,9 +178,9 @@ def collect(
             note(f"WARNING --record {options.record}: nothing is recorded of a run that was stopped")
         raise Interrupted(stop.number, run)
     if options.record is not None:
-        heard = Said(said, environment, lines)
+        heard = Heard(said, environment, lines)
         try:
-            write_recording(options.record, run, before=files, after=system_files(root), said=heard)
+            write_recording(options.record, run, before=files, after=system_files(root), heard=heard)
             note(f"recorded in {options.record}; read it with --replay {options.record}")
         except OSError as error:
             # what was measured is worth more than its recording

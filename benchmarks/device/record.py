@@ -1,6 +1,6 @@
-"""Keep a run on a Jetson as a folder that `--replay` reads (its form: `benchmarks.device.replay`). Measures nothing.
+"""Record a run on a Jetson in a folder that `--replay` reads; `benchmarks.device.replay` defines the format.
 
-What is kept is what the run itself read: a person who has no Jetson can then see every number come about.
+The folder holds what the run itself read, so that a person without a Jetson can compute every number again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime.errors import ConfigError
 from runtime.host.jetson import read_text
 
 PACKAGES = "var/lib/dpkg/status"
-# Everything that benchmarks.device.board and engines.board read.
+# All the files that benchmarks.device.board and engines.board read.
 FILES = (
     "etc/nv_tegra_release",
     "etc/nvpmodel.conf",
@@ -41,8 +41,8 @@ FILES = (
 )
 
 
-class Said(NamedTuple):
-    """What a run heard that neither a system file nor its result holds."""
+class Heard(NamedTuple):
+    """What a run read from programs and the environment, which is neither in a system file nor in its result."""
 
     nvpmodel: str
     environment: Mapping[str, str]
@@ -50,44 +50,44 @@ class Said(NamedTuple):
 
 
 def new_folder(folder: Path) -> None:
-    """Make the folder of a recording; ConfigError where it holds something already."""
+    """Create the folder of a recording; ConfigError when it exists and is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--record {folder}: exists and is not empty; give a new folder")
+        raise ConfigError(f"--record {folder}: it already exists and is not empty; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
 
 
 def system_files(root: Path) -> dict[str, str]:
-    """Path under `root` -> text of every system file that tells of the board; of the packages TensorRT's alone."""
+    """Return path under `root` -> text of every system file about the board; of the list of packages, TensorRT's entries only."""
     paths = [path for pattern in FILES for path in sorted(root.glob(pattern))]
-    found = {str(path.relative_to(root)): text for path in paths if (text := read_text(path))}
-    if PACKAGES in found:
-        entries = found[PACKAGES].split("\n\n")
-        found[PACKAGES] = "\n\n".join(entry for entry in entries if "nvinfer" in entry.partition("\n")[0])
-    return found
+    texts = {str(path.relative_to(root)): text for path in paths if (text := read_text(path))}
+    if PACKAGES in texts:
+        entries = texts[PACKAGES].split("\n\n")
+        texts[PACKAGES] = "\n\n".join(entry for entry in entries if "nvinfer" in entry.partition("\n")[0])
+    return texts
 
 
 def write_recording(
-    folder: Path, run: DeviceRun, *, before: Mapping[str, str], after: Mapping[str, str], said: Said
+    folder: Path, run: DeviceRun, *, before: Mapping[str, str], after: Mapping[str, str], heard: Heard
 ) -> None:
-    """The whole recording; `before` and `after` are `system_files` at the start and the end of the run."""
+    """Write the whole recording; `before` and `after` are `system_files` at the start and the end of the run."""
     _put(folder / BEFORE, before)
     _put(folder / AFTER, after)
-    power, lines = run.power, [(at, line) for at, line in said.lines if line.endswith("\n")]
+    power, lines = run.power, [(at_s, line) for at_s, line in heard.lines if line.endswith("\n")]
     timing: dict[str, Any] = {
         "idle": power.idle,
         "host": run.host,
         "images": run.images,
-        "models": [_model(one, number, folder) for number, one in enumerate(run.models)],
-        "nvpmodel": said.nvpmodel,
-        "environment": {name: said.environment.get(name) for name in ENVIRONMENT},
+        "models": [_model(model, number, folder) for number, model in enumerate(run.models)],
+        "nvpmodel": heard.nvpmodel,
+        "environment": {name: heard.environment.get(name) for name in ENVIRONMENT},
         "during": run.during,
         "doubts": run.doubts,
     }
     if power.sensor == "tegrastats":
         _put(folder, {LINES: "".join(line for _, line in lines)})
-        timing["at_s"] = [at for at, _ in lines]
+        timing["at_s"] = [at_s for at_s, _ in lines]
     else:
-        # what tegrastats said where it told no power is kept for whoever wonders why
+        # lines of tegrastats without power are kept, so that the reason can be found
         _put(folder, {LINES: "".join(line for _, line in lines)} if lines else {})
         timing["power"] = {
             "sensor": power.sensor,
@@ -97,19 +97,19 @@ def write_recording(
     _put(folder, {TIMES: json.dumps(timing, indent=1, allow_nan=False) + "\n"})
 
 
-def _model(one: ModelRun, number: int, folder: Path) -> dict[str, Any]:
-    """The model's part of timing.json; what trtexec printed goes into files of its own."""
+def _model(model: ModelRun, number: int, folder: Path) -> dict[str, Any]:
+    """Return the model's part of timing.json, and write trtexec's outputs into files of their own."""
     runs = []
-    for turn, run in enumerate(one.trtexec):
+    for turn, run in enumerate(model.trtexec):
         name = f"trtexec_{number}_{turn}.txt" if run.output is not None else None
         if name is not None:
             _put(folder, {name: run.output or ""})
         runs.append(asdict(run) | {"output": name})
     return {
-        "facts": one.facts,
-        "accuracy": one.accuracy,
-        "scenes": [vars(scene) for scene in one.scenes],
-        "gallery": vars(one.gallery) if one.gallery else None,
+        "facts": model.facts,
+        "accuracy": model.accuracy,
+        "scenes": [vars(scene) for scene in model.scenes],
+        "gallery": vars(model.gallery) if model.gallery else None,
         "trtexec": runs,
     }
 

@@ -1,4 +1,4 @@
-"""The document of a run on a device as tables for people. Measures nothing."""
+"""Print the document of a run on a device as tables."""
 
 from __future__ import annotations
 
@@ -26,29 +26,31 @@ COLUMNS = (
 
 
 def print_device_report(document: Mapping[str, Any]) -> None:
-    """What the board was, and one table of every model and scenario."""
+    """Print one table of the board, and one of every model and scenario."""
     if line := incomplete_line(document):
         print(line)
     if "board" not in document:
         return
     names = labels([model["path"] for model in document["models"]])
     rows = [_row(model, names) for model in document["models"]]
-    rows += [_gallery(one, names) for one in document["galleries"]]
+    rows += [_gallery(gallery, names) for gallery in document["galleries"]]
     title = "REPLAYED, not measured here" if document["replayed"] else "this board"
     print_table(title, ("", ""), _board(document))
     print_table("ms a call", COLUMNS, rows)
     if compared := document.get("compared"):
-        again = [
+        comparisons = [
             [
-                names[one["path"]],
-                one["batch"],
-                f"{one['ratio']:.3f} ({one['low']:.3f} .. {one['high']:.3f})",
-                one["verdict"],
+                names[model["path"]],
+                model["batch"],
+                f"{model['ratio']:.3f} ({model['low']:.3f} .. {model['high']:.3f})",
+                model["verdict"],
             ]
-            for one in compared["models"]
+            for model in compared["models"]
         ]
         print_table(
-            "times as fast as before: ratio of medians (95 %)", ("model", "batch", "ratio", "verdict"), again
+            "times as fast as before: ratio of medians (95 %)",
+            ("model", "batch", "ratio", "verdict"),
+            comparisons,
         )
 
 
@@ -67,19 +69,19 @@ def _board(document: Mapping[str, Any]) -> list[list[object]]:
         ["warmest zone", " -> ".join(f"{number(value)} C" for value in warmest)],
         ["power", _power(power)],
     ]
-    return rows + [["for its best", command] for command in state["commands"]]
+    return rows + [["for best times", command] for command in state["commands"]]
 
 
 def _power(power: Mapping[str, Any]) -> str:
     if not power["sensor"]:
         return "not readable"
     idle = "idle unknown" if power["idle_w"] is None else f"{number(power['idle_w'])} W idle"
-    return f"{power['rail'] or 'no rail'} by {power['sensor']}, {idle}"
+    return f"{power['rail'] or 'no rail'} from {power['sensor']}, {idle}"
 
 
 def _row(model: Mapping[str, Any], names: Mapping[str, str]) -> list[object]:
     times = [number(model["latency_ms"][point]) for point in ("p50", "p90", "p99")]
-    beside = {one["transfers"]: (one["latency_ms"] or {}).get("p50") for one in model["trtexec"]}
+    trtexec_p50 = {run["transfers"]: (run["latency_ms"] or {}).get("p50") for run in model["trtexec"]}
     scores = model["accuracy"]
     return [
         names[model["path"]],
@@ -87,23 +89,22 @@ def _row(model: Mapping[str, Any], names: Mapping[str, str]) -> list[object]:
         *times,
         f"{model['cv']:.1%}",
         number(model["images_per_s"]),
-        number(beside.get(False)),
-        number(beside.get(True)),
+        number(trtexec_p50.get(False)),
+        number(trtexec_p50.get(True)),
         *_joules(model["energy"]),
         f"{scores['mAP']:.2%}" if scores else "-",
     ]
 
 
-def _gallery(one: Mapping[str, Any], names: Mapping[str, str]) -> list[object]:
-    rate = number(one["images_per_s"])
+def _gallery(gallery: Mapping[str, Any], names: Mapping[str, str]) -> list[object]:
     return [
-        names[one["path"]],
-        f"gallery, {one['images']} files",
+        names[gallery["path"]],
+        f"gallery, {gallery['images']} files",
         *["-"] * 4,
-        rate,
+        number(gallery["images_per_s"]),
         "-",
         "-",
-        *_joules(one["energy"]),
+        *_joules(gallery["energy"]),
         "-",
     ]
 
@@ -113,5 +114,5 @@ def _joules(energy: Mapping[str, Any]) -> list[str]:
 
 
 def _version(document: Mapping[str, Any]) -> str | None:
-    found = (one["version"] for model in document["models"] for one in model["trtexec"] if one["version"])
-    return next(found, None)
+    versions = (run["version"] for model in document["models"] for run in model["trtexec"] if run["version"])
+    return next(versions, None)

@@ -1,4 +1,4 @@
-"""What a run on a device leaves behind, live or recorded, and the document that is made of it. Measures nothing."""
+"""The results of a run on a device, measured here or read from a recording, and the JSON document made of them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from benchmarks.device.power.energy import LEAST_S, Sample, Window, energy, mean
 from benchmarks.stats.interval import interval
 from engines.trtexec.output import Times, parse
 
-# What trtexec was told, and what its numbers are without it.
+# The settings that trtexec was given.
 PINNED = {"streams": 1, "cuda_graph": True, "spin_wait": True}
-# What the session's numbers hold: images come from the host's memory and features go back there.
+# The settings of a session's times: images come from the host's memory, and features return there.
 SESSION = {"transfers": True, "cuda_graph": False, "spin_wait": False}
-# Of an engine: `runtime.backends.tensorrt.execution`, which says so where it cannot.
+# Those of an engine's session (`runtime.backends.tensorrt.execution`).
 ENGINE_SESSION = SESSION | {"cuda_graph": "from the third call on, where the device allows it"}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One scenario of one model in one window: `wall_ms` of every timed call on `batch` images.
+    """One scenario of one model, measured in one window: `wall_ms` of every timed call with `batch` images.
 
-    `images` counts all of the window, warm-up too; `calls` are the (images, size) that the engine runs for one.
+    `images` counts all images of the window, those of the warm-up too. `calls` are the (images, batch size) that the engine runs
+    for one call.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Extraction of a whole gallery from its files, `passes` times: reading, decoding and resizing are in it."""
+    """The extraction of a whole gallery from its files, `passes` times, with reading, decoding and resizing."""
 
     images: int
     passes: int
@@ -49,7 +50,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Trtexec:
-    """One run of trtexec on `batch` images a query; `output` is all that it printed, None where it did not run: `why`."""
+    """One run of trtexec with `batch` images a query. `output` is all that it printed; None where it did not run, because of `why`."""
 
     batch: int
     transfers: bool
@@ -60,7 +61,7 @@ class Trtexec:
 
 @dataclass(frozen=True)
 class ModelRun:
-    """All of one model; `facts` as `benchmarks.candidate.facts` gives them, `accuracy` as `runtime.extraction.accuracy`."""
+    """The results of one model: `facts` from `benchmarks.candidate.facts`, `accuracy` from `runtime.extraction.accuracy`."""
 
     facts: Mapping[str, Any]
     scenes: Sequence[Scene]
@@ -71,7 +72,7 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class Power:
-    """All samples of the run; `sensor` None where none could be read, `idle` the window before anything ran."""
+    """All power samples of the run. `sensor` is None where none could be read; `idle` is the window before anything ran."""
 
     sensor: str | None
     samples: Sequence[Sample] = ()
@@ -81,10 +82,10 @@ class Power:
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """Everything a run saw; `images` {source, count}.
+    """All results of a run; `images` is {source, count}.
 
-    `stopped` is the signal that ended it early, and `missing` what was not measured then.
-    `board`, `before`, `after` and `during` (right after each scenario) as `benchmarks.device.board` gives them.
+    `stopped` is the signal that ended the run early, and `missing` lists what was not measured then. `board`, `before`, `after`
+    and `during` (right after each scenario) come from `benchmarks.device.board`.
     """
 
     host: Mapping[str, Any]
@@ -104,7 +105,7 @@ class DeviceRun:
 
 
 def document(run: DeviceRun) -> dict[str, Any]:
-    """The one JSON document of a run: as bench.py's, with {board, state, power, galleries, replayed} and each model's energy."""
+    """Return the JSON document of a run: that of bench.py with {board, state, power, galleries, replayed} and each model's energy."""
     models = [_row(model, scene, run) for model in run.models for scene in model.scenes]
     galleries = [_gallery(model, run) for model in run.models if model.gallery]
     ratios = [_ratio(run.models[0], model, scene) for model in run.models for scene in model.scenes]
@@ -128,8 +129,8 @@ def document(run: DeviceRun) -> dict[str, Any]:
         "complete": run.stopped is None,
         "stopped": run.stopped,
         "missing": list(run.missing),
-        "ratios": [one for one in ratios if one],
-        "warnings": [*run.doubts, *_doubtful(models, [one["energy"] for one in (*models, *galleries)], run)],
+        "ratios": [ratio for ratio in ratios if ratio],
+        "warnings": [*run.doubts, *_warnings(models, [row["energy"] for row in (*models, *galleries)], run)],
     }
 
 
@@ -147,36 +148,39 @@ def _row(model: ModelRun, scene: Scene, run: DeviceRun) -> dict[str, Any]:
         "wall_ms": [round(float(ms), 4) for ms in wall],
         "measured": measured_with(model.facts["engine"]),
         "energy": _energy(run, scene.window, scene.images),
-        "trtexec": [trtexec_row(one) for one in model.trtexec if one.batch == scene.batch],
+        "trtexec": [trtexec_row(trtexec) for trtexec in model.trtexec if trtexec.batch == scene.batch],
         "accuracy": dict(model.accuracy) if model.accuracy else None,
     }
 
 
-def gallery_row(about: Mapping[str, Any], found: Gallery, joules: Mapping[str, Any]) -> dict[str, Any]:
-    """The gallery's part of the document, of the model with these facts; `joules` comes from `benchmarks.device.power.energy`."""
-    seconds = found.window.end_s - found.window.start_s
+def gallery_row(facts: Mapping[str, Any], gallery: Gallery, joules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document's entry for a gallery that the model with these facts extracted.
+
+    `joules` comes from `benchmarks.device.power.energy`.
+    """
+    seconds = gallery.window.end_s - gallery.window.start_s
     return {
-        "path": about["path"],
-        "sha256": about["sha256"],
-        "images": found.images,
-        "passes": found.passes,
-        "batch": found.batch,
+        "path": facts["path"],
+        "sha256": facts["sha256"],
+        "images": gallery.images,
+        "passes": gallery.passes,
+        "batch": gallery.batch,
         "seconds": seconds,
-        "images_per_s": found.images * found.passes / seconds,
+        "images_per_s": gallery.images * gallery.passes / seconds,
         "includes": ["read", "decode", "resize", "infer"],
         "energy": dict(joules),
     }
 
 
 def measured_with(engine: object) -> dict[str, Any]:
-    """{transfers, cuda_graph, spin_wait} of the times of a session on this engine, as trtexec's settings beside them."""
+    """Return {transfers, cuda_graph, spin_wait} of the times of a session with this backend, to compare with trtexec's settings."""
     return ENGINE_SESSION if str(engine).startswith("tensorrt") else SESSION
 
 
 def _gallery(model: ModelRun, run: DeviceRun) -> dict[str, Any]:
-    found = model.gallery
-    assert found is not None
-    return gallery_row(model.facts, found, _energy(run, found.window, found.images * found.passes))
+    gallery = model.gallery
+    assert gallery is not None
+    return gallery_row(model.facts, gallery, _energy(run, gallery.window, gallery.images * gallery.passes))
 
 
 def _energy(run: DeviceRun, window: Window, images: int) -> dict[str, Any]:
@@ -184,26 +188,26 @@ def _energy(run: DeviceRun, window: Window, images: int) -> dict[str, Any]:
     return energy(power.samples, window, images=images, idle=power.idle, least_s=run.least_s)
 
 
-def trtexec_row(one: Trtexec) -> dict[str, Any]:
-    """What trtexec printed, as numbers; the settings beside them, so that versions with other defaults compare."""
-    asked = {"transfers": one.transfers, **PINNED, "line": list(one.line)}
-    report = None if one.output is None else parse(one.output)
-    # what was cut off, or failed after it had printed times, has measured nothing
+def trtexec_row(run: Trtexec) -> dict[str, Any]:
+    """Return the numbers of one run of trtexec, with its settings, because the versions have different defaults."""
+    settings = {"transfers": run.transfers, **PINNED, "line": list(run.line)}
+    report = None if run.output is None else parse(run.output)
+    # the times of a run that was cut off, or that failed after it had printed them, do not count
     if report is None or not report.passed:
-        why = one.why if report is None else report.failure_reason(2) or "trtexec was cut off"
-        return asked | {
+        why = run.why if report is None else report.failure_reason(2) or "the output of trtexec was cut off"
+        return settings | {
             "version": None,
             "latency_ms": None,
             "gpu_ms": None,
             "images_per_s": None,
             "why": why,
         }
-    return asked | {
+    return settings | {
         "cuda_graph": PINNED["cuda_graph"] and not report.graph_refused,
         "version": ".".join(map(str, report.version)) if report.version else None,
         "latency_ms": _times(report.latency),
         "gpu_ms": _times(report.gpu_compute),
-        "images_per_s": report.images_per_s(one.batch),
+        "images_per_s": report.images_per_s(run.batch),
         "enqueue_bound": report.enqueue_bound,
         "unstable_percent": report.unstable_percent,
         "why": None,
@@ -233,11 +237,11 @@ def _power(run: DeviceRun) -> dict[str, Any]:
 
 
 def _ratio(first: ModelRun, model: ModelRun, scene: Scene) -> dict[str, Any] | None:
-    """How many times as fast as the first model this one is in the same scenario, the runs one after the other."""
-    base = next((one for one in first.scenes if one.name == scene.name), None)
+    """Return how many times as fast as the first model this one is in the same scenario; the two did not run interleaved."""
+    base = next((other for other in first.scenes if other.name == scene.name), None)
     if base is None:
         return None
-    times = [np.array(one.wall_ms, np.float64) for one in (base, scene)]
+    times = [np.array(timed.wall_ms, np.float64) for timed in (base, scene)]
     return {
         "path": model.facts["path"],
         "engine": model.facts["engine"],
@@ -248,38 +252,36 @@ def _ratio(first: ModelRun, model: ModelRun, scene: Scene) -> dict[str, Any] | N
     }
 
 
-def _doubtful(
+def _warnings(
     models: Sequence[Mapping[str, Any]], energies: Sequence[Mapping[str, Any]], run: DeviceRun
 ) -> list[str]:
-    found = []
+    warnings = []
     power = run.power
+    trtexec_runs = [trtexec for model in models for trtexec in model["trtexec"]]
     if power.sensor is None:
-        found.append("no power sensor that can be read: energy is null")
+        warnings.append("no power sensor can be read: energy is null")
     else:
         if models and models[0]["energy"]["rail_known"] is False:
-            found.append(
-                f"the board's power is the sum of rails not known here: {models[0]['energy']['rail']}"
+            warnings.append(
+                f"this board's rails are unknown: its power is the sum of {models[0]['energy']['rail']}"
             )
-        reasons = Counter(one["why"] for one in energies if one["why"])
-        found += [f"energy is null {count} times: {why}" for why, count in reasons.items()]
-        if power.idle is None or all(one["idle_w"] is None for one in energies):
-            found.append("no idle power was measured: energy without idle is null")
+        reasons = Counter(energy["why"] for energy in energies if energy["why"])
+        warnings += [f"energy is null {count} times: {why}" for why, count in reasons.items()]
+        if power.idle is None or all(energy["idle_w"] is None for energy in energies):
+            warnings.append("no idle power was measured: the energy without idle power is null")
     if power.malformed:
-        found.append(
+        warnings.append(
             f"{power.malformed} readings of {power.sensor or 'tegrastats'} were malformed and left out"
         )
-    for why in dict.fromkeys(
-        one["why"] for model in models for one in model["trtexec"] if one["why"] is not None
-    ):
-        found.append(f"trtexec beside it is missing: {why}")
+    warnings += [f"times of trtexec are missing: {why}" for why in missing_reasons(trtexec_runs)]
     if bound := [
         f"{model['path']}, {model['scenario']}"
         for model in models
-        if any(one.get("enqueue_bound") for one in model["trtexec"])
+        if any(trtexec.get("enqueue_bound") for trtexec in model["trtexec"])
     ]:
-        found.append(f"trtexec was bound by enqueue time, not by the GPU ({'; '.join(bound)})")
-    if any(one["why"] is None and not one["cuda_graph"] for model in models for one in model["trtexec"]):
-        found.append(
+        warnings.append(f"trtexec was limited by enqueue time, not by the GPU ({'; '.join(bound)})")
+    if any(trtexec["why"] is None and not trtexec["cuda_graph"] for trtexec in trtexec_runs):
+        warnings.append(
             "trtexec ran without a CUDA graph, which the engine does not allow: its times are longer"
         )
     unsteady = [
@@ -288,5 +290,10 @@ def _doubtful(
         if model["cv"] > 0.025
     ]
     if unsteady:
-        found.append(f"times vary by more than 2.5 % ({'; '.join(unsteady)}): lock the clocks")
-    return found
+        warnings.append(f"times vary by more than 2.5 % ({'; '.join(unsteady)}): lock the clocks")
+    return warnings
+
+
+def missing_reasons(trtexec_runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return why rows of `trtexec_row` have no times, without repetitions."""
+    return list(dict.fromkeys(run["why"] for run in trtexec_runs if run["why"] is not None))

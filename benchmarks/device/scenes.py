@@ -1,4 +1,4 @@
-"""The stretches of time in which a scenario, a whole gallery and idleness are measured. Opens no model."""
+"""Measure one scenario, the extraction of a whole gallery, or the idle machine in a window of time. Opens no model."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Clock = Callable[[], float]
 def time_scene(
     call: Callable[[int], object], persons: int, *, least_s: float, rounds: int | None, clock: Clock
 ) -> Scene:
-    """The scenario of `persons` images a call in a window of at least `least_s`, or of `rounds` timed calls in it.
+    """Time calls of `persons` images in a window of at least `least_s`; `rounds` limits the number of timed calls.
 
-    The warm-up belongs to the window, and what it takes beyond `rounds` to fill it.
+    The window includes the warm-up, and the calls after the last timed one that fill it.
     """
     calls = 0
 
-    def counted(turn: int) -> None:
+    def count_call(turn: int) -> None:
         nonlocal calls
         call(turn)
         calls += 1
 
     start = clock()
-    samples = stopwatch.interleave([counted], rounds=rounds, seconds=least_s)[0]
+    samples = stopwatch.interleave([count_call], rounds=rounds, seconds=least_s)[0]
     while clock() - start < least_s:
-        counted(calls)
+        count_call(calls)
     window = Window(start, clock())
     name = f"{persons} persons" if persons > 1 else "batch 1"
     return Scene(name, persons, samples.wall_ms.tolist(), calls * persons, window)
@@ -47,7 +47,7 @@ def time_scene(
 def time_gallery(
     artifact: Artifact, dataset: Dataset, ids: NDArray[np.int64] | None, *, least_s: float, clock: Clock
 ) -> Gallery:
-    """Whole extractions of the data set's gallery, from the files on, until `least_s` have gone."""
+    """Extract the data set's whole gallery from its files, again and again until `least_s` have passed."""
     batch, passes, start = artifact.spec.batch or GALLERY_BATCH, 0, clock()
     while passes == 0 or clock() - start < least_s:
         extract(artifact, dataset.gallery, batch=batch, camera_ids=ids)
@@ -55,9 +55,9 @@ def time_gallery(
     return Gallery(len(dataset.gallery), passes, batch, Window(start, clock()))
 
 
-def idleness(clock: Clock, least_s: float) -> Window:
-    """A window in which nothing of ours runs."""
+def idle_window(clock: Clock, least_s: float) -> Window:
+    """Return a window in which nothing of ours runs."""
     start = clock()
-    # a little more: the clock of the window starts after the sleep's
+    # sleep slightly longer: the sleep's clock starts before the window's
     time.sleep(least_s + 0.05)
     return Window(start, clock())

@@ -1,4 +1,4 @@
-"""Let trtexec time an engine beside our own session. Judges nothing: what it printed is kept."""
+"""Let trtexec time an engine, for comparison with our own session. Its output is kept as it is."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from runtime.console import note
 from runtime.errors import UserError
 from runtime.spec import InputSpec
 
-# loading an engine and warming up, on top of the time it is told to measure
+# the time to load an engine and warm up, in addition to the measured time
 STARTING_S = 300
 
 
 def run_trtexec(
     path: Path, manifest: Mapping[str, Any], spec: InputSpec, batches: Sequence[int], *, seconds: float
 ) -> list[Trtexec]:
-    """trtexec on the engine at `path` for every batch, without and with the copies; `why` says where it could not.
+    """Run trtexec on the engine at `path` for every batch, without and with the copies; `why` gives the reason where it cannot.
 
-    Without the copies its numbers compare between TensorRT versions, with them to those of a session.
+    The times without the copies are comparable between TensorRT versions, those with the copies to the times of a session.
     """
-    wanted = [(batch, transfers) for batch in batches for transfers in (False, True)]
+    settings = [(batch, transfers) for batch in batches for transfers in (False, True)]
     if manifest.get("kind") != "engine":
-        return [Trtexec(*one, why=f"{path} is no engine") for one in wanted]
+        return [Trtexec(*setting, why=f"{path} is not an engine") for setting in settings]
     if (manifest.get("builder") or {}).get("name") == "rtx":
-        return [Trtexec(*one, why="trtexec does not load engines of TensorRT-RTX") for one in wanted]
+        return [
+            Trtexec(*setting, why="trtexec does not load engines of TensorRT-RTX") for setting in settings
+        ]
     try:
         trtexec = find_trtexec()
         version = trtexec_version(trtexec)
-    except UserError as refusal:
-        return [Trtexec(*one, why=str(refusal)) for one in wanted]
-    found = []
-    for batch, transfers in wanted:
+    except UserError as error:
+        return [Trtexec(*setting, why=str(error)) for setting in settings]
+    runs = []
+    for batch, transfers in settings:
         line: list[str] = []
         try:
-            place = find_profile(path, manifest, batch)
-            line = load_line(spec, place, batch, version, transfers=transfers, seconds=math.ceil(seconds))
-            note(f"trtexec: {place.engine}, batch {batch}{', with transfers' if transfers else ''}")
+            profile = find_profile(path, manifest, batch)
+            line = load_line(spec, profile, batch, version, transfers=transfers, seconds=math.ceil(seconds))
+            note(f"trtexec: {profile.engine}, batch {batch}{', with transfers' if transfers else ''}")
             _, output = run(trtexec, line, timeout_s=seconds + STARTING_S)
-            found.append(Trtexec(batch, transfers, line, output))
-        except UserError as refusal:
-            found.append(Trtexec(batch, transfers, line, why=str(refusal)))
-    return found
+            runs.append(Trtexec(batch, transfers, line, output))
+        except UserError as error:
+            runs.append(Trtexec(batch, transfers, line, why=str(error)))
+    return runs

@@ -1,4 +1,4 @@
-"""Energy of models on a graphics card, measured after their times: an idle window, then one of at least 10 s for each model."""
+"""Measure the energy of models on a graphics card, after their times: an idle window, then one of at least 10 s a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from benchmarks.device.power.energy import LEAST_S, Window, energy
 from benchmarks.device.power.sampling import Meter, Sensor, gpu_sensors, open_meter
 from runtime.console import note
 
-# Cards answer with their mean power of the last second: a window starts when that holds nothing from before it.
+# A card reports its mean power over the last second. Before a window starts, this much time passes, so that the mean contains
+# nothing from before it.
 SETTLE_S = 2.0
 
 
@@ -24,9 +25,10 @@ def gpu_energy(
     settle_s: float = SETTLE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any] | None]:
-    """For every call, which runs `images` images, `benchmarks.device.power.energy.energy` of the card; None for each without a sensor.
+    """Return the result of `benchmarks.device.power.energy.energy` for every call; None for each call without a sensor.
 
-    The card alone counts, not the computer around it. All models are loaded in the idle window.
+    A call runs `images` images. The energy is that of the card alone, without the rest of the computer. All models are loaded
+    during the idle window.
     """
     with card_meter(sensors, least_s=least_s, settle_s=settle_s, clock=clock) as (meter, idle):
         if meter is None:
@@ -48,17 +50,17 @@ def card_meter(
     settle_s: float = SETTLE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[tuple[Meter, Window] | tuple[None, None]]:
-    """The card's power sensor, running, and the window before anything of ours ran; neither where none can be read."""
+    """Start the card's power sensor and yield (meter, idle window); (None, None) where no sensor can be read."""
     meter = open_meter(gpu_sensors() if sensors is None else sensors)
     if meter is None:
-        note("no NVML and no nvidia-smi gives this GPU's power: energy is null")
+        note("neither NVML nor nvidia-smi gives this GPU's power: energy is null")
         yield None, None
         return
     try:
-        note(f"measuring idle power by {meter.sensor.name}: {settle_s + least_s:g} s")
+        note(f"measuring idle power with {meter.sensor.name}: {settle_s + least_s:g} s")
         time.sleep(settle_s)
         start = clock()
-        # a little more: the clock of the window starts after the sleep's
+        # sleep slightly longer: the sleep's clock starts before the window's
         time.sleep(least_s + 0.05)
         yield meter, Window(start, clock())
     finally:
@@ -68,7 +70,7 @@ def card_meter(
 def _run(
     call: Callable[[int], object], least_s: float, settle_s: float, clock: Callable[[], float]
 ) -> tuple[Window, int]:
-    """The window and how many calls were in it; the card works for `settle_s` before it opens."""
+    """Return the window and the number of calls in it. The card works for `settle_s` before the window opens."""
     start = clock()
     while clock() - start < settle_s:
         call(0)

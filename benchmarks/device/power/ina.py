@@ -1,4 +1,4 @@
-"""The INA power monitors of a board (INA3221, INA226, ...), read from the kernel's files without root. Knows no tegrastats."""
+"""Read the INA power monitors of a board (INA3221, INA226, ...) from the kernel's files, which needs no root."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 from runtime.host.jetson import read_text
 
-# What the kernel calls the chips: ina219, ina226, ina238, ina3221, ina3221x, ...
+# The kernel's names of the chips: ina219, ina226, ina238, ina3221, ina3221x, ...
 CHIP = re.compile(r"ina\d{3,4}")
-# The one chip with several channels; the numbers above them are shunt voltages and their sum.
-THREE, CHANNELS = "ina3221", (1, 2, 3)
+# The only chip with several channels; its higher channel numbers are shunt voltages and their sum.
+THREE_CHANNELS, CHANNELS = "ina3221", (1, 2, 3)
 UNCONNECTED = "NC"
-# The kernel's hwmon gives microwatts, millivolts and milliamperes.
+# The kernel's hwmon files give microwatts, millivolts and milliamperes.
 MICRO = 1000.0
 
 
 @dataclass(frozen=True)
 class Rail:
-    """One rail of a `chip` and the files of its power: `power` in mW times `unit`, else `volt` in mV and `current` in mA."""
+    """One rail of a `chip`, with its files: `power` in mW times `unit`, or else `volt` in mV and `current` in mA."""
 
     name: str
     chip: str
@@ -31,28 +31,28 @@ class Rail:
 
 
 def find_rails(root: Path) -> list[Rail]:
-    """The rails of every INA under `root`, by the names the board gives them; [] where there is none."""
+    """Return the rails of every INA chip under `root`, with the board's names for them; [] where there is none."""
     return [*_hwmon_rails(root), *_iio_rails(root)]
 
 
 def read_rails(rails: Sequence[Rail]) -> dict[str, float]:
-    """Name -> mW, without the rails that cannot be read at this moment."""
-    found = {rail.name: _milliwatts(rail) for rail in rails}
-    return {name: value for name, value in found.items() if value is not None}
+    """Return name -> mW of the rails that can be read at this moment."""
+    readings = {rail.name: _milliwatts(rail) for rail in rails}
+    return {name: value for name, value in readings.items() if value is not None}
 
 
 def chips(rails: Sequence[Rail]) -> str:
-    """`INA238+INA3221`: what measures these rails."""
+    """Return the names of the chips that measure these rails: `INA238+INA3221`."""
     return "+".join(sorted({rail.chip.upper() for rail in rails}))
 
 
 def _hwmon_rails(root: Path) -> Iterator[Rail]:
-    """JetPack 5 and later: /sys/class/hwmon/hwmon*/name and what stands beside it."""
+    """Find the rails of JetPack 5 and later: /sys/class/hwmon/hwmon*/name and the files beside it."""
     for folder in sorted(root.glob("sys/class/hwmon/hwmon*")):
         chip = CHIP.match(read_text(folder / "name").strip())
         if chip is None:
             continue
-        several = chip[0] == THREE
+        several = chip[0] == THREE_CHANNELS
         for channel in CHANNELS if several else (1,):
             name = _name(folder, channel, chip[0], several=several)
             power, volt = folder / f"power{channel}_input", folder / f"in{channel}_input"
@@ -65,10 +65,10 @@ def _hwmon_rails(root: Path) -> Iterator[Rail]:
 
 
 def _name(folder: Path, channel: int, chip: str, *, several: bool) -> str:
-    """What the board calls a rail; where it does not say, the chip and its place, which no other rail has."""
+    """Return the board's name of a rail, or else a unique name from the chip and its address."""
     labels = [folder / f"{kind}{channel}_label" for kind in ("power", "in", "curr")]
     if not several:
-        # what the board calls the whole chip
+        # the board's name of the whole chip
         labels += [folder / "label", folder / "of_node/label", folder / "device/of_node/label"]
     for label in labels:
         if name := read_text(label).strip():
@@ -78,7 +78,7 @@ def _name(folder: Path, channel: int, chip: str, *, several: bool) -> str:
 
 
 def _iio_rails(root: Path) -> Iterator[Rail]:
-    """JetPack 4: /sys/bus/i2c/drivers/ina3221x/1-0040/iio:device0/rail_name_0, in_power0_input (mW)."""
+    """Find the rails of JetPack 4: /sys/bus/i2c/drivers/ina3221x/1-0040/iio:device0/rail_name_0, in_power0_input (mW)."""
     for label in sorted(root.glob("sys/bus/i2c/drivers/ina*/*/iio:device*/rail_name_*")):
         name, channel = read_text(label).strip(), label.name.removeprefix("rail_name_")
         chip = CHIP.match(label.parents[2].name)
@@ -95,5 +95,5 @@ def _milliwatts(rail: Rail) -> float | None:
 
 
 def _number(path: Path) -> float | None:
-    found = re.match(r"\s*(-?\d{1,12}(?:\.\d+)?)(?=\s|$)", read_text(path))
-    return float(found[1]) if found else None
+    number = re.match(r"\s*(-?\d{1,12}(?:\.\d+)?)(?=\s|$)", read_text(path))
+    return float(number[1]) if number else None

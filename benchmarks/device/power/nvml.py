@@ -1,4 +1,4 @@
-"""The power of one NVIDIA graphics card: NVML through nvidia-ml-py, or what nvidia-smi prints. Measures nothing itself."""
+"""Read the power of one NVIDIA graphics card from NVML through nvidia-ml-py, or from the output of nvidia-smi."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# the whole card as its driver counts it, without the computer around it
+# the whole card as its driver counts it, without the rest of the computer
 RAIL = "GPU_BOARD"
 
 
 def reader(environment: Mapping[str, str] = os.environ) -> Callable[[], dict[str, float]] | None:
-    """A callable that gives {"GPU_BOARD": mW} of the card CUDA calls device 0; None where NVML or its power is not there."""
+    """Return a callable that reads {"GPU_BOARD": mW} of CUDA's device 0; None where NVML or its power is not available."""
     library = _library()
     if library is None:
         return None
@@ -33,24 +33,24 @@ def reader(environment: Mapping[str, str] = os.environ) -> Callable[[], dict[str
 
 
 def device(environment: Mapping[str, str] = os.environ) -> str:
-    """The card that CUDA calls device 0, as nvidia-smi takes it: an index or a UUID.
+    """Return the card that CUDA calls device 0, as nvidia-smi takes it: an index or a UUID.
 
-    With several kinds of cards set CUDA_DEVICE_ORDER=PCI_BUS_ID: CUDA's own order puts the fastest first.
+    On a machine with different cards, set CUDA_DEVICE_ORDER=PCI_BUS_ID: CUDA's own order starts with the fastest card.
     """
     return environment.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
 
 
 def smi_line(command: str, interval_ms: int, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The words that let nvidia-smi print the card's watts every `interval_ms`."""
-    asked = ["--query-gpu=power.draw", "--format=csv,noheader,nounits"]
-    return [command, *asked, f"--id={device(environment)}", f"--loop-ms={interval_ms}"]
+    """Return the command line with which nvidia-smi prints the card's watts every `interval_ms`."""
+    query = ["--query-gpu=power.draw", "--format=csv,noheader,nounits"]
+    return [command, *query, f"--id={device(environment)}", f"--loop-ms={interval_ms}"]
 
 
 def parse_smi(line: str) -> dict[str, float] | None:
-    """`62.13` watts as {"GPU_BOARD": 62130.0}; None for "[N/A]" and whatever is no number."""
-    # float() would take "nan" too
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*", line)
-    return {RAIL: 1000 * float(found[1])} if found else None
+    """Parse `62.13` watts as {"GPU_BOARD": 62130.0}; None for "[N/A]" and anything else that is not a number."""
+    # float() would accept "nan" too
+    number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*", line)
+    return {RAIL: 1000 * float(number[1])} if number else None
 
 
 def _handle(library: Any, name: str) -> Any:
@@ -60,7 +60,7 @@ def _handle(library: Any, name: str) -> Any:
 
 
 def _library() -> Any:
-    """nvidia-ml-py's module, or None."""
+    """Return the module of nvidia-ml-py, or None where it is not installed."""
     try:
         import pynvml
     except ImportError:

@@ -1,4 +1,7 @@
-"""Sample the power of this machine in a thread: tegrastats, else its INA sensors; NVML, else nvidia-smi. Sums nothing up."""
+"""Sample the power of this machine in a thread.
+
+A Jetson's sensors are tegrastats, or else its INA chips. A graphics card's are NVML, or else nvidia-smi.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,21 @@ from benchmarks.device.power.energy import Sample, total_of
 from benchmarks.device.power.ina import chips, find_rails, read_rails
 
 INTERVAL_MS = 100
-# How long a sensor may take to its first sample.
+# How long a sensor may take for its first sample.
 FIRST_S = 3.0
 
-# One reading: rail -> mW, or None where what came was not understood.
+# One reading: rail -> mW.
 Rails = dict[str, float]
-# When a line came, in seconds of `time.perf_counter`, and the line as it came.
+# The time of a line, in seconds of `time.perf_counter`, and the line itself.
 Line = tuple[float, str]
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """`read` gives readings until it ends or `stop` makes it; `name` is what the result is labelled with."""
+    """A source of power readings. `read` yields them until the source ends or `stop` is called; None is a malformed reading.
+
+    `name` labels the result.
+    """
 
     name: str
     read: Callable[[], Iterator[Rails | None]]
@@ -38,7 +44,10 @@ class Sensor:
 
 @dataclass
 class Meter:
-    """What a running sensor has said so far; `with meter:` stops it at the end. `malformed` counts lines not understood."""
+    """The samples that a running sensor has given so far. `with meter:` starts the sensor and stops it at the end.
+
+    `malformed` counts the readings that could not be parsed.
+    """
 
     sensor: Sensor
     clock: Callable[[], float] = time.perf_counter
@@ -60,7 +69,7 @@ class Meter:
         self._thread.join(timeout=FIRST_S)
 
     def works(self, wait_s: float = FIRST_S) -> bool:
-        """Whether a sample with a power rail came within `wait_s`."""
+        """Wait up to `wait_s` for the first sample, and return whether a sample has a power rail."""
         self._first.wait(wait_s)
         return any(total_of(sample.rails_mw) for sample in self.samples)
 
@@ -72,7 +81,7 @@ class Meter:
                     continue
                 self.samples.append(Sample(self.clock(), rails))
                 self._first.set()
-        # a sensor that breaks costs the energy, never the bench: the gap in the samples shows it
+        # A sensor that fails spoils the energy, never the bench: the gap in the samples makes the energy null.
         except Exception:
             self.malformed += 1
         finally:
@@ -80,46 +89,46 @@ class Meter:
 
 
 def jetson_sensors(root: Path = Path("/"), keep: list[Line] | None = None) -> list[Sensor]:
-    """What may tell a Jetson's power, the best first; every line of tegrastats goes into `keep`, understood or not."""
-    found = []
+    """Return the sensors of a Jetson's power, the best first. Every line of tegrastats is added to `keep`, even a malformed one."""
+    sensors = []
     if command := shutil.which("tegrastats"):
         line = [command, "--interval", str(INTERVAL_MS)]
-        found.append(lines_sensor("tegrastats", line, tegrastats_rails, keep))
+        sensors.append(lines_sensor("tegrastats", line, tegrastats_rails, keep))
     if rails := find_rails(root):
-        found.append(polled_sensor(chips(rails), lambda: read_rails(rails)))
-    return found
+        sensors.append(polled_sensor(chips(rails), lambda: read_rails(rails)))
+    return sensors
 
 
 def gpu_sensors() -> list[Sensor]:
-    """What may tell a graphics card's power, the best first."""
-    found = []
+    """Return the sensors of a graphics card's power, the best first."""
+    sensors = []
     if read := nvml.reader():
-        found.append(polled_sensor("NVML", read))
+        sensors.append(polled_sensor("NVML", read))
     if command := shutil.which("nvidia-smi"):
-        found.append(lines_sensor("nvidia-smi", nvml.smi_line(command, INTERVAL_MS), nvml.parse_smi))
-    return found
+        sensors.append(lines_sensor("nvidia-smi", nvml.smi_line(command, INTERVAL_MS), nvml.parse_smi))
+    return sensors
 
 
 def open_meter(sensors: Sequence[Sensor], *, wait_s: float = FIRST_S) -> Meter | None:
-    """The first of the sensors that gives a power rail, running; None where none does."""
+    """Start the first sensor that gives a power rail, and return its running meter; None where none does."""
     for sensor in sensors:
         with ExitStack() as stack:
             meter = stack.enter_context(Meter(sensor))
             if meter.works(wait_s):
-                # it runs on
+                # the meter keeps running
                 stack.pop_all()
                 return meter
     return None
 
 
 def tegrastats_rails(line: str) -> Rails | None:
-    """The rails of one line in mW, {} for one without any; None for a line that is not tegrastats'."""
+    """Return the rails of one line in mW, {} for a line without any; None for a line that is not from tegrastats."""
     record = tegrastats.parse(line)
     return None if record is None else dict(record.rails_mw)
 
 
 def polled_sensor(name: str, read: Callable[[], Rails], interval_ms: int = INTERVAL_MS) -> Sensor:
-    """A sensor that is asked again and again."""
+    """Return a sensor that calls `read` every `interval_ms`."""
     stop = threading.Event()
 
     def readings() -> Iterator[Rails | None]:
@@ -136,7 +145,7 @@ def lines_sensor(
     parse: Callable[[str], Rails | None],
     keep: list[Line] | None = None,
 ) -> Sensor:
-    """A program that prints a line for every sample, until it is stopped."""
+    """Return a sensor that runs a program, which prints a line for every sample until it is stopped."""
     children: list[subprocess.Popen[str]] = []
     stopped = threading.Event()
 
@@ -150,14 +159,14 @@ def lines_sensor(
             errors="replace",
         ) as child:
             children.append(child)
-            # a program that took longer to start than anyone waited for it
+            # the sensor was stopped while the program started
             if stopped.is_set():
                 child.kill()
             assert child.stdout is not None
             for line in _lines(child.stdout):
                 if keep is not None and line is not None:
                     keep.append((time.perf_counter(), line))
-                # what a killed program leaves without its end is no sample
+                # a killed program may leave an unfinished line, which is not a sample
                 yield parse(line) if line is not None and line.endswith("\n") else None
 
     def stop() -> None:
@@ -169,9 +178,9 @@ def lines_sensor(
 
 
 def _lines(stream: IO[str]) -> Iterator[str | None]:
-    """The lines of a program; None for every piece of one that is too long to be a line, which memory need not hold."""
-    whole = True
+    """Yield the lines of a program. A line that is too long is never held in memory: each piece of it yields None."""
+    at_start = True
     while piece := stream.readline(tegrastats.LONGEST):
         ended = piece.endswith("\n") or len(piece) < tegrastats.LONGEST
-        yield piece if whole and ended else None
-        whole = ended
+        yield piece if at_start and ended else None
+        at_start = ended

@@ -1,7 +1,7 @@
-"""One line of NVIDIA's tegrastats as data. Pure: starts nothing, and knows no meaning of a rail but its name.
+"""Parse one line of NVIDIA's tegrastats. The functions are pure.
 
-Written for the forms of JetPack 4 (Nano, Xavier), 6 (AGX Orin, Orin Nano), 7.2 (AGX Orin: triples, a list of GPU clocks)
-and 7 on Thor (no GPU utilisation).
+They read the output of JetPack 4 (Nano, Xavier), 6 (AGX Orin, Orin Nano), 7.2 (AGX Orin: triples, a list of GPU clocks) and 7 on
+Thor (no GPU utilisation).
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-# No line of a board with many cores and rails comes near it; what does is no line.
+# Even a board with many cores and rails prints much shorter lines; a longer one is not from tegrastats.
 LONGEST = 16384
-# More digits than any number here has come from a broken line.
+# A number with more digits comes from a broken line.
 N = r"[0-9]{1,9}"
 RAM = re.compile(rf"(?<!\w)RAM ({N})/({N})MB(?=\s|$)")
 SWAP = re.compile(rf"(?<!\w)SWAP ({N})/({N})MB(?=\s|$)")
-# "[3%@102,off]", on Thor "[0%,5%,off]@2601"; neither this clock nor what follows ever ends a line: a number there may have lost digits
+# "[3%@102,off]", on Thor "[0%,5%,off]@2601". Neither this clock nor what follows ever ends a line: there, a number may have lost
+# digits.
 CPU = re.compile(rf"(?<!\w)CPU \[([^\]]*)\](?:@({N}))?(?=\s)")
 CORE = re.compile(rf"({N})%(?:@({N}))?$")
 EMC = re.compile(rf"(?<!\w)EMC_FREQ (?:({N})%)?(?:@(?:({N})|off))?(?=\s)")
@@ -23,20 +24,21 @@ EMC = re.compile(rf"(?<!\w)EMC_FREQ (?:({N})%)?(?:@(?:({N})|off))?(?=\s)")
 GPU = re.compile(rf"(?<!\w)GR3D_FREQ (?:({N})%)?(?:@(?:\[([^\]]*)\]|({N})|off))?(?=\s)")
 # "CPU@44.5C", from JetPack 7.2 on "cpu@52.9C/52.9C"
 TEMPERATURE = re.compile(rf"(?<![\w@])([A-Za-z]\w*)@(-?{N}(?:\.{N})?)C(?=[\s/]|$)")
-# "VDD_IN 17946mW/15710mW", JetPack 4 without units, 7.2 with a third number: the first is the present power
+# "VDD_IN 17946mW/15710mW", on JetPack 4 without units, on 7.2 with a third number. The first number is the present power.
 RAIL = re.compile(rf"(?<![@\w])([A-Z][A-Z0-9_]*) (-?{N})(?:mW)?/-?{N}(?:mW)?(?:/-?{N}(?:mW)?)?(?=\s|$)")
-# memory, which has the same shape, and channels that are not connected
+# not rails: memory, which is printed in the same form, and channels that are not connected
 NO_RAILS = {"RAM", "SWAP", "IRAM", "NC"}
-# what a sensor of a unit without power reads: -256
+# the sensor of a unit without power reads -256
 ASLEEP_C = -200.0
 
 
 @dataclass(frozen=True)
 class Record:
-    """One line; what it does not say is None or empty.
+    """The content of one line. A value that the line does not contain is None or empty.
 
-    `ram_mb`, `swap_mb` (used, total); `cores` one (load in %, MHz or None) each, None for one that is off; `gpu_mhz` one for each
-    GPU cluster, None for one that is off; `temperatures_c` and `rails_mw` by the names of this board, known here or not.
+    `ram_mb` and `swap_mb` are (used, total). `cores` has one (load in %, MHz or None) for each core, and None for a core that is
+    off. `gpu_mhz` has one clock for each GPU cluster, and None for a cluster that is off. `temperatures_c` and `rails_mw` have
+    the board's own names.
     """
 
     ram_mb: tuple[int, int] | None = None
@@ -51,7 +53,7 @@ class Record:
 
 
 def parse(line: str) -> Record | None:
-    """The record of one line, whole or cut off anywhere; None for a line that holds nothing of tegrastats."""
+    """Parse one line, whole or cut off anywhere; None for a line that is not from tegrastats."""
     if len(line) > LONGEST:
         return None
     gpu, emc = GPU.search(line), EMC.search(line)
@@ -61,7 +63,7 @@ def parse(line: str) -> Record | None:
         swap_mb=_pair(SWAP, line),
         cores=_cores(line),
         gpu_percent=_number(gpu[1] if gpu else None),
-        gpu_mhz=tuple(_whole(part) for part in clocks.split(",")) if clocks.strip() else (),
+        gpu_mhz=tuple(_integer(part) for part in clocks.split(",")) if clocks.strip() else (),
         emc_percent=_number(emc[1] if emc else None),
         emc_mhz=_number(emc[2] if emc else None),
         temperatures_c={
@@ -73,21 +75,21 @@ def parse(line: str) -> Record | None:
 
 
 def _pair(pattern: re.Pattern[str], line: str) -> tuple[int, int] | None:
-    found = pattern.search(line)
-    return (int(found[1]), int(found[2])) if found else None
+    match = pattern.search(line)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _cores(line: str) -> tuple[tuple[int, int | None] | None, ...]:
-    found = CPU.search(line)
-    if not found or not found[1]:
+    match = CPU.search(line)
+    if not match or not match[1]:
         return ()
-    # the clock behind the list is that of every core without one of its own
-    cells = (CORE.match(cell.strip()) for cell in found[1].split(","))
-    return tuple((int(cell[1]), _number(cell[2] or found[2])) if cell else None for cell in cells)
+    # the clock after the list applies to every core without a clock of its own
+    cells = (CORE.match(cell.strip()) for cell in match[1].split(","))
+    return tuple((int(cell[1]), _number(cell[2] or match[2])) if cell else None for cell in cells)
 
 
-def _whole(text: str) -> int | None:
-    """The number of a list's cell; None for `off` and whatever is no number."""
+def _integer(text: str) -> int | None:
+    """Parse an entry of a list; None for `off` and anything else that is not a number."""
     return int(text) if re.fullmatch(rf"\s*{N}\s*", text) else None
 
 

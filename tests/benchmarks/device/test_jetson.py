@@ -96,7 +96,7 @@ def test_a_whole_run_on_pretended_hardware(tmp_path, people, monkeypatch, capsys
         )
         assert one["energy"]["images"] % one["batch"] == 0 and one["accuracy"]["queries"] == 2
         assert one["engine_calls"] == [[one["batch"], one["batch"]]]
-        assert [beside["why"] for beside in one["trtexec"]] == [f"{model} is no engine"] * 2
+        assert [beside["why"] for beside in one["trtexec"]] == [f"{model} is not an engine"] * 2
     (gallery,) = found["galleries"]
     assert gallery["images"] == 2 and gallery["passes"] >= 1 and gallery["includes"][:2] == ["read", "decode"]
     assert found["state"]["commands"] == ["sudo nvpmodel -m 2", "sudo jetson_clocks"]
