@@ -7,7 +7,7 @@ from dataclasses import replace
 from io import StringIO
 from typing import Any
 
-from benchmarks.options import Subject
+from benchmarks.options import Candidate
 from runtime import console
 from runtime.artifact import Artifact
 from runtime.errors import ConfigError
@@ -15,26 +15,26 @@ from runtime.gate_here import doubt
 from runtime.opening import open_artifact
 
 
-def open_subject(subject: Subject) -> Artifact:
+def open_candidate(candidate: Candidate) -> Artifact:
     """The verified, opened model. ArtifactError, ConfigError and DeviceError as the runtime names them."""
-    if subject.torch:
-        return _open_torch(subject)
+    if candidate.torch:
+        return _open_torch(candidate)
     artifact = open_artifact(
-        subject.path,
-        device=subject.device,
-        threads=subject.threads,
-        allow_ungated=subject.allow_ungated,
-        engine=subject.engine,
+        candidate.path,
+        device=candidate.device,
+        threads=candidate.threads,
+        allow_ungated=candidate.allow_ungated,
+        engine=candidate.engine,
     )
     if (remark := doubt(artifact)) is not None:
         console.note(f"WARNING {remark}")
     return artifact
 
 
-def reopen_subject(subject: Subject) -> Artifact:
+def reopen_candidate(candidate: Candidate) -> Artifact:
     """A second, separate opening of the model, which does not repeat the warnings of the first."""
     with redirect_stderr(StringIO()):
-        return open_subject(subject)
+        return open_candidate(candidate)
 
 
 def facts(artifact: Artifact) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _open_torch(subject: Subject) -> Artifact:
+def _open_torch(candidate: Candidate) -> Artifact:
     """The plain torch form; its features come from the published network, not from an exported graph."""
     try:
         import torch
@@ -65,18 +65,18 @@ def _open_torch(subject: Subject) -> Artifact:
         from prune.session import open_model, torch_session
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{subject.path}: {error.name}, which weights run on, is not installed; pip install '.[workstation]', "
+            f"{candidate.path}: {error.name}, which weights run on, is not installed; pip install '.[workstation]', "
             "or leave it out"
         ) from None
-    if subject.threads is not None:
-        torch.set_num_threads(subject.threads)
-    artifact, model = open_model(subject.path, device=subject.device)
-    known = {"kind": "torch", "precision": "fp16" if subject.half else "fp32", "form": "reference"}
-    engine = "torch.compile" if subject.compiled else "torch"
+    if candidate.threads is not None:
+        torch.set_num_threads(candidate.threads)
+    artifact, model = open_model(candidate.path, device=candidate.device)
+    known = {"kind": "torch", "precision": "fp16" if candidate.half else "fp32", "form": "reference"}
+    engine = "torch.compile" if candidate.compiled else "torch"
     artifact = replace(
-        artifact, manifest=artifact.manifest | known, engine=f"{engine}-fp16" if subject.half else engine
+        artifact, manifest=artifact.manifest | known, engine=f"{engine}-fp16" if candidate.half else engine
     )
-    if not (subject.compiled or subject.half):
+    if not (candidate.compiled or candidate.half):
         return artifact
-    model = model.to(torch.float16) if subject.half else model
-    return replace(artifact, run=torch_session(model, subject.device, compiled=subject.compiled))
+    model = model.to(torch.float16) if candidate.half else model
+    return replace(artifact, run=torch_session(model, candidate.device, compiled=candidate.compiled))

@@ -15,7 +15,7 @@ TORCH = {"compile": (False, True), "fp16": (True, False), "compile-fp16": (True,
 
 
 @dataclass(frozen=True)
-class Subject:
+class Candidate:
     """A model to open, here or in a child process; `torch` for a model.safetensors in torch, eager or `compiled`, FP32 or `half`.
 
     `engine` runs an .onnx file on the CPU, as `runtime.opening.open_artifact` takes it.
@@ -56,7 +56,7 @@ class Images:
     accuracy: bool = True
 
 
-def subjects_of(names: Sequence[str], common: Subject) -> tuple[Subject, ...]:
+def candidates_of(names: Sequence[str], common: Candidate) -> tuple[Candidate, ...]:
     """The models that `names` (`PATH` or `PATH@BACKEND`) stand for, in their order, and otherwise as `common`.
 
     `common.engine` runs those .onnx files that name none. ConfigError for a backend that does not exist.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.options import Images, Subject, Timing, subjects_of
+from benchmarks.options import Candidate, Images, Timing, candidates_of
 from runtime.datasets import READERS
 from runtime.errors import ConfigError
 from runtime.options.argument_types import batch_sizes, camera_policy, positive_integer, seconds
@@ -22,11 +22,11 @@ THROUGHPUT_BATCHES = (1, 8)
 class BenchOptions:
     """What bench.py was asked to measure.
 
-    `subjects` are the models; a replay names recorded ones instead, in `recorded`. `batches` None are those that the device
+    `candidates` are the models; a replay names recorded ones instead, in `recorded`. `batches` None are those that the device
     calls for. With `parity`, features are compared with the first model's; with `keep_going`, a model that does not run is reported.
     """
 
-    subjects: tuple[Subject, ...]
+    candidates: tuple[Candidate, ...]
     recorded: tuple[str, ...]
     device: str
     threads: int | None
@@ -64,7 +64,7 @@ def parse(argv: Sequence[str] | None, description: str | None = None) -> BenchOp
     throughput = args.preset == THROUGHPUT
     threads = 1 if throughput else args.threads
     return BenchOptions(
-        subjects=() if args.replay is not None else _subjects(args, threads),
+        candidates=() if args.replay is not None else _candidates(args, threads),
         recorded=tuple(args.models) if args.replay is not None else (),
         device=args.device,
         threads=threads,
@@ -81,8 +81,8 @@ def parse(argv: Sequence[str] | None, description: str | None = None) -> BenchOp
     )
 
 
-def _subjects(args: argparse.Namespace, threads: int | None) -> tuple[Subject, ...]:
-    common = Subject(
+def _candidates(args: argparse.Namespace, threads: int | None) -> tuple[Candidate, ...]:
+    common = Candidate(
         Path(),
         # a Jetson's engines run on its GPU
         device="cuda" if args.device == "jetson" else args.device,
@@ -91,7 +91,7 @@ def _subjects(args: argparse.Namespace, threads: int | None) -> tuple[Subject, .
         engine=args.backend,
     )
     last = tuple(replace(common, path=path, torch=True) for path in args.torch)
-    return subjects_of(args.models, common) + last
+    return candidates_of(args.models, common) + last
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from benchmarks.bench.running import Running, compared_with_first, open_all, try
 from benchmarks.bench.stages import stages
 from benchmarks.bench.throughput import Load, throughput
 from benchmarks.bench.times import CutShort, Timed, compared, on_feeds, ratio, result, time_models
-from benchmarks.candidate import facts, reopen_subject
+from benchmarks.candidate import facts, reopen_candidate
 from benchmarks.device import desktop, gpu_state, jetson
 from benchmarks.device.power.gpu_energy import gpu_energy
 from benchmarks.device.run import document as device_document
@@ -49,7 +49,7 @@ def measured(options: BenchOptions) -> tuple[dict[str, Any], Stopped | None]:
 def jetson_options(options: BenchOptions) -> jetson.JetsonOptions:
     """What `benchmarks.device.jetson` measures for these options."""
     batches = options.batches or ()
-    return jetson.JetsonOptions(options.subjects, batches, options.timing, options.images, options.record)
+    return jetson.JetsonOptions(options.candidates, batches, options.timing, options.images, options.record)
 
 
 def _on_jetson(options: BenchOptions) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _on_jetson(options: BenchOptions) -> dict[str, Any]:
 
 
 def measure(seen: Seen) -> dict[str, Any]:
-    """{host, images, models[], ratios[], failed[], warnings[]}: one model and one ratio for each batch size and subject.
+    """{host, images, models[], ratios[], failed[], warnings[]}: one model and one ratio for each batch size and candidate.
 
     Of a graphics card {state, galleries} besides, and each model's {measured, trtexec} (`benchmarks.device.desktop`). `seen` says what
     was asked for, and is filled on the way, for a caller that is stopped in between.
@@ -87,18 +87,18 @@ def measure(seen: Seen) -> dict[str, Any]:
     _together(running, crops, batches, seen)
     _each(running, names, dataset, seen)
     loaded = [desktop.Loaded(one.artifact.path, one.artifact.manifest, one.artifact.spec) for one in running]
-    known = [(one.subject, one.ids) for one in running]
+    known = [(one.candidate, one.ids) for one in running]
     # A child that opens a model needs its memory once more: give ours back first.
     running.clear()
     for index, model in enumerate(seen.models):
         which = index % len(known)
-        subject, ids = known[which]
+        candidate, ids = known[which]
         with agenda.part(plan.beside(names[which], model["batch"])):
-            found: dict[str, Any] = {"peak_memory_bytes": peak_memory(subject, model["batch"])}
+            found: dict[str, Any] = {"peak_memory_bytes": peak_memory(candidate, model["batch"])}
             if card:
                 found |= desktop.beside(model, loaded[which], options.timing.seconds)
             if options.preset == THROUGHPUT:
-                load = Load(subject, crops, ids, model["batch"])
+                load = Load(candidate, crops, ids, model["batch"])
                 found["throughput"] = throughput(load, usable_cores(), seconds=options.timing.seconds)
             model |= found
     return document(seen)
@@ -133,7 +133,10 @@ def _time_batch(running: Sequence[Running], crops: Crops, batch: int, seen: Seen
         seen.states.append(gpu_state.state())
     energies = _energies(artifacts, timed, batch, options.device)
     rows = [
-        _facts(one) | result(times, batch) | compared(reopen_subject(one.subject), times) | {"energy": joules}
+        _facts(one)
+        | result(times, batch)
+        | compared(reopen_candidate(one.candidate), times)
+        | {"energy": joules}
         for one, times, joules in zip(running, timed, energies)
     ]
     # all at once: a stop finds the batch whole, or not at all

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from benchmarks.bench import plan
 from benchmarks.bench.document import Seen
-from benchmarks.candidate import open_subject
+from benchmarks.candidate import open_candidate
 from benchmarks.inputs import Crops, feeds
-from benchmarks.options import Subject
+from benchmarks.options import Candidate
 from runtime import console
 from runtime.artifact import Artifact
 from runtime.datasets import Dataset, count_warnings
@@ -27,7 +27,7 @@ from runtime.gate import compare
 from runtime.wording import reason_of
 
 # (what was asked for, the model, the seconds that it took to open)
-Opened = tuple[Subject, Artifact, float]
+Opened = tuple[Candidate, Artifact, float]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Running:
     `parity` says how near its features are to those of the first model (`runtime.gate.compare`); None where nobody asked.
     """
 
-    subject: Subject
+    candidate: Candidate
     artifact: Artifact
     ids: NDArray[np.int64] | None
     cost: plan.Cost
@@ -47,13 +47,13 @@ class Running:
 def open_all(seen: Seen) -> list[Opened]:
     """The models that open. DeviceError where none does."""
     opened: list[Opened] = []
-    for subject in seen.options.subjects:
+    for candidate in seen.options.candidates:
         started = time.monotonic()
         try:
-            opened.append((subject, open_subject(subject), time.monotonic() - started))
+            opened.append((candidate, open_candidate(candidate), time.monotonic() - started))
         # a compiler or a provider that is not there raises what it likes
         except Exception as error:
-            _report(subject, error, seen)
+            _report(candidate, error, seen)
     if not opened:
         raise _nothing(seen)
     return opened
@@ -71,17 +71,17 @@ def try_all(
     options = seen.options
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
     remarks = []
-    for subject, artifact, open_s in opened:
+    for candidate, artifact, open_s in opened:
         try:
             _check_batch(artifact, batches)
             ids, remark = camera_ids(crops.camids, artifact.spec, policy=options.images.camera, dataset=name)
             if options.parity and running:
                 _check_width(running[0].artifact, artifact)
             feed = feeds(crops, ids, artifact.spec, min(batches))[0]
-            running.append(Running(subject, artifact, ids, plan.calibrate(artifact, feed, open_s)))
+            running.append(Running(candidate, artifact, ids, plan.calibrate(artifact, feed, open_s)))
             remarks += [remark] if remark and dataset else []
         except Exception as error:
-            _report(subject, error, seen)
+            _report(candidate, error, seen)
     for remark in dict.fromkeys(remarks):
         console.note(remark)
     if not running:
@@ -100,13 +100,13 @@ def _features(one: Running, crops: Crops, batch: int) -> NDArray[np.float32]:
     return np.concatenate([one.artifact.run(*feed) for feed in inputs])
 
 
-def _report(subject: Subject, error: Exception, seen: Seen) -> None:
+def _report(candidate: Candidate, error: Exception, seen: Seen) -> None:
     """Note why a model does not run; without `--keep-going` that ends the run."""
     if not seen.options.keep_going:
         raise error
     reason = f"{type(error).__name__}: {reason_of(error)}"
-    seen.failed.append({"model": subject.name, "why": reason})
-    console.note(f"WARNING {subject.name} does not run here: {reason}")
+    seen.failed.append({"model": candidate.name, "why": reason})
+    console.note(f"WARNING {candidate.name} does not run here: {reason}")
 
 
 def _nothing(seen: Seen) -> DeviceError:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.candidate import reopen_subject
+from benchmarks.candidate import reopen_candidate
 from benchmarks.inputs import Crops, feeds
-from benchmarks.options import Subject
+from benchmarks.options import Candidate
 from runtime.extraction.processes import Child, processes
 
 # All have heard of the start before it comes, and nobody waits for the last to hear.
@@ -24,9 +24,9 @@ WARMUP_S = 0.2
 
 @dataclass(frozen=True)
 class Load:
-    """What each process runs: `crops` through `subject` in batches; `ids` (N,) are their camera ids or None."""
+    """What each process runs: `crops` through `candidate` in batches; `ids` (N,) are their camera ids or None."""
 
-    subject: Subject
+    candidate: Candidate
     crops: Crops
     ids: NDArray[np.int64] | None
     batch: int
@@ -53,7 +53,7 @@ def measure(children: Sequence[Child], load: Load, *, seconds: float) -> dict[st
     rates = [load.batch * calls / elapsed for calls, elapsed in done]
     return {
         "processes": len(children),
-        "threads": load.subject.threads,
+        "threads": load.candidate.threads,
         "batch": load.batch,
         "seconds": seconds,
         "images": sum(load.batch * calls for calls, _ in done),
@@ -69,7 +69,7 @@ def throughput(load: Load, count: int, *, seconds: float) -> dict[str, Any]:
 
 
 def _run(pipe: Connection, load: Load) -> None:
-    artifact = reopen_subject(load.subject)
+    artifact = reopen_candidate(load.candidate)
     inputs = feeds(load.crops, load.ids, artifact.spec, load.batch)
     _turns(artifact.run, inputs, time.monotonic() + WARMUP_S)
     pipe.send(None)

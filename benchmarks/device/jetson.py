@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agenda import Agenda
-from benchmarks.candidate import facts, open_subject
+from benchmarks.candidate import facts, open_candidate
 from benchmarks.device import board
 from benchmarks.device.plan import IDLE, Windows, accuracy_of, agenda_of, gallery_of, scene_of, trtexec_of
 from benchmarks.device.power.energy import LEAST_S, Window
@@ -26,7 +26,7 @@ from benchmarks.device.scenes import Clock, idle_window, time_gallery, time_scen
 from benchmarks.device.trtexec import run_trtexec
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
-from benchmarks.options import Images, Subject, Timing
+from benchmarks.options import Candidate, Images, Timing
 from engines.doctor.doctor import nvpmodel_output
 from runtime.artifact import Artifact
 from runtime.backends.tensorrt.io import split
@@ -56,7 +56,7 @@ class Interrupted(Stopped):
 class JetsonOptions:
     """Which models are measured, at which batches besides PERSONS, for how long, on what, and where the run is recorded."""
 
-    subjects: tuple[Subject, ...]
+    candidates: tuple[Candidate, ...]
     batches: tuple[int, ...]
     timing: Timing
     images: Images
@@ -112,14 +112,14 @@ def collect(
 
     A signal raises Interrupted, with all that is complete; of such a run nothing is recorded.
     """
-    subjects, data = options.subjects, options.images
-    if torch := next((one for one in subjects if one.torch), None):
+    candidates, data = options.candidates, options.images
+    if torch := next((one for one in candidates if one.torch), None):
         raise ConfigError(
             f"{torch.path}: --device jetson times engines; weights are timed with --device cpu or cuda"
         )
-    for subject in subjects:
+    for candidate in candidates:
         # before minutes are spent on those in front of a file that is damaged or not there
-        read_manifest(subject.path)
+        read_manifest(candidate.path)
     if options.record is not None:
         new_folder(options.record)
     said = nvpmodel_output() if root == Path("/") else ""
@@ -133,7 +133,7 @@ def collect(
     during: list[dict[str, Any]] = []
     meter = open_meter(jetson_sensors(root, lines))
     agenda = agenda_of(
-        [str(subject.path) for subject in subjects],
+        [str(candidate.path) for candidate in candidates],
         sorted({*PERSONS, *options.batches}),
         Windows(max(options.timing.seconds, least_s), least_s, idle=meter is not None),
         gallery=len(dataset.gallery) if dataset else 0,
@@ -149,8 +149,8 @@ def collect(
         if meter:
             with agenda.part(IDLE):
                 idle = idle_window(clock, least_s)
-        for subject in subjects:
-            runs.append(_model(subject, setting))
+        for candidate in candidates:
+            runs.append(_model(candidate, setting))
     except KeyboardInterrupt as error:
         stop = stopped(error)
         runs += setting.partly
@@ -188,18 +188,18 @@ def collect(
     return run
 
 
-def _model(subject: Subject, setting: Setting) -> ModelRun:
+def _model(candidate: Candidate, setting: Setting) -> ModelRun:
     options, dataset, crops = setting.options, setting.dataset, setting.crops
     timing, data = options.timing, options.images
     least_s, clock = setting.least_s, setting.clock
-    artifact = _open(subject)
+    artifact = _open(candidate)
     persons = sorted({*PERSONS, *options.batches})
     seconds = max(timing.seconds, least_s)
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
     ids, _ = camera_ids(crops.camids, artifact.spec, policy=data.camera, dataset=name)
     about, scenes = facts(artifact), list[Scene]()
     gallery = scores = None
-    part, title = setting.agenda.part, str(subject.path)
+    part, title = setting.agenda.part, str(candidate.path)
     try:
         for count in persons:
             with part(scene_of(title, count)):
@@ -222,7 +222,7 @@ def _model(subject: Subject, setting: Setting) -> ModelRun:
         if close is not None:
             close()
         with part(trtexec_of(title)):
-            beside = run_trtexec(subject.path, manifest, spec, persons, seconds=seconds)
+            beside = run_trtexec(candidate.path, manifest, spec, persons, seconds=seconds)
     except KeyboardInterrupt:
         if scenes:
             setting.partly.append(ModelRun(about, scenes, (), gallery, scores))
@@ -230,16 +230,16 @@ def _model(subject: Subject, setting: Setting) -> ModelRun:
     return ModelRun(about, scenes, beside, gallery, scores)
 
 
-def _open(subject: Subject) -> Artifact:
+def _open(candidate: Candidate) -> Artifact:
     try:
-        return open_subject(subject)
+        return open_candidate(candidate)
     except DeviceError as error:
-        if subject.path.suffix != ".onnx":
+        if candidate.path.suffix != ".onnx":
             raise
         # what a desktop would install for it has no packages for a Jetson
-        build = shlex.join(["python", "-m", "engines", "build", str(subject.path)])
+        build = shlex.join(["python", "-m", "engines", "build", str(candidate.path)])
         raise DeviceError(
-            f"{subject.path}: {str(error).partition(';')[0]}; on a Jetson give an engine: {build}"
+            f"{candidate.path}: {str(error).partition(';')[0]}; on a Jetson give an engine: {build}"
         ) from None
 
 

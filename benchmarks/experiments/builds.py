@@ -37,7 +37,7 @@ QUICK = ("model.identities=20", "prune.heads.rounds=1", "prune.batches=2", "prun
 
 
 @dataclass(frozen=True)
-class Subject:
+class Candidate:
     """A model by the configurations that train (None: the weights are shipped) and prune it."""
 
     name: str
@@ -45,27 +45,27 @@ class Subject:
     prune: str
 
 
-SUBJECTS = (
-    Subject("base_s12", "configs/train/market_base_s12.yaml", "configs/prune/market_base_h25_t25.yaml"),
-    Subject("base_s11", "configs/train/occ_duke_base_s11.yaml", "configs/prune/occ_duke_base_h25_t25.yaml"),
-    Subject(
+CANDIDATES = (
+    Candidate("base_s12", "configs/train/market_base_s12.yaml", "configs/prune/market_base_h25_t25.yaml"),
+    Candidate("base_s11", "configs/train/occ_duke_base_s11.yaml", "configs/prune/occ_duke_base_h25_t25.yaml"),
+    Candidate(
         "small_s11", "configs/train/occ_duke_small_s11.yaml", "configs/prune/occ_duke_small_h40_t40.yaml"
     ),
-    Subject("demo", None, "configs/prune/demo.yaml"),
+    Candidate("demo", None, "configs/prune/demo.yaml"),
 )
 
 
-def commands(subject: Subject, work: Path, weights: Path) -> dict[Path, list[str]]:
+def commands(candidate: Candidate, work: Path, weights: Path) -> dict[Path, list[str]]:
     """File -> the command that makes it, in order, below `work`; `weights` is the unpruned model."""
-    pruned = work / subject.name / "pruned"
-    random = subject.train is not None
-    prune = ["prune.py", "--config", subject.prune, "--weights", str(weights), "--data", DATA]
+    pruned = work / candidate.name / "pruned"
+    random = candidate.train is not None
+    prune = ["prune.py", "--config", candidate.prune, "--weights", str(weights), "--data", DATA]
     prune += ["--layout", "anny", "--out", str(pruned), "--evaluate", "none", "--device", "cpu"]
     prune += [word for key in (QUICK if random else ()) for word in ("--set", key)]
     made = {pruned / "model.safetensors": prune}
     for form, source in (("unpruned", weights), ("pruned", pruned / "model.safetensors")):
         for precision in PRECISIONS:
-            onnx = work / subject.name / f"{form}.{precision}.onnx"
+            onnx = work / candidate.name / f"{form}.{precision}.onnx"
             export = ["export_onnx.py", str(source), "--out", str(onnx), "--precision", precision]
             export += ["--target", "tensorrt"]
             if random:
@@ -92,12 +92,12 @@ def random_model(config: str, out: Path) -> None:
     save_model(TransReID(found.shape()).eval(), out, found.spec(), notes={"source": "random weights"})
 
 
-def row(subject: str, engine: Path) -> dict[str, Any]:
+def row(candidate: str, engine: Path) -> dict[str, Any]:
     """One engine as its manifest tells it."""
     form, precision, capability = engine.name.split(".")[:3]
     manifest = read_manifest(engine)
     return {
-        "model": subject,
+        "model": candidate,
         "form": form,
         "precision": precision,
         "compute_capability": f"{capability[2]}.{capability[3]}",
@@ -110,18 +110,18 @@ def row(subject: str, engine: Path) -> dict[str, Any]:
     }
 
 
-def build_all(subject: Subject, work: Path) -> list[dict[str, Any]]:
-    """Make everything of one subject that is not there yet, and read its engines' manifests."""
-    weights = work / subject.name / "unpruned.safetensors"
-    if subject.train is None:
+def build_all(candidate: Candidate, work: Path) -> list[dict[str, Any]]:
+    """Make everything of one candidate that is not there yet, and read its engines' manifests."""
+    weights = work / candidate.name / "unpruned.safetensors"
+    if candidate.train is None:
         weights = Path("data/demo/model.safetensors")
     elif not weights.exists():
-        random_model(subject.train, weights)
-    made = commands(subject, work, weights)
+        random_model(candidate.train, weights)
+    made = commands(candidate, work, weights)
     for path, command in made.items():
         if not path.exists():
             run_step(command)
-    return [row(subject.name, path) for path in made if path.suffix == ".engine"]
+    return [row(candidate.name, path) for path in made if path.suffix == ".engine"]
 
 
 @dataclass(frozen=True)
@@ -130,19 +130,19 @@ class BuildsOptions:
 
     work: Path
     out: Path
-    subjects: tuple[Subject, ...]
+    candidates: tuple[Candidate, ...]
 
 
 def parse(argv: Sequence[str] | None) -> BuildsOptions:
-    """The options of a command line; without --model every one of SUBJECTS."""
+    """The options of a command line; without --model every one of CANDIDATES."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.builds", description=main.__doc__)
     parser.add_argument(
         "--work", type=Path, required=True, help="folder for the files; what is there is kept"
     )
     parser.add_argument("--out", type=Path, required=True, help="result file (.json)")
-    parser.add_argument("--model", action="append", choices=[one.name for one in SUBJECTS])
+    parser.add_argument("--model", action="append", choices=[one.name for one in CANDIDATES])
     args = parser.parse_args(argv)
-    chosen = tuple(one for one in SUBJECTS if not args.model or one.name in args.model)
+    chosen = tuple(one for one in CANDIDATES if not args.model or one.name in args.model)
     return BuildsOptions(args.work, args.out, chosen)
 
 
@@ -157,8 +157,8 @@ def run(options: BuildsOptions) -> int:
     with keeping(
         lambda: f"the files made so far are kept in {options.work}; the same command goes on from there"
     ):
-        for subject in options.subjects:
-            rows += build_all(subject, options.work.resolve())
+        for candidate in options.candidates:
+            rows += build_all(candidate, options.work.resolve())
     document = {"host": describe_host(device="cpu", threads=None), "rows": rows}
     with replacing(options.out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")

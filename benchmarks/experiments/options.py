@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.options import Subject
+from benchmarks.options import Candidate
 
 # Which people of a data set: the parts of it that hold their pictures.
 SPLITS = {"train": ("train",), "test": ("query", "gallery"), "all": ("train", "query", "gallery")}
@@ -18,7 +18,7 @@ class PipelineOptions:
     `runs` says, in a new process.
     """
 
-    subject: Subject
+    candidate: Candidate
     images: str
     preset: str
     count: int

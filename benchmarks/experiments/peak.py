@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.host import describe_host, doubts
-from benchmarks.options import Subject, subjects_of
+from benchmarks.options import Candidate, candidates_of
 from runtime.console import note, print_json, print_table
 from runtime.errors import ConfigError
 from runtime.options.argument_types import positive_integer
@@ -28,7 +28,7 @@ from runtime.options.argument_types import positive_integer
 class PeakOptions:
     """Which models are timed beside the products: images a call, threads and calls of each."""
 
-    subjects: tuple[Subject, ...]
+    candidates: tuple[Candidate, ...]
     batch: int
     threads: int
     rounds: int
@@ -47,11 +47,11 @@ def parse(argv: Sequence[str] | None) -> PeakOptions:
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
     args = parser.parse_args(argv)
-    common = Subject(Path(), threads=args.threads, allow_ungated=args.allow_ungated)
-    subjects = subjects_of(args.models, common)
-    if torch := [subject.path for subject in subjects if subject.torch]:
+    common = Candidate(Path(), threads=args.threads, allow_ungated=args.allow_ungated)
+    candidates = candidates_of(args.models, common)
+    if torch := [candidate.path for candidate in candidates if candidate.torch]:
         raise ConfigError(f"{torch[0]}: only exported .onnx files are measured here; bench.py times torch")
-    return PeakOptions(subjects, args.batch, args.threads, args.rounds, args.json)
+    return PeakOptions(candidates, args.batch, args.threads, args.rounds, args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,14 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: PeakOptions) -> int:
     """Measure, and print a table or one JSON document."""
-    from benchmarks.candidate import open_subject
+    from benchmarks.candidate import open_candidate
     from benchmarks.experiments.products import measure, operations
 
     batch, threads = options.batch, options.threads
     host = describe_host(device="cpu", threads=threads)
     for text in doubts(host):
         note(f"WARNING {text}")
-    artifacts = [open_subject(subject) for subject in options.subjects]
+    artifacts = [open_candidate(candidate) for candidate in options.candidates]
     for artifact in artifacts:
         # before anything is measured for nothing
         operations(artifact, batch)

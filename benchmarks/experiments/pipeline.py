@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiments.options import PipelineOptions
-from benchmarks.options import Subject, subjects_of
+from benchmarks.options import Candidate, candidates_of
 from runtime import console
 from runtime.errors import ConfigError
 from runtime.options.argument_types import positive_integer, positive_integers, seconds
@@ -65,12 +65,12 @@ def parse(argv: Sequence[str] | None) -> PipelineOptions:
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
     args = parser.parse_args(argv)
-    common = Subject(Path(), allow_ungated=args.allow_ungated, engine=args.backend)
-    (subject,) = subjects_of(args.models, common)
-    if subject.torch:
-        raise ConfigError(f"{subject.path}: weights; extract runs exported .onnx files")
+    common = Candidate(Path(), allow_ungated=args.allow_ungated, engine=args.backend)
+    (candidate,) = candidates_of(args.models, common)
+    if candidate.torch:
+        raise ConfigError(f"{candidate.path}: weights; extract runs exported .onnx files")
     return PipelineOptions(
-        subject, args.images, args.preset, args.count, args.slice, args.seconds, args.runs, args.json
+        candidate, args.images, args.preset, args.count, args.slice, args.seconds, args.runs, args.json
     )
 
 

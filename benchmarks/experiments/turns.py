@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.bench.throughput import Load, measure, open_runners
-from benchmarks.candidate import facts, open_subject
+from benchmarks.candidate import facts, open_candidate
 from benchmarks.experiments.options import PipelineOptions
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import read_crops
-from benchmarks.options import Subject
+from benchmarks.options import Candidate
 from benchmarks.unfinished import printed
 from runtime import console
 from runtime.artifact import Artifact
@@ -40,7 +40,7 @@ CROPS = 128
 class Extraction:
     """One extraction to be done in a process of its own."""
 
-    subject: Subject
+    candidate: Candidate
     preset: str
     items: tuple[Item, ...]
 
@@ -70,17 +70,17 @@ def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item
 
 def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[str, Any]:
     """{host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}."""
-    subject, preset = options.subject, options.preset
-    artifact = _artifact(subject, preset)
+    candidate, preset = options.candidate, options.preset
+    artifact = _artifact(candidate, preset)
     chosen = plan(preset, artifact)
     host = describe_host(device="cpu", threads=chosen.threads)
     crops = read_crops(items, CROPS, options.images)
     load = Load(
-        replace(subject, threads=chosen.threads), crops, _mean_camera(artifact, crops.camids), chosen.batch
+        replace(candidate, threads=chosen.threads), crops, _mean_camera(artifact, crops.camids), chosen.batch
     )
     files = items[: options.count]
     slices = [files[at : at + options.slice] for at in range(0, len(files), options.slice)]
-    ungated = subject.allow_ungated
+    ungated = candidate.allow_ungated
     with open_runners(load, chosen.processes) as runners:
         bare = [one.process.pid for one in runners]
         with extractor(artifact, preset, allow_ungated=ungated) as run:
@@ -106,7 +106,7 @@ def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[st
     # 0 where a slice is shorter than the system's tick
     extract_cpu = _median(rounds, "extract_cpu_ms")
     ratios = [one["extract"] / one["bare"] for one in rounds]
-    runs = [_extraction(Extraction(subject, preset, tuple(items[:count]))) for count in options.runs]
+    runs = [_extraction(Extraction(candidate, preset, tuple(items[:count]))) for count in options.runs]
     return {
         "host": host | {"load_average_after": load_average()},
         "model": facts(artifact),
@@ -168,8 +168,8 @@ def _extraction(task: Extraction) -> dict[str, Any]:
 def _extract(task: Extraction) -> dict[str, Any]:
     """{images, start_s, seconds, images_per_s, features_bytes, parent_peak_bytes, workers_peak_bytes[]}."""
     started = time.monotonic()
-    artifact = _artifact(task.subject, task.preset)
-    with extractor(artifact, task.preset, allow_ungated=task.subject.allow_ungated) as run:
+    artifact = _artifact(task.candidate, task.preset)
+    with extractor(artifact, task.preset, allow_ungated=task.candidate.allow_ungated) as run:
         _warm_up(run, artifact, task.items, plan(task.preset, artifact))
         ready = time.monotonic()
         features = run(task.items, camera_ids=_mean_camera(artifact, [-1] * len(task.items)))
@@ -192,11 +192,11 @@ def _warm_up(run: Extract, artifact: Artifact, items: Sequence[Item], chosen: Pl
     run(first, camera_ids=_mean_camera(artifact, [-1] * len(first)))
 
 
-def _artifact(subject: Subject, preset: str) -> Artifact:
+def _artifact(candidate: Candidate, preset: str) -> Artifact:
     if preset == THROUGHPUT:
         # its processes open it
-        return verify_artifact(subject.path, allow_ungated=subject.allow_ungated, engine=subject.engine)
-    return open_subject(subject)
+        return verify_artifact(candidate.path, allow_ungated=candidate.allow_ungated, engine=candidate.engine)
+    return open_candidate(candidate)
 
 
 def _mean_camera(artifact: Artifact, camids: Sequence[int]) -> NDArray[np.int64] | None:

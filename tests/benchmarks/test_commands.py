@@ -104,8 +104,8 @@ def test_nothing_else_takes_parsed_arguments():
             if argument.annotation is not None
         )
     }
-    # it turns the models of a command line into subjects
-    assert takers == {"benchmarks/bench/arguments.py: _subjects"}
+    # it turns the models of a command line into candidates
+    assert takers == {"benchmarks/bench/arguments.py: _candidates"}
 
 
 def test_a_help_that_needs_numpy_would_be_found(tmp_path):

@@ -33,15 +33,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def no_children(monkeypatch):
-    monkeypatch.setattr(measure, "peak_memory", lambda subject, batch: None)
+    monkeypatch.setattr(measure, "peak_memory", lambda candidate, batch: None)
 
 
 def stopping_after(monkeypatch, calls: int) -> None:
     """Models answer so many calls, and then a signal comes."""
-    honest, left = running.open_subject, [calls]
+    honest, left = running.open_candidate, [calls]
 
-    def opening(subject):
-        artifact = honest(subject)
+    def opening(candidate):
+        artifact = honest(candidate)
 
         def run(images, camera_ids=None):
             if not left[0]:
@@ -51,7 +51,7 @@ def stopping_after(monkeypatch, calls: int) -> None:
 
         return dataclasses.replace(artifact, run=run)
 
-    monkeypatch.setattr(running, "open_subject", opening)
+    monkeypatch.setattr(running, "open_candidate", opening)
 
 
 def run_bench(capsys, *words: object) -> tuple[int, dict, str]:
@@ -105,10 +105,10 @@ def test_a_stopped_bench_prints_one_document_of_what_is_complete(tmp_path, numbe
 
 
 def test_a_stop_before_the_first_time_is_a_document_too(tmp_path, capsys, monkeypatch):
-    def opening(subject):
+    def opening(candidate):
         raise Stopped(signal.SIGINT)
 
-    monkeypatch.setattr(running, "open_subject", opening)
+    monkeypatch.setattr(running, "open_candidate", opening)
     code, found, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--compare", saved(tmp_path))
     assert (code, found["models"], found["complete"], len(found["missing"])) == (130, [], False, 1)
 
@@ -135,7 +135,7 @@ def test_the_rounds_of_a_timing_that_is_stopped_are_kept_where_they_are_enough(
 
 
 def test_tables_of_a_stopped_bench_are_marked(tmp_path, capsys, no_children, monkeypatch):
-    def stops(subject, batch):
+    def stops(candidate, batch):
         raise Stopped(signal.SIGTERM)
 
     monkeypatch.setattr(measure, "peak_memory", stops)
@@ -158,8 +158,8 @@ def test_a_stopped_board_run_keeps_the_scenarios_that_are_done(tmp_path, monkeyp
     options = measure.jetson_options(parse(words))
     monkeypatch.setattr(
         jetson,
-        "open_subject",
-        lambda subject: running.open_subject(dataclasses.replace(subject, device="cpu")),
+        "open_candidate",
+        lambda candidate: running.open_candidate(dataclasses.replace(candidate, device="cpu")),
     )
     if when == "trtexec":
         monkeypatch.setattr(jetson, "run_trtexec", stops)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.arguments import candidates_of
 from PIL import Image
 
-from benchmarks.arguments import subjects_of
 from benchmarks.bench import cli as bench
 from benchmarks.bench.arguments import parser as bench_parser
 from runtime.__main__ import main
@@ -132,4 +132,4 @@ def test_both_names_of_the_option_give_the_backend(option: str) -> None:
     add_model_options(parser)
     assert parser.parse_args([option, "openvino"]).backend == "openvino"
     args = bench_parser(None).parse_args(["m.onnx", option, "openvino"])
-    assert [subject.engine for subject in subjects_of(args)] == ["openvino"]
+    assert [candidate.engine for candidate in candidates_of(args)] == ["openvino"]

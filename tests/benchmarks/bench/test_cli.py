@@ -19,7 +19,7 @@ from benchmarks.bench.document import FULL
 from benchmarks.host import doubts, governor
 from benchmarks.inputs import Crops, feeds, random_crops, read_crops
 from benchmarks.labels import labels, number
-from benchmarks.options import Subject
+from benchmarks.options import Candidate
 from benchmarks.timing import percentile
 from runtime.datasets import Item
 from runtime.errors import ArtifactError, ConfigError, DataError, guarded
@@ -40,7 +40,7 @@ QUICK = ["--rounds", "3", "--threads", "1"]
 @pytest.fixture
 def no_children(monkeypatch):
     """The peak memory of a child process takes a second each time; one test measures it for real."""
-    monkeypatch.setattr(measure, "peak_memory", lambda subject, batch: None)
+    monkeypatch.setattr(measure, "peak_memory", lambda candidate, batch: None)
 
 
 @pytest.fixture
@@ -149,10 +149,10 @@ def test_a_model_that_answers_differently_while_timed_is_found_out(
     tmp_path, capsys, no_children, monkeypatch
 ):
     """Planted: the timed session skips its work after the first calls and hands out an old answer."""
-    honest = running.open_subject
+    honest = running.open_candidate
 
-    def cheating(subject):
-        artifact = honest(subject)
+    def cheating(candidate):
+        artifact = honest(candidate)
         answer: list[np.ndarray] = []
 
         def run(images, camera_ids=None):
@@ -162,7 +162,7 @@ def test_a_model_that_answers_differently_while_timed_is_found_out(
 
         return dataclasses.replace(artifact, run=run)
 
-    monkeypatch.setattr(running, "open_subject", cheating)
+    monkeypatch.setattr(running, "open_candidate", cheating)
     found = document(capsys, write_model(tmp_path / "m.onnx"), *QUICK)
     assert found["models"][0]["features_equal"] is False
     assert any("do not trust" in text for text in found["warnings"])
@@ -173,9 +173,9 @@ def test_peak_memory_is_a_child_processs_and_grows_with_what_the_model_holds(tmp
         pytest.skip("this system has no /proc/self/status with VmHWM to read a peak from")
     monkeypatch.setattr(memory, "PROCESSES", 1)
     held = np.ones(400 << 20, np.uint8)  # what the parent holds must not count
-    small = memory.peak_memory(Subject(write_model(tmp_path / "small.onnx"), threads=1), 1)
+    small = memory.peak_memory(Candidate(write_model(tmp_path / "small.onnx"), threads=1), 1)
     # 24 values a row here: 4 M rows of float32 make a file of 400 MB; 500 k make 50 MB.
-    large = memory.peak_memory(Subject(write_model(tmp_path / "large.onnx", dim=500_000), threads=1), 1)
+    large = memory.peak_memory(Candidate(write_model(tmp_path / "large.onnx", dim=500_000), threads=1), 1)
     assert held[-1] and 10 << 20 < small < 350 << 20
     assert large > small + (40 << 20)
 
@@ -363,8 +363,8 @@ def test_an_engine_that_does_not_exist_is_named_with_those_that_do(word):
 
 def test_the_engine_of_each_model_is_its_own():
     words = ["a.onnx@openvino-bf16", "b.onnx", "c.safetensors@compile", "c.safetensors"]
-    subjects = parse(words).subjects
-    found = [(one.path.name, one.engine, one.torch, one.compiled) for one in subjects]
+    candidates = parse(words).candidates
+    found = [(one.path.name, one.engine, one.torch, one.compiled) for one in candidates]
     assert found[:2] == [("a.onnx", "openvino-bf16", False, False), ("b.onnx", "onnxruntime", False, False)]
     assert [one[2:] for one in found[2:]] == [(True, True), (True, False)]
 

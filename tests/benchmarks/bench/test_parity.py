@@ -11,9 +11,9 @@ from benchmarks.bench import cli as bench
 from benchmarks.bench import measure, running
 from benchmarks.bench.arguments import parse
 from benchmarks.bench.merge import cli as merge
-from benchmarks.candidate import open_subject
+from benchmarks.candidate import open_candidate
 from benchmarks.inputs import Crops
-from benchmarks.options import Subject
+from benchmarks.options import Candidate
 from prune.session import torch_session
 from runtime.errors import ConfigError, guarded
 from tests.fakes import lite, tiny_model
@@ -30,7 +30,7 @@ def run(capsys, *words):
 
 @pytest.fixture
 def no_children(monkeypatch):
-    monkeypatch.setattr(measure, "peak_memory", lambda subject, batch: None)
+    monkeypatch.setattr(measure, "peak_memory", lambda candidate, batch: None)
     monkeypatch.setattr(measure, "_stages", lambda artifact, dataset, policy: None)
 
 
@@ -74,11 +74,11 @@ def test_where_nothing_runs_there_is_no_document(tmp_path, capsys, monkeypatch):
     code, (out, err) = run(capsys, tmp_path / "absent.onnx", "--keep-going", "--json")
     assert code == 5 and not out and err.splitlines()[-1].endswith("the reasons stand above")
 
-    def fails_when_it_runs(subject):
-        artifact = open_subject(subject)
+    def fails_when_it_runs(candidate):
+        artifact = open_candidate(candidate)
         return running.Artifact(**{**vars(artifact), "run": lambda *_: 1 / 0})
 
-    monkeypatch.setattr(running, "open_subject", fails_when_it_runs)
+    monkeypatch.setattr(running, "open_candidate", fails_when_it_runs)
     model = tiny_model.write_model(tmp_path / "m.onnx")
     code, (out, err) = run(capsys, model, "--keep-going", "--json")
     assert code == 5 and not out and "ZeroDivisionError" in err
@@ -92,10 +92,10 @@ def test_a_board_is_not_asked_for_them(option):
 
 def test_weights_run_in_four_forms():
     words = [f"c.safetensors{form}" for form in ("", "@compile", "@fp16", "@compile-fp16")]
-    subjects = parse(words).subjects
-    forms = [(one.torch, one.compiled, one.half) for one in subjects]
+    candidates = parse(words).candidates
+    forms = [(one.torch, one.compiled, one.half) for one in candidates]
     assert forms == [(True, compiled, half) for half in (False, True) for compiled in (False, True)]
-    assert [one.name for one in subjects] == words
+    assert [one.name for one in candidates] == words
 
 
 def test_a_compiled_session_runs_the_compiled_network(monkeypatch):
@@ -112,7 +112,7 @@ def test_a_compiled_session_runs_the_compiled_network(monkeypatch):
 def test_a_compiled_model_in_half_precision_is_both(monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "compile", lambda model: asked.append(model) or model)
-    artifact = open_subject(Subject(TEACHER, torch=True, compiled=True, half=True))
+    artifact = open_candidate(Candidate(TEACHER, torch=True, compiled=True, half=True))
     assert artifact.engine == "torch.compile-fp16"
     assert [next(model.parameters()).dtype for model in asked] == [torch.float16]
 

@@ -18,7 +18,7 @@ from benchmarks.bench.throughput import Load, measure, open_runners, throughput
 from benchmarks.experiments import pipeline, turns
 from benchmarks.experiments.turns import encode_again
 from benchmarks.inputs import random_crops
-from benchmarks.options import Subject
+from benchmarks.options import Candidate
 from runtime.datasets import Item
 from runtime.errors import ArtifactError, guarded
 from runtime.extraction import preset
@@ -44,7 +44,7 @@ def crops(tmp_path: Path) -> Path:
 
 
 def load(model: Path, batch: int = 2) -> Load:
-    return Load(Subject(model, threads=1), random_crops(8, height=32, width=16), None, batch)
+    return Load(Candidate(model, threads=1), random_crops(8, height=32, width=16), None, batch)
 
 
 def test_the_rate_is_the_sum_of_all_processes(tmp_path: Path) -> None:
@@ -204,9 +204,9 @@ def test_memory_does_not_grow_with_the_number_of_images(crops: Path, tmp_path: P
     (tmp_path / "files").mkdir()
     sources = [Item(str(path), 1, 0) for path in sorted(crops.iterdir())]
     items = tuple(encode_again(sources, 100, tmp_path / "files")) * 40
-    subject = Subject(write_model(tmp_path / "m.onnx"), threads=1)
+    candidate = Candidate(write_model(tmp_path / "m.onnx"), threads=1)
     few, many = (
-        turns._extraction(turns.Extraction(subject, "throughput", items[:count])) for count in (400, 4000)
+        turns._extraction(turns.Extraction(candidate, "throughput", items[:count])) for count in (400, 4000)
     )
     own = [one["parent_peak_bytes"] - one["features_bytes"] for one in (few, many)]
     # 3,600 images more: their crops would take 5 MB even at this size, their names and hashes take less than 2

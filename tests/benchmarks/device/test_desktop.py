@@ -108,9 +108,9 @@ def test_a_whole_run_on_a_pretended_card(tmp_path, people, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     model = write_model(tmp_path / "m.onnx")
-    monkeypatch.setattr(running, "open_subject", lambda subject: open_artifact(subject.path))
-    monkeypatch.setattr(measure, "reopen_subject", lambda subject: open_artifact(subject.path))
-    monkeypatch.setattr(measure, "peak_memory", lambda subject, batch: None)
+    monkeypatch.setattr(running, "open_candidate", lambda candidate: open_artifact(candidate.path))
+    monkeypatch.setattr(measure, "reopen_candidate", lambda candidate: open_artifact(candidate.path))
+    monkeypatch.setattr(measure, "peak_memory", lambda candidate, batch: None)
     monkeypatch.setattr(measure, "gpu_energy", partial(measure.gpu_energy, least_s=0.3, settle_s=0.01))
     monkeypatch.setattr(desktop, "galleries", partial(desktop.galleries, least_s=0.3, settle_s=0.01))
     words = [str(model), "--device", "cuda", "--data", str(people), "--rounds", "3", "--json"]

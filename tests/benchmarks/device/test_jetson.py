@@ -71,11 +71,11 @@ def test_a_whole_run_on_pretended_hardware(tmp_path, people, monkeypatch, capsys
     monkeypatch.setenv("PATH", str(tmp_path))
     model = write_model(tmp_path / "m.onnx")
 
-    def on_cpu(subject):
-        assert subject.device == "cuda", "asked for the GPU"
-        return open_artifact(subject.path)
+    def on_cpu(candidate):
+        assert candidate.device == "cuda", "asked for the GPU"
+        return open_artifact(candidate.path)
 
-    monkeypatch.setattr(jetson, "open_subject", on_cpu)
+    monkeypatch.setattr(jetson, "open_candidate", on_cpu)
     words = [str(model), "--device", "jetson", "--data", str(people), "--seconds", "0.3", "--batch", "1,4"]
     root = put_board(tmp_path / "root", mode=0, locked=False)
     before = sorted((path, path.read_bytes()) for path in root.rglob("*") if path.is_file())
@@ -134,7 +134,7 @@ def test_a_number_of_rounds_still_fills_the_window_of_the_energy():
 
 def test_a_model_that_is_not_there_is_told_before_another_is_measured(tmp_path, monkeypatch):
     model = write_model(tmp_path / "m.onnx")
-    monkeypatch.setattr(jetson, "open_subject", lambda subject: pytest.fail("opened"))
+    monkeypatch.setattr(jetson, "open_candidate", lambda candidate: pytest.fail("opened"))
     options = options_of([str(model), str(tmp_path / "none.engine"), "--device", "jetson"])
     with pytest.raises(ArtifactError, match=r"python -m engines build MODEL.onnx --out"):
         jetson.collect(options, root=put_board(tmp_path / "root"), environment={}, least_s=0.1)
@@ -144,10 +144,10 @@ def test_an_onnx_file_that_no_gpu_runs_is_told_to_become_an_engine(tmp_path, mon
     monkeypatch.setenv("PATH", str(tmp_path))
     model = write_model(tmp_path / "m.onnx")
 
-    def refused(subject):
+    def refused(candidate):
         raise DeviceError("this ONNX Runtime has no CUDAExecutionProvider; pip install '.[gpu]'")
 
-    monkeypatch.setattr(jetson, "open_subject", refused)
+    monkeypatch.setattr(jetson, "open_candidate", refused)
     options = options_of([str(model), "--device", "jetson"])
     with pytest.raises(
         DeviceError, match=r"no CUDAExecutionProvider; on a Jetson give an engine: python -m engines build"
@@ -162,10 +162,10 @@ def test_a_stopped_run_stops_its_tegrastats_and_ends_130(tmp_path, monkeypatch, 
     monkeypatch.setenv("PATH", str(tmp_path))
     model = write_model(tmp_path / "m.onnx")
 
-    def stopped(subject):
+    def stopped(candidate):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jetson, "open_subject", stopped)
+    monkeypatch.setattr(jetson, "open_candidate", stopped)
     options = options_of([str(model), "--device", "jetson", "--record", str(tmp_path / "kept")])
     root = put_board(tmp_path / "root")
     run = guarded(lambda argv: jetson.collect(options, root=root, environment={}, least_s=0.1) and 0)

@@ -9,11 +9,11 @@ from benchmarks.experiments import builds
 from runtime.errors import UserError
 from runtime.files.manifest import write_manifest
 
-DEMO = builds.SUBJECTS[-1]
+DEMO = builds.CANDIDATES[-1]
 
 
 def test_every_model_is_built_in_both_precisions_for_both_capabilities_unpruned_and_pruned():
-    made = builds.commands(builds.SUBJECTS[0], Path("w"), Path("w/base_s12/unpruned.safetensors"))
+    made = builds.commands(builds.CANDIDATES[0], Path("w"), Path("w/base_s12/unpruned.safetensors"))
     engines = [path.name for path in made if path.suffix == ".engine"]
     assert len(engines) == len(set(engines)) == 2 * 2 * 2
     # a file is made before it is used
@@ -24,7 +24,7 @@ def test_every_model_is_built_in_both_precisions_for_both_capabilities_unpruned_
 
 
 def test_only_random_weights_go_ungated():
-    random = builds.commands(builds.SUBJECTS[0], Path("w"), Path("m.safetensors"))
+    random = builds.commands(builds.CANDIDATES[0], Path("w"), Path("m.safetensors"))
     shipped = builds.commands(DEMO, Path("w"), Path("m.safetensors"))
     assert sum("--gate" in command for command in random.values()) == 2
     assert not any("--gate" in command or "train.fine_epochs=0" in command for command in shipped.values())
