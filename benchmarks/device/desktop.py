@@ -14,7 +14,7 @@ from benchmarks.device.jetson import PERSONS
 from benchmarks.device.power.energy import LEAST_S, energy
 from benchmarks.device.power.gpu_energy import SETTLE_S, card_meter
 from benchmarks.device.run import gallery_row, measured_with, trtexec_row
-from benchmarks.device.scenes import GALLERY_BATCH, time_gallery
+from benchmarks.device.scenarios import GALLERY_BATCH, time_gallery
 from benchmarks.device.trtexec import run_trtexec
 from runtime.artifact import Artifact
 from runtime.console import note

@@ -16,13 +16,13 @@ from typing import Any
 from benchmarks.agenda import Agenda
 from benchmarks.candidate import facts, open_candidate
 from benchmarks.device import board
-from benchmarks.device.plan import IDLE, Windows, accuracy_of, agenda_of, gallery_of, scene_of, trtexec_of
+from benchmarks.device.plan import IDLE, Windows, accuracy_of, agenda_of, gallery_of, scenario_of, trtexec_of
 from benchmarks.device.power.energy import LEAST_S, Window
 from benchmarks.device.power.sampling import Line, Meter, jetson_sensors, open_meter
 from benchmarks.device.record import Heard, new_folder, system_files, write_recording
 from benchmarks.device.replay import read_replay
-from benchmarks.device.run import DeviceRun, ModelRun, Power, Scene, document
-from benchmarks.device.scenes import Clock, idle_window, time_gallery, time_scene
+from benchmarks.device.run import DeviceRun, ModelRun, Power, Scenario, document
+from benchmarks.device.scenarios import Clock, idle_window, time_gallery, time_scenario
 from benchmarks.device.trtexec import run_trtexec
 from benchmarks.host import describe_host, doubts, load_average
 from benchmarks.inputs import Crops, Feed, feeds, random_crops, read_crops
@@ -197,17 +197,17 @@ def _model(candidate: Candidate, setting: Setting) -> ModelRun:
     seconds = max(timing.seconds, least_s)
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
     ids, _ = camera_ids(crops.camids, artifact.spec, policy=data.camera, dataset=name)
-    about, scenes = facts(artifact), list[Scene]()
+    about, scenarios = facts(artifact), list[Scenario]()
     gallery = scores = None
     part, title = setting.agenda.part, str(candidate.path)
     try:
         for count in persons:
-            with part(scene_of(title, count)):
+            with part(scenario_of(title, count)):
                 inputs = feeds(crops, ids, artifact.spec, count)
                 call = _call(artifact, inputs)
-                scene = time_scene(call, count, least_s=seconds, rounds=timing.rounds, clock=clock)
+                scenario = time_scenario(call, count, least_s=seconds, rounds=timing.rounds, clock=clock)
                 setting.watch()
-                scenes.append(Scene(**{**vars(scene), "calls": _calls(artifact, count)}))
+                scenarios.append(Scenario(**{**vars(scenario), "calls": _calls(artifact, count)}))
         if dataset is not None:
             with part(gallery_of(title)):
                 camids = [item.camid for item in dataset.gallery]
@@ -224,10 +224,10 @@ def _model(candidate: Candidate, setting: Setting) -> ModelRun:
         with part(trtexec_of(title)):
             beside = run_trtexec(candidate.path, manifest, spec, persons, seconds=seconds)
     except KeyboardInterrupt:
-        if scenes:
-            setting.partly.append(ModelRun(about, scenes, (), gallery, scores))
+        if scenarios:
+            setting.partly.append(ModelRun(about, scenarios, (), gallery, scores))
         raise
-    return ModelRun(about, scenes, beside, gallery, scores)
+    return ModelRun(about, scenarios, beside, gallery, scores)
 
 
 def _open(candidate: Candidate) -> Artifact:

@@ -16,12 +16,12 @@ TRTEXEC_S = 8.0
 class Windows:
     """The seconds of a scenario's window and of the shortest window; `idle` says whether the idle power is measured first."""
 
-    scene_s: float
+    scenario_s: float
     least_s: float
     idle: bool
 
 
-def scene_of(title: str, count: int) -> str:
+def scenario_of(title: str, count: int) -> str:
     """Return the name of the part that times one scenario of the model."""
     return f"{title}: {count} images a call"
 
@@ -50,8 +50,8 @@ def agenda_of(
     """
     parts = [Part(IDLE, windows.least_s)] if windows.idle else []
     for title in dict.fromkeys(titles):
-        parts += [Part(scene_of(title, count), windows.scene_s) for count in persons]
+        parts += [Part(scenario_of(title, count), windows.scenario_s) for count in persons]
         parts += [Part(gallery_of(title), windows.least_s)] if gallery else []
         parts += [Part(accuracy_of(title), windows.least_s)] if scored else []
-        parts.append(Part(trtexec_of(title), 2 * len(persons) * (TRTEXEC_S + windows.scene_s)))
+        parts.append(Part(trtexec_of(title), 2 * len(persons) * (TRTEXEC_S + windows.scenario_s)))
     return Agenda(parts, basis="the requested windows; a slow engine or a large gallery takes longer")

@@ -108,7 +108,7 @@ def _model(model: ModelRun, number: int, folder: Path) -> dict[str, Any]:
     return {
         "facts": model.facts,
         "accuracy": model.accuracy,
-        "scenes": [vars(scene) for scene in model.scenes],
+        "scenes": [vars(scenario) for scenario in model.scenarios],
         "gallery": vars(model.gallery) if model.gallery else None,
         "trtexec": runs,
     }

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.device import board
 from benchmarks.device.power.energy import LEAST_S, Sample, Window
 from benchmarks.device.power.sampling import tegrastats_rails
-from benchmarks.device.run import DeviceRun, Gallery, ModelRun, Power, Scene, Trtexec
+from benchmarks.device.run import DeviceRun, Gallery, ModelRun, Power, Scenario, Trtexec
 from benchmarks.json_files import (
     ANYTHING,
     COUNT,
@@ -43,7 +43,7 @@ BEFORE, AFTER = "root", "root_after"
 WINDOW = listed(NUMBER, least=2, most=2)
 # [second, {rail: mW}]
 SAMPLE = {"type": "array", "prefixItems": [NUMBER, mapping(NUMBER)], "minItems": 2, "maxItems": 2}
-SCENE = members(
+SCENARIO = members(
     {
         "name": TEXT,
         "batch": COUNT,
@@ -61,7 +61,7 @@ TRTEXEC = members(
 MODEL = members(
     {
         "facts": members({"path": TEXT, "sha256": TEXT, "engine": TEXT}),
-        "scenes": listed(SCENE, least=1),
+        "scenes": listed(SCENARIO, least=1),
     },
     {
         "accuracy": maybe(members({"mAP": PART})),
@@ -165,9 +165,9 @@ def _model(one: Mapping[str, Any], folder: Path) -> ModelRun:
     return ModelRun(
         facts=one["facts"],
         accuracy=one.get("accuracy"),
-        scenes=[
-            Scene(**{**scene, "window": _window(scene), "calls": scene.get("calls") or ()})
-            for scene in one["scenes"]
+        scenarios=[
+            Scenario(**{**scenario, "window": _window(scenario), "calls": scenario.get("calls") or ()})
+            for scenario in one["scenes"]
         ],
         gallery=_gallery(one["gallery"]) if one.get("gallery") else None,
         trtexec=[_trtexec(run, folder) for run in one.get("trtexec") or ()],

@@ -23,7 +23,7 @@ ENGINE_SESSION = SESSION | {"cuda_graph": "from the third call on, where the dev
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scenario:
     """One scenario of one model, measured in one window: `wall_ms` of every timed call with `batch` images.
 
     `images` counts all images of the window, those of the warm-up too. `calls` are the (images, batch size) that the engine runs
@@ -64,7 +64,7 @@ class ModelRun:
     """The results of one model: `facts` from `benchmarks.candidate.facts`, `accuracy` from `runtime.extraction.accuracy`."""
 
     facts: Mapping[str, Any]
-    scenes: Sequence[Scene]
+    scenarios: Sequence[Scenario]
     trtexec: Sequence[Trtexec] = ()
     gallery: Gallery | None = None
     accuracy: Mapping[str, Any] | None = None
@@ -106,9 +106,9 @@ class DeviceRun:
 
 def document(run: DeviceRun) -> dict[str, Any]:
     """Return the JSON document of a run: that of bench.py with {board, state, power, galleries, replayed} and each model's energy."""
-    models = [_row(model, scene, run) for model in run.models for scene in model.scenes]
+    models = [_row(model, scenario, run) for model in run.models for scenario in model.scenarios]
     galleries = [_gallery(model, run) for model in run.models if model.gallery]
-    ratios = [_ratio(run.models[0], model, scene) for model in run.models for scene in model.scenes]
+    ratios = [_ratio(run.models[0], model, scenario) for model in run.models for scenario in model.scenarios]
     state = {
         "before": dict(run.before),
         "during": list(run.during),
@@ -134,21 +134,21 @@ def document(run: DeviceRun) -> dict[str, Any]:
     }
 
 
-def _row(model: ModelRun, scene: Scene, run: DeviceRun) -> dict[str, Any]:
-    wall = np.array(scene.wall_ms, np.float64)
+def _row(model: ModelRun, scenario: Scenario, run: DeviceRun) -> dict[str, Any]:
+    wall = np.array(scenario.wall_ms, np.float64)
     return {
         **model.facts,
-        "scenario": scene.name,
-        "batch": scene.batch,
-        "engine_calls": [list(call) for call in scene.calls],
+        "scenario": scenario.name,
+        "batch": scenario.batch,
+        "engine_calls": [list(call) for call in scenario.calls],
         "rounds": len(wall),
         "latency_ms": timing.latency(wall),
-        "images_per_s": 1000 * scene.batch / float(wall.mean()),
+        "images_per_s": 1000 * scenario.batch / float(wall.mean()),
         "cv": timing.variation(wall),
         "wall_ms": [round(float(ms), 4) for ms in wall],
         "measured": measured_with(model.facts["engine"]),
-        "energy": _energy(run, scene.window, scene.images),
-        "trtexec": [trtexec_row(trtexec) for trtexec in model.trtexec if trtexec.batch == scene.batch],
+        "energy": _energy(run, scenario.window, scenario.images),
+        "trtexec": [trtexec_row(trtexec) for trtexec in model.trtexec if trtexec.batch == scenario.batch],
         "accuracy": dict(model.accuracy) if model.accuracy else None,
     }
 
@@ -236,18 +236,18 @@ def _power(run: DeviceRun) -> dict[str, Any]:
     }
 
 
-def _ratio(first: ModelRun, model: ModelRun, scene: Scene) -> dict[str, Any] | None:
+def _ratio(first: ModelRun, model: ModelRun, scenario: Scenario) -> dict[str, Any] | None:
     """Return how many times as fast as the first model this one is in the same scenario; the two did not run interleaved."""
-    base = next((other for other in first.scenes if other.name == scene.name), None)
+    base = next((other for other in first.scenarios if other.name == scenario.name), None)
     if base is None:
         return None
-    times = [np.array(timed.wall_ms, np.float64) for timed in (base, scene)]
+    times = [np.array(timed.wall_ms, np.float64) for timed in (base, scenario)]
     return {
         "path": model.facts["path"],
         "engine": model.facts["engine"],
         "relative_to": first.facts["path"],
-        "scenario": scene.name,
-        "batch": scene.batch,
+        "scenario": scenario.name,
+        "batch": scenario.batch,
         "interval_95": asdict(interval(*times, paired=False)),
     }
 

@@ -149,7 +149,7 @@ def test_a_whole_run_says_that_it_is(tmp_path, capsys, no_children):
     assert (code, found["complete"], found["stopped"], found["missing"]) == (0, True, None, [])
 
 
-@pytest.mark.parametrize("when", ["idle", "scene", "trtexec"])
+@pytest.mark.parametrize("when", ["idle", "scenario", "trtexec"])
 def test_a_stopped_board_run_keeps_the_scenarios_that_are_done(tmp_path, monkeypatch, capsys, when):
     def stops(*_, **__):
         raise Stopped(signal.SIGTERM)
@@ -166,17 +166,17 @@ def test_a_stopped_board_run_keeps_the_scenarios_that_are_done(tmp_path, monkeyp
     elif when == "idle":
         monkeypatch.setattr(jetson, "_model", stops)
     else:
-        honest = jetson.time_scene
+        honest = jetson.time_scenario
         monkeypatch.setattr(
             jetson,
-            "time_scene",
+            "time_scenario",
             lambda call, count, **how: stops() if count == 8 else honest(call, count, **how),
         )
     with pytest.raises(jetson.Interrupted) as stop:
         options = dataclasses.replace(options, timing=Timing(1, 0.01))
         jetson.collect(options, root=put_board(tmp_path / "root"), environment={}, least_s=0.01)
     found = device_document(stop.value.run)
-    done = {"idle": [], "scene": [1], "trtexec": [1, 8, 16, 32]}[when]
+    done = {"idle": [], "scenario": [1], "trtexec": [1, 8, 16, 32]}[when]
     assert [model["batch"] for model in found["models"]] == done
     assert (found["complete"], found["stopped"], stop.value.code) == (False, "SIGTERM", 143)
     assert any("trtexec" in name for name in found["missing"])

@@ -127,9 +127,9 @@ def test_a_number_of_rounds_still_fills_the_window_of_the_energy():
         time.sleep(0.06)
         now[0] += 0.5
 
-    scene = jetson.time_scene(call, 4, least_s=10.0, rounds=3, clock=lambda: now[0])
-    assert len(scene.wall_ms) == 3 and scene.window.end_s - scene.window.start_s >= 10
-    assert scene.images == 4 * round((scene.window.end_s - scene.window.start_s) / 0.5)
+    scenario = jetson.time_scenario(call, 4, least_s=10.0, rounds=3, clock=lambda: now[0])
+    assert len(scenario.wall_ms) == 3 and scenario.window.end_s - scenario.window.start_s >= 10
+    assert scenario.images == 4 * round((scenario.window.end_s - scenario.window.start_s) / 0.5)
 
 
 def test_a_model_that_is_not_there_is_told_before_another_is_measured(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.device.power.energy import Window
-from benchmarks.device.run import Gallery, Scene
+from benchmarks.device.run import Gallery, Scenario
 from runtime.artifact import Artifact
 from runtime.datasets import Dataset
 from runtime.extraction.extract import extract
@@ -21,9 +21,9 @@ GALLERY_BATCH = 32
 Clock = Callable[[], float]
 
 
-def time_scene(
+def time_scenario(
     call: Callable[[int], object], persons: int, *, least_s: float, rounds: int | None, clock: Clock
-) -> Scene:
+) -> Scenario:
     """Time calls of `persons` images in a window of at least `least_s`; `rounds` limits the number of timed calls.
 
     The window includes the warm-up, and the calls after the last timed one that fill it.
@@ -41,7 +41,7 @@ def time_scene(
         count_call(calls)
     window = Window(start, clock())
     name = f"{persons} persons" if persons > 1 else "batch 1"
-    return Scene(name, persons, samples.wall_ms.tolist(), calls * persons, window)
+    return Scenario(name, persons, samples.wall_ms.tolist(), calls * persons, window)
 
 
 def time_gallery(
