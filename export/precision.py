@@ -1,4 +1,4 @@
-"""Convert the exact FP32 graph to the file for a precision and a target, with the graph that the gate runs in its place."""
+"""Convert the exact FP32 graph to the requested precision and target, and make the graph that emulates FP16 for the gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blocks that latency tables are measured on: the torch block's numbers, the deployed operators, nothing left half done."""
+"""The blocks of latency tables: they compute what the torch block does, with the deployed operators, and exports resume."""
 
 import json
 

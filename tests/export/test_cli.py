@@ -25,7 +25,7 @@ from tests.fakes import lite
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
-    """Twelve smooth random pictures: an image folder without names that say anything."""
+    """Twelve smooth random images in a folder whose file names carry no identities."""
     root, random = tmp_path_factory.mktemp("crops"), np.random.default_rng(0)
     for index in range(12):
         coarse = random.integers(0, 256, (8, 4, 3), dtype=np.uint8)

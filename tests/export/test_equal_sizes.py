@@ -145,7 +145,7 @@ def test_every_batch_equals_the_torch_model_one_image_at_a_time(name, form, expo
 
 
 @pytest.mark.parametrize(("name", "form"), CASES)
-def test_lowered_batches_equal_the_torch_model_too(name, form, exported):
+def test_other_precisions_equal_the_torch_model_at_every_batch(name, form, exported):
     """FP16, and INT8 for each target, with ranges measured at a fixed batch as the command does."""
     model, _, dynamic = exported(name, form)
     inputs = feed(model.shape, max(BATCHES))
@@ -167,7 +167,7 @@ def test_lowered_batches_equal_the_torch_model_too(name, form, exported):
 
 
 def test_a_fixed_batch_has_the_dynamic_graph_with_a_number_written_in(monkeypatch):
-    """The number reaches no optimiser: one that is told the batch may take it for another axis."""
+    """The fixed batch reaches no optimiser, which could take it for another axis of the same size."""
     seen = []
     slim = exporting.simplified
     monkeypatch.setattr(exporting, "simplified", lambda raw: seen.append(raw) or slim(raw))

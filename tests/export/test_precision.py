@@ -25,7 +25,7 @@ DEMO = SHIPPED.parent / "demo" / "model.safetensors"
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
-    """Forty shipped pictures of different people, as a folder that says nothing of who is who."""
+    """Forty shipped images of different people, in a folder without identities."""
     root = tmp_path_factory.mktemp("crops")
     for name in sorted(path.name for path in (SHIPPED / "twins").iterdir())[::3]:
         shutil.copy(SHIPPED / "twins" / name, root / f"picture{name}")
@@ -33,7 +33,7 @@ def crops(tmp_path_factory):
 
 
 def saved(path, change=None):
-    """The demo's teacher, trained and therefore healthy; `change` may hurt it."""
+    """The demo's trained teacher, after `change` has damaged it."""
     model, manifest = load_model(DEMO)
     if change:
         with torch.no_grad():
@@ -122,7 +122,7 @@ def test_every_precision_is_written_for_every_target(
 
 
 def overflowing(model):
-    """One unit of an MLP 1e5 times as large, and its effect divided out again: FP32 does not notice."""
+    """One unit of an MLP is 1e5 times larger and its effect is divided out again, which changes nothing in FP32."""
     mlp = model.base.blocks[2].mlp
     mlp.fc1.weight[0] *= 1e5
     mlp.fc1.bias[0] = 0
@@ -219,7 +219,7 @@ def test_when_the_final_gate_refuses_all_int8_fp16_is_written(weights, crops, tm
 
 
 def unbalanced(model):
-    """One input of an MLP 1e3 times as large in its weights and as small in the norm before: no float result changes."""
+    """One input of an MLP has weights 1e3 times larger and a norm 1e3 times smaller, which changes no float result."""
     block = model.base.blocks[1]
     block.mlp.fc1.weight[:, 0] *= 1e3
     block.norm2.weight[0] /= 1e3

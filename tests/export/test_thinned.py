@@ -18,7 +18,7 @@ DEMO = SHIPPED.parent / "demo" / "model.safetensors"
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
-    """Forty shipped pictures of different people, as a folder that says nothing of who is who."""
+    """Forty shipped images of different people, in a folder without identities."""
     root = tmp_path_factory.mktemp("crops")
     for name in sorted(path.name for path in (SHIPPED / "twins").iterdir())[::3]:
         shutil.copy(SHIPPED / "twins" / name, root / f"picture{name}")
@@ -27,7 +27,7 @@ def crops(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """The demo's teacher without its sixth block, a quarter of the others' neurons gone, in one block nearly all."""
+    """The demo's teacher without its sixth block and without a quarter of the other neurons; one block keeps very few."""
     model, manifest = load_model(DEMO)
     counts = [576, 576, 9, 576, 576, 576, 768]
     scores = score_neuron_magnitudes(model)

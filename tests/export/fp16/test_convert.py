@@ -1,4 +1,4 @@
-"""Typed FP16 graphs: what is FP16, what stays FP32, no cast too many, and a real strongly typed parser and builder agree."""
+"""Typed FP16 graphs: what is FP16, what stays FP32, no needless cast, and a real strongly typed parser and builder accept them."""
 
 import dataclasses
 
@@ -149,7 +149,7 @@ def test_keeping_everything_is_the_fp32_graph(fp32):
     np.testing.assert_allclose(run(kept, feeds()), run(fp32, feeds()), atol=1e-6)
 
 
-def test_a_name_that_no_node_has_is_refused(fp32):
+def test_an_unknown_node_name_is_refused(fp32):
     with pytest.raises(ConfigError, match="cannot be kept in FP32"):
         to_fp16(fp32, keep=["node_of_another_model"])
 

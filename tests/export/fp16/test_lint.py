@@ -49,7 +49,7 @@ def scaled(graph, *, into=1.0, out=1.0, unit=5):
 
 
 def verdict(graph, keep):
-    """What the gate says of the FP16 form on the CPU, every result rounded."""
+    """The gate's verdict on the FP16 form on the CPU, with every result rounded."""
     half = emulate_fp16(to_fp16(graph, keep=keep))
     return failures(compare(run(graph, feeds()), run(half, feeds())), LIMITS["fp16"])
 
@@ -195,7 +195,7 @@ def test_a_tensor_that_is_only_moved_is_kept_without_a_finding_of_its_own():
     assert [finding.node for finding in found.findings] == ["n0"] and found.keep == ("n0", "n1", "n2")
 
 
-def test_tiny_addends_are_forgiven():
+def test_underflow_of_an_addend_is_no_finding():
     """A branch that adds next to nothing to the stream loses nothing that matters."""
     nodes = [
         helper.make_node("Tanh", ["x"], ["t"], name="branch"),

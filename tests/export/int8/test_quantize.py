@@ -162,7 +162,7 @@ def test_features_stay_close_to_the_parent(target, fp32, int8):
 
 
 def test_the_cpu_form_of_a_tensorrt_file_computes_the_same(fp32, ranges, int8):
-    """What sensitivity is measured on: FP16 aside, the file's own features."""
+    """The form that sensitivity is measured on has the features of the file itself, apart from FP16."""
     fed = feeds(seed=1)
     a, b = run(int8["tensorrt8"], fed), run(with_qdq(fp32, ranges, target="tensorrt-on-cpu"), fed)
     assert compare(a, b)["cosine_min"] > 0.9999
@@ -180,14 +180,14 @@ def test_a_skipped_group_is_the_parent_again_and_all_of_them_are_it(fp32, ranges
 
 
 def test_features_do_not_depend_on_the_other_images_of_a_batch(int8):
-    """What dynamic quantisation, a little faster, does not hold."""
+    """Dynamic quantisation, which is a little faster, does not have this property."""
     (batch,) = feeds(8, seed=2)
     alone = [{name: array[at : at + 1] for name, array in batch.items()} for at in range(8)]
     assert np.abs(run(int8["onnxruntime"], [batch]) - run(int8["onnxruntime"], alone)).max() < 1e-3
 
 
 def test_ranges_are_those_of_the_tensors(fp32):
-    """Against the tensors themselves, without a tail to cut."""
+    """Compared with the tensors themselves, without cutting a tail."""
     fed = feeds(16)
     found = calibrate(fp32, fed, percentile=100)
     probed = onnx.ModelProto()
@@ -219,7 +219,7 @@ def test_no_feeds_unknown_targets_and_groups_are_refused(fp32, ranges):
 
 
 def test_saturated_ranges_collapse_and_the_gate_says_so(fp32, ranges, int8):
-    """What calibration on anything but images can come to; the healthy form of the same model does not collapse."""
+    """Calibration on anything but images can do this; the healthy form of the same model does not collapse."""
     fed = feeds(seed=1)
     blind = {name: (low / 1000, high / 1000) for name, (low, high) in ranges.items()}
     broken = compare(run(fp32, fed), run(with_qdq(fp32, blind, target="onnxruntime"), fed))

@@ -1,4 +1,4 @@
-"""Which group of Linears costs what in INT8: a planted bad one is found and taken back, and nothing more than needed."""
+"""The cost of INT8 per group of Linears: a planted bad group is found and stays float, and no more groups than needed do."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def crops(count, seed):
 
 
 def held(count=20, queries=0):
-    """Two pictures of each of count / 2 matched_people, by two cameras, the second slightly noisy."""
+    """Two images of each of count / 2 people from two cameras; the second image is slightly noisy."""
     half = crops(count // 2, 1)
     noisy = np.clip(half + np.random.default_rng(2).normal(0, 12, half.shape), 0, 255).astype(np.uint8)
     people, cameras = np.tile(np.arange(1, count // 2 + 1), 2), np.repeat([0, 1], count // 2)
@@ -54,7 +54,7 @@ def healthy():
 
 @pytest.fixture(scope="module")
 def planted(healthy):
-    """One weight row times 1e3, undone in the norm before it: the same function, whose fc1 has no digits left in INT8."""
+    """One weight row is 1e3 times larger, and the norm before it undoes that: the function is the same, but INT8 ruins fc1."""
     graph = onnx.ModelProto()
     graph.CopyFrom(healthy)
     nodes = {node.name: node for node in graph.graph.node}
@@ -76,7 +76,7 @@ def ranges_of(graph):
 
 @pytest.fixture(scope="module")
 def choice(planted):
-    """The planted model under the gate's limits for cosines alone: the small random model's ranks are closer than INT8 can tell."""
+    """The plan for the planted model by cosines alone, because INT8 cannot separate the ranks of a small random model."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sensitivity, "failures", by_cosine)
         return choose_groups(planted, ranges_of(planted), held(), target="tensorrt")
@@ -90,7 +90,7 @@ def test_the_planted_weights_change_no_feature_of_the_float_model(healthy, plant
     assert np.abs(features(planted, held()) - features(healthy, held())).max() < 1e-4
 
 
-def test_the_planted_group_is_the_one_found_and_taken_back(choice):
+def test_only_the_planted_group_stays_float(choice):
     assert worst_first(choice.rows)[0] == PLANTED
     assert choice.skip == (PLANTED,) and choice.note is None
     assert choice.accuracy["cosine_min"] >= 0.99
@@ -106,7 +106,7 @@ def test_the_table_is_json(choice):
 
 
 class Counted:
-    """Stands for the models: a form's features are as far from the parent's as its INT8 groups cost together."""
+    """Stands for the models: the distance of a form's features from the parent's is the summed cost of its INT8 groups."""
 
     def __init__(self, patch, costs):
         self.trials = 0
@@ -130,7 +130,7 @@ COSTS = {"a": 0.1, "b": 5.0, "c": 0.2, "d": 0.9, "e": 0.0}
 @pytest.mark.parametrize(
     "limit, skip", [(10, ()), (6.15, ("b",)), (1.3, ("b",)), (0.5, ("b", "d")), (0.05, ("a", "b", "c", "d"))]
 )
-def test_the_fewest_of_the_worst_are_taken_back(limit, skip, monkeypatch):
+def test_the_fewest_of_the_worst_groups_stay_float(limit, skip, monkeypatch):
     Counted(monkeypatch, COSTS)
     found = choose_groups(None, {}, None, target="tensorrt", constraints=Constraints(limit))
     assert found.skip == skip and found.accuracy["map_drop"] <= limit
@@ -147,14 +147,14 @@ def test_groups_that_save_no_time_on_the_target_stay_float(monkeypatch):
 @pytest.mark.parametrize(
     "constraints", [Constraints(10.0, {}), Constraints(-1.0), Constraints(10.0, {"a": -1.0})]
 )
-def test_when_nothing_remains_it_says_so(constraints, monkeypatch):
+def test_a_plan_without_int8_groups_has_a_note(constraints, monkeypatch):
     Counted(monkeypatch, COSTS)
     found = choose_groups(None, {}, None, target="tensorrt", constraints=constraints)
     assert found.int8 == () and found.skip == tuple(COSTS) and found.note == NOTHING_LEFT
     assert len(found.rows) == len(COSTS)
 
 
-def test_a_group_that_the_model_has_not_is_refused_before_anything_is_measured(monkeypatch):
+def test_an_unknown_group_is_refused_before_anything_is_measured(monkeypatch):
     models = Counted(monkeypatch, COSTS)
     with pytest.raises(ConfigError, match="no group f of .* a, b"):
         choose_groups(None, {}, None, target="tensorrt", constraints=Constraints(10.0, {"a": 0.3, "f": 1.0}))
@@ -162,7 +162,7 @@ def test_a_group_that_the_model_has_not_is_refused_before_anything_is_measured(m
 
 
 @pytest.mark.parametrize("target, note", [("tensorrt", NOTHING_LEFT), ("onnxruntime", NOTHING_LEFT_CPU)])
-def test_what_the_final_gate_refuses_goes_back_to_float_faster_and_faster(target, note, monkeypatch):
+def test_each_refusal_of_the_gate_returns_twice_as_many_groups_to_float(target, note, monkeypatch):
     Counted(monkeypatch, COSTS)
     seen = [choose_groups(None, {}, None, target=target)]
     while seen[-1].note is None:
@@ -196,7 +196,7 @@ def test_a_group_without_finite_features_is_the_worst():
     assert worst_first(rows) == ["b", "a"]
 
 
-def test_map_is_measured_where_people_are_known_and_asked_for_only_there(healthy):
+def test_map_is_measured_only_where_identities_are_known(healthy):
     known, ranges = held(20, queries=10), ranges_of(healthy)
     before = features(healthy, known)
     after = features(with_qdq(healthy, ranges, target="onnxruntime"), known)
