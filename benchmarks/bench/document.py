@@ -61,7 +61,7 @@ def document(seen: Seen, *, stop: Stopped | None = None) -> dict[str, Any]:
     if card:
         states = seen.states or [gpu_state.state()]
         made |= {"state": desktop.state([*states, gpu_state.state()]), "galleries": seen.galleries}
-        made["warnings"] += desktop.doubtful(made)
+        made["warnings"] += desktop.warnings(made)
     return made
 
 

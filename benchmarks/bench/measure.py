@@ -96,7 +96,7 @@ def measure(seen: Seen) -> dict[str, Any]:
         with agenda.part(plan.beside(names[which], model["batch"])):
             found: dict[str, Any] = {"peak_memory_bytes": peak_memory(candidate, model["batch"])}
             if card:
-                found |= desktop.beside(model, loaded[which], options.timing.seconds)
+                found |= desktop.trtexec_times(model, loaded[which], options.timing.seconds)
             if options.preset == THROUGHPUT:
                 load = Load(candidate, crops, ids, model["batch"])
                 found["throughput"] = throughput(load, usable_cores(), seconds=options.timing.seconds)

@@ -1,4 +1,4 @@
-"""What `bench.py --device cuda` measures besides times: a frame's persons, whole galleries, trtexec, the card's state."""
+"""Measure what `bench.py --device cuda` reports besides its times: whole galleries, trtexec and the state of the card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.device import gpu_state
 from benchmarks.device.jetson import PERSONS
 from benchmarks.device.power.energy import LEAST_S, energy
 from benchmarks.device.power.gpu_energy import SETTLE_S, card_meter
-from benchmarks.device.run import gallery_row, measured_with, trtexec_row
+from benchmarks.device.run import gallery_row, measured_with, missing_reasons, trtexec_row
 from benchmarks.device.scenarios import GALLERY_BATCH, time_gallery
 from benchmarks.device.trtexec import run_trtexec
 from runtime.artifact import Artifact
@@ -24,7 +24,7 @@ from runtime.spec import InputSpec
 
 
 class Loaded(NamedTuple):
-    """What is known of a model once its session is closed, whose memory trtexec needs."""
+    """What stays of a model after its session was closed; trtexec needs the session's memory."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -32,7 +32,10 @@ class Loaded(NamedTuple):
 
 
 def sizes(*, fixed: bool, card: bool) -> tuple[int, ...]:
-    """The batch sizes to time where none were asked for: on a graphics card those of a frame's persons, unless one is `fixed`."""
+    """Return the batch sizes to time when none are given.
+
+    On a graphics `card`, these are the numbers of persons in a frame, unless a model has a fixed batch.
+    """
     return PERSONS if card and not fixed else (1,)
 
 
@@ -44,51 +47,50 @@ def galleries(
     least_s: float = LEAST_S,
     settle_s: float = SETTLE_S,
 ) -> list[dict[str, Any]]:
-    """Throughput and energy of extracting the data set's gallery from its files on, a row for each model."""
+    """Extract the data set's gallery from its files with each model, and return a row with throughput and energy for each."""
     name, rows = dataset_name(dataset.layout, count_warnings(dataset)), []
     with card_meter(least_s=least_s, settle_s=settle_s) as (meter, idle):
         for artifact in artifacts:
             note(f"{artifact.path}: gallery of {len(dataset.gallery)} images")
             camids = [item.camid for item in dataset.gallery]
-            own, _ = camera_ids(camids, artifact.spec, policy=policy, dataset=name)
-            # works before its window opens, for a card that answers with the mean of the last second
-            few = dataclasses.replace(dataset, gallery=dataset.gallery[:GALLERY_BATCH])
-            first = None if own is None else own[:GALLERY_BATCH]
-            time_gallery(artifact, few, first, least_s=settle_s, clock=time.perf_counter)
-            found = time_gallery(artifact, dataset, own, least_s=least_s, clock=time.perf_counter)
+            ids, _ = camera_ids(camids, artifact.spec, policy=policy, dataset=name)
+            # The card works before its window opens, because it reports its mean power over the last second.
+            first_batch = dataclasses.replace(dataset, gallery=dataset.gallery[:GALLERY_BATCH])
+            first_ids = None if ids is None else ids[:GALLERY_BATCH]
+            time_gallery(artifact, first_batch, first_ids, least_s=settle_s, clock=time.perf_counter)
+            gallery = time_gallery(artifact, dataset, ids, least_s=least_s, clock=time.perf_counter)
             joules = energy(
                 meter.samples if meter else (),
-                found.window,
-                images=found.images * found.passes,
+                gallery.window,
+                images=gallery.images * gallery.passes,
                 idle=idle,
                 least_s=least_s,
             )
-            rows.append(gallery_row(facts(artifact), found, joules))
+            rows.append(gallery_row(facts(artifact), gallery, joules))
     return rows
 
 
-def beside(model: Mapping[str, Any], loaded: Loaded, seconds: float) -> dict[str, Any]:
-    """{measured, trtexec}: what this model's times hold, and those of its engine by trtexec, without and with the copies.
+def trtexec_times(model: Mapping[str, Any], loaded: Loaded, seconds: float) -> dict[str, Any]:
+    """Return {measured, trtexec}: the settings of this model's times, and trtexec's times of its engine without and with copies.
 
-    `model` is its row of the document. An ONNX file has no times of trtexec.
+    `model` is the model's row of the document. An ONNX file has no times of trtexec.
     """
     runs = []
     if model["kind"] == "engine":
         runs = run_trtexec(loaded.path, loaded.manifest, loaded.spec, [model["batch"]], seconds=seconds)
-    return {"measured": measured_with(model["engine"]), "trtexec": [trtexec_row(one) for one in runs]}
+    return {"measured": measured_with(model["engine"]), "trtexec": [trtexec_row(run) for run in runs]}
 
 
 def state(states: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """{before, during, after, commands}: the card around and right behind each time; null without nvidia-smi."""
+    """Return {before, during, after, commands}: the card before, right after each time, and at the end; null without nvidia-smi."""
     before, *during, after = states
     return {"before": before, "during": during, "after": after, "commands": gpu_state.advice(before)}
 
 
-def doubtful(document: Mapping[str, Any]) -> list[str]:
-    """What about the card and trtexec makes the numbers doubtful, in sentences for people."""
-    runs = [one for model in document["models"] for one in model["trtexec"]]
-    missing = dict.fromkeys(one["why"] for one in runs if one["why"] is not None)
+def warnings(document: Mapping[str, Any]) -> list[str]:
+    """Return warnings about the card and trtexec that make the numbers doubtful."""
+    runs = [run for model in document["models"] for run in model["trtexec"]]
     return [
         *gpu_state.doubts(document["state"]["during"]),
-        *(f"trtexec beside it is missing: {why}" for why in missing),
+        *(f"times of trtexec are missing: {why}" for why in missing_reasons(runs)),
     ]

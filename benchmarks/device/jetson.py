@@ -1,6 +1,6 @@
-"""`bench.py --device jetson`: latency of a frame's persons, a gallery's throughput and energy, with trtexec beside it.
+"""`bench.py --device jetson`: measure the latency of a frame's persons, a gallery's throughput, energy, and trtexec's times.
 
-Runs on a Jetson only, or on a recording of one (`--replay`). Changes neither power mode nor clocks.
+It runs on a Jetson, or on a recording of one (`--replay`), and changes neither the power mode nor the clocks.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from runtime.files.manifest import read_manifest
 from runtime.host.jetson import this_l4t
 from runtime.stopping import Stopped, stopped
 
-# persons in a frame of a camera: an empty street, a shop, a station
+# numbers of persons in a camera's frame: an empty street, a shop, a station
 PERSONS = (1, 8, 16, 32)
 CROPS = 128
 
 
 class Interrupted(Stopped):
-    """A signal ended the run early: `run` holds what is complete."""
+    """A signal ended the run early; `run` holds the complete results."""
 
     def __init__(self, number: int, run: DeviceRun) -> None:
         super().__init__(number)
@@ -54,7 +54,7 @@ class Interrupted(Stopped):
 
 @dataclass(frozen=True)
 class JetsonOptions:
-    """Which models are measured, at which batches besides PERSONS, for how long, on what, and where the run is recorded."""
+    """The models, the batches besides PERSONS, the timing, the images, and the folder in which the run is recorded."""
 
     candidates: tuple[Candidate, ...]
     batches: tuple[int, ...]
@@ -64,30 +64,30 @@ class JetsonOptions:
 
 
 def measure(options: JetsonOptions) -> dict[str, Any]:
-    """The document of `benchmarks.device.run`, measured here. DeviceError on a machine that is no Jetson."""
+    """Measure, and return the document of `benchmarks.device.run`. DeviceError on a machine that is not a Jetson."""
     refuse_elsewhere(Path("/"), os.environ)
     return document(collect(options))
 
 
 def replayed(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """The document of the run that is recorded in `folder`, of the models with these names."""
+    """Return the document of the run that is recorded in `folder`, for the models with these names."""
     return document(read_replay(folder, names))
 
 
 def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
-    """DeviceError unless the files at `root`, or a container's environment, say that this is a Jetson."""
+    """Raise DeviceError unless the files at `root`, or the environment of a container, say that this is a Jetson."""
     if this_l4t(root, environment) is None:
         raise DeviceError(
-            "--device jetson: this is no Jetson (no /etc/nv_tegra_release, and L4T_VERSION is not set as in a container); run it "
-            "there, or use --device cuda or cpu"
+            "--device jetson: this is not a Jetson (there is no /etc/nv_tegra_release, and L4T_VERSION is not set as in a "
+            "container); run the command on a Jetson, or use --device cuda or cpu"
         )
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all models of a run have in common; `watch` keeps the board's state of the moment.
+    """What all models of a run share. `watch` records the board's present state.
 
-    `partly` gets the model that is being measured when a signal comes.
+    `partly` receives the model that is being measured when a signal arrives.
     """
 
     options: JetsonOptions
@@ -108,25 +108,25 @@ def collect(
     least_s: float = LEAST_S,
     clock: Clock = time.perf_counter,
 ) -> DeviceRun:
-    """Measure every model in every scenario, and keep it in `options.record`; no window is shorter than `least_s`.
+    """Measure every model in every scenario, and record the run in `options.record`. No window is shorter than `least_s`.
 
-    A signal raises Interrupted, with all that is complete; of such a run nothing is recorded.
+    A signal raises Interrupted with the complete results; such a run is not recorded.
     """
     candidates, data = options.candidates, options.images
-    if torch := next((one for one in candidates if one.torch), None):
+    if weights := next((candidate for candidate in candidates if candidate.torch), None):
         raise ConfigError(
-            f"{torch.path}: --device jetson times engines; weights are timed with --device cpu or cuda"
+            f"{weights.path}: --device jetson times engines; time weights with --device cpu or cuda"
         )
     for candidate in candidates:
-        # before minutes are spent on those in front of a file that is damaged or not there
+        # find a damaged or missing file before minutes are spent on the models before it
         read_manifest(candidate.path)
     if options.record is not None:
         new_folder(options.record)
-    said = nvpmodel_output() if root == Path("/") else ""
+    nvpmodel = nvpmodel_output() if root == Path("/") else ""
     files, lines = system_files(root), list[Line]()
-    about, before = board.describe(root, environment, said), board.state(root)
-    for command in board.advice(root, about, before):
-        note(f"not run here, for the board's best: {command}")
+    description, before = board.describe(root, environment, nvpmodel), board.state(root)
+    for command in board.advice(root, description, before):
+        note(f"for the board's best times, run this first (it is not run for you): {command}")
     host = describe_host(device="jetson", threads=None)
     dataset = read_dataset(data.root, data.layout) if data.root else None
     crops = _crops(dataset)
@@ -160,14 +160,14 @@ def collect(
     after = board.state(root)
     run = DeviceRun(
         host=host | {"load_average_after": load_average()},
-        board=about,
+        board=description,
         before=before,
         after=after,
         power=_power(meter, idle),
         models=runs,
         images={"source": crops.source, "count": len(crops.pixels)},
-        advice=board.advice(root, about, before),
-        doubts=[*doubts(host), *board.doubts(root, about, [before, *during, after])],
+        advice=board.advice(root, description, before),
+        doubts=[*doubts(host), *board.doubts(root, description, [before, *during, after])],
         during=during,
         stopped=stop.name if stop else None,
         missing=agenda.missing if stop else (),
@@ -175,16 +175,16 @@ def collect(
     )
     if stop is not None:
         if options.record is not None:
-            note(f"WARNING --record {options.record}: nothing is recorded of a run that was stopped")
+            note(f"WARNING --record {options.record}: a run that was stopped is not recorded")
         raise Interrupted(stop.number, run)
     if options.record is not None:
-        heard = Heard(said, environment, lines)
+        heard = Heard(nvpmodel, environment, lines)
         try:
             write_recording(options.record, run, before=files, after=system_files(root), heard=heard)
             note(f"recorded in {options.record}; read it with --replay {options.record}")
         except OSError as error:
-            # what was measured is worth more than its recording
-            note(f"WARNING --record {options.record}: not complete ({error})")
+            # the results must not be lost because the recording fails
+            note(f"WARNING --record {options.record}: the recording is not complete ({error})")
     return run
 
 
@@ -197,7 +197,7 @@ def _model(candidate: Candidate, setting: Setting) -> ModelRun:
     seconds = max(timing.seconds, least_s)
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
     ids, _ = camera_ids(crops.camids, artifact.spec, policy=data.camera, dataset=name)
-    about, scenarios = facts(artifact), list[Scenario]()
+    known, scenarios = facts(artifact), list[Scenario]()
     gallery = scores = None
     part, title = setting.agenda.part, str(candidate.path)
     try:
@@ -211,8 +211,8 @@ def _model(candidate: Candidate, setting: Setting) -> ModelRun:
         if dataset is not None:
             with part(gallery_of(title)):
                 camids = [item.camid for item in dataset.gallery]
-                own, _ = camera_ids(camids, artifact.spec, policy=data.camera, dataset=name)
-                gallery = time_gallery(artifact, dataset, own, least_s=least_s, clock=clock)
+                gallery_ids, _ = camera_ids(camids, artifact.spec, policy=data.camera, dataset=name)
+                gallery = time_gallery(artifact, dataset, gallery_ids, least_s=least_s, clock=clock)
             if data.accuracy:
                 with part(accuracy_of(title)):
                     scores = accuracy(artifact, dataset, camera=data.camera)
@@ -222,12 +222,12 @@ def _model(candidate: Candidate, setting: Setting) -> ModelRun:
         if close is not None:
             close()
         with part(trtexec_of(title)):
-            beside = run_trtexec(candidate.path, manifest, spec, persons, seconds=seconds)
+            trtexec = run_trtexec(candidate.path, manifest, spec, persons, seconds=seconds)
     except KeyboardInterrupt:
         if scenarios:
-            setting.partly.append(ModelRun(about, scenarios, (), gallery, scores))
+            setting.partly.append(ModelRun(known, scenarios, (), gallery, scores))
         raise
-    return ModelRun(about, scenarios, beside, gallery, scores)
+    return ModelRun(known, scenarios, trtexec, gallery, scores)
 
 
 def _open(candidate: Candidate) -> Artifact:
@@ -236,7 +236,7 @@ def _open(candidate: Candidate) -> Artifact:
     except DeviceError as error:
         if candidate.path.suffix != ".onnx":
             raise
-        # what a desktop would install for it has no packages for a Jetson
+        # the package that the message recommends does not exist for a Jetson
         build = shlex.join(["python", "-m", "engines", "build", str(candidate.path)])
         raise DeviceError(
             f"{candidate.path}: {str(error).partition(';')[0]}; on a Jetson give an engine: {build}"
@@ -248,7 +248,7 @@ def _call(artifact: Artifact, inputs: Sequence[Feed]) -> Callable[[int], object]
 
 
 def _calls(artifact: Artifact, count: int) -> list[tuple[int, int]]:
-    """(images, size) of the engine's runs for `count` images: it may split them, or pad them to what it was built for."""
+    """Return (images, batch size) of the engine's runs for `count` images: it may split them, or pad them to its batch."""
     fixed = (artifact.spec.batch,) if artifact.spec.batch else None
     sizes = getattr(artifact.run, "batches", fixed)
     return split(count, sizes) if sizes else [(count, count)]

@@ -1,13 +1,13 @@
-"""A recorded run on a Jetson, read back from its folder: the board's files, tegrastats' lines, the times. Runs nothing.
+"""Read a recorded run on a Jetson from its folder: the board's files, the lines of tegrastats and the times. Runs nothing.
 
-`DIR/root/` holds the system files that the board had (`DIR/root_after/` those at the end, where they differ),
-`DIR/tegrastats.txt` its lines, and `DIR/timing.json` what was timed:
+`DIR/root/` holds the system files of the board at the start (`DIR/root_after/` at the end, where they differ),
+`DIR/tegrastats.txt` the lines of tegrastats, and `DIR/timing.json` the times:
 {interval_s or at_s, idle: [start, end], host, images: {source, count}, models: [{facts, accuracy, scenes: [{name, batch,
 wall_ms, images, window, calls}], gallery: {images, passes, batch, window}, trtexec: [{batch, transfers, line, output}]}]},
-times in seconds of one clock, `at_s` when each line came (else one came every `interval_s` from 0 on), `output` a file of the
-folder that holds what trtexec printed. `benchmarks.device.record` adds what no file says: nvpmodel (what `nvpmodel -q`
-printed), environment, during, doubts, and where another sensor than tegrastats was read, power: {sensor, malformed, samples:
-[[second, {rail: mW}]]}.
+Times are in seconds of one clock. `at_s` are the times of the lines; without it, one line came every `interval_s`, from 0 on.
+`output` is a file of the folder with the output of trtexec. `benchmarks.device.record` adds nvpmodel (the output of
+`nvpmodel -q`), environment, during, doubts, and, where another sensor than tegrastats was read, power: {sensor, malformed,
+samples: [[second, {rail: mW}]]}.
 """
 
 from __future__ import annotations
@@ -90,102 +90,104 @@ RECORDING = members(
 
 
 def read_replay(folder: Path, models: Sequence[str]) -> DeviceRun:
-    """The run recorded in `folder`, of the models named; ConfigError for a folder that is no recording or lacks one of them."""
+    """Return the run recorded in `folder`, with the named models.
+
+    ConfigError when the folder is not a recording or lacks one of the models.
+    """
     try:
-        known = read_json(folder / TIMES, RECORDING)
-        runs = [_model(one, folder) for one in known["models"]]
-        power = _power(folder, known)
+        recording = read_json(folder / TIMES, RECORDING)
+        runs = [_model(model, folder) for model in recording["models"]]
+        power = _power(folder, recording)
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
-            f"--replay {folder}: no recording of a run ({error}); give the folder of one"
+            f"--replay {folder}: this is not a recording of a run ({error}); give a folder that --record wrote"
         ) from None
-    asked = [_named(name, runs, folder) for name in models]
-    root, later = folder / BEFORE, folder / AFTER
-    about = board.describe(root, known.get("environment") or {}, known.get("nvpmodel") or "")
+    selected = [_named(name, runs, folder) for name in models]
+    root, root_after = folder / BEFORE, folder / AFTER
+    description = board.describe(root, recording.get("environment") or {}, recording.get("nvpmodel") or "")
     before = board.state(root)
-    after = board.state(later) if later.is_dir() else before
-    doubts = known.get("doubts")
+    after = board.state(root_after) if root_after.is_dir() else before
+    doubts = recording.get("doubts")
     return DeviceRun(
-        host=known["host"],
-        board=about,
+        host=recording["host"],
+        board=description,
         before=before,
         after=after,
         power=power,
-        models=asked,
-        images=known["images"],
-        advice=board.advice(root, about, before),
+        models=selected,
+        images=recording["images"],
+        advice=board.advice(root, description, before),
         doubts=[
             "replayed: nothing was measured here",
-            *(board.doubts(root, about, [before, after]) if doubts is None else doubts),
+            *(board.doubts(root, description, [before, after]) if doubts is None else doubts),
         ],
-        during=known.get("during") or (),
+        during=recording.get("during") or (),
         replayed=True,
         least_s=LEAST_S,
     )
 
 
 def _named(name: str, runs: Sequence[ModelRun], folder: Path) -> ModelRun:
-    """The recorded model of this path, or of this file name where only one has it."""
-    whole = [one for one in runs if one.facts["path"] == name]
-    named = [one for one in runs if Path(one.facts["path"]).name == Path(name).name]
-    if whole or len(named) == 1:
-        return (whole or named)[0]
-    there = ", ".join(one.facts["path"] for one in named or runs)
-    reason = "was recorded more than once" if named else "was not recorded"
-    raise ConfigError(f"--replay {folder}: {name} {reason}; it has {there}")
+    """Return the recorded model with this path, or with this file name where only one model has it."""
+    same_path = [run for run in runs if run.facts["path"] == name]
+    same_name = [run for run in runs if Path(run.facts["path"]).name == Path(name).name]
+    if same_path or len(same_name) == 1:
+        return (same_path or same_name)[0]
+    recorded = ", ".join(run.facts["path"] for run in same_name or runs)
+    reason = "was recorded more than once" if same_name else "was not recorded"
+    raise ConfigError(f"--replay {folder}: {name} {reason}; the recording has {recorded}")
 
 
-def _power(folder: Path, known: Mapping[str, Any]) -> Power:
-    idle = Window(*known["idle"]) if known.get("idle") else None
-    if other := known.get("power"):
-        return Power(
-            other.get("sensor"), [Sample(*one) for one in other["samples"]], other["malformed"], idle
-        )
-    *whole, rest = (folder / LINES).read_text(errors="replace").split("\n")
-    times = known.get("at_s")
+def _power(folder: Path, recording: Mapping[str, Any]) -> Power:
+    idle = Window(*recording["idle"]) if recording.get("idle") else None
+    if power := recording.get("power"):
+        samples = [Sample(*sample) for sample in power["samples"]]
+        return Power(power.get("sensor"), samples, power["malformed"], idle)
+    *lines, last = (folder / LINES).read_text(errors="replace").split("\n")
+    times = recording.get("at_s")
     if times is None:
-        if not known.get("interval_s"):
-            raise ValueError("neither at_s nor interval_s says when the lines came")
-        times = [number * known["interval_s"] for number in range(len(whole))]
+        if not recording.get("interval_s"):
+            raise ValueError("neither at_s nor interval_s gives the times of the lines")
+        times = [number * recording["interval_s"] for number in range(len(lines))]
     samples, malformed = [], 0
-    # every line is one interval after the one before, understood or not
-    for at, line in zip(times, whole):
+    # a malformed line takes one interval too
+    for at_s, line in zip(times, lines):
         rails = tegrastats_rails(line)
         if rails is None:
             malformed += 1
             continue
-        samples.append(Sample(at, rails))
-    # a last line without its end was cut off
-    malformed += bool(rest.strip())
+        samples.append(Sample(at_s, rails))
+    # a last line without an end was cut off
+    malformed += bool(last.strip())
     sensor = "tegrastats" if any(sample.rails_mw for sample in samples) else None
     return Power(sensor, samples, malformed, idle)
 
 
-def _model(one: Mapping[str, Any], folder: Path) -> ModelRun:
+def _model(model: Mapping[str, Any], folder: Path) -> ModelRun:
     return ModelRun(
-        facts=one["facts"],
-        accuracy=one.get("accuracy"),
+        facts=model["facts"],
+        accuracy=model.get("accuracy"),
         scenarios=[
             Scenario(**{**scenario, "window": _window(scenario), "calls": scenario.get("calls") or ()})
-            for scenario in one["scenes"]
+            for scenario in model["scenes"]
         ],
-        gallery=_gallery(one["gallery"]) if one.get("gallery") else None,
-        trtexec=[_trtexec(run, folder) for run in one.get("trtexec") or ()],
+        gallery=_gallery(model["gallery"]) if model.get("gallery") else None,
+        trtexec=[_trtexec(run, folder) for run in model.get("trtexec") or ()],
     )
 
 
-def _gallery(one: Mapping[str, Any]) -> Gallery:
-    return Gallery(**{**one, "window": _window(one)})
+def _gallery(gallery: Mapping[str, Any]) -> Gallery:
+    return Gallery(**{**gallery, "window": _window(gallery)})
 
 
-def _window(one: Mapping[str, Any]) -> Window:
-    window = Window(*one["window"])
+def _window(entry: Mapping[str, Any]) -> Window:
+    window = Window(*entry["window"])
     if not window.start_s < window.end_s:
-        raise ValueError(f"the window {one['window']} does not end after its start")
+        raise ValueError(f"the window {entry['window']} does not end after its start")
     return window
 
 
-def _trtexec(one: Mapping[str, Any], folder: Path) -> Trtexec:
-    # a name alone: somebody else's recording points to no file of this machine
-    text = (folder / Path(one["output"]).name).read_text(errors="replace") if one.get("output") else None
-    return Trtexec(**{**one, "line": one.get("line") or (), "output": text})
+def _trtexec(run: Mapping[str, Any], folder: Path) -> Trtexec:
+    # only the file's name counts: a recording from elsewhere must not read other files of this machine
+    text = (folder / Path(run["output"]).name).read_text(errors="replace") if run.get("output") else None
+    return Trtexec(**{**run, "line": run.get("line") or (), "output": text})

@@ -208,7 +208,7 @@ def test_exit_codes(tmp_path, people, capsys, no_children):
     assert code(people / "query") == 4
     capsys.readouterr()
     assert code(good, "--device", "jetson") == 5
-    assert capsys.readouterr().err.startswith("error[5] --device jetson: this is no Jetson")
+    assert capsys.readouterr().err.startswith("error[5] --device jetson: this is not a Jetson")
 
 
 def test_no_cuda_is_an_error_and_never_the_cpu(tmp_path, no_children):

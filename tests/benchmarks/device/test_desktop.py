@@ -148,9 +148,9 @@ def test_trtexec_stands_beside_an_engine_and_its_failure_is_told(monkeypatch):
     monkeypatch.setattr(desktop, "run_trtexec", run)
     loaded = desktop.Loaded(Path("m.engine"), {}, InputSpec(height=4, width=2))
     row = {"kind": "engine", "engine": "tensorrt", "batch": 8}
-    found = desktop.beside(row, loaded, 3.0)
+    found = desktop.trtexec_times(row, loaded, 3.0)
     assert asked == [(Path("m.engine"), [8], 3.0)] and "third call" in found["measured"]["cuda_graph"]
     assert found["trtexec"][0]["latency_ms"]["p50"] == 4.5 and found["trtexec"][0]["images_per_s"] == 1600
     document = {"models": [row | found], "state": {"during": []}}
-    assert desktop.doubtful(document) == ["trtexec beside it is missing: no trtexec here"]
-    assert desktop.beside(row | {"kind": "onnx"}, loaded, 3.0)["trtexec"] == [] and len(asked) == 1
+    assert desktop.warnings(document) == ["times of trtexec are missing: no trtexec here"]
+    assert desktop.trtexec_times(row | {"kind": "onnx"}, loaded, 3.0)["trtexec"] == [] and len(asked) == 1

@@ -245,7 +245,7 @@ def test_no_trtexec_and_no_jetson_are_one_line(model, tmp_path, monkeypatch, cap
     assert run(model, tmp_path) == 5
     assert "TRTEXEC=" in capsys.readouterr().err
     assert run(model, tmp_path, "--device", "jetson") == 5
-    assert "this is no Jetson" in capsys.readouterr().err
+    assert "this is not a Jetson" in capsys.readouterr().err
     assert not (tmp_path / "t.json").exists()
 
 
