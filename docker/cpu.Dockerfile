@@ -1,4 +1,4 @@
-# Extraction, evaluation and measuring on a CPU through ONNX Runtime.
+# Extraction, evaluation and benchmarks on a CPU with ONNX Runtime.
 ARG BASE_IMAGE=debian:12.12-slim
 FROM ${BASE_IMAGE}
 
@@ -20,8 +20,8 @@ COPY benchmarks ./benchmarks
 COPY bench.py ./
 RUN /opt/venv/bin/python -m compileall -q /app
 
-# everything that is written goes to /models or /tmp, so that the root file system may be read-only;
-# the official builds of ONNX Runtime report to their maker unless told not to
+# All files are written to /models or /tmp, so that the root file system can be read-only.
+# The official builds of ONNX Runtime send telemetry to their maker unless this variable is set.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -31,7 +31,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
 USER 10001
 VOLUME /models
 
-# last, so that another revision rebuilds nothing
+# the labels come last, so that another revision rebuilds no other layer
 ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown

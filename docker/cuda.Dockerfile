@@ -1,10 +1,11 @@
-# Extraction, evaluation and measuring on a desktop or server with an NVIDIA GPU and CUDA 13.
-# TensorRT, trtexec and CUDA come from the base image; neither torch nor a model is in here.
+# Extraction, evaluation and benchmarks on a desktop or server with an NVIDIA GPU and CUDA 13.
+# TensorRT, trtexec and CUDA come from the base image. The image contains neither torch nor a model.
 ARG BASE_IMAGE=nvcr.io/nvidia/tensorrt:25.08-py3
 FROM ${BASE_IMAGE}
 
 USER 0
-# an environment of its own, which sees the tensorrt of the base's Python; NVIDIA's bases also set PIP_CONSTRAINT
+# The image has a virtual environment of its own, which sees the tensorrt package of the base image's Python.
+# NVIDIA's base images set PIP_CONSTRAINT, which is cleared here.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
@@ -23,8 +24,8 @@ COPY benchmarks ./benchmarks
 COPY bench.py docker/start.py ./
 RUN /opt/venv/bin/python -m compileall -q /app
 
-# everything that is written goes to /models or /tmp, so that the root file system may be read-only;
-# the official builds of ONNX Runtime report to their maker unless told not to
+# All files are written to /models or /tmp, so that the root file system can be read-only.
+# The official builds of ONNX Runtime send telemetry to their maker unless this variable is set.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -35,7 +36,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
 USER 10001
 VOLUME /models
 
-# last, so that another revision rebuilds nothing
+# the labels come last, so that another revision rebuilds no other layer
 ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -46,6 +47,6 @@ LABEL org.opencontainers.image.title="reid-edge cuda" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 
-# builds and verifies the engine of $REID_MODEL at the first start, then runs Python with the arguments
+# start.py builds and verifies the engine of $REID_MODEL at the first start, then runs Python with the arguments
 ENTRYPOINT ["python", "/app/start.py"]
 CMD ["-m", "engines", "doctor"]

@@ -1,16 +1,17 @@
-# Extraction, evaluation and measuring on a Jetson. JetPack 6 by default; JetPack 7 by two arguments:
+# Extraction, evaluation and benchmarks on a Jetson. The default is JetPack 6; JetPack 7 needs two arguments:
 #   --build-arg BASE_IMAGE=nvcr.io/nvidia/tensorrt:25.08-py3 --build-arg CUDA_BINDINGS=13.0.3
-# TensorRT, trtexec and CUDA come from the base image; neither torch nor a model is in here.
+# TensorRT, trtexec and CUDA come from the base image. The image contains neither torch nor a model.
 ARG BASE_IMAGE=nvcr.io/nvidia/l4t-jetpack:r36.4.0
 FROM ${BASE_IMAGE}
 
 USER 0
-# an environment of its own, which sees the tensorrt of the base's Python; NVIDIA's bases also set PIP_CONSTRAINT
+# The image has a virtual environment of its own, which sees the tensorrt package of the base image's Python.
+# NVIDIA's base images set PIP_CONSTRAINT, which is cleared here.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
 COPY docker/requirements /opt/requirements
-# the major version must be that of the base's CUDA
+# the major version must be that of the base image's CUDA
 ARG CUDA_BINDINGS=12.8.0
 RUN python3 -m venv --system-site-packages /opt/venv \
     && PIP_CONSTRAINT="" /opt/venv/bin/pip install --no-cache-dir -r /opt/requirements/base.txt "cuda-bindings==${CUDA_BINDINGS}"
@@ -26,7 +27,7 @@ COPY benchmarks ./benchmarks
 COPY bench.py docker/start.py ./
 RUN /opt/venv/bin/python -m compileall -q /app
 
-# everything that is written goes to /models or /tmp, so that the root file system may be read-only
+# All files are written to /models or /tmp, so that the root file system can be read-only.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -36,7 +37,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
 USER 10001
 VOLUME /models
 
-# last, so that another revision rebuilds nothing
+# the labels come last, so that another revision rebuilds no other layer
 ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -47,6 +48,6 @@ LABEL org.opencontainers.image.title="reid-edge device" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 
-# builds and verifies the engine of $REID_MODEL at the first start, then runs Python with the arguments
+# start.py builds and verifies the engine of $REID_MODEL at the first start, then runs Python with the arguments
 ENTRYPOINT ["python", "/app/start.py"]
 CMD ["-m", "engines", "doctor"]
