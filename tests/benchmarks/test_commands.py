@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import dataclasses
 import importlib
@@ -24,7 +23,7 @@ ENTRIES = ["bench.py"] + sorted(
     for path in (ROOT / "benchmarks").rglob("*.py")
     if 'if __name__ == "__main__"' in path.read_text()
 )
-# As Python would end where the libraries were missing, and as `runtime.errors` tells it: exit code 5.
+# Runs an entry with --help where the heavy libraries cannot be found.
 HELP = """
 import runpy, sys
 
@@ -51,15 +50,14 @@ def main_module(entry: str):
 
 
 def parsers(module) -> list[str]:
-    """The functions of a module, or of what it takes `parse` from, that may see a Namespace."""
+    """The functions that call `parse_args`, in the module that holds the command's `parse`."""
     source = inspect.getsource(inspect.getmodule(module.parse))
-    calls = [
+    return [
         function.name
         for function in ast.walk(ast.parse(source))
         if isinstance(function, ast.FunctionDef)
         and any(isinstance(node, ast.Attribute) and node.attr == "parse_args" for node in ast.walk(function))
     ]
-    return calls
 
 
 def test_every_room_with_a_command_is_tried():
@@ -88,7 +86,6 @@ def test_parsed_arguments_become_frozen_options_at_once(entry):
     for kind in typing.get_args(kinds) or (kinds,):
         assert dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen, kind
         assert kind.__name__.endswith("Options")
-    # the parser's answer is read where it is made, and by helpers of that module alone
     assert parsers(module) == ["parse"]
 
 
@@ -113,9 +110,3 @@ def test_a_help_that_needs_numpy_would_be_found(tmp_path):
     code = HELP.replace("BLOCKED", repr(set(HEAVY))).replace("ENTRY", repr("planted.py"))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0 and "numpy is blocked" in done.stderr
-
-
-def test_help_is_that_of_the_command():
-    assert isinstance(
-        importlib.import_module("benchmarks.bench.arguments").parser(None), argparse.ArgumentParser
-    )
