@@ -24,7 +24,7 @@ def open_candidate(candidate: Candidate) -> Artifact:
         device=candidate.device,
         threads=candidate.threads,
         allow_ungated=candidate.allow_ungated,
-        engine=candidate.engine,
+        backend=candidate.backend,
     )
     if (remark := doubt(artifact)) is not None:
         console.note(f"WARNING {remark}")
@@ -47,7 +47,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         "path": str(artifact.path),
         "sha256": artifact.sha256,
         "parent": manifest.get("parent"),
-        "engine": artifact.engine,
+        "engine": artifact.backend,
         **about,
         **counts,
         "params": manifest.get("params"),
@@ -72,9 +72,9 @@ def _open_torch(candidate: Candidate) -> Artifact:
         torch.set_num_threads(candidate.threads)
     artifact, model = open_model(candidate.path, device=candidate.device)
     known = {"kind": "torch", "precision": "fp16" if candidate.half else "fp32", "form": "reference"}
-    engine = "torch.compile" if candidate.compiled else "torch"
+    backend = "torch.compile" if candidate.compiled else "torch"
     artifact = replace(
-        artifact, manifest=artifact.manifest | known, engine=f"{engine}-fp16" if candidate.half else engine
+        artifact, manifest=artifact.manifest | known, backend=f"{backend}-fp16" if candidate.half else backend
     )
     if not (candidate.compiled or candidate.half):
         return artifact

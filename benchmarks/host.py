@@ -9,6 +9,7 @@ from typing import Any
 from engines.probe import run_probe
 from runtime.extraction.processes import usable_cores
 from runtime.files import manifest
+from runtime.options.backends import PACKAGES
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 # Load above this part of the usable cores when nothing of ours runs yet: somebody else is working here.
@@ -29,7 +30,7 @@ def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
         "threads": threads,
         "governor": governor(),
         "load_average": load_average(),
-        "tools": manifest.tools("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch"),
+        "tools": manifest.tools("numpy", *PACKAGES, "torch"),
     }
 
 

@@ -18,7 +18,7 @@ TORCH = {"compile": (False, True), "fp16": (True, False), "compile-fp16": (True,
 class Candidate:
     """A model to open, here or in a child process; `torch` for a model.safetensors in torch, eager or `compiled`, FP32 or `half`.
 
-    `engine` runs an .onnx file on the CPU, as `runtime.opening.open_artifact` takes it.
+    `backend` runs an .onnx file on the CPU, as `runtime.opening.open_artifact` takes it.
     """
 
     path: Path
@@ -28,13 +28,13 @@ class Candidate:
     device: str = "cpu"
     threads: int | None = None
     allow_ungated: bool = False
-    engine: str = BACKENDS[0]
+    backend: str = BACKENDS[0]
 
     @property
     def name(self) -> str:
         """The path, and how it runs where that is not how such a file runs without being told."""
         words = next((word for word, kind in TORCH.items() if kind == (self.half, self.compiled)), None)
-        how = words if self.torch else self.engine if self.engine != BACKENDS[0] else None
+        how = words if self.torch else self.backend if self.backend != BACKENDS[0] else None
         return f"{self.path}@{how}" if how else str(self.path)
 
 
@@ -59,19 +59,19 @@ class Images:
 def candidates_of(names: Sequence[str], common: Candidate) -> tuple[Candidate, ...]:
     """The models that `names` (`PATH` or `PATH@BACKEND`) stand for, in their order, and otherwise as `common`.
 
-    `common.engine` runs those .onnx files that name none. ConfigError for a backend that does not exist.
+    `common.backend` runs those .onnx files that name none. ConfigError for a backend that does not exist.
     """
     found = []
     for text in names:
-        name, _, engine = text.partition("@")
+        name, _, backend = text.partition("@")
         path = Path(name)
         weights = path.suffix == WEIGHTS
         known = tuple(TORCH) if weights else (*BACKENDS, AUTO)
-        if engine and engine not in known:
-            raise ConfigError(f"{text}: no engine {engine}; give {name}@{{{','.join(known)}}}")
+        if backend and backend not in known:
+            raise ConfigError(f"{text}: there is no backend {backend}; give {name}@{{{','.join(known)}}}")
         if weights:
-            half, compiled = TORCH.get(engine, (False, False))
+            half, compiled = TORCH.get(backend, (False, False))
             found.append(replace(common, path=path, torch=True, half=half, compiled=compiled))
         else:
-            found.append(replace(common, path=path, engine=engine or common.engine))
+            found.append(replace(common, path=path, backend=backend or common.backend))
     return tuple(found)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime.options.backends import ONNX_BACKENDS
+
 Document = Mapping[str, Any]
 
 # The files of the run of full-size models, as the commands of docs/performance.md name them -> words
@@ -18,10 +20,7 @@ BASE = {
     "unpruned.safetensors": "plain form, unpruned",
     "h25.safetensors": "as AMG prunes it, h25/t25",
 }
-BACKENDS = {
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "openvino-bf16": "OpenVINO, bf16",
+LABELS = {name: backend.label for name, backend in ONNX_BACKENDS.items()} | {
     "torch": "torch eager",
     "torch.compile": "torch.compile",
 }
@@ -62,7 +61,7 @@ def base(document: Document) -> str:
     ]
     rows = []
     for index, model in enumerate(first):
-        cells = [BASE[Path(model["path"]).name], BACKENDS[model["engine"]]]
+        cells = [BASE[Path(model["path"]).name], LABELS[model["engine"]]]
         cells.append(f"{model['macs_folded' if model['form'] == 'folded' else 'macs_reference'] / 1e9:.2f}")
         for number in range(len(batches)):
             at = number * len(first) + index
@@ -85,7 +84,7 @@ def speed(document: Document) -> str:
     for index, model in enumerate(document["models"][:count]):
         if (Path(model["path"]).name, model["engine"]) not in SPEED:
             continue
-        cells = [BASE[Path(model["path"]).name], BACKENDS[model["engine"]]]
+        cells = [BASE[Path(model["path"]).name], LABELS[model["engine"]]]
         for at in range(index, len(document["models"]), count):
             cells += [
                 f"{document['models'][at]['latency_ms']['p50']:.0f}",
@@ -169,7 +168,7 @@ def peak(document: Document) -> str:
     rows = [
         [
             f"one {side} x {side} x {side} product, {one['precision'].upper()}",
-            BACKENDS["onnxruntime"],
+            LABELS["onnxruntime"],
             f"{one['cpu_ms']:.0f}",
             f"{one['gops']:.0f}",
             "",
@@ -177,7 +176,7 @@ def peak(document: Document) -> str:
         for one in document["products"]
     ]
     for one in document["models"]:
-        cells = [BASE[Path(one["path"]).name], BACKENDS[one["engine"]], f"{one['cpu_ms']:.0f}"]
+        cells = [BASE[Path(one["path"]).name], LABELS[one["engine"]], f"{one['cpu_ms']:.0f}"]
         share = "-" if one["share"] is None else f"{100 * one['share']:.0f} %"
         rows.append([*cells, f"{one['gops']:.0f}", share])
     names = [
@@ -193,7 +192,7 @@ def peak(document: Document) -> str:
 def pipeline(document: Document) -> str:
     """Extraction from files against the bare backend, and its memory with few and many files."""
     rates = [f"{document[key]:.1f}" for key in ("bare_images_per_s", "extract_images_per_s")]
-    cells = [BASE[Path(document["model"]["path"]).name], BACKENDS[document["model"]["engine"]]]
+    cells = [BASE[Path(document["model"]["path"]).name], LABELS[document["model"]["engine"]]]
     cells += [*rates, f"{100 * document['ratio']:.1f} %", f"{100 * document['cpu_ratio']:.1f} %"]
     rows = []
     for run in document["runs"]:

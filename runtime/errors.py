@@ -7,13 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runtime.stopping import Stopped, kill_children, received, stoppable, stopped
 from runtime.wording import printable, shortened
-
-if TYPE_CHECKING:
-    pass
 
 # A damaged file can hold a name of any length; what is wrong with it must not scroll away.
 LONGEST = 4000

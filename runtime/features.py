@@ -14,6 +14,7 @@ from runtime.errors import ArtifactError
 from runtime.files.manifest import making_command, read_manifest, replacing, tools, write_manifest
 from runtime.files.npz import read_npz
 from runtime.images.skipped import Skipped
+from runtime.options.backends import PACKAGES
 from runtime.stopping import deferred
 
 # The kind of file that a stopped extraction leaves.
@@ -27,9 +28,7 @@ TOOLS = (
     "numpy",
     "Pillow",
     "simplejpeg",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
+    *PACKAGES,
 )
 
 
@@ -40,7 +39,7 @@ class Features:
     `features` (N, D) float32 L2-normalised; `paths` N names; `pids` (N,) int64, -1 unknown or junk; `camids`
     (N,) int64 0-based, -1 unknown; `model` the sha256 of the artifact; `layout` the data set layout the names
     were read by, or None; `camera` the camera policy in words; `images` the sha256 of each image file (N,),
-    or empty when not known; `engine` what ran the model, or None where nobody says. `skipped` and
+    or empty when not known; `backend` what ran the model (key `engine` in the file), or None where nobody says. `skipped` and
     `notes` (what happened on the way) are not kept in a file.
     """
 
@@ -52,7 +51,7 @@ class Features:
     layout: str | None = None
     camera: str = "none"
     images: tuple[str, ...] = ()
-    engine: str | None = None
+    backend: str | None = None
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -77,7 +76,7 @@ def save_features(path: Path | str, features: Features, *, asked: int | None = N
         "model": np.array(features.model),
         "layout": np.array(features.layout or ""),
         "camera": np.array(features.camera),
-        "engine": np.array(features.engine or ""),
+        "engine": np.array(features.backend or ""),
         "resize": np.array(RESIZE),
         "images": np.array(features.images, dtype=np.bytes_),
     }
@@ -89,7 +88,7 @@ def save_features(path: Path | str, features: Features, *, asked: int | None = N
         "dim": int(features.features.shape[1]),
         "layout": features.layout,
         "camera": features.camera,
-        "engine": features.engine,
+        "engine": features.backend,
         "resize": RESIZE,
         "tools": tools(*TOOLS),
     }
@@ -147,7 +146,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
         images=tuple(
             digest.decode(errors="replace") for digest in arrays.get("images", np.empty(0, np.bytes_))
         ),
-        engine=str(arrays.get("engine", "")) or None,
+        backend=str(arrays.get("engine", "")) or None,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, DataError, GateError
+from runtime.options.backends import ONNX_BACKENDS
 
 # Two neighbours closer than this may swap places by FP32's rounding alone.
 GAP = 1e-4
@@ -43,14 +44,15 @@ LIMITS = {
 }
 
 
-def engine_limits(precision: str, engine: str) -> Limits:
-    """What a file of this precision must reach on this engine: its own limits; bf16 is allowed what FP16 is.
+def backend_limits(precision: str, backend: str) -> Limits:
+    """Return the limits that a file of this precision must reach on one of `BACKENDS`.
 
+    They are those of the precision. An FP32 file has the limits of FP16 on a backend that computes in bf16.
     ArtifactError for a precision that has no limits.
     """
     if precision not in LIMITS:
         raise ArtifactError(f"precision {precision!r} has no limits; export the model again")
-    return LIMITS["fp16" if engine == "openvino-bf16" and precision == "fp32" else precision]
+    return LIMITS[ONNX_BACKENDS[backend].fp32_limits if precision == "fp32" else precision]
 
 
 def compare(

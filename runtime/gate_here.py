@@ -1,8 +1,15 @@
-"""The gate on another kind of processor than the file was exported on: run once there, recorded, and read from then on.
+"""Run the gate again on a kind of processor that differs from the exporting machine's, once, and keep the verdict.
 
-The record lies beside the file, `<file>.gates.json`, and may travel with it. Where that folder cannot be written, it lies in the
-user's cache (`$XDG_CACHE_HOME`, else ~/.cache, under reid-edge). Where neither can be written, the gate runs at each opening, and
-a warning says so.
+A file that passed its gate when it was exported may fail on another kind of processor, whose kernels compute other numbers.
+
+- `needs_proof` says whether the gate must run here, `prove` runs it and records the verdict.
+- `recorded` reads a verdict that `prove` recorded earlier.
+- `doubt` returns a warning for a backend on which no gate passed here, neither by such a record nor by `python -m runtime choose`
+  (`runtime.backends.choice.unproven` reads what that wrote).
+
+The record lies beside the file, as `<file>.gates.json`, and may travel with it. Where that folder cannot be written, the record lies
+in the user's cache (`$XDG_CACHE_HOME`, else ~/.cache, under reid-edge). Where neither can be written, the gate runs at each opening,
+and a warning says so.
 """
 
 from __future__ import annotations
@@ -18,73 +25,80 @@ from runtime.backends.choice import unproven
 from runtime.check import judge, load_check
 from runtime.errors import ArtifactError, GateError, StorageError
 from runtime.files.manifest import replacing, tools
-from runtime.gate import engine_limits
+from runtime.gate import backend_limits
 from runtime.host.processor import this_kind
+from runtime.options.backends import ONNX_BACKENDS
 
 SCHEMA = 1
 
 
-def is_proven(artifact: Artifact) -> bool:
-    """Whether there is nothing to run: no gate passed, or it did on this kind of processor, when exported or by a record of later."""
+def needs_proof(artifact: Artifact) -> bool:
+    """Return whether the file passed its gate, but neither its manifest nor a record says that it passed on this kind of processor."""
     gate = artifact.manifest.get("gate")
     if not isinstance(gate, dict) or gate.get("passed") is not True:
-        return True
+        # a file that passed nowhere is refused, or allowed with a warning, when it is verified
+        return False
     host = artifact.manifest.get("host")
     if isinstance(host, dict) and host.get("processor_kind") == this_kind():
-        return True
-    return (recorded(artifact.path, artifact.sha256, artifact.engine) or {}).get("passed") is True
+        return False
+    verdict = recorded(artifact.path, artifact.sha256, artifact.backend)
+    return verdict is None or verdict["passed"] is not True
 
 
 def prove(artifact: Artifact, *, allow_failed: bool = False) -> None:
-    """Run the opened artifact's gate where `is_proven` says it must, and record the verdict; a recorded failure is not run again.
+    """Run the opened artifact's gate where `needs_proof` says so, and record the verdict; a recorded failure is not run again.
 
-    GateError where it fails, or with `allow_failed` a warning on stderr; a warning too where the file travels without check crops.
+    Raises GateError where the gate fails; with `allow_failed` it prints a warning on stderr instead. A file that travels without its
+    check crops cannot be judged, and a warning says so.
     """
-    if is_proven(artifact):
+    if not needs_proof(artifact):
         return
-    verdict = recorded(artifact.path, artifact.sha256, artifact.engine)
+    verdict = recorded(artifact.path, artifact.sha256, artifact.backend)
     if verdict is None:
         try:
             check = load_check(artifact.path, artifact.manifest)
-            limits = engine_limits(artifact.manifest.get("precision", ""), artifact.engine or "")
+            limits = backend_limits(artifact.manifest.get("precision", ""), artifact.backend or "")
         except ArtifactError as error:
-            _say(
+            _note(
                 f"WARNING {artifact.path}: passed its gate on another kind of processor, and cannot be judged on this one: {error}"
             )
             return
-        _say(
-            f"{artifact.path}: its gate passed on another kind of processor, and runs once on this one ({this_kind()})"
+        _note(
+            f"{artifact.path}: passed its gate on another kind of processor; the gate runs once on this one ({this_kind()})"
         )
         verdict = judge(check, artifact.run, artifact.spec, limits)
-        if unwritten := _record(artifact, verdict):
-            _say(
-                f"WARNING {artifact.path}: the gate's verdict here is kept nowhere, and runs at each opening: {unwritten}"
+        if reason := _record(artifact, verdict):
+            _note(
+                f"WARNING {artifact.path}: the verdict of the gate cannot be kept, so the gate runs at each opening: {reason}"
             )
     if verdict["passed"]:
         return
     text = f"{artifact.path}: fails its gate on this kind of processor ({this_kind()}): {'; '.join(verdict['failures'])}"
     if not allow_failed:
         raise GateError(
-            f"{text}; see whether another engine passes: python -m runtime choose {artifact.path}, or add --allow-ungated "
+            f"{text}; see whether another backend passes: python -m runtime choose {artifact.path}, or add --allow-ungated "
             "to run it anyway"
         )
-    _say(f"WARNING {text}; its features are not trustworthy (--allow-ungated)")
+    _note(f"WARNING {text}; its features are not trustworthy (--allow-ungated)")
 
 
 def doubt(artifact: Artifact) -> str | None:
-    """`runtime.backends.choice.unproven`, but None where the gate here passed on the artifact's engine."""
-    verdict = recorded(artifact.path, artifact.sha256, artifact.engine)
+    """Return a warning where no gate passed on this machine with the artifact's backend; None where one did."""
+    verdict = recorded(artifact.path, artifact.sha256, artifact.backend)
     if verdict is not None and verdict["passed"]:
         return None
-    return unproven(artifact.path, artifact.sha256, artifact.engine)
+    return unproven(artifact.path, artifact.sha256, artifact.backend)
 
 
-def recorded(path: Path, sha256: str, engine: str | None) -> dict[str, Any] | None:
-    """The verdict {passed, failures, ...} recorded of this file, engine and its version on this kind of processor; None without."""
-    here = _conditions(engine)
-    for place in _places(path, sha256):
-        for verdict in _gates(place, sha256):
-            if here.items() <= verdict.items() and isinstance(verdict.get("passed"), bool):
+def recorded(path: Path, sha256: str, backend: str | None) -> dict[str, Any] | None:
+    """Return the recorded verdict {passed, failures, ...} of this file, or None.
+
+    A verdict counts only for the same backend, the same versions of its packages, and the same kind of processor.
+    """
+    conditions = _conditions(backend)
+    for record in _record_paths(path, sha256):
+        for verdict in _verdicts(record, sha256):
+            if conditions.items() <= verdict.items() and isinstance(verdict.get("passed"), bool):
                 failures = verdict.get("failures")
                 return verdict | {"failures": failures if isinstance(failures, list) else []}
     return None
@@ -96,52 +110,55 @@ def record_path(path: Path) -> Path:
 
 
 def _record(artifact: Artifact, verdict: dict[str, Any]) -> str | None:
-    """Write the verdict at the first place that can be written; the reason where none can."""
-    here, reason = _conditions(artifact.engine), ""
-    for place in _places(artifact.path, artifact.sha256):
-        others = [one for one in _gates(place, artifact.sha256) if not here.items() <= one.items()]
-        document = {"schema": SCHEMA, "model": artifact.sha256, "gates": [*others, verdict | here]}
+    """Write the verdict into the first record that can be written; return the reason where none can."""
+    conditions, reason = _conditions(artifact.backend), ""
+    for record in _record_paths(artifact.path, artifact.sha256):
+        others = [
+            other for other in _verdicts(record, artifact.sha256) if not conditions.items() <= other.items()
+        ]
+        document = {"schema": SCHEMA, "model": artifact.sha256, "gates": [*others, verdict | conditions]}
         try:
-            with replacing(place) as temporary:
+            with replacing(record) as temporary:
                 temporary.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
         except StorageError as error:
             reason = reason or str(error).split(";")[0]
             continue
         except OSError as error:
-            reason = reason or f"{place}: {error.strerror or error}"
+            reason = reason or f"{record}: {error.strerror or error}"
             continue
         return None
     return reason
 
 
-def _gates(place: Path, sha256: str) -> list[dict[str, Any]]:
-    """What the record at `place` holds of the file with this hash; nothing where it is missing, damaged or of another file."""
+def _verdicts(record: Path, sha256: str) -> list[dict[str, Any]]:
+    """Return the verdicts of the file with this hash; none where the record is missing, damaged or of another file."""
     try:
-        document = json.loads(place.read_text())
+        document = json.loads(record.read_text())
     except (OSError, ValueError, RecursionError):
         return []
     if not isinstance(document, dict) or (document.get("schema"), document.get("model")) != (SCHEMA, sha256):
         return []
     gates = document.get("gates")
-    return [one for one in gates if isinstance(one, dict)] if isinstance(gates, list) else []
+    return [verdict for verdict in gates if isinstance(verdict, dict)] if isinstance(gates, list) else []
 
 
-def _conditions(engine: str | None) -> dict[str, Any]:
-    """What a verdict holds for: kernels come from the processor, the engine and its version."""
-    packages = ("openvino",) if (engine or "").startswith("openvino") else ("onnxruntime", "onnxruntime-gpu")
+def _conditions(backend: str | None) -> dict[str, Any]:
+    """Return what a verdict holds for: the kernels depend on the processor, the backend and the versions of its packages."""
+    packages = ONNX_BACKENDS[backend].packages if backend in ONNX_BACKENDS else ()
     versions = {name: version for name, version in tools(*packages).items() if name != "python"}
-    return {"processor_kind": this_kind(), "engine": engine, "versions": versions}
+    return {"processor_kind": this_kind(), "engine": backend, "versions": versions}
 
 
-def _places(path: Path, sha256: str) -> list[Path]:
-    places = [record_path(path)]
+def _record_paths(path: Path, sha256: str) -> list[Path]:
+    """Return where the record of a file may lie, the preferred place first."""
+    paths = [record_path(path)]
     try:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:
         # no home
-        return places
-    return [*places, Path(cache) / "reid-edge" / f"{sha256}.gates.json"]
+        return paths
+    return [*paths, Path(cache) / "reid-edge" / f"{sha256}.gates.json"]
 
 
-def _say(text: str) -> None:
+def _note(text: str) -> None:
     print(text, file=sys.stderr)

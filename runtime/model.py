@@ -59,10 +59,10 @@ def open_model(
     refuse_contradictions(preset, device=device, batch=batch, threads=threads)
     if preset == THROUGHPUT:
         # its processes load the model themselves
-        artifact = verify_artifact(path, device=device, engine=backend, allow_ungated=allow_ungated)
+        artifact = verify_artifact(path, device=device, backend=backend, allow_ungated=allow_ungated)
     else:
         artifact = open_artifact(
-            path, device=device, engine=backend, threads=threads, allow_ungated=allow_ungated
+            path, device=device, backend=backend, threads=threads, allow_ungated=allow_ungated
         )
     if (remark := doubt(artifact)) is not None:
         console.note(f"WARNING {remark}")

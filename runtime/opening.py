@@ -7,32 +7,41 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
-from runtime.backends.choice import chosen_engine
+from runtime.backends.choice import chosen_backend
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files.manifest import read_manifest
+from runtime.options.backends import ONNX_BACKENDS
 from runtime.options.choices import AUTO, BACKENDS
 from runtime.session import Session
 from runtime.spec import InputSpec
 from runtime.wording import printable
 
-if TYPE_CHECKING:
-    from runtime.backends.onnxruntime import OnnxRuntimeSession
-    from runtime.backends.openvino import OpenVinoSession
-
 
 @dataclass(frozen=True)
 class Target:
-    """How a file is run: `device` one of `runtime.options.choices.DEVICES`, `threads` None for all cores, `engine` as in Artifact."""
+    """How a file is run: `device` is one of `runtime.options.choices.DEVICES`, `threads` None means all cores.
+
+    `backend` is as in Artifact.
+    """
 
     device: str
     threads: int | None
-    engine: str
+    backend: str
+
+
+class SizedSession(Session, Protocol):
+    """A Session that knows the width of its features."""
+
+    @property
+    def dim(self) -> int:
+        """D, the number of values in a feature."""
+        ...
 
 
 def open_artifact(
@@ -41,16 +50,18 @@ def open_artifact(
     device: str = "cpu",
     threads: int | None = None,
     allow_ungated: bool = False,
-    engine: str = BACKENDS[0],
+    backend: str = BACKENDS[0],
 ) -> Artifact:
-    """The artifact at `path`, opened on `device` ("cpu" or "cuda"); `engine` runs an ONNX file on the CPU.
+    """The artifact at `path`, opened on `device` ("cpu" or "cuda"); `backend` runs an ONNX file on the CPU.
 
     The file's hash and gate verdict are read from its manifest before anything is loaded. ArtifactError for a
     file that is damaged, unknown or not gated (unless `allow_ungated`, which warns on stderr), DeviceError
-    for a device or engine that is not there. On a CPU of another kind than the manifest's the gate runs once (`runtime.gate_here`);
+    for a device or backend that is not there. On a CPU of another kind than the manifest's the gate runs once (`runtime.gate_here`);
     GateError where it fails.
     """
-    artifact = load_artifact(path, device=device, threads=threads, allow_ungated=allow_ungated, engine=engine)
+    artifact = load_artifact(
+        path, device=device, threads=threads, allow_ungated=allow_ungated, backend=backend
+    )
     if _runs_on_a_cpu(artifact, device):
         # here, because what it imports knows sessions
         from runtime.gate_here import prove
@@ -65,10 +76,10 @@ def load_artifact(
     device: str = "cpu",
     threads: int | None = None,
     allow_ungated: bool = False,
-    engine: str = BACKENDS[0],
+    backend: str = BACKENDS[0],
 ) -> Artifact:
     """What `open_artifact` gives, without a gate on this processor: for whoever runs the gate, or knows that it was run."""
-    artifact, target = _verified(Path(path), device, threads, allow_ungated, engine)
+    artifact, target = _verified(Path(path), device, threads, allow_ungated, backend)
     run = _opener(artifact.path, artifact.manifest)(
         artifact.path, artifact.spec, artifact.dim, target, artifact.manifest
     )
@@ -76,15 +87,15 @@ def load_artifact(
 
 
 def verify_artifact(
-    path: Path | str, *, device: str = "cpu", allow_ungated: bool = False, engine: str = BACKENDS[0]
+    path: Path | str, *, device: str = "cpu", allow_ungated: bool = False, backend: str = BACKENDS[0]
 ) -> Artifact:
     """What `open_artifact` gives, verified alike but not kept loaded: `run` refuses. For a process that leaves running to others."""
-    artifact = _verified(Path(path), device, None, allow_ungated, engine)[0]
+    artifact = _verified(Path(path), device, None, allow_ungated, backend)[0]
     if _runs_on_a_cpu(artifact, device):
-        from runtime.gate_here import is_proven, prove
+        from runtime.gate_here import needs_proof, prove
 
-        if not is_proven(artifact):
-            target = Target(device, None, artifact.engine or BACKENDS[0])
+        if needs_proof(artifact):
+            target = Target(device, None, artifact.backend or BACKENDS[0])
             run = _open_onnx(artifact.path, artifact.spec, artifact.dim, target, artifact.manifest)
             prove(replace(artifact, run=run), allow_failed=allow_ungated)
     return artifact
@@ -95,7 +106,7 @@ def _runs_on_a_cpu(artifact: Artifact, device: str) -> bool:
 
 
 def _verified(
-    path: Path, device: str, threads: int | None, allow_ungated: bool, engine: str
+    path: Path, device: str, threads: int | None, allow_ungated: bool, backend: str
 ) -> tuple[Artifact, Target]:
     if path.suffix in (".safetensors", ".pth", ".pt"):
         model = path.with_suffix(".safetensors")
@@ -114,59 +125,69 @@ def _verified(
             export = f"{shlex.join(words)}, then: {export}"
         raise ArtifactError(f"{path}: weights, not a runnable model; export it first: {export}")
     manifest = read_manifest(path)
+    # A file of another kind is refused first, before its gate is missed.
     _opener(path, manifest)
     _check_gate(path, manifest, allow_ungated)
     spec, dim = _contract(path, manifest)
-    target = Target(device, threads, _engine(path, manifest, device, engine))
-    return Artifact(path, manifest, spec, dim, manifest["sha256"], _not_loaded, target.engine), target
+    target = Target(device, threads, _backend(path, manifest, device, backend))
+    return Artifact(path, manifest, spec, dim, manifest["sha256"], _not_loaded, target.backend), target
 
 
 def _not_loaded(images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /) -> NDArray[np.float32]:
     raise RuntimeError("verified only, not loaded")
 
 
-def _engine(path: Path, manifest: dict[str, Any], device: str, engine: str) -> str:
-    """What will run the file, by name: `engine` itself, what AUTO stands for, or the TensorRT that built it."""
+def _backend(path: Path, manifest: dict[str, Any], device: str, backend: str) -> str:
+    """Return the name of what will run the file: `backend` itself, what AUTO stands for, or the TensorRT that built the engine."""
     if manifest.get("kind") == "engine":
-        if engine != BACKENDS[0]:
+        if backend != BACKENDS[0]:
             raise ConfigError(f"{path}: --backend is for .onnx files on a CPU; leave it out")
         builder = manifest.get("builder")
         name = builder.get("name") if isinstance(builder, dict) else None
         # `engines build --builder rtx` is the one builder whose engines plain TensorRT cannot read
         return "tensorrt_rtx" if name == "rtx" else "tensorrt"
-    if engine not in (*BACKENDS, AUTO):
-        raise ConfigError(f"--backend {engine}: use one of {', '.join(BACKENDS)}, or {AUTO}")
-    if device != "cpu" and engine != BACKENDS[0]:
-        raise ConfigError(f"--backend {engine}: runs on --device cpu only")
-    if engine != AUTO:
-        return engine
-    chosen = chosen_engine(path, manifest["sha256"])
+    if backend not in (*BACKENDS, AUTO):
+        raise ConfigError(f"--backend {backend}: use one of {', '.join(BACKENDS)}, or {AUTO}")
+    if device != "cpu" and backend != BACKENDS[0]:
+        raise ConfigError(f"--backend {backend}: runs on --device cpu only")
+    if backend != AUTO:
+        return backend
+    chosen = chosen_backend(path, manifest["sha256"])
     if chosen not in BACKENDS:
         raise ArtifactError(
-            f"{path}: no engine {chosen!r} here; run: {shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
+            f"{path}: there is no backend {chosen!r} here; run: {shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
         )
     print(printable(f"{path}: --backend {AUTO} is {chosen}"), file=sys.stderr)
     return chosen
 
 
 def _open_onnx(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
-    session = _onnx_session(path, spec, target)
+    session = BACKEND_OPENERS[target.backend](path, spec, target)
     if session.dim != dim:
         raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; export it again")
     return session
 
 
-def _onnx_session(path: Path, spec: InputSpec, target: Target) -> OnnxRuntimeSession | OpenVinoSession:
-    engine = target.engine
-    # Either file refuses in one line where its library cannot be used.
-    if engine == "onnxruntime":
-        from runtime.backends.onnxruntime import open_onnxruntime
+# Each opener imports its backend's file, which refuses in one line where the library cannot be used.
+def _onnxruntime(path: Path, spec: InputSpec, target: Target) -> SizedSession:
+    from runtime.backends.onnxruntime import open_onnxruntime
 
-        return open_onnxruntime(path, spec, device=target.device, threads=target.threads)
+    return open_onnxruntime(path, spec, device=target.device, threads=target.threads)
+
+
+def _openvino(path: Path, spec: InputSpec, target: Target) -> SizedSession:
     from runtime.backends.openvino import open_openvino
 
-    precision = "bf16" if engine == "openvino-bf16" else "fp32"
+    precision = ONNX_BACKENDS[target.backend].arithmetic
     return open_openvino(path, spec, threads=target.threads, precision=precision)
+
+
+# Every name of `BACKENDS` -> what opens an ONNX file with it.
+BACKEND_OPENERS: dict[str, Callable[[Path, InputSpec, Target], SizedSession]] = {
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "openvino-bf16": _openvino,
+}
 
 
 def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
@@ -178,7 +199,7 @@ def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest
         raise ConfigError(f"{path}: --threads has no effect on an engine; leave it out")
     from runtime.backends.tensorrt.session import open_tensorrt
 
-    session = open_tensorrt(path, spec, flavour=target.engine, manifest=manifest)
+    session = open_tensorrt(path, spec, flavour=target.backend, manifest=manifest)
     if session.dim != dim:
         session.close()
         raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; build it again")
@@ -186,6 +207,7 @@ def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest
 
 
 Opener = Callable[[Path, InputSpec, int, Target, dict[str, Any]], Session]
+# The kind of a file, as its manifest says -> what opens it.
 OPENERS: dict[str, Opener] = {"onnx": _open_onnx, "engine": _open_engine}
 
 

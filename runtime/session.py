@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, NonFiniteFeatures
-
-if TYPE_CHECKING:
-    pass
 
 
 class Session(Protocol):

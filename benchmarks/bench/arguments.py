@@ -88,7 +88,7 @@ def _candidates(args: argparse.Namespace, threads: int | None) -> tuple[Candidat
         device="cuda" if args.device == "jetson" else args.device,
         threads=threads,
         allow_ungated=args.allow_ungated,
-        engine=args.backend,
+        backend=args.backend,
     )
     last = tuple(replace(common, path=path, torch=True) for path in args.torch)
     return candidates_of(args.models, common) + last

@@ -97,7 +97,7 @@ def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) ->
     cpu = timing.speed(first.samples.cpu_ms, other.samples.cpu_ms)
     return {
         "path": str(model.path),
-        "engine": model.engine,
+        "engine": model.backend,
         "relative_to": str(first_model.path),
         "batch": len(other.feeds[0][0]),
         "speed": asdict(wall) if wall else None,

@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None) -> PipelineOptions:
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
     args = parser.parse_args(argv)
-    common = Candidate(Path(), allow_ungated=args.allow_ungated, engine=args.backend)
+    common = Candidate(Path(), allow_ungated=args.allow_ungated, backend=args.backend)
     (candidate,) = candidates_of(args.models, common)
     if candidate.torch:
         raise ConfigError(f"{candidate.path}: weights; extract runs exported .onnx files")

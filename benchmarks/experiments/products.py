@@ -14,7 +14,7 @@ from benchmarks.latency_table.calls import noise
 from runtime.artifact import Artifact
 from runtime.errors import ArtifactError
 from runtime.host import stopwatch
-from runtime.options.choices import BACKENDS
+from runtime.options.backends import ONNX_BACKENDS
 
 SIDE = 2048
 # a file's precision -> operator and types of the product that it is measured against
@@ -74,10 +74,10 @@ def measure(artifacts: Sequence[Artifact], *, threads: int, batch: int, rounds: 
     models = []
     for artifact, value in zip(artifacts, ms[len(PRODUCTS) :]):
         rate, known = operations(artifact, batch) / value / 1e6, facts(artifact)
-        # an engine told to compute an FP32 file in bf16 has no product here
+        # a backend that computes an FP32 file in bf16 has no product here
         peak = (
             peaks.get(known["precision"])
-            if known["engine"] != BACKENDS[2] or known["precision"] == "int8"
+            if ONNX_BACKENDS[known["engine"]].arithmetic == "fp32" or known["precision"] == "int8"
             else None
         )
         models.append(known | {"cpu_ms": value, "gops": rate, "share": None if peak is None else rate / peak})

@@ -195,7 +195,9 @@ def _warm_up(run: Extract, artifact: Artifact, items: Sequence[Item], chosen: Pl
 def _artifact(candidate: Candidate, preset: str) -> Artifact:
     if preset == THROUGHPUT:
         # its processes open it
-        return verify_artifact(candidate.path, allow_ungated=candidate.allow_ungated, engine=candidate.engine)
+        return verify_artifact(
+            candidate.path, allow_ungated=candidate.allow_ungated, backend=candidate.backend
+        )
     return open_candidate(candidate)
 
 

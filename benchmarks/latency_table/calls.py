@@ -10,30 +10,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.opening import open_artifact
-from runtime.options.choices import BACKENDS
+from runtime.options.backends import ONNX_BACKENDS
 from runtime.spec import InputSpec
 
 Call = Callable[[int], object]
 
 
-def graph_call(path: Path, engine: str, threads: int | None, x: NDArray[np.float32]) -> Call:
-    """One run of a block on `x` (B, N, D) by that engine."""
-    if engine == BACKENDS[0]:
-        from runtime.backends.onnxruntime import open_graph
+Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-        run = open_graph(path, threads=threads)
-    else:
-        from runtime.backends.openvino import open_graph as open_openvino_graph
 
-        run = open_openvino_graph(
-            path, threads=threads, precision="bf16" if engine.endswith("bf16") else "fp32"
-        )
+def _onnxruntime(path: Path, threads: int | None, arithmetic: str) -> Graph:
+    from runtime.backends.onnxruntime import open_graph
+
+    return open_graph(path, threads=threads)
+
+
+def _openvino(path: Path, threads: int | None, arithmetic: str) -> Graph:
+    from runtime.backends.openvino import open_graph
+
+    return open_graph(path, threads=threads, precision=arithmetic)
+
+
+# Every library of `ONNX_BACKENDS` -> what opens a block with it.
+GRAPH_OPENERS: dict[str, Callable[[Path, int | None, str], Graph]] = {
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+}
+
+
+def graph_call(path: Path, backend: str, threads: int | None, x: NDArray[np.float32]) -> Call:
+    """Return one run of a block on `x` (B, N, D) by one of `BACKENDS`."""
+    row = ONNX_BACKENDS[backend]
+    run = GRAPH_OPENERS[row.library](path, threads, row.arithmetic)
     return lambda turn: run(x)
 
 
-def model_call(model: Path, engine: str, threads: int | None, batch: int) -> Call:
-    """One run of the whole model on noise."""
-    artifact = open_artifact(model, threads=threads, engine=engine, allow_ungated=True)
+def model_call(model: Path, backend: str, threads: int | None, batch: int) -> Call:
+    """Return one run of the whole model on noise."""
+    artifact = open_artifact(model, threads=threads, backend=backend, allow_ungated=True)
     images = noise(artifact.spec, batch)
     ids = np.full(batch, artifact.spec.mean_camera, np.int64) if artifact.spec.camera == "input" else None
     return lambda turn: artifact.run(images, ids)

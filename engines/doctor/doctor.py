@@ -20,6 +20,7 @@ from engines.trtexec.command import SUPPORTED, is_supported
 from runtime.errors import UserError
 from runtime.files.manifest import read_manifest
 from runtime.host.jetson import read_text
+from runtime.options.backends import OTHER_LIBRARIES
 
 GIB = 1 << 30
 MEMORY = {"total": "MemTotal", "available": "MemAvailable", "swap": "SwapTotal", "swap_free": "SwapFree"}
@@ -112,7 +113,10 @@ def abilities(results: Mapping[str, ProbeResult], agree: bool | None) -> dict[st
         ]
     return {
         "run model.onnx on the CPU": _ability(ort, _provider(ort, "CPUExecutionProvider")),
-        "run model.onnx with OpenVINO": _ability(results["openvino"], []),
+        **{
+            f"run model.onnx with {label}": _ability(results[library], [])
+            for library, label in OTHER_LIBRARIES.items()
+        },
         "run model.onnx on the GPU": _ability(ort, gpu + _provider(ort, "CUDAExecutionProvider")),
         "build engines with trtexec": _ability(trtexec, gpu + _supported(trtexec) + disagree),
         "build engines with Python": _ability(tensorrt, gpu + _supported(tensorrt)),

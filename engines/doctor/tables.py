@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from runtime.console import print_table
+from runtime.options.backends import OTHER_LIBRARIES
 
 # libraries that a machine does not need
-OPTIONAL = {"OpenVINO": "openvino", "simplejpeg": "simplejpeg"}
+OPTIONAL = OTHER_LIBRARIES | {"simplejpeg": "simplejpeg"}
 
 
 def show(report: Mapping[str, Any]) -> None:
@@ -62,7 +63,7 @@ def _machine(report: Mapping[str, Any]) -> list[list[object]]:
     if report["tensorrt_package"]:
         rows.append(["TensorRT, package", report["tensorrt_package"]])
     rows.append(["ONNX Runtime", _onnxruntime(report["onnxruntime"])])
-    rows += [[title, _tool(report[name])] for title, name in OPTIONAL.items()]
+    rows += [[title, _tool(report[name])] for name, title in OPTIONAL.items()]
     return rows
 
 

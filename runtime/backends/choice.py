@@ -1,4 +1,4 @@
-"""Which engine was found fastest for a model on this machine: the file that says so. Runs no model."""
+"""The file that says which backend is the fastest for a model on this machine: read it, write it. Runs no model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from runtime.errors import ArtifactError
 from runtime.files.json_text import parse_json
 from runtime.files.manifest import host, replacing, tools
+from runtime.options.backends import PACKAGES
+from runtime.options.choices import BACKENDS
 
 SCHEMA = 1
 
@@ -20,9 +22,12 @@ def choice_path(model: Path | str) -> Path:
 
 
 def this_machine() -> dict[str, Any]:
-    """{processor, processor_kind, cores, versions}: what a choice depends on besides the model; versions of the engines' packages."""
+    """{processor, processor_kind, cores, versions}: what a choice depends on besides the model.
+
+    `versions` are those of the packages that run ONNX files.
+    """
     here = host()
-    versions = tools("onnxruntime", "onnxruntime-gpu", "openvino")
+    versions = tools(*PACKAGES)
     return {
         "processor": here["processor"],
         "processor_kind": here["processor_kind"],
@@ -39,35 +44,36 @@ def write_choice(model: Path | str, document: dict[str, Any]) -> Path:
     return path
 
 
-def chosen_engine(model: Path | str, sha256: str) -> str:
-    """The engine that `python -m runtime choose` chose for this very file on this machine.
+def chosen_backend(model: Path | str, sha256: str) -> str:
+    """Return the backend that `python -m runtime choose` chose for this very file on this machine.
 
-    ArtifactError in one line when there is no choice, or it was made for another file, machine or engine version.
+    ArtifactError in one line when there is no choice, or it was made for another file, machine or version of a backend.
     """
     chosen = _choice(model, sha256).get("chosen")
     if not isinstance(chosen, str):
         raise ArtifactError(
-            f"--backend auto: no engine passed the gate here, says {choice_path(model).name}; {_again(model)}"
+            f"--backend auto: no backend passed the gate here, says {choice_path(model).name}; {_again(model)}"
         )
     return chosen
 
 
-def unproven(model: Path | str, sha256: str, engine: str | None) -> str | None:
-    """Why the features of this file on this engine may not be its parent's, in words; None where its gate passed here.
+def unproven(model: Path | str, sha256: str, backend: str | None) -> str | None:
+    """Return why the features of this file on this backend may not be its parent's, in words; None where its gate passed here.
 
-    ONNX Runtime passed when the file was exported; of the others only `python -m runtime choose` knows.
+    Export ran the gate on the default backend. For the others, the file that `python -m runtime choose` wrote says it. What runs
+    no ONNX file (TensorRT, torch) has a gate of its own, and None is returned for it.
     """
-    if engine not in ("openvino", "openvino-bf16"):
+    if backend not in BACKENDS[1:]:
         return None
     try:
         rows = _choice(model, sha256).get("rows")
     except ArtifactError:
-        return f"{model}: no gate was run on engine {engine} here; {_again(model)}"
-    row: dict[str, Any] = next((one for one in rows or [] if one.get("engine") == engine), {})
+        return f"{model}: no gate was run on backend {backend} here; {_again(model)}"
+    row: dict[str, Any] = next((row for row in rows or [] if row.get("engine") == backend), {})
     if row.get("passed") is True:
         return None
-    found = "; ".join(row.get("failures", [])) or "not measured"
-    return f"{model}: passed no gate on engine {engine} here: {found}"
+    reasons = "; ".join(row.get("failures", [])) or "not measured"
+    return f"{model}: passed no gate on backend {backend} here: {reasons}"
 
 
 def _choice(model: Path | str, sha256: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ INTEGERS: dict[str, type[np.int32] | type[np.int64]] = {"tensor(int64)": np.int6
 
 
 class OnnxRuntimeSession:
-    """A `runtime.opening.Session` on ONNX Runtime; `dim` is the width of its features.
+    """A `runtime.session.Session` on ONNX Runtime; `dim` is the width of its features.
 
     A graph with a fixed batch is fed padded batches, so that any number of images can be asked for.
     """

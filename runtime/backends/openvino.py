@@ -36,7 +36,7 @@ CUT_DOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
 class OpenVinoSession:
-    """A `runtime.opening.Session` on OpenVINO; `dim` is the width of its features.
+    """A `runtime.session.Session` on OpenVINO; `dim` is the width of its features.
 
     The graph is compiled for the batch sizes that are asked for, the first time each is. A smaller batch that comes once,
     such as the last of a gallery, is padded instead.

@@ -76,7 +76,7 @@ def run(options: ChooseOptions) -> None:
         console.print_table(str(path), columns, [_cells(row) for row in document["rows"]])
     if document["chosen"] is None:
         raise GateError(
-            f"{path}: no engine passes its gate here, see {written}; export it in a higher --precision"
+            f"{path}: no backend passes its gate here, see {written}; export it in a higher --precision"
         )
     console.note(f"chosen: {document['chosen']}, for --backend auto; written to {written}")
 

@@ -15,7 +15,7 @@ from runtime.artifact import Artifact
 from runtime.backends.choice import this_machine
 from runtime.check import Check, judge, load_check
 from runtime.errors import ConfigError, DeviceError
-from runtime.gate import engine_limits
+from runtime.gate import backend_limits
 from runtime.host.stopwatch import Call, interleave
 from runtime.images.preprocess import to_input
 from runtime.library import BrokenLibrary
@@ -23,9 +23,9 @@ from runtime.opening import load_artifact
 from runtime.options.choices import BACKENDS, SECONDS
 from runtime.spec import InputSpec
 
-# As many different batches as an engine sees before they repeat.
+# The number of different batches that a backend sees before they repeat.
 FEEDS = 16
-# An engine further from the parent's numbers must be faster than a nearer one by this part.
+# A backend further from the parent's numbers must be faster than a nearer one by this part.
 MARGIN = 0.03
 
 
@@ -35,24 +35,24 @@ def measure(
     """{model, processor, cores, versions, threads, batch, load_average, rows[], chosen} of the ONNX file at `path`.
 
     `threads` None: all cores. One row for each of BACKENDS: {engine, passed, failures, numbers, latency_ms, cpu_ms, rounds},
-    or {engine, missing} for one that this machine does not have. Times are of one call, all engines interleaved.
+    or {engine, missing} for one that this machine does not have. Times are of one call, all backends interleaved.
     """
     load = load_average()
     rows: list[dict[str, Any]] = []
     opened: list[tuple[dict[str, Any], Artifact]] = []
-    for engine in BACKENDS:
-        row: dict[str, Any] = {"engine": engine}
+    for backend in BACKENDS:
+        row: dict[str, Any] = {"engine": backend}
         rows.append(row)
         try:
-            opened.append((row, load_artifact(path, threads=threads, engine=engine)))
-        # without an engine that should be there the choice would be another
+            opened.append((row, load_artifact(path, threads=threads, backend=backend)))
+        # a backend that is installed but broken must not drop out of the choice in silence
         except BrokenLibrary:
             raise
         except DeviceError as error:
             row["missing"] = str(error)
     if not opened:
         raise DeviceError(
-            f"{path}: no engine for this CPU is installed; pip install '.[cpu]' or '.[openvino]'"
+            f"{path}: no backend for this CPU is installed; pip install '.[cpu]' or '.[openvino]'"
         )
     model = opened[0][1]
     size = _batch(model, batch)
@@ -74,7 +74,7 @@ def measure(
 
 
 def choose(rows: Sequence[dict[str, Any]]) -> str | None:
-    """The engine of the fastest row that passed its gate, or None; rows are ordered from the nearest to the parent.
+    """Return the backend of the fastest row that passed its gate, or None; rows are ordered from the nearest to the parent.
 
     A row replaces an earlier one only when its p50 is lower by more than MARGIN.
     """
@@ -95,9 +95,9 @@ def load_average() -> float | None:
         return None
 
 
-def _judged(check: Check, artifact: Artifact, engine: str, batch: int) -> dict[str, Any]:
-    limits = engine_limits(artifact.manifest.get("precision", ""), engine)
-    console.note(f"{engine}: gate on {len(check.images)} crops")
+def _judged(check: Check, artifact: Artifact, backend: str, batch: int) -> dict[str, Any]:
+    limits = backend_limits(artifact.manifest.get("precision", ""), backend)
+    console.note(f"{backend}: gate on {len(check.images)} crops")
     try:
         return judge(check, artifact.run, artifact.spec, limits, batch=batch)
     except DeviceError as error:

@@ -64,7 +64,7 @@ def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
     rule = options.same_camera or published_rule(context["layout"])
     result = _scores(query, gallery, options.rerank, rule=rule, worst=worst)
     result |= {"same_camera": rule, "protocol": protocol_in_words(rule, context["layout"])}
-    result |= {"skipped": len(skipped), "engine": query.engine, "model": query.model} | context
+    result |= {"skipped": len(skipped), "engine": query.backend, "model": query.model} | context
     try:
         _print_scores(result, skipped, as_json=options.as_json)
     finally:

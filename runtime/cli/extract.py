@@ -107,7 +107,7 @@ def run(options: ExtractOptions) -> None:
         "duplicates": copies,
         "dim": model.dim,
         "camera": features.camera,
-        "engine": features.engine,
+        "engine": features.backend,
         "preset": options.preset,
         "model": model.sha256,
     }

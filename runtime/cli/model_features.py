@@ -73,6 +73,6 @@ def _camera_remarks(model: Model, splits: Mapping[str, Images], options: RunOpti
 
 def compare_backends(query: Features, gallery: Features) -> None:
     """Print a note when two backends made the features that are ranked together."""
-    if query.engine != gallery.engine:
-        names = ", ".join(side.engine or "not recorded" for side in (query, gallery))
-        console.note(f"query and gallery come from different engines, which round differently: {names}")
+    if query.backend != gallery.backend:
+        names = ", ".join(side.backend or "not recorded" for side in (query, gallery))
+        console.note(f"query and gallery come from different backends, which round differently: {names}")

@@ -60,7 +60,7 @@ def search_contents(query: Features, gallery: Features, options: PictureOptions)
             "Who is on an image is read from the file names; person numbers of two data sets say nothing about each other."
         )
     facts = [("gallery", str(len(gallery.paths)))]
-    facts += _origin({"engine": query.engine, "model": query.model, "camera": query.camera})
+    facts += _origin({"engine": query.backend, "model": query.model, "camera": query.camera})
     return Contents("A search", facts, notes, "cosine distance")
 
 

@@ -1,4 +1,4 @@
-"""Images in, features out: decoding overlaps inference in bounded memory. Knows no data set and no engine."""
+"""Images in, features out: decoding overlaps inference in bounded memory. Knows no data set and no backend."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def parts(
         crops = [crop for _, crop in found if isinstance(crop, _Crop)]
         features = np.empty((0, artifact.dim), np.float32)
         if crops:
-            # An image that cannot be used leaves its place to a copy of another: engines are slow at every new batch size.
+            # An image that cannot be used leaves its place to a copy of another: backends are slow at every new batch size.
             whole = crops + crops[-1:] * len(skipped)
             features, batch = _run(artifact, items, whole, camera_ids, batch)
             features = features[: len(crops)]
@@ -194,7 +194,7 @@ def collect(
         camids=np.array([items[i].camid for i in index], np.int64),
         model=artifact.sha256,
         images=tuple(digests[i] for i in index),
-        engine=artifact.engine,
+        backend=artifact.backend,
         skipped=skipped,
         notes=tuple(f"{count} images: {note}" for note, count in counted.items()),
     )

@@ -34,7 +34,7 @@ class Plan:
 
 def plan(preset: str, artifact: Artifact, batch: int | None = None) -> Plan:
     """What `preset` means for the model; `batch` overrides its batch. ConfigError for a TensorRT engine, or a fixed batch."""
-    if artifact.engine not in BACKENDS:
+    if artifact.backend not in BACKENDS:
         raise ConfigError(
             f"{artifact.path}: --preset is for CPUs, and this runs on a GPU; leave it out and give --batch N"
         )
@@ -71,7 +71,7 @@ def extractor(
         artifact.path,
         threads=chosen.threads,
         allow_ungated=allow_ungated,
-        engine=artifact.engine or BACKENDS[0],
+        backend=artifact.backend or BACKENDS[0],
     )
     setup = Setup(opens, artifact.sha256, Flow(chosen.batch, workers))
     with open_workers(setup, chosen.processes) as pool:

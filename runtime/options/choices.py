@@ -1,9 +1,11 @@
-"""The values that an option may have where it names one of several things. Imports nothing, so that parsers are fast."""
+"""The values that an option may have where it names one of several things. Loads no library, so that parsers are fast."""
+
+from runtime.options.backends import ONNX_BACKENDS
 
 DEVICES = ("cpu", "cuda")
 
-# What runs an ONNX file on a CPU. The first one's numbers are the nearest to the exported model's.
-BACKENDS = ("onnxruntime", "openvino", "openvino-bf16")
+# The names of what runs an ONNX file on a CPU. The first one is the default.
+BACKENDS = tuple(ONNX_BACKENDS)
 # The backend that `python -m runtime choose` measured as the fastest on this machine.
 AUTO = "auto"
 

@@ -83,7 +83,7 @@ def test_on_another_or_an_unknown_kind_it_runs_once_and_is_recorded(model, judge
 
 def test_a_file_that_is_only_verified_for_worker_processes_is_judged_too(model, judged):
     artifact = verify_artifact(model)
-    assert judged == [40] and recorded(model, artifact.sha256, artifact.engine)["passed"]
+    assert judged == [40] and recorded(model, artifact.sha256, artifact.backend)["passed"]
     with pytest.raises(RuntimeError):
         artifact.run(np.zeros((1, 32, 16, 3), np.uint8))
 
@@ -103,7 +103,7 @@ def test_a_failure_is_refused_each_time_but_run_once_and_may_be_overridden(model
 def test_another_engine_has_a_verdict_of_its_own(model, judged, capsys):
     pytest.importorskip("runtime.backends.openvino", reason="needs openvino")
     for engine in ("onnxruntime", "openvino", "openvino"):
-        assert gate_here.doubt(open_artifact(model, engine=engine)) is None
+        assert gate_here.doubt(open_artifact(model, backend=engine)) is None
     assert judged == [40, 40]
     assert {one["engine"] for one in json.loads(record_path(model).read_text())["gates"]} == {
         "onnxruntime",

@@ -62,7 +62,7 @@ class _Step:
 
 
 class EngineSession:
-    """A `runtime.opening.Session` on one engine or several of one model; `dim` is the width of its features.
+    """A `runtime.session.Session` on one engine or several of one model; `dim` is the width of its features.
 
     Any number of images: they are split and padded to `batches`, the sizes the engines allow (`ends`: the smallest and largest of
     each engine and profile). Threads take turns. After an

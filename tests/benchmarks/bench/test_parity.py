@@ -113,7 +113,7 @@ def test_a_compiled_model_in_half_precision_is_both(monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "compile", lambda model: asked.append(model) or model)
     artifact = open_candidate(Candidate(TEACHER, torch=True, compiled=True, half=True))
-    assert artifact.engine == "torch.compile-fp16"
+    assert artifact.backend == "torch.compile-fp16"
     assert [next(model.parameters()).dtype for model in asked] == [torch.float16]
 
 

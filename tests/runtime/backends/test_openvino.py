@@ -38,8 +38,8 @@ def crops(count: int, spec: InputSpec = SPEC) -> np.ndarray:
 def test_fp32_gives_the_features_of_onnx_runtime(tmp_path: Path, integer: int) -> None:
     path = write_model(tmp_path / "m.onnx", CAMERAS, camera_type=integer)
     ids = np.array([0, 1, 2, 3, 4])
-    ours, theirs = (open_artifact(path, threads=1, engine=name) for name in ("openvino", "onnxruntime"))
-    assert (ours.engine, theirs.engine) == ("openvino", "onnxruntime")
+    ours, theirs = (open_artifact(path, threads=1, backend=name) for name in ("openvino", "onnxruntime"))
+    assert (ours.backend, theirs.backend) == ("openvino", "onnxruntime")
     features = ours.run(crops(5), ids)
     assert features.shape == (5, DIM) and features.dtype == np.float32
     np.testing.assert_allclose(features, theirs.run(crops(5), ids), atol=1e-5)
@@ -51,21 +51,21 @@ def test_float_input_is_taken(tmp_path: Path) -> None:
     images = np.random.default_rng(0).normal(size=(3, 3, SPEC.height, SPEC.width)).astype(np.float32)
     # not in one piece, as a slice of a larger array is
     images = np.repeat(images, 2, axis=3)[..., ::2]
-    ours, theirs = (open_artifact(path, threads=1, engine=name).run for name in ("openvino", "onnxruntime"))
+    ours, theirs = (open_artifact(path, threads=1, backend=name).run for name in ("openvino", "onnxruntime"))
     np.testing.assert_allclose(ours(images), theirs(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8])
 def test_a_fixed_batch_is_padded_and_changes_nothing(tmp_path: Path, batch: int) -> None:
     spec = dataclasses.replace(CAMERAS, batch=batch)
-    fixed = open_artifact(write_model(tmp_path / "fixed.onnx", spec), threads=1, engine="openvino")
+    fixed = open_artifact(write_model(tmp_path / "fixed.onnx", spec), threads=1, backend="openvino")
     free = open_artifact(write_model(tmp_path / "free.onnx", CAMERAS), threads=1)
     ids = np.array([0, 1, 2, 3, 4, 0, 1])
     np.testing.assert_allclose(fixed.run(crops(7), ids), free.run(crops(7), ids), atol=1e-5)
 
 
 def test_batches_of_any_size_in_any_order_give_each_image_its_own_feature(tmp_path: Path) -> None:
-    run = open_artifact(write_model(tmp_path / "m.onnx", CAMERAS), threads=1, engine="openvino").run
+    run = open_artifact(write_model(tmp_path / "m.onnx", CAMERAS), threads=1, backend="openvino").run
     images, ids = crops(9), np.arange(9) % 5
     whole = run(images, ids)
     for size in (4, 3, 3, 1, 2, 9, 5, 4):
@@ -74,7 +74,7 @@ def test_batches_of_any_size_in_any_order_give_each_image_its_own_feature(tmp_pa
 
 
 def test_a_last_small_batch_is_padded_and_one_that_comes_again_is_compiled(tmp_path: Path) -> None:
-    run = open_artifact(write_model(tmp_path / "m.onnx"), threads=1, engine="openvino").run
+    run = open_artifact(write_model(tmp_path / "m.onnx"), threads=1, backend="openvino").run
     sizes = []
     for count in (4, 4, 3, 1, 1):
         run(crops(count))
@@ -83,7 +83,7 @@ def test_a_last_small_batch_is_padded_and_one_that_comes_again_is_compiled(tmp_p
 
 
 def test_features_do_not_change_under_the_reader_when_the_session_runs_again(tmp_path: Path) -> None:
-    run = open_artifact(write_model(tmp_path / "m.onnx"), threads=1, engine="openvino").run
+    run = open_artifact(write_model(tmp_path / "m.onnx"), threads=1, backend="openvino").run
     first = run(crops(2))
     kept = first.copy()
     run(255 - crops(2))
@@ -93,9 +93,9 @@ def test_features_do_not_change_under_the_reader_when_the_session_runs_again(tmp
 @needs_bf16
 def test_bf16_is_near_fp32_but_not_fp32(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.onnx")
-    exact, short = (open_artifact(path, threads=1, engine=name) for name in ("openvino", "openvino-bf16"))
+    exact, short = (open_artifact(path, threads=1, backend=name) for name in ("openvino", "openvino-bf16"))
     a, b = exact.run(crops(8)), short.run(crops(8))
-    assert short.engine == "openvino-bf16"
+    assert short.backend == "openvino-bf16"
     assert (a * b).sum(axis=1).min() > 0.999
     # 8 bits of mantissa: were the hint ignored, both would be equal
     assert np.abs(a - b).max() > 1e-4
@@ -106,7 +106,7 @@ def test_bf16_where_the_cpu_has_none_is_refused(tmp_path: Path, monkeypatch: pyt
     path = write_model(tmp_path / "m.onnx")
     monkeypatch.setattr(openvino_session, "has_bf16", lambda core: False)
     with pytest.raises(DeviceError, match="no BF16 instructions; use --backend openvino"):
-        open_artifact(path, engine="openvino-bf16")
+        open_artifact(path, backend="openvino-bf16")
 
 
 def quantised(spec: InputSpec) -> onnx.ModelProto:
@@ -142,14 +142,14 @@ def test_a_quantised_graph_computes_in_int8_where_that_does_not_saturate(tmp_pat
     onnx.save(quantised(SPEC), path)
     manifest = json.loads((tmp_path / "m.onnx.json").read_text())
     write_manifest(path, {key: value for key, value in manifest.items() if key != "sha256"})
-    ours, theirs = (open_artifact(path, threads=1, engine=name).run for name in ("openvino", "onnxruntime"))
+    ours, theirs = (open_artifact(path, threads=1, backend=name).run for name in ("openvino", "onnxruntime"))
     assert ours.matmul_types() == {}
     np.testing.assert_allclose(ours(crops(8)), theirs(crops(8)), atol=2e-3)
     assert ours.matmul_types() == {"f32" if saturates() else "u8": 1}
 
 
 def test_features_that_are_not_numbers_are_an_error(tmp_path: Path) -> None:
-    artifact = open_artifact(write_model(tmp_path / "m.onnx", nan=True), engine="openvino")
+    artifact = open_artifact(write_model(tmp_path / "m.onnx", nan=True), backend="openvino")
     with pytest.raises(NonFiniteFeatures) as caught:
         artifact.run(crops(3))
     assert caught.value.rows == (0, 1, 2)
@@ -157,8 +157,8 @@ def test_features_that_are_not_numbers_are_an_error(tmp_path: Path) -> None:
 
 def test_calls_that_do_not_fit_the_graph_are_refused_not_cast(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="one camera id per image"):
-        open_artifact(write_model(tmp_path / "a.onnx", CAMERAS), engine="openvino").run(crops(1))
-    run = open_artifact(write_model(tmp_path / "b.onnx"), engine="openvino").run
+        open_artifact(write_model(tmp_path / "a.onnx", CAMERAS), backend="openvino").run(crops(1))
+    run = open_artifact(write_model(tmp_path / "b.onnx"), backend="openvino").run
     with pytest.raises(ConfigError, match="no camera ids"):
         run(crops(1), np.zeros(1, int))
     with pytest.raises(ConfigError, match="images u8, not float32"):
@@ -180,7 +180,7 @@ def test_calls_that_do_not_fit_the_graph_are_refused_not_cast(tmp_path: Path) ->
 def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, fields: dict, reason: str) -> None:
     path = write_model(tmp_path / "m.onnx", manifest=fields)
     with pytest.raises(ArtifactError, match=reason):
-        open_artifact(path, engine="openvino")
+        open_artifact(path, backend="openvino")
 
 
 @pytest.mark.parametrize("part", range(0, 64, 9))
@@ -216,7 +216,7 @@ def test_an_operator_that_openvino_lacks_is_one_line_that_names_the_other_engine
 def test_out_of_memory_and_other_failures_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[DeviceError]
 ) -> None:
-    run = open_artifact(write_model(tmp_path / "m.onnx"), engine="openvino").run
+    run = open_artifact(write_model(tmp_path / "m.onnx"), backend="openvino").run
 
     def fail(*arguments: object) -> None:
         raise error
@@ -232,13 +232,13 @@ def test_out_of_memory_and_other_failures_are_told_apart(
     [
         ({"threads": 0}, "--threads 0"),
         ({"device": "cuda"}, "--device cpu only"),
-        ({"engine": "tvm"}, "--backend tvm: use one of onnxruntime, openvino"),
+        ({"backend": "tvm"}, "--backend tvm: use one of onnxruntime, openvino"),
     ],
 )
 def test_impossible_options_are_usage_errors(tmp_path: Path, options: dict, reason: str) -> None:
     path = write_model(tmp_path / "m.onnx")
     with pytest.raises(ConfigError, match=reason):
-        open_artifact(path, **({"engine": "openvino"} | options))
+        open_artifact(path, **({"backend": "openvino"} | options))
     with pytest.raises(ConfigError, match="precision 'int4'"):
         openvino_session.open_openvino(path, SPEC, precision="int4")
 
@@ -250,7 +250,7 @@ def test_without_openvino_the_refusal_says_what_to_install(
     monkeypatch.delitem(sys.modules, "runtime.backends.openvino")
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(DeviceError, match=r"openvino is not installed; pip install '\.\[openvino\]'"):
-        open_artifact(path, engine="openvino")
+        open_artifact(path, backend="openvino")
     assert open_artifact(path).run(crops(1)).shape == (1, DIM)
 
 

@@ -13,11 +13,11 @@ import pytest
 from runtime import opening as session_module
 from runtime.__main__ import main
 from runtime.backends import choice
-from runtime.backends.choice import choice_path, chosen_engine
+from runtime.backends.choice import choice_path, chosen_backend
 from runtime.cli import choose_timing
 from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError, guarded
 from runtime.files.manifest import sha256, write_manifest
-from runtime.gate import LIMITS, engine_limits
+from runtime.gate import LIMITS, backend_limits
 from runtime.host.stopwatch import MIN_ROUNDS
 from runtime.opening import open_artifact
 from runtime.options.choices import BACKENDS
@@ -64,15 +64,15 @@ def test_every_engine_is_judged_timed_and_written_down(
         assert row["passed"] and row["limits"] == dataclasses.asdict(LIMITS["fp32"])
         assert row["rounds"] >= MIN_ROUNDS and 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
     assert document["chosen"] == choose_timing.choose(document["rows"])
-    assert chosen_engine(model, sha256(model)) == document["chosen"]
+    assert chosen_backend(model, sha256(model)) == document["chosen"]
 
 
 def test_auto_runs_what_was_chosen_and_says_so(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("runtime.backends.openvino", reason="needs openvino")
     document = {"model": sha256(model), "chosen": "openvino"} | choice.this_machine()
     choice.write_choice(model, document)
-    artifact = open_artifact(model, threads=1, engine="auto")
-    assert artifact.engine == "openvino" and type(artifact.run).__name__ == "OpenVinoSession"
+    artifact = open_artifact(model, threads=1, backend="auto")
+    assert artifact.backend == "openvino" and type(artifact.run).__name__ == "OpenVinoSession"
     assert "--backend auto is openvino" in capsys.readouterr().err
 
 
@@ -84,7 +84,7 @@ def test_auto_runs_what_was_chosen_and_says_so(model: Path, capsys: pytest.Captu
         ({"cores": 4096}, "cores 4096, here"),
         ({"versions": {"openvino": "2023.1"}}, "versions openvino 2023.1, here"),
         ({"versions": {}}, "versions none, here"),
-        ({"chosen": None}, "no engine passed"),
+        ({"chosen": None}, "no backend passed"),
         ({"schema": 99}, "another version"),
         (None, "m.onnx.choice.json is missing"),
     ],
@@ -106,7 +106,7 @@ def test_a_choice_that_does_not_hold_here_is_refused_in_one_line(
 def test_an_unreadable_choice_is_refused(model: Path, damage: bytes) -> None:
     choice_path(model).write_bytes(damage)
     with pytest.raises(ArtifactError, match="python -m runtime choose"):
-        open_artifact(model, engine="auto")
+        open_artifact(model, backend="auto")
 
 
 Fake = Callable[[str, str], None]
@@ -114,27 +114,28 @@ Fake = Callable[[str, str], None]
 
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Replace what one engine's session gives: other features, an error, or no session at all."""
-    real = session_module._onnx_session
+    """Replace what one backend's session gives: other features, an error, or no session at all."""
+    real = session_module.BACKEND_OPENERS["onnxruntime"]
 
-    def spoil(engine: str, how: str) -> None:
+    def spoil(backend: str, how: str) -> None:
         def session(path: Path, spec: InputSpec, target: session_module.Target) -> object:
-            if target.engine != engine and engine != "all":
-                # one engine is enough to test the others' rows, also where OpenVINO is not installed
-                return real(path, spec, dataclasses.replace(target, engine="onnxruntime"))
+            if target.backend != backend and backend != "all":
+                # one backend is enough to test the others' rows, also where OpenVINO is not installed
+                return real(path, spec, target)
             if how == "missing":
-                raise DeviceError(f"--backend {engine}: not installed")
-            run = real(path, spec, dataclasses.replace(target, engine="onnxruntime"))
+                raise DeviceError(f"--backend {backend}: not installed")
+            run = real(path, spec, target)
 
             def wrong(images: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
                 if how == "fails":
-                    raise DeviceError("the engine failed")
+                    raise DeviceError("the backend failed")
                 return run(images, ids)[:, ::-1]
 
             wrong.dim = DIM  # type: ignore[attr-defined]
             return wrong
 
-        monkeypatch.setattr(session_module, "_onnx_session", session)
+        for name in BACKENDS:
+            monkeypatch.setitem(session_module.BACKEND_OPENERS, name, session)
 
     return spoil
 
@@ -156,8 +157,8 @@ def test_where_no_engine_passes_the_file_says_so_and_auto_refuses(
     assert guarded(main, ["choose", str(model), "--seconds", "0.01"]) == GateError.code
     assert json.loads(choice_path(model).read_text())["chosen"] is None
     assert "cosine" in capsys.readouterr().out
-    with pytest.raises(ArtifactError, match="no engine passed the gate here"):
-        open_artifact(model, engine="auto")
+    with pytest.raises(ArtifactError, match="no backend passed"):
+        open_artifact(model, backend="auto")
 
 
 def test_where_no_engine_is_installed_the_refusal_says_what_to_install(model: Path, spoil: Fake) -> None:
@@ -203,7 +204,7 @@ def test_the_fastest_that_passes_is_chosen_and_the_exacter_one_of_equals(
     ],
 )
 def test_an_engine_is_held_to_the_limits_of_the_file(precision: str, engine: str, limits: str) -> None:
-    assert engine_limits(precision, engine) == LIMITS[limits]
+    assert backend_limits(precision, engine) == LIMITS[limits]
 
 
 def test_a_fixed_batch_is_the_one_that_is_measured(tmp_path: Path, spoil: Fake) -> None:

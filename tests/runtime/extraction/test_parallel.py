@@ -102,11 +102,11 @@ def test_features_skipped_images_notes_and_words_are_those_of_one_process(
     one, many = load_features(alone), load_features(together)
     # to the bit: every chunk is the same batch, whoever runs it
     np.testing.assert_array_equal(many.features, one.features)
-    assert (many.paths, many.images, many.model, many.engine) == (
+    assert (many.paths, many.images, many.model, many.backend) == (
         one.paths,
         one.images,
         one.model,
-        one.engine,
+        one.backend,
     )
     listed = [(path.parent / "skipped.jsonl").read_text() for path in (alone, together)]
     assert listed[0] == listed[1] and len(listed[0].splitlines()) == 3
@@ -304,7 +304,7 @@ def test_a_preset_stands_for_processes_threads_and_batch(model: Path, tmp_path: 
     with pytest.raises(ConfigError, match="fixed batch of 2"):
         plan("latency", fixed)
     with pytest.raises(ConfigError, match="leave it out and give --batch"):
-        plan("throughput", dataclasses.replace(artifact, engine="tensorrt"))
+        plan("throughput", dataclasses.replace(artifact, backend="tensorrt"))
 
 
 def test_latency_is_one_process_and_batch_1(images: Path, model: Path) -> None:
