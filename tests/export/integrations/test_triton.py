@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import text_format
 from PIL import Image
 
-from engines.cli import main as engines
+from engines.__main__ import main as engines
 from export import cli as command
 from export.exporting import deployed_spec
 from export.integrations import configuration, triton
