@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.options import CHECK_COUNT
 from runtime.check import Check as Check
 from runtime.check import run_check as run_check
 from runtime.datasets import guess_layout, read_dataset
@@ -20,12 +21,8 @@ from runtime.images.preprocess import resize
 from runtime.session import Session
 from runtime.spec import InputSpec
 
-# The rendered test crops that ship with the project.
-SHIPPED = Path(__file__).resolve().parent.parent / "data" / "anny_reid"
-COUNT = 256
 
-
-def check_crops(root: Path | str, spec: InputSpec, count: int = COUNT) -> NDArray[np.uint8]:
+def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> NDArray[np.uint8]:
     """Return up to `count` resized crops, (N, H, W, 3) uint8, evenly spaced over the test images under `root`.
 
     `root` is a data set or any folder of images. Raises DataError when fewer than three images can be read.

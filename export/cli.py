@@ -6,43 +6,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.arguments import batch_size, parser
-from export.blocks import refuse as refuse_blocks
-from export.blocks import write_blocks
-from export.exporting import Options, export
-from export.integrations.table import finish, refuse
-from prune.model.architecture import Shape
-from runtime.console import note, print_table
+from export.arguments import ExportCommand, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a model to one self-contained, static ONNX file, checked against the torch model before it is kept."""
-    args = parser(main.__doc__).parse_args(argv)
-    if args.neighbour:
-        refuse(args.neighbour, precision=args.precision)
-    if args.blocks:
-        refuse_blocks(args.precision)
-    options = Options(
-        args.form,
-        args.precision,
-        args.target,
-        args.gate == "on",
-        args.check,
-        args.check_count,
-        args.max_map_drop,
-        args.calibration,
-        args.calibration_count,
-        args.latency_table,
-    )
+    run(parse(argv, main.__doc__))
+    return 0
+
+
+def run(command: ExportCommand) -> None:
+    """Export the model, write what else is asked for, and print what the file is."""
+    # before what uses it: this file says why ONNX Runtime cannot be used
+    import runtime.backends.onnxruntime  # noqa: F401
+    from export.blocks import refuse as refuse_blocks
+    from export.exporting import export
+    from export.integrations.configuration import finish, refuse
+    from runtime.console import note, print_table
+
+    options, out = command.options, command.out
+    neighbour = options.input.neighbour
+    if neighbour:
+        refuse(neighbour, precision=options.precision)
+    if command.blocks:
+        refuse_blocks(options.precision)
     if not options.gate:
-        note(f"WARNING --gate off: {args.out} will be ungated, and refused by the runtime by default")
-    spec_of = {"layout": args.layout, "camera": args.camera, "batch": batch_size(args.batch)}
-    manifest = export(args.weights, args.out, spec_of | {"neighbour": args.neighbour}, options)
-    if args.blocks:
-        _write_blocks(args.out, manifest)
-    size = args.out.stat().st_size / 1e6
+        note(f"WARNING --gate off: {out} will be ungated, and refused by the runtime by default")
+    manifest = export(command.weights, out, options)
+    if command.blocks:
+        _write_blocks(out, manifest)
+    size = out.stat().st_size / 1e6
     rows: list[list[object]] = [
-        ["file", f"{args.out}  {size:.1f} MB  sha256 {manifest['sha256'][:12]}"],
+        ["file", f"{out}  {size:.1f} MB  sha256 {manifest['sha256'][:12]}"],
         [
             "form",
             f"{options.form} {manifest['precision']}, opset {manifest['opset']}, {manifest['nodes']['simplified']} nodes",
@@ -50,15 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         ["macs", f"{manifest['macs'][f'macs_{options.form}'] / 1e9:.2f} G"],
         ["gate", _said(manifest["gate"])],
     ]
-    if args.neighbour:
-        rows += finish(
-            args.neighbour, args.weights, args.out, manifest, check=args.check, measured=options.gate
-        )
+    if neighbour:
+        rows += finish(neighbour, command.weights, out, manifest, check=options.check, measured=options.gate)
     print_table("exported", ["", ""], rows)
-    return 0
 
 
 def _write_blocks(out: Path, manifest: dict[str, Any]) -> None:
+    from export.blocks import write_blocks
+    from prune.model.architecture import Shape
+    from runtime.console import note
+
     shape = Shape.from_json(manifest["shape"])
     folder = Path(f"{out}.blocks")
     model = {"file": out.name, "sha256": manifest["sha256"], "shape": manifest["shape"]}

@@ -6,19 +6,18 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from export.check import COUNT, SHIPPED, Check, check_crops, make_check, save_check
-from export.forms import Folded, Reference, camera_row
+from export.check import Check, check_crops, make_check, save_check
+from export.forms import Folded, Reference, camera_row, rescaled
 from export.gate import verdict_on
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx, with_batch
-from export.int8.calibration import COUNT as CALIBRATION_COUNT
 from export.int8.calibration import calibration_set
-from export.integrations.table import neighbour_input, rescaled
+from export.integrations.table import neighbour_input
+from export.options import SHIPPED, ExportOptions, InputOptions
 from export.precision import ExportedGraph, PrecisionRequest, apply_precision, read_latencies
 from prune.model.flops import report
 from prune.model.transreid import TransReID
@@ -28,47 +27,20 @@ from runtime.console import note
 from runtime.datasets import guess_layout
 from runtime.errors import ConfigError, GateError, UserError
 from runtime.files.manifest import manifest_path, replacing, tools, write_manifest
-from runtime.options.argument_types import camera_policy
 from runtime.spec import InputSpec
 from runtime.stopping import deferred
 
 FORMS = {"folded": Folded, "reference": Reference}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What to export: `form` folded or reference, `precision`, `target`, `gate` on or off, `check` folder and number of crops.
-
-    `max_map_drop` (points of mAP, 0..100) makes the gate evaluate parent and artifact on the whole check folder, a data set then.
-    `calibration` (default: the check folder's training images) has the images that ranges are measured on, `latency_table` is a
-    file of what INT8 saves where on the target.
-    """
-
-    form: str = "folded"
-    precision: str = "fp32"
-    target: str = "onnxruntime"
-    gate: bool = True
-    check: Path = SHIPPED
-    check_count: int = COUNT
-    max_map_drop: float | None = None
-    calibration: Path | None = None
-    calibration_count: int = CALIBRATION_COUNT
-    latency_table: Path | None = None
-
-
-def deployed_spec(
-    spec: InputSpec, *, layout: str, camera: str | None, batch: int | None, neighbour: str | None = None
-) -> InputSpec:
-    """The artifact's input specification from the model's and the command line; ConfigError for a camera it lacks.
-
-    `neighbour` is one of export.integrations.table.NEIGHBOURS: what that sends, then.
-    """
-    usual = "mean" if neighbour else "input"
-    policy = camera_policy(camera) if camera is not None else (usual if spec.cameras else "none")
+def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
+    """The artifact's input specification from the model's and the options; ConfigError for a camera it lacks."""
+    usual = "mean" if options.neighbour else "input"
+    policy = options.camera if options.camera is not None else (usual if spec.cameras else "none")
     if not spec.cameras and policy != "none":
         raise ConfigError(f"--camera {policy}: this model has no camera embedding; leave --camera out")
-    chosen = dataclasses.replace(spec, layout=layout, camera=policy, batch=batch)
-    return neighbour_input(chosen, neighbour) if neighbour else chosen
+    chosen = dataclasses.replace(spec, layout=options.layout, camera=policy, batch=options.batch)
+    return neighbour_input(chosen, options.neighbour) if options.neighbour else chosen
 
 
 def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
@@ -88,7 +60,7 @@ def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.Mode
     }
 
 
-def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options) -> Check:
+def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportOptions) -> Check:
     """The check crops with the parent's features, seen through the camera that the artifact bakes in, if any."""
     row = None if spec.camera == "input" or not spec.cameras else camera_row(model.shape, spec.camera)
     return make_check(
@@ -96,22 +68,16 @@ def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: O
     )
 
 
-def export(
-    weights: Path | str,
-    out: Path | str,
-    spec_of: dict[str, Any] | None = None,
-    options: Options | None = None,
-) -> dict[str, Any]:
-    """Export `weights` to `out` and return the manifest; `spec_of` are `deployed_spec`'s keywords.
+def export(weights: Path | str, out: Path | str, options: ExportOptions | None = None) -> dict[str, Any]:
+    """Export `weights` to `out` and return the manifest.
 
     GateError when the gate fails: then neither the new file nor an older one is left at `out`. With the gate off the verdict is
     recorded as null, and the runtime refuses the file unless told otherwise.
     """
-    options, out = options or Options(), Path(out)
+    options, out = options or ExportOptions(), Path(out)
     _refuse_contradictions(weights, out, options)
     parent, model = open_model(weights)
-    chosen = {"layout": "uint8-nhwc", "camera": None, "batch": None} | (spec_of or {})
-    spec = deployed_spec(parent.spec, **chosen)
+    spec = deployed_spec(parent.spec, options.input)
     if spec.cameras:
         # refuses a camera that the model lacks before anything else happens
         camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
@@ -174,7 +140,7 @@ def manifest_of(
     exported: ExportedGraph,
     nodes: dict[str, Any],
     spec: InputSpec,
-    options: Options,
+    options: ExportOptions,
 ) -> dict[str, Any]:
     """What the manifest says of the file, but for gate and check."""
     numbers, graph = report(model.shape), exported.graph
@@ -198,7 +164,7 @@ def manifest_of(
     }
 
 
-def _refuse_contradictions(weights: Path | str, out: Path, options: Options) -> None:
+def _refuse_contradictions(weights: Path | str, out: Path, options: ExportOptions) -> None:
     if out.resolve() == Path(weights).resolve() or out.suffix == ".safetensors":
         raise ConfigError(f"--out {out}: give an .onnx file, not the model itself")
     if out.is_dir():
@@ -229,7 +195,7 @@ def _refuse_unknown_layout(root: Path) -> None:
         ) from None
 
 
-def _request(spec: InputSpec, options: Options) -> PrecisionRequest:
+def _request(spec: InputSpec, options: ExportOptions) -> PrecisionRequest:
     saved_ms = read_latencies(options.latency_table) if options.latency_table else None
     images = None
     if options.precision != "fp32":
@@ -251,7 +217,7 @@ def _request(spec: InputSpec, options: Options) -> PrecisionRequest:
     )
 
 
-def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: Options) -> Check | None:
+def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportOptions) -> Check | None:
     try:
         return parent_check(parent, model, spec, options)
     except UserError as error:
@@ -266,7 +232,7 @@ def _verdict(
     parent: Artifact,
     path: Path,
     spec: InputSpec,
-    options: Options,
+    options: ExportOptions,
     exported: ExportedGraph,
 ) -> dict[str, Any]:
     if check is None or not options.gate:

@@ -238,3 +238,24 @@ def _embedding_table(model: Any, spec: InputSpec) -> Tensor:
         return positions
     table: Tensor = base.camera_table().detach() + positions
     return table if spec.camera == "input" else table[[camera_row(shape, spec.camera)]]
+
+
+def rescaled(model: TransReID, own: InputSpec, sent: InputSpec) -> TransReID:
+    """The model for pixels normalised with `sent`'s mean and std instead of its `own`: exact, in the patch convolution.
+
+    The model itself where the two agree. The convolution has no padding, so a change of scale and offset of its input is one of
+    its weights and bias.
+    """
+    if (own.mean, own.std) == (sent.mean, sent.std):
+        return model
+    changed: Any = copy.deepcopy(model)
+    convolution = changed.base.patch_embed.proj
+    std = torch.tensor(own.std).double()
+    gain = torch.tensor(sent.std).double() / std
+    shift = (torch.tensor(sent.mean).double() - torch.tensor(own.mean).double()) / std
+    weight = convolution.weight.data.double()
+    bias = convolution.bias.data.double() + (weight * shift.view(1, 3, 1, 1)).sum(dim=(1, 2, 3))
+    convolution.weight.data = (weight * gain.view(1, 3, 1, 1)).float()
+    convolution.bias.data = bias.float()
+    result: TransReID = changed
+    return result

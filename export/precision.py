@@ -23,8 +23,6 @@ from runtime.errors import ArtifactError, ConfigError, GateError
 from runtime.files.json_text import parse_json
 from runtime.spec import InputSpec
 
-PRECISIONS = ("fp32", "fp16", "int8")
-TARGETS = ("onnxruntime", "tensorrt", "tensorrt8")
 # The lint measures every tensor on every image, and magnitudes vary little between people.
 LINT_COUNT = 64
 # Held-out images for the sensitivity table: at most, and at least for a model of more MACs, so that it takes minutes on a CPU.

@@ -1,16 +1,6 @@
-"""Import TransReID and AMG checkpoints (.pth) as model.safetensors: safe loading only, everything checked against the shapes."""
+"""Import a TransReID or AMG checkpoint: `python -m prune.convert`. The command is prune.cli.convert."""
 
-from collections.abc import Sequence
-
-from runtime.errors import guarded
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. What it needs is imported here, so that a library that is missing is one line."""
-    from prune.importing.convert import main as run
-
-    return run(argv)
-
+from runtime.errors import command
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    raise SystemExit(command("prune.cli.convert"))

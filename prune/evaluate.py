@@ -1,16 +1,6 @@
-"""CMC and mAP of a torch model, as the authors' test.py prints them: `python -m prune.evaluate`."""
+"""Score a torch model on a data set: `python -m prune.evaluate`. The command is prune.cli.evaluate."""
 
-from collections.abc import Sequence
-
-from runtime.errors import guarded
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. What it needs is imported here, so that a library that is missing is one line."""
-    from prune.cli.evaluate import main as run
-
-    return run(argv)
-
+from runtime.errors import command
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    raise SystemExit(command("prune.cli.evaluate"))

@@ -1,16 +1,6 @@
-"""Multiply-adds and parameters of a shape: `python -m prune.flops`."""
+"""Count multiply-adds and parameters: `python -m prune.flops`. The command is prune.cli.flops."""
 
-from collections.abc import Sequence
-
-from runtime.errors import guarded
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. What it needs is imported here, so that a library that is missing is one line."""
-    from prune.cli.flops import main as run
-
-    return run(argv)
-
+from runtime.errors import command
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    raise SystemExit(command("prune.cli.flops"))

@@ -1,16 +1,6 @@
-"""`python -m prune.relabel`: a model whose classifiers know the training people of one data set alone, as numbered there."""
+"""Keep the classifier rows of one data set's people: `python -m prune.relabel`. The command is prune.cli.relabel."""
 
-from collections.abc import Sequence
-
-from runtime.errors import guarded
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. What it needs is imported here, so that a library that is missing is one line."""
-    from prune.cli.relabel import main as run
-
-    return run(argv)
-
+from runtime.errors import command
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    raise SystemExit(command("prune.cli.relabel"))

@@ -1,16 +1,6 @@
-"""Train a TransReID model: `python -m prune.train`. Puts data, model and loop together, decides nothing."""
+"""Train a TransReID model: `python -m prune.train`. The command is prune.cli.train."""
 
-from collections.abc import Sequence
-
-from runtime.errors import guarded
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. What it needs is imported here, so that a library that is missing is one line."""
-    from prune.cli.train import main as run
-
-    return run(argv)
-
+from runtime.errors import command
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    raise SystemExit(command("prune.cli.train"))

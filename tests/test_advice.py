@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from engines.cli import profile
+from engines.cli.build import profile
 from engines.onnx_compat import export_command
 from engines.trtexec.load import find_profile
 from engines.verify import manifest_of_build

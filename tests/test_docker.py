@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engines.cli import parser
+from engines.__main__ import parser
 from runtime.errors import ArtifactError
 from runtime.files.manifest import write_manifest
 from tests.docker_check import BUILDS, default_base

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.options import CALIBRATION_COUNT
 from runtime.datasets import Item, count_warnings, guess_layout, read_dataset
 from runtime.datasets.cameras import camera_ids, dataset_name
 from runtime.errors import ConfigError, DataError
@@ -22,7 +23,6 @@ from runtime.images.lists import read_images
 from runtime.images.preprocess import resize, to_input
 from runtime.spec import InputSpec
 
-COUNT = 512
 # The least number of images that NVIDIA advises for networks of this kind.
 ENOUGH = 500
 
@@ -52,7 +52,7 @@ class Calibration:
 
 
 def calibration_set(
-    root: Path | str, spec: InputSpec, *, count: int = COUNT, camera: str | int | None = None
+    root: Path | str, spec: InputSpec, *, count: int = CALIBRATION_COUNT, camera: str | int | None = None
 ) -> Calibration:
     """Read up to `count` images, evenly spaced over the training images of the data set or over the folder at `root`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prune.budget_search.goal import AXES, Search
 from prune.budget_search.latency import read_table
 from prune.budget_search.search import (
-    AXES,
-    Goal,
     Point,
     Scores,
     block_options,
@@ -39,7 +37,7 @@ from runtime.console import note, progress
 from runtime.datasets import Item
 from runtime.errors import ConfigError, DataError
 from runtime.files.json_text import parse_json
-from runtime.files.manifest import replacing, sha256
+from runtime.files.manifest import replacing
 from runtime.images.preprocess import to_input
 from runtime.ranking.metrics import evaluate
 from runtime.spec import InputSpec
@@ -47,20 +45,6 @@ from runtime.spec import InputSpec
 PARETO = "pareto.json"
 # of the training people, so many are kept out of the scores, to choose on
 HELD_OUT, MOST_IMAGES, BATCH = 0.25, 256, 32
-
-
-@dataclass(frozen=True)
-class Search:
-    """The goal, and `over` which of `AXES`; `table` is a file of `benchmarks.latency_table` (None: blocks cost multiply-adds)."""
-
-    goal: Goal
-    table: Path | None = None
-    over: tuple[str, ...] = AXES
-
-    def asked(self) -> dict[str, Any]:
-        """Plain data that tells this search from another."""
-        table = None if self.table is None else sha256(self.table)
-        return {"goal": self.goal.kind, "value": self.goal.value, "table": table, "over": list(self.over)}
 
 
 def held_out(

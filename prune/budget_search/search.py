@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from prune.budget_search.goal import AXES, Goal
 from prune.model.architecture import Shape
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens
 from prune.model.transreid import TransReID
@@ -21,9 +22,6 @@ from prune.scoring.run import Batch, features_of
 from prune.scoring.scores import select_within
 from runtime.errors import ConfigError
 
-GOALS = ("latency_ms", "macs", "map")
-# what may be searched over; heads and tokens are AMG's
-AXES = ("heads", "tokens", "neurons")
 # kept tokens that are tried, as shares of all
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 # kept MLP neurons, likewise; their numbers are multiples of `MULTIPLE`, as engines like them
@@ -31,14 +29,6 @@ WIDTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 MULTIPLE = 8
 # costs are told apart to this part of the whole range: far finer than a latency is measured
 BINS = 4000
-
-
-@dataclass(frozen=True)
-class Goal:
-    """`kind` latency_ms, macs (at most `value`) or map (0..1, at least `value` on the held-out people, before fine-tuning)."""
-
-    kind: str
-    value: float
 
 
 class Scores(NamedTuple):
@@ -77,18 +67,6 @@ class Point:
     hidden: tuple[int, ...]
     cost: float
     damage: float
-
-
-def read_goal(text: str) -> Goal:
-    """`latency_ms=3.2`, `macs=1.2e8` or `map=0.85`; ConfigError for anything else."""
-    kind, _, number = text.partition("=")
-    try:
-        value = float(number)
-    except ValueError:
-        value = float("nan")
-    if kind not in GOALS or not 0 < value < float("inf") or (kind == "map" and value > 1):
-        raise ConfigError(f"--goal {text}: give latency_ms=MS, macs=COUNT or map=0..1")
-    return Goal(kind, value)
 
 
 def block_options(found: Damages, cost: Callable[[int, int, int], float]) -> list[Option]:

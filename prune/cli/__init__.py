@@ -1,1 +1,1 @@
-"""The commands that prune, train, evaluate and relabel."""
+"""The commands of `prune.py` and of `python -m prune.NAME`, one module each. What they need is imported after parsing."""

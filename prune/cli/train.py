@@ -2,24 +2,121 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prune.config.load import Config, load_config
-from prune.importing.initial import start
-from prune.model.file import save_model
-from prune.training.checkpoints import checkpoint_files
-from prune.training.data import training_batches
-from prune.training.loop import fit, make_accelerator
-from runtime.console import note
-from runtime.datasets import READERS, Dataset, Item, count_warnings, read_dataset, training_images
-from runtime.datasets.cameras import dataset_name
+from prune.cli.arguments import DEVICES, ConfigOptions, add_config_options, config_options
+from runtime.datasets import READERS
 from runtime.errors import ConfigError
-from runtime.stopping import keeping
-from runtime.wording import printable
+
+if TYPE_CHECKING:
+    from prune.config.load import Config
+    from runtime.datasets import Dataset, Item
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What is trained, on what, and where the model goes. `data` and `layout` None are the configuration's."""
+
+    config: ConfigOptions
+    data: str | None
+    layout: str | None
+    out: Path
+    init: str | None
+    resume: bool
+    device: str
+
+
+def parse(argv: Sequence[str] | None) -> TrainOptions:
+    """The options of a command line; argparse exits 2 where it is wrong."""
+    parser = ArgumentParser(prog="python -m prune.train", description=main.__doc__)
+    add_config_options(parser, required=True)
+    parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
+    parser.add_argument(
+        "--layout", choices=sorted(READERS), help="how the data set is laid out (data.layout, or guessed)"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument(
+        "--init", help="imagenet, a model.safetensors, or a plain ViT's weights (.pth, .safetensors)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last snapshot in DIR")
+    parser.add_argument("--device", default="auto", choices=DEVICES)
+    args = parser.parse_args(argv)
+    return TrainOptions(
+        config=config_options(args),
+        data=args.data,
+        layout=args.layout,
+        out=Path(args.out),
+        init=args.init,
+        resume=args.resume,
+        device=args.device,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train the unpruned model; writes DIR/model.safetensors, metrics.jsonl and snapshots to go on from."""
+    run(parse(argv))
+    return 0
+
+
+def run(options: TrainOptions) -> None:
+    """Train, write the model of the last epoch and print its name; ConfigError for a folder that holds another run."""
+    from prune.config.load import load_config
+    from prune.importing.initial import start
+    from prune.model.file import save_model
+    from prune.training.checkpoints import checkpoint_files
+    from prune.training.data import training_batches
+    from prune.training.loop import fit, make_accelerator
+    from runtime.console import note
+    from runtime.datasets import count_warnings, read_dataset, training_images
+    from runtime.datasets.cameras import dataset_name
+    from runtime.stopping import keeping
+    from runtime.wording import printable
+
+    config, out = load_config(options.config.path, options.config.overrides), options.out
+    root = options.data or config.data.root
+    if not root:
+        raise ConfigError("say where the data set is: --data ROOT")
+    if checkpoint_files(out) and not options.resume:
+        raise ConfigError(
+            f"{out}: holds a training run; add --resume to go on with it, or choose another --out"
+        )
+    dataset = training_images(read_dataset(root, options.layout or config.data.layout))
+    config = fitted(config, dataset.train)
+    warnings = count_warnings(dataset)
+    accelerator = make_accelerator(config.train.precision, options.device)
+    main_process = accelerator.is_main_process
+    for warning in (*warnings, *dataset.left_out) if main_process else ():
+        note(warning)
+    spec = dataclasses.replace(config.spec(), dataset=dataset_name(dataset.layout, warnings))
+    batches = training_batches(
+        dataset.train,
+        spec,
+        config.train,
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
+    )
+    begun = start(config, options.init)
+    for remark in begun.notes if main_process else []:
+        note(remark)
+    # The last epoch is the result: nothing is ever selected on the test set.
+    with keeping(lambda: kept(checkpoint_files(out), out)):
+        fit(
+            begun.model,
+            batches,
+            config=config.train,
+            out=out,
+            resume=options.resume,
+            accelerator=accelerator,
+        )
+    if main_process:
+        path = out / "model.safetensors"
+        save_model(begun.model, path, spec, parent=begun.parent, notes=notes(config, dataset, options.init))
+        print(printable(str(path)))
 
 
 def fitted(config: Config, items: Sequence[Item]) -> Config:
@@ -55,65 +152,8 @@ def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
     }
 
 
-def kept(out: Path) -> str:
-    """What a stopped training leaves, and how to go on with it."""
-    if not (saved := checkpoint_files(out)):
+def kept(saved: Sequence[Path], out: Path) -> str:
+    """What a stopped training leaves (its snapshots, the newest last), and how to go on with it."""
+    if not saved:
         return f"no snapshot had been written yet in {out}; the same command begins anew"
     return f"{saved[-1]} is kept; go on with the same command and --resume"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train the unpruned model; writes DIR/model.safetensors, metrics.jsonl and snapshots to go on from."""
-    parser = argparse.ArgumentParser(prog="python -m prune.train", description=main.__doc__)
-    parser.add_argument("--config", required=True, help="our YAML or the authors'")
-    parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
-    parser.add_argument(
-        "--layout", choices=sorted(READERS), help="how the data set is laid out (data.layout, or guessed)"
-    )
-    parser.add_argument("--out", required=True, metavar="DIR")
-    parser.add_argument(
-        "--init", help="imagenet, a model.safetensors, or a plain ViT's weights (.pth, .safetensors)"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last snapshot in DIR")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
-    args = parser.parse_args(argv)
-    config = load_config(args.config, args.overrides)
-    root, out = args.data or config.data.root, Path(args.out)
-    if not root:
-        raise ConfigError("say where the data set is: --data ROOT")
-    if checkpoint_files(out) and not args.resume:
-        raise ConfigError(
-            f"{out}: holds a training run; add --resume to go on with it, or choose another --out"
-        )
-    dataset = training_images(read_dataset(root, args.layout or config.data.layout))
-    config = fitted(config, dataset.train)
-    warnings = count_warnings(dataset)
-    accelerator = make_accelerator(config.train.precision, args.device)
-    main_process = accelerator.is_main_process
-    for warning in (*warnings, *dataset.left_out) if main_process else ():
-        note(warning)
-    spec = dataclasses.replace(config.spec(), dataset=dataset_name(dataset.layout, warnings))
-    batches = training_batches(
-        dataset.train,
-        spec,
-        config.train,
-        rank=accelerator.process_index,
-        ranks=accelerator.num_processes,
-    )
-    begun = start(config, args.init)
-    for remark in begun.notes if main_process else []:
-        note(remark)
-    # The last epoch is the result: nothing is ever selected on the test set.
-    with keeping(lambda: kept(out)):
-        fit(begun.model, batches, config=config.train, out=out, resume=args.resume, accelerator=accelerator)
-    if main_process:
-        save_model(
-            begun.model,
-            out / "model.safetensors",
-            spec,
-            parent=begun.parent,
-            notes=notes(config, dataset, args.init),
-        )
-        print(printable(str(out / "model.safetensors")))
-    return 0

@@ -1,8 +1,7 @@
-"""Import TransReID and AMG checkpoints (.pth) as model.safetensors: safe loading only, everything checked against the shapes."""
+"""TransReID and AMG checkpoints (.pth) as our model: safe loading only, everything checked against the shapes."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import pickle
 import re
@@ -14,16 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prune.config.load import load_config
 from prune.importing.unwrap import counted, inner, siblings, unprefixed, unread
 from prune.model.architecture import BlockShape, Shape
-from prune.model.file import load_strictly, save_model
+from prune.model.file import load_strictly
 from prune.model.tensors import refuse_odd
 from prune.model.transreid import TransReID
-from prune.origin import camera_advice, checkpoint_spec, token_advice
+from prune.origin import camera_advice, token_advice
 from runtime.console import note
-from runtime.errors import ArtifactError, ConfigError
-from runtime.files.manifest import sha256
+from runtime.errors import ArtifactError
 from runtime.wording import printable, reason_of
 
 # How torch names what its restricted unpickler does not let in.
@@ -212,27 +209,3 @@ def convert(path: Path | str, shape: Shape, *, drop_path: float = 0.1) -> TransR
     model = TransReID(full, drop_path=drop_path)
     load_strictly(model, counted(used(state, full), model.state_dict()), path)
     return model.eval()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m prune.convert CKPT.pth --config C --out model.safetensors`."""
-    parser = argparse.ArgumentParser(prog="python -m prune.convert", description=main.__doc__)
-    parser.add_argument("checkpoint", help="TransReID or AMG checkpoint (.pth)")
-    parser.add_argument("--config", required=True, help="our YAML or the authors'")
-    parser.add_argument("--out", required=True, help="model.safetensors to write")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
-    args = parser.parse_args(argv)
-    config = load_config(args.config, args.overrides)
-    if Path(args.out).resolve() == Path(args.checkpoint).resolve():
-        raise ConfigError(f"--out {args.out}: that is the checkpoint itself; choose another name")
-    model = convert(args.checkpoint, config.shape(), drop_path=config.model.drop_path)
-    spec = checkpoint_spec(config, model.shape, args.checkpoint)
-    save_model(model, args.out, spec, parent=sha256(args.checkpoint), notes={"source": "convert"})
-    heads = [len(block.heads) for block in model.shape.blocks]
-    tokens = [len(block.tokens) for block in model.shape.blocks]
-    written = printable(args.out)
-    print(
-        f"{written}: {model.shape.variant}, {model.shape.identities} identities, {model.shape.cameras} cameras"
-    )
-    print(f"heads per block {heads}\ntokens per block {tokens}")
-    return 0

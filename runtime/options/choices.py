@@ -12,6 +12,9 @@ AUTO = "auto"
 # How long a command times each of several things, unless it is told otherwise: trtexec's default.
 SECONDS = 3.0
 
+# What a file computes in; `runtime.gate.LIMITS` has what each must reach.
+PRECISIONS = ("fp32", "fp16", "int8")
+
 LATENCY, THROUGHPUT = "latency", "throughput"
 PRESETS = (LATENCY, THROUGHPUT)
 

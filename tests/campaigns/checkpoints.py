@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prune import flops
-from prune.importing import convert
+from prune.cli import convert, flops
 from prune.model.architecture import unpruned
 from prune.model.file import save_model
 from prune.model.transreid import TransReID

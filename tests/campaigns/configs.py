@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from prune import flops
+from prune.cli import flops
 from prune.config.load import load_config
 from tests.campaigns.mutate import ODD, damaged, tree_damaged
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engines import build as building
-from engines.cli import main
+from engines.__main__ import main
 from engines.machine import Machine
 from engines.trtexec.command import Profile
 from runtime.backends.tensorrt.compat import rebuild_command

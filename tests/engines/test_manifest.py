@@ -8,7 +8,8 @@ import shlex
 
 import pytest
 
-from engines.cli import options, parser
+from engines.__main__ import parser
+from engines.cli.build import build_options
 from engines.machine import Machine
 from engines.manifest import differences, engine_manifest, preflight
 from engines.trtexec.command import Build, Profile
@@ -180,7 +181,7 @@ def test_the_rebuilding_command_asks_for_the_same_build(parent, build, change, t
     build = dataclasses.replace(build, **change)
     words = shlex.split(rebuild_command(engine_manifest(parent, HOST, build, WORDS)))
     assert words[:3] == ["python", "-m", "engines"]
-    again = options(parser().parse_args(words[3:]))
+    again = build_options(parser().parse_args(words[3:])).build
     names = {"onnx": build.onnx.name, "engine": build.engine.name}
     assert {key: str(getattr(again, key)) for key in names} == names
     assert dataclasses.replace(again, onnx=build.onnx, engine=build.engine) == build

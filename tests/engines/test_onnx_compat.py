@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 
 from engines.onnx_compat import export_command, newest_opset, refuse_unreadable
 from engines.trtexec.command import precision_flags
-from export.arguments import parser
+from export.arguments import parse
+from export.options import InputOptions
 from runtime.errors import ArtifactError
 from runtime.spec import InputSpec
 
@@ -102,16 +103,15 @@ def test_the_export_command_is_one_that_export_takes_and_keeps_precision_and_inp
 ) -> None:
     words = shlex.split(export_command(manifest("fp16", "onnxruntime", **spec), (10, 3), "my models/m.onnx"))
     assert words[:2] == ["python", "export_onnx.py"]
-    asked = parser(None).parse_args(words[2:])
-    assert (asked.precision, asked.target, asked.out) == (
-        "fp16",
-        "tensorrt",
-        Path("my models/m.tensorrt.onnx"),
-    )
-    assert asked.layout == spec.get("layout", "uint8-nhwc")
-    assert str(asked.batch) == str(spec.get("batch", parser(None).get_default("batch")))
+    asked = parse(words[2:])
+    assert asked.out == Path("my models/m.tensorrt.onnx")
+    assert (asked.options.precision, asked.options.target) == ("fp16", "tensorrt")
     camera = spec.get("camera", "none")
-    assert asked.camera == (str(camera) if spec.get("cameras") and camera != "input" else None)
+    assert asked.options.input == InputOptions(
+        layout=spec.get("layout", "uint8-nhwc"),
+        camera=camera if spec.get("cameras") and camera != "input" else None,
+        batch=spec.get("batch"),
+    )
 
 
 def test_a_file_for_the_same_target_is_exported_in_its_place() -> None:
@@ -121,6 +121,6 @@ def test_a_file_for_the_same_target_is_exported_in_its_place() -> None:
 def test_a_neighbour_s_file_is_exported_for_that_neighbour_again() -> None:
     file = manifest(target="onnxruntime") | {"neighbour": {"for": "triton"}}
     words = shlex.split(export_command(file, (10, 3), "m.onnx"))
-    asked = parser(None).parse_args(words[2:])
-    assert (asked.neighbour, asked.target) == ("triton", "tensorrt")
+    asked = parse(words[2:]).options
+    assert (asked.input.neighbour, asked.target) == ("triton", "tensorrt")
     assert "--for" not in export_command(file | {"neighbour": "damaged"}, (10, 3), "m.onnx")

@@ -12,9 +12,10 @@ from PIL import Image
 
 from export import cli as command
 from export import exporting
-from export.check import SHIPPED, check_crops
+from export.check import check_crops
 from export.forms import Folded
 from export.graph import prove_static
+from export.options import SHIPPED
 from prune.model.file import save_model
 from runtime.errors import ArtifactError, DataError, GateError, guarded
 from runtime.files.manifest import read_manifest, sha256

@@ -11,8 +11,8 @@ import torch
 
 from export import cli as command
 from export import exporting, gate
-from export.check import SHIPPED
 from export.int8.calibration import Calibration
+from export.options import SHIPPED
 from export.precision import calibration_slice, held_out_count
 from prune.model.file import load_model, save_model
 from runtime.errors import guarded

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from export import cli as command
-from export.check import SHIPPED
+from export.options import SHIPPED
 from prune.model.file import load_model, save_model
 from prune.model.surgery import keep_neurons, remove_blocks
 from prune.scoring.run import score_neuron_magnitudes

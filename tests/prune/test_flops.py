@@ -8,10 +8,11 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 
 from export.forms import Folded
-from prune.cli.flops import main, spread
+from prune.cli.flops import main
 from prune.config.load import load_config
 from prune.model.architecture import REMOVED, unpruned
 from prune.model.flops import macs_folded, macs_paper, macs_reference, parameters, patch_macs
+from prune.scoring.spread import spread
 from tests.fakes import lite
 from tests.fakes.golden import case
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from export.exporting import build_graph, deployed_spec
 from export.forms import Folded
+from export.options import InputOptions
 from prune.config.settings import HeadConfig, TokenConfig
 from prune.importing.convert import original_tokens
 from prune.model.flops import macs_paper
@@ -59,7 +60,7 @@ def test_plain_form_gives_the_authors_descriptor(name, form):
 def test_folded_form_and_onnx_runtime_give_the_authors_descriptor(name, form, tmp_path):
     golden, network = case(name), model(name, form)
     theirs = unit(golden.arrays[f"features_{form}"])
-    deployed = deployed_spec(spec(golden), layout="float-nchw", camera="input", batch=None)
+    deployed = deployed_spec(spec(golden), InputOptions(layout="float-nchw", camera="input"))
     with torch.no_grad():
         folded = Folded(network, deployed)(golden.images, golden.cameras).numpy()
     assert np.abs(folded - theirs).max() < 1e-5

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from prune.cli.convert import main
 from prune.config.load import load_config
-from prune.importing.convert import main
 from prune.model.file import load_model
 from prune.session import open_weights
 from runtime.datasets import CAMERAS

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from engines.verify import ENGINE_LIMITS
 from runtime.errors import DataError, GateError
 from runtime.gate import LIMITS, compare, failures, rank_agreement
+from runtime.options.choices import PRECISIONS
 
 
 def features(count=40, dim=32, seed=0):
@@ -18,6 +20,10 @@ def verdict(candidate, precision="fp32", reference=None):
 
 def test_equal_features_pass_every_gate():
     assert all(verdict(features(), precision) == [] for precision in LIMITS)
+
+
+def test_every_precision_that_can_be_asked_for_has_limits():
+    assert set(LIMITS) == set(PRECISIONS) == set(ENGINE_LIMITS)
 
 
 def test_rounding_passes_and_noise_fails_fp32():

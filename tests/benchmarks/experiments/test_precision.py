@@ -5,9 +5,10 @@ import pytest
 from benchmarks.experiments import precision
 from benchmarks.steps import StepFailed
 from benchmarks.steps import run as run_step
-from export.arguments import PRECISIONS, TARGETS
+from export.options import TARGETS
 from runtime.errors import guarded
 from runtime.files.manifest import write_manifest
+from runtime.options.choices import PRECISIONS
 
 NUMBERS = {"cosine_min": 0.99, "top1": 1.0}
 

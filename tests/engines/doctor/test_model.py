@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from engines.cli import main
+from engines.__main__ import main
 from engines.doctor.doctor import diagnose
 from engines.doctor.model import default_builder, examine_model, expected_memory_mib
 from engines.doctor.tables import show

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.check import SHIPPED
 from export.int8.calibration import calibration_set, content_hash, spaced
+from export.options import SHIPPED
 from runtime.errors import ConfigError, DataError
 from runtime.spec import InputSpec
 

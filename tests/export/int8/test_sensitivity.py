@@ -8,7 +8,6 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.check import SHIPPED
 from export.exporting import build_graph
 from export.int8 import sensitivity
 from export.int8.eval_set import PER_PERSON, EvalSet, matched_people, read_eval_set
@@ -26,6 +25,7 @@ from export.int8.sensitivity import (
     violations,
     worst_first,
 )
+from export.options import SHIPPED
 from runtime.datasets import Item
 from runtime.errors import ConfigError, DataError
 from tests.fakes import lite

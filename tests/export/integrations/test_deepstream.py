@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from engines.cli import main as engines
+from engines.__main__ import main as engines
 from export import cli as command
 from export.integrations import deepstream
 from prune.model.file import save_model

@@ -11,10 +11,11 @@ import pytest
 from google.protobuf import text_format
 from PIL import Image
 
-from engines.cli import main as engines
+from engines.__main__ import main as engines
 from export import cli as command
-from export import exporting
-from export.integrations import table, triton
+from export.exporting import deployed_spec
+from export.integrations import configuration, triton
+from export.options import InputOptions
 from prune.model.file import save_model
 from prune.session import open_model
 from runtime.errors import guarded
@@ -172,20 +173,18 @@ def test_what_triton_cannot_send_is_refused(more, words, weights, crops, tmp_pat
 
 
 def test_the_camera_s_cost_is_measured_on_the_model_s_own_data_set_only(weights, crops, tmp_path):
-    spec = exporting.deployed_spec(
-        lite.SPEC, layout="uint8-nhwc", camera=None, batch=None, neighbour="triton"
-    )
+    spec = deployed_spec(lite.SPEC, InputOptions(neighbour="triton"))
     assert spec.camera == "mean"
-    assert "is no data set" in table.camera_cost(weights, spec, crops)["reason"]
+    assert "is no data set" in configuration.camera_cost(weights, spec, crops)["reason"]
     root = tmp_path / "market"
     for folder, camera in (("query", 1), ("bounding_box_test", 2), ("bounding_box_train", 1)):
         (root / folder).mkdir(parents=True)
         for index in range(4):
             shutil.copy(crops / f"{index}.png", root / folder / f"000{index + 1}_c{camera}s1_000001_00.png")
-    assert "is not the data set" in table.camera_cost(weights, spec, root)["reason"]
+    assert "is not the data set" in configuration.camera_cost(weights, spec, root)["reason"]
     # anny.json makes it the data set that lite.SPEC names
     (root / "anny.json").write_text("{}")
-    cost = table.camera_cost(weights, spec, root)
+    cost = configuration.camera_cost(weights, spec, root)
     assert cost["dataset"] == "anny"
     # every query's own picture is in the gallery, seen by another camera: with one camera row for all, the same feature
     assert cost["baked"] == 1.0
@@ -193,7 +192,9 @@ def test_the_camera_s_cost_is_measured_on_the_model_s_own_data_set_only(weights,
 
 
 def test_the_cost_is_said_and_recorded(weights, crops, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(table, "camera_cost", lambda *_: {"dataset": "anny", "input": 0.9, "baked": 0.8875})
+    monkeypatch.setattr(
+        configuration, "camera_cost", lambda *_: {"dataset": "anny", "input": 0.9, "baked": 0.8875}
+    )
     assert run(weights, tmp_path / "m.onnx", crops) == 0
     said = "mean: mAP 88.75 % on anny instead of 90.00 % with --camera input (-1.25 points)"
     assert said in capsys.readouterr().out

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prune.budget_search.run import Search, held_out
-from prune.budget_search.search import Goal
+from prune.budget_search.goal import Goal, Search
+from prune.budget_search.run import held_out
 from prune.cli import prune
 from prune.config.settings import HeadConfig, PruneConfig
 from prune.model.file import load_model, save_model

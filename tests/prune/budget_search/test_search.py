@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from prune.budget_search.goal import Goal, read_goal
 from prune.budget_search.search import (
     Damages,
-    Goal,
     Option,
     Point,
     Scores,
@@ -21,7 +21,6 @@ from prune.budget_search.search import (
     frontier,
     neuron_counts,
     pruned_to,
-    read_goal,
     token_counts,
 )
 from runtime.errors import ConfigError

@@ -16,6 +16,7 @@ from prune.cli import prune as command
 from prune.config.settings import PruneConfig
 from prune.model.file import load_model, save_model
 from prune.scoring import inputs
+from prune.session import open_weights
 from prune.training.losses import training_loss
 from runtime.datasets import read_dataset
 from runtime.errors import guarded
@@ -158,7 +159,7 @@ def test_evaluate_gives_the_same_scores_as_prune(teacher, data, capsys):
     weights = str(teacher / "model.safetensors")
     assert evaluate.main([weights, "--data", str(data), "--layout", "market1501", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    artifact, _ = command.open_weights(weights, None)
+    artifact, _ = open_weights(weights, None)
     assert document["mAP"] == accuracy(artifact, read_dataset(str(data), "market1501"))["mAP"]
     assert document["queries"] == 5
 

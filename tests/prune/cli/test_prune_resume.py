@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prune.cli import progress, prune
+from prune.cli import progress, pruning
 from prune.model.file import load_model
 from runtime.files.manifest import sha256
 from tests.fakes import prune_runs
@@ -107,9 +107,9 @@ def stopped(root, data, tmp_path, monkeypatch):
             raise Stop
         return whole(model, *arguments, out=out, **keys)
 
-    whole = prune.fit
+    whole = pruning.fit
     with monkeypatch.context() as patch:
-        patch.setattr(prune, "fit", fit)
+        patch.setattr(pruning, "fit", fit)
         with pytest.raises(Stop):
             prune_runs.prune_into(tmp_path / "out", root, data)
     return tmp_path / "out"
@@ -129,7 +129,7 @@ def test_whatever_is_cut_goes_on_from_a_first_round_that_was_cut(asked, root, da
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(prune, "fit", fit)
+        patch.setattr(pruning, "fit", fit)
         with pytest.raises(Stop):
             prune_runs.prune_into(tmp_path / "out", root, data, *more)
     assert prune_runs.prune_into(tmp_path / "out", root, data, *more, "--resume") == 0

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from prune.importing.convert import convert, main, original_tokens, read_checkpoint
+from prune.cli.convert import main
+from prune.importing.convert import convert, original_tokens, read_checkpoint
 from prune.model.architecture import Shape, unpruned
 from prune.model.file import load_model, save_model
 from runtime.errors import ArtifactError, GateError, guarded

@@ -120,7 +120,7 @@ def test_weights_of_another_variant_name_the_setting_that_fits(tmp_path):
 
 
 def test_a_reid_checkpoint_names_the_command_that_converts_it_and_that_helps(tmp_path, capsys):
-    from prune.importing.convert import main
+    from prune.cli.convert import main
 
     network = lite.model(jpm=False, cameras=3)
     path = saved(tmp_path, {"state_dict": under("module.", network.state_dict())})

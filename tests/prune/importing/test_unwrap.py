@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from prune.importing.convert import convert, main, read_checkpoint
+from prune.cli.convert import main
+from prune.importing.convert import convert, read_checkpoint
 from prune.importing.imagenet import read_weights
 from prune.model.architecture import Shape, unpruned
 from prune.model.transreid import TransReID

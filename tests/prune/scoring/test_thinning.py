@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune.budget_search.run import Search, find
-from prune.budget_search.search import GOALS, Goal
+from prune.budget_search.goal import GOALS, Goal, Search
+from prune.budget_search.run import find
 from prune.config.load import load_config
 from prune.config.settings import BlocksConfig, HeadConfig, MlpConfig, PruneConfig, TokenConfig
 from prune.model.architecture import REMOVED, Shape, removed_count

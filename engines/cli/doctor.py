@@ -1,0 +1,60 @@
+"""`python -m engines doctor`: what this machine is and can run, and what it lacks for the models given."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import ConfigError
+
+HELP = "what this machine is and can run"
+HERE = Path("/")
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """The models that are examined, and the root folder of the machine: `HERE`, or a copy of another machine's files."""
+
+    models: tuple[Path, ...]
+    root: Path
+    as_json: bool
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `doctor`."""
+    parser.add_argument(
+        "models",
+        nargs="*",
+        type=Path,
+        metavar="MODEL",
+        help="an .onnx file or engine: what it lacks here, and the fix",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=HERE, metavar="DIR", help="examine the files of another machine"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def command(args: Namespace) -> None:
+    """Run `doctor` with parsed arguments."""
+    run(DoctorOptions(tuple(args.models), args.root, args.json))
+
+
+def run(options: DoctorOptions) -> None:
+    """Print what the machine is and can run, and what it lacks for the models."""
+    from engines.doctor import doctor, tables
+    from engines.doctor.model import examine_model
+    from runtime.console import print_json
+
+    root = options.root
+    if not root.is_dir():
+        raise ConfigError(f"--root {root}: no such folder; leave it out to examine this machine")
+    report = doctor.diagnose(root=root, environment=os.environ if root == HERE else {})
+    if options.models:
+        report["models"] = [examine_model(model, report) for model in options.models]
+    if options.as_json:
+        print_json(report)
+    else:
+        tables.show(report)

@@ -1,0 +1,60 @@
+"""`python -m prune.convert`: a TransReID or AMG checkpoint (.pth) becomes a model.safetensors."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prune.cli.arguments import ConfigOptions, add_config_options, config_options
+from runtime.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """The published checkpoint, the configuration that it was trained with, and the model file to write."""
+
+    checkpoint: str
+    config: ConfigOptions
+    out: str
+
+
+def parse(argv: Sequence[str] | None) -> ConvertOptions:
+    """The options of a command line. argparse exits 2 where it is wrong; ConfigError where the checkpoint would be replaced."""
+    parser = ArgumentParser(prog="python -m prune.convert", description=main.__doc__)
+    parser.add_argument("checkpoint", help="TransReID or AMG checkpoint (.pth)")
+    add_config_options(parser, required=True)
+    parser.add_argument("--out", required=True, help="model.safetensors to write")
+    args = parser.parse_args(argv)
+    if Path(args.out).resolve() == Path(args.checkpoint).resolve():
+        raise ConfigError(f"--out {args.out}: that is the checkpoint itself; choose another name")
+    return ConvertOptions(args.checkpoint, config_options(args), args.out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m prune.convert CKPT.pth --config C --out model.safetensors`."""
+    run(parse(argv))
+    return 0
+
+
+def run(options: ConvertOptions) -> None:
+    """Write the model, and print its architecture."""
+    from prune.config.load import load_config
+    from prune.importing.convert import convert
+    from prune.model.file import save_model
+    from prune.origin import checkpoint_spec
+    from runtime.files.manifest import sha256
+    from runtime.wording import printable
+
+    checkpoint, out = options.checkpoint, options.out
+    config = load_config(options.config.path, options.config.overrides)
+    model = convert(checkpoint, config.shape(), drop_path=config.model.drop_path)
+    spec = checkpoint_spec(config, model.shape, checkpoint)
+    save_model(model, out, spec, parent=sha256(checkpoint), notes={"source": "convert"})
+    shape = model.shape
+    print(
+        f"{printable(out)}: {shape.variant}, {shape.identities} identities, {shape.cameras} cameras\n"
+        f"heads per block {[len(block.heads) for block in shape.blocks]}\n"
+        f"tokens per block {[len(block.tokens) for block in shape.blocks]}"
+    )

@@ -1,0 +1,106 @@
+"""What `prune.py` was asked, as frozen options, and how its command line is parsed into them."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prune.budget_search.goal import AXES, Search, read_goal
+from prune.cli.arguments import DEVICES, ConfigOptions, add_config_options, config_options
+from runtime.errors import ConfigError
+from runtime.options.argument_types import positive_integer
+
+BOTH, AFTER, NONE = "both", "after", "none"
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """Which model is pruned, on what, and where the result goes.
+
+    `data` and `layout` None are the configuration's. `evaluate` says which models are scored on query and gallery, with `batch`
+    images per run: both, the one after pruning, or none. `search` None takes the counts of the configuration.
+    """
+
+    config: ConfigOptions
+    weights: str
+    data: str | None
+    layout: str | None
+    out: Path
+    resume: bool
+    device: str
+    evaluate: str
+    batch: int
+    search: Search | None
+    as_json: bool
+
+
+def parse(argv: Sequence[str] | None, description: str | None) -> PruneOptions:
+    """The options of a command line. argparse exits 2 where it is wrong; ConfigError where the result would replace a file."""
+    parser = ArgumentParser(prog="prune.py", description=description)
+    add_config_options(parser, required=True)
+    parser.add_argument("--weights", required=True, help="model.safetensors, or a published .pth")
+    parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
+    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the stopped run in DIR, asked the same"
+    )
+    parser.add_argument(
+        "--layout", help="how the data set is laid out, where it differs from the configuration's"
+    )
+    parser.add_argument(
+        "--evaluate", choices=(BOTH, AFTER, NONE), default=BOTH, help="on query and gallery (both)"
+    )
+    parser.add_argument("--device", default="auto", choices=DEVICES, help="auto: CUDA where there is one")
+    parser.add_argument(
+        "--batch", type=positive_integer, default=16, metavar="N", help="images per run in evaluation (16)"
+    )
+    _add_search_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    args = parser.parse_args(argv)
+    out = Path(args.out)
+    if out.is_file():
+        raise ConfigError(f"--out {out}: a file stands there; give a folder")
+    if Path(args.weights).resolve() == (out / "model.safetensors").resolve():
+        raise ConfigError(f"--out {out}: the result would overwrite --weights; give another folder")
+    return PruneOptions(
+        config=config_options(args),
+        weights=args.weights,
+        data=args.data,
+        layout=args.layout,
+        out=out,
+        resume=args.resume,
+        device=args.device,
+        evaluate=args.evaluate,
+        batch=args.batch,
+        search=_search(args),
+        as_json=args.json,
+    )
+
+
+def _add_search_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--search", action="store_true", help="find what each block keeps, for --goal")
+    parser.add_argument("--goal", metavar="latency_ms=MS|macs=COUNT|map=0..1", help="what the search is for")
+    parser.add_argument(
+        "--over",
+        metavar="LIST",
+        help=f"what the search chooses of ({','.join(AXES)}); heads,tokens are AMG's",
+    )
+    parser.add_argument(
+        "--latency-table",
+        type=Path,
+        metavar="JSON",
+        help="from python -m benchmarks.latency_table, on the target",
+    )
+
+
+def _search(args: Namespace) -> Search | None:
+    if not args.search:
+        if args.goal or args.latency_table or args.over:
+            raise ConfigError("--goal, --over and --latency-table: belong to --search; add it")
+        return None
+    if not args.goal:
+        raise ConfigError("--search: say what for: --goal latency_ms=MS, macs=COUNT or map=0..1")
+    over = tuple(args.over.split(",")) if args.over else AXES
+    return Search(read_goal(args.goal), args.latency_table, over)

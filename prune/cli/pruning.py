@@ -1,0 +1,145 @@
+"""Score, prune, fine-tune, evaluate: what `prune.py` does. Puts data, model and pruning together, decides nothing."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from prune.budget_search.run import find
+from prune.cli.progress import begin, finish, keeper, newest, round_folder
+from prune.cli.prune_options import BOTH, NONE, PruneOptions
+from prune.config.load import TrainConfig, load_config
+from prune.model.file import save_model
+from prune.model.flops import report
+from prune.model.transreid import TransReID
+from prune.scoring.amg import Recover, plan_rounds, prune_model
+from prune.scoring.inputs import fitting, scoring, training_items, triplet_only
+from prune.scoring.run import Batch
+from prune.session import artifact_of, open_weights
+from prune.training.classifiers import with_new_classifiers
+from prune.training.data import label_map, training_batches
+from prune.training.loop import fit, make_accelerator
+from runtime.console import note
+from runtime.datasets import count_warnings, read_dataset, training_images
+from runtime.errors import ConfigError
+from runtime.extraction.accuracy import accuracy
+from runtime.files.manifest import replacing
+
+
+def recovery(
+    teacher: TransReID,
+    batches: Callable[[int], Sequence[Batch]],
+    config: TrainConfig,
+    *,
+    folders: Iterator[Path],
+    device: str,
+    resume: bool,
+) -> Recover:
+    """Fine-tuning between rounds (`fine_epochs`, constant rate) and after the last (`final_epochs`, whole schedule).
+
+    `folders` are the rounds' own; `resume` goes on from the snapshots in them.
+    """
+
+    def recover(model: TransReID, last: bool) -> TransReID:
+        train = config.for_final() if last else config.for_rounds()
+        accelerator = make_accelerator(train.precision, device)
+        return fit(
+            model,
+            batches,
+            config=train,
+            out=next(folders),
+            teacher=teacher,
+            resume=resume,
+            accelerator=accelerator,
+        )
+
+    return recover
+
+
+def prune(options: PruneOptions) -> dict[str, Any]:
+    """Prune the model that the options name; returns what result.json holds."""
+    config, out = load_config(options.config.path, options.config.overrides), options.out
+    root = options.data or config.data.root
+    if not root:
+        raise ConfigError("say where the data set is: --data ROOT")
+    device = make_accelerator(config.train.precision, options.device).device.type
+    source, model = open_weights(options.weights, config, device=device)
+    dataset = training_images(read_dataset(root, options.layout or config.data.layout))
+    for text in (*count_warnings(dataset), *dataset.left_out):
+        note(text)
+    spec = dataclasses.replace(source.spec, layout="float-nchw")
+    settings, before = config.prune, model.shape
+    items = training_items(dataset, spec.dataset)
+    identities = len(label_map(items))
+    data = {"layout": dataset.layout, "images": len(items), "identities": identities}
+    search = options.search
+    asked = {"weights": source.sha256, "config": dataclasses.asdict(config), "data": data}
+    asked |= {"search": search.asked()} if search else {}
+    resumed = begin(out, asked, resume=options.resume)
+    batches = scoring(items, spec, settings, device)
+    model, loss, why = fitting(model, items, spec, batches, device)
+    note(f"token scores from {why}")
+    if search:
+        settings = find(
+            model,
+            search,
+            settings,
+            items,
+            [item.camid for item in dataset.train],
+            spec,
+            scoring=lambda some: scoring(some, spec, settings, device),
+            loss=loss,
+            out=out,
+            device=device,
+        )
+        config = dataclasses.replace(config, prune=settings)
+    plan = plan_rounds(model, settings)
+    tunes = plan and (config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and len(plan) > 1))
+    teacher = copy.deepcopy(model).eval()
+    if tunes and loss is triplet_only:
+        # its classifiers would teach that people are somebody else
+        config = dataclasses.replace(config, train=config.train.for_unknown_identities())
+        how = "without distillation" if config.train.distill.type == "none" else "distilling features"
+        note(f"fine-tuning with new classifiers for {identities} identities, {how}")
+        model = with_new_classifiers(model, identities, seed=config.train.seed)
+    model, stage = newest(out, model)
+    if resumed:
+        note(f"going on after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))
+    recover = recovery(
+        teacher,
+        training_batches(items, spec, config.train),
+        config.train,
+        folders=(round_folder(out, number) for number in itertools.count(stage.rounds + 1)),
+        device=options.device,
+        resume=resumed,
+    )
+    keep = keeper(out, source.spec, parent=source.sha256)
+    pruned, records = prune_model(model, settings, batches, loss, recover, stage=stage, keep=keep, plan=plan)
+    for record in records:
+        note(f"{record['what']}: {record['removed']} removed of {record['asked']} asked")
+    path = out / "model.safetensors"
+    notes = {"source": "prune", "config": dataclasses.asdict(config), "scoring_loss": why, "cuts": records}
+    manifest = save_model(pruned, path, source.spec, parent=source.sha256, notes=notes)
+    result: dict[str, Any] = {
+        "model": str(path),
+        "sha256": manifest["sha256"],
+        "parent": source.sha256,
+        "scoring_loss": why,
+        "cuts": [{key: record[key] for key in ("what", "asked", "removed")} for record in records],
+        "before": {"flops": report(before)},
+        "after": {"flops": report(pruned.shape)},
+    }
+    if options.evaluate == BOTH:
+        result["before"]["scores"] = accuracy(source, dataset, batch=options.batch)
+    if options.evaluate != NONE:
+        artifact = artifact_of(pruned, source.spec, path, manifest, device=device)
+        result["after"]["scores"] = accuracy(artifact, dataset, batch=options.batch)
+    with replacing(out / "result.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+    finish(out)
+    return result
