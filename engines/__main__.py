@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    sys.exit(command("engines.cli"))
+    sys.exit(run_main("engines.cli"))

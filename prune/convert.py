@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from runtime.errors import guarded
+from runtime.entry import guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ PACKAGES = ("prune", "export", "engines", "runtime", "benchmarks")
 RUNTIME = (
     ("runtime.wording", "runtime.host", "runtime.stopping"),
     ("runtime.errors", "runtime.console"),
+    ("runtime.entry",),
     (
         "runtime.options",
         "runtime.library",

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.extraction.processes import ChildGone, apart, each_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 START = """
 import os, signal, subprocess, sys, threading, time
 from pathlib import Path
-from runtime.errors import ConfigError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError
 import runtime.stopping
 from runtime.stopping import deferred, keeping, run_apart
 # however slow the machine is: two signals in a row are one
@@ -217,9 +218,9 @@ def test_an_import_is_stopped_without_a_traceback(tmp_path):
         "import sys, time\nprint('working', file=sys.stderr, flush=True)\ntime.sleep(1000)\n"
     )
     body = """
-from runtime.errors import command
+from runtime.entry import run_main
 sys.path.insert(0, sys.argv[1])
-sys.exit(command("heavy"))
+sys.exit(run_main("heavy"))
 """
     with started(body, tmp_path, ignoring=True) as process:
         heard(process, "working")
@@ -233,7 +234,7 @@ def test_a_step_is_stopped_by_the_same_signal_once_and_waited_for():
 STEP = '''
 import os, sys, time
 import runtime.stopping
-from runtime.errors import guarded
+from runtime.entry import guarded
 runtime.stopping.SAME_S = 600
 def main(argv):
     try:
@@ -256,27 +257,23 @@ def main(argv):
 
 
 def test_every_module_that_is_a_command_can_be_stopped_while_it_is_imported():
-    """The first statement of each is the guard; the rest of it, imports included, runs inside `guarded`."""
-    found = []
+    """Before the guard only light modules are imported; all others are imported inside `guarded` or `run_main`."""
+    light, commands = {"__future__", "collections.abc", "sys", "runtime.entry"}, []
     packages = ("runtime", "prune", "export", "engines", "benchmarks")
     for path in (path for package in packages for path in sorted((ROOT / package).glob("**/*.py"))):
         text = path.read_text()
-        if '"__main__"' not in text or path.name in ("probe.py", "build_child.py"):
+        # these two run in a process that their parent stops
+        if '"__main__"' not in text or path.name in ("probe.py", "child.py"):
             continue
-        tree = ast.parse(text)
-        first = [
-            node
-            for node in tree.body
-            if not (
-                isinstance(node, ast.Expr)
-                or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
-            )
-        ]
-        light = path.name == "__main__.py" and "command(" in text
-        assert light or isinstance(first[0], ast.If), f"{path}: the guard is not its first statement"
-        assert "command(" in text, path
-        found.append(path.name)
-    assert {"train.py", "study.py", "bench.py", "__main__.py"} <= set(found)
+        body = [node for node in ast.parse(text).body if not isinstance(node, ast.Expr)]
+        guard = next(index for index, node in enumerate(body) if isinstance(node, ast.If))
+        for node in body[:guard]:
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert set(names) <= light, f"{path}: imports {names} before the guard"
+        assert "run_main(" in text or "guarded(" in text, path
+        commands.append(path.relative_to(ROOT).as_posix())
+    assert {"prune/train.py", "runtime/__main__.py", "benchmarks/tables.py"} <= set(commands)
 
 
 def double(value: int) -> int:

@@ -18,7 +18,7 @@ from prune.model.file import load_model, save_model
 from prune.scoring import inputs
 from prune.training.losses import training_loss
 from runtime.datasets import read_dataset
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.extraction.accuracy import accuracy
 from tests.fakes import lite
 from tests.fakes.authors_checkpoint import amg_checkpoint
