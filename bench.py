@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Time exported models side by side; the code is in benchmarks.bench."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("benchmarks.bench.cli"))
+    raise SystemExit(run_main("benchmarks.bench.cli"))

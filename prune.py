@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Prune a model; the code is in prune.cli.prune."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("prune.cli.prune"))
+    raise SystemExit(run_main("prune.cli.prune"))

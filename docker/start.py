@@ -16,7 +16,8 @@ from pathlib import Path
 
 from runtime.check import load_check
 from runtime.console import note
-from runtime.errors import ArtifactError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError
 from runtime.files.manifest import read_manifest
 from runtime.stopping import run_apart
 

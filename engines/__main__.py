@@ -4,9 +4,9 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     # before everything else is imported: that too can be stopped without a traceback
-    from runtime.errors import command
+    from runtime.entry import run_main
 
-    raise SystemExit(command("engines.__main__"))
+    raise SystemExit(run_main("engines.__main__"))
 
 import argparse
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Import a TransReID or AMG checkpoint: `python -m prune.convert`. The command is prune.cli.convert."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("prune.cli.convert"))
+    raise SystemExit(run_main("prune.cli.convert"))

@@ -1,6 +1,6 @@
 """Score a torch model on a data set: `python -m prune.evaluate`. The command is prune.cli.evaluate."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("prune.cli.evaluate"))
+    raise SystemExit(run_main("prune.cli.evaluate"))

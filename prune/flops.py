@@ -1,6 +1,6 @@
 """Count multiply-adds and parameters: `python -m prune.flops`. The command is prune.cli.flops."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("prune.cli.flops"))
+    raise SystemExit(run_main("prune.cli.flops"))

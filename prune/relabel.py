@@ -1,6 +1,6 @@
 """Keep the classifier rows of one data set's people: `python -m prune.relabel`. The command is prune.cli.relabel."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("prune.cli.relabel"))
+    raise SystemExit(run_main("prune.cli.relabel"))

@@ -1,6 +1,6 @@
 """Train a TransReID model: `python -m prune.train`. The command is prune.cli.train."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("prune.cli.train"))
+    raise SystemExit(run_main("prune.cli.train"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
-    from runtime.errors import command
+    # This stands before the other imports, so that a signal during them leaves no traceback. `run_main` imports this file a second
+    # time, as the module runtime.__main__, and calls its `main`.
+    from runtime.entry import run_main
 
-    raise SystemExit(command("runtime.__main__"))
+    raise SystemExit(run_main("runtime.__main__"))
 
 import argparse
 import warnings
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 from runtime.cli import choose, evaluate_command, extract, inspect_data, search_command
 
-# A command is a module with HELP, add_arguments(parser) and command(parsed arguments).
+# Each command is a module with HELP, add_arguments(parser) and command(parsed arguments).
 COMMANDS = {
     "inspect": inspect_data,
     "extract": extract,

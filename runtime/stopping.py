@@ -1,6 +1,6 @@
 """Signals that stop a command: the first one unwinds the stack as an exception, a second one ends the process at once.
 
-Knows no command. Commands run inside `stoppable()`, which `runtime.errors.guarded` opens for all of them.
+Knows no command. Commands run inside `stoppable()`, which `runtime.entry.guarded` opens for all of them.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def before_the_guard(source: str) -> list[str]:
     before = []
     for node in ast.parse(source).body:
         text = ast.unparse(node)
-        if isinstance(node, ast.If) and "__main__" in text and "SystemExit(command(" in text:
+        if isinstance(node, ast.If) and "__main__" in text and "SystemExit(run_main(" in text:
             return before
         if not isinstance(node, ast.Expr) and not text.startswith("from __future__"):
             before.append(text)
@@ -60,18 +60,18 @@ def test_the_guard_of_every_command_is_its_first_statement():
     """The rest of it, imports included, runs inside `guarded`."""
     assert {"prune.train", "runtime", "engines", "benchmarks.study", "export_onnx.py"} <= set(commands())
     for name, path in commands().items():
-        assert before_the_guard(path.read_text()) in ([], ["from runtime.errors import command"]), name
+        assert before_the_guard(path.read_text()) in ([], ["from runtime.entry import run_main"]), name
 
 
 def test_what_stands_before_a_guard_is_noticed():
-    guard = "if __name__ == '__main__':\n    raise SystemExit(command('a'))\n"
+    guard = "if __name__ == '__main__':\n    raise SystemExit(run_main('a'))\n"
     assert before_the_guard(f"import numpy\n{guard}import torch") == ["import numpy"]
     assert before_the_guard("import numpy\nif __name__ == '__main__':\n    main()")
 
 
 # The process sends itself SIGTERM as soon as it imports something that is neither Python's own nor the guard's.
 STOP_AT_IMPORT = """
-guard = {"runtime", "runtime.errors", "runtime.stopping", "runtime.wording"}
+guard = {"runtime", "runtime.entry", "runtime.errors", "runtime.stopping", "runtime.wording"}
 class Stop:
     def find_spec(self, name, path=None, target=None):
         own = name in guard or f"{ENTRY}.__main__.".startswith(f"{name}.")

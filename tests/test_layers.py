@@ -19,6 +19,7 @@ PACKAGES = ("prune", "export", "engines", "runtime", "benchmarks")
 RUNTIME = (
     ("runtime.wording", "runtime.host", "runtime.stopping"),
     ("runtime.errors", "runtime.console"),
+    ("runtime.entry",),
     (
         "runtime.options",
         "runtime.library",
@@ -118,7 +119,7 @@ def circles(found: Imports) -> list[set[str]]:
 def commands_imported(found: Imports) -> list[str]:
     """Imports of command-line modules (`cli`, or in a folder `cli`) by others than a `__main__` and commands of such folders.
 
-    The scripts of the root and entry modules such as prune/train.py import none: they name one to `runtime.errors.command`.
+    The scripts of the root and entry modules such as prune/train.py import none: they name one to `runtime.entry.run_main`.
     """
 
     def in_folder(module: str) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from export import cli as command
 from prune.model.file import save_model
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.features import load_features
 from runtime.files.manifest import read_manifest
 from tests.fakes import lite

@@ -1,6 +1,6 @@
 """Run `make demo`: the whole pipeline on rendered people, with the commands that a user would type."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("benchmarks.demo.cli"))
+    raise SystemExit(run_main("benchmarks.demo.cli"))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     # before everything else is imported: that too can be stopped without a traceback
-    from runtime.errors import command
+    from runtime.entry import run_main
 
-    raise SystemExit(command("benchmarks.experiments.search_report"))
+    raise SystemExit(run_main("benchmarks.experiments.search_report"))
 
 import argparse
 import json

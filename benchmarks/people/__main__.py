@@ -1,6 +1,6 @@
 """Render a data set of synthetic pedestrians: `python -m benchmarks.people --out DIR` (needs the extra `render`)."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("benchmarks.people.cli"))
+    raise SystemExit(run_main("benchmarks.people.cli"))

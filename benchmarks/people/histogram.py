@@ -8,9 +8,9 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     # Before the other imports, so that they too can be stopped without a traceback.
-    from runtime.errors import command
+    from runtime.entry import run_main
 
-    raise SystemExit(command("benchmarks.people.histogram"))
+    raise SystemExit(run_main("benchmarks.people.histogram"))
 
 import argparse
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Run `python -m benchmarks.study`: compare pruning methods at equal cost."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("benchmarks.study.cli"))
+    raise SystemExit(run_main("benchmarks.study.cli"))

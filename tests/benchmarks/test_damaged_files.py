@@ -18,7 +18,8 @@ from benchmarks.study.beyond import cli as beyond
 from benchmarks.study.beyond.run import BEYOND, read_time
 from benchmarks.study.context import whole_index
 from benchmarks.study.files import ASKED, RECORD, read_record, read_records
-from runtime.errors import ConfigError, DataError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError, DataError
 from tests.fakes import tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -105,7 +105,7 @@ def test_every_schema_is_a_json_schema_and_nothing_else(schema):
 def test_without_jsonschema_the_line_says_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['jsonschema'] = None\n"
-        "from runtime.errors import guarded\nfrom benchmarks.bench.merge import cli\n"
+        "from runtime.entry import guarded\nfrom benchmarks.bench.merge import cli\n"
         "sys.exit(guarded(cli.main, ['a.json']))"
     )
     (tmp_path / "a.json").write_text("{}")

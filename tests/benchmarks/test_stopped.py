@@ -23,7 +23,7 @@ from benchmarks.device.run import document as device_document
 from benchmarks.experiments import transfer, zero_shot
 from benchmarks.options import Timing
 from benchmarks.unfinished import printed, written
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.stopping import Stopped
 from tests.fakes.jetson_files import put_board
 from tests.fakes.tiny_model import write_model

@@ -10,7 +10,8 @@ from benchmarks import tables
 from benchmarks.experiments.search_picture import picture as search
 from benchmarks.study.beyond.chart import chart as beyond
 from benchmarks.study.chart import chart as study
-from runtime.errors import ConfigError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 # Published by others, and computed by `python -m prune.flops`: no result file holds them.

@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TextIO
 
-from runtime.errors import guarded
+from runtime.entry import guarded
 
 KINDS = ("images", "checkpoints", "configs", "manifests", "features", "models")
 # What one input may need on top of what is loaded; an image may have 20 million pixels.

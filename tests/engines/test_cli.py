@@ -15,7 +15,8 @@ from engines.__main__ import main
 from engines.machine import Machine
 from engines.trtexec.command import Profile
 from runtime.backends.tensorrt.compat import rebuild_command
-from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError
 from runtime.files.manifest import read_manifest, sha256, write_manifest
 from tests.fakes.engine_files import HOST, fake_trtexec, lines, onnx_file, unit_features
 

@@ -17,7 +17,8 @@ from export.forms import Folded
 from export.graph import prove_static
 from export.options import SHIPPED
 from prune.model.file import save_model
-from runtime.errors import ArtifactError, DataError, GateError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, DataError, GateError
 from runtime.files.manifest import read_manifest, sha256
 from runtime.opening import open_artifact
 from runtime.stopping import Stopped

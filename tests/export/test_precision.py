@@ -15,7 +15,7 @@ from export.int8.calibration import Calibration
 from export.options import SHIPPED
 from export.precision import calibration_slice, held_out_count
 from prune.model.file import load_model, save_model
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.files.manifest import read_manifest
 from runtime.opening import open_artifact
 from runtime.spec import InputSpec

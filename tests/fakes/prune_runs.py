@@ -17,7 +17,7 @@ import prune.training.loop
 from prune.cli import prune as command
 from prune.model.file import save_model
 from prune.model.transreid import TransReID
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.spec import InputSpec
 from tests.fakes import lite
 

@@ -13,7 +13,7 @@ from prune.config.load import load_config
 from prune.model.file import load_model
 from prune.session import open_weights
 from runtime.datasets import CAMERAS
-from runtime.errors import guarded
+from runtime.entry import guarded
 from tests.fakes import lite
 
 MARKET = """

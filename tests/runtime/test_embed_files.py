@@ -10,7 +10,7 @@ import pytest
 
 from runtime import ConfigError, DataError, TooManyBad, load_features, open_model
 from runtime.__main__ import main
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.extraction import preset
 from runtime.spec import InputSpec
 from tests.fakes.tiny_model import write_model

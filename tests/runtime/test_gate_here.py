@@ -8,7 +8,8 @@ import pytest
 
 from runtime import gate_here
 from runtime.__main__ import main
-from runtime.errors import GateError, guarded
+from runtime.entry import guarded
+from runtime.errors import GateError
 from runtime.files.manifest import sha256, write_manifest
 from runtime.gate_here import record_path, recorded
 from runtime.host.processor import this_kind

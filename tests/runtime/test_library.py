@@ -13,7 +13,8 @@ from PIL import Image
 from engines import probe
 from runtime import library
 from runtime.backends import onnxruntime
-from runtime.errors import ArtifactError, DeviceError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, DeviceError
 from runtime.library import BrokenLibrary, Library, failure, held_back, importing
 from runtime.opening import open_artifact
 from tests.fakes.tiny_model import write_model

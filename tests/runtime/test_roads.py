@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from runtime.__main__ import main
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.features import load_features
 from tests.fakes.tiny_model import write_model
 

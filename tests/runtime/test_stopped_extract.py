@@ -14,7 +14,7 @@ from PIL import Image
 
 from runtime import model as model_module
 from runtime.__main__ import main
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.features import load_features
 from runtime.stopping import Stopped
 from tests.fakes.tiny_model import write_model

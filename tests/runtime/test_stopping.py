@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.extraction.processes import ChildGone, apart, each_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 START = """
 import os, signal, subprocess, sys, threading, time
 from pathlib import Path
-from runtime.errors import ConfigError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError
 import runtime.stopping
 from runtime.stopping import deferred, keeping, run_apart
 # however slow the machine is: two signals in a row are one
@@ -216,9 +217,9 @@ def test_an_import_is_stopped_without_a_traceback(tmp_path):
         "import sys, time\nprint('working', file=sys.stderr, flush=True)\ntime.sleep(1000)\n"
     )
     body = """
-from runtime.errors import command
+from runtime.entry import run_main
 sys.path.insert(0, sys.argv[1])
-sys.exit(command("heavy"))
+sys.exit(run_main("heavy"))
 """
     with started(body, tmp_path, ignoring=True) as process:
         heard(process, "working")
@@ -232,7 +233,7 @@ def test_a_step_is_stopped_by_the_same_signal_once_and_waited_for():
 STEP = '''
 import os, sys, time
 import runtime.stopping
-from runtime.errors import guarded
+from runtime.entry import guarded
 runtime.stopping.SAME_S = 600
 def main(argv):
     try:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import ConfigError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError
 from runtime.wording import printable, reason_of
 
 ANY = st.text(st.characters() | st.sampled_from("\x1b[]mM;0189\x07\\\n\t\u202e"))

@@ -1,6 +1,6 @@
 """`python -m benchmarks.bench.merge RUN.json ...`: runs of bench.py on several devices in one table and one picture."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("benchmarks.bench.merge.cli"))
+    raise SystemExit(run_main("benchmarks.bench.merge.cli"))

@@ -1,6 +1,6 @@
 """Run `python -m benchmarks.study.beyond`: compare narrower MLPs and fewer blocks with AMG at AMG's cost."""
 
-from runtime.errors import command
+from runtime.entry import run_main
 
 if __name__ == "__main__":
-    raise SystemExit(command("benchmarks.study.beyond.cli"))
+    raise SystemExit(run_main("benchmarks.study.beyond.cli"))

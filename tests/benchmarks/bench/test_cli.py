@@ -22,7 +22,8 @@ from benchmarks.labels import labels, number
 from benchmarks.options import Candidate
 from benchmarks.timing import percentile
 from runtime.datasets import Item
-from runtime.errors import ArtifactError, ConfigError, DataError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, ConfigError, DataError
 from runtime.files.manifest import sha256
 from runtime.host.memory import high_water
 from runtime.spec import InputSpec

@@ -10,7 +10,7 @@ from benchmarks.bench import cli as bench
 from benchmarks.bench.merge import cli, runs
 from benchmarks.bench.merge.picture import Box, Point, picture, short_names
 from benchmarks.svg import log_axis
-from runtime.errors import guarded
+from runtime.entry import guarded
 from tests.fakes.jetson_files import put_recording
 
 SVG = "{http://www.w3.org/2000/svg}"

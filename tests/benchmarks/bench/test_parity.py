@@ -15,7 +15,8 @@ from benchmarks.candidate import open_candidate
 from benchmarks.inputs import Crops
 from benchmarks.options import Candidate
 from prune.session import torch_session
-from runtime.errors import ConfigError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError
 from tests.fakes import lite, tiny_model
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -20,7 +20,8 @@ from benchmarks.experiments.turns import encode_again
 from benchmarks.inputs import random_crops
 from benchmarks.options import Candidate
 from runtime.datasets import Item
-from runtime.errors import ArtifactError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError
 from runtime.extraction import preset
 from runtime.extraction.processes import Child
 from runtime.images.decode import load_image

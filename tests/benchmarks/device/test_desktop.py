@@ -15,7 +15,7 @@ from benchmarks.bench.merge import cli as merge
 from benchmarks.bench.report import print_report
 from benchmarks.device import desktop, gpu_state
 from benchmarks.device.run import Trtexec
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.opening import open_artifact
 from runtime.spec import InputSpec
 from tests.fakes.jetson_files import trtexec_text

@@ -21,7 +21,8 @@ from benchmarks.device.trtexec import run_trtexec
 from engines.machine import Machine
 from engines.manifest import engine_manifest
 from engines.trtexec.command import Build, Profile
-from runtime.errors import ArtifactError, ConfigError, DeviceError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.opening import open_artifact
 from runtime.spec import InputSpec
 from tests.fakes.engine_files import onnx_file

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench import cli as bench
-from runtime.errors import guarded
+from runtime.entry import guarded
 from tests.fakes.jetson_files import put_recording, trtexec_text
 
 

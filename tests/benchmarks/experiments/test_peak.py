@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.experiments import peak, products
 from runtime.backends import openvino
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.host import stopwatch
 from tests.fakes.tiny_model import write_model
 

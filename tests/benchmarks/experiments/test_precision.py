@@ -6,7 +6,7 @@ from benchmarks.experiments import precision
 from benchmarks.steps import StepFailed
 from benchmarks.steps import run as run_step
 from export.options import TARGETS
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.files.manifest import write_manifest
 from runtime.options.choices import PRECISIONS
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.experiments import transfer, zero_shot
 from runtime.datasets import Dataset, Item
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.features import Features
 from tests.fakes import tiny_model
 

@@ -9,7 +9,7 @@ from benchmarks.latency_table import blocks, unseen
 from benchmarks.latency_table import cli as table
 from export.blocks import write_blocks
 from prune.budget_search.latency import read_table
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.files.manifest import read_manifest
 from tests.fakes import lite, tiny_model
 

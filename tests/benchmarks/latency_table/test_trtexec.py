@@ -14,7 +14,8 @@ from benchmarks.study.beyond import cli as beyond
 from engines.trtexec.output import parse
 from export.blocks import write_blocks
 from prune.budget_search.latency import read_table
-from runtime.errors import ArtifactError, DeviceError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, DeviceError
 from runtime.files.manifest import read_manifest, write_manifest
 from tests.fakes import lite, tiny_model
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.people import hashes
-from runtime.errors import guarded
+from runtime.entry import guarded
 
 SHIPPED = Path(__file__).resolve().parents[3] / "data" / "anny_reid"
 LARGE = SHIPPED / "large.json"

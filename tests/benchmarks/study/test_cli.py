@@ -27,7 +27,8 @@ from prune.config.load import load_config
 from prune.model.file import save_model
 from prune.model.flops import macs_folded
 from prune.scoring.amg import prune_model
-from runtime.errors import ConfigError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError
 from tests.fakes import lite
 
 CONFIG = """

@@ -11,7 +11,7 @@ from engines.doctor.tables import show
 from engines.machine import Machine
 from engines.manifest import engine_manifest
 from engines.trtexec.command import Build
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.files.manifest import write_manifest
 from tests.fakes.engine_files import onnx_file
 from tests.fakes.jetson_files import ROWS, put, put_board

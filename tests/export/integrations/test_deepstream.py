@@ -15,7 +15,7 @@ from export import cli as command
 from export.integrations import deepstream
 from prune.model.file import save_model
 from prune.session import open_model
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.files.manifest import read_manifest
 from runtime.images.preprocess import to_input
 from runtime.opening import open_artifact

@@ -18,7 +18,7 @@ from export.integrations import configuration, triton
 from export.options import InputOptions
 from prune.model.file import save_model
 from prune.session import open_model
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.files.manifest import read_manifest, sha256
 from runtime.images.preprocess import to_input
 from tests.fakes import lite

@@ -12,7 +12,8 @@ from prune.cli import prune
 from prune.config.settings import HeadConfig, PruneConfig
 from prune.model.file import load_model, save_model
 from runtime.datasets import Item
-from runtime.errors import ConfigError, DataError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError, DataError
 from tests.fakes import lite
 
 CONFIG = """

@@ -19,7 +19,7 @@ from prune.scoring import inputs
 from prune.session import open_weights
 from prune.training.losses import training_loss
 from runtime.datasets import read_dataset
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.extraction.accuracy import accuracy
 from tests.fakes import lite
 from tests.fakes.authors_checkpoint import amg_checkpoint

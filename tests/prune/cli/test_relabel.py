@@ -8,7 +8,7 @@ from prune.model.file import load_model, save_model
 from prune.session import open_model
 from prune.training.data import label_map
 from runtime.datasets import read_dataset
-from runtime.errors import guarded
+from runtime.entry import guarded
 from tests.fakes import prune_runs
 from tests.prune.training.test_classifiers import PERMUTED, knowing
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from prune.cli import train
 from prune.model.file import load_model, save_model
-from runtime.errors import guarded
+from runtime.entry import guarded
 from tests.fakes import lite
 
 

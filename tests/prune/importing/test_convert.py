@@ -12,7 +12,8 @@ from prune.cli.convert import main
 from prune.importing.convert import convert, original_tokens, read_checkpoint
 from prune.model.architecture import Shape, unpruned
 from prune.model.file import load_model, save_model
-from runtime.errors import ArtifactError, GateError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, GateError
 from tests.fakes import lite
 from tests.fakes.authors_checkpoint import amg_checkpoint
 from tests.fakes.golden import case

@@ -11,7 +11,8 @@ from prune.importing.imagenet import read_weights, resampled, source_grid
 from prune.importing.initial import copy_weights, start
 from prune.model.architecture import unpruned
 from prune.model.transreid import TransReID
-from runtime.errors import ArtifactError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError
 from tests.fakes import lite
 
 # 7 x 3 patches at stride 8, 4 x 2 at stride 16

@@ -16,7 +16,8 @@ from prune.importing.convert import convert, read_checkpoint
 from prune.importing.imagenet import read_weights
 from prune.model.architecture import Shape, unpruned
 from prune.model.transreid import TransReID
-from runtime.errors import ArtifactError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError
 
 State = dict[str, Tensor]
 

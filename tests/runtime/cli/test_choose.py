@@ -15,7 +15,8 @@ from runtime.__main__ import main
 from runtime.backends import choice
 from runtime.backends.choice import choice_path, chosen_backend
 from runtime.cli import choose_timing
-from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError, guarded
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError
 from runtime.files.manifest import sha256, write_manifest
 from runtime.gate import LIMITS, backend_limits
 from runtime.host.stopwatch import MIN_ROUNDS

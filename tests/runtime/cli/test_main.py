@@ -17,7 +17,7 @@ from PIL import Image
 
 from runtime.__main__ import main
 from runtime.cli import evaluation
-from runtime.errors import guarded
+from runtime.entry import guarded
 from runtime.features import load_features
 from runtime.images import lists
 from runtime.ranking.metrics import evaluate

@@ -22,15 +22,8 @@ from PIL import Image
 
 from runtime.__main__ import main
 from runtime.datasets import Item
-from runtime.errors import (
-    ArtifactError,
-    ConfigError,
-    DataError,
-    DeviceError,
-    GateError,
-    NonFiniteFeatures,
-    guarded,
-)
+from runtime.entry import guarded
+from runtime.errors import ArtifactError, ConfigError, DataError, DeviceError, GateError, NonFiniteFeatures
 from runtime.extraction import preset
 from runtime.extraction.extract import Flow, Part, extract
 from runtime.extraction.parallel import Setup, Workers, open_workers

@@ -17,7 +17,8 @@ from benchmarks.study.plan import METHODS, TOLERANCE, Trial
 from benchmarks.study.trials import Job, prune_to_budget
 from prune.model.file import load_model
 from prune.model.flops import macs_folded
-from runtime.errors import ConfigError, guarded
+from runtime.entry import guarded
+from runtime.errors import ConfigError
 from tests.benchmarks.study import test_cli as study_tests
 from tests.fakes import lite
 
