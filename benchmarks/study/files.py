@@ -25,7 +25,7 @@ SCHEMA = 1
 ASKED = members({"asked": OBJECT})
 SCORES = members({"mAP": PART, "R1": PART})
 # The members of every record, also in the comparison beyond AMG.
-ABOUT = {
+COMMON_MEMBERS = {
     "method": TEXT,
     "level": TEXT,
     "seed": {"type": "integer", "minimum": 0},
@@ -41,7 +41,7 @@ SIDE = {"mAP": PART, "R1": PART, "precisions": listed(PART, least=1)}
 PERSON = members({"all": PART, "kept": listed(PART), "person_kept": listed(PART)})
 RECORD = members(
     {
-        **ABOUT,
+        **COMMON_MEMBERS,
         "scoring_loss": TEXT,
         "visible": listed(PART, least=1),
         "scores": members(

@@ -1,4 +1,4 @@
-"""What a run of the study is asked. Imports no numpy."""
+"""The options of a run of the study. This module imports no numpy."""
 
 from __future__ import annotations
 

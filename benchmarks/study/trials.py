@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.json_files import members
 from benchmarks.study.context import Context, open_context
-from benchmarks.study.files import ABOUT, ASKED, read_record, trial_path
+from benchmarks.study.files import ASKED, COMMON_MEMBERS, read_record, trial_path
 from benchmarks.study.options import StudyOptions
 from benchmarks.study.plan import (
     BUDGET,
@@ -169,7 +169,7 @@ def budget_of(options: StudyOptions, trial: Trial) -> int | None:
     path = trial_path(Path(options.out), replace(trial, method=BUDGET))
     if not path.exists():
         raise ConfigError(f"{path}: missing; it sets the budget of {trial.name}; run the study again")
-    return int(read_record(path, members(ABOUT))["macs"]["macs_folded"])
+    return int(read_record(path, members(COMMON_MEMBERS))["macs"]["macs_folded"])
 
 
 def measure_trial(job: Job) -> dict[str, Any]:

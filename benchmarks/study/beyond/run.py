@@ -18,7 +18,7 @@ from benchmarks.stats.bootstrap import paired_difference
 from benchmarks.steps import run as run_step
 from benchmarks.study.beyond.recipes import LEVELS, RECIPES, STUDIED, method_title
 from benchmarks.study.beyond.trials import model_path
-from benchmarks.study.files import ABOUT, PRUNED, read_record, read_records
+from benchmarks.study.files import COMMON_MEMBERS, PRUNED, read_record, read_records
 from benchmarks.study.options import StudyOptions
 from benchmarks.study.plan import BUDGET, TEACHER, Trial
 from benchmarks.study.results import MILD, spread
@@ -31,7 +31,7 @@ SCHEMA = 1
 BACKEND = "onnxruntime"
 BEYOND = members(
     {
-        **ABOUT,
+        **COMMON_MEMBERS,
         "params": NUMBER,
         "hidden": listed(NUMBER),
         "precisions": listed(PART, least=1),
