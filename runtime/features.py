@@ -57,15 +57,15 @@ class Features:
 
 
 def partial_path(path: Path) -> Path:
-    """Where the features of a stopped extraction to `path` go: never over a whole file. `q.npz` -> `q.partial.npz`."""
+    """Return where the features of a stopped extraction go, so that they never replace a complete file: `q.npz` -> `q.partial.npz`."""
     return path.with_suffix(f".partial{path.suffix}")
 
 
-def save_features(path: Path | str, features: Features, *, asked: int | None = None) -> None:
+def save_features(path: Path | str, features: Features, *, total: int | None = None) -> None:
     """Write a plain `.npz` (no pickle) and its manifest; an interrupted write leaves the old file.
 
-    `asked` images were asked for where the extraction was stopped: such a file is of another kind (`load_features`). StorageError or
-    OSError when it cannot be written.
+    `total` is the number of images that a stopped extraction was to extract. Such a file is of another kind (`load_features`).
+    Raises StorageError or OSError when the file cannot be written.
     """
     arrays: dict[str, Any] = {
         "features": features.features,
@@ -81,8 +81,8 @@ def save_features(path: Path | str, features: Features, *, asked: int | None = N
         "images": np.array(features.images, dtype=np.bytes_),
     }
     content = {
-        "kind": "features" if asked is None else PARTIAL,
-        "asked": len(features.paths) if asked is None else asked,
+        "kind": "features" if total is None else PARTIAL,
+        "asked": len(features.paths) if total is None else total,
         "parent": features.model,
         "images": len(features.paths),
         "dim": int(features.features.shape[1]),
@@ -101,9 +101,9 @@ def save_features(path: Path | str, features: Features, *, asked: int | None = N
 
 
 def load_features(path: Path | str, *, partial: bool = False) -> Features:
-    """The features saved at `path`, after its sha256 matched its manifest; those of a stopped extraction only with `partial`.
+    """Load the features saved at `path`, after its sha256 matched its manifest; those of a stopped extraction only with `partial`.
 
-    ArtifactError when the file or its manifest is missing, changed, of another kind or inconsistent.
+    Raises ArtifactError when the file or its manifest is missing, changed, of another kind or inconsistent.
     """
     path = Path(path)
     if not path.is_file():
@@ -113,7 +113,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
     kind = manifest.get("kind")
     if kind == PARTIAL and not partial:
         raise ArtifactError(
-            f"{path}: of a stopped extraction, {manifest.get('images')} of {manifest.get('asked')} images; run extract again, or "
+            f"{path}: holds a stopped extraction of {manifest.get('images')} of {manifest.get('asked')} images; run extract again, or "
             "add --allow-partial"
         )
     if kind not in ("features", PARTIAL):
@@ -121,7 +121,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
             f"{path}: a file of kind {kind!r}, not features; give the .npz that extract wrote"
         )
     try:
-        # extract compresses nothing, so that nothing unpacks to more than the file itself
+        # extract compresses nothing, so no array unpacks to more than the file's size
         arrays = read_npz(path, most_bytes=path.stat().st_size)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: unreadable ({error}); extract again") from None
@@ -151,12 +151,12 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
 
 
 def duplicates(features: Features) -> int:
-    """How many images have the bytes of another image of the set."""
+    """Count the images whose files equal another image's file, byte for byte."""
     return len(features.images) - len(set(features.images))
 
 
 def same_model(a: Features, b: Features) -> None:
-    """ArtifactError unless both come from one artifact: features of two models rank at random, silently."""
+    """Raise ArtifactError unless both come from one artifact, because features of two models rank at random without an error."""
     if a.model != b.model:
         raise ArtifactError(
             f"features of different models ({a.model[:12]} and {b.model[:12]}) cannot be compared; "

@@ -1,4 +1,7 @@
-"""A model as a callable on crops, boxes and files: `open_model` and `Model`, behind every command that extracts features."""
+"""The Python API of a model: `open_model` opens a file, and the `Model` embeds crops, boxes of a frame, and image files.
+
+Every command that runs a model calls it.
+"""
 
 from __future__ import annotations
 
@@ -171,9 +174,9 @@ class Model:
             notes = images.notes
         # whether a file without a passed gate may run was decided when the model was opened
         opened = extractor(self.artifact, self.preset, batch=self.batch, workers=workers, allow_ungated=True)
-        with opened as run:
+        with opened as extract:
             features = extract_with_policy(
-                run,
+                extract,
                 self.artifact,
                 images,
                 policy=camera,

@@ -54,7 +54,7 @@ def parse(argv: Sequence[str] | None) -> EvaluateOptions:
         device=args.device,
         evaluation=ModelEvaluation(
             data=DataOptions(args.data, args.layout, args.max_bad),
-            run=RunOptions(args.batch, None, args.camera, args.max_bad),
+            run_options=RunOptions(args.batch, None, args.camera, args.max_bad),
             score=score_options(args),
         ),
     )
@@ -76,4 +76,4 @@ def run(options: EvaluateOptions) -> None:
     config = load_config(options.config.path, options.config.overrides) if options.config else None
     dataset = read_data(options.evaluation)
     artifact, _ = open_weights(options.weights, config, device=options.device)
-    evaluate_model(Model(artifact, options.evaluation.run.batch), dataset, options.evaluation)
+    evaluate_model(Model(artifact, options.evaluation.run_options.batch), dataset, options.evaluation)

@@ -76,11 +76,11 @@ def _file_evaluation(args: Namespace, score: ScoreOptions) -> FileEvaluation:
 def run_model(model: ModelOptions, options: ModelEvaluation) -> None:
     """Print mAP, CMC and mINP of a model on a data set."""
     from runtime.cli.evaluation import evaluate_model, read_data
-    from runtime.cli.model_features import open_model
+    from runtime.cli.model_features import open_with_options
 
     # A data set that cannot be read is refused before the model is loaded.
     dataset = read_data(options)
-    evaluate_model(open_model(model, options.run), dataset, options)
+    evaluate_model(open_with_options(model, options.run_options), dataset, options)
 
 
 def run_files(options: FileEvaluation) -> None:

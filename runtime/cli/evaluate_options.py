@@ -1,4 +1,4 @@
-"""What `evaluate` was asked, as frozen options. Computes nothing."""
+"""The frozen options of `evaluate`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ModelEvaluation:
     """An opened model is scored on a data set."""
 
     data: DataOptions
-    run: RunOptions
+    run_options: RunOptions
     score: ScoreOptions
 
 

@@ -39,7 +39,7 @@ def evaluate_model(model: Model, dataset: Dataset, options: ModelEvaluation) -> 
         "query": Images(dataset.query, dataset=dataset),
         "gallery": Images(dataset.gallery, dataset=dataset),
     }
-    query, gallery = features_of(model, splits, options.run)
+    query, gallery = features_of(model, splits, options.run_options)
     context: dict[str, Any] = {"layout": dataset.layout, "badly_named": len(dataset.skipped)}
     _report((query, gallery), context, options.score)
 

@@ -26,7 +26,7 @@ class ExtractOptions:
     """Which images a model embeds, how, and the file that the features go to."""
 
     model: ModelOptions
-    run: RunOptions
+    run_options: RunOptions
     images: str
     layout: str | None
     out: Path
@@ -53,7 +53,7 @@ def command(args: Namespace) -> None:
     """Run `extract` with parsed arguments."""
     options = ExtractOptions(
         model=model_options(args),
-        run=run_options(args),
+        run_options=run_options(args),
         images=args.images,
         layout=args.layout,
         out=Path(args.out),
@@ -64,9 +64,9 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ExtractOptions) -> None:
-    """Write the features, and print what was written; usable images are also written when too many are not usable."""
+    """Write the features, and print a summary. They are also written when too many other images are unusable."""
     from runtime import ConfigError, TooManyBad, Unfinished, console, save_features
-    from runtime.cli.model_features import features_of, open_model
+    from runtime.cli.model_features import features_of, open_with_options
     from runtime.cli.notes import print_notes, print_result
     from runtime.features import duplicates, partial_path
     from runtime.images.lists import labelled_images
@@ -74,13 +74,13 @@ def run(options: ExtractOptions) -> None:
     from runtime.stopping import Stopped
 
     out = options.out
-    model = open_model(options.model, options.run, preset=options.preset)
+    model = open_with_options(options.model, options.run_options, preset=options.preset)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are an .npz file; try {out.with_suffix('.npz')}")
     images = labelled_images(options.images, options.layout)
     print_notes(images.notes)
     try:
-        (features,) = features_of(model, {"extract": images}, options.run)
+        (features,) = features_of(model, {"extract": images}, options.run_options)
     except TooManyBad as error:
         if error.features.paths:
             save_features(out, error.features)
@@ -90,8 +90,8 @@ def run(options: ExtractOptions) -> None:
         kept = "nothing was done yet"
         if stop.features.paths:
             part = partial_path(out)
-            save_features(part, stop.features, asked=stop.asked)
-            kept = f"{len(stop.features.paths)} of {stop.asked} images are in {part}; the same command extracts all of them anew"
+            save_features(part, stop.features, total=stop.total)
+            kept = f"{len(stop.features.paths)} of {stop.total} images are in {part}; the same command extracts all of them anew"
         raise Stopped(stop.number, kept) from None
     save_features(out, features)
     _remove(partial_path(out))

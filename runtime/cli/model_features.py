@@ -1,11 +1,10 @@
-"""Open a model, and extract the features of images with it; warnings and progress go to stderr."""
+"""CLI helpers: open a model, extract features, and print warnings and progress to stderr."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime import Features, Model, TooManyBad, console, load_features
-from runtime import open_model as open_with
+from runtime import Features, Model, TooManyBad, console, load_features, open_model
 from runtime.cli.arguments import ModelOptions, RunOptions
 from runtime.cli.notes import print_notes, print_skipped
 from runtime.datasets.cameras import camera_ids
@@ -14,30 +13,30 @@ from runtime.files.manifest import read_manifest
 from runtime.images.lists import Images
 
 
-def open_model(options: ModelOptions, run: RunOptions, *, preset: str | None = None) -> Model:
-    """The model that the options name."""
-    return open_with(
+def open_with_options(options: ModelOptions, run_options: RunOptions, *, preset: str | None = None) -> Model:
+    """Open the model that the options name."""
+    return open_model(
         options.path,
         device=options.device,
         backend=options.backend,
         threads=options.threads,
-        batch=run.batch,
+        batch=run_options.batch,
         preset=preset,
         allow_ungated=options.allow_ungated,
     )
 
 
 def saved_features(path: str, *, allow_partial: bool) -> Features:
-    """The features saved at `path`; those of a stopped extraction only with `allow_partial`, after a warning."""
+    """Load the features saved at `path`; those of a stopped extraction only with `allow_partial`, after a warning."""
     if allow_partial and read_manifest(path).get("kind") == PARTIAL:
         console.note(
-            f"WARNING {path}: of a stopped extraction; what is computed with it holds for its images only"
+            f"WARNING {path}: the extraction was stopped; results hold for the images in this file only"
         )
     return load_features(path, partial=allow_partial)
 
 
 def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[Features]:
-    """The features of each split, with the camera policy that the options and the data set call for."""
+    """Extract the features of each split, with the camera policy that the options and the data set call for."""
     remarks = _camera_remarks(model, splits, options)
     print_notes(remarks)
     features = []
@@ -52,7 +51,7 @@ def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions)
                     progress=advance,
                 )
         except TooManyBad as error:
-            # more may be allowed, but not that nothing is left
+            # --max-bad helps only where some image is usable
             more = ", or raise --max-bad" if error.features.paths else ""
             raise TooManyBad(f"{error}{more}", error.features) from None
         print_skipped([f"{skipped.path}: {skipped.reason}" for skipped in extracted.skipped])
@@ -62,7 +61,7 @@ def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions)
 
 
 def _camera_remarks(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[str]:
-    """What is odd about the camera embedding: printed before the work, which may take long."""
+    """Return the warnings about the camera embedding, which are printed before the work, because that may take long."""
     remarks = []
     for images in splits.values():
         camids = [item.camid for item in images.items]

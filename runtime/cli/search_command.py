@@ -1,4 +1,4 @@
-"""`python -m runtime search`: the nearest gallery images of each query image."""
+"""`python -m runtime search`: find the gallery images nearest to each query image."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ HELP = "find the gallery images nearest to query images"
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The query images (files or folders), the gallery features, and how many matches of each query are shown."""
+    """The query images (files, folders or list files), the gallery features, and how many matches of each query are shown.
+
+    `picture` is the HTML page of matches that `--picture` asks for.
+    """
 
     model: ModelOptions
-    run: RunOptions
+    run_options: RunOptions
     queries: tuple[str, ...]
     gallery: str
     allow_partial: bool
@@ -41,7 +44,12 @@ class SearchOptions:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `search`."""
     parser.add_argument("model", metavar="MODEL", help="the model that made the gallery features")
-    parser.add_argument("queries", metavar="QUERY", nargs="+", help="images, or folders of them")
+    parser.add_argument(
+        "queries",
+        metavar="QUERY",
+        nargs="+",
+        help="image files, folders, or list files; the names give each query's person and camera",
+    )
     parser.add_argument("--gallery", required=True, metavar="G.npz", help="saved gallery features")
     parser.add_argument(
         "--top", type=positive_integer, default=10, metavar="N", help="matches per query (10)"
@@ -56,7 +64,7 @@ def command(args: Namespace) -> None:
     """Run `search` with parsed arguments."""
     options = SearchOptions(
         model=model_options(args),
-        run=run_options(args),
+        run_options=run_options(args),
         queries=tuple(args.queries),
         gallery=args.gallery,
         allow_partial=args.allow_partial,
@@ -70,20 +78,20 @@ def command(args: Namespace) -> None:
 def run(options: SearchOptions) -> None:
     """Print the nearest gallery images of each query image."""
     from runtime import search
-    from runtime.cli.model_features import compare_backends, features_of, open_model, saved_features
+    from runtime.cli.model_features import compare_backends, features_of, open_with_options, saved_features
     from runtime.cli.notes import print_notes
     from runtime.images.lists import Images, labelled_images
 
     gallery = saved_features(options.gallery, allow_partial=options.allow_partial)
-    model = open_model(options.model, options.run)
+    model = open_with_options(options.model, options.run_options)
     sources = [labelled_images(source) for source in options.queries]
     print_notes(note for source in sources for note in source.notes)
     images = Images(tuple(item for source in sources for item in source.items))
-    camera = options.run.camera
+    camera = options.run_options.camera
     if camera is None and model.artifact.spec.camera == "input":
-        # As the gallery was seen: features under two camera policies do not compare.
+        # The query takes the gallery's camera policy, because features under two policies cannot be compared.
         camera = camera_policy(gallery.camera)
-    (query,) = features_of(model, {"query": images}, replace(options.run, camera=camera))
+    (query,) = features_of(model, {"query": images}, replace(options.run_options, camera=camera))
     compare_backends(query, gallery)
     matches: list[list[Hit]] = [[] for _ in query.paths]
     for hit in search(query, gallery, top=options.top):

@@ -1,4 +1,4 @@
-"""CMC and mAP of an opened model on a data set, as one call. Prints nothing but progress."""
+"""Evaluate an opened model on a data set in one call. Prints its progress and nothing else."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from runtime.ranking.protocol import published_rule, score
 def accuracy(
     artifact: Artifact, dataset: Dataset, *, camera: str | int | None = None, batch: int = 16
 ) -> dict[str, Any]:
-    """{mAP, R1, R5, R10, mINP (0..1), queries, ...}; `camera` is the policy, None: the model's and data set's.
+    """Return {mAP, R1, R5, R10, mINP (0..1), queries, ...} of the model on the data set.
 
-    DataError when more than 1 % of the images are unusable.
+    `camera` is a camera policy; None follows the model and the data set. Raises DataError when more than 1 % of the images are
+    unusable.
     """
-    run = partial(extract, artifact, batch=artifact.spec.batch or batch)
+    extract_items = partial(extract, artifact, batch=artifact.spec.batch or batch)
 
     def features(items: tuple[Item, ...], title: str) -> Features:
         with console.progress(f"{artifact.path.name}: {title}", len(items)) as advance:
             images = Images(items, dataset=dataset)
-            return extract_with_policy(run, artifact, images, policy=camera, progress=advance)
+            return extract_with_policy(extract_items, artifact, images, policy=camera, progress=advance)
 
     query, gallery = features(dataset.query, "query"), features(dataset.gallery, "gallery")
     return score(query, gallery, same_camera=published_rule(dataset.layout)).to_json()

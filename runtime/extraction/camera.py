@@ -1,4 +1,4 @@
-"""Extract image files under a camera policy: the features say which policy and layout they were made with. Opens no model."""
+"""Extract image files under a camera policy, and record the policy and the layout in the features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.images.lists import Images
 
 
 def extract_with_policy(
-    run: Extract,
+    extract: Extract,
     artifact: Artifact,
     images: Images,
     *,
@@ -22,22 +22,22 @@ def extract_with_policy(
     max_bad: float = 0.01,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Features:
-    """The features of the images; `policy` None is what the model and the data set of the images call for.
+    """Return the features of the images; `policy` None is what the model and the data set of the images call for.
 
-    `run` is what `runtime.extraction.preset.extractor` gives for the artifact. Raises ConfigError for a policy that the model cannot
-    follow, and what `runtime.extraction.extract.extract` raises.
+    `extract` is what `runtime.extraction.preset.extractor` yields for the artifact. Raises ConfigError for a policy that the model
+    cannot follow, and what `runtime.extraction.extract.extract` raises.
     """
     name = images.dataset_name
     camids = [item.camid for item in images.items]
     ids, remark = camera_ids(camids, artifact.spec, policy=policy, dataset=name)
     camera = str(resolve_policy(artifact.spec, policy=policy, dataset=name))
     try:
-        features = run(images.items, camera_ids=ids, max_bad=max_bad, progress=progress)
+        features = extract(images.items, camera_ids=ids, max_bad=max_bad, progress=progress)
     except TooManyBad as error:
         kept = replace(error.features, camera=camera, layout=images.layout)
         raise TooManyBad(str(error), kept) from None
     except Unfinished as stop:
         kept = replace(stop.features, camera=camera, layout=images.layout)
-        raise Unfinished(stop.number, kept, stop.asked) from None
+        raise Unfinished(stop.number, kept, stop.total) from None
     notes = ((remark,) if remark else ()) + features.notes
     return replace(features, camera=camera, layout=images.layout, notes=notes)

@@ -1,4 +1,4 @@
-"""Images in, features out: decoding overlaps inference in bounded memory. Knows no data set and no backend."""
+"""Extract the features of image files: threads decode the next images while the model runs, in bounded memory."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from runtime.stopping import Stopped, stopped
 
 # A feature shorter than this has no direction worth ranking by (an all-zero output).
 MIN_NORM = 1e-6
-# Chunks that may be decoded or being decoded while the model runs on another.
+# How many chunks may be decoded, or wait for it, while the model runs on another.
 AHEAD = 2
 
 
 class ImageItem(Protocol):
-    """What `runtime.datasets.Item` has: a file, its identity and its 0-based camera (-1: unknown)."""
+    """An image file, its identity and its 0-based camera (-1: unknown), as in `runtime.datasets.Item`."""
 
     @property
     def path(self) -> str: ...  # noqa: D102
@@ -44,7 +44,7 @@ class ImageItem(Protocol):
 
 
 class TooManyBad(DataError):
-    """More images were unusable than allowed. `features` holds what could be extracted: nothing is lost."""
+    """More images were unusable than allowed. `features` holds those of the usable images, so that no work is lost."""
 
     def __init__(self, text: str, features: Features) -> None:
         super().__init__(text)
@@ -52,17 +52,17 @@ class TooManyBad(DataError):
 
 
 class Unfinished(Stopped):
-    """A signal stopped the extraction. `features` holds those of the images that were done, out of `asked`."""
+    """A signal stopped the extraction. `features` holds those of the images that were done, out of `total`."""
 
-    def __init__(self, number: int, features: Features, asked: int) -> None:
+    def __init__(self, number: int, features: Features, total: int) -> None:
         super().__init__(number)
         self.features = features
-        self.asked = asked
+        self.total = total
 
 
 @dataclass(frozen=True)
 class Flow:
-    """How images come to a model: `batch` a run, decoded by `workers` threads (None: up to 4)."""
+    """How images reach a model: `batch` images per run, decoded by `workers` threads (None: up to 4), `ahead` chunks in advance."""
 
     batch: int = 16
     workers: int | None = None
@@ -71,13 +71,13 @@ class Flow:
 
 @dataclass(frozen=True)
 class Part:
-    """What became of some images, by their places among the items.
+    """The result for some of the images.
 
-    `features` (n, D) float32, L2-normalised, are those of `index`, `images` the sha256 of their files and `notes` what was
-    done to read them; `skipped` are the others.
+    `positions` are those of the usable images among the items. `features` (n, D) float32, L2-normalised, `images` (the sha256 of each
+    file) and `notes` (what was done to read it) are in the same order. `skipped` holds position and reason of the other images.
     """
 
-    index: tuple[int, ...]
+    positions: tuple[int, ...]
     features: NDArray[np.float32]
     images: tuple[str, ...]
     notes: tuple[tuple[str, ...], ...]
@@ -86,7 +86,7 @@ class Part:
 
 @dataclass(frozen=True)
 class _Crop:
-    index: int
+    position: int
     pixels: NDArray[np.uint8]
     sha256: str
     notes: tuple[str, ...]
@@ -102,53 +102,56 @@ def extract(
     max_bad: float = 0.01,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Features:
-    """The features of all usable `items`, in their order; the others are in `.skipped`.
+    """Return the features of all usable `items`, in their order; `.skipped` lists the others.
 
-    `camera_ids` (N,) is `runtime.datasets.cameras.camera_ids`' answer for the items. `workers` threads decode while
-    the model runs; at most two batches of crops wait. When the device runs out of memory the batch is halved
-    down to 1. `progress` is told how many images each step finished. TooManyBad (a DataError) when more than
-    `max_bad` of all were unusable, or every one; NonFiniteFeatures names the first image whose features are
-    not numbers. A signal raises Unfinished, with what was done.
+    `camera_ids` (N,) is what `runtime.datasets.cameras.camera_ids` returns for the items. `workers` threads decode while the model
+    runs, and at most two batches of crops wait. When the device runs out of memory, the batch is halved, down to 1. `progress` is
+    called with the number of images that each step finished.
+
+    Raises TooManyBad (a DataError) when more than the fraction `max_bad` of all images is unusable, or every one;
+    NonFiniteFeatures, which names the first image whose features are NaN or infinite; Unfinished, with the features of the images
+    that were done, when a signal arrives.
     """
     flow = Flow(batch, workers)
-    found = parts(artifact, items, chunks(len(items), batch), flow=flow, camera_ids=camera_ids)
-    return collect(artifact, items, found, max_bad=max_bad, progress=progress)
+    results = parts(artifact, items, chunks(len(items), batch), flow=flow, camera_ids=camera_ids)
+    return collect(artifact, items, results, max_bad=max_bad, progress=progress)
 
 
 def chunks(count: int, size: int) -> Iterator[range]:
-    """The places 0 to `count` in pieces of `size`; each is one batch, whoever runs it."""
-    return (range(at, min(at + size, count)) for at in range(0, count, size))
+    """Yield the positions 0 to `count` in chunks of `size`; each chunk is one batch, whichever process runs it."""
+    return (range(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def parts(
     artifact: Artifact,
     items: Sequence[ImageItem],
-    places: Iterable[range],
+    positions: Iterable[range],
     *,
     flow: Flow,
     camera_ids: NDArray[np.int64] | None = None,
 ) -> Generator[Part, None, None]:
-    """One Part for each of `places`, in their order; at most `flow.ahead` further ones are decoded in the meantime."""
+    """Yield one Part for each chunk of `positions`, in their order; at most `flow.ahead` further chunks are decoded meanwhile."""
     batch = flow.batch
-    for found in _decoded(items, places, artifact.spec, flow):
-        skipped = [(index, crop) for index, crop in found if isinstance(crop, Skipped)]
-        crops = [crop for _, crop in found if isinstance(crop, _Crop)]
+    for decoded in _decoded(items, positions, artifact.spec, flow):
+        skipped = [(position, crop) for position, crop in decoded if isinstance(crop, Skipped)]
+        crops = [crop for _, crop in decoded if isinstance(crop, _Crop)]
         features = np.empty((0, artifact.dim), np.float32)
         if crops:
-            # An image that cannot be used leaves its place to a copy of another: backends are slow at every new batch size.
-            whole = crops + crops[-1:] * len(skipped)
-            features, batch = _run(artifact, items, whole, camera_ids, batch)
+            # A copy of another image takes the place of an unusable one, because backends are slow at every new batch size.
+            padded = crops + crops[-1:] * len(skipped)
+            features, batch = _run(artifact, items, padded, camera_ids, batch)
             features = features[: len(crops)]
         norms = np.linalg.norm(features, axis=1, keepdims=True)
-        sound = np.flatnonzero(norms >= MIN_NORM)
+        usable_rows = np.flatnonzero(norms >= MIN_NORM)
         zero = (crops[row] for row in np.flatnonzero(norms < MIN_NORM))
         skipped += [
-            (crop.index, Skipped(items[crop.index].path, "its feature is zero", crop.sha256)) for crop in zero
+            (crop.position, Skipped(items[crop.position].path, "its feature is zero", crop.sha256))
+            for crop in zero
         ]
-        kept = [crops[row] for row in sound]
+        kept = [crops[row] for row in usable_rows]
         yield Part(
-            index=tuple(crop.index for crop in kept),
-            features=features[sound] / norms[sound],
+            positions=tuple(crop.position for crop in kept),
+            features=features[usable_rows] / norms[usable_rows],
             images=tuple(crop.sha256 for crop in kept),
             notes=tuple(crop.notes for crop in kept),
             skipped=tuple(skipped),
@@ -158,51 +161,53 @@ def parts(
 def collect(
     artifact: Artifact,
     items: Sequence[ImageItem],
-    found: Generator[Part, None, None],
+    results: Generator[Part, None, None],
     *,
     max_bad: float,
     progress: Callable[[int], None],
 ) -> Features:
-    """The parts, which may come in any order, as the features of the items in theirs; errors as `extract` says."""
+    """Put the parts, which may come in any order, into the order of the items. Raises what `extract` raises."""
     if not items:
         raise DataError("no images to extract; check the folder or list that you gave")
-    # Filled in place: the features of a large gallery exist once, not as a list and its copy.
+    # The table is filled in place, so that the features of a large gallery exist only once.
     table = np.empty((len(items), artifact.dim), np.float32)
     digests: dict[int, str] = {}
     notes: dict[int, tuple[str, ...]] = {}
     bad: dict[int, Skipped] = {}
     stop: Stopped | None = None
     try:
-        with closing(found):
-            for part in found:
-                table[list(part.index)] = part.features
-                digests.update(zip(part.index, part.images))
-                notes.update((place, said) for place, said in zip(part.index, part.notes) if said)
+        with closing(results):
+            for part in results:
+                table[list(part.positions)] = part.features
+                digests.update(zip(part.positions, part.images))
+                notes.update((at, texts) for at, texts in zip(part.positions, part.notes) if texts)
                 bad.update(part.skipped)
-                progress(len(part.index) + len(part.skipped))
+                progress(len(part.positions) + len(part.skipped))
     except KeyboardInterrupt as error:
         stop = stopped(error)
-    index, skipped = sorted(digests), tuple(bad[place] for place in sorted(bad))
-    for row, place in enumerate(index):
-        if row != place:
-            table[row] = table[place]
-    counted = Counter(note for place in sorted(notes) for note in notes[place])
+    usable, skipped = sorted(digests), tuple(bad[position] for position in sorted(bad))
+    for row, position in enumerate(usable):
+        if row != position:
+            table[row] = table[position]
+    counted = Counter(note for position in sorted(notes) for note in notes[position])
     features = Features(
-        features=table[: len(index)],
-        paths=tuple(items[i].path for i in index),
-        pids=np.array([items[i].pid for i in index], np.int64),
-        camids=np.array([items[i].camid for i in index], np.int64),
+        features=table[: len(usable)],
+        paths=tuple(items[i].path for i in usable),
+        pids=np.array([items[i].pid for i in usable], np.int64),
+        camids=np.array([items[i].camid for i in usable], np.int64),
         model=artifact.sha256,
-        images=tuple(digests[i] for i in index),
+        images=tuple(digests[i] for i in usable),
         backend=artifact.backend,
         skipped=skipped,
         notes=tuple(f"{count} images: {note}" for note, count in counted.items()),
     )
     if stop is not None:
         raise Unfinished(stop.number, features, len(items))
-    if not index or len(skipped) > max_bad * len(items):
+    if not usable or len(skipped) > max_bad * len(items):
         first = skipped[0]
-        allowed = f"allowed are {max_bad:.3g} of all; mend or remove them" if index else "give others"
+        allowed = (
+            f"at most {max_bad:.3g} of all may be; repair or remove them" if usable else "give other images"
+        )
         raise TooManyBad(
             f"{first.path}: {first.reason}; {len(skipped)} of {len(items)} images are unusable, {allowed}",
             features,
@@ -217,21 +222,23 @@ def _run(
     camera_ids: NDArray[np.int64] | None,
     batch: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """Features (len(crops), D), and the batch that fitted."""
+    """Return the features (len(crops), D), and the batch size that fitted into the device's memory."""
     images = to_input(np.stack([crop.pixels for crop in crops]), artifact.spec)
-    index = np.array([crop.index for crop in crops])
-    ids = None if camera_ids is None else camera_ids[index]
+    ids = None if camera_ids is None else camera_ids[[crop.position for crop in crops]]
     try:
         return run_halving(artifact.run, images, ids, batch)
     except NonFiniteFeatures as error:
-        path = items[crops[error.rows[0]].index].path
+        path = items[crops[error.rows[0]].position].path
         raise NonFiniteFeatures(f"{path}: {error}; export the model again", error.rows) from None
 
 
 def run_halving(
     run: Session, images: NDArray[np.generic], ids: NDArray[np.int64] | None, batch: int
 ) -> tuple[NDArray[np.float32], int]:
-    """Features of all images, and the batch that fitted; NonFiniteFeatures' rows count from the first."""
+    """Run all images, halving the batch while the device is out of memory; return the features and the batch that fitted.
+
+    The rows of a NonFiniteFeatures count from the first image.
+    """
     parts: list[NDArray[np.float32]] = []
     at = 0
     while at < len(images):
@@ -251,24 +258,24 @@ def run_halving(
 
 
 def _decoded(
-    items: Sequence[ImageItem], places: Iterable[range], spec: InputSpec, flow: Flow
+    items: Sequence[ImageItem], positions: Iterable[range], spec: InputSpec, flow: Flow
 ) -> Iterator[list[tuple[int, _Crop | Skipped]]]:
-    """Each of the places decoded and resized, at most `flow.ahead` of them ahead of the reader."""
+    """Yield the decoded and resized crops of each chunk; at most `flow.ahead` chunks are decoded ahead of the reader."""
     pool = ThreadPoolExecutor(flow.workers or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
     pending: deque[list[tuple[int, Future[_Crop | Skipped]]]] = deque()
-    coming = iter(places)
+    coming = iter(positions)
     try:
         while True:
             while len(pending) <= flow.ahead and (chunk := next(coming, None)) is not None:
                 pending.append([(i, pool.submit(_load, i, items[i].path, spec)) for i in chunk])
             if not pending:
                 return
-            yield [(index, future.result()) for index, future in pending.popleft()]
+            yield [(position, future.result()) for position, future in pending.popleft()]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _load(index: int, path: str, spec: InputSpec) -> _Crop | Skipped:
+def _load(position: int, path: str, spec: InputSpec) -> _Crop | Skipped:
     digest = None
     try:
         data = read_bytes(path)
@@ -276,4 +283,4 @@ def _load(index: int, path: str, spec: InputSpec) -> _Crop | Skipped:
         decoded = decode(data)
     except DataError as error:
         return Skipped(path, str(error), digest)
-    return _Crop(index, resize(decoded.pixels, spec), digest, decoded.notes)
+    return _Crop(position, resize(decoded.pixels, spec), digest, decoded.notes)

@@ -1,4 +1,4 @@
-"""`runtime.extraction.extract` in several processes, one for each core: who runs which chunk. Knows no images and no engine."""
+"""Extract in several processes, one for each core: hand out the chunks, and collect their results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from runtime.extraction.extract import Flow, ImageItem, Part, chunks, collect, p
 from runtime.extraction.processes import Child, processes, ready
 from runtime.features import Features
 
-# A process decodes one chunk while it runs another, and has the next at hand when it is done with that.
+# A process decodes one chunk while it runs another, and holds a third that it starts on next.
 AHEAD, HANDED_OUT = 1, 3
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker process is told once: how it opens its model, which file that is, and how images come to it."""
+    """What a worker process receives once: how to open its model, the sha256 of that file, and how images reach it."""
 
     opens: Callable[[], Artifact]
     sha256: str
@@ -34,7 +34,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that have opened one model; `extract` as `runtime.extraction.extract.extract`, by all of them."""
+    """Processes that have opened one model. Their `extract` is `runtime.extraction.extract.extract`, spread over all of them."""
 
     children: Sequence[Child]
     batch: int
@@ -48,26 +48,26 @@ class Workers:
         max_bad: float = 0.01,
         progress: Callable[[int], None] = lambda images: None,
     ) -> Features:
-        """The features of the items, as one process with the same batch has them; errors alike.
+        """Return the features of the items, equal to those of one process with the same batch. Raises the same errors.
 
-        DeviceError when a process is gone. `artifact` may be verified only. After an error the workers are of no further use.
+        Raises DeviceError when a process is gone. `artifact` may be verified only. After an error the workers cannot be used again.
         """
-        found = self._parts(items, camera_ids)
-        return collect(artifact, items, found, max_bad=max_bad, progress=progress)
+        results = self._parts(items, camera_ids)
+        return collect(artifact, items, results, max_bad=max_bad, progress=progress)
 
     def _parts(
         self, items: Sequence[ImageItem], camera_ids: NDArray[np.int64] | None
     ) -> Generator[Part, None, None]:
-        """The parts as they come. Of several failures the one is raised that one process would have met first."""
+        """Yield the parts as they come. Of several failures, raise the one that a single process would have met first."""
         coming = chunks(len(items), self.batch)
         given: dict[Child, deque[int]] = {child: deque() for child in self.children}
-        told = set[Child]()
+        informed = set[Child]()
         first, failure = len(items), None
         for child in self.children:
             child.send((tuple(items), camera_ids))
         for _ in range(HANDED_OUT):
             for child in self.children:
-                _hand_out(child, coming, given[child], told)
+                _hand_out(child, coming, given[child], informed)
         while waiting := [child for child in self.children if any(at < first for at in given[child])]:
             for child in ready(waiting):
                 try:
@@ -78,7 +78,7 @@ class Workers:
                     continue
                 given[child].popleft()
                 if failure is None:
-                    _hand_out(child, coming, given[child], told)
+                    _hand_out(child, coming, given[child], informed)
                 yield part
         if failure is not None:
             raise failure
@@ -86,7 +86,7 @@ class Workers:
 
 @contextmanager
 def open_workers(setup: Setup, count: int) -> Iterator[Workers]:
-    """`count` processes that have opened the model; what one of them refuses is refused here."""
+    """Start `count` processes and wait until each has opened the model; an error of one of them is raised here."""
     setup = replace(setup, flow=replace(setup.flow, ahead=AHEAD, workers=setup.flow.workers or 1))
     with processes(count, _work, setup) as children:
         for child in children:
@@ -94,19 +94,19 @@ def open_workers(setup: Setup, count: int) -> Iterator[Workers]:
         yield Workers(children, setup.flow.batch)
 
 
-def _hand_out(child: Child, coming: Iterator[range], given: deque[int], told: set[Child]) -> None:
-    """Give the child its next chunk; None, once, when there is none left."""
+def _hand_out(child: Child, coming: Iterator[range], given: deque[int], informed: set[Child]) -> None:
+    """Give the child its next chunk; when none is left, send None once."""
     chunk = next(coming, None)
     if chunk is not None:
         given.append(chunk.start)
         child.send(chunk)
-    elif child not in told:
-        told.add(child)
+    elif child not in informed:
+        informed.add(child)
         child.send(None)
 
 
 def _work(pipe: Connection, setup: Setup) -> None:
-    # Its warnings were printed by the parent, which verified the same file.
+    # The parent verified the same file and printed its warnings.
     with redirect_stderr(StringIO()):
         artifact = setup.opens()
     if artifact.sha256 != setup.sha256:

@@ -1,31 +1,51 @@
-"""`--preset`: how many processes, threads and images a run make the least latency or the most images a second on a CPU."""
+"""The extractor of every command, with or without a `--preset`.
+
+A preset sets processes, threads and batch for the least latency or the most images per second on a CPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
 from runtime.errors import ConfigError
-from runtime.extraction.extract import Flow, extract
+from runtime.extraction.extract import Flow, ImageItem, extract
 from runtime.extraction.parallel import Setup, open_workers
 from runtime.extraction.processes import usable_cores
 from runtime.features import Features
 from runtime.opening import load_artifact
 from runtime.options.choices import BACKENDS, LATENCY
 
-# Images a run in a process of one thread. OpenVINO gains by it; ONNX Runtime gains on small models and does not lose on large.
+# Images per run in a process of one thread. OpenVINO gains by it; ONNX Runtime gains on small models and loses nothing on large.
 BATCH = 8
 
-Extract = Callable[..., Features]
-"""`runtime.extraction.extract.extract`, its artifact, batch and workers given."""
+
+class Extract(Protocol):
+    """`runtime.extraction.extract.extract` of one artifact, with its batch and workers given."""
+
+    def __call__(
+        self,
+        items: Sequence[ImageItem],
+        /,
+        *,
+        camera_ids: NDArray[np.int64] | None = None,
+        max_bad: float = 0.01,
+        progress: Callable[[int], None] = lambda images: None,
+    ) -> Features:
+        """Return the features of the items."""
+        ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`processes` with `threads` each (None: all cores), `batch` images a run."""
+    """How a preset runs a model: `processes` with `threads` each (None: all cores), and `batch` images per run."""
 
     processes: int
     threads: int | None
@@ -33,10 +53,13 @@ class Plan:
 
 
 def plan(preset: str, artifact: Artifact, batch: int | None = None) -> Plan:
-    """What `preset` means for the model; `batch` overrides its batch. ConfigError for a TensorRT engine, or a fixed batch."""
+    """Return what `preset` means for the model; `batch` overrides its batch.
+
+    Raises ConfigError for a model that runs on a GPU, and for a fixed batch that the preset cannot use.
+    """
     if artifact.backend not in BACKENDS:
         raise ConfigError(
-            f"{artifact.path}: --preset is for CPUs, and this runs on a GPU; leave it out and give --batch N"
+            f"{artifact.path}: --preset is for CPUs, and this model runs on a GPU; leave it out and give --batch N"
         )
     fixed = artifact.spec.batch
     if preset == LATENCY:
@@ -57,7 +80,10 @@ def extractor(
     workers: int | None = None,
     allow_ungated: bool = False,
 ) -> Iterator[Extract]:
-    """What extracts with the artifact under `preset`; for throughput it need only be verified: its processes open it."""
+    """Yield what extracts with the artifact under `preset`.
+
+    For throughput the artifact may be verified only, because the processes open it themselves.
+    """
     if preset is None:
         yield partial(extract, artifact, batch=batch or artifact.spec.batch or 16, workers=workers)
         return
@@ -65,7 +91,7 @@ def extractor(
     if preset == LATENCY:
         yield partial(extract, artifact, batch=chosen.batch, workers=workers)
         return
-    # the gate on this processor was run when the artifact was verified
+    # The gate on this processor was run when the artifact was verified.
     opens = partial(
         load_artifact,
         artifact.path,

@@ -51,7 +51,7 @@ def test_files_have_the_features_that_the_command_writes(tmp_path, folder, monke
     steps = []
     features = model.embed_files(folder, max_bad=0.2, progress=steps.append)
     assert np.array_equal(features.features, written.features)
-    for field in ("paths", "images", "model", "layout", "camera", "engine"):
+    for field in ("paths", "images", "model", "layout", "camera", "backend"):
         assert getattr(features, field) == getattr(written, field)
     assert [Path(image.path).name for image in features.skipped] == ["9999_c1s1_000000_00.jpg"]
     assert sum(steps) == len(QUERY) + 1 == said["images"] + said["skipped"]
