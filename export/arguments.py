@@ -1,4 +1,4 @@
-"""The command line of export_onnx.py, and the frozen options that it becomes."""
+"""Parse the command line of export_onnx.py into frozen options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.integrations.table import NEIGHBOURS, default_layout, default_target
+from export.integrations.table import INTEGRATIONS, default_layout, default_target
 from export.options import (
     CALIBRATION_COUNT,
     CHECK_COUNT,
@@ -25,7 +25,7 @@ from runtime.spec import LAYOUTS
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """The model to export, the file to write, whether its blocks are written beside it, and how it is exported."""
+    """The model to export, the file to write, whether to write its blocks as well, and the options of the export."""
 
     weights: Path
     out: Path
@@ -34,28 +34,28 @@ class ExportCommand:
 
 
 def batch_size(text: str) -> int | None:
-    """A fixed batch, None for `dynamic`; ConfigError for anything else."""
+    """Return a fixed batch, or None for `dynamic`; raise ConfigError for anything else."""
     if text == "dynamic":
         return None
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise ConfigError(f"--batch {text}: give a number from 1, or dynamic")
+        raise ConfigError(f"--batch {text}: give a whole number from 1, or dynamic")
     return int(text)
 
 
 def parse(argv: Sequence[str] | None, description: str | None = None) -> ExportCommand:
-    """The options of a command line; argparse exits 2 where it is wrong. A layout and a target not given are those of `--for`."""
+    """Parse a command line; argparse exits with 2 when it is wrong. `--for` decides the layout and target that are not given."""
     args = _parser(description).parse_args(argv)
     inputs = InputOptions(
-        layout=args.layout or default_layout(args.neighbour),
+        layout=args.layout or default_layout(args.integration),
         camera=None if args.camera is None else camera_policy(args.camera),
         batch=batch_size(args.batch),
-        neighbour=args.neighbour,
+        integration=args.integration,
     )
     options = ExportOptions(
         input=inputs,
         form=args.form,
         precision=args.precision,
-        target=args.target or default_target(args.neighbour),
+        target=args.target or default_target(args.integration),
         gate=args.gate == "on",
         check=args.check,
         check_count=args.check_count,
@@ -72,71 +72,86 @@ def _parser(description: str | None) -> ArgumentParser:
     parser.add_argument(
         "weights", type=Path, help="model.safetensors from prune.py, prune.convert or prune.train"
     )
-    parser.add_argument("--out", type=Path, required=True, help="model.onnx to write")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write, such as model.onnx")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="the precision of the file (default: fp32)"
+    )
     parser.add_argument(
         "--target",
         choices=TARGETS,
-        help="onnxruntime (default); tensorrt: 10, 11 and TensorRT-RTX; tensorrt8: 8.6",
+        help="what will run the file: onnxruntime (default); tensorrt for TensorRT 10, 11 and TensorRT-RTX; tensorrt8 for "
+        "TensorRT 8.6",
     )
-    parser.add_argument("--input", choices=LAYOUTS, dest="layout", help="image layout (uint8-nhwc)")
+    parser.add_argument(
+        "--input", choices=LAYOUTS, dest="layout", help="the image layout (default: uint8-nhwc)"
+    )
     parser.add_argument(
         "--for",
-        choices=sorted(NEIGHBOURS),
-        dest="neighbour",
-        help="also write what it reads: triton, a model repository (a plan's with --target tensorrt); deepstream, the tracker's "
-        "ReID block. One image input as it sends it, any batch, --camera mean",
+        choices=sorted(INTEGRATIONS),
+        dest="integration",
+        help="export for a product and write its configuration: a model repository for triton (for an engine with --target "
+        "tensorrt), or the ReID block of the tracker for deepstream. The file then has one image input in the product's layout, a "
+        "dynamic batch and --camera mean",
     )
     parser.add_argument(
-        "--camera", help="input, mean, none or a camera id (default: input where the model has a table)"
+        "--camera",
+        help="the camera policy: input, mean, none or a camera id (default: input if the model has a camera table)",
     )
-    parser.add_argument("--batch", default="dynamic", help="a fixed batch, or dynamic")
+    parser.add_argument("--batch", default="dynamic", help="a fixed batch, or dynamic (default)")
     parser.add_argument(
         "--form",
         choices=FORM_NAMES,
         default="folded",
-        help="folded: exact and fast; reference: as published",
+        help="folded (default) is exact and fast; reference is the model as published",
     )
     parser.add_argument(
         "--check",
         type=Path,
         default=SHIPPED,
         metavar="ROOT",
-        help="images for the gate (default: shipped crops)",
+        help="the data set or folder with the images for the gate (default: the crops that ship with the project)",
     )
     parser.add_argument(
         "--check-count",
         type=int,
         default=CHECK_COUNT,
         metavar="N",
-        help=f"at most so many of them ({CHECK_COUNT})",
+        help=f"the largest number of check images (default: {CHECK_COUNT})",
     )
     parser.add_argument(
-        "--max-map-drop", type=float, metavar="X", help="also fail when mAP on ROOT drops by more points"
+        "--max-map-drop",
+        type=float,
+        metavar="X",
+        help="also fail when mAP on ROOT drops by more than X points",
     )
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="DIR",
-        help="images that fp16 and int8 ranges are measured on (default: training images of --check)",
+        help="the images on which fp16 and int8 ranges are measured (default: the training images of --check)",
     )
     parser.add_argument(
         "--calibration-count",
         type=int,
         default=CALIBRATION_COUNT,
         metavar="N",
-        help=f"at most so many ({CALIBRATION_COUNT})",
+        help=f"the largest number of calibration images (default: {CALIBRATION_COUNT})",
     )
     parser.add_argument(
         "--latency-table",
         type=Path,
         metavar="JSON",
-        help="int8: {group: saved ms} on the target; others stay float",
+        help="for int8: the milliseconds that INT8 saves in each group on the target, {group: ms}; other groups stay float",
     )
-    parser.add_argument("--gate", choices=["on", "off"], default="on")
+    parser.add_argument(
+        "--gate",
+        choices=["on", "off"],
+        default="on",
+        help="off: write the file without a check; the runtime then refuses it by default",
+    )
     parser.add_argument(
         "--blocks",
         action="store_true",
-        help="also write MODEL.onnx.blocks/: one block at many sizes, which python -m benchmarks.latency_table measures",
+        help="also write MODEL.onnx.blocks/, one block at many sizes, for python -m benchmarks.latency_table",
     )
     return parser

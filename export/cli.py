@@ -1,4 +1,4 @@
-"""`python export_onnx.py`: model.safetensors in, one gated ONNX file out, or nothing and exit code 7."""
+"""The command `python export_onnx.py`: export model.safetensors to one gated ONNX file, or exit with 7 and write nothing."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from export.arguments import ExportCommand, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export a model to one self-contained, static ONNX file, checked against the torch model before it is kept."""
+    """Export a model to one self-contained, static ONNX file. A gate compares it with the torch model before it is kept."""
     run(parse(argv, main.__doc__))
     return 0
 
 
 def run(command: ExportCommand) -> None:
-    """Export the model, write what else is asked for, and print what the file is."""
-    # before what uses it: this file says why ONNX Runtime cannot be used
+    """Export the model, write its blocks and configuration if requested, and print a summary."""
+    # This import comes first because it explains why ONNX Runtime cannot be used.
     import runtime.backends.onnxruntime  # noqa: F401
     from export.blocks import refuse as refuse_blocks
     from export.exporting import export
-    from export.integrations.configuration import finish, refuse
+    from export.integrations.configuration import refuse_precision, write_integration
     from runtime.console import note, print_table
 
     options, out = command.options, command.out
-    neighbour = options.input.neighbour
-    if neighbour:
-        refuse(neighbour, precision=options.precision)
+    integration = options.input.integration
+    if integration:
+        refuse_precision(integration, precision=options.precision)
     if command.blocks:
         refuse_blocks(options.precision)
     if not options.gate:
-        note(f"WARNING --gate off: {out} will be ungated, and refused by the runtime by default")
+        note(f"WARNING --gate off: {out} will be ungated, and the runtime refuses it by default")
     manifest = export(command.weights, out, options)
     if command.blocks:
         _write_blocks(out, manifest)
@@ -43,10 +43,12 @@ def run(command: ExportCommand) -> None:
             f"{options.form} {manifest['precision']}, opset {manifest['opset']}, {manifest['nodes']['simplified']} nodes",
         ],
         ["macs", f"{manifest['macs'][f'macs_{options.form}'] / 1e9:.2f} G"],
-        ["gate", _said(manifest["gate"])],
+        ["gate", _gate_summary(manifest["gate"])],
     ]
-    if neighbour:
-        rows += finish(neighbour, command.weights, out, manifest, check=options.check, measured=options.gate)
+    if integration:
+        rows += write_integration(
+            integration, command.weights, out, manifest, check=options.check, measured=options.gate
+        )
     print_table("exported", ["", ""], rows)
 
 
@@ -58,12 +60,12 @@ def _write_blocks(out: Path, manifest: dict[str, Any]) -> None:
     shape = Shape.from_json(manifest["shape"])
     folder = Path(f"{out}.blocks")
     model = {"file": out.name, "sha256": manifest["sha256"], "shape": manifest["shape"]}
-    said = {"precision": manifest["precision"], "target": manifest["target"]}
-    for path in write_blocks(shape, folder, model, **said):
+    precision, target = manifest["precision"], manifest["target"]
+    for path in write_blocks(shape, folder, model, precision=precision, target=target):
         note(f"wrote {path}")
 
 
-def _said(gate: dict[str, Any]) -> str:
+def _gate_summary(gate: dict[str, Any]) -> str:
     if gate["passed"] is None:
         return "OFF"
     numbers = gate["numbers"]

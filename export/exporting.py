@@ -1,4 +1,4 @@
-"""Export a model: build the graph, lower its precision, check it, and write it only when the gate passes."""
+"""Export a model: build the graph, convert its precision, check it, and write it only if the gate passes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from export.forms import Folded, Reference, camera_row, rescaled
 from export.gate import verdict_on
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx, with_batch
 from export.int8.calibration import calibration_set
-from export.integrations.table import neighbour_input
+from export.integrations.table import integration_input
 from export.options import SHIPPED, ExportOptions, InputOptions
 from export.precision import ExportedGraph, PrecisionRequest, apply_precision, read_latencies
 from prune.model.flops import report
@@ -34,19 +34,19 @@ FORMS = {"folded": Folded, "reference": Reference}
 
 
 def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
-    """The artifact's input specification from the model's and the options; ConfigError for a camera it lacks."""
-    usual = "mean" if options.neighbour else "input"
-    policy = options.camera if options.camera is not None else (usual if spec.cameras else "none")
+    """Return the input specification of the artifact; raise ConfigError for a camera that the model does not have."""
+    default = "mean" if options.integration else "input"
+    policy = options.camera if options.camera is not None else (default if spec.cameras else "none")
     if not spec.cameras and policy != "none":
         raise ConfigError(f"--camera {policy}: this model has no camera embedding; leave --camera out")
     chosen = dataclasses.replace(spec, layout=options.layout, camera=policy, batch=options.batch)
-    return neighbour_input(chosen, options.neighbour) if options.neighbour else chosen
+    return integration_input(chosen, options.integration) if options.integration else chosen
 
 
 def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """(simplified ONNX model, proven static; {exported, simplified, operators}: its node counts).
+    """Return the simplified ONNX model, proven static, and its node counts {exported, simplified, operators}.
 
-    A fixed batch is written in last, so that its graph is the dynamic one's.
+    A fixed batch is written at the very end, so that the graph is the same as with a dynamic batch.
     """
     raw = to_onnx(FORMS[form](model, spec), spec)
     graph = named_batch(fusible_gelu(simplified(raw)))
@@ -61,7 +61,7 @@ def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.Mode
 
 
 def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportOptions) -> Check:
-    """The check crops with the parent's features, seen through the camera that the artifact bakes in, if any."""
+    """Return the check crops with the parent's features, for the camera that is fixed in the artifact, if there is one."""
     row = None if spec.camera == "input" or not spec.cameras else camera_row(model.shape, spec.camera)
     return make_check(
         check_crops(options.check, parent.spec, options.check_count), parent.run, parent.spec, row
@@ -71,15 +71,15 @@ def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: E
 def export(weights: Path | str, out: Path | str, options: ExportOptions | None = None) -> dict[str, Any]:
     """Export `weights` to `out` and return the manifest.
 
-    GateError when the gate fails: then neither the new file nor an older one is left at `out`. With the gate off the verdict is
-    recorded as null, and the runtime refuses the file unless told otherwise.
+    Raises GateError when the gate fails; then neither the new file nor an older one is left at `out`. With the gate off the verdict
+    is recorded as null, and the runtime refuses the file by default.
     """
     options, out = options or ExportOptions(), Path(out)
     _refuse_contradictions(weights, out, options)
     parent, model = open_model(weights)
     spec = deployed_spec(parent.spec, options.input)
     if spec.cameras:
-        # refuses a camera that the model lacks before anything else happens
+        # A camera that the model does not have is refused before anything else happens.
         camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
     request = _request(spec, options)
     check = _check(parent, model, spec, options)
@@ -98,19 +98,19 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
                 onnx.save(exported.graph, temporary)
                 verdict = _verdict(check, parent, temporary, spec, options, exported)
                 while verdict["passed"] is False and exported.fallback is not None:
-                    # other images than INT8 was chosen on, and FP16 around it
+                    # The gate uses other images than the choice of INT8 groups, and FP16 around them.
                     exported = exported.fallback(verdict["failures"])
                     onnx.save(exported.graph, temporary)
                     verdict = _verdict(check, parent, temporary, spec, options, exported)
                 if verdict["passed"] is False:
                     raise GateError(
-                        f"{out}: not written, {'; '.join(verdict['failures'])}; --gate off writes it ungated"
+                        f"{out}: the file was not written: {'; '.join(verdict['failures'])}; --gate off writes it ungated"
                     )
                 if exported.precision != "fp32" or options.target != "onnxruntime":
                     nodes["operators"] = dict(prove_static(exported.graph))
-                # from here on the files of two exports are mixed until all are written
+                # From here until all files are written, the files of two exports are mixed, so a stop is deferred.
                 committing.enter_context(deferred())
-                # an older export's crops must not be taken for this one's
+                # The check crops of an older export must not be taken for those of this one.
                 check_path(out).unlink(missing_ok=True)
                 saved = save_check(check_path(out), check) if check is not None else None
             return write_manifest(
@@ -119,7 +119,7 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
                 | {"gate": verdict, "check": saved},
             )
     except Exception:
-        # neither half a result nor an older file that could be taken for this one; a stopped export leaves the older one as it was
+        # Neither a partial result nor an older file may be taken for this export. A stopped export keeps the older file.
         _remove(files)
         raise
 
@@ -130,7 +130,7 @@ def _remove(files: Sequence[Path]) -> None:
 
 
 def check_path(out: Path) -> Path:
-    """Where the check crops of an artifact lie."""
+    """Return the path of an artifact's check crops."""
     return Path(f"{out}.check.npz")
 
 
@@ -142,7 +142,7 @@ def manifest_of(
     spec: InputSpec,
     options: ExportOptions,
 ) -> dict[str, Any]:
-    """What the manifest says of the file, but for gate and check."""
+    """Return the manifest of the file without its entries gate and check."""
     numbers, graph = report(model.shape), exported.graph
     return {
         "kind": "onnx",
@@ -168,20 +168,22 @@ def _refuse_contradictions(weights: Path | str, out: Path, options: ExportOption
     if out.resolve() == Path(weights).resolve() or out.suffix == ".safetensors":
         raise ConfigError(f"--out {out}: give an .onnx file, not the model itself")
     if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; give an .onnx file")
+        raise ConfigError(f"--out {out}: this is a folder; give an .onnx file")
     if options.check_count < 3:
         raise ConfigError(f"--check-count {options.check_count}: the gate needs at least 3 images")
     if options.max_map_drop is not None:
         if not options.gate or not math.isfinite(options.max_map_drop):
-            raise ConfigError(f"--max-map-drop {options.max_map_drop}: needs a number, and the gate on")
+            raise ConfigError(
+                f"--max-map-drop {options.max_map_drop}: give a finite number, and leave --gate on"
+            )
         _refuse_unknown_layout(options.check)
     if options.latency_table is not None and options.precision != "int8":
-        raise ConfigError("--latency-table: says where INT8 pays; use it with --precision int8")
+        raise ConfigError("--latency-table: the table only applies to INT8; add --precision int8")
     if options.latency_table is not None and not options.gate:
-        raise ConfigError("--latency-table: with --gate off INT8 goes everywhere; leave one of them out")
+        raise ConfigError("--latency-table: with --gate off every group becomes INT8; leave one of them out")
     if options.calibration is not None and options.precision == "fp32":
         raise ConfigError(
-            "--calibration: fp32 measures no ranges; leave it out, or add --precision fp16 or int8"
+            "--calibration: fp32 needs no calibration; leave it out, or add --precision fp16 or int8"
         )
 
 
@@ -191,7 +193,7 @@ def _refuse_unknown_layout(root: Path) -> None:
     except ConfigError as error:
         reason = str(error).partition(";")[0]
         raise ConfigError(
-            f"--max-map-drop: {reason}; give --check a data set whose folders and names say what it is"
+            f"--max-map-drop: {reason}; give --check a data set with one of the known layouts"
         ) from None
 
 
@@ -203,8 +205,8 @@ def _request(spec: InputSpec, options: ExportOptions) -> PrecisionRequest:
         images = calibration_set(root, spec, count=options.calibration_count)
     if options.precision != "fp32" and options.calibration is None and options.check == SHIPPED:
         note(
-            "WARNING ranges are measured on the rendered people that ship with the project; give --calibration DIR with "
-            "your own cameras' crops"
+            "WARNING ranges are measured on the rendered people that ship with the project; give --calibration DIR with crops "
+            "from your own cameras"
         )
     return PrecisionRequest(
         precision=options.precision,
@@ -223,7 +225,7 @@ def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportO
     except UserError as error:
         if options.gate:
             raise
-        note(f"WARNING no check crops travel with the file: {error}")
+        note(f"WARNING the file has no check crops: {error}")
         return None
 
 

@@ -1,4 +1,4 @@
-"""What an export is asked to do, as frozen options. Imports neither torch nor numpy nor onnx, so that parsers are fast."""
+"""The options of an export, as frozen dataclasses. Imports neither torch nor numpy nor onnx, so that parsers are fast."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ TARGETS = ("onnxruntime", "tensorrt", "tensorrt8")
 
 @dataclass(frozen=True)
 class InputOptions:
-    """The file's inputs: image `layout`, `camera` policy and a fixed `batch` (None: any).
+    """The inputs of the exported file: image `layout`, `camera` policy and a fixed `batch` (None: any batch).
 
-    `neighbour` is one of export.integrations.table.NEIGHBOURS: the input is what that sends, then. `camera` None is mean for a
-    neighbour, else input where the model has a camera table.
+    `integration` names a product of export.integrations.table.INTEGRATIONS; the file's input is then what this product sends. A
+    `camera` of None means `mean` for an integration, and otherwise `input` if the model has a camera table.
     """
 
     layout: str = "uint8-nhwc"
     camera: str | int | None = None
     batch: int | None = None
-    neighbour: str | None = None
+    integration: str | None = None
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export: `input`, `form` folded or reference, `precision`, `target`; `gate` on or off, on `check_count` crops of `check`.
+    """The options of one export: `input`, `form` (folded or reference), `precision` and `target`.
 
-    `max_map_drop` (points of mAP, 0..100) makes the gate evaluate parent and artifact on the whole check folder, a data set then.
-    `calibration` (default: the check folder's training images) has the images that ranges are measured on, `latency_table` is a
-    file of what INT8 saves where on the target.
+    With `gate` on, the file is judged on up to `check_count` crops of `check`. `max_map_drop` (points of mAP, 0..100) makes the gate
+    also evaluate parent and artifact on `check`, which must then be a data set. Ranges are measured on the images of `calibration`
+    (default: the training images of `check`). `latency_table` is a JSON file with the time that INT8 saves per group on the target.
     """
 
     input: InputOptions = field(default_factory=InputOptions)

@@ -276,8 +276,8 @@ def test_an_engine_is_rebuilt_and_exported_again_by_lines_that_parse(parse: Any)
         assert parse(words).out == Path("some where/m.engine")
     inputs = {"layout": "float-nchw", "cameras": 6, "camera": "mean", "batch": 4}
     for precision in ("fp32", "fp16", "int8"):
-        for neighbour in (None, {"for": "triton"}):
-            manifest = {"precision": precision, "input": inputs, "neighbour": neighbour}
+        for integration in (None, {"for": "triton"}):
+            manifest = {"precision": precision, "input": inputs, "neighbour": integration}
             parse(shlex.split(export_command(manifest, (10, 3), "a dir/m.onnx")))
 
 

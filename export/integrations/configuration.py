@@ -1,6 +1,6 @@
-"""The configuration that a server or tracker reads (`--for`), written for an exported file, and what its camera policy costs.
+"""Write the configuration of a server or tracker (`--for`) for an exported file, and measure the cost of its camera policy.
 
-Knows no server itself: export/integrations/triton.py and export/integrations/deepstream.py hold what each reads.
+export/integrations/triton.py and export/integrations/deepstream.py hold the format of each product.
 """
 
 from __future__ import annotations
@@ -20,53 +20,54 @@ from runtime.extraction.accuracy import accuracy
 from runtime.files.manifest import write_manifest
 from runtime.spec import InputSpec
 
-# (the exported file, its manifest, remarks about its camera) -> (the configuration's file, what to run next)
+# (exported file, manifest, remarks about the camera policy) -> (configuration file, next command or None)
 Writer = Callable[[Path, dict[str, Any], list[str]], tuple[Path, str | None]]
 WRITERS: dict[str, Writer] = {"triton": triton.write, "deepstream": deepstream.write_configuration}
-# Those that cannot build every precision: the function raises ConfigError for one of them.
+# The products that do not support every precision; the function raises ConfigError for an unsupported one.
 REFUSALS = {"deepstream": deepstream.refuse}
 
 
-def refuse(name: str, *, precision: str) -> None:
-    """ConfigError for a precision that the neighbour could not build."""
+def refuse_precision(name: str, *, precision: str) -> None:
+    """Raise ConfigError for a precision that the product does not support."""
     if name in REFUSALS:
         REFUSALS[name](precision)
 
 
-def finish(
+def write_integration(
     name: str, weights: Path, out: Path, manifest: dict[str, Any], *, check: Path, measured: bool
 ) -> list[list[object]]:
-    """Write the neighbour's configuration for the exported file; the rows that tell people of it.
+    """Write the product's configuration for the exported file and return the rows of the summary table.
 
-    What the camera policy costs is measured on the data set at `check` (not where `measured` is False) and kept in the manifest.
+    The cost of the camera policy is measured on the data set at `check`, unless `measured` is False, and recorded in the manifest.
     """
     spec = InputSpec.from_json(manifest["input"], f"{out}.json")
     cost: dict[str, Any] | None = None
     if spec.cameras:
-        cost = camera_cost(weights, spec, check) if measured else {"reason": "not measured (--gate off)"}
-    said = [cost_text(spec, cost)] if cost else []
-    written, following = WRITERS[name](out, manifest, said)
+        cost = camera_cost(weights, spec, check) if measured else {"reason": "was not measured (--gate off)"}
+    remarks = [cost_text(spec, cost)] if cost else []
+    written, next_command = WRITERS[name](out, manifest, remarks)
     write_manifest(out, manifest | {"neighbour": {"for": name, "file": written.name, "camera_cost": cost}})
     rows: list[list[object]] = [[name, str(written)]]
-    rows += [["camera", text] for text in said]
-    return rows + ([["next", following]] if following else [])
+    rows += [["camera", remark] for remark in remarks]
+    return rows + ([["next", next_command]] if next_command else [])
 
 
 def camera_cost(weights: Path, spec: InputSpec, check: Path) -> dict[str, Any]:
-    """{dataset, input, baked} (mAP, 0..1) of the torch model on the data set at `check`, or {reason} why there is no number.
+    """Return {dataset, input, baked}, the torch model's mAP (0..1) with camera ids and with the fixed camera, or {reason}.
 
-    Camera ids mean something to a model only on the data set it was trained on: on any other there is nothing to lose.
+    The mAP is measured on the data set at `check`. Camera ids have a meaning for a model only on the data set it was trained on,
+    so there is nothing to lose on any other.
     """
     parent, _ = open_model(weights)
     try:
         dataset = read_dataset(str(check), guess_layout(str(check)))
     except (ConfigError, DataError):
-        return {"reason": f"not measured, {check} is no data set"}
+        return {"reason": f"was not measured, because {check} is not a data set"}
     name = dataset_name(dataset.layout, count_warnings(dataset))
     if name is None or name != parent.spec.dataset:
         known = parent.spec.dataset or "unknown"
         return {
-            "reason": f"not measured, {check} is not the data set whose cameras the model knows ({known})"
+            "reason": f"was not measured, because {check} is not the data set that the model was trained on ({known})"
         }
 
     def score(camera: str | int) -> float:
@@ -76,14 +77,14 @@ def camera_cost(weights: Path, spec: InputSpec, check: Path) -> dict[str, Any]:
 
 
 def _named(parent: Artifact, name: str) -> Artifact:
-    """The artifact under a name that tells the progress lines of several runs apart."""
+    """Return the artifact under another name, which tells the progress lines of several runs apart."""
     return dataclasses.replace(parent, path=Path(name))
 
 
 def cost_text(spec: InputSpec, cost: dict[str, Any]) -> str:
-    """One line: the camera that is baked in, and what that costs."""
+    """Return one line with the fixed camera and its cost in mAP."""
     if "reason" in cost:
-        return f"{spec.camera}, its cost in mAP {cost['reason']}"
+        return f"{spec.camera}; its cost in mAP {cost['reason']}"
     before, after = 100 * cost["input"], 100 * cost["baked"]
     return (
         f"{spec.camera}: mAP {after:.2f} % on {cost['dataset']} instead of {before:.2f} % with --camera input "

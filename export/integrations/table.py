@@ -1,6 +1,6 @@
-"""The products that an export can be for (`--for`): what each sends becomes the file's input. Imports neither torch nor numpy.
+"""The products that `--for` supports, and the input that each of them sends. Imports neither torch nor numpy.
 
-export/integrations/configuration.py writes what each reads.
+export/integrations/configuration.py writes the configuration of each product.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from runtime.spec import InputSpec
 
 
 @dataclass(frozen=True)
-class Neighbour:
-    """`layouts`: the image inputs that it can feed, the default first; `one_scale`: one std for all three channels.
+class Integration:
+    """A product that runs exported files: the image `layouts` that it can send, the default first, and its default `target`.
 
-    `target` is what it runs a file with where nothing else is said.
+    With `one_scale` it has one standard deviation for all three channels.
     """
 
     layouts: tuple[str, ...]
@@ -24,31 +24,31 @@ class Neighbour:
     target: str
 
 
-NEIGHBOURS = {
-    "triton": Neighbour(("uint8-nhwc", "float-nchw"), one_scale=False, target="onnxruntime"),
-    "deepstream": Neighbour(("float-nchw",), one_scale=True, target="tensorrt"),
+INTEGRATIONS = {
+    "triton": Integration(("uint8-nhwc", "float-nchw"), one_scale=False, target="onnxruntime"),
+    "deepstream": Integration(("float-nchw",), one_scale=True, target="tensorrt"),
 }
 
 
 def default_layout(name: str | None) -> str:
-    """The image layout where --input is not given."""
-    return NEIGHBOURS[name].layouts[0] if name else "uint8-nhwc"
+    """Return the image layout for an export without --input."""
+    return INTEGRATIONS[name].layouts[0] if name else "uint8-nhwc"
 
 
 def default_target(name: str | None) -> str:
-    """The target where --target is not given."""
-    return NEIGHBOURS[name].target if name else "onnxruntime"
+    """Return the target for an export without --target."""
+    return INTEGRATIONS[name].target if name else "onnxruntime"
 
 
-def neighbour_input(spec: InputSpec, name: str) -> InputSpec:
-    """The file's input as the neighbour sends it: one image input, any batch, pixels in its own scale.
+def integration_input(spec: InputSpec, name: str) -> InputSpec:
+    """Return the input as the product sends it: one image input, a dynamic batch, and pixels in the product's scale.
 
-    ConfigError for a layout it cannot send, a fixed batch, or a camera input.
+    Raises ConfigError for a layout that the product cannot send, a fixed batch, or a camera input.
     """
-    neighbour = NEIGHBOURS[name]
-    if spec.layout not in neighbour.layouts:
+    integration = INTEGRATIONS[name]
+    if spec.layout not in integration.layouts:
         raise ConfigError(
-            f"--input {spec.layout}: --for {name} sends {' or '.join(neighbour.layouts)}; leave --input out"
+            f"--input {spec.layout}: --for {name} sends {' or '.join(integration.layouts)}; leave --input out"
         )
     if spec.batch is not None:
         raise ConfigError(f"--batch {spec.batch}: --for {name} batches by itself; leave --batch out")
@@ -56,8 +56,8 @@ def neighbour_input(spec: InputSpec, name: str) -> InputSpec:
         raise ConfigError(
             f"--camera input: --for {name} sends one image and no camera; give mean, none or a camera id"
         )
-    if neighbour.one_scale and len(set(spec.std)) > 1:
-        # any one number would do: the graph makes up for it
+    if integration.one_scale and len(set(spec.std)) > 1:
+        # Any single number is right, because the graph compensates for it.
         scale = sum(spec.std) / 3
         return dataclasses.replace(spec, std=(scale, scale, scale))
     return spec

@@ -118,9 +118,9 @@ def test_a_file_for_the_same_target_is_exported_in_its_place() -> None:
     assert export_command(manifest("int8", "tensorrt"), (11, 1), "m.onnx").endswith("--out m.onnx")
 
 
-def test_a_neighbour_s_file_is_exported_for_that_neighbour_again() -> None:
+def test_the_file_of_an_integration_is_exported_for_it_again() -> None:
     file = manifest(target="onnxruntime") | {"neighbour": {"for": "triton"}}
     words = shlex.split(export_command(file, (10, 3), "m.onnx"))
     asked = parse(words[2:]).options
-    assert (asked.input.neighbour, asked.target) == ("triton", "tensorrt")
+    assert (asked.input.integration, asked.target) == ("triton", "tensorrt")
     assert "--for" not in export_command(file | {"neighbour": "damaged"}, (10, 3), "m.onnx")

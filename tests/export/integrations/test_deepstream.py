@@ -185,8 +185,8 @@ def test_the_keys_of_re_association_stand_in_their_own_block(tmp_path):
     ("more", "words"),
     [
         (["--input", "uint8-nhwc"], "--for deepstream sends float-nchw"),
-        (["--camera", "input"], "sends one image and no camera"),
-        (["--batch", "4"], "batches by itself"),
+        (["--camera", "input"], "--camera input"),
+        (["--batch", "4"], "--batch 4"),
         (["--precision", "int8"], "calibration table"),
     ],
 )

@@ -162,8 +162,8 @@ def test_a_later_export_leaves_no_model_of_the_earlier_one(weights, crops, tmp_p
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--camera", "input"], "sends one image and no camera"),
-        (["--batch", "4"], "batches by itself"),
+        (["--camera", "input"], "--camera input"),
+        (["--batch", "4"], "--batch 4"),
     ],
 )
 def test_what_triton_cannot_send_is_refused(more, words, weights, crops, tmp_path, capsys):
@@ -173,15 +173,15 @@ def test_what_triton_cannot_send_is_refused(more, words, weights, crops, tmp_pat
 
 
 def test_the_camera_s_cost_is_measured_on_the_model_s_own_data_set_only(weights, crops, tmp_path):
-    spec = deployed_spec(lite.SPEC, InputOptions(neighbour="triton"))
+    spec = deployed_spec(lite.SPEC, InputOptions(integration="triton"))
     assert spec.camera == "mean"
-    assert "is no data set" in configuration.camera_cost(weights, spec, crops)["reason"]
+    assert "not a data set" in configuration.camera_cost(weights, spec, crops)["reason"]
     root = tmp_path / "market"
     for folder, camera in (("query", 1), ("bounding_box_test", 2), ("bounding_box_train", 1)):
         (root / folder).mkdir(parents=True)
         for index in range(4):
             shutil.copy(crops / f"{index}.png", root / folder / f"000{index + 1}_c{camera}s1_000001_00.png")
-    assert "is not the data set" in configuration.camera_cost(weights, spec, root)["reason"]
+    assert "not the data set" in configuration.camera_cost(weights, spec, root)["reason"]
     # anny.json makes it the data set that lite.SPEC names
     (root / "anny.json").write_text("{}")
     cost = configuration.camera_cost(weights, spec, root)
