@@ -20,7 +20,7 @@ from export.options import (
 from runtime.errors import ConfigError
 from runtime.options.argument_types import camera_policy
 from runtime.options.choices import PRECISIONS
-from runtime.spec import LAYOUTS
+from runtime.spec import INPUT_LAYOUTS
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _parser(description: str | None) -> ArgumentParser:
         "TensorRT 8.6",
     )
     parser.add_argument(
-        "--input", choices=LAYOUTS, dest="layout", help="the image layout (default: uint8-nhwc)"
+        "--input", choices=INPUT_LAYOUTS, dest="layout", help="the image layout (default: uint8-nhwc)"
     )
     parser.add_argument(
         "--for",

@@ -16,8 +16,8 @@ from runtime.datasets import guess_layout, read_dataset
 from runtime.errors import ConfigError, DataError
 from runtime.files.manifest import replacing, sha256
 from runtime.images.decode import load_image
-from runtime.images.lists import read_images
 from runtime.images.preprocess import resize
+from runtime.images.sources import read_images
 from runtime.session import Session
 from runtime.spec import InputSpec
 

@@ -25,8 +25,8 @@ from runtime.features import Features
 from runtime.gate_here import doubt
 from runtime.images.boxes import crop_views
 from runtime.images.decode import MIN_SIDE
-from runtime.images.lists import Images, labelled_images
 from runtime.images.preprocess import resize, to_input
+from runtime.images.sources import Images, labelled_images
 from runtime.opening import open_artifact, verify_artifact
 from runtime.options.choices import BACKENDS, THROUGHPUT
 from runtime.options.presets import refuse_contradictions
@@ -158,7 +158,7 @@ class Model:
     ) -> Features:
         """The features of image files, as `python -m runtime extract` writes them.
 
-        `images` is a folder, a list file, one image file, or `runtime.images.lists.Images`. People and cameras are read from the file
+        `images` is a folder, a list file, one image file, or `runtime.images.sources.Images`. People and cameras are read from file
         names. `camera` is "input" (the cameras of the names), "mean", "none" or a 0-based camera id; None means "input" on the
         data set that the model was trained on and "mean" elsewhere. `workers` threads decode while the model runs (default: up
         to 4). Unusable images are in `.skipped`, and `.notes` says what was odd. `progress` is told how many more images are done.

@@ -9,8 +9,8 @@ from typing import Any
 
 from runtime.errors import ArtifactError
 
-LAYOUTS = ("uint8-nhwc", "float-nchw")
-CAMERAS = ("input", "none", "mean")
+INPUT_LAYOUTS = ("uint8-nhwc", "float-nchw")
+CAMERA_MODES = ("input", "none", "mean")
 # The order of the channels that a graph takes. Nothing of ours swaps them, so a model that wants another order is refused.
 COLOURS = ("rgb",)
 # No side, batch or camera table is longer.
@@ -89,12 +89,12 @@ def _checks(spec: InputSpec) -> dict[str, bool]:
     return {
         "height": whole(spec.height, 1, LARGEST),
         "width": whole(spec.width, 1, LARGEST),
-        "layout": spec.layout in LAYOUTS,
+        "layout": spec.layout in INPUT_LAYOUTS,
         "mean": three(spec.mean),
         "std": three(spec.std) and all(one != 0 for one in spec.std),
         "interpolation": spec.interpolation in ("bicubic", "bilinear"),
         "colour": spec.colour in COLOURS,
-        "camera": spec.camera in CAMERAS or whole(spec.camera, 0, LARGEST),
+        "camera": spec.camera in CAMERA_MODES or whole(spec.camera, 0, LARGEST),
         "cameras": whole(spec.cameras, 0, LARGEST),
         "dataset": spec.dataset is None or isinstance(spec.dataset, str),
         "batch": spec.batch is None or whole(spec.batch, 1, LARGEST),

@@ -13,7 +13,7 @@ from runtime.artifact import Artifact
 from runtime.datasets import Item
 from runtime.images.decode import decode, read_bytes
 from runtime.images.preprocess import resize, to_input
-from runtime.ranking.nearest import search
+from runtime.ranking.nearest import nearest_rows
 
 STAGES = ("decode", "preprocess", "infer", "rank")
 # Market-1501's gallery
@@ -46,7 +46,7 @@ def stages(
         marks.append(clock())
         features = artifact.run(images, None if ids is None else ids[row : row + 1])
         marks.append(clock())
-        search(features, others, top=TOP)
+        nearest_rows(features, others, top=TOP)
         marks.append(clock())
         times.append(tuple(1000 * (after - before) for before, after in zip(marks, marks[1:])))
     medians = np.median(np.array(times[1:]), axis=0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.stats.precisions import EDGES, in_range, index_name
 from runtime.errors import DataError
 from runtime.features import Features, same_model
-from runtime.ranking.nearest import search
+from runtime.ranking.nearest import nearest_rows
 
 TOP = 8
 
@@ -79,7 +79,7 @@ def rank_query(
     pid, camid = int(query.pids[row]), int(query.camids[row])
     ignored = (gallery.pids == pid) & (gallery.camids == camid) & (camid != -1) | (gallery.pids == -1)
     kept = np.flatnonzero(~ignored)
-    indices, distances = search(query.features[row : row + 1], gallery.features[kept], top=len(kept))
+    indices, distances = nearest_rows(query.features[row : row + 1], gallery.features[kept], top=len(kept))
     ranked = kept[indices[0]]
     matches = gallery.pids[ranked] == pid
     if not matches.any():

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: PipelineOptions) -> int:
     """Measure what the options say, on new files made of their images, and print it."""
     from benchmarks.experiments.turns import encode_again, measure_pipeline
-    from runtime.images.lists import read_images
+    from runtime.images.sources import read_images
 
     with tempfile.TemporaryDirectory(prefix="pipeline-") as folder:
         count = max(options.count, *options.runs)

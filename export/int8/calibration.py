@@ -19,8 +19,8 @@ from runtime.datasets import Item, count_warnings, guess_layout, read_dataset
 from runtime.datasets.cameras import camera_ids, dataset_name
 from runtime.errors import ConfigError, DataError
 from runtime.images.decode import decode, read_bytes
-from runtime.images.lists import read_images
 from runtime.images.preprocess import resize, to_input
+from runtime.images.sources import read_images
 from runtime.spec import InputSpec
 
 # The least number of images that NVIDIA advises for networks of this kind.

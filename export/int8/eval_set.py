@@ -14,8 +14,8 @@ from runtime.datasets import Item, count_warnings, guess_layout, read_dataset
 from runtime.datasets.cameras import camera_ids, dataset_name
 from runtime.errors import ConfigError, DataError
 from runtime.images.decode import load_image
-from runtime.images.lists import read_images
 from runtime.images.preprocess import resize
+from runtime.images.sources import read_images
 from runtime.spec import InputSpec
 
 COUNT = 300

@@ -11,10 +11,9 @@ from runtime.cli.notes import print_data_warnings, print_result
 from runtime.cli.picture_file import evaluation_contents, write_picture
 from runtime.datasets import Dataset, count_warnings, read_dataset
 from runtime.features import duplicates
-from runtime.images.lists import Images
 from runtime.images.skipped import Skipped
-from runtime.ranking.protocol import in_words as protocol_in_words
-from runtime.ranking.protocol import known, leaks, published_rule
+from runtime.images.sources import Images
+from runtime.ranking.protocol import known, leaks, protocol_text, published_rule
 from runtime.ranking.strips import WorstRankings
 
 PERCENT = ("mAP", "R1", "R5", "R10", "mINP", "mAP_market_matlab")
@@ -63,7 +62,7 @@ def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
     query, gallery = _known(*pair)
     rule = options.same_camera or published_rule(context["layout"])
     result = _scores(query, gallery, options.rerank, rule=rule, worst=worst)
-    result |= {"same_camera": rule, "protocol": protocol_in_words(rule, context["layout"])}
+    result |= {"same_camera": rule, "protocol": protocol_text(rule, context["layout"])}
     result |= {"skipped": len(skipped), "engine": query.backend, "model": query.model} | context
     try:
         _print_scores(result, skipped, as_json=options.as_json)

@@ -69,8 +69,8 @@ def run(options: ExtractOptions) -> None:
     from runtime.cli.model_features import features_of, open_with_options
     from runtime.cli.notes import print_notes, print_result
     from runtime.features import duplicates, partial_path
-    from runtime.images.lists import labelled_images
     from runtime.images.skipped import write_skipped
+    from runtime.images.sources import labelled_images
     from runtime.stopping import Stopped
 
     out = options.out

@@ -10,7 +10,7 @@ from runtime.cli.notes import print_notes, print_skipped
 from runtime.datasets.cameras import camera_ids
 from runtime.features import PARTIAL
 from runtime.files.manifest import read_manifest
-from runtime.images.lists import Images
+from runtime.images.sources import Images
 
 
 def open_with_options(options: ModelOptions, run_options: RunOptions, *, preset: str | None = None) -> Model:

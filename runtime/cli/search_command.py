@@ -80,7 +80,7 @@ def run(options: SearchOptions) -> None:
     from runtime import search
     from runtime.cli.model_features import compare_backends, features_of, open_with_options, saved_features
     from runtime.cli.notes import print_notes
-    from runtime.images.lists import Images, labelled_images
+    from runtime.images.sources import Images, labelled_images
 
     gallery = saved_features(options.gallery, allow_partial=options.allow_partial)
     model = open_with_options(options.model, options.run_options)

@@ -1,7 +1,7 @@
-"""Which images a data set holds, whose they are and which camera took them. Reads names, never pixels.
+"""Read data sets: which images they hold, whom these show and which camera took them. Reads file names, never pixels.
 
-A reader works on lists of names (`Listing`), so that the published splits can be checked without their
-images. Names are Python's own (`surrogateescape`): a file name that is not UTF-8 comes through unharmed.
+A reader works on lists of names (`Listing`), so that the published splits can be checked without their images. Names are
+strings as Python's `os` gives them (`surrogateescape`), so that a file name that is not UTF-8 stays usable.
 """
 
 from runtime.datasets.files import IMAGE_SUFFIXES, image_names, read_lines

@@ -1,4 +1,4 @@
-"""Which camera embedding each image gets. Pure functions; knows nothing of files."""
+"""Choose the camera embedding of each image. Pure functions that read no file."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from numpy.typing import ArrayLike, NDArray
 
 from runtime.datasets import CAMERAS, PUBLISHED
 from runtime.errors import ConfigError
-from runtime.spec import CAMERAS as POLICIES
-from runtime.spec import InputSpec
+from runtime.spec import CAMERA_MODES, InputSpec
 
 
 def dataset_name(layout: str | None, warnings: Sequence[str]) -> str | None:
-    """The data set that images in this layout are, or None when that is not sure.
+    """Return the name of the published data set that a folder in this layout is, or None when that is not certain.
 
-    Many data sets are published in Market-1501's folders and file names, so a layout proves nothing; the
-    published number of images does (`warnings`: the complaints of `runtime.datasets.count_warnings`). A layout that anybody
-    may use for a set of their own is no data set at all. Only our own `anny` has a layout that nobody else uses.
+    A layout alone proves nothing, because many data sets are published in Market-1501's folders and file names. The published
+    numbers of images do: `warnings` is the result of `runtime.datasets.count_warnings`, which must be empty. Layouts for data
+    sets of somebody's own never name one. Only our own `anny` has a layout that nobody else uses.
     """
     return layout if layout == "anny" or (layout in PUBLISHED and not warnings) else None
 
 
 def own_dataset(spec: InputSpec) -> str | None:
-    """The data set whose camera ids index the model's table, or None when that is not known.
+    """Return the data set whose camera ids index the model's table, or None when that is not known.
 
-    A table of another size than a published data set's was not trained on it, whatever the file says.
+    A table whose size differs from the data set's number of cameras was not trained on it, whatever the file says.
     """
     name = spec.dataset
-    other = name in PUBLISHED and CAMERAS.get(name, spec.cameras) != spec.cameras
-    return None if other else name
+    size_differs = name in PUBLISHED and CAMERAS.get(name, spec.cameras) != spec.cameras
+    return None if size_differs else name
 
 
 def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | None) -> str | int:
-    """The policy that is followed: `policy`, or where it is None what the model and the data set call for.
+    """Return the camera policy to follow: `policy`, or the default for this model and data set where it is None.
 
     ConfigError for an unknown policy, and for one that the model cannot follow.
     """
-    if isinstance(policy, str) and policy not in POLICIES:
+    if isinstance(policy, str) and policy not in CAMERA_MODES:
         raise ConfigError(f"camera {policy!r:.40}: give input, mean, none or a 0-based camera id")
     if spec.camera != "input":
         if policy not in (None, spec.camera) and not spec.cameras:
@@ -52,18 +51,18 @@ def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | 
     if policy is None:
         return "input" if dataset is not None and dataset == own_dataset(spec) else "mean"
     if isinstance(policy, int) and not 0 <= policy < spec.cameras:
-        raise ConfigError(f"--camera {policy}: this model knows cameras 0 to {spec.cameras - 1}")
+        raise ConfigError(f"--camera {policy}: this model has cameras 0 to {spec.cameras - 1}")
     return policy
 
 
 def camera_ids(
     camids: ArrayLike, spec: InputSpec, *, policy: str | int | None = None, dataset: str | None = None
 ) -> tuple[NDArray[np.int64] | None, str | None]:
-    """What to feed a model as `camera_ids` (N,) int64 (None: it takes none), and a note for people or None.
+    """Return the model's second input `camera_ids` (N,) int64 (None where it has none), and a note to print or None.
 
-    `camids` (N,) are 0-based, -1 where unknown. They index the model's table only on the data set it was
-    trained on, so `policy` None means "input" there and "mean" on any other `dataset`. A camera that the
-    table lacks gets the mean. ConfigError for a policy that the model cannot follow.
+    `camids` (N,) are 0-based, -1 where unknown. They index the model's table only on the data set that it was trained on.
+    `policy` None therefore means "input" on that data set and "mean" on any other `dataset`. A camera that the table lacks gets
+    the mean. ConfigError for a policy that the model cannot follow.
     """
     chosen = resolve_policy(spec, policy=policy, dataset=dataset)
     if spec.camera != "input":
@@ -71,12 +70,12 @@ def camera_ids(
     ids = np.asarray(camids, dtype=np.int64)
     if chosen == "input":
         unknown = (ids < 0) | (ids >= spec.cameras)
-        lost = int(unknown.sum())
-        note = f"camera embedding: mean for {lost} of {len(ids)} images, whose camera is unknown"
-        return np.where(unknown, spec.mean_camera, ids), note if lost else None
+        count = int(unknown.sum())
+        note = f"camera embedding: mean for {count} of {len(ids)} images, whose camera is unknown"
+        return np.where(unknown, spec.mean_camera, ids), note if count else None
     constant = {"mean": spec.mean_camera, "none": spec.no_camera}.get(str(chosen), chosen)
     note = (
-        "camera embedding: mean, because camera ids mean something to this model only on the data set "
-        f"that it was trained on ({own_dataset(spec) or 'unknown'}); --camera input uses the names' ids anyway"
+        "camera embedding: mean, because this model's camera ids are valid only on the data set that it was trained on "
+        f"({own_dataset(spec) or 'unknown'}); to use the ids in the file names anyway, give --camera input"
     )
     return np.full_like(ids, constant), note if policy is None else None

@@ -1,4 +1,4 @@
-"""Which files lie below a folder, and which of them are images by their names. Opens no image and knows no layout."""
+"""List the files below a folder and recognise images by their names. Opens no image and imports no layout."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
     *(".tif", ".tiff", ".avif"),
 )
-# What a walk meets besides files and folders.
+# Kinds of entries that `walk` counts besides suffixes.
 LINKED_FOLDERS, BROKEN, SPECIAL, HIDDEN = "linked folders", "broken links", "special files", "hidden files"
 
 
 def image_names(names: Iterable[str]) -> list[str]:
-    """Those of the file names that are images by their suffix."""
+    """Return the file names that are those of images."""
     return [name for name in names if is_image(name)]
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name is one of an image; a hidden file is none."""
-    # Archives packed on a Mac bring a hidden "._NAME.jpg" along for every image.
+    """Return whether a file name is that of an image: its suffix is in IMAGE_SUFFIXES and the file is not hidden."""
+    # Archives packed on a Mac hold a hidden "._NAME.jpg" for every image.
     return not os.path.basename(name).startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def walk(folder: str) -> tuple[list[str], Counter[str]]:
-    """(the images below `folder` as sorted relative paths, how many entries of each other kind there are).
+    """Return the images below `folder` as sorted relative paths, and the number of other entries of each kind.
 
-    Links to files are followed, links to folders are not: they may lead round in circles. DataError for a folder that
-    cannot be read.
+    Links to files are followed; links to folders are not, because they may form a loop. DataError for a folder that cannot be
+    read.
     """
     images: list[str] = []
     others: Counter[str] = Counter()
@@ -55,8 +55,8 @@ def walk(folder: str) -> tuple[list[str], Counter[str]]:
     return sorted(images), others
 
 
-def in_words(others: Mapping[str, int]) -> str:
-    """What `walk` left out, as "7 files left out: 4 hidden files, 3 .txt"; empty where there is nothing."""
+def left_out_text(others: Mapping[str, int]) -> str:
+    """Describe what `walk` left out, such as "7 entries left out, which are no image: 4 hidden files, 3 .txt"; "" for nothing."""
     if not (count := sum(others.values())):
         return ""
     kinds = ", ".join(
@@ -66,7 +66,7 @@ def in_words(others: Mapping[str, int]) -> str:
 
 
 class Folders:
-    """The `Listing` of a folder on the disk. `others` is what each of its folders holds besides images."""
+    """The `Listing` of a folder on the disk. `others` counts the entries of each read folder that are not images."""
 
     def __init__(self, root: str) -> None:
         if not os.path.isdir(root):
@@ -76,7 +76,7 @@ class Folders:
         self._images: dict[str, list[str]] = {}
 
     def __call__(self, relative: str) -> list[str]:
-        """The image files below a folder, or the lines of a list file."""
+        """Return the image files below a folder, or the lines of a list file."""
         path = os.path.join(self.root, relative)
         if os.path.isfile(path):
             return read_lines(path)
@@ -87,12 +87,12 @@ class Folders:
         return self._images[relative]
 
     def present(self, relative: str) -> bool:
-        """Whether there is such a folder or file."""
+        """Return whether the root has this folder or file."""
         return os.path.exists(os.path.join(self.root, relative))
 
 
 def present(listing: Listing, name: str) -> bool:
-    """Whether the listing has a folder or list file of this name."""
+    """Return whether the listing has a folder or list file of this name."""
     if isinstance(listing, Folders):
         return listing.present(name)
     try:
@@ -103,7 +103,7 @@ def present(listing: Listing, name: str) -> bool:
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a list file; DataError when it cannot be read or is no text."""
+    """Return the lines of a list file; DataError when it cannot be read or is not text."""
     lines = []
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
@@ -117,7 +117,7 @@ def read_lines(path: str) -> list[str]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """What stands in a count for this entry: "folder", "image", or the kind of what is left out."""
+    """Return "folder", "image" or, for an entry that is left out, its kind or suffix."""
     if entry.is_dir():
         return LINKED_FOLDERS if entry.is_symlink() else "folder"
     if not entry.is_file():

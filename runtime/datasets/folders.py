@@ -1,6 +1,7 @@
-"""Data sets in three folders with the person and the camera in the names: Market-1501's way, and others' like it.
+"""Where the images of each split lie, and readers of data sets whose file names state the person and the camera.
 
-The images lie in the folders themselves, or in a folder for each person there, as torchvision's ImageFolder has them.
+Market-1501 and many others have three folders. The images lie in the folders themselves, or there in a folder for each person,
+as torchvision's ImageFolder has them.
 """
 
 from __future__ import annotations
@@ -15,47 +16,61 @@ from runtime.datasets.names import parse_path
 from runtime.errors import DataError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-# What a split may lie in, the first that is there is taken: Market-1501's folders, then those that layumi's prepare.py
-# writes, where `train_all` is `train` and `val` together.
+# The folders that may hold a split; the first alternative that exists is read. These are Market-1501's folders, then those that
+# layumi's prepare.py writes, where `train_all` is `train` and `val` together.
 ALTERNATIVES: dict[str, tuple[tuple[str, ...], ...]] = {
     "train": (("bounding_box_train",), ("train_all",), ("train", "val")),
     "query": (("query",),),
     "gallery": (("bounding_box_test",), ("gallery",), ("test",)),
 }
+OCCLUDED, PARTIAL, WHOLE = "occluded_body_images", "partial_body_images", "whole_body_images"
+# Layout -> split -> its folders, of the layouts that `runtime.datasets.occluded` reads.
+LAYOUT_FOLDERS: dict[str, Mapping[str, tuple[str, ...]]] = {
+    "occluded_reid": {"train": (), "query": (OCCLUDED,), "gallery": (WHOLE,)},
+    # Partial-REID has two sets of queries: people behind objects, and their visible parts, cropped by hand.
+    "partial_reid": {"train": (), "query": (PARTIAL,), "gallery": (WHOLE,)},
+    "partial_reid_occluded": {"train": (), "query": (OCCLUDED,), "gallery": (WHOLE,)},
+    "p_dukemtmc": {
+        "train": (f"train/{OCCLUDED}", f"train/{WHOLE}"),
+        "query": (f"test/{OCCLUDED}",),
+        "gallery": (f"test/{WHOLE}",),
+    },
+}
 
 
 def split_folders(listing: Listing) -> dict[str, tuple[str, ...]]:
-    """{split: the folders that hold it}, empty where there are none."""
-    found = {}
+    """Return {split: the folders of ALTERNATIVES that hold it}; a split without a folder has an empty tuple."""
+    folders = {}
     for split, alternatives in ALTERNATIVES.items():
-        there = (tuple(name for name in names if present(listing, name)) for names in alternatives)
-        found[split] = next((names for names in there if names), ())
-    return found
+        existing = (tuple(name for name in names if present(listing, name)) for names in alternatives)
+        folders[split] = next((names for names in existing if names), ())
+    return folders
 
 
 def read_folders(layout: str, root: str, listing: Listing) -> Dataset:
-    """A data set of this layout in Market-1501's folders, or in layumi's."""
+    """Read a data set of `layout` from Market-1501's folders, or from those that layumi's prepare.py writes."""
     folders = split_folders(listing)
     for split, names in folders.items():
-        # Somebody's own set need not have anything to train on.
+        # A data set of somebody's own may have nothing to train on.
         if not names and (split != "train" or layout != "market_like"):
             raise FileNotFoundError(FOLDERS[split])
-    found = read_named(layout, root, listing, folders)
-    return counted_from_one(found) if layout == "market_like" else found
+    dataset = read_named(layout, root, listing, folders)
+    return counted_from_one(dataset) if layout == "market_like" else dataset
 
 
 def read_named(layout: str, root: str, listing: Listing, folders: Mapping[str, Sequence[str]]) -> Dataset:
-    """The images of each split's folders, by their names."""
+    """Read the images in each split's folders; their names state the person and the camera in a form of `layout`."""
     rows = (
-        (split, os.path.join(root, folder, name), name) for split, folder, name in listed(listing, folders)
+        (split, os.path.join(root, folder, name), name)
+        for split, folder, name in images_below(listing, folders)
     )
     return collected(
         (layout, root, folders), rows, lambda _, path, name: Item(path, *parse_path(path, name, layout))
     )
 
 
-def listed(listing: Listing, folders: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, str, str]]:
-    """(split, folder, path below it) of every image."""
+def images_below(listing: Listing, folders: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, str, str]]:
+    """Yield (split, folder, path below that folder) of every image."""
     for split in SPLITS:
         for folder in folders[split]:
             for name in image_names(listing(folder)):
@@ -63,41 +78,41 @@ def listed(listing: Listing, folders: Mapping[str, Sequence[str]]) -> Iterable[t
 
 
 def collected(
-    about: tuple[str, str, Mapping[str, Sequence[str]]],
+    source: tuple[str, str, Mapping[str, Sequence[str]]],
     rows: Iterable[tuple[str, str, str]],
-    item: Callable[[str, str, str], Item],
+    to_item: Callable[[str, str, str], Item],
     *,
     by_path: bool = True,
 ) -> Dataset:
-    """The data set (layout, root, places) of rows (split, path, text), of which `item` makes an Item or a DataError.
+    """Build the data set of `source` (layout, root, folders by split) from `rows` of (split, path, text).
 
-    A split is sorted by path, or else keeps the rows' order. `skipped` has the rows with an error; images with pid -1 are
-    counted and left out.
+    `to_item` turns a row into an Item, or raises a DataError, which puts the row into `skipped`. Images with pid -1 are counted
+    as junk and left out. Each split is sorted by path, or keeps the order of the rows with `by_path` False.
     """
-    layout, root, places = about
+    layout, root, folders = source
     splits: dict[str, list[Item]] = {split: [] for split in SPLITS}
     skipped, junk = [], 0
     for split, path, text in rows:
         try:
-            found = item(split, path, text)
+            item = to_item(split, path, text)
         except DataError as error:
             skipped.append((path, str(error)))
             continue
-        if found.pid < 0:
+        if item.pid < 0:
             junk += 1
         else:
-            splits[split].append(found)
+            splits[split].append(item)
     for items in splits.values() if by_path else ():
         items.sort(key=lambda item: item.path)
     train, query, gallery = map(tuple, splits.values())
-    named = tuple((split, names[0]) for split, names in places.items() if names)
-    return Dataset(layout, root, train, query, gallery, tuple(sorted(skipped)), junk, (), named)
+    first_folders = tuple((split, names[0]) for split, names in folders.items() if names)
+    return Dataset(layout, root, train, query, gallery, tuple(sorted(skipped)), junk, (), first_folders)
 
 
 def counted_from_one(dataset: Dataset) -> Dataset:
-    """The same with every pid one higher where people count from 0: where a person to train on or to search for is 0.
+    """Return the data set with every pid raised by one where its people count from 0.
 
-    Distractors, whom Market-1501 calls 0, are in the gallery alone.
+    They do where pid 0 is in train or query: distractors, which have pid 0 in Market-1501, are in the gallery only.
     """
     if all(item.pid for item in (*dataset.train, *dataset.query)):
         return dataset

@@ -1,4 +1,4 @@
-"""Which layout a folder has: from its structure, its file names and, where those leave a doubt, its own name."""
+"""Guess the layout of a folder from its structure, its file names and, where those are ambiguous, its own name."""
 
 from __future__ import annotations
 
@@ -6,86 +6,93 @@ import os
 from collections.abc import Iterable
 
 from runtime.datasets.files import Folders, image_names, present
-from runtime.datasets.folders import ALTERNATIVES, FOLDERS, split_folders
+from runtime.datasets.folders import ALTERNATIVES, FOLDERS, LAYOUT_FOLDERS, split_folders
 from runtime.datasets.item import Listing
 from runtime.datasets.lists import list_files
-from runtime.datasets.names import DUKE, LIKE, MARKET, stem
-from runtime.datasets.occluded import PLACES, guess_occluded
+from runtime.datasets.names import DUKE, FORMS, LIKE, MARKET, stem
+from runtime.datasets.occluded import guess_occluded
 from runtime.errors import ConfigError
 
-LAYOUTS = (
-    *("market1501", "occluded_duke", "dukemtmc", "msmt17", "anny", "cuhk03_np"),
-    *("occluded_reid", "partial_reid", "partial_reid_occluded", "p_dukemtmc"),
-    *("market_like", "person_folders", "list"),
-)
-# Where the images of a data set lie below its folder.
-PLACED = tuple(
+# Every layout, as messages list them. The file names of the last two have no form of their own.
+LAYOUTS = (*FORMS, "person_folders", "list")
+# The folders below a data set's own folder that hold its images, each with a slash at its end.
+IMAGE_FOLDERS = tuple(
     f"{name}/"
     for name in (
-        *(name for some in ALTERNATIVES.values() for names in some for name in names),
+        *(name for alternatives in ALTERNATIVES.values() for names in alternatives for name in names),
         *("mask_train_v2", "mask_test_v2"),
-        *(name for places in PLACES.values() for names in places.values() for name in names),
+        *(name for folders in LAYOUT_FOLDERS.values() for names in folders.values() for name in names),
     )
 )
-# Sets whose names are like those of others, by what people call their folder.
+# Part of a folder's name -> the layout, for data sets whose file names look like those of another one.
 OWN_NAMES = {"msmt": "msmt17", "cuhk": "cuhk03_np"}
 
 
 def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -> str:
-    """The layout of the data set at `root`, a folder or a list.
+    """Return the layout of the data set at `root`, a folder or a list file.
 
-    ConfigError, naming the choices of --layout, where a doubt is left; DataError where there is no folder.
+    ConfigError, which lists the choices of --layout, where the layout is ambiguous; DataError where there is no folder.
     """
     root = os.fspath(root)
     if listing is None and os.path.isfile(root):
         return "list"
     names_of = listing or Folders(root)
     own_name = os.path.basename(os.path.abspath(root)).lower()
-    if present(names_of, "anny.json"):
-        return "anny"
-    if present(names_of, "list_query.txt"):
-        return "msmt17"
-    if {"query", "gallery"} <= list_files(names_of).keys():
-        return "list"
-    if occluded := guess_occluded(names_of, own_name):
-        return occluded
+    if layout := _by_marks(names_of, own_name):
+        return layout
     folders = split_folders(names_of)
-    names = [name for some in folders.values() for folder in some for name in image_names(names_of(folder))]
+    existing = [folder for split in folders.values() for folder in split]
+    names = [name for folder in existing for name in image_names(names_of(folder))]
     if layout := _by_names(names, root, own_name, complete=bool(folders["query"] and folders["gallery"])):
         return layout
-    there = [folder for some in folders.values() for folder in some]
-    seen = f"holds {', '.join(there)}" if there else f"holds none of {', '.join(FOLDERS.values())}"
-    if inside := _inside(root, names_of):
-        raise ConfigError(f"{root}: {seen}, but data sets lie in it; give one of them: {', '.join(inside)}")
+    content = f"holds {', '.join(existing)}" if existing else f"holds none of {', '.join(FOLDERS.values())}"
+    if inside := _data_sets_in(root, names_of):
+        raise ConfigError(
+            f"{root}: {content}, but it contains data sets; give one of them: {', '.join(inside)}"
+        )
     raise ConfigError(
-        f"{root}: cannot tell its layout ({seen}); say which it is with --layout or, in a configuration, data.layout: "
-        f"{'|'.join(LAYOUTS)}; a DukeMTMC folder called dukemtmc or occluded_duke says it itself"
+        f"{root}: the layout cannot be guessed ({content}); give it with --layout or, in a configuration, with data.layout: "
+        f"{'|'.join(LAYOUTS)}; a DukeMTMC folder needs neither when it is called dukemtmc or occluded_duke"
     )
 
 
 def surrounding_root(folder: str) -> str | None:
-    """The data set's folder that `folder` (an absolute path) lies in, one or two levels below it; None where there is none."""
-    found, root, inside = None, folder, ""
+    """Return the data set's own folder, one or two levels above `folder` (an absolute path); None where there is none."""
+    outermost, root, inside = None, folder, ""
     for _ in range(2):
         root, name = os.path.split(root)
         inside = f"{name}/{inside}"
-        # The outermost: P-DukeMTMC-reID/test looks like Occluded-REID.
-        if name and inside.startswith(PLACED) and _whole(Folders(root)):
-            found = root
-    return found
+        # The outermost one counts, because P-DukeMTMC-reID/test alone looks like Occluded-REID.
+        if name and inside.startswith(IMAGE_FOLDERS) and _is_data_set(Folders(root)):
+            outermost = root
+    return outermost
+
+
+def _by_marks(listing: Listing, own_name: str) -> str | None:
+    """Return the layout that a marker file, a list or a folder has alone; None without any. Only looks up names, reads no folder.
+
+    A folder with such a mark is recognised as a data set (`_is_data_set`), also from a folder inside.
+    """
+    if present(listing, "anny.json"):
+        return "anny"
+    if present(listing, "list_query.txt"):
+        return "msmt17"
+    if {"query", "gallery"} <= list_files(listing).keys():
+        return "list"
+    return guess_occluded(listing, own_name)
 
 
 def _by_names(names: list[str], root: str, own_name: str, *, complete: bool) -> str | None:
-    """The layout that the names of the three folders' images say; None where they leave a doubt."""
+    """Return the layout that the names of the images in the three folders point to; None where they are ambiguous."""
     market, duke, like = (
         sum(form.stem.fullmatch(stem(name)) is not None for name in names) for form in (MARKET, DUKE, LIKE)
     )
-    # The folder above may have the name: cuhk03-np/labeled.
+    # The folder above may carry the data set's name, as in cuhk03-np/labeled.
     own_names = os.path.abspath(root).lower().split(os.sep)[-2:]
     known = next(
         (layout for part, layout in OWN_NAMES.items() if any(part in name for name in own_names)), None
     )
-    # Stray names must not hide what most of the others say.
+    # A few stray names must not outweigh the majority.
     others = like - market - duke
     if max(market, others) > duke:
         if known == "msmt17" or (known and others > market):
@@ -101,24 +108,20 @@ def _by_names(names: list[str], root: str, own_name: str, *, complete: bool) -> 
 
 
 def _mostly(answers: Iterable[bool]) -> bool:
-    every = list(answers)
-    return 2 * sum(every) > len(every)
+    answers = list(answers)
+    return 2 * sum(answers) > len(answers)
 
 
-def _inside(root: str, listing: Listing) -> list[str]:
-    """The folders in `root` that are data sets, as those of CUHK03-NP: labeled and detected."""
+def _data_sets_in(root: str, listing: Listing) -> list[str]:
+    """Return the folders in `root` that are data sets, such as `labeled` and `detected` of CUHK03-NP."""
     if not isinstance(listing, Folders):
         return []
     with os.scandir(root) as entries:
         folders = sorted(entry.path for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    return [folder for folder in folders if _whole(Folders(folder))]
+    return [folder for folder in folders if _is_data_set(Folders(folder))]
 
 
-def _whole(listing: Listing) -> bool:
-    """Whether there is what a data set needs, looked up without reading a folder."""
-    three = split_folders(listing)
-    return (
-        bool(three["query"] and three["gallery"])
-        or present(listing, "list_query.txt")
-        or guess_occluded(listing, "") is not None
-    )
+def _is_data_set(listing: Listing) -> bool:
+    """Return whether the folder has what a data set needs. Only looks up names, reads no folder."""
+    folders = split_folders(listing)
+    return bool(folders["query"] and folders["gallery"]) or _by_marks(listing, "") is not None

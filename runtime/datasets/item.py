@@ -1,4 +1,4 @@
-"""What a reader of a data set gives: images with their persons and cameras, in three splits. Reads nothing."""
+"""The result of reading a data set: images with their persons and cameras, in three splits. Reads nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 SPLITS = ("train", "query", "gallery")
 
 Listing = Callable[[str], Sequence[str]]
-"""The files below a folder of the root, as paths relative to it, or the lines of a list file there.
+"""Return the files below a folder of the root, as paths relative to that folder, or the lines of a list file in the root.
 
-FileNotFoundError(its name) where there is neither.
+FileNotFoundError(name) where there is neither.
 """
 
 
@@ -25,12 +25,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits, each sorted by path (of a list: in its order); pids as in the names, train not relabelled.
+    """A data set in three splits, each sorted by path; the images of a list keep its order.
 
-    `gallery` holds no junk (pid -1) but the distractors (pid 0). Where a data set counts its people from 0 (MSMT17), its
-    pids are one higher here, because 0 means distractor. `skipped` lists (path, reason) of images whose names could not be
-    read, `junk` is the number of images with pid -1, `left_out` says in words what else was not read, and `places` is
-    (split, folder or list) for messages.
+    The pids are those of the names; train is not relabelled. Where a data set counts its people from 0 (MSMT17), its pids are one
+    higher here, because 0 means distractor. `gallery` holds the distractors (pid 0) but no junk (pid -1). `skipped` lists (path,
+    reason) of images whose names could not be read, `junk` is the number of images with pid -1, `left_out` has sentences about
+    what else was not read, and `folders` has (split, its first folder or list) for messages.
     """
 
     layout: str
@@ -41,4 +41,4 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     junk: int = 0
     left_out: tuple[str, ...] = ()
-    places: tuple[tuple[str, str], ...] = ()
+    folders: tuple[tuple[str, str], ...] = ()

@@ -1,7 +1,7 @@
-"""Any data set as a list of `path pid camid`: text with blanks, or CSV with or without names of its columns.
+"""Read lists of `path pid camid`: text with blanks, or CSV with or without a header. They describe any data set.
 
-A pid is -1 for junk and 0 for a distractor, a camid counts from 0 and is -1 where it is unknown; the columns camid and
-split may be missing. Paths are relative to the list's folder.
+A pid is -1 for junk and 0 for a distractor. A camid counts from 0 and is -1 where it is unknown. The columns camid and split may
+be missing. Paths are relative to the list's folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime.errors import DataError
 
 SUFFIXES = (".csv", ".txt", ".tsv")
 NUMBER = re.compile(r"(-1|[0-9]{1,9})(?:\.0)?")
-# What a column's name may be; a list without such names has them in this order.
+# Column -> the names that a header may give it. A list without a header has its columns in this order.
 COLUMNS = {
     "path": ("path", "img_path", "image_path", "file", "filename", "image", "img"),
     "pid": ("pid", "person", "person_id", "identity", "id", "label"),
@@ -31,98 +31,102 @@ EXPECTED = "expected: path pid camid (whole numbers; -1 where unknown)"
 
 @dataclass(frozen=True)
 class Row:
-    """One line: `pid` and `camid` are -1 where the line does not say them; `bare` where it is a path alone."""
+    """One line. `pid` and `camid` are -1 where the line does not state them; `path_only` says that it is a path alone."""
 
     path: str
     pid: int = -1
     camid: int = -1
     split: str = ""
-    bare: bool = False
+    path_only: bool = False
 
 
 def read_rows(lines: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
-    """(line, what it says) of each line that is not blank; None where it is neither a path alone nor path, pid, camid."""
-    filled = [line for line in lines if line.strip()]
-    if not filled:
+    """Yield (line, its Row) for each line that is not blank. The Row is None for a line that does not fit the columns."""
+    lines = [line for line in lines if line.strip()]
+    if not lines:
         return
-    delimiter = _delimiter(filled)
-    names = _header(_fields(filled[0], delimiter))
-    for line in filled[1:] if names else filled:
-        yield line, _row(line, delimiter, names)
+    delimiter = _delimiter(lines)
+    columns = _header(_fields(lines[0], delimiter))
+    for line in lines[1:] if columns else lines:
+        yield line, _row(line, delimiter, columns)
 
 
 def read_list(root: str, listing: Listing | None) -> Dataset:
-    """The data set of a folder with lists query.csv, gallery.csv and perhaps train.csv (or .txt, .tsv), or of one list.
+    """Read a folder with the lists query.csv, gallery.csv and optionally train.csv (or .txt, .tsv).
 
-    One list for all needs the column split. DataError where a person to train on or to search for has pid 0.
+    With `listing` None, `root` is one list file, which needs the column split. DataError where an image in train or query has
+    pid 0.
     """
     if listing is None:
-        folder, tables = os.path.dirname(root), {"": read_lines(root)}
-        places: dict[str, tuple[str, ...]] = dict.fromkeys(SPLITS, (os.path.basename(root),))
+        folder, lines_of = os.path.dirname(root), {"": read_lines(root)}
+        list_names: dict[str, tuple[str, ...]] = dict.fromkeys(SPLITS, (os.path.basename(root),))
     else:
         folder, files = root, list_files(listing)
         for split in ("query", "gallery"):
             if split not in files:
                 raise FileNotFoundError(f"{split}.csv")
-        tables = {split: list(listing(name)) for split, name in files.items()}
-        places = {split: (files[split],) if split in files else () for split in SPLITS}
-    rows, read = [], {}
-    for split, lines in tables.items():
-        where = os.path.join(folder, places[split or SPLITS[0]][0])
+        lines_of = {split: list(listing(name)) for split, name in files.items()}
+        list_names = {split: (files[split],) if split in files else () for split in SPLITS}
+    rows: list[tuple[str, str, str]] = []
+    parsed: dict[str, Row | None] = {}
+    for split, lines in lines_of.items():
+        where = os.path.join(folder, list_names[split or SPLITS[0]][0])
         for number, (line, row) in enumerate(read_rows(lines)):
             key = f"{split}:{number}"
-            read[key] = row
-            named = split or (row.split if row else "")
-            rows.append((named if named in SPLITS else SPLITS[0], where, f"{key}\0{line}"))
+            parsed[key] = row
+            stated = split or (row.split if row else "")
+            rows.append((stated if stated in SPLITS else SPLITS[0], where, f"{key}\0{line}"))
 
-    def item(_: str, where: str, text: str) -> Item:
+    def to_item(_: str, where: str, text: str) -> Item:
         key, _nul, line = text.partition("\0")
-        row = read[key]
+        row = parsed[key]
         if row is None:
             raise DataError(f"{where}: {line}: {EXPECTED}")
-        if row.bare:
-            raise DataError(f"{where}: {line}: says no person; {EXPECTED}")
+        if row.path_only:
+            raise DataError(f"{where}: {line}: has no pid; {EXPECTED}")
         if listing is None and row.split not in SPLITS:
-            raise DataError(f"{where}: {line}: its column split must say train, query or gallery")
+            raise DataError(f"{where}: {line}: its column split must be train, query or gallery")
         return Item(os.path.join(folder, row.path), row.pid, row.camid)
 
-    found = collected(("list", root, places), rows, item, by_path=False)
-    if zero := next((item.path for item in (*found.train, *found.query) if item.pid == 0), None):
+    dataset = collected(("list", root, list_names), rows, to_item, by_path=False)
+    if zero := next((item.path for item in (*dataset.train, *dataset.query) if item.pid == 0), None):
         raise DataError(
             f"{zero}: has pid 0, which means a distractor that matches nobody; count people from 1"
         )
-    return found
+    return dataset
 
 
 def list_files(listing: Listing) -> Mapping[str, str]:
-    """{split: its list} of those that the folder has."""
-    names = {split: [split + suffix for suffix in SUFFIXES] for split in SPLITS}
-    found = {
-        split: next((name for name in some if present(listing, name)), None) for split, some in names.items()
+    """Return {split: the name of its list file} for the splits whose list the folder has."""
+    candidates = {split: [split + suffix for suffix in SUFFIXES] for split in SPLITS}
+    files = {
+        split: next((name for name in names if present(listing, name)), None)
+        for split, names in candidates.items()
     }
-    return {split: name for split, name in found.items() if name}
+    return {split: name for split, name in files.items() if name}
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:
-    """What parts the columns: the sign that parts the first line so that it is a header or a row; None for blanks."""
-    for sign in (",", ";", "\t"):
-        fields = _fields(lines[0], sign)
-        if len(fields) > 1 and (_header(fields) or _numbers(fields[1:])):
-            return sign
+    """Return the delimiter that divides the first line into a header or a row; None for blanks."""
+    for delimiter in (",", ";", "\t"):
+        fields = _fields(lines[0], delimiter)
+        if len(fields) > 1 and (_header(fields) or _starts_with_number(fields[1:])):
+            return delimiter
     return None
 
 
-def _numbers(fields: Sequence[str]) -> bool:
+def _starts_with_number(fields: Sequence[str]) -> bool:
     return bool(fields) and NUMBER.fullmatch(fields[0].strip()) is not None
 
 
 def _fields(line: str, delimiter: str | None) -> list[str]:
+    """Divide a line into its fields at `delimiter`, or at blanks where it is None."""
     if delimiter is not None:
         return next(csv.reader([line], delimiter=delimiter))
     fields = line.strip().split()
     if _header(fields):
         return fields
-    # A path may have blanks in it: the columns behind it are those at the end that cannot belong to a file's name.
+    # A path may contain blanks: the columns after it are the numbers behind the suffix of an image.
     for count in (2, 1):
         path, *rest = line.strip().rsplit(None, count)
         if len(rest) == count and is_image(path) and all(NUMBER.fullmatch(field) for field in rest):
@@ -131,31 +135,32 @@ def _fields(line: str, delimiter: str | None) -> list[str]:
 
 
 def _header(fields: Sequence[str]) -> dict[str, int]:
-    """{column: its place} where the fields are names of columns, path among them; else empty."""
-    places = {field.strip().lower(): place for place, field in enumerate(fields)}
-    found = {
-        column: next(places[name] for name in names if name in places)
+    """Return {column: its index} where the fields are a header with at least path and pid; else an empty dict."""
+    indices = {field.strip().lower(): index for index, field in enumerate(fields)}
+    columns = {
+        column: next(indices[name] for name in names if name in indices)
         for column, names in COLUMNS.items()
-        if any(name in places for name in names)
+        if any(name in indices for name in names)
     }
-    return found if {"path", "pid"} <= found.keys() else {}
+    return columns if {"path", "pid"} <= columns.keys() else {}
 
 
-def _row(line: str, delimiter: str | None, names: Mapping[str, int]) -> Row | None:
+def _row(line: str, delimiter: str | None, columns: Mapping[str, int]) -> Row | None:
+    """Return the Row of a line, `columns` being the header's, or None for a line that does not fit."""
     fields = [field.strip() for field in _fields(line, delimiter)]
-    if names:
-        given = {column: fields[place] for column, place in names.items() if place < len(fields)}
+    if columns:
+        values = {column: fields[index] for column, index in columns.items() if index < len(fields)}
     else:
-        if delimiter is not None and is_image(line) and not _numbers(fields[1:]):
-            return Row(line.strip(), bare=True)
-        given = dict(zip(COLUMNS, fields))
-    if not given.get("path"):
+        if delimiter is not None and is_image(line) and not _starts_with_number(fields[1:]):
+            return Row(line.strip(), path_only=True)
+        values = dict(zip(COLUMNS, fields))
+    if not values.get("path"):
         return None
     numbers = {}
     for column in ("pid", "camid"):
-        text = given.get(column, "")
+        text = values.get(column, "")
         if text and not NUMBER.fullmatch(text):
             return None
         numbers[column] = int(text.removesuffix(".0")) if text else -1
-    bare = given.keys() == {"path"}
-    return Row(given["path"], numbers["pid"], numbers["camid"], given.get("split", "").lower(), bare)
+    path_only = values.keys() == {"path"}
+    return Row(values["path"], numbers["pid"], numbers["camid"], values.get("split", "").lower(), path_only)

@@ -1,4 +1,4 @@
-"""MSMT17: its two releases, with lists of their images, and the copies of it in Market-1501's folders."""
+"""Read MSMT17: its two releases, which have lists of their images, and copies of it in Market-1501's folders."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LISTS = {
 
 
 def read_msmt17(root: str, listing: Listing) -> Dataset:
-    """By its lists, or in a copy without them by the names in Market-1501's folders; people count from 1 here."""
-    lists = any(present(listing, name) for names in LISTS.values() for name in names)
-    if not lists and all(split_folders(listing).values()):
+    """Read MSMT17 from its lists, or from Market-1501's folders where there are no lists. The pids start at 1, not at 0."""
+    has_lists = any(present(listing, name) for names in LISTS.values() for name in names)
+    if not has_lists and all(split_folders(listing).values()):
         return read_folders("msmt17", root, listing)
-    # The second release blurs faces and keeps its images in folders of another name.
+    # The second release blurs faces, and its folders have other names.
     second = not present(listing, "test") and present(listing, "mask_test_v2")
     train, test = ("mask_train_v2", "mask_test_v2") if second else ("train", "test")
     rows = (
@@ -37,10 +37,11 @@ def read_msmt17(root: str, listing: Listing) -> Dataset:
 
 
 def _item(root: str, folder: str, line: str) -> Item:
+    """Return the image of one line of a list; DataError for a line that is not a path and a pid."""
     path, _, pid = line.rpartition(" ")
     parts = path.split("/")
     if not re.fullmatch(r"[0-9]{1,9}", pid) or ".." in parts or not parts[0]:
         raise DataError(f"{line}: not an msmt17 list line, expected PPPP/{MSMT17.text} PID")
-    # Lists name their images below train/ or test/, or with that folder in front.
+    # A path is relative to the folder train or test, or starts with that folder.
     inside = path if parts[0] == folder else os.path.join(folder, path)
     return Item(os.path.join(root, inside), int(pid) + 1, parse_name(path, "msmt17")[1])

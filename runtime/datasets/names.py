@@ -1,4 +1,4 @@
-"""How a file name carries its person and its camera, for each published layout. Reads no folder."""
+"""Read the person and the camera from a file name, for each published layout. Reads no folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from runtime.errors import DataError
 
 @dataclass(frozen=True)
 class Form:
-    """`text` is what a person reads in an error; `stem` matches a name without its suffix: person, then camera if it has one."""
+    """The form of a data set's file names.
+
+    `text` shows the form in error messages. `stem` matches a name without its suffix; its groups are the person and, where the
+    names state one, the camera.
+    """
 
     text: str
     stem: re.Pattern[str]
@@ -25,11 +29,11 @@ MSMT17 = Form(
     "PPPP_NNN_CC_MMDDtime_FFFF_N.jpg",
     re.compile(r"([0-9]{4,9})_[0-9]{3}_([0-9]{1,4})_[0-9]{4}[a-z]+_.+", re.DOTALL),
 )
-# CUHK03-NP, and MSMT17 as its copies for Market-1501's folders are named.
+# CUHK03-NP, and copies of MSMT17 in Market-1501's folders.
 SHORT = Form("PPPP_cC_NNNN.jpg", re.compile(r"([0-9]{1,9})_c([0-9]{1,4})_[0-9]+"))
-# Whatever follows the camera: what the readers of most projects accept.
+# Anything may follow the camera, as in the readers of most projects.
 LIKE = Form("PPPP_cC[...].jpg", re.compile(r"(-1|[0-9]{1,9})_c([0-9]{1,4})(?![0-9]).*", re.DOTALL))
-# Occluded-REID and Partial-REID: a person's images are numbered, and no name says which camera took them.
+# Occluded-REID and Partial-REID: a person's images are numbered, and their names state no camera.
 NUMBERED = Form("PPPP_NN.jpg", re.compile(r"([0-9]{1,9})_[0-9]+"))
 
 FORMS = {
@@ -40,57 +44,61 @@ FORMS = {
     "market_like": (LIKE,),
     **dict.fromkeys(("occluded_reid", "partial_reid", "partial_reid_occluded"), (NUMBERED,)),
 }
-# Layouts whose people count from 0, which means distractor here: everybody is one higher.
+# Layouts whose pids start at 0. Here 0 means distractor, so every pid is raised by one.
 FROM_ZERO = ("msmt17",)
 
 
 def parse_name(name: str, layout: str) -> tuple[int, int]:
-    """The pid and 0-based camid (-1: none) that a file name carries; folders before the last slash are not looked at.
+    """Return the pid and the 0-based camid (-1: none) that a file name states; folders before the last slash are ignored.
 
-    DataError names the file and the pattern that `layout` expects.
+    DataError names the file and the form that `layout` expects.
     """
     forms = FORMS[layout]
-    if (found := _read(name, forms)) is None:
+    if (ids := _read(name, forms)) is None:
         expected = " or ".join(form.text for form in forms)
         counted = " (cameras count from 1)" if forms[0].stem.groups > 1 else ""
         raise DataError(f"{name}: not a {layout} image name, expected {expected}{counted}")
-    return found[0] + (layout in FROM_ZERO), found[1]
+    return ids[0] + (layout in FROM_ZERO), ids[1]
 
 
-def carried(name: str) -> tuple[int, int]:
-    """The pid and camid that a name carries in a form that one published data set alone has; (-1, -1) without any."""
-    if (found := _read(name, (MSMT17,))) is not None:
-        return found[0] + 1, found[1]
+def ids_in_name(name: str) -> tuple[int, int]:
+    """Return the pid and camid of a single file's name, (-1, -1) where it states none.
+
+    Only forms count whose numbers mean the same in every data set that uses them: those of Market-1501, DukeMTMC and MSMT17.
+    """
+    if (ids := _read(name, (MSMT17,))) is not None:
+        return ids[0] + 1, ids[1]
     return _read(name, (MARKET, DUKE)) or (-1, -1)
 
 
 def parse_path(path: str, relative: str, layout: str) -> tuple[int, int]:
-    """As `parse_name`, for an image whose path below its split's folder is `relative`: a person may have a folder there.
+    """Return what `parse_name` returns, for an image at `relative` below its split's folder, where a person may have a folder.
 
-    DataError also where the folder's number and the name disagree about the person.
+    DataError also where the number of that folder and the name disagree about the person.
     """
     pid, camid = parse_name(path, layout)
     folder, slash, _ = relative.partition("/")
     if slash and re.fullmatch(r"-1|[0-9]{1,9}", folder) and int(folder) != pid - (layout in FROM_ZERO):
         raise DataError(
-            f"{path}: the folder says person {int(folder)}, the name another; mend one of them, or let the folders "
-            "decide with --layout person_folders"
+            f"{path}: the folder states person {int(folder)}, the file name another; rename one of them, or let the "
+            "folders decide with --layout person_folders"
         )
     return pid, camid
 
 
 def _read(name: str, forms: Sequence[Form]) -> tuple[int, int] | None:
-    """The person as the name says it, and the 0-based camera, or -1 where this form says none; None for another name."""
-    match = next((found for form in forms if (found := form.stem.fullmatch(stem(name)))), None)
+    """Return the person as the name states it and the 0-based camera (-1: none), or None for a name of another form."""
+    matches = (form.stem.fullmatch(stem(name)) for form in forms)
+    match = next((match for match in matches if match), None)
     if match is None or not name.lower().endswith(IMAGE_SUFFIXES):
         return None
     camera = int(match[2]) if match.re.groups > 1 else None
-    # Cameras are 1-based in every published name and 0-based here: "c0" belongs to no layout.
+    # Cameras are 1-based in every published name and 0-based here, so "c0" belongs to no layout.
     return None if camera == 0 else (int(match[1]), -1 if camera is None else camera - 1)
 
 
 def stem(name: str) -> str:
-    """A file's name without its folders and its suffix."""
+    """Return a file's name without its folders and its suffix."""
     base, suffix = os.path.splitext(os.path.basename(name))
     # Some of Market-1501's published names end in ".jpg.jpg".
     return base.removesuffix(suffix)

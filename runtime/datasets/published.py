@@ -1,4 +1,4 @@
-"""What the published data sets hold, whether a folder is one of them, and how each is scored. Reads nothing."""
+"""The published numbers of images, people and cameras of each data set, and checks against them. Reads nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from runtime.datasets.item import SPLITS, Dataset
 
-# As published, junk (pid -1) left out: (images, identities), the distractors' pid 0 counted as one identity. CUHK03-NP has
-# two sets of boxes, drawn by people and found by a detector.
+# Layout -> its editions: (images, identities) of each split as published, without junk (pid -1). The distractors' pid 0 counts as
+# one identity. CUHK03-NP has two editions: boxes drawn by people, and boxes found by a detector.
 PUBLISHED: dict[str, Sequence[dict[str, tuple[int, int]]]] = {
     "market1501": [{"train": (12936, 751), "query": (3368, 750), "gallery": (15913, 751)}],
     "dukemtmc": [{"train": (16522, 702), "query": (2228, 702), "gallery": (17661, 1110)}],
@@ -24,7 +24,7 @@ PUBLISHED: dict[str, Sequence[dict[str, tuple[int, int]]]] = {
         [{"train": (0, 0), "query": (300, 60), "gallery": (300, 60)}],
     ),
 }
-# The cameras of each set that has training images, all splits together: the size of a camera embedding trained on it.
+# The number of cameras of each data set with training images: the size of a camera embedding that was trained on it.
 CAMERAS = {
     "market1501": 6,
     "dukemtmc": 8,
@@ -34,14 +34,14 @@ CAMERAS = {
     "p_dukemtmc": 8,
     "anny": 4,
 }
-# Layouts whose published protocol leaves images of the query's person from the query's camera in the ranking.
+# Layouts whose published protocol keeps images of the query's person from the query's camera in the ranking.
 SAME_CAMERA_STAYS = ("p_dukemtmc",)
 
 
 def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """{train|query|gallery: {images, identities, cameras}}.
+    """Return {train|query|gallery: {images, identities, cameras}}.
 
-    The distractors' pid 0 counts as one identity; an unknown camera is none.
+    The distractors' pid 0 counts as one identity. Unknown cameras are not counted.
     """
     return {
         split: {
@@ -54,18 +54,22 @@ def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def count_warnings(dataset: Dataset) -> list[str]:
-    """One sentence per split that differs from the published one, and one for queries that never match."""
+    """Return one sentence per split that differs from the published one, and one about queries that can never match."""
     warnings = []
-    found = counts(dataset)
+    numbers = counts(dataset)
     editions = PUBLISHED.get(dataset.layout, ())
-    here = {split: (found[split]["images"], found[split]["identities"]) for split in SPLITS}
-    # Of several editions the one that this folder resembles most.
-    closest = max(editions, key=lambda one: sum(one[split] == here[split] for split in SPLITS), default={})
+    here = {split: (numbers[split]["images"], numbers[split]["identities"]) for split in SPLITS}
+    # Of several editions, compare with the one that has the most splits in common.
+    closest = max(
+        editions, key=lambda edition: sum(edition[split] == here[split] for split in SPLITS), default={}
+    )
     for split, published in closest.items():
         if here[split] != published:
             warnings.append(
-                "{}: {} has {} images of {} identities, the published {} has {} of {}: do not compare"
-                " their results".format(dataset.root, split, *here[split], dataset.layout, *published)
+                "{}: {} has {} images of {} identities, the published {} has {} of {}; do not compare"
+                " results with published ones".format(
+                    dataset.root, split, *here[split], dataset.layout, *published
+                )
             )
     if distractors := sum(item.pid == 0 for item in dataset.query):
         warnings.append(f"{dataset.root}: {distractors} queries have pid 0 (distractor), which never matches")

@@ -1,4 +1,4 @@
-"""Read a data set by its layout, and say what of it was left out. Reads names, never pixels."""
+"""Read a data set by its layout, and report what was left out. Reads file names, never pixels."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from runtime.datasets.files import Folders, in_words, is_image
-from runtime.datasets.folders import read_folders
+from runtime.datasets.files import Folders, is_image, left_out_text
+from runtime.datasets.folders import LAYOUT_FOLDERS, read_folders
 from runtime.datasets.guess import LAYOUTS, guess_layout
 from runtime.datasets.item import SPLITS, Dataset, Listing
 from runtime.datasets.lists import read_list
 from runtime.datasets.msmt17 import read_msmt17
-from runtime.datasets.occluded import PLACES, read_occluded
+from runtime.datasets.occluded import read_occluded
 from runtime.datasets.person_folders import read_person_folders
 from runtime.errors import ConfigError, DataError
 
+# The fraction of badly named images that is tolerated unless the caller gives another one.
 MAX_BAD = 0.01
+# Layout -> its reader, a function of (root, listing). These are the choices of --layout.
 READERS: dict[str, Callable[[str, Listing], Dataset]] = {
     **{
         name: partial(read_folders, name)
         for name in ("market1501", "occluded_duke", "dukemtmc", "cuhk03_np", "anny", "market_like")
     },
     "msmt17": read_msmt17,
-    **{name: partial(read_occluded, name) for name in PLACES},
+    **{name: partial(read_occluded, name) for name in LAYOUT_FOLDERS},
     "person_folders": read_person_folders,
     "list": read_list,
 }
@@ -37,78 +39,79 @@ def read_dataset(
     listing: Listing | None = None,
     max_bad: float = MAX_BAD,
 ) -> Dataset:
-    """The data set in folder (or list) `root`; `layout` is guessed where it is None.
+    """Read the data set at `root`, a folder or a list file. The layout is guessed where `layout` is None.
 
-    Links to image files are followed; what is no image is counted in `left_out`. Badly named images are in `skipped` while
-    they are at most `max_bad` (fraction) of all. DataError: more than that, a missing folder, an empty query or gallery.
-    ConfigError: a layout unknown or not to be guessed.
+    Links to image files are followed. `left_out` counts the files that are not images, and `skipped` lists the badly named
+    images. DataError for a missing folder, an empty query or gallery, and when more than the fraction `max_bad` of all images is
+    badly named. ConfigError for a layout that is unknown or cannot be guessed.
     """
     root = os.fspath(root)
     if layout is not None and layout not in READERS:
-        raise ConfigError(f"unknown layout {layout}; say one of {'|'.join(LAYOUTS)}")
+        raise ConfigError(f"unknown layout {layout}; give one of {'|'.join(LAYOUTS)}")
     if listing is None and os.path.isfile(root):
         if layout not in (None, "list"):
             raise DataError(
-                f"{root}: a file, not a folder, which the layout {layout} needs; a file is a list: leave the layout out, or say list"
+                f"{root}: a file, but the layout {layout} needs a folder; to read it as a list, leave the layout out or give list"
             )
         return _checked(read_list(root, None), max_bad)
     names_of = listing or Folders(root)
     layout = layout or guess_layout(root, names_of)
     try:
-        found = READERS[layout](root, names_of)
+        dataset = READERS[layout](root, names_of)
     except FileNotFoundError as error:
         raise DataError(
-            f"{root}: no {error.args[0]} in it, which the layout {layout} needs; give the data set's own folder, or its right layout"
+            f"{root}: has no {error.args[0]}, which the layout {layout} needs; give the data set's own folder, or the right layout"
         ) from None
     if isinstance(names_of, Folders):
-        found = replace(found, left_out=tuple(_left_out(found, names_of)))
-    return _checked(found, max_bad)
+        dataset = replace(dataset, left_out=tuple(_left_out(dataset, names_of)))
+    return _checked(dataset, max_bad)
 
 
 def training_images(dataset: Dataset) -> Dataset:
-    """The data set, which has something to train on; DataError where it has not."""
+    """Return the data set itself if it has training images; DataError otherwise."""
     if not dataset.train:
         raise DataError(
-            f"{dataset.root}: the layout {dataset.layout} has no training images here; train on another data set, and "
+            f"{dataset.root}: no training images (layout {dataset.layout}); train on another data set and "
             "evaluate on this one"
         )
     return dataset
 
 
-def _checked(found: Dataset, max_bad: float) -> Dataset:
-    bad = len(found.skipped)
-    if bad > max_bad * (total := bad + len(found.train) + len(found.query) + len(found.gallery)):
+def _checked(dataset: Dataset, max_bad: float) -> Dataset:
+    """Return the data set itself; DataError for too many badly named images, and for an empty query or gallery."""
+    bad = len(dataset.skipped)
+    if bad > max_bad * (total := bad + len(dataset.train) + len(dataset.query) + len(dataset.gallery)):
         raise DataError(
-            f"{found.skipped[0][1]}; {bad} of {total} are bad; rename them, or give the right layout"
+            f"{dataset.skipped[0][1]}; {bad} of {total} names are bad; rename the files, or give the right layout"
         )
     for split in ("query", "gallery"):
-        if not getattr(found, split):
-            place = os.path.join(found.root, dict(found.places)[split])
-            raise DataError(f"{split} is empty: {place}")
-    return found
+        if not getattr(dataset, split):
+            folder = os.path.join(dataset.root, dict(dataset.folders)[split])
+            raise DataError(f"the {split} is empty: {folder}; put images there, or give the right layout")
+    return dataset
 
 
-def _left_out(found: Dataset, listing: Folders) -> list[str]:
-    """In words: what is no image in the folders that were read, and what else the root holds."""
+def _left_out(dataset: Dataset, listing: Folders) -> list[str]:
+    """Return sentences about the files that are not images in the folders that were read, and about what else the root holds."""
     lines = [
-        f"{os.path.join(found.root, folder)}: {words}"
+        f"{os.path.join(dataset.root, folder)}: {text}"
         for folder, others in listing.others.items()
-        if (words := in_words(others))
+        if (text := left_out_text(others))
     ]
-    if found.junk:
-        lines.append(f"{found.root}: {found.junk} images left out as junk (pid -1)")
-    read = {name.split("/")[0] for name in (*listing.others, *(place for _, place in found.places))}
-    start = len(os.path.join(found.root, ""))
-    read |= {item.path[start:].split("/")[0] for split in SPLITS for item in getattr(found, split)}
-    with os.scandir(found.root) as entries:
-        beside = sorted(
+    if dataset.junk:
+        lines.append(f"{dataset.root}: {dataset.junk} images left out as junk (pid -1)")
+    read = {name.split("/")[0] for name in (*listing.others, *(folder for _, folder in dataset.folders))}
+    start = len(os.path.join(dataset.root, ""))
+    read |= {item.path[start:].split("/")[0] for split in SPLITS for item in getattr(dataset, split)}
+    with os.scandir(dataset.root) as entries:
+        unread = sorted(
             entry.name
             for entry in entries
             if entry.name not in read
             and not entry.name.startswith(".")
             and (entry.is_dir() or is_image(entry.name))
         )
-    if beside:
-        shown = ", ".join(beside[:5]) + (f" and {len(beside) - 5} more" if len(beside) > 5 else "")
-        lines.append(f"{found.root}: not part of the layout {found.layout} and not read: {shown}")
+    if unread:
+        shown = ", ".join(unread[:5]) + (f" and {len(unread) - 5} more" if len(unread) > 5 else "")
+        lines.append(f"{dataset.root}: not part of the layout {dataset.layout} and not read: {shown}")
     return lines

@@ -11,7 +11,7 @@ from runtime.datasets import Dataset, Item
 from runtime.extraction.camera import extract_with_policy
 from runtime.extraction.extract import extract
 from runtime.features import Features
-from runtime.images.lists import Images
+from runtime.images.sources import Images
 from runtime.ranking.protocol import published_rule, score
 
 

@@ -10,7 +10,7 @@ from runtime.datasets.cameras import camera_ids, resolve_policy
 from runtime.extraction.extract import TooManyBad, Unfinished
 from runtime.extraction.preset import Extract
 from runtime.features import Features
-from runtime.images.lists import Images
+from runtime.images.sources import Images
 
 
 def extract_with_policy(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from runtime.errors import ConfigError
 from runtime.features import Features, same_model
 from runtime.options.choices import REMOVE, SAME_CAMERA
-from runtime.ranking import nearest
 from runtime.ranking.metrics import Metrics, Scored
+from runtime.ranking.nearest import nearest_rows
 from runtime.ranking.protocol import score
 
 __all__ = ["Hit", "Metrics", "evaluate", "search"]
@@ -65,7 +65,7 @@ def search(query: Features, gallery: Features, *, top: int = 10) -> list[Hit]:
     if top < 1:
         raise ConfigError(f"top={top}: give 1 or more")
     same_model(query, gallery)
-    indices, distances = nearest.search(query.features, gallery.features, top=top)
+    indices, distances = nearest_rows(query.features, gallery.features, top=top)
     return [
         Hit(
             query=number,

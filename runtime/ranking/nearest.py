@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from runtime.errors import ArtifactError, DataError
 
 
-def search(
+def nearest_rows(
     query: NDArray[np.float32], gallery: NDArray[np.float32], *, top: int, block: int = 64
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The `top` nearest gallery rows of each query: indices (Q, top), ascending cosine distances 1 - q.g.
@@ -32,13 +32,13 @@ def search(
     for start in range(0, len(query), block):
         rows = np.float32(1) - query[start : start + block] @ gallery.T
         for row, distance in enumerate(rows, start):
-            indices[row] = nearest(distance, top)
+            indices[row] = nearest_indices(distance, top)
             # Rounding may put a distance just under 0.
             distances[row] = np.maximum(distance[indices[row]], 0)
     return indices, distances
 
 
-def nearest(distance: NDArray[np.floating[Any]], top: int) -> NDArray[np.int64]:
+def nearest_indices(distance: NDArray[np.floating[Any]], top: int) -> NDArray[np.int64]:
     """Indices of the `top` smallest of the distances (G,), ascending; equal distances keep their order. `top` is 1..G."""
     # All candidates up to the last place's distance, ties included, so that a stable sort decides among them.
     limit = np.partition(distance, top - 1)[top - 1]

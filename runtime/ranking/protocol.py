@@ -26,7 +26,7 @@ def published_rule(layout: str | None) -> str:
     return KEEP if layout in SAME_CAMERA_STAYS else REMOVE
 
 
-def in_words(rule: str, layout: str | None) -> str:
+def protocol_text(rule: str, layout: str | None) -> str:
     """What stands beside the scores: whether they follow the published protocol."""
     if rule == published_rule(layout):
         return "published"

@@ -70,7 +70,7 @@ def _blocks(
     queries: Floats, galleries: Floats, k: tuple[int, int], weight: float, block: int
 ) -> Iterator[Floats]:
     features = np.concatenate([queries, galleries])
-    neighbours, farthest = nearest(features, k[0] + 1, block=block)
+    neighbours, farthest = nearest_neighbours(features, k[0] + 1, block=block)
     weights = _weights(features, neighbours, farthest, k[0], block)
     del features
     if k[1] > 1:
@@ -86,7 +86,7 @@ def _blocks(
         yield near
 
 
-def nearest(features: Floats, count: int, *, block: int = 256) -> tuple[NDArray[np.int32], Floats]:
+def nearest_neighbours(features: Floats, count: int, *, block: int = 256) -> tuple[NDArray[np.int32], Floats]:
     """The `count` nearest rows of each row, itself included, nearest first, equals by index: (N, count)
     int32.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.ranking.metrics import Scored
-from runtime.ranking.nearest import nearest
+from runtime.ranking.nearest import nearest_indices
 
 Ids = NDArray[np.int64]
 
@@ -75,7 +75,7 @@ def scored_ranking(scored: Scored, top: int, *, offset: float = 0.0) -> Ranking:
     distances = np.array(scored.distances, np.float64)
     distances[scored.removed] = np.inf
     kept = len(distances) - len(np.unique(scored.removed))
-    indices = nearest(distances, min(top, kept))
+    indices = nearest_indices(distances, min(top, kept))
     right = np.isin(indices, scored.matches)
     hits = [
         Hit(int(index), rank, float(distances[index]) + offset, bool(match))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from runtime.errors import ArtifactError, DataError, StorageError
 from runtime.features import Features, load_features, same_model, save_features
 from runtime.files.manifest import sha256, write_manifest
-from runtime.ranking.nearest import search
+from runtime.ranking.nearest import nearest_rows
 
 
 def some(count: int = 4, dim: int = 5, model: str = "a" * 64) -> Features:
@@ -201,7 +201,7 @@ def test_search_equals_a_stable_sort_of_all_distances(
     # Few distinct vectors with exact products: many ties.
     basis = np.eye(3, dtype=np.float32)
     q, g = basis[random.integers(0, 3, queries)], basis[random.integers(0, 3, gallery)]
-    indices, distances = search(q, g, top=top, block=2)
+    indices, distances = nearest_rows(q, g, top=top, block=2)
     everything = 1 - q @ g.T
     expected = np.argsort(everything, axis=1, kind="stable")[:, :top]
     np.testing.assert_array_equal(indices, expected)
@@ -210,6 +210,6 @@ def test_search_equals_a_stable_sort_of_all_distances(
 
 def test_search_refuses_an_empty_gallery_and_other_widths() -> None:
     with pytest.raises(DataError, match="empty"):
-        search(np.ones((1, 3), np.float32), np.empty((0, 3), np.float32), top=1)
+        nearest_rows(np.ones((1, 3), np.float32), np.empty((0, 3), np.float32), top=1)
     with pytest.raises(ArtifactError, match="same model"):
-        search(np.ones((1, 3), np.float32), np.ones((2, 4), np.float32), top=1)
+        nearest_rows(np.ones((1, 3), np.float32), np.ones((2, 4), np.float32), top=1)

@@ -19,7 +19,7 @@ from runtime.__main__ import main
 from runtime.cli import evaluation
 from runtime.entry import guarded
 from runtime.features import load_features
-from runtime.images import lists
+from runtime.images import sources
 from runtime.ranking.metrics import evaluate
 from tests.fakes.tiny_model import DIM, SPEC, write_model
 
@@ -325,7 +325,7 @@ def test_the_camera_policy_depends_on_whose_images_they_are(
         assert evaluated("--camera", policy)[0]["camera"] == policy
     refused(run("evaluate", model, "--data", data, "--camera", 6), 2, "cameras 0 to 5")
     # Were these the published images, their cameras would be the model's own.
-    for module in (evaluation, lists):
+    for module in (evaluation, sources):
         monkeypatch.setattr(module, "count_warnings", lambda dataset: [])
     found, err = evaluated()
     assert found["camera"] == extracted() == "input" and "--camera" not in err

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import ArtifactError, ConfigError, DataError
 from runtime.ranking.metrics import evaluate_distances
-from runtime.ranking.rerank import nearest, rerank
+from runtime.ranking.rerank import nearest_neighbours, rerank
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[2] / "data" / "eval.json").read_text())
 
@@ -89,7 +89,7 @@ def test_nearest_is_a_stable_sort(signs, size, count):
     rows = np.random.default_rng(size).choice([-0.25, 0.25], (size, 16)).astype(np.float32)
     rows[:, signs:] = 0.25
     squared = 2 - 2 * rows @ rows.T
-    neighbours, farthest = nearest(rows, count, block=64)
+    neighbours, farthest = nearest_neighbours(rows, count, block=64)
     assert np.array_equal(neighbours, np.argsort(squared, axis=1, kind="stable")[:, :count])
     assert np.array_equal(farthest, squared.max(axis=1))
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -20,10 +21,10 @@ from runtime.datasets import (
     read_dataset,
 )
 from runtime.errors import ConfigError, DataError
-from runtime.images.lists import list_images, read_images
+from runtime.images.sources import list_images, read_images
 
-COPIED = Path(__file__).resolve().parents[1] / "data" / "lists"
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+COPIED = Path(__file__).resolve().parents[2] / "data" / "lists"
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 MARKET_NAME, DUKE_NAME = "0002_c1s1_000451_03.jpg", "0019_c1_f0051230.jpg"
 MSMT17_NAME = "0000_000_01_0303morning_0015_0.jpg"
 
@@ -125,7 +126,7 @@ def test_a_name_carries_person_and_camera(name, layout, expected):
 @pytest.mark.parametrize("layout", FORMS)
 @given(name=st.text())
 def test_any_other_name_is_a_data_error_that_shows_the_pattern(layout, name):
-    with pytest.raises(DataError, match="expected PPPP_"):
+    with pytest.raises(DataError, match=re.escape(f"expected {FORMS[layout][0].text}")):
         parse_name(name + "_", layout)
 
 
@@ -168,7 +169,7 @@ def test_a_doubtful_layout_is_asked_for(root, names):
 
 
 def test_a_folder_without_any_data_set_names_what_it_looked_for(tmp_path):
-    with pytest.raises(ConfigError, match="holds none of bounding_box_train, query, bounding_box_test"):
+    with pytest.raises(ConfigError, match="none of bounding_box_train, query, bounding_box_test"):
         read_dataset(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         read_dataset(tmp_path / "absent")
@@ -198,9 +199,9 @@ def test_a_folder_on_disk(tmp_path):
 def test_a_missing_folder_is_named_with_the_layout(tmp_path):
     root = fill(tmp_path / "set", query=[MARKET_NAME])
     (root / "bounding_box_test").rmdir()
-    with pytest.raises(DataError, match="no bounding_box_test in it, which the layout market1501 needs"):
+    with pytest.raises(DataError, match="bounding_box_test.*market1501"):
         read_dataset(root)
-    with pytest.raises(DataError, match="no list_train.txt in it, which the layout msmt17 needs"):
+    with pytest.raises(DataError, match="list_train.txt.*msmt17"):
         read_dataset(root, "msmt17")
 
 
@@ -232,9 +233,7 @@ def test_a_few_bad_names_are_skipped_with_a_reason_and_more_are_an_error():
     ]
     assert all("expected PPPP_cCsS_FFFFFF_NN.jpg" in reason for _, reason in dataset.skipped)
     assert len(dataset.train + dataset.query + dataset.gallery) == 198
-    with pytest.raises(
-        DataError, match=r"ROOT/bounding_box_test/0.jpg: .*expected PPPP_cCsS.*3 of 200 are bad"
-    ):
+    with pytest.raises(DataError, match=r"ROOT/bounding_box_test/0.jpg: .*expected PPPP_cCsS.*3 of 200"):
         read(3)
     assert len(read(3, max_bad=0.02).skipped) == 3
 
@@ -339,9 +338,9 @@ def test_sources_without_images_are_data_errors(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
     for name, reason in {
-        "empty.txt": "no image in it",
-        "folder": "no image in it",
-        "model.onnx": "a binary file, not a list",
+        "empty.txt": "no image",
+        "folder": "no image",
+        "model.onnx": "binary",
         "absent": "no such folder or file",
         "absent.jpg": "no such folder or file",
         "fifo": "no such folder or file",

@@ -21,7 +21,7 @@ from runtime.datasets import (
 from runtime.datasets.cameras import dataset_name
 from runtime.datasets.guess import LAYOUTS
 from runtime.errors import ConfigError, DataError
-from runtime.images.lists import labelled_images, list_images
+from runtime.images.sources import labelled_images, list_images
 
 THREE = ("bounding_box_train", "query", "bounding_box_test")
 

@@ -1,0 +1,133 @@
+"""Find the images of a folder, a list file or a single file, which need not be a data set. Reads file names, never pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from runtime import console
+from runtime.datasets import (
+    IMAGE_SUFFIXES,
+    Dataset,
+    Item,
+    count_warnings,
+    read_dataset,
+    read_lines,
+    surrounding_root,
+)
+from runtime.datasets.cameras import dataset_name
+from runtime.datasets.files import is_image, left_out_text, walk
+from runtime.datasets.lists import read_rows
+from runtime.datasets.names import ids_in_name
+from runtime.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of one source. `notes` has sentences to print about them; `dataset` is the data set whose folder the source is."""
+
+    items: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
+    dataset: Dataset | None = None
+
+    @property
+    def layout(self) -> str | None:
+        """The layout of the data set, or None without one."""
+        return self.dataset.layout if self.dataset else None
+
+    @cached_property
+    def dataset_name(self) -> str | None:
+        """The published data set that this certainly is, or None (`runtime.datasets.cameras.dataset_name`)."""
+        return dataset_name(self.dataset.layout, count_warnings(self.dataset)) if self.dataset else None
+
+
+def read_images(source: str | os.PathLike[str]) -> list[Item]:
+    """Return the items of `list_images`, and print its notes to stderr."""
+    images = list_images(source)
+    for note in images.notes:
+        console.note(note)
+    return list(images.items)
+
+
+def list_images(source: str | os.PathLike[str]) -> Images:
+    """Return the images of a folder (recursive, sorted by path) or a list file (in its order), or a single image file.
+
+    In a folder, links to files are followed and links to folders are not; files that are not images are counted in the notes. Each
+    line of a list file is a path, or path pid camid; paths are relative to the list's folder. Without such columns, person and
+    camera are read from file names in a published form, and are -1 for other names. DataError for a path that does not exist, has
+    no image, or is a file of another kind.
+    """
+    source = os.fspath(source)
+    if os.path.isdir(source):
+        names, others = walk(source)
+        items = [_item(os.path.join(source, name)) for name in names]
+        left_out = left_out_text(others)
+        notes = [f"{source}: {left_out}"] if left_out else []
+    elif not os.path.isfile(source):
+        raise DataError(f"{source}: no such folder or file; give a folder of images or a list of them")
+    elif is_image(source):
+        items, notes = [_item(source)], []
+    else:
+        items = _listed_items(os.path.dirname(source), read_lines(source))
+        count = sum(item.pid == 0 for item in items)
+        notes = [f"{source}: {count} images have pid 0, a distractor that matches nobody"] if count else []
+    if not items:
+        reason = f", {notes[0].removeprefix(f'{source}: ')}" if notes else ""
+        raise DataError(f"{source}: contains no image; looked for {' '.join(IMAGE_SUFFIXES)}{reason}")
+    return Images(tuple(items), tuple(notes))
+
+
+def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -> Images:
+    """Return the images of `list_images`, labelled as in the evaluation of the data set whose folder `source` is.
+
+    In a folder of a data set, persons and cameras are those of `read_dataset`, and an image that is in none of its splits has pid
+    -1. `layout` is guessed where it is None. ConfigError where `layout` is given and `source` is no folder of a data set.
+    """
+    images = list_images(source)
+    path = os.path.abspath(source)
+    root = surrounding_root(path) if os.path.isdir(path) else None
+    if root is None:
+        if layout is not None:
+            raise ConfigError(
+                f"{os.fspath(source)}: not a folder of a data set's query or gallery; leave --layout out"
+            )
+        return images
+    try:
+        # Any number of bad names is accepted: those images get pid -1, and an evaluation refuses too many of them.
+        dataset = read_dataset(root, layout, max_bad=1)
+    except ConfigError:
+        if layout is not None:
+            raise
+        return images
+    except DataError as error:
+        if layout is not None:
+            raise
+        note = f"persons and cameras come from the file names alone, because the data set cannot be read: {error}"
+        return replace(images, notes=(*images.notes, note))
+    by_path = {item.path: item for item in (*dataset.train, *dataset.query, *dataset.gallery)}
+    pairs = [(item, by_path.get(os.path.abspath(item.path))) for item in images.items]
+    if not any(labelled for _, labelled in pairs):
+        return images
+    items = tuple(
+        Item(item.path, labelled.pid, labelled.camid)
+        if labelled
+        else Item(item.path, -1, item.camid if item.pid < 0 else -1)
+        for item, labelled in pairs
+    )
+    return replace(images, items=items, dataset=dataset)
+
+
+def _listed_items(folder: str, lines: Sequence[str]) -> list[Item]:
+    """Return the items of a list's lines. A line that does not fit the columns is taken as a path, which fails when it is opened."""
+    items = []
+    for line, row in read_rows(lines):
+        path = os.path.join(folder, row.path if row else line.strip())
+        items.append(_item(path) if row is None or row.path_only else Item(path, row.pid, row.camid))
+    return items
+
+
+def _item(path: str) -> Item:
+    """Return the image with the person and the camera that its name states in a published form; else -1."""
+    return Item(path, *ids_in_name(path))
