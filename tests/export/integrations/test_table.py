@@ -3,13 +3,13 @@
 from export.integrations.configuration import REFUSALS, WRITERS
 from export.integrations.table import INTEGRATIONS, default_layout, default_target
 from export.options import TARGETS, ExportOptions
-from runtime.spec import LAYOUTS
+from runtime.spec import INPUT_LAYOUTS
 
 
 def test_every_product_has_a_writer_and_inputs_that_we_export():
     assert set(WRITERS) == set(INTEGRATIONS) >= set(REFUSALS)
     for name, integration in INTEGRATIONS.items():
-        assert set(integration.layouts) <= set(LAYOUTS) and integration.target in TARGETS
+        assert set(integration.layouts) <= set(INPUT_LAYOUTS) and integration.target in TARGETS
         assert (default_layout(name), default_target(name)) == (integration.layouts[0], integration.target)
 
 
