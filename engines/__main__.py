@@ -1,9 +1,9 @@
-"""Build an engine for this machine, verify it, and say what this machine is: `python -m engines --help`."""
+"""Build an engine for this machine, verify it, and describe this machine: `python -m engines --help`."""
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # this runs before the other imports, so that a signal during those also ends without a traceback
     from runtime.entry import run_main
 
     raise SystemExit(run_main("engines.__main__"))
@@ -18,14 +18,14 @@ COMMANDS = {"build": build, "verify": verify, "doctor": doctor}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand. Returns 0; raises a UserError for what a person can mend (argparse exits 2)."""
+    """Run one subcommand. Returns 0, and raises UserError for a mistake that the user can correct (argparse exits with 2)."""
     args = parser().parse_args(argv)
     args.command(args)
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line of `python -m engines`."""
+    """Return the argument parser of `python -m engines`."""
     whole = argparse.ArgumentParser(prog="python -m engines", description=__doc__)
     subcommands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():

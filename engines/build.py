@@ -12,7 +12,7 @@ from typing import Any
 
 from engines.machine import Machine, this_machine
 from engines.manifest import FLAVOURS, engine_manifest
-from engines.trtexec.command import Build, Profile, input_spec, profiles_of, trtexec_line, version_text
+from engines.trtexec.command import BuildRequest, Profile, input_spec, profiles_of, trtexec_line, version_text
 from engines.trtexec.output import Report
 from engines.trtexec.run import build as run_trtexec
 from engines.trtexec.run import find_trtexec, locked, trtexec_version
@@ -40,7 +40,7 @@ def choose_builder(builder: str | None) -> str:
     return "trtexec"
 
 
-def separate(request: Build) -> list[Build]:
+def separate(request: BuildRequest) -> list[BuildRequest]:
     """Split a request with several profiles into one request for each profile.
 
     The last one builds the largest profile into the requested file; the others build beside it. ConfigError for fewer than two
@@ -63,7 +63,7 @@ def _engine_of(engine: Path, profile: Profile) -> Path:
 
 
 def build_with_trtexec(
-    request: Build, parent: dict[str, Any], *, log: Path | None = None
+    request: BuildRequest, parent: dict[str, Any], *, log: Path | None = None
 ) -> tuple[dict[str, Any], Report]:
     """Build an engine with this machine's trtexec and write its manifest. Returns (manifest, trtexec's report)."""
     trtexec = find_trtexec()
@@ -84,7 +84,7 @@ def build_with_trtexec(
 
 
 def build_in_python(
-    request: Build, parent: dict[str, Any], *, builder: str, compute_capability: str | None = None
+    request: BuildRequest, parent: dict[str, Any], *, builder: str, compute_capability: str | None = None
 ) -> dict[str, Any]:
     """Build an engine with the TensorRT library of `builder`, python or rtx, and write its manifest. Returns the manifest."""
     from engines.python import builders
@@ -120,7 +120,7 @@ def build_in_python(
         return write_manifest(request.engine, content)
 
 
-def _timed_batch(parent: dict[str, Any], request: Build) -> int:
+def _timed_batch(parent: dict[str, Any], request: BuildRequest) -> int:
     return profiles_of(input_spec(parent, str(request.onnx)), request.profiles)[0].opt
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.machine import Machine
-from engines.trtexec.command import Build, input_shapes, profiles_of
+from engines.trtexec.command import BuildRequest, input_shapes, profiles_of
 from runtime.backends.tensorrt.compat import differences as machine_differences
 from runtime.backends.tensorrt.compat import rebuild_command, siblings
 from runtime.backends.tensorrt.gpu import Gpu
@@ -25,7 +25,7 @@ UNVERIFIED = {"passed": None}
 def engine_manifest(
     parent: Mapping[str, Any],
     machine: Machine,
-    request: Build,
+    request: BuildRequest,
     settings: Sequence[str],
     *,
     builder: str = "trtexec",
@@ -73,7 +73,7 @@ def inherited(parent: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _builder(
-    request: Build, settings: Sequence[str], name: str, compute_capability: str | None
+    request: BuildRequest, settings: Sequence[str], name: str, compute_capability: str | None
 ) -> dict[str, Any]:
     """Return all that is needed to repeat the build, without the folders of the machine that built."""
     paths = ("--onnx=", "--saveEngine=", "--timingCacheFile=")

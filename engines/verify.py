@@ -31,7 +31,7 @@ Host = Callable[[str], Machine]
 
 
 @dataclass(frozen=True)
-class Adopted:
+class AssumedBuild:
     """What the user says about an engine without a manifest.
 
     `builder` is a key of FLAVOURS. With `precision` None, the engine has the precision of its ONNX file.
@@ -43,7 +43,7 @@ class Adopted:
 
 
 def verify(
-    engine: Path, onnx: Path, adopted: Adopted, *, opener: Opener | None = None, host: Host | None = None
+    engine: Path, onnx: Path, assumed: AssumedBuild, *, opener: Opener | None = None, host: Host | None = None
 ) -> dict[str, Any]:
     """Run the gate on `engine` with the check crops beside `onnx`, write the verdict into its manifest, and return the manifest.
 
@@ -54,7 +54,7 @@ def verify(
     parent = read_manifest(onnx)
     spec = input_spec(parent, str(onnx))
     check = load_check(onnx, parent)
-    content = manifest_of_build(engine, onnx) or _new_manifest(engine, onnx, parent, adopted)
+    content = manifest_of_build(engine, onnx) or _new_manifest(engine, onnx, parent, assumed)
     digest = sha256(engine)
     flavour = FLAVOURS.get(str(content["builder"].get("name")), "tensorrt")
     here = (host or this_host)(flavour)
@@ -124,19 +124,21 @@ def manifest_of_build(engine: Path, onnx: Path) -> dict[str, Any] | None:
     return {key: value for key, value in manifest.items() if key not in ("schema", "host")}
 
 
-def _new_manifest(engine: Path, onnx: Path, parent: Mapping[str, Any], adopted: Adopted) -> dict[str, Any]:
+def _new_manifest(
+    engine: Path, onnx: Path, parent: Mapping[str, Any], assumed: AssumedBuild
+) -> dict[str, Any]:
     note(
-        f"{engine}: the engine has no manifest; it is assumed that {adopted.builder} built it from {onnx} on this machine"
+        f"{engine}: the engine has no manifest; it is assumed that {assumed.builder} built it from {onnx} on this machine"
     )
     content = inherited(parent)
     content["builder"] = {
-        "name": adopted.builder,
+        "name": assumed.builder,
         "adopted": True,
         "onnx": onnx.name,
         "engine": engine.name,
-        "version_compatible": adopted.version_compatible,
+        "version_compatible": assumed.version_compatible,
     }
-    return content | ({"precision": adopted.precision} if adopted.precision else {})
+    return content | ({"precision": assumed.precision} if assumed.precision else {})
 
 
 def _shapes(spec: InputSpec, session: Session) -> list[dict[str, Any]]:

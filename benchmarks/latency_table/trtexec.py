@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.trtexec.command import (
-    Build,
+    BuildRequest,
     Profile,
     input_spec,
     is_supported,
@@ -103,7 +103,9 @@ def model_line(model: Path, manifest: Mapping[str, Any], engine: Path, target: T
     if spec.batch not in (None, target.batch):
         raise ConfigError(f"--batch {target.batch}: {model} has the fixed batch {spec.batch}; give that")
     profiles = () if spec.batch else (profile,)
-    return trtexec_line(manifest, target.version, Build(model, engine, profiles, timing_cache=target.cache))
+    return trtexec_line(
+        manifest, target.version, BuildRequest(model, engine, profiles, timing_cache=target.cache)
+    )
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The commands of `python -m engines`, one module each. What they need is imported after parsing."""
+"""The commands of `python -m engines`, one module each. They import what they need after parsing."""

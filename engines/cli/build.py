@@ -1,4 +1,4 @@
-"""`python -m engines build`: build an engine for this machine, or print the exact trtexec line."""
+"""`python -m engines build`: build an engine for this machine, or print the exact trtexec command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.manifest import FLAVOURS
-from engines.trtexec.command import DEFAULT_PROFILE, Build, Profile
+from engines.trtexec.command import DEFAULT_PROFILE, BuildRequest, Profile
 from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
 from runtime.errors import ConfigError
 
@@ -23,13 +23,14 @@ HELP = "build an engine for this machine"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """The engine that is built, and by what: `builder` None is trtexec where it is found, else Python.
+    """The engine to build, and the builder. With `builder` None, it is trtexec where that is installed, else Python.
 
-    `separate` builds an engine for each profile of `build`. `dry_run` only prints trtexec's lines, for the version `tensorrt`
-    (None: that of the trtexec found here). `compute_capability` is that of the GPUs which an rtx build ahead of time is for.
+    `separate` builds an engine for each profile of `request`. `dry_run` only prints trtexec's command lines for the version
+    `tensorrt`, by default that of the installed trtexec. `compute_capability` names the GPUs that an ahead-of-time rtx build is
+    for.
     """
 
-    build: Build
+    request: BuildRequest
     separate: bool
     builder: str | None
     compute_capability: str | None
@@ -41,59 +42,77 @@ class BuildOptions:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `build`."""
     parser.add_argument(
-        "onnx", type=Path, metavar="MODEL.onnx", help="from export_onnx.py, its manifest beside it"
+        "onnx",
+        type=Path,
+        metavar="MODEL.onnx",
+        help="the file from export_onnx.py, with its manifest beside it",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the engine (MODEL.engine)")
     parser.add_argument(
-        "--builder", choices=tuple(FLAVOURS), help="what builds it (trtexec where it is found, else python)"
+        "--out", type=Path, metavar="FILE", help="the engine to write (default: MODEL.engine)"
     )
     parser.add_argument(
-        "--compute-capability", metavar="X.Y", help="with --builder rtx: build ahead of time for such GPUs"
+        "--builder",
+        choices=tuple(FLAVOURS),
+        help="the builder (default: trtexec where it is installed, else python)",
+    )
+    parser.add_argument(
+        "--compute-capability",
+        metavar="X.Y",
+        help="with --builder rtx: build ahead of time for GPUs of this compute capability",
     )
     parser.add_argument(
         "--batch",
         action="append",
         metavar="N|MIN,OPT,MAX",
-        help="batch sizes, for a file with a dynamic batch; again for more profiles in the same engine "
-        f"({','.join(map(str, DEFAULT_PROFILE))})",
+        help="the batch sizes, for a file with a dynamic batch; repeat the option for more profiles in the same engine "
+        f"(default: {','.join(map(str, DEFAULT_PROFILE))})",
     )
     parser.add_argument(
         "--separate",
         action="store_true",
-        help="an engine for each --batch (MODEL.b8.engine) instead of one with all; the one of the largest batch, MODEL.engine, "
-        "opens the others, and a batch is run by the smallest that fits",
+        help="build an engine for each --batch (MODEL.b8.engine) instead of one for all; that of the largest batch, "
+        "MODEL.engine, opens the others, and the smallest engine that fits runs a batch",
     )
     parser.add_argument(
         "--workspace",
         type=int,
         default=WORKSPACE_MIB,
         metavar="MIB",
-        help="scratch memory for the builder (%(default)s)",
+        help="the scratch memory for the builder (default: %(default)s)",
     )
     parser.add_argument(
-        "--timing-cache", type=Path, metavar="FILE", help="measured tactics, read and extended"
+        "--timing-cache",
+        type=Path,
+        metavar="FILE",
+        help="a file of measured tactics, which the build reads and extends",
     )
     parser.add_argument(
         "--optimization-level",
         type=int,
         default=LEVEL,
         metavar="0..5",
-        help="fast build .. fast engine (%(default)s)",
+        help="from 0, a fast build, to 5, a fast engine (default: %(default)s)",
     )
     parser.add_argument(
         "--version-compatible",
         action="store_true",
-        help="an engine that later TensorRT versions of the same major can load; larger and maybe slower",
+        help="build an engine that later TensorRT versions of the same major version can load; it is larger and may be slower",
     )
     parser.add_argument("--time", action="store_true", help="let trtexec time the engine after the build")
     parser.add_argument(
         "--transfers", action="store_true", help="with --time: include the copies to and from the GPU"
     )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="keep all that trtexec prints")
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the trtexec line instead; needs no GPU and no TensorRT"
+        "--log", type=Path, metavar="FILE", help="write everything that trtexec prints to FILE"
     )
-    parser.add_argument("--tensorrt", metavar="X.Y", help="with --dry-run: for this TensorRT version")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the trtexec command line instead of building; with --tensorrt this needs no GPU and no TensorRT",
+    )
+    parser.add_argument(
+        "--tensorrt", metavar="X.Y", help="with --dry-run: print the line for this TensorRT version"
+    )
 
 
 def command(args: Namespace) -> None:
@@ -102,27 +121,27 @@ def command(args: Namespace) -> None:
 
 
 def build_options(args: Namespace) -> BuildOptions:
-    """What `add_arguments` parsed; ConfigError for options that contradict each other."""
+    """Convert the parsed arguments; ConfigError for options that contradict each other."""
     if args.tensorrt is not None and not args.dry_run:
         raise ConfigError(
-            "--tensorrt: only with --dry-run; a build is made by the TensorRT of the trtexec found here"
+            "--tensorrt is only allowed with --dry-run; a build uses the TensorRT of the installed trtexec"
         )
     if args.compute_capability is not None and not (
         args.builder == "rtx" and re.fullmatch(r"\d+\.\d", args.compute_capability)
     ):
         raise ConfigError(
-            f"--compute-capability {args.compute_capability}: a number such as 8.6, and only with --builder rtx; other "
-            "builders build for the GPU found here"
+            f"--compute-capability {args.compute_capability}: give a number such as 8.6, only with --builder rtx; the other "
+            "builders build for this machine's GPU"
         )
     if args.builder in ("python", "rtx"):
         given = {"--dry-run": args.dry_run, "--time": args.time, "--log": args.log is not None}
         if wrong := [option for option, is_given in given.items() if is_given]:
-            raise ConfigError(f"{wrong[0]}: only with --builder trtexec, not {args.builder}")
+            raise ConfigError(f"{wrong[0]} is only allowed with --builder trtexec, not with {args.builder}")
     if args.log is not None and args.separate:
-        raise ConfigError("--log: not with --separate, whose builds would overwrite each other's")
+        raise ConfigError("--log is not allowed with --separate: each build would overwrite the log")
     if args.transfers and not args.time:
-        raise ConfigError("--transfers: only with --time, whose runs include the copies then")
-    build = Build(
+        raise ConfigError("--transfers is only allowed with --time: it includes the copies in the times")
+    request = BuildRequest(
         onnx=args.onnx,
         engine=args.out or args.onnx.with_suffix(".engine"),
         profiles=tuple(profile(text) for text in args.batch or ()),
@@ -134,7 +153,7 @@ def build_options(args: Namespace) -> BuildOptions:
         transfers=args.transfers,
     )
     return BuildOptions(
-        build=build,
+        request=request,
         separate=args.separate,
         builder=args.builder,
         compute_capability=args.compute_capability,
@@ -145,16 +164,16 @@ def build_options(args: Namespace) -> BuildOptions:
 
 
 def profile(text: str) -> Profile:
-    """`8` or `1,8,32` (min, opt, max) as a profile; ConfigError for anything else."""
+    """Parse `8` or `1,8,32` (min, opt, max) as a profile; ConfigError for anything else."""
     parts = text.split(",")
     if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() for part in parts):
-        raise ConfigError(f"--batch {text}: give one batch, or min,opt,max, such as 1,8,32")
+        raise ConfigError(f"--batch {text}: give one batch size, or min,opt,max, such as 1,8,32")
     sizes = [int(part) for part in parts]
     return Profile(*(sizes if len(sizes) == 3 else sizes * 3))
 
 
 def run(options: BuildOptions) -> None:
-    """Build what is asked for, or with `dry_run` print the exact trtexec lines, and nothing else, on stdout."""
+    """Build the engines, or with `dry_run` print the exact trtexec command lines on stdout, and nothing else."""
     from engines.build import choose_builder, separate
     from engines.trtexec.command import parse_version, trtexec_line
     from engines.trtexec.run import find_trtexec, trtexec_version
@@ -162,62 +181,66 @@ def run(options: BuildOptions) -> None:
     from runtime.console import note
     from runtime.files.manifest import read_manifest
 
-    asked = options.build
-    builds = separate(asked) if options.separate else [asked]
-    parent = read_manifest(asked.onnx)
+    request = options.request
+    requests = separate(request) if options.separate else [request]
+    parent = read_manifest(request.onnx)
     gate = parent.get("gate")
     if not isinstance(gate, dict) or gate.get("passed") is not True:
-        note(f"WARNING {asked.onnx}: never passed a quality gate; an engine of it is no better")
+        note(
+            f"WARNING {request.onnx}: the file has not passed a quality gate; its engine will not be more accurate"
+        )
     if options.dry_run:
         version = parse_version(options.tensorrt) if options.tensorrt else trtexec_version(find_trtexec())
-        for build in builds:
-            print(shlex.join(trtexec_line(parent, version, build)))
+        for engine_request in requests:
+            print(shlex.join(trtexec_line(parent, version, engine_request)))
         return
-    refuse_external_data(asked.onnx)
-    # only trtexec times and keeps a log
-    builder = choose_builder(options.builder or ("trtexec" if asked.timed or options.log else None))
-    *smaller, largest = builds
-    for build in smaller:
-        _build(build, parent, builder, options)
-    # the engine of the largest batch opens the others: its manifest names them
-    others = tuple((build.engine, sizes) for build in smaller for sizes in build.profiles)
+    refuse_external_data(request.onnx)
+    # only trtexec times engines and keeps a log
+    builder = choose_builder(options.builder or ("trtexec" if request.timed or options.log else None))
+    *smaller, largest = requests
+    for engine_request in smaller:
+        _build(engine_request, parent, builder, options)
+    # the engine of the largest batch opens the others, which its manifest names
+    others = tuple(
+        (engine_request.engine, sizes) for engine_request in smaller for sizes in engine_request.profiles
+    )
     _build(dataclasses.replace(largest, others=others), parent, builder, options)
-    note(f"prove it before use: {shlex.join(_verify_words(asked))}")
+    note(f"verify the engine before use: {shlex.join(_verify_words(request))}")
 
 
-def _build(build: Build, parent: dict[str, Any], builder: str, options: BuildOptions) -> None:
+def _build(request: BuildRequest, parent: dict[str, Any], builder: str, options: BuildOptions) -> None:
     from engines.build import build_in_python, build_with_trtexec
     from engines.memory_advice import memory_advice
     from runtime.console import note
 
     if builder != "trtexec":
         capability = options.compute_capability
-        manifest = build_in_python(build, parent, builder=builder, compute_capability=capability)
-        _show(build, manifest, [])
+        manifest = build_in_python(request, parent, builder=builder, compute_capability=capability)
+        _print_engine(request, manifest, [])
         return
-    manifest, report = build_with_trtexec(build, parent, log=options.log)
+    manifest, report = build_with_trtexec(request, parent, log=options.log)
     if report.memory:
-        # the engine is right, but the fastest ways to compute a layer may have been left out
+        # the engine is correct, but the build may have skipped the fastest tactics
         advice = memory_advice(report.memory, report.workspace_mib)
-        note(f"WARNING {report.memory[0]}: the engine may be slower than it could be; {advice}")
-    _show(build, manifest, _timing_rows(manifest, report) if build.timed else [])
+        note(
+            f"WARNING {report.memory[0]}: for lack of memory the engine may be slower than possible; {advice}"
+        )
+    _print_engine(request, manifest, _timing_rows(manifest, report) if request.timed else [])
 
 
-def _verify_words(build: Build) -> list[str]:
-    return ["python", "-m", "engines", "verify", str(build.engine), "--onnx", str(build.onnx)]
+def _verify_words(request: BuildRequest) -> list[str]:
+    return ["python", "-m", "engines", "verify", str(request.engine), "--onnx", str(request.onnx)]
 
 
-def _show(build: Build, manifest: dict[str, Any], timing: list[list[object]]) -> None:
+def _print_engine(request: BuildRequest, manifest: dict[str, Any], timing: list[list[object]]) -> None:
     from runtime.console import print_table
 
     machine = manifest["machine"]
-    size = build.engine.stat().st_size / 1e6
-    place = (
-        f"{machine['gpu'] or 'any GPU'}, compute capability {machine['compute_capability'] or 'not fixed'}"
-    )
+    size_mb = request.engine.stat().st_size / 1e6
+    gpu = f"{machine['gpu'] or 'any GPU'}, compute capability {machine['compute_capability'] or 'not fixed'}"
     rows: list[list[object]] = [
-        ["file", f"{build.engine}  {size:.1f} MB  sha256 {manifest['sha256'][:12]}"],
-        ["for", f"{place}, {FLAVOURS[manifest['builder']['name']]} {machine['tensorrt']}"],
+        ["file", f"{request.engine}  {size_mb:.1f} MB  sha256 {manifest['sha256'][:12]}"],
+        ["for", f"{gpu}, {FLAVOURS[manifest['builder']['name']]} {machine['tensorrt']}"],
         ["precision", manifest["precision"]],
         ["gate", "not run"],
     ]
@@ -234,9 +257,7 @@ def _timing_rows(manifest: dict[str, Any], report: Report) -> list[list[object]]
         tail = ", ".join(f"p{percent:g} {ms:.3f}" for percent, ms in report.latency.percentiles.items())
         rows.append(["latency", f"median {report.latency.median:.3f} ms, {tail} ms"])
     if report.enqueue_bound:
-        rows.append(["doubt", "bound by enqueue time, not by the GPU"])
+        rows.append(["warning", "the throughput is limited by enqueue time, not by the GPU"])
     if report.unstable_percent is not None:
-        rows.append(
-            ["doubt", f"unstable: GPU time varies by {report.unstable_percent:.1f} %; lock the clocks"]
-        )
+        rows.append(["warning", f"the GPU time varies by {report.unstable_percent:.1f} %; lock the clocks"])
     return rows

@@ -1,4 +1,4 @@
-"""`python -m engines doctor`: what this machine is and can run, and what it lacks for the models given."""
+"""`python -m engines doctor`: describe this machine, what it can run, and what it lacks for the given models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from runtime.errors import ConfigError
 
-HELP = "what this machine is and can run"
+HELP = "describe this machine and what it can run"
 HERE = Path("/")
 
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """The models that are examined, and the root folder of the machine: `HERE`, or a copy of another machine's files."""
+    """The models to examine, and the root folder of the machine: `HERE`, or a copy of another machine's files."""
 
     models: tuple[Path, ...]
     root: Path
@@ -29,12 +29,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="MODEL",
-        help="an .onnx file or engine: what it lacks here, and the fix",
+        help="an .onnx file or an engine: print what it lacks here, and the fix",
     )
     parser.add_argument(
-        "--root", type=Path, default=HERE, metavar="DIR", help="examine the files of another machine"
+        "--root", type=Path, default=HERE, metavar="DIR", help="examine the files of another machine in DIR"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def command(args: Namespace) -> None:
@@ -43,18 +43,20 @@ def command(args: Namespace) -> None:
 
 
 def run(options: DoctorOptions) -> None:
-    """Print what the machine is and can run, and what it lacks for the models."""
+    """Print a description of the machine, what it can run, and what it lacks for the models."""
     from engines.doctor import doctor, tables
     from engines.doctor.model import examine_model
     from runtime.console import print_json
 
     root = options.root
     if not root.is_dir():
-        raise ConfigError(f"--root {root}: no such folder; leave it out to examine this machine")
+        raise ConfigError(
+            f"--root {root}: there is no such folder; leave the option out to examine this machine"
+        )
     report = doctor.diagnose(root=root, environment=os.environ if root == HERE else {})
     if options.models:
         report["models"] = [examine_model(model, report) for model in options.models]
     if options.as_json:
         print_json(report)
     else:
-        tables.show(report)
+        tables.print_report(report)

@@ -1,4 +1,4 @@
-"""`python -m engines verify`: prove an engine where it stands, also one that bare trtexec built."""
+"""`python -m engines verify`: verify an engine on this machine, also one that trtexec built without this project."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from engines.manifest import FLAVOURS
 from runtime.options.choices import PRECISIONS
 
-HELP = "prove an engine here, also one of bare trtexec"
+HELP = "verify an engine on this machine"
 
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """The engine and the file that it was built from; the rest describes an engine without a manifest.
+    """The engine and the ONNX file that it was built from. The other options describe an engine without a manifest.
 
-    `precision` None is what the ONNX file says.
+    With `precision` None, it is the precision of the ONNX file.
     """
 
     engine: Path
@@ -34,15 +34,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="MODEL.onnx",
-        help="what it was built from, its manifest and check crops beside it",
+        help="the file that the engine was built from, with its manifest and check crops beside it",
     )
-    facts = parser.add_argument_group("of an engine without a manifest")
-    facts.add_argument(
-        "--builder", choices=tuple(FLAVOURS), default="trtexec", help="what built it (%(default)s)"
+    unrecorded = parser.add_argument_group("for an engine without a manifest")
+    unrecorded.add_argument(
+        "--builder",
+        choices=tuple(FLAVOURS),
+        default="trtexec",
+        help="the builder that built it (default: %(default)s)",
     )
-    facts.add_argument("--precision", choices=PRECISIONS, help="what it computes in (as the ONNX file says)")
-    facts.add_argument(
-        "--version-compatible", action="store_true", help="trtexec was given --versionCompatible"
+    unrecorded.add_argument(
+        "--precision", choices=PRECISIONS, help="its precision (default: that of the ONNX file)"
+    )
+    unrecorded.add_argument(
+        "--version-compatible", action="store_true", help="it was built with trtexec's --versionCompatible"
     )
 
 
@@ -52,12 +57,12 @@ def command(args: Namespace) -> None:
 
 
 def run(options: VerifyOptions) -> None:
-    """Run the gate on one engine and write its manifest; GateError (exit code 7) when it fails."""
-    from engines.verify import Adopted, verify
+    """Run the gate on one engine and write its manifest. GateError (exit code 7) when the gate fails."""
+    from engines.verify import AssumedBuild, verify
     from runtime.console import print_table
 
-    facts = Adopted(options.builder, options.precision, options.version_compatible)
-    manifest = verify(options.engine, options.onnx, facts)
+    assumed = AssumedBuild(options.builder, options.precision, options.version_compatible)
+    manifest = verify(options.engine, options.onnx, assumed)
     numbers = manifest["gate"]["numbers"]
     rows: list[list[object]] = [
         ["file", f"{options.engine}  sha256 {manifest['sha256'][:12]}"],

@@ -14,7 +14,7 @@ from engines.doctor.doctor import library_of, reasons_against_loading
 from engines.onnx_compat import Version, export_command
 from engines.trtexec.command import (
     SUPPORTED,
-    Build,
+    BuildRequest,
     input_shapes,
     input_spec,
     is_supported,
@@ -142,7 +142,7 @@ def _missing_in_file(
     missing, version = [], _numbers(builder.version)
     try:
         if builder.name == "trtexec":
-            trtexec_line(manifest, version, Build(path, path.with_suffix(".engine")))
+            trtexec_line(manifest, version, BuildRequest(path, path.with_suffix(".engine")))
         elif builder.name == "python":
             precision_flags(manifest, version, str(path))
     except UserError as error:

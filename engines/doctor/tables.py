@@ -12,7 +12,7 @@ from runtime.options.backends import OTHER_LIBRARIES
 OPTIONAL = OTHER_LIBRARIES | {"simplejpeg": "simplejpeg"}
 
 
-def show(report: Mapping[str, Any]) -> None:
+def print_report(report: Mapping[str, Any]) -> None:
     """Print the machine, what it can do, and one table for each model."""
     print_table("this machine" if report["root"] == "/" else report["root"], ["", ""], _machine(report))
     tasks = report["can"].items()

@@ -18,7 +18,7 @@ from typing import Any
 
 from engines.machine import Machine, this_machine
 from engines.memory_advice import USE_LESS_MEMORY
-from engines.trtexec.command import Build, input_spec, profiles_of
+from engines.trtexec.command import BuildRequest, input_spec, profiles_of
 from engines.trtexec.command import refuse_options as refuse_settings
 from engines.trtexec.run import NO_MEMORY
 from runtime.errors import ArtifactError, ConfigError, DeviceError, StorageError, UserError
@@ -62,7 +62,12 @@ class BuildResult:
 
 
 def build(
-    request: Build, parent: Mapping[str, Any], *, flavour: str, compute_capability: str | None, engine: Path
+    request: BuildRequest,
+    parent: Mapping[str, Any],
+    *,
+    flavour: str,
+    compute_capability: str | None,
+    engine: Path,
 ) -> BuildResult:
     """Build `request.onnx`, whose manifest is `parent`, into the file `engine`.
 
@@ -94,7 +99,7 @@ def build(
     return BuildResult(**(answer | lists))
 
 
-def refuse_options(request: Build, flavour: str, compute_capability: str | None) -> None:
+def refuse_options(request: BuildRequest, flavour: str, compute_capability: str | None) -> None:
     """Raise ConfigError for options that the library `flavour` does not support, whatever the file."""
     if flavour not in FLAVOURS:
         raise ConfigError(f"{flavour}: this is not a TensorRT library; known: {', '.join(FLAVOURS)}")

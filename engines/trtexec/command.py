@@ -72,7 +72,7 @@ DEFAULT_PROFILE = Profile(1, 8, 32)
 
 
 @dataclass(frozen=True)
-class Build:
+class BuildRequest:
     """The options of one engine build.
 
     With `profiles` empty, an ONNX file with a dynamic batch gets the default profile, and one with a fixed batch gets none.
@@ -107,7 +107,7 @@ def version_text(version: Version) -> str:
     return ".".join(str(part) for part in version)
 
 
-def trtexec_line(manifest: Mapping[str, Any], version: Version, build: Build) -> list[str]:
+def trtexec_line(manifest: Mapping[str, Any], version: Version, build: BuildRequest) -> list[str]:
     """Return trtexec's command line, one word an entry and `trtexec` first, for the ONNX file with this manifest.
 
     ConfigError for options or a TensorRT version that are not supported, ArtifactError for a file that this version cannot
@@ -261,7 +261,7 @@ def _refuse_version(version: Version) -> None:
         raise ConfigError(f"TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}")
 
 
-def refuse_options(build: Build) -> None:
+def refuse_options(build: BuildRequest) -> None:
     """Raise ConfigError for options that no TensorRT accepts."""
     if not 0 <= build.level <= 5:
         raise ConfigError(

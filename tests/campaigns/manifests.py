@@ -18,7 +18,7 @@ from engines.doctor.doctor import diagnose
 from engines.doctor.model import examine_model
 from engines.machine import Machine
 from engines.manifest import engine_manifest, preflight
-from engines.trtexec.command import Build, Profile
+from engines.trtexec.command import BuildRequest, Profile
 from runtime.__main__ import main
 from runtime.console import print_json
 from runtime.errors import ArtifactError
@@ -62,7 +62,9 @@ def prepare(folder: Path) -> Material:
     words = ["--onnx=e.onnx", "--stronglyTyped"]
     built = write_manifest(
         engine,
-        engine_manifest(parent, HOST, Build(folder / "e.onnx", engine, profiles=(Profile(1, 4, 8),)), words),
+        engine_manifest(
+            parent, HOST, BuildRequest(folder / "e.onnx", engine, profiles=(Profile(1, 4, 8),)), words
+        ),
     )
     image = folder / "0001_c1s1_000001_00.png"
     Image.fromarray(np.arange(32 * 16 * 3, dtype=np.uint8).reshape(32, 16, 3)).save(image)

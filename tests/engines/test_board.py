@@ -6,7 +6,7 @@ import pytest
 
 from engines import board
 from engines.doctor.doctor import diagnose
-from engines.doctor.tables import show
+from engines.doctor.tables import print_report
 from tests.fakes.jetson_files import ROWS, put, put_board
 
 CAPABILITIES = {"tegra234": ("Orin", "8.7"), "tegra264": ("NVIDIA Thor", "11.0")}
@@ -35,7 +35,7 @@ def test_doctor_reads_every_release_from_its_files(tmp_path, row, capsys):
     can = {task for task, one in report["can"].items() if one["ok"]}
     assert can == {"build engines with trtexec", "build engines with Python"}
     assert "--root" in report["can"]["run TensorRT engines"]["why"], "nor is it promised"
-    show(json.loads(json.dumps(report, allow_nan=False)))
+    print_report(json.loads(json.dumps(report, allow_nan=False)))
     table = capsys.readouterr().out
     for words in (
         f"JetPack {row.jetpack or 'unknown'}",
@@ -57,7 +57,7 @@ def test_a_damaged_file_costs_its_own_answer_and_never_the_report(tmp_path, cont
             path.write_bytes(content)
         report = diagnose(root=root, environment={})
         json.dumps(report, allow_nan=False)
-        show(report)
+        print_report(report)
         path.write_bytes(kept)
 
 

@@ -161,19 +161,19 @@ def test_an_older_engine_and_its_manifest_survive_a_failed_build(onnx, tmp_path,
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--tensorrt", "10.3"], "--tensorrt: only with --dry-run"),
-        (["--transfers"], "--transfers: only with --time"),
+        (["--tensorrt", "10.3"], "--tensorrt .*--dry-run"),
+        (["--transfers"], "--transfers .*--time"),
         (["--batch", "1,8"], "--batch 1,8"),
         (["--batch", "x"], "--batch x"),
-        (["--separate"], "--separate: give --batch at least twice"),
-        (["--separate", "--batch", "8", "--batch", "8"], "--separate: give --batch at least twice"),
-        (["--separate", "--batch", "1", "--batch", "8", "--log", "x"], "--log: not with --separate"),
+        (["--separate"], "--separate: .*--batch"),
+        (["--separate", "--batch", "8", "--batch", "8"], "--separate: .*--batch"),
+        (["--separate", "--batch", "1", "--batch", "8", "--log", "x"], "--log .*--separate"),
         (["--out", "engine"], "--out engine"),
-        (["--compute-capability", "8.6"], "only with --builder rtx"),
+        (["--compute-capability", "8.6"], "--compute-capability 8.6.*--builder rtx"),
         (["--builder", "rtx", "--compute-capability", "SM86"], "--compute-capability SM86"),
-        (["--builder", "rtx", "--time"], "--time: only with --builder trtexec, not rtx"),
-        (["--builder", "python", "--dry-run"], "--dry-run: only with --builder trtexec, not python"),
-        (["--builder", "python", "--log", "x"], "--log: only with --builder trtexec"),
+        (["--builder", "rtx", "--time"], "--time .*--builder trtexec.* rtx"),
+        (["--builder", "python", "--dry-run"], "--dry-run .*--builder trtexec.* python"),
+        (["--builder", "python", "--log", "x"], "--log .*--builder trtexec"),
     ],
 )
 def test_contradictions_are_refused_by_name_before_anything_runs(onnx, trtexec, words, named):
@@ -185,7 +185,7 @@ def test_contradictions_are_refused_by_name_before_anything_runs(onnx, trtexec, 
 def test_an_ungated_file_is_warned_about(onnx, trtexec, capsys):
     write_manifest(onnx, onnx_file(onnx) | {"gate": {"passed": None}})
     main(["build", str(onnx)])
-    assert "never passed a quality gate" in capsys.readouterr().err
+    assert "quality gate" in capsys.readouterr().err
 
 
 def test_a_file_that_is_changed_or_keeps_tensors_elsewhere_is_never_given_to_a_builder(onnx, trtexec):

@@ -12,7 +12,7 @@ from engines.__main__ import parser
 from engines.cli.build import build_options
 from engines.machine import Machine
 from engines.manifest import differences, engine_manifest, preflight
-from engines.trtexec.command import Build, Profile
+from engines.trtexec.command import BuildRequest, Profile
 from runtime.backends.tensorrt.compat import rebuild_command
 from runtime.errors import ArtifactError
 from runtime.files.manifest import manifest_path, sha256, write_manifest
@@ -29,7 +29,7 @@ def parent(tmp_path):
 
 @pytest.fixture
 def build(tmp_path):
-    return Build(tmp_path / "m.onnx", tmp_path / "m.engine", profiles=(Profile(1, 4, 8),))
+    return BuildRequest(tmp_path / "m.onnx", tmp_path / "m.engine", profiles=(Profile(1, 4, 8),))
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_the_rebuilding_command_asks_for_the_same_build(parent, build, change, t
     build = dataclasses.replace(build, **change)
     words = shlex.split(rebuild_command(engine_manifest(parent, HOST, build, WORDS)))
     assert words[:3] == ["python", "-m", "engines"]
-    again = build_options(parser().parse_args(words[3:])).build
+    again = build_options(parser().parse_args(words[3:])).request
     names = {"onnx": build.onnx.name, "engine": build.engine.name}
     assert {key: str(getattr(again, key)) for key in names} == names
     assert dataclasses.replace(again, onnx=build.onnx, engine=build.engine) == build

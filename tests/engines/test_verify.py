@@ -9,8 +9,8 @@ import pytest
 
 from engines.machine import Machine
 from engines.manifest import engine_manifest
-from engines.trtexec.command import Build
-from engines.verify import ENGINE_LIMITS, Adopted, verify
+from engines.trtexec.command import BuildRequest
+from engines.verify import ENGINE_LIMITS, AssumedBuild, verify
 from export.check import Check, save_check
 from runtime.errors import ArtifactError, DeviceError, GateError, NonFiniteFeatures
 from runtime.files.manifest import manifest_path, read_manifest, write_manifest
@@ -62,13 +62,13 @@ def engine(tmp_path):
 
 def run(engine, onnx, opener=None, adopted=None, host=HERE):
     return verify(
-        engine, onnx, adopted or Adopted(), opener=opener or FakeOpener(), host=lambda flavour: host
+        engine, onnx, adopted or AssumedBuild(), opener=opener or FakeOpener(), host=lambda flavour: host
     )
 
 
 def built(engine, onnx, builder="trtexec", **changes):
     """A manifest beside the engine as `engines build` leaves it."""
-    content = engine_manifest(read_manifest(onnx), HERE, Build(onnx, engine), [], builder=builder)
+    content = engine_manifest(read_manifest(onnx), HERE, BuildRequest(onnx, engine), [], builder=builder)
     return write_manifest(engine, content | changes)
 
 
@@ -229,7 +229,7 @@ def test_an_engine_exchanged_during_the_run_does_not_match_its_manifest(engine, 
 
 def test_what_nobody_wrote_down_can_be_said(engine, onnx):
     opener = FakeOpener()
-    manifest = run(engine, onnx, opener, Adopted("rtx", "int8", version_compatible=True))
+    manifest = run(engine, onnx, opener, AssumedBuild("rtx", "int8", version_compatible=True))
     assert manifest["precision"] == "int8" and manifest["gate"]["limits"] == dataclasses.asdict(
         LIMITS["int8"]
     )
@@ -264,7 +264,7 @@ def test_the_real_session_on_a_fake_tensorrt_is_opened_run_and_closed(tmp_path, 
     host = dataclasses.replace(HERE, gpu="Fake GPU", compute_capability="8.6")
     # the fake's only fault is that its features are not of length 1
     with pytest.raises(GateError, match="not of length 1"):
-        verify(engine, tmp_path / "m.onnx", Adopted(), host=lambda flavour: host)
+        verify(engine, tmp_path / "m.onnx", AssumedBuild(), host=lambda flavour: host)
     manifest = read_manifest(engine)
     assert len(manifest["gate"]["failures"]) == 1 and manifest["gate"]["numbers"]["difference_max"] < 1e-6
     assert {bound: shape["images"][0] for bound, shape in manifest["shapes"][0].items()} == {

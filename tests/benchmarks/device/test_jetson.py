@@ -20,7 +20,7 @@ from benchmarks.device.run import document
 from benchmarks.device.trtexec import run_trtexec
 from engines.machine import Machine
 from engines.manifest import engine_manifest
-from engines.trtexec.command import Build, Profile
+from engines.trtexec.command import BuildRequest, Profile
 from runtime.entry import guarded
 from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.opening import open_artifact
@@ -207,7 +207,7 @@ print({text!r})
 def test_trtexec_is_run_on_the_engine_of_each_batch_without_and_with_copies(tmp_path, monkeypatch):
     parent = onnx_file(tmp_path / "m.onnx")
     machine = Machine("10.3.0", "8.7", "Orin", "Linux", "aarch64", None, None)
-    build = Build(tmp_path / "m.onnx", tmp_path / "m.engine", (Profile(1, 8, 16),))
+    build = BuildRequest(tmp_path / "m.onnx", tmp_path / "m.engine", (Profile(1, 8, 16),))
     manifest = engine_manifest(parent, machine, build, [])
     log = tmp_path / "log"
     program = tmp_path / "trtexec"

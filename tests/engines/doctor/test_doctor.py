@@ -8,10 +8,10 @@ import pytest
 
 from engines.doctor.doctor import diagnose
 from engines.doctor.model import examine_model
-from engines.doctor.tables import show
+from engines.doctor.tables import print_report
 from engines.machine import Machine
 from engines.manifest import engine_manifest
-from engines.trtexec.command import Build
+from engines.trtexec.command import BuildRequest
 from runtime.files.manifest import write_manifest
 from tests.fakes.engine_files import onnx_file
 
@@ -160,7 +160,7 @@ def test_the_report_is_json_and_its_table_says_that_there_is_no_gpu(tmp_path, ro
         report = report_of(where, answers)
         assert json.loads(json.dumps(report, allow_nan=False)) == report
         capsys.readouterr()
-        show(report)
+        print_report(report)
     table = capsys.readouterr().out
     assert "not a Jetson" in table and "no NVIDIA driver" in table
     assert [line.split("│")[2].strip() for line in table.splitlines() if "│ GPU " in line] == ["none"]
@@ -171,7 +171,7 @@ def test_an_engine_is_judged_by_its_manifest_on_this_machine(root, tmp_path):
     engine = tmp_path / "m.engine"
     engine.write_bytes(b"plan")
     here = Machine("10.3.0", "8.7", "Orin", platform.system(), platform.machine(), "36.4.3", "6.2")
-    content = engine_manifest(parent, here, Build(tmp_path / "m.onnx", engine), [])
+    content = engine_manifest(parent, here, BuildRequest(tmp_path / "m.onnx", engine), [])
     report = report_of(root, ORIN)
     write_manifest(engine, content | {"gate": {"passed": True}})
     found = examine_model(engine, report)
@@ -191,13 +191,13 @@ def test_an_engine_of_tensorrt_rtx_needs_that_library_and_not_tensorrt(root, tmp
     engine.write_bytes(b"plan")
     rtx = {"tensorrt_rtx": {"version": "1.7.1"}, "tensorrt": {"error": "not installed"}}
     here = Machine("1.7.1", "8.7", "Orin", platform.system(), platform.machine(), "36.4.3", "6.2")
-    content = engine_manifest(parent, here, Build(tmp_path / "m.onnx", engine), [], builder="rtx")
+    content = engine_manifest(parent, here, BuildRequest(tmp_path / "m.onnx", engine), [], builder="rtx")
     write_manifest(engine, content | {"gate": {"passed": True}})
     found = examine_model(engine, report_of(root, ORIN, **rtx))
     assert not any("Python's" in one["what"] for one in found["missing"])
 
 
 def test_unknown_memory_is_never_shown_as_none(tmp_path, capsys):
-    show(report_of(tmp_path, CPU_ONLY))
+    print_report(report_of(tmp_path, CPU_ONLY))
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "│ memory " in line]
     assert "unknown" in row and "no swap" not in row and "None" not in row

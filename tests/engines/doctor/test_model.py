@@ -7,10 +7,10 @@ import pytest
 from engines.__main__ import main
 from engines.doctor.doctor import diagnose
 from engines.doctor.model import default_builder, examine_model, expected_memory_mib
-from engines.doctor.tables import show
+from engines.doctor.tables import print_report
 from engines.machine import Machine
 from engines.manifest import engine_manifest
-from engines.trtexec.command import Build
+from engines.trtexec.command import BuildRequest
 from runtime.entry import guarded
 from runtime.files.manifest import write_manifest
 from tests.fakes.engine_files import onnx_file
@@ -40,7 +40,7 @@ def test_a_whole_jetson_lacks_nothing_and_says_what_it_would_build(model, tmp_pa
     assert (engine["name"], engine["library"], engine["version"]) == ("trtexec", "tensorrt", "10.3.0")
     assert engine["precision"] == "fp16" and engine["batch"] == [1, 8, 32]
     assert engine["command"] == f"python -m engines build {model} --builder trtexec"
-    show(report_of(tmp_path / "root") | {"models": [json.loads(json.dumps(found))]})
+    print_report(report_of(tmp_path / "root") | {"models": [json.loads(json.dumps(found))]})
     assert "ready" in capsys.readouterr().out
 
 
@@ -167,7 +167,7 @@ def test_an_engine_of_another_board_is_rebuilt_by_the_command_of_its_manifest(mo
     engine.write_bytes(b"plan")
     thor = Machine("10.3.0", "11.0", "NVIDIA Thor", "Linux", "aarch64", "38.4.0", "7.1")
     write_manifest(
-        engine, engine_manifest(parent, thor, Build(model, engine), []) | {"gate": {"passed": True}}
+        engine, engine_manifest(parent, thor, BuildRequest(model, engine), []) | {"gate": {"passed": True}}
     )
     found = examine_model(engine, report_of(put_board(tmp_path / "root")))
     assert not found["ok"] and "GPU NVIDIA Thor, here Orin" in found["why"]

@@ -15,7 +15,7 @@ import pytest
 from engines.python import builders
 from engines.python.builders import BuildResult, build, crash, read_answer
 from engines.python.child import Progress
-from engines.trtexec.command import Build, Profile
+from engines.trtexec.command import BuildRequest, Profile
 from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.files.manifest import read_manifest
 from runtime.spec import InputSpec
@@ -52,7 +52,7 @@ def files(folder):
 def test_options_that_cannot_be_served(folder, monkeypatch, flavour, capability, options, words):
     monkeypatch.setattr(builders, "run", lambda *args, **rest: pytest.fail("a child was started"))
     model = write_model(folder / "m.onnx")
-    asked = Build(model, folder / "m.engine", **options)
+    asked = BuildRequest(model, folder / "m.engine", **options)
     with pytest.raises(ConfigError, match=words):
         build(
             asked, read_manifest(model), flavour=flavour, compute_capability=capability, engine=asked.engine
@@ -78,7 +78,7 @@ def fake(tmp_path, monkeypatch):
 
 def told(path, **options) -> tuple[BuildResult, dict]:
     """(what build reports, what the fake library was told)."""
-    asked = Build(path, path.with_suffix(".engine"), **options)
+    asked = BuildRequest(path, path.with_suffix(".engine"), **options)
     built = build(
         asked, read_manifest(path), flavour="tensorrt", compute_capability=None, engine=asked.engine
     )
@@ -217,10 +217,10 @@ def test_the_child_does_not_outlive_a_killed_build_fake(fake, folder, monkeypatc
     code = f"""
 from pathlib import Path
 from engines.python.builders import build
-from engines.trtexec.command import Build
+from engines.trtexec.command import BuildRequest
 from runtime.files.manifest import read_manifest
 model = Path({str(model)!r})
-build(Build(model, model.with_suffix(".engine")), read_manifest(model), flavour="tensorrt", compute_capability=None,
+build(BuildRequest(model, model.with_suffix(".engine")), read_manifest(model), flavour="tensorrt", compute_capability=None,
       engine=model.with_suffix(".engine"))
 """
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.python.builders import build
-from engines.trtexec.command import Build, Profile
+from engines.trtexec.command import BuildRequest, Profile
 from runtime.errors import ArtifactError, ConfigError, StorageError
 from runtime.files.manifest import read_manifest
 from runtime.spec import InputSpec
@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 def rtx(path, *, capability="8.6", profiles=(), parent=None, **options):
     engine = path.with_suffix(".engine")
-    asked = Build(path, engine, tuple(Profile(*sizes) for sizes in profiles), **options)
+    asked = BuildRequest(path, engine, tuple(Profile(*sizes) for sizes in profiles), **options)
     parent = parent or read_manifest(path)
     return build(asked, parent, flavour="tensorrt_rtx", compute_capability=capability, engine=engine)
 
@@ -185,7 +185,7 @@ def test_weakly_typed_files_of_tensorrt_8_are_not_for_rtx(folder):
 
 def test_a_folder_that_takes_no_file_is_a_storage_error(folder):
     model = write_model(folder / "m.onnx")
-    asked = Build(model, folder / "none" / "m.engine")
+    asked = BuildRequest(model, folder / "none" / "m.engine")
     temporary = folder / "none" / ".m.engine.abcdefgh.engine"
     with pytest.raises(StorageError, match="none/m.engine: .*--out"):
         build(asked, read_manifest(model), flavour="tensorrt_rtx", compute_capability=None, engine=temporary)

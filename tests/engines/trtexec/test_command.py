@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engines.trtexec.command import Build, Profile, parse_version, profiles_of, trtexec_line
+from engines.trtexec.command import BuildRequest, Profile, parse_version, profiles_of, trtexec_line
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
 
@@ -29,7 +29,7 @@ DOCUMENTED = {
     "10.16": COMMON | RUNS_8_AND_10 | PROFILES | TYPED_10,
     "11.1": COMMON | PROFILES | {"--includeDataTransfers", "--noCudaGraph", "--noSpinWait"},
 }
-BUILD = Build(Path("m.onnx"), Path("m.engine"))
+BUILD = BuildRequest(Path("m.onnx"), Path("m.engine"))
 
 
 def onnx(
