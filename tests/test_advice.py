@@ -49,7 +49,7 @@ def main_of(name: str) -> str:
     """The module whose `main` runs with `python -m NAME`: the one that its last line names, or itself."""
     path = ROOT.joinpath(*name.split("."))
     path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
-    named = re.search(r'command\("([\w.]+)"\)', path.read_text())
+    named = re.search(r'run_main\("([\w.]+)"\)', path.read_text())
     return named[1] if named else name
 
 
