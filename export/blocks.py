@@ -19,7 +19,7 @@ from export.fp16.convert import to_fp16
 from export.graph import OPSET, fusible_gelu, named_batch, prove_static, quiet, simplified
 from export.int8.quantize import raise_opset
 from export.tensorrt8 import for_tensorrt8
-from prune.model.architecture import Shape
+from prune.model.architecture import Architecture
 from prune.model.transreid import Block
 from runtime.errors import ConfigError, StorageError
 from runtime.files.manifest import replacing
@@ -33,37 +33,39 @@ HEADS = 8
 WIDTHS = (0.75, 0.5, 0.25)
 
 
-def block_sizes(shape: Shape) -> list[tuple[int, int, int]]:
+def block_sizes(architecture: Architecture) -> list[tuple[int, int, int]]:
     """Return (heads, tokens, MLP neurons) of every file, the unpruned block first."""
-    total, hidden = shape.vit.heads, shape.vit.hidden
+    total, hidden = architecture.vit.heads, architecture.vit.hidden
     heads = sorted({max(1, round(total * step / HEADS)) for step in range(1, HEADS + 1)}, reverse=True)
-    tokens = sorted({max(2, round(share * shape.tokens)) for share in SHARES}, reverse=True)
+    tokens = sorted({max(2, round(share * architecture.tokens)) for share in SHARES}, reverse=True)
     narrower = [(total, t, round(share * hidden)) for share in WIDTHS for t in tokens]
     return [(h, t, hidden) for h in heads for t in tokens] + narrower
 
 
 def block_form(
-    shape: Shape, heads: int, tokens: int, hidden: int | None = None, *, seed: int = 0
+    architecture: Architecture, heads: int, tokens: int, hidden: int | None = None, *, seed: int = 0
 ) -> nn.Module:
     """Return a block in the deployed form (bypass) with random weights and randomly drawn kept tokens plus the class token."""
     torch.manual_seed(seed)
-    block = Block(shape.vit, heads, hidden=hidden).eval()
+    block = Block(architecture.vit, heads, hidden=hidden).eval()
     fold_scale(block)
-    if tokens == shape.tokens:
+    if tokens == architecture.tokens:
         return block
     random = np.random.default_rng(seed)
-    kept = [0, *sorted((1 + random.permutation(shape.tokens - 1)[: tokens - 1]).tolist())]
-    rest = sorted(set(range(shape.tokens)) - set(kept))
+    kept = [0, *sorted((1 + random.permutation(architecture.tokens - 1)[: tokens - 1]).tolist())]
+    rest = sorted(set(range(architecture.tokens)) - set(kept))
     return ReorderedBlock(block, kept + rest, tokens)
 
 
-def block_graph(shape: Shape, heads: int, tokens: int, hidden: int | None = None) -> onnx.ModelProto:
+def block_graph(
+    architecture: Architecture, heads: int, tokens: int, hidden: int | None = None
+) -> onnx.ModelProto:
     """Export a block, x (batch, N, D) -> y (batch, N, D) float32, with the same operators as in a whole exported model."""
-    example = torch.zeros(2, shape.tokens, shape.vit.width)
+    example = torch.zeros(2, architecture.tokens, architecture.vit.width)
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            copy.deepcopy(block_form(shape, heads, tokens, hidden)),
+            copy.deepcopy(block_form(architecture, heads, tokens, hidden)),
             (example,),
             dynamo=True,
             opset_version=OPSET,
@@ -98,7 +100,7 @@ def with_precision(graph: onnx.ModelProto, precision: str, target: str) -> onnx.
 
 
 def write_blocks(
-    shape: Shape,
+    architecture: Architecture,
     folder: Path,
     model: dict[str, Any],
     sizes: Sequence[tuple[int, int, int]] | None = None,
@@ -116,20 +118,20 @@ def write_blocks(
     except OSError as error:
         raise StorageError(f"{folder}: cannot be created ({error.strerror}); choose another --out") from None
     rows = []
-    for heads, tokens, hidden in sizes or block_sizes(shape):
+    for heads, tokens, hidden in sizes or block_sizes(architecture):
         path = folder / f"h{heads}_t{tokens}_m{hidden}.{precision}.{target}.onnx"
         if not path.exists():
             with replacing(path) as temporary:
-                graph = block_graph(shape, heads, tokens, hidden)
+                graph = block_graph(architecture, heads, tokens, hidden)
                 onnx.save(with_precision(graph, precision, target), temporary)
         rows.append({"heads": heads, "tokens": tokens, "hidden": hidden, "file": path.name})
         yield path
     index = {
-        "variant": shape.variant,
-        "heads": shape.vit.heads,
-        "tokens": shape.tokens,
-        "width": shape.vit.width,
-        "prunable": shape.prunable,
+        "variant": architecture.variant,
+        "heads": architecture.vit.heads,
+        "tokens": architecture.tokens,
+        "width": architecture.vit.width,
+        "prunable": architecture.prunable,
         "model": model,
         "grid": rows,
     }

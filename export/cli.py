@@ -54,14 +54,14 @@ def run(command: ExportCommand) -> None:
 
 def _write_blocks(out: Path, manifest: dict[str, Any]) -> None:
     from export.blocks import write_blocks
-    from prune.model.architecture import Shape
+    from prune.model.architecture import Architecture
     from runtime.console import note
 
-    shape = Shape.from_json(manifest["shape"])
+    architecture = Architecture.from_json(manifest["shape"])
     folder = Path(f"{out}.blocks")
     model = {"file": out.name, "sha256": manifest["sha256"], "shape": manifest["shape"]}
     precision, target = manifest["precision"], manifest["target"]
-    for path in write_blocks(shape, folder, model, precision=precision, target=target):
+    for path in write_blocks(architecture, folder, model, precision=precision, target=target):
         note(f"wrote {path}")
 
 

@@ -62,7 +62,7 @@ def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.Mode
 
 def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportOptions) -> Check:
     """Return the check crops with the parent's features, for the camera that is fixed in the artifact, if there is one."""
-    row = None if spec.camera == "input" or not spec.cameras else camera_row(model.shape, spec.camera)
+    row = None if spec.camera == "input" or not spec.cameras else camera_row(model.architecture, spec.camera)
     return make_check(
         check_crops(options.check, parent.spec, options.check_count), parent.run, parent.spec, row
     )
@@ -80,11 +80,11 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
     spec = deployed_spec(parent.spec, options.input)
     if spec.cameras:
         # A camera that the model does not have is refused before anything else happens.
-        camera_row(model.shape, "mean" if spec.camera == "input" else spec.camera)
+        camera_row(model.architecture, "mean" if spec.camera == "input" else spec.camera)
     request = _request(spec, options)
     check = _check(parent, model, spec, options)
     graph, nodes = build_graph(rescaled(model, parent.spec, spec), spec, options.form)
-    macs = int(report(model.shape)[f"macs_{options.form}"])
+    macs = int(report(model.architecture)[f"macs_{options.form}"])
     files = (out, manifest_path(out), check_path(out))
     try:
         exported = apply_precision(graph, spec, request, macs=macs, notify=note)
@@ -143,7 +143,7 @@ def manifest_of(
     options: ExportOptions,
 ) -> dict[str, Any]:
     """Return the manifest of the file without its entries gate and check."""
-    numbers, graph = report(model.shape), exported.graph
+    numbers, graph = report(model.architecture), exported.graph
     return {
         "kind": "onnx",
         "parent": parent.sha256,
@@ -154,7 +154,7 @@ def manifest_of(
         "ir_version": graph.ir_version,
         "input": spec.to_json(),
         "output": {"dim": parent.dim, "normalised": True},
-        "shape": model.shape.to_json(),
+        "shape": model.architecture.to_json(),
         "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
         "params": numbers["params"],
         "stored_values": sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),

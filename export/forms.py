@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.head import ClassTokenBlock
-from prune.model.architecture import PARTS, Shape
+from prune.model.architecture import PARTS, Architecture
 from prune.model.jpm import local_groups
 from prune.model.transreid import Block, TransReID
 from runtime.errors import ConfigError
@@ -36,7 +36,7 @@ class Reference(nn.Module):
         self.takes_uint8 = spec.layout == "uint8-nhwc"
         self.register_buffer("pixel_mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1))
         self.register_buffer("pixel_std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1))
-        self.register_buffer("camera_row", _baked_row(model.shape, spec))
+        self.register_buffer("camera_row", _baked_row(model.architecture, spec))
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
         """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) float32 and camera rows (B,)."""
@@ -65,7 +65,7 @@ class Folded(nn.Module):
         super().__init__()
         # The type is Any because torch types every submodule as Tensor | Module.
         network: Any = copy.deepcopy(model).eval()
-        shape = model.shape
+        architecture = model.architecture
         self.takes_uint8 = spec.layout == "uint8-nhwc"
         self.patch = network.base.patch_embed.proj
         if self.takes_uint8:
@@ -73,22 +73,22 @@ class Folded(nn.Module):
         self.register_buffer("table", _embedding_table(network, spec))
         blocks, order = _fold_blocks(network)
         self.blocks = nn.ModuleList(blocks)
-        if shape.jpm:
+        if architecture.jpm:
             self.heads = nn.ModuleList(
                 [
                     ClassTokenBlock(network.b1[0], network.b1[1]),
-                    ClassTokenBlock(network.b2[0], network.b2[1], group_mask(shape, order)),
+                    ClassTokenBlock(network.b2[0], network.b2[1], group_mask(architecture, order)),
                 ]
             )
         else:
             self.heads = nn.ModuleList([ClassTokenBlock(network.base.blocks[-1], network.base.norm)])
         scale, shift = output_affine(network)
-        if shape.neck == "before" and shape.jpm:
+        if architecture.neck == "before" and architecture.jpm:
             # Only the division of the local parts by 4 is left, and it fits into their final norm.
             network.b2[1].weight.data /= PARTS
             network.b2[1].bias.data /= PARTS
-        self.register_buffer("scale", scale if shape.neck == "after" else None)
-        self.register_buffer("shift", shift if shape.neck == "after" else None)
+        self.register_buffer("scale", scale if architecture.neck == "after" else None)
+        self.register_buffer("shift", shift if architecture.neck == "after" else None)
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
         """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) float32 and camera rows (B,)."""
@@ -168,15 +168,15 @@ def running_order(keep: tuple[int, ...], order: list[int]) -> tuple[list[int] | 
     return [position[token] for token in new_order], new_order
 
 
-def group_mask(shape: Shape, order: list[int]) -> Tensor:
+def group_mask(architecture: Architecture, order: list[int]) -> Tensor:
     """Return the (4, N) additive mask of the JPM's local groups over tokens in `order`.
 
     The mask is 0 for the class token and the tokens of the group. A token that is in a group twice (with an odd number of patches)
     counts twice and has log 2.
     """
-    mask = torch.full((PARTS, shape.tokens), MASKED)
+    mask = torch.full((PARTS, architecture.tokens), MASKED)
     position = {token: index for index, token in enumerate(order)}
-    for row, group in enumerate(local_groups(shape.patches, PARTS, rearrange=shape.rearrange)):
+    for row, group in enumerate(local_groups(architecture.patches, PARTS, rearrange=architecture.rearrange)):
         for token in (0, *group):
             mask[row, position[token]] = torch.tensor(float((0, *group).count(token))).log()
     return mask
@@ -195,15 +195,15 @@ def output_affine(model: TransReID) -> tuple[Tensor, Tensor]:
 
 
 def _fold_blocks(model: Any) -> tuple[list[nn.Module], list[int]]:
-    shape = model.shape
-    order = list(range(shape.tokens))
+    architecture = model.architecture
+    order = list(range(architecture.tokens))
     folded: list[nn.Module] = []
-    for index in range(shape.prunable):
-        block, tokens = model.base.blocks[index], shape.blocks[index].tokens
-        if shape.blocks[index].removed:
+    for index in range(architecture.prunable):
+        block, tokens = model.base.blocks[index], architecture.blocks[index].tokens
+        if architecture.blocks[index].removed:
             continue
         fold_scale(block)
-        if len(tokens) == shape.tokens or shape.mode == "kv":
+        if len(tokens) == architecture.tokens or architecture.mode == "kv":
             folded.append(block)
             continue
         gather, order = running_order(tokens, order)
@@ -212,32 +212,32 @@ def _fold_blocks(model: Any) -> tuple[list[nn.Module], list[int]]:
     return folded, order
 
 
-def _baked_row(shape: Shape, spec: InputSpec) -> Tensor | None:
-    if not shape.cameras or spec.camera == "input":
+def _baked_row(architecture: Architecture, spec: InputSpec) -> Tensor | None:
+    if not architecture.cameras or spec.camera == "input":
         return None
-    return torch.tensor([camera_row(shape, spec.camera)])
+    return torch.tensor([camera_row(architecture, spec.camera)])
 
 
-def camera_row(shape: Shape, camera: str | int) -> int:
+def camera_row(architecture: Architecture, camera: str | int) -> int:
     """Return the row of the model's camera table for `mean`, `none` or a 0-based id; raise ConfigError for any other camera."""
-    named = {"mean": shape.cameras, "none": shape.cameras + 1}
+    named = {"mean": architecture.cameras, "none": architecture.cameras + 1}
     row = named.get(camera, -1) if isinstance(camera, str) else camera
-    if isinstance(camera, int) and not 0 <= camera < shape.cameras or row < 0:
+    if isinstance(camera, int) and not 0 <= camera < architecture.cameras or row < 0:
         raise ConfigError(
-            f"--camera {camera}: the model has cameras 0..{shape.cameras - 1}; give one of them, input, mean or none"
+            f"--camera {camera}: the model has cameras 0..{architecture.cameras - 1}; give one of them, input, mean or none"
         )
     return row
 
 
 def _embedding_table(model: Any, spec: InputSpec) -> Tensor:
     """Return (rows, N, D): class token and positions plus the camera embedding of each row, or one row for a fixed camera."""
-    base, shape = model.base, model.shape
+    base, architecture = model.base, model.architecture
     positions: Tensor = base.pos_embed.detach().clone()
     positions[:, :1] += base.cls_token.detach()
-    if not shape.cameras:
+    if not architecture.cameras:
         return positions
     table: Tensor = base.camera_table().detach() + positions
-    return table if spec.camera == "input" else table[[camera_row(shape, spec.camera)]]
+    return table if spec.camera == "input" else table[[camera_row(architecture, spec.camera)]]
 
 
 def rescaled(model: TransReID, own: InputSpec, sent: InputSpec) -> TransReID:

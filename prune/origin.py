@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from prune.config.load import Config
-from prune.model.architecture import PATCH, Shape
+from prune.model.architecture import PATCH, Architecture
 from runtime.console import note
 from runtime.datasets import CAMERAS, PUBLISHED
 from runtime.spec import InputSpec
@@ -15,31 +15,31 @@ SIZES = ((256, 128), (384, 128), (384, 192), (256, 256), (224, 224))
 STRIDES = range(8, 17)
 
 
-def checkpoint_spec(config: Config, shape: Shape, path: object) -> InputSpec:
-    """The input of the checkpoint at `path`, whose tensors have `shape`, as `config` describes it.
+def checkpoint_spec(config: Config, architecture: Architecture, path: object) -> InputSpec:
+    """The input of the checkpoint at `path`, whose tensors have `architecture`, as `config` describes it.
 
     Camera ids index a table only on the data set that it was trained on. A table of another size than the data set's
     was trained on something else: the specification then names no data set, and a note says so.
     """
     spec, name = config.spec(), config.data.layout
-    if name is None or not shape.cameras:
+    if name is None or not architecture.cameras:
         return spec
-    if (cameras := CAMERAS.get(name)) is not None and cameras != shape.cameras:
+    if (cameras := CAMERAS.get(name)) is not None and cameras != architecture.cameras:
         note(
-            f"WARNING {path}: has {shape.cameras} cameras, {name} has {cameras}: trained on other data, so the model names no "
+            f"WARNING {path}: has {architecture.cameras} cameras, {name} has {cameras}: trained on other data, so the model names no "
             "data set and camera ids from file names will not be used"
         )
         return dataclasses.replace(spec, dataset=None)
     people = sorted({edition["train"][1] for edition in PUBLISHED.get(name, ())})
-    if people and shape.identities and shape.identities not in people:
+    if people and architecture.identities and architecture.identities not in people:
         note(
-            f"WARNING {path}: its classifier knows {shape.identities} people, {name} has {people[0]} to train on; if it was "
+            f"WARNING {path}: its classifier knows {architecture.identities} people, {name} has {people[0]} to train on; if it was "
             "trained on other data, add --set data.layout=null: camera ids from file names will not be used then"
         )
     return spec
 
 
-def camera_advice(cameras: int, shape: Shape) -> str:
+def camera_advice(cameras: int, architecture: Architecture) -> str:
     """What to do where a checkpoint has `cameras` camera embeddings and the configuration says another number."""
     if not cameras:
         return "it was trained without: add --set model.cameras=0"
@@ -51,9 +51,13 @@ def camera_advice(cameras: int, shape: Shape) -> str:
     return f"{other}, or {own}" if other else own
 
 
-def token_advice(positions: int, shape: Shape) -> str:
+def token_advice(positions: int, architecture: Architecture) -> str:
     """Which size and stride give so many position embeddings; several may, and no tensor tells them apart."""
-    own = [("", stride) for stride in STRIDES if _tokens(shape.height, shape.width, stride) == positions]
+    own = [
+        ("", stride)
+        for stride in STRIDES
+        if _tokens(architecture.height, architecture.width, stride) == positions
+    ]
     others = [
         (f"--set 'model.size=[{height}, {width}]' ", stride)
         for height, width in SIZES

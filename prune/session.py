@@ -44,7 +44,7 @@ def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = Fal
         rows = None if camera_ids is None else torch.from_numpy(camera_ids.astype(np.int64)).to(target)
         with torch.inference_mode():
             features = F.normalize(network(torch.from_numpy(images).to(target, kind), rows).float(), dim=1)
-        return check_features(features.cpu().numpy(), len(images), model.shape.dim)
+        return check_features(features.cpu().numpy(), len(images), model.architecture.dim)
 
     return run
 
@@ -60,7 +60,7 @@ def open_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, Tran
     # one manifest describes the input twice: as an image and as the grid of patches
     described, built = (
         (spec.height, spec.width, spec.cameras),
-        (model.shape.height, model.shape.width, model.shape.cameras),
+        (model.architecture.height, model.architecture.width, model.architecture.cameras),
     )
     if described != built:
         raise ArtifactError(
@@ -85,8 +85,8 @@ def open_weights(
         raise ConfigError(
             f"{path}: a published checkpoint does not say its stride or cameras; add --config C"
         )
-    model = convert(path, config.shape(), drop_path=config.model.drop_path)
-    spec = checkpoint_spec(config, model.shape, path)
+    model = convert(path, config.architecture(), drop_path=config.model.drop_path)
+    spec = checkpoint_spec(config, model.architecture, path)
     return artifact_of(model, spec, path, {"sha256": sha256(path)}, device=device), model
 
 
@@ -95,12 +95,14 @@ def artifact_of(
 ) -> Artifact:
     """A torch model that is in memory as a runnable Artifact; `manifest` needs its sha256."""
     run = torch_session(model, device)
-    return Artifact(Path(path), manifest, spec, model.shape.dim, manifest["sha256"], run)
+    return Artifact(Path(path), manifest, spec, model.architecture.dim, manifest["sha256"], run)
 
 
 def _agree(model: TransReID, spec: InputSpec, config: Config, path: Path | str) -> None:
     names = ("variant", "height", "width", "stride", "jpm", "rearrange", "cameras", "sie_coefficient", "neck")
-    pairs = [(name, getattr(model.shape, name), getattr(config.shape(), name)) for name in names]
+    pairs = [
+        (name, getattr(model.architecture, name), getattr(config.architecture(), name)) for name in names
+    ]
     pairs += [
         (name, getattr(spec, name), getattr(config.input, name)) for name in ("mean", "std", "interpolation")
     ]

@@ -89,7 +89,7 @@ def random_model(config: str, out: Path) -> None:
     found = load_config(ROOT / config, ["model.identities=20"])
     torch.manual_seed(0)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_model(TransReID(found.shape()).eval(), out, found.spec(), notes={"source": "random weights"})
+    save_model(TransReID(found.architecture()).eval(), out, found.spec(), notes={"source": "random weights"})
 
 
 def row(candidate: str, engine: Path) -> dict[str, Any]:

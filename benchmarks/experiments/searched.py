@@ -36,11 +36,11 @@ class Reference:
 def reference_of(table: Path, whole: Path) -> Reference:
     """The reference for the latency table at that path, whose own model is `whole`."""
     from prune.budget_search.latency import read_table
-    from prune.model.architecture import Shape
+    from prune.model.architecture import Architecture
 
     about = read_cpu_table(table)
-    shape = Shape.from_json(about["model"]["shape"], str(table))
-    return Reference(whole, about, read_table(table, shape))
+    architecture = Architecture.from_json(about["model"]["shape"], str(table))
+    return Reference(whole, about, read_table(table, architecture))
 
 
 def read_run(folder: Path) -> dict[str, Any]:

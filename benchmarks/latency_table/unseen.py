@@ -45,7 +45,7 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
     from runtime.spec import InputSpec
 
     model, manifest = load_model(weights)
-    shape, spec = model.shape, InputSpec.from_json(manifest["input"], f"{weights}.json")
+    architecture, spec = model.architecture, InputSpec.from_json(manifest["input"], f"{weights}.json")
     made = []
     for seed in range(count):
         onnx = work / f"random{seed}.onnx"
@@ -53,10 +53,10 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
         if onnx.exists():
             continue
         heads, tokens, hidden = random_counts(
-            shape.vit.heads, shape.tokens, shape.vit.hidden, shape.prunable, seed
+            architecture.vit.heads, architecture.tokens, architecture.vit.hidden, architecture.prunable, seed
         )
         random = np.random.default_rng(seed)
-        ids = [(1 + random.permutation(shape.patches)[: kept - 1]).tolist() for kept in tokens]
+        ids = [(1 + random.permutation(architecture.patches)[: kept - 1]).tolist() for kept in tokens]
         pruned = keep_tokens(
             keep_heads(model, [range(kept) for kept in heads]), [sorted(mine) for mine in ids]
         )
@@ -75,10 +75,12 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, o
     stopped run leaves the finished points beside `out`.
     """
     from prune.budget_search.latency import read_table
-    from prune.model.architecture import Shape
+    from prune.model.architecture import Architecture
 
     about = read_cpu_table(table)
-    shapes = [Shape.from_json(read_manifest(path).get("shape") or {}, f"{path}.json") for path in models]
+    shapes = [
+        Architecture.from_json(read_manifest(path).get("shape") or {}, f"{path}.json") for path in models
+    ]
     predictor = read_table(table, shapes[0])
 
     def call(path: Path) -> Callable[[int], object]:
@@ -91,14 +93,14 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, o
         lambda: {"table": said, "points": points} if points else None,
         go_on="the models are kept in --work",
     ):
-        for path, shape in zip(models, shapes):
+        for path, architecture in zip(models, shapes):
             # in pairs: a dozen models in turn would push one another out of the caches, which no deployed model suffers
             pair = stopwatch.interleave([call(whole), call(path)], rounds=rounds)
             now, ms = (float(np.median(one.wall_ms)) for one in pair)
             drift = now / float(about["model_ms"])
-            blocks = shape.blocks[: shape.prunable]
+            blocks = architecture.blocks[: architecture.prunable]
             heads, tokens = [len(one.heads) for one in blocks], [len(one.tokens) for one in blocks]
-            hidden = list(shape.hidden[: shape.prunable])
+            hidden = list(architecture.hidden[: architecture.prunable])
             predicted = predictor.model_ms(heads, tokens, hidden)
             counts = {"model": path.name, "heads": heads, "tokens": tokens, "hidden": hidden}
             times = {"predicted_ms": predicted, "measured_ms": ms, "drift": drift}

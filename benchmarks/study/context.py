@@ -173,7 +173,9 @@ def open_context(options: StudyOptions) -> Context:
         items=items,
         own_images={side: read_images(side_items, spec, dataset=name) for side, side_items in sides.items()},
         visible=np.array([entries[name]["visible"] for name in query_names]),
-        person_tokens=_person_tokens(Path(options.data), list(entries), sides, spec, teacher.shape.stride),
+        person_tokens=_person_tokens(
+            Path(options.data), list(entries), sides, spec, teacher.architecture.stride
+        ),
         other_datasets={Path(root).name: _other_dataset(read_dataset(root), spec) for root in options.others},
     )
 

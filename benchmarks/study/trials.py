@@ -91,13 +91,15 @@ def prune_to_budget(
         ids, _ = choose_tokens(scores, model, count, settings.tokens)
         blocks = [
             replace(block, tokens=(0, *ids[index])) if index < len(ids) else block
-            for index, block in enumerate(model.shape.blocks)
+            for index, block in enumerate(model.architecture.blocks)
         ]
-        return macs_folded(model.shape.with_blocks(tuple(blocks)))
+        return macs_folded(model.architecture.with_blocks(tuple(blocks)))
 
     count = token_count(model, settings.tokens)
     if target is not None:
-        removable = [len(block.tokens) - settings.tokens.floor for block in model.shape.blocks[: len(scores)]]
+        removable = [
+            len(block.tokens) - settings.tokens.floor for block in model.architecture.blocks[: len(scores)]
+        ]
         nearest = nearest_count(cost, target, sum(max(number, 0) for number in removable))
         count = nearest if meets_budget(cost(nearest), target) else count
     ids, removed = choose_tokens(scores, model, count, settings.tokens)
@@ -143,7 +145,7 @@ def score_model(model: Any, context: Context, device: str) -> dict[str, Any]:
         name: other_scores(other.images.features(session, context.spec), other.query, other.gallery)
         for name, other in context.other_datasets.items()
     }
-    blocks = [block.tokens for block in model.shape.blocks[: model.shape.prunable]]
+    blocks = [block.tokens for block in model.architecture.blocks[: model.architecture.prunable]]
     scores["person"] = {side: shares(tokens, blocks) for side, tokens in context.person_tokens.items()}
     return scores
 
@@ -199,7 +201,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
         record["untuned"] = untuned_scores(model, context, device)
     if trial.method != TEACHER:
         model = fine_tuned(model, context, config, options)
-    numbers = report(model.shape)
+    numbers = report(model.architecture)
     record["macs"] = {key: value for key, value in numbers.items() if key.startswith("macs")}
     record |= {"heads": numbers["heads"], "tokens": numbers["tokens"], "scoring_loss": context.loss_name}
     record["visible"] = [float(share) for share in context.visible]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.model.architecture import Shape
+from prune.model.architecture import Architecture
 from runtime.errors import ConfigError
 from runtime.files.json_text import parse_json
 
@@ -50,9 +50,9 @@ class LatencyTable:
         counts = zip(heads, tokens, widths, strict=True)
         return self.fixed_ms + sum(self.block_ms(*one) for one in counts)
 
-    def shape_ms(self, shape: Shape) -> float | None:
+    def architecture_ms(self, architecture: Architecture) -> float | None:
         """A model of this shape, a removed block costing nothing; None where an MLP is narrower and none such was measured."""
-        blocks = [block for block in shape.blocks[: shape.prunable] if not block.removed]
+        blocks = [block for block in architecture.blocks[: architecture.prunable] if not block.removed]
         if len(self.widths) == 1 and any(block.hidden is not None for block in blocks):
             return None
         heads, tokens = [len(block.heads) for block in blocks], [len(block.tokens) for block in blocks]
@@ -74,12 +74,12 @@ def _line(points: Sequence[int], values: Sequence[float] | NDArray[np.float64], 
     return float(values[right - 1] + share * (values[right] - values[right - 1]))
 
 
-def read_table(path: Path | str, shape: Shape) -> LatencyTable:
+def read_table(path: Path | str, architecture: Architecture) -> LatencyTable:
     """The table at `path` for models of this shape; ConfigError when it is unreadable, unfinished or another model's."""
     try:
         found: dict[str, Any] = parse_json(Path(path).read_text())
         cells = {
-            (int(row["heads"]), int(row["tokens"]), int(row.get("hidden", shape.vit.hidden))): float(
+            (int(row["heads"]), int(row["tokens"]), int(row.get("hidden", architecture.vit.hidden))): float(
                 row["ms"]
             )
             for row in found["grid"]
@@ -94,15 +94,15 @@ def read_table(path: Path | str, shape: Shape) -> LatencyTable:
         raise ConfigError(
             f"--latency-table {path}: schema {about[0]}, finished {about[1]}; run python -m benchmarks.latency_table to its end"
         )
-    measured = Shape.from_json(about[2], str(path))
+    measured = Architecture.from_json(about[2], str(path))
     for name in ("variant", "height", "width", "stride", "jpm", "mode"):
-        ours, theirs = getattr(shape, name), getattr(measured, name)
+        ours, theirs = getattr(architecture, name), getattr(measured, name)
         if ours != theirs:
             raise ConfigError(
                 f"--latency-table {path}: measured with {name} {theirs}, this model has {ours}; measure a table of this model"
             )
     heads, tokens, widths = (tuple(sorted({key[axis] for key in cells})) for axis in range(3))
-    most, whole = max(heads, default=0), shape.vit.hidden
+    most, whole = max(heads, default=0), architecture.vit.hidden
     # every pair of heads and tokens with whole MLPs, and narrower ones with all heads
     wanted = {(h, t, whole) for h in heads for t in tokens} | {(most, t, m) for t in tokens for m in widths}
     if (

@@ -26,7 +26,7 @@ from prune.budget_search.search import (
     tried_counts,
 )
 from prune.config.settings import PruneConfig
-from prune.model.architecture import Shape, removed_count
+from prune.model.architecture import Architecture, removed_count
 from prune.model.flops import block_macs, macs_folded
 from prune.model.transreid import TransReID
 from prune.scoring.amg import Batches, head_ranking, measure_heads, measure_tokens, token_ranking
@@ -83,10 +83,10 @@ def batches_of(items: Sequence[Item], spec: InputSpec, device: str) -> list[Batc
     return made
 
 
-def costs(shape: Shape, search: Search) -> tuple[Callable[[int, int, int], float], float]:
+def costs(architecture: Architecture, search: Search) -> tuple[Callable[[int, int, int], float], float]:
     """(cost of a block by heads, tokens and neurons, cost of the rest): milliseconds with a table, else multiply-adds."""
     if search.table is not None and search.goal.kind != "macs":
-        table = read_table(search.table, shape)
+        table = read_table(search.table, architecture)
         if "neurons" in search.over and len(table.widths) == 1:
             raise ConfigError(
                 f"--latency-table {search.table}: no narrower MLPs in it; search with --over heads,tokens, or measure anew after: "
@@ -95,9 +95,11 @@ def costs(shape: Shape, search: Search) -> tuple[Callable[[int, int, int], float
         return table.block_ms, table.fixed_ms
 
     def macs(heads: int, tokens: int, hidden: int) -> int:
-        return block_macs(shape, tokens, tokens, tokens, heads, hidden=hidden)
+        return block_macs(architecture, tokens, tokens, tokens, heads, hidden=hidden)
 
-    return macs, macs_folded(shape) - shape.prunable * macs(shape.vit.heads, shape.tokens, shape.vit.hidden)
+    return macs, macs_folded(architecture) - architecture.prunable * macs(
+        architecture.vit.heads, architecture.tokens, architecture.vit.hidden
+    )
 
 
 def mean_average_precision(model: TransReID, batches: Sequence[Batch], camids: NDArray[np.int64]) -> float:
@@ -125,7 +127,7 @@ def find(
     `scoring(items)` gives the scoring batches of some items; `camids` are the items' real cameras (see `held_out`). An interrupted
     run that asks the same finds its answer in pareto.json.
     """
-    _refuse(model.shape, search, config)
+    _refuse(model.architecture, search, config)
     path, asked = out / PARETO, search.asked() | {"config": dataclasses.asdict(config)}
     known = _known(path, json.loads(json.dumps(asked)))
     if known is None:
@@ -138,7 +140,7 @@ def find(
         f"predicted {known['unit']} {chosen['cost']:.4g}"
     )
     clear = {"fraction": 0.0, "count": None, "rounds": 1, "multiple": 1}
-    narrower = set(chosen["hidden"]) != {model.shape.vit.hidden}
+    narrower = set(chosen["hidden"]) != {model.architecture.vit.hidden}
     return dataclasses.replace(
         config,
         mlp=dataclasses.replace(config.mlp, kept=tuple(chosen["hidden"]) if narrower else ()),
@@ -160,7 +162,7 @@ def _search(
     device: str,
 ) -> dict[str, Any]:
     rest, chosen_on, cameras = held_out(items, camids)
-    cost, fixed = costs(model.shape, search)
+    cost, fixed = costs(model.architecture, search)
     known = scoring(rest)
     scores = Scores(
         head_ranking(measure_heads(model, config, known), config.heads),
@@ -168,10 +170,10 @@ def _search(
         measure_neurons(model, config.mlp, known, loss) if "neurons" in search.over else (),
     )
     batches = batches_of(chosen_on, spec, device)
-    shape = model.shape
-    note(f"search: damages of {shape.prunable} blocks on {len(chosen_on)} images of people held out")
-    fewer = [len(counts) - 1 for axis, counts in tried_counts(shape).items() if axis in search.over]
-    with progress("search", shape.prunable * sum(fewer)) as advance:
+    architecture = model.architecture
+    note(f"search: damages of {architecture.prunable} blocks on {len(chosen_on)} images of people held out")
+    fewer = [len(counts) - 1 for axis, counts in tried_counts(architecture).items() if axis in search.over]
+    with progress("search", architecture.prunable * sum(fewer)) as advance:
         found = damages(model, scores, batches, over=search.over, progress=advance)
     points = frontier([block_options(one, cost) for one in found], fixed)
 
@@ -200,21 +202,21 @@ def _thinned(points: Sequence[Point], most: int = 200) -> Iterable[Point]:
     return (points[index] for index in np.unique(np.linspace(0, len(points) - 1, most).astype(int)))
 
 
-def _refuse(shape: Shape, search: Search, config: PruneConfig) -> None:
+def _refuse(architecture: Architecture, search: Search, config: PruneConfig) -> None:
     if search.goal.kind == "latency_ms" and search.table is None:
         raise ConfigError(
             "--goal latency_ms: needs --latency-table, which python -m benchmarks.latency_table measures on the target"
         )
-    if config.mode != "bypass" or shape.mode != "bypass":
+    if config.mode != "bypass" or architecture.mode != "bypass":
         raise ConfigError("--search: knows what blocks cost in prune.mode bypass only; set that")
     if wrong := [axis for axis in search.over if axis not in AXES]:
         raise ConfigError(f"--over {wrong[0]}: choose from {','.join(AXES)}")
-    if config.mlp.cuts or removed_count(shape, config.blocks.removed):
+    if config.mlp.cuts or removed_count(architecture, config.blocks.removed):
         raise ConfigError(
             "--search: chooses how many neurons stay itself, and removes no blocks; leave prune.mlp and prune.blocks as they are"
         )
-    whole = (shape.vit.heads, shape.tokens, shape.vit.hidden)
-    kept = zip(shape.blocks, shape.hidden)
+    whole = (architecture.vit.heads, architecture.tokens, architecture.vit.hidden)
+    kept = zip(architecture.blocks, architecture.hidden)
     if any((len(block.heads), len(block.tokens), hidden) != whole for block, hidden in kept):
         raise ConfigError("--search: starts from an unpruned model; give its weights")
 

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from prune.budget_search.goal import AXES, Goal
-from prune.model.architecture import Shape
+from prune.model.architecture import Architecture
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens
 from prune.model.transreid import TransReID
 from prune.scoring.run import Batch, features_of
@@ -164,12 +164,14 @@ def pruned_to(
     scores: Scores,
 ) -> TransReID:
     """The model with so many heads, tokens (class token included) and MLP neurons in each prunable block, the lowest gone."""
-    shape = model.shape
+    architecture = model.architecture
     positions, _ = select_within(scores.heads, heads)
     places, _ = select_within(scores.tokens, [count - 1 for count in tokens])
-    ids = [[shape.blocks[block].tokens[place + 1] for place in mine] for block, mine in enumerate(places)]
+    ids = [
+        [architecture.blocks[block].tokens[place + 1] for place in mine] for block, mine in enumerate(places)
+    ]
     pruned = keep_tokens(keep_heads(model, positions), ids)
-    if tuple(hidden) == shape.hidden[: shape.prunable]:
+    if tuple(hidden) == architecture.hidden[: architecture.prunable]:
         return pruned
     return keep_neurons(pruned, select_within(scores.neurons, hidden)[0])
 
@@ -183,10 +185,10 @@ def damages(
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Damages]:
     """Per prunable block, measured one count at a time on `batches` of held-out people; of what `over` names, the rest is kept."""
-    shape = model.shape
+    architecture = model.architecture
     whole = features_of(model, batches)
-    tried = tried_counts(shape)
-    all_of = {axis: [counts[0]] * shape.prunable for axis, counts in tried.items()}
+    tried = tried_counts(architecture)
+    all_of = {axis: [counts[0]] * architecture.prunable for axis, counts in tried.items()}
 
     def damage(axis: str, block: int, count: int) -> float:
         kept = all_of | {axis: [*all_of[axis][:block], count, *all_of[axis][block + 1 :]]}
@@ -200,15 +202,15 @@ def damages(
             {every: 0.0} | {count: damage(axis, block, count) for count in fewer if axis in over}
         )
 
-    return [Damages(*(along(axis, block) for axis in AXES)) for block in range(shape.prunable)]
+    return [Damages(*(along(axis, block) for axis in AXES)) for block in range(architecture.prunable)]
 
 
-def tried_counts(shape: Shape) -> dict[str, list[int]]:
+def tried_counts(architecture: Architecture) -> dict[str, list[int]]:
     """axis -> the numbers to keep in a block of an unpruned model that are tried, all of them first."""
     return {
-        "heads": list(range(shape.vit.heads, 0, -1)),
-        "tokens": token_counts(shape.tokens),
-        "neurons": neuron_counts(shape.vit.hidden),
+        "heads": list(range(architecture.vit.heads, 0, -1)),
+        "tokens": token_counts(architecture.tokens),
+        "neurons": neuron_counts(architecture.vit.hidden),
     }
 
 

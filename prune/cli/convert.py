@@ -49,12 +49,12 @@ def run(options: ConvertOptions) -> None:
 
     checkpoint, out = options.checkpoint, options.out
     config = load_config(options.config.path, options.config.overrides)
-    model = convert(checkpoint, config.shape(), drop_path=config.model.drop_path)
-    spec = checkpoint_spec(config, model.shape, checkpoint)
+    model = convert(checkpoint, config.architecture(), drop_path=config.model.drop_path)
+    spec = checkpoint_spec(config, model.architecture, checkpoint)
     save_model(model, out, spec, parent=sha256(checkpoint), notes={"source": "convert"})
-    shape = model.shape
+    architecture = model.architecture
     print(
-        f"{printable(out)}: {shape.variant}, {shape.identities} identities, {shape.cameras} cameras\n"
-        f"heads per block {[len(block.heads) for block in shape.blocks]}\n"
-        f"tokens per block {[len(block.tokens) for block in shape.blocks]}"
+        f"{printable(out)}: {architecture.variant}, {architecture.identities} identities, {architecture.cameras} cameras\n"
+        f"heads per block {[len(block.heads) for block in architecture.blocks]}\n"
+        f"tokens per block {[len(block.tokens) for block in architecture.blocks]}"
     )

@@ -12,7 +12,7 @@ from prune.cli.arguments import ConfigOptions, add_config_options, optional_conf
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from prune.model.architecture import Shape
+    from prune.model.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -47,25 +47,25 @@ def run(options: FlopsOptions) -> None:
     from prune.model.flops import report
     from runtime.console import print_table
 
-    shape = _shape(options)
-    numbers = report(shape)
+    architecture = _architecture(options)
+    numbers = report(architecture)
     if options.as_json:
         print(json.dumps(numbers))
         return
-    title = f"{shape.variant} {shape.height}x{shape.width} stride {shape.stride}"
+    title = f"{architecture.variant} {architecture.height}x{architecture.width} stride {architecture.stride}"
     print_table(title, ["", ""], _rows(numbers))
 
 
-def _shape(options: FlopsOptions) -> Shape:
+def _architecture(options: FlopsOptions) -> Architecture:
     from prune.config.load import load_config
-    from prune.model.architecture import Shape
+    from prune.model.architecture import Architecture
     from prune.scoring.spread import spread
     from runtime.files.manifest import read_manifest
 
     if options.config:
         return spread(load_config(options.config.path, options.config.overrides))
     model = str(options.model)
-    return Shape.from_json(read_manifest(model).get("shape", {}), f"{model}.json")
+    return Architecture.from_json(read_manifest(model).get("shape", {}), f"{model}.json")
 
 
 def _rows(numbers: dict[str, Any]) -> list[list[str]]:

@@ -84,7 +84,7 @@ def newest(out: Path, model: TransReID) -> tuple[TransReID, Stage]:
             note(f"{error}; trying the one before")
             continue
         stage = Stage(manifest["rounds"], manifest["cut"], tuple(manifest["cuts"]))
-        return rebuild(model, found.shape, found.state_dict()), stage
+        return rebuild(model, found.architecture, found.state_dict()), stage
     return model, Stage()
 
 

@@ -73,7 +73,7 @@ def prune(options: PruneOptions) -> dict[str, Any]:
     for text in (*count_warnings(dataset), *dataset.left_out):
         note(text)
     spec = dataclasses.replace(source.spec, layout="float-nchw")
-    settings, before = config.prune, model.shape
+    settings, before = config.prune, model.architecture
     items = training_items(dataset, spec.dataset)
     identities = len(label_map(items))
     data = {"layout": dataset.layout, "images": len(items), "identities": identities}
@@ -132,7 +132,7 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         "scoring_loss": why,
         "cuts": [{key: record[key] for key in ("what", "asked", "removed")} for record in records],
         "before": {"flops": report(before)},
-        "after": {"flops": report(pruned.shape)},
+        "after": {"flops": report(pruned.architecture)},
     }
     if options.evaluate == BOTH:
         result["before"]["scores"] = accuracy(source, dataset, batch=options.batch)

@@ -61,10 +61,10 @@ def run(options: RelabelOptions) -> None:
     artifact, model = open_model(options.model)
     items = training_images(read_dataset(options.data, options.layout)).train
     identities = len(label_map(items))
-    if not identities or model.shape.identities < identities:
+    if not identities or model.architecture.identities < identities:
         raise ConfigError(
-            f"{options.model}: its classifiers know {model.shape.identities} people, {options.data} has {identities} to train on; "
-            "give a data set that the model was trained on"
+            f"{options.model}: its classifiers know {model.architecture.identities} people, {options.data} has "
+            f"{identities} to train on; give a data set that the model was trained on"
         )
     votes = row_votes(model, voting_batches(items, artifact.spec, "cpu"), identities)
     note(str(votes))
@@ -75,7 +75,11 @@ def run(options: RelabelOptions) -> None:
         )
     manifest = read_manifest(options.model)
     notes = {key: manifest[key] for key in TRAINING if key in manifest}
-    notes["relabelled"] = {"from": model.shape.identities, "to": identities, "agree": round(votes.agree, 4)}
+    notes["relabelled"] = {
+        "from": model.architecture.identities,
+        "to": identities,
+        "agree": round(votes.agree, 4),
+    }
     save_model(
         with_classifier_rows(model, votes.rows),
         options.out,

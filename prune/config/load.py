@@ -14,7 +14,7 @@ from prune.config.authors_keys import DEFAULTS, refuse_unknown, typed
 from prune.config.settings import DataConfig, InputConfig, ModelConfig, PruneConfig, TrainConfig
 from prune.config.yaml_file import load_value, read_yaml
 from prune.importing.foreign import refuse_foreign
-from prune.model.architecture import Shape, unpruned
+from prune.model.architecture import Architecture, unpruned
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 from runtime.wording import printable
@@ -30,7 +30,7 @@ class Config:
     prune: PruneConfig = field(default_factory=PruneConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
-    def shape(self) -> Shape:
+    def architecture(self) -> Architecture:
         """Return the architecture of the unpruned model."""
         keys = ("stride", "jpm", "rearrange", "cameras", "sie_coefficient", "identities", "neck")
         values = {key: getattr(self.model, key) for key in keys}

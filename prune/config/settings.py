@@ -11,7 +11,7 @@ from runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The TransReID model; prune.model.architecture.Shape explains the keys. `drop_path` acts in training only."""
+    """The TransReID model; prune.model.architecture.Architecture explains the keys. `drop_path` acts in training only."""
 
     variant: str = "vit_base"
     size: tuple[int, int] = (256, 128)

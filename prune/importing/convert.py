@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from prune.importing.unwrap import counted, inner, siblings, unprefixed, unread
-from prune.model.architecture import BlockShape, Shape
+from prune.model.architecture import Architecture, BlockArchitecture
 from prune.model.file import load_strictly
 from prune.model.tensors import refuse_odd
 from prune.model.transreid import TransReID
@@ -133,14 +133,14 @@ def original_tokens(masks: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
     return kept_sets
 
 
-def derive_shape(
-    state: dict[str, Tensor], lists: dict[str, list[int] | None], shape: Shape, path: Path | str
-) -> Shape:
-    """`shape` (the configuration's, unpruned) with heads and tokens as the tensors have them.
+def derive_architecture(
+    state: dict[str, Tensor], lists: dict[str, list[int] | None], architecture: Architecture, path: Path | str
+) -> Architecture:
+    """`architecture` (the configuration's, unpruned) with heads and tokens as the tensors have them.
 
     ArtifactError when the configuration cannot be the model's (stride, cameras, variant) or the stored lists disagree.
     """
-    vit, depth = shape.vit, shape.prunable
+    vit, depth = architecture.vit, architecture.prunable
     names = [f"base.blocks.{index}.attn.token_index" for index in range(depth)]
     for name in ("base.sie_embed", "classifier.weight", *names):
         if name in state and not state[name].dim():
@@ -150,26 +150,27 @@ def derive_shape(
         rows = [state[f"base.blocks.{index}.attn.qkv.weight"].shape[0] for index in range(depth)]
     except (KeyError, IndexError) as error:
         raise ArtifactError(
-            f"{path}: no {error} in it; not a {shape.variant} TransReID checkpoint? Check --config"
+            f"{path}: no {error} in it; not a {architecture.variant} TransReID checkpoint? Check --config"
         ) from None
-    if positions != shape.tokens:
+    if positions != architecture.tokens:
         raise ArtifactError(
-            f"{path}: base.pos_embed has {positions} tokens, the configuration's {shape.height}x{shape.width} stride "
-            f"{shape.stride} gives {shape.tokens}; {token_advice(positions, shape)}"
+            f"{path}: base.pos_embed has {positions} tokens, the configuration's {architecture.height}x{architecture.width} stride "
+            f"{architecture.stride} gives {architecture.tokens}; {token_advice(positions, architecture)}"
         )
     cameras = state["base.sie_embed"].shape[0] if "base.sie_embed" in state else 0
-    if cameras != shape.cameras:
+    if cameras != architecture.cameras:
         raise ArtifactError(
-            f"{path}: {cameras} camera embeddings, the configuration says {shape.cameras}; {camera_advice(cameras, shape)}"
+            f"{path}: {cameras} camera embeddings, the configuration says {architecture.cameras}; "
+            f"{camera_advice(cameras, architecture)}"
         )
     if any(row % (3 * vit.head_dim) for row in rows):
         raise ArtifactError(
             f"{path}: qkv rows {rows} are no multiples of 3 x {vit.head_dim}; another variant? Check --config"
         )
     heads = [row // (3 * vit.head_dim) for row in rows]
-    masks = [state[name].bool().tolist() if name in state else [True] * shape.tokens for name in names]
+    masks = [state[name].bool().tolist() if name in state else [True] * architecture.tokens for name in names]
     for index, mask in enumerate(masks):
-        if len(mask) != shape.tokens or not mask[0]:
+        if len(mask) != architecture.tokens or not mask[0]:
             raise ArtifactError(
                 f"{path}: block {index} token_index has {len(mask)} entries or drops the class token"
             )
@@ -177,9 +178,11 @@ def derive_shape(
     _agree(path, "channels", lists["channels"], [sum(mask) for mask in masks])
     identities = state["classifier.weight"].shape[0] if "classifier.weight" in state else 0
     blocks = tuple(
-        BlockShape(tuple(range(count)), kept) for count, kept in zip(heads, original_tokens(masks))
+        BlockArchitecture(tuple(range(count)), kept) for count, kept in zip(heads, original_tokens(masks))
     )
-    return dataclasses.replace(shape, identities=identities).with_blocks(blocks + shape.blocks[depth:])
+    return dataclasses.replace(architecture, identities=identities).with_blocks(
+        blocks + architecture.blocks[depth:]
+    )
 
 
 def _agree(path: Path | str, name: str, stored: list[int] | None, found: list[int]) -> None:
@@ -190,11 +193,11 @@ def _agree(path: Path | str, name: str, stored: list[int] | None, found: list[in
         )
 
 
-def used(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
+def used(state: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """The tensors the model runs: without token masks, unused classifier of ImageNet and, under the JPM, the unused last block."""
     dropped = ["base.fc.", "base.head."]
-    if shape.jpm:
-        dropped += [f"base.blocks.{shape.vit.depth - 1}.", "base.norm."]
+    if architecture.jpm:
+        dropped += [f"base.blocks.{architecture.vit.depth - 1}.", "base.norm."]
     return {
         key: value
         for key, value in state.items()
@@ -202,10 +205,10 @@ def used(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     }
 
 
-def convert(path: Path | str, shape: Shape, *, drop_path: float = 0.1) -> TransReID:
-    """The published checkpoint at `path` as our model (eval mode), fitting the configuration's `shape`."""
+def convert(path: Path | str, architecture: Architecture, *, drop_path: float = 0.1) -> TransReID:
+    """The published checkpoint at `path` as our model (eval mode), fitting the configuration's `architecture`."""
     state, lists = split_checkpoint(read_checkpoint(path), path)
-    full = derive_shape(state, lists, shape, path)
+    full = derive_architecture(state, lists, architecture, path)
     model = TransReID(full, drop_path=drop_path)
     load_strictly(model, counted(used(state, full), model.state_dict()), path)
     return model.eval()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from prune.importing.convert import read_checkpoint, split_checkpoint
 from prune.importing.unwrap import unprefixed
-from prune.model.architecture import PATCH, Shape
+from prune.model.architecture import PATCH, Architecture
 from prune.model.transreid import TransReID
 from prune.model.variants import VARIANTS
 from runtime.errors import ArtifactError, ConfigError
@@ -26,12 +26,12 @@ SKIPPED = ("head", "dist", "fc", "pre_logits", "mask_token", "decoder", "project
 FRESH = ("bottleneck", "classifier", "base.sie_embed")
 
 
-def imagenet_state(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
-    """A plain ViT's tensors under our names, the position embedding resampled to `shape`'s grid where it has another (`source_grid`).
+def imagenet_state(state: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """A plain ViT's tensors under our names, the position embedding resampled to the grid of `architecture`.
 
     With the JPM both branches get their own copy of the last block and the final norm. ArtifactError when `state` is no ViT.
     """
-    last = shape.vit.depth - 1
+    last = architecture.vit.depth - 1
     try:
         positions, token = state["pos_embed"], state["cls_token"]
     except KeyError as error:
@@ -40,13 +40,15 @@ def imagenet_state(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
         positions = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
     ours = {
         "base.cls_token": token,
-        "base.pos_embed": resampled(positions, source_grid(positions.shape[1] - 1, shape), shape.grid),
+        "base.pos_embed": resampled(
+            positions, source_grid(positions.shape[1] - 1, architecture), architecture.grid
+        ),
     }
     for key, value in state.items():
         if key in ("pos_embed", "cls_token") or key.startswith(SKIPPED):
             continue
         branch = {f"blocks.{last}.": "0.", "norm.": "1."}
-        part = next((name for name in branch if key.startswith(name)), None) if shape.jpm else None
+        part = next((name for name in branch if key.startswith(name)), None) if architecture.jpm else None
         if part is None:
             ours[f"base.{key}"] = value
             continue
@@ -55,19 +57,21 @@ def imagenet_state(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     return ours
 
 
-def source_grid(patches: int, shape: Shape) -> tuple[int, int]:
-    """The grid (rows, columns) that a ViT with so many patches has: `shape`'s own, a square, `shape`'s at stride 16, or one of 2 to 1.
+def source_grid(patches: int, architecture: Architecture) -> tuple[int, int]:
+    """The grid (rows, columns) that a ViT with so many patches has: the first that fits of four.
 
-    The first of these with the number. ArtifactError where none has it.
+    These are the grid of `architecture`, a square, the grid of `architecture` at stride 16, and one of 2 to 1.
+    ArtifactError where none has it.
     """
     side, half = math.isqrt(patches), math.isqrt(patches // 2)
-    at_16 = (shape.height // PATCH, shape.width // PATCH)
-    for grid in (shape.grid, (side, side), at_16, (2 * half, half)):
+    at_16 = (architecture.height // PATCH, architecture.width // PATCH)
+    for grid in (architecture.grid, (side, side), at_16, (2 * half, half)):
         if grid[0] * grid[1] == patches:
             return grid
     raise ArtifactError(
-        f"pos_embed has {patches + 1} tokens, and no known grid has {patches} patches: neither the model's own {shape.grid[0]} x "
-        f"{shape.grid[1]}, nor a square, nor one of 2 to 1; set model.size and model.stride as it was trained"
+        f"pos_embed has {patches + 1} tokens, and no known grid has {patches} patches: neither the model's own "
+        f"{architecture.grid[0]} x {architecture.grid[1]}, nor a square, nor one of 2 to 1; "
+        "set model.size and model.stride as it was trained"
     )
 
 
@@ -91,7 +95,7 @@ def initialise(model: TransReID, state: dict[str, Tensor], source: str) -> list[
     unexpected or of another shape.
     """
     try:
-        mapped = imagenet_state(state, model.shape)
+        mapped = imagenet_state(state, model.architecture)
     except ArtifactError as error:
         raise ArtifactError(f"{source}: {error}") from None
     wanted = {key: value for key, value in model.state_dict().items() if not key.startswith(FRESH)}
@@ -99,20 +103,20 @@ def initialise(model: TransReID, state: dict[str, Tensor], source: str) -> list[
     odd += [key for key in wanted if key in mapped and wanted[key].shape != mapped[key].shape]
     if odd:
         raise ArtifactError(
-            f"{source}: does not fit {model.shape.variant}, {len(odd)} tensors differ, first "
-            f"{', '.join(odd[:5])}; {_advice(state, model.shape)}"
+            f"{source}: does not fit {model.architecture.variant}, {len(odd)} tensors differ, first "
+            f"{', '.join(odd[:5])}; {_advice(state, model.architecture)}"
         )
     model.load_state_dict(mapped, strict=False)
-    return [f"{source}: {text}" for text in _remarks(state, model.shape)]
+    return [f"{source}: {text}" for text in _remarks(state, model.architecture)]
 
 
-def _remarks(state: dict[str, Tensor], shape: Shape) -> list[str]:
+def _remarks(state: dict[str, Tensor], architecture: Architecture) -> list[str]:
     remarks = []
     patches = state["pos_embed"].shape[1] - (2 if "dist_token" in state else 1)
-    rows, columns = source_grid(patches, shape)
-    if (rows, columns) != shape.grid:
+    rows, columns = source_grid(patches, architecture)
+    if (rows, columns) != architecture.grid:
         remarks.append(
-            f"position embedding read as {rows} x {columns} patches and resampled to {shape.grid[0]} x {shape.grid[1]}"
+            f"position embedding read as {rows} x {columns} patches and resampled to {architecture.grid[0]} x {architecture.grid[1]}"
         )
     elif rows != columns and math.isqrt(patches) ** 2 == patches:
         remarks.append(
@@ -124,28 +128,28 @@ def _remarks(state: dict[str, Tensor], shape: Shape) -> list[str]:
     return remarks
 
 
-def _advice(state: dict[str, Tensor], shape: Shape) -> str:
+def _advice(state: dict[str, Tensor], architecture: Architecture) -> str:
     """What to set so that these tensors fit, or that no variant has them."""
     blocks = {key.split(".")[1] for key in state if key.startswith("blocks.")}
     hidden = state.get("blocks.0.mlp.fc1.bias", torch.empty(0)).shape[0]
     sizes = (state["cls_token"].shape[-1], len(blocks), hidden, "blocks.0.attn.qkv.bias" in state)
     for name, vit in VARIANTS.items():
-        if sizes == (vit.width, vit.depth, vit.hidden, vit.qkv_bias) and name != shape.variant:
-            same = VARIANTS[shape.variant]
+        if sizes == (vit.width, vit.depth, vit.hidden, vit.qkv_bias) and name != architecture.variant:
+            same = VARIANTS[architecture.variant]
             if sizes != (same.width, same.depth, same.hidden, same.qkv_bias):
                 return f"add --set model.variant={name}"
     return "it is another kind of network; give the weights of a plain ViT with 16 x 16 patches"
 
 
-def pretrained(shape: Shape) -> dict[str, Tensor]:
+def pretrained(architecture: Architecture) -> dict[str, Tensor]:
     """timm's ImageNet weights of the variant, downloaded or from its cache.
 
     ConfigError when timm has none for it, ArtifactError when they cannot be fetched.
     """
-    name = shape.vit.imagenet
+    name = architecture.vit.imagenet
     if name is None:
         raise ConfigError(
-            f"timm has no ImageNet weights for {shape.variant}; give a file with --init, or leave it out"
+            f"timm has no ImageNet weights for {architecture.variant}; give a file with --init, or leave it out"
         )
     try:
         return timm.create_model(name, pretrained=True).state_dict()

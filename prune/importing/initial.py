@@ -9,7 +9,7 @@ import torch
 
 from prune.config.load import Config
 from prune.importing.imagenet import initialise, pretrained, read_weights, resampled
-from prune.model.architecture import Shape, unpruned
+from prune.model.architecture import Architecture, unpruned
 from prune.model.file import load_model
 from prune.model.transreid import TransReID
 from runtime.errors import ArtifactError
@@ -37,11 +37,11 @@ def start(config: Config, init: str | None) -> Start:
     command that makes a TransReID checkpoint one of our models.
     """
     torch.manual_seed(config.train.seed)
-    model = TransReID(config.shape(), drop_path=config.model.drop_path)
+    model = TransReID(config.architecture(), drop_path=config.model.drop_path)
     if init is None:
         return Start(model)
     if init == "imagenet":
-        initialise(model, pretrained(model.shape), model.shape.vit.imagenet or init)
+        initialise(model, pretrained(model.architecture), model.architecture.vit.imagenet or init)
         return Start(model)
     if manifest_path(init).is_file():
         notes = copy_weights(model, load_model(init)[0], init)
@@ -59,12 +59,12 @@ def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
     Classifiers of other identities and a table of other cameras stay as initialised, positions of another grid are resampled.
     ArtifactError for a pruned model and for one of another structure.
     """
-    ours, theirs = model.shape, source.shape
+    ours, theirs = model.architecture, source.architecture
     if theirs.blocks != _whole(theirs).blocks:
         raise ArtifactError(f"{path}: a pruned model; give the unpruned one that it was made from")
     # the coefficient belongs to the table
     free = FREE if ours.cameras and ours.cameras == theirs.cameras else (*FREE, "sie_coefficient")
-    fields = [field.name for field in dataclasses.fields(Shape) if field.name not in free]
+    fields = [field.name for field in dataclasses.fields(Architecture) if field.name not in free]
     other = [name for name in fields if getattr(ours, name) != getattr(theirs, name)]
     if other:
         said = ", ".join(f"model.{name} is {getattr(theirs, name)} there" for name in other)
@@ -87,13 +87,13 @@ def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
     return [f"{path}: {text}" for text in notes]
 
 
-def _whole(shape: Shape) -> Shape:
-    given = {field.name: getattr(shape, field.name) for field in dataclasses.fields(Shape)}
+def _whole(architecture: Architecture) -> Architecture:
+    given = {field.name: getattr(architecture, field.name) for field in dataclasses.fields(Architecture)}
     return unpruned(**{name: value for name, value in given.items() if name not in ("mode", "blocks")})
 
 
-def _grid(shape: Shape) -> str:
-    return f"{shape.grid[0]} x {shape.grid[1]}"
+def _grid(architecture: Architecture) -> str:
+    return f"{architecture.grid[0]} x {architecture.grid[1]}"
 
 
 def _reid_text(path: Path) -> str:

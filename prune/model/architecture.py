@@ -19,7 +19,7 @@ MOST_TOKENS = 50_000
 
 
 @dataclass(frozen=True)
-class BlockShape:
+class BlockArchitecture:
     """`heads`: ids of the kept heads; `tokens`: kept token ids in original coordinates, ascending, class token (0) first.
 
     `hidden`: how many MLP neurons are kept, None for all of them. A block without heads and tokens is removed: what comes in
@@ -36,11 +36,11 @@ class BlockShape:
         return not self.heads and not self.tokens
 
 
-REMOVED = BlockShape((), ())
+REMOVED = BlockArchitecture((), ())
 
 
 @dataclass(frozen=True)
-class Shape:
+class Architecture:
     """A TransReID model: variant, input size, heads, tokens and MLP neurons per block.
 
     `blocks` are the blocks of the trunk: depth - 1 with the JPM (whose two branches b1 and b2 stand for the last block and are
@@ -61,7 +61,7 @@ class Shape:
     identities: int
     neck: str
     mode: str
-    blocks: tuple[BlockShape, ...]
+    blocks: tuple[BlockArchitecture, ...]
 
     @property
     def vit(self) -> Variant:
@@ -103,7 +103,7 @@ class Shape:
         """Width of the descriptor."""
         return self.vit.width * (1 + PARTS if self.jpm else 1)
 
-    def with_blocks(self, blocks: tuple[BlockShape, ...]) -> Shape:
+    def with_blocks(self, blocks: tuple[BlockArchitecture, ...]) -> Architecture:
         """The same model with other blocks."""
         return checked(dataclasses.replace(self, blocks=blocks))
 
@@ -122,7 +122,7 @@ class Shape:
         } | {"blocks": blocks}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any], where: str = "shape") -> Shape:
+    def from_json(cls, data: dict[str, Any], where: str = "shape") -> Architecture:
         """Rebuild from `to_json`; ArtifactError names what is wrong."""
         try:
             bare = unpruned(**{key: value for key, value in data.items() if key not in ("blocks", "mode")})
@@ -131,7 +131,7 @@ class Shape:
                 if not all(type(one) is int for one in [*block["heads"], *(block["tokens"] or ())]):
                     raise TypeError("heads and tokens must be whole numbers")
             blocks = tuple(
-                BlockShape(
+                BlockArchitecture(
                     tuple(block["heads"]),
                     every if block["tokens"] is None else tuple(block["tokens"]),
                     block.get("hidden"),
@@ -155,7 +155,7 @@ def unpruned(
     sie_coefficient: float = 3.0,
     identities: int = 0,
     neck: str = "before",
-) -> Shape:
+) -> Architecture:
     """The shape of a whole model: every head and token in every block."""
     if variant not in VARIANTS:
         raise ConfigError(f"model.variant {variant!r} is not one of {', '.join(VARIANTS)}")
@@ -171,7 +171,7 @@ def unpruned(
         raise ConfigError(
             f"model size {height}x{width} stride {stride}: need at least {PATCH} pixels and stride 1"
         )
-    shape = Shape(
+    architecture = Architecture(
         variant,
         height,
         width,
@@ -185,25 +185,31 @@ def unpruned(
         "bypass",
         (),
     )
-    if shape.tokens > MOST_TOKENS:
+    if architecture.tokens > MOST_TOKENS:
         raise ConfigError(
-            f"model size {height}x{width} stride {stride}: {shape.tokens:,} tokens, more than {MOST_TOKENS:,}; "
+            f"model size {height}x{width} stride {stride}: {architecture.tokens:,} tokens, more than {MOST_TOKENS:,}; "
             "use a smaller size or a larger stride"
         )
-    whole = BlockShape(tuple(range(shape.vit.heads)), tuple(range(shape.tokens)))
-    return checked(dataclasses.replace(shape, blocks=(whole,) * (shape.vit.depth - jpm)))
+    whole = BlockArchitecture(tuple(range(architecture.vit.heads)), tuple(range(architecture.tokens)))
+    return checked(dataclasses.replace(architecture, blocks=(whole,) * (architecture.vit.depth - jpm)))
 
 
-def checked(shape: Shape) -> Shape:
+def checked(architecture: Architecture) -> Architecture:
     """The shape itself; ConfigError when a block is half empty, out of order, out of range, all or the last are pruned away."""
-    vit = shape.vit
-    if shape.mode not in MODES or shape.neck not in ("before", "after"):
-        raise ConfigError(f"mode {shape.mode!r} / neck {shape.neck!r}: need one of {MODES} and before|after")
-    if len(shape.blocks) != vit.depth - shape.jpm:
-        raise ConfigError(f"{shape.variant} needs {vit.depth - shape.jpm} blocks, not {len(shape.blocks)}")
-    if not shape.present:
-        raise ConfigError(f"all {shape.prunable} blocks before the last are removed; keep at least one")
-    for index, block in enumerate(shape.blocks):
+    vit = architecture.vit
+    if architecture.mode not in MODES or architecture.neck not in ("before", "after"):
+        raise ConfigError(
+            f"mode {architecture.mode!r} / neck {architecture.neck!r}: need one of {MODES} and before|after"
+        )
+    if len(architecture.blocks) != vit.depth - architecture.jpm:
+        raise ConfigError(
+            f"{architecture.variant} needs {vit.depth - architecture.jpm} blocks, not {len(architecture.blocks)}"
+        )
+    if not architecture.present:
+        raise ConfigError(
+            f"all {architecture.prunable} blocks before the last are removed; keep at least one"
+        )
+    for index, block in enumerate(architecture.blocks):
         if block.hidden is not None and (
             block.removed or type(block.hidden) is not int or not 1 <= block.hidden < vit.hidden
         ):
@@ -211,32 +217,39 @@ def checked(shape: Shape) -> Shape:
                 f"block {index}: hidden {block.hidden!r} must be 1..{vit.hidden - 1} kept neurons of a block that is there, "
                 f"or left out for all {vit.hidden}"
             )
-        if block.removed and index < shape.prunable:
+        if block.removed and index < architecture.prunable:
             continue
-        for name, ids, limit in (("heads", block.heads, vit.heads), ("tokens", block.tokens, shape.tokens)):
+        for name, ids, limit in (
+            ("heads", block.heads, vit.heads),
+            ("tokens", block.tokens, architecture.tokens),
+        ):
             if not ids or list(ids) != sorted(set(ids)) or ids[0] < 0 or ids[-1] >= limit:
                 raise ConfigError(
                     f"block {index}: {name} must be ascending ids within 0..{limit - 1}, at least one"
                 )
         if block.tokens[0] != 0:
             raise ConfigError(f"block {index}: the class token (0) is always kept")
-        kept = (len(block.heads), len(block.tokens), shape.hidden[index])
-        if index >= shape.prunable and kept != (vit.heads, shape.tokens, vit.hidden):
+        kept = (len(block.heads), len(block.tokens), architecture.hidden[index])
+        if index >= architecture.prunable and kept != (vit.heads, architecture.tokens, vit.hidden):
             raise ConfigError(f"block {index}: the last block is never pruned")
-    return shape
+    return architecture
 
 
-def removed_count(shape: Shape, removed: int | tuple[int, ...]) -> int:
+def removed_count(architecture: Architecture, removed: int | tuple[int, ...]) -> int:
     """How many blocks `removed`, a number or block indices, means; ConfigError when none would be left, or there is no such block."""
     if isinstance(removed, int):
         count = removed
     else:
-        there = [index for index, block in enumerate(shape.blocks[: shape.prunable]) if not block.removed]
+        there = [
+            index
+            for index, block in enumerate(architecture.blocks[: architecture.prunable])
+            if not block.removed
+        ]
         count = len(removed)
         if not set(removed) <= set(there) or len(set(removed)) < count:
             raise ConfigError(f"prune.blocks.removed {list(removed)}: give different numbers from {there}")
-    if count and count >= shape.present:
+    if count and count >= architecture.present:
         raise ConfigError(
-            f"prune.blocks.removed: {count} of {shape.present} blocks, but one must stay; ask for fewer"
+            f"prune.blocks.removed: {count} of {architecture.present} blocks, but one must stay; ask for fewer"
         )
     return count

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from prune.model.architecture import Shape
+from prune.model.architecture import Architecture
 from prune.model.flops import report
 from prune.model.tensors import refuse_odd
 from prune.model.transreid import TransReID
@@ -40,13 +40,13 @@ def save_model(
         raise GateError(
             f"{path}: not written, {len(bad)} tensors are not finite, first {bad[0]}; lower the learning rate"
         )
-    numbers = report(model.shape)
+    numbers = report(model.architecture)
     content = {
         "kind": "model",
         "parent": parent,
-        "shape": model.shape.to_json(),
+        "shape": model.architecture.to_json(),
         "input": spec.to_json(),
-        "output": {"dim": model.shape.dim, "normalised": False},
+        "output": {"dim": model.architecture.dim, "normalised": False},
         "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
         "params": numbers["params"],
         "tools": tools("torch", "timm", "safetensors"),
@@ -65,14 +65,14 @@ def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
         raise ArtifactError(
             f"{path}: a {manifest.get('kind')} file; need a model.safetensors from prune.py or prune.convert"
         )
-    shape = Shape.from_json(manifest.get("shape", {}), f"{path}.json")
+    architecture = Architecture.from_json(manifest.get("shape", {}), f"{path}.json")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
             f"{path}: not readable as safetensors ({error}); convert or prune again"
         ) from None
-    model = TransReID(shape)
+    model = TransReID(architecture)
     load_strictly(model, tensors, path, advice="its manifest is another file's; convert or prune again")
     return model.eval(), manifest
 
@@ -107,7 +107,7 @@ def load_strictly(
     ]
     if lines:
         fits = not any(problems[name] for name in ("missing", "unexpected", "mis-shaped"))
-        said = "holds numbers that are none" if fits else f"does not fit {model.shape.variant}"
+        said = "holds numbers that are none" if fits else f"does not fit {model.architecture.variant}"
         what = "its training diverged or it is damaged: use other weights" if fits else advice
         raise ArtifactError(f"{path}: {said}; {'; '.join(lines)}; {what}")
     model.load_state_dict({key: tensors[key].to(value.dtype) for key, value in wanted.items()})

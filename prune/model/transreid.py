@@ -1,4 +1,4 @@
-"""TransReID in its plain form: every step as published, every shape fixed by a Shape. Knows nothing of files or training."""
+"""TransReID in its plain form: every step as published, every shape fixed by a Architecture. Knows nothing of files or training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prune.model.architecture import PARTS, PATCH, BlockShape, Shape
+from prune.model.architecture import PARTS, PATCH, Architecture, BlockArchitecture
 from prune.model.jpm import local_groups
 from prune.model.variants import Variant
 
@@ -114,21 +114,21 @@ class PatchEmbed(nn.Module):
 class Trunk(nn.Module):
     """Embedding and blocks, under the published names (`base.*`)."""
 
-    def __init__(self, shape: Shape, drop_path: float) -> None:
+    def __init__(self, architecture: Architecture, drop_path: float) -> None:
         super().__init__()
-        vit = shape.vit
+        vit = architecture.vit
         self.cls_token = nn.Parameter(torch.zeros(1, 1, vit.width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, shape.tokens, vit.width))
-        if shape.cameras:
-            self.sie_embed = nn.Parameter(torch.zeros(shape.cameras, 1, vit.width))
-        self.sie_coefficient = shape.sie_coefficient
-        self.patch_embed = PatchEmbed(vit.width, shape.stride)
-        self.blocks = nn.ModuleList(_block(shape, block) for block in shape.blocks)
+        self.pos_embed = nn.Parameter(torch.zeros(1, architecture.tokens, vit.width))
+        if architecture.cameras:
+            self.sie_embed = nn.Parameter(torch.zeros(architecture.cameras, 1, vit.width))
+        self.sie_coefficient = architecture.sie_coefficient
+        self.patch_embed = PatchEmbed(vit.width, architecture.stride)
+        self.blocks = nn.ModuleList(_block(architecture, block) for block in architecture.blocks)
         rates = [drop_path * index / (vit.depth - 1) for index in range(vit.depth)]
         for block, rate in zip(self.blocks, rates):
             if isinstance(block, Block) and rate:
                 block.drop_path = DropPath(rate)
-        if not shape.jpm:
+        if not architecture.jpm:
             self.norm = nn.LayerNorm(vit.width, eps=EPS)
 
     def camera_table(self) -> Tensor:
@@ -155,23 +155,25 @@ class TransReID(nn.Module):
     Parameter names are those of the published checkpoints, without the blocks that are never run.
     """
 
-    def __init__(self, shape: Shape, *, drop_path: float = 0.1) -> None:
+    def __init__(self, architecture: Architecture, *, drop_path: float = 0.1) -> None:
         super().__init__()
-        self.shape = shape
-        vit = shape.vit
-        self.base = Trunk(shape, drop_path)
-        self.suffixes = ["", *(f"_{part}" for part in range(1, PARTS + 1))] if shape.jpm else [""]
-        if shape.jpm:
+        self.architecture = architecture
+        vit = architecture.vit
+        self.base = Trunk(architecture, drop_path)
+        self.suffixes = ["", *(f"_{part}" for part in range(1, PARTS + 1))] if architecture.jpm else [""]
+        if architecture.jpm:
             self.b1 = _branch(vit, drop_path)
             self.b2 = _branch(vit, drop_path)
-            groups = local_groups(shape.patches, PARTS, rearrange=shape.rearrange)
+            groups = local_groups(architecture.patches, PARTS, rearrange=architecture.rearrange)
             self.register_buffer("groups", torch.tensor(groups), persistent=False)
         for suffix in self.suffixes:
             neck = nn.BatchNorm1d(vit.width)
             neck.bias.requires_grad_(False)
             setattr(self, f"bottleneck{suffix}", neck)
-            if shape.identities:
-                setattr(self, f"classifier{suffix}", nn.Linear(vit.width, shape.identities, bias=False))
+            if architecture.identities:
+                setattr(
+                    self, f"classifier{suffix}", nn.Linear(vit.width, architecture.identities, bias=False)
+                )
         self.reset()
 
     def reset(self) -> None:
@@ -193,7 +195,7 @@ class TransReID(nn.Module):
     def parts(self, images: Tensor, camera_ids: Tensor | None = None) -> list[Tensor]:
         """The features before the necks, each (B, D): [global] or [global, local 1..4]."""
         tokens = self.base(images, camera_ids)
-        if not self.shape.jpm:
+        if not self.architecture.jpm:
             return [self.base.norm(tokens)[:, 0]]
         local = torch.cat([_with_class_token(tokens, group) for group in self.groups])
         return [self.b1(tokens)[:, 0], *self.b2(local)[:, 0].unflatten(0, (PARTS, -1)).unbind(0)]
@@ -215,7 +217,7 @@ class TransReID(nn.Module):
         The descriptor is [g, l1/4, .., l4/4]. Camera rows: 0-based ids, `cameras` for their mean, `cameras` + 1 for none.
         """
         parts = self.parts(images, camera_ids)
-        if self.shape.neck == "after":
+        if self.architecture.neck == "after":
             parts = self.necks(parts)
         return torch.cat([parts[0], *(part / PARTS for part in parts[1:])], dim=1)
 
@@ -224,16 +226,16 @@ def _with_class_token(tokens: Tensor, group: Tensor) -> Tensor:
     return torch.cat([tokens[:, :1], tokens.index_select(1, group)], dim=1)
 
 
-def _block(shape: Shape, block: BlockShape) -> nn.Module:
+def _block(architecture: Architecture, block: BlockArchitecture) -> nn.Module:
     if block.removed:
         # keeps its place: the parameters of the others keep their names
         return nn.Identity()
     return Block(
-        shape.vit,
+        architecture.vit,
         len(block.heads),
-        total=shape.tokens,
+        total=architecture.tokens,
         tokens=block.tokens,
-        mode=shape.mode,
+        mode=architecture.mode,
         hidden=block.hidden,
     )
 

@@ -65,14 +65,18 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
     """
     if config.kept:
         return count_beyond(
-            [len(block.heads) for block in model.shape.blocks[: model.shape.prunable]],
+            [len(block.heads) for block in model.architecture.blocks[: model.architecture.prunable]],
             config.kept,
             "heads",
             1,
         )
     if config.count is not None:
         return config.count
-    return count_of(config.fraction, model.shape.vit.heads, model.shape.present if blocks is None else blocks)
+    return count_of(
+        config.fraction,
+        model.architecture.vit.heads,
+        model.architecture.present if blocks is None else blocks,
+    )
 
 
 def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = None) -> int:
@@ -82,14 +86,16 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
     """
     if config.kept:
         return count_beyond(
-            [len(block.tokens) for block in model.shape.blocks[: model.shape.prunable]],
+            [len(block.tokens) for block in model.architecture.blocks[: model.architecture.prunable]],
             config.kept,
             "tokens",
             2,
         )
     if config.count is not None:
         return config.count
-    return count_of(config.fraction, model.shape.patches, model.shape.present if blocks is None else blocks)
+    return count_of(
+        config.fraction, model.architecture.patches, model.architecture.present if blocks is None else blocks
+    )
 
 
 def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
@@ -97,7 +103,7 @@ def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> li
     if config.heads.by == "magnitude":
         return score_magnitudes(model)
     if config.heads.by == "random":
-        ids = [block.heads for block in model.shape.blocks[: model.shape.prunable]]
+        ids = [block.heads for block in model.architecture.blocks[: model.architecture.prunable]]
         return random_scores(ids, seed=config.seed, stream=0)
     return score_heads(model, batches(), entropy=config.heads.entropy)
 
@@ -107,7 +113,7 @@ def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss
     if config.tokens.by == "class_attention":
         return score_class_attention(model, batches())
     if config.tokens.by == "random":
-        ids = [block.tokens[1:] for block in model.shape.blocks[: model.shape.prunable]]
+        ids = [block.tokens[1:] for block in model.architecture.blocks[: model.architecture.prunable]]
         return random_scores(ids, seed=config.seed, stream=1)
     return score_tokens(model, batches(), loss)
 
@@ -146,7 +152,7 @@ def choose_tokens(
             scores, remove, floor=max(config.floor - 1, 0), multiple=config.multiple, offset=1
         )
     ids = [
-        [model.shape.blocks[block].tokens[position + 1] for position in positions]
+        [model.architecture.blocks[block].tokens[position + 1] for position in positions]
         for block, positions in enumerate(kept)
     ]
     return ids, removed
@@ -157,8 +163,8 @@ def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
 
     Blocks and MLP neurons go in the first; fractions of heads and tokens are of the blocks that stay.
     """
-    gone = removed_count(model.shape, config.blocks.removed)
-    left = model.shape.present - gone
+    gone = removed_count(model.architecture, config.blocks.removed)
+    left = model.architecture.present - gone
     heads = split_rounds(head_count(model, config.heads, blocks=left), config.heads.rounds)
     tokens = split_rounds(token_count(model, config.tokens, blocks=left), config.tokens.rounds)
     if config.order == "both":
@@ -193,11 +199,11 @@ def prune_model(
     `stage` says how far an earlier run came with this `model`, as it told `keep`: only the rest is done of `plan`, which is that
     of the model before its first cut (default: of this one).
     """
-    if config.mode != model.shape.mode:
+    if config.mode != model.architecture.mode:
         # the mode says what pruned tokens skip: with none pruned so far it can still be chosen
         _refuse_mode_change(model, config.mode)
-        shape = dataclasses.replace(model.shape, mode=config.mode)
-        model = rebuild(model, shape, model.state_dict())
+        architecture = dataclasses.replace(model.architecture, mode=config.mode)
+        model = rebuild(model, architecture, model.state_dict())
     plan = plan_rounds(model, config) if plan is None else plan
     stage = stage or Stage()
     for index, what in list(enumerate(plan))[stage.rounds :]:
@@ -217,7 +223,7 @@ def _cut(
     model: TransReID, what: Round, config: PruneConfig, batches: Batches, loss: Loss
 ) -> tuple[TransReID, list[dict[str, Any]]]:
     records = []
-    if what.thins and (gone := removed_count(model.shape, config.blocks.removed)):
+    if what.thins and (gone := removed_count(model.architecture, config.blocks.removed)):
         chosen, damages = choose_blocks(model, config.blocks, batches)
         model = remove_blocks(model, chosen)
         records.append(_record("blocks", gone, len(chosen), damages))
@@ -236,7 +242,7 @@ def _cut(
         pruned = keep_tokens(pruned, ids)
         records.append(_record("tokens", what.tokens, removed, token_values))
     if thins:
-        asked = neuron_count(model.shape, config.mlp)
+        asked = neuron_count(model.architecture, config.mlp)
         neurons, removed = choose_neurons(neuron_values, asked, config.mlp)
         pruned = keep_neurons(pruned, neurons)
         records.append(_record("neurons", asked, removed, neuron_values))
@@ -248,7 +254,10 @@ def _record(what: str, asked: int, removed: int, scores: list[Tensor]) -> dict[s
 
 
 def _refuse_mode_change(model: TransReID, mode: str) -> None:
-    if any(not block.removed and len(block.tokens) < model.shape.tokens for block in model.shape.blocks):
+    if any(
+        not block.removed and len(block.tokens) < model.architecture.tokens
+        for block in model.architecture.blocks
+    ):
         raise ConfigError(
-            f"prune.mode {mode}: this model's tokens are pruned in mode {model.shape.mode} already; set prune.mode to that"
+            f"prune.mode {mode}: this model's tokens are pruned in mode {model.architecture.mode} already; set prune.mode to that"
         )

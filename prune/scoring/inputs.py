@@ -31,8 +31,8 @@ def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[L
     Known means: as many identities, and right on most images of the first batch. Published Duke checkpoints number people in an
     order that depends on the machine they were trained on, so the count alone proves nothing.
     """
-    if model.shape.identities != identities:
-        why = f"triplet: the classifier has {model.shape.identities} identities, the data {identities}"
+    if model.architecture.identities != identities:
+        why = f"triplet: the classifier has {model.architecture.identities} identities, the data {identities}"
         return triplet_only, why
     images, labels, rows = next(iter(batches()))
     with torch.no_grad():
@@ -77,7 +77,7 @@ def fitting(
     """
     identities = len(label_map(items))
     loss, why = scoring_loss(model, identities, batches)
-    if loss is training_loss or model.shape.identities < identities:
+    if loss is training_loss or model.architecture.identities < identities:
         return model, loss, why
     found = row_votes(model, voting_batches(items, spec, device), identities)
     if not found.accepted:

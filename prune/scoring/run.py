@@ -28,13 +28,13 @@ Loss = Callable[[TransReID, Tensor, Tensor, Tensor | None], Tensor]
 
 def present(model: TransReID) -> list[Block]:
     """The prunable blocks that are not removed."""
-    return [block for block in model.base.blocks[: model.shape.prunable] if isinstance(block, Block)]
+    return [block for block in model.base.blocks[: model.architecture.prunable] if isinstance(block, Block)]
 
 
 def with_removed(model: TransReID, values: Sequence[Tensor]) -> list[Tensor]:
     """One tensor per prunable block from one per present block: nothing, (0,), where a block is removed."""
     given, missing = iter(values), torch.empty(0)
-    blocks = model.shape.blocks[: model.shape.prunable]
+    blocks = model.architecture.blocks[: model.architecture.prunable]
     return [missing if block.removed else next(given) for block in blocks]
 
 
@@ -169,7 +169,7 @@ def score_blocks(model: TransReID, batches: Sequence[Batch]) -> list[float]:
     """
     if not batches:
         raise DataError("no images to score blocks on; check --data")
-    blocks = model.shape.blocks[: model.shape.prunable]
+    blocks = model.architecture.blocks[: model.architecture.prunable]
     whole = _finite([features_of(model, batches)], "features")[0]
     return [
         float("inf")

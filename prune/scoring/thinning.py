@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prune.config.settings import BlocksConfig, MlpConfig
-from prune.model.architecture import Shape, removed_count
+from prune.model.architecture import Architecture, removed_count
 from prune.model.surgery import remove_blocks
 from prune.model.transreid import TransReID
 from prune.scoring.run import Batch, Loss, score_blocks, score_neuron_magnitudes, score_neurons
@@ -34,7 +34,7 @@ def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> t
     given = list(batches())
     gone: list[int] = []
     rows = []
-    for _ in range(removed_count(model.shape, config.removed)):
+    for _ in range(removed_count(model.architecture, config.removed)):
         damages = score_blocks(remove_blocks(model, gone), given)
         gone.append(damages.index(min(damages)))
         # -1 stands where a block is gone: JSON has no infinity
@@ -49,11 +49,11 @@ def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss:
     return score_neurons(model, batches(), loss)
 
 
-def neuron_count(shape: Shape, config: MlpConfig) -> int:
+def neuron_count(architecture: Architecture, config: MlpConfig) -> int:
     """How many MLP neurons this run removes: down to `kept`, or `pruned` of the unpruned model's in the blocks that are left."""
     if config.kept:
-        return count_beyond(shape.hidden[: shape.prunable], config.kept, "mlp", 1)
-    return count_of(config.pruned, shape.vit.hidden, shape.present)
+        return count_beyond(architecture.hidden[: architecture.prunable], config.kept, "mlp", 1)
+    return count_of(config.pruned, architecture.vit.hidden, architecture.present)
 
 
 def choose_neurons(scores: Sequence[Tensor], remove: int, config: MlpConfig) -> tuple[list[list[int]], int]:

@@ -74,7 +74,7 @@ def row_votes(model: TransReID, batches: Iterable[Batch], identities: int) -> Ro
     An image votes for the row with the highest log-probability, averaged over the heads. The classifiers must have at least
     `identities` rows.
     """
-    available = model.shape.identities
+    available = model.architecture.identities
     votes = torch.zeros(identities, available, dtype=torch.float64)
     scores = torch.zeros_like(votes)
     with evaluating(model), torch.no_grad():
@@ -135,17 +135,17 @@ def with_classifier_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
         key: value.index_select(0, index) if key.startswith("classifier") else value
         for key, value in model.state_dict().items()
     }
-    return rebuild(model, dataclasses.replace(model.shape, identities=len(rows)), state)
+    return rebuild(model, dataclasses.replace(model.architecture, identities=len(rows)), state)
 
 
 def with_new_classifiers(model: TransReID, identities: int, *, seed: int) -> TransReID:
     """Return a model with newly initialised classifiers for `identities` people; `seed` draws their weights."""
-    shape = dataclasses.replace(model.shape, identities=identities)
+    architecture = dataclasses.replace(model.architecture, identities=identities)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        initial_state = TransReID(shape).state_dict()
+        initial_state = TransReID(architecture).state_dict()
     state = {key: value for key, value in model.state_dict().items() if not key.startswith("classifier")}
-    return rebuild(model, shape, initial_state | state)
+    return rebuild(model, architecture, initial_state | state)
 
 
 def _evenly_spaced(items: Sequence[Item], count: int) -> list[Item]:

@@ -91,10 +91,13 @@ def fit(
     if config.distill.type == "none":
         teacher = None
     if teacher is not None:
-        if config.distill.type != "features" and teacher.shape.identities != model.shape.identities:
+        if (
+            config.distill.type != "features"
+            and teacher.architecture.identities != model.architecture.identities
+        ):
             raise ConfigError(
-                f"the teacher's classifier has {teacher.shape.identities} identities and the student's "
-                f"{model.shape.identities}; set train.distill.type=none"
+                f"the teacher's classifier has {teacher.architecture.identities} identities and the student's "
+                f"{model.architecture.identities}; set train.distill.type=none"
             )
         teacher = teacher.to(accelerator.device).eval()
     model.train()

@@ -114,9 +114,9 @@ def distill_features(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Te
 
 def check_labels(model: TransReID, labels: Tensor) -> None:
     """Raise ConfigError when a label of `labels` (B,) has no row in the model's classifier."""
-    if (needed := int(labels.max()) + 1) > model.shape.identities:
+    if (needed := int(labels.max()) + 1) > model.architecture.identities:
         raise ConfigError(
-            f"the model's classifier has {model.shape.identities} identities, but the training data has at "
+            f"the model's classifier has {model.architecture.identities} identities, but the training data has at "
             f"least {needed}; use the data set that the model was trained on, or train the model again"
         )
 

@@ -124,7 +124,7 @@ def make(files: list[tuple[str, Any]], random: Random, folder: Path) -> tuple[Ca
 
     def read() -> int:
         config = load_config(path, words[1::2])
-        config.spec(), config.shape()
+        config.spec(), config.architecture()
         return flops.main(["--config", str(path), "--json", *words])
 
     return read, False

@@ -14,16 +14,20 @@ from runtime.backends.onnxruntime import open_graph
 from runtime.errors import ConfigError
 from tests.fakes import lite
 
-SHAPE = lite.shape()
+ARCHITECTURE = lite.architecture()
 
 
-@pytest.mark.parametrize(("heads", "tokens", "hidden"), [(6, SHAPE.tokens, 768), (3, 9, 768), (6, 9, 192)])
+@pytest.mark.parametrize(
+    ("heads", "tokens", "hidden"), [(6, ARCHITECTURE.tokens, 768), (3, 9, 768), (6, 9, 192)]
+)
 def test_a_file_computes_what_the_torch_block_does(tmp_path, heads, tokens, hidden):
     path = tmp_path / "block.onnx"
-    onnx.save(block_graph(SHAPE, heads, tokens, hidden), path)
-    x = np.random.default_rng(0).standard_normal((3, SHAPE.tokens, SHAPE.vit.width), dtype=np.float32)
+    onnx.save(block_graph(ARCHITECTURE, heads, tokens, hidden), path)
+    x = np.random.default_rng(0).standard_normal(
+        (3, ARCHITECTURE.tokens, ARCHITECTURE.vit.width), dtype=np.float32
+    )
     with torch.no_grad():
-        expected = block_form(SHAPE, heads, tokens, hidden)(torch.from_numpy(x)).numpy()
+        expected = block_form(ARCHITECTURE, heads, tokens, hidden)(torch.from_numpy(x)).numpy()
     found = open_graph(path, threads=1)(x)
     assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-4
     widths = {
@@ -33,17 +37,17 @@ def test_a_file_computes_what_the_torch_block_does(tmp_path, heads, tokens, hidd
 
 
 def test_pruned_tokens_skip_the_block_and_the_class_token_never_does():
-    block = block_form(SHAPE, 6, 9)
-    x = torch.randn(1, SHAPE.tokens, SHAPE.vit.width)
+    block = block_form(ARCHITECTURE, 6, 9)
+    x = torch.randn(1, ARCHITECTURE.tokens, ARCHITECTURE.vit.width)
     with torch.no_grad():
         out = block(x)
-    same = [(out[0] == x[0, token]).all(dim=1).any().item() for token in range(SHAPE.tokens)]
-    assert sum(same) == SHAPE.tokens - 9 and not same[0]
+    same = [(out[0] == x[0, token]).all(dim=1).any().item() for token in range(ARCHITECTURE.tokens)]
+    assert sum(same) == ARCHITECTURE.tokens - 9 and not same[0]
 
 
 def test_the_grid_begins_with_the_unpruned_block_and_has_no_point_twice():
-    points = block_sizes(SHAPE)
-    assert points[0] == (6, SHAPE.tokens, 768) and len(points) == len(set(points)) == 36 + 18
+    points = block_sizes(ARCHITECTURE)
+    assert points[0] == (6, ARCHITECTURE.tokens, 768) and len(points) == len(set(points)) == 36 + 18
     assert min(tokens for _, tokens, _ in points) >= 2 and min(heads for heads, *_ in points) == 1
     assert {heads for heads, _, hidden in points if hidden < 768} == {6}
     base = {heads for heads, *_ in block_sizes(unpruned("vit_base", stride=12))}
@@ -51,11 +55,11 @@ def test_the_grid_begins_with_the_unpruned_block_and_has_no_point_twice():
 
 
 def test_an_interrupted_export_goes_on_and_the_index_comes_last(tmp_path):
-    sizes = [(6, SHAPE.tokens, 768), (2, 9, 768), (6, 9, 192)]
-    first = next(iter(write_blocks(SHAPE, tmp_path, {"sha256": "m"}, sizes)))
+    sizes = [(6, ARCHITECTURE.tokens, 768), (2, 9, 768), (6, 9, 192)]
+    first = next(iter(write_blocks(ARCHITECTURE, tmp_path, {"sha256": "m"}, sizes)))
     assert not (tmp_path / "index.json").exists()
     stamp = first.stat().st_mtime_ns
-    list(write_blocks(SHAPE, tmp_path, {"sha256": "m"}, sizes))
+    list(write_blocks(ARCHITECTURE, tmp_path, {"sha256": "m"}, sizes))
     assert first.stat().st_mtime_ns == stamp
     index = json.loads((tmp_path / "index.json").read_text())
     assert [(row["heads"], row["tokens"], row["hidden"]) for row in index["grid"]] == sizes and index[
@@ -66,14 +70,16 @@ def test_an_interrupted_export_goes_on_and_the_index_comes_last(tmp_path):
 
 def test_a_block_has_its_models_precision_and_target(tmp_path):
     """TensorRT 10 and 11 take types from the graph; 8.6 takes FP32 of opset 17."""
-    graph = block_graph(SHAPE, 3, 9, 192)
+    graph = block_graph(ARCHITECTURE, 3, 9, 192)
     half = with_precision(graph, "fp16", "tensorrt")
     assert type_conflicts(half) == []
     large = [one for one in half.graph.initializer if max(one.dims, default=0) >= 192 and len(one.dims) == 2]
     assert large and {one.data_type for one in large} == {onnx.TensorProto.FLOAT16}
     old = with_precision(graph, "fp16", "tensorrt8")
     assert [one.version for one in old.opset_import if one.domain == ""] == [17]
-    x = np.random.default_rng(0).standard_normal((2, SHAPE.tokens, SHAPE.vit.width), dtype=np.float32)
+    x = np.random.default_rng(0).standard_normal(
+        (2, ARCHITECTURE.tokens, ARCHITECTURE.vit.width), dtype=np.float32
+    )
     found = []
     for number, one in enumerate((graph, half, old)):
         onnx.save(one, tmp_path / f"{number}.onnx")
@@ -84,5 +90,5 @@ def test_a_block_has_its_models_precision_and_target(tmp_path):
 
 def test_blocks_in_int8_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match="--blocks"):
-        list(write_blocks(SHAPE, tmp_path / "b", {"sha256": "m"}, [(6, 9, 768)], precision="int8"))
+        list(write_blocks(ARCHITECTURE, tmp_path / "b", {"sha256": "m"}, [(6, 9, 768)], precision="int8"))
     assert not list((tmp_path / "b").glob("*"))

@@ -18,7 +18,7 @@ from export.exporting import FORMS, build_graph
 from export.fp16.convert import to_fp16
 from export.graph import with_batch
 from export.int8.quantize import calibrate, with_qdq
-from prune.model.architecture import BlockShape, Shape, unpruned
+from prune.model.architecture import Architecture, BlockArchitecture, unpruned
 from prune.model.transreid import TransReID
 from prune.model.variants import VARIANTS, Variant
 from runtime.spec import InputSpec
@@ -36,14 +36,16 @@ TINY = {
 }
 
 
-def shapes() -> dict[str, Shape]:
+def architectures() -> dict[str, Architecture]:
     """Name -> a tiny model: unpruned, pruned (bypass and kv), thinned, with and without the JPM, cameras and necks."""
     distinct = unpruned("tiny_distinct", cameras=3, **SIZE)
     # 2 heads, 7 tokens, 8 neurons of 6, 9 and 12
-    pruned = distinct.with_blocks((BlockShape((1, 4), (0, 1, 2, 4, 5, 7, 8), 8),))
+    pruned = distinct.with_blocks((BlockArchitecture((1, 4), (0, 1, 2, 4, 5, 7, 8), 8),))
     fours = unpruned("tiny_fours", cameras=1, jpm=False, neck="after", **SIZE)
-    kept = BlockShape((2,), (0, 3, 5, 6), 4)
-    thinned = dataclasses.replace(fours, mode="kv").with_blocks((kept, BlockShape((), ()), fours.blocks[2]))
+    kept = BlockArchitecture((2,), (0, 3, 5, 6), 4)
+    thinned = dataclasses.replace(fours, mode="kv").with_blocks(
+        (kept, BlockArchitecture((), ()), fours.blocks[2])
+    )
     return {
         "pruned": pruned,
         "thinned, no JPM": thinned,
@@ -59,10 +61,10 @@ def tiny_variants() -> Iterator[None]:
         yield
 
 
-def random_model(shape: Shape, gain: float = 4.0) -> TransReID:
+def random_model(architecture: Architecture, gain: float = 4.0) -> TransReID:
     """Random weights, large enough that images differ and attention is not uniform."""
     torch.manual_seed(0)
-    model = TransReID(shape).eval()
+    model = TransReID(architecture).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -76,16 +78,18 @@ def random_model(shape: Shape, gain: float = 4.0) -> TransReID:
     return model
 
 
-def specification(shape: Shape, **changes) -> InputSpec:
-    spec = InputSpec(height=shape.height, width=shape.width, layout="float-nchw", camera="input")
-    return dataclasses.replace(spec, cameras=shape.cameras, **changes)
+def specification(architecture: Architecture, **changes) -> InputSpec:
+    spec = InputSpec(
+        height=architecture.height, width=architecture.width, layout="float-nchw", camera="input"
+    )
+    return dataclasses.replace(spec, cameras=architecture.cameras, **changes)
 
 
-def feed(shape: Shape, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+def feed(architecture: Architecture, count: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Images that have nothing in common, each seen by the next row of the camera table."""
     random = np.random.default_rng(seed)
-    images = random.standard_normal((count, 3, shape.height, shape.width), dtype=np.float32)
-    return {"images": images, "camera_ids": np.arange(count) % (shape.cameras + 2)}
+    images = random.standard_normal((count, 3, architecture.height, architecture.width), dtype=np.float32)
+    return {"images": images, "camera_ids": np.arange(count) % (architecture.cameras + 2)}
 
 
 def run(graph: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -114,8 +118,8 @@ def exported():
 
     def export(name: str, form: str):
         if (name, form) not in traced:
-            shape = shapes()[name]
-            model, spec = random_model(shape), specification(shape)
+            architecture = architectures()[name]
+            model, spec = random_model(architecture), specification(architecture)
             traced[name, form] = (model, spec, build_graph(model, spec, form)[0])
         return traced[name, form]
 
@@ -134,7 +138,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_every_batch_equals_the_torch_model_one_image_at_a_time(name, form, exported):
     model, _, dynamic = exported(name, form)
-    inputs = feed(model.shape, max(BATCHES))
+    inputs = feed(model.architecture, max(BATCHES))
     wanted = expected(model, inputs)
     # the images differ far more than the tolerance, so that a mixed batch cannot pass
     assert np.abs(wanted[1:] - wanted[:-1]).max(axis=1).min() > 0.01
@@ -148,7 +152,7 @@ def test_every_batch_equals_the_torch_model_one_image_at_a_time(name, form, expo
 def test_other_precisions_equal_the_torch_model_at_every_batch(name, form, exported):
     """FP16, and INT8 for each target, with ranges measured at a fixed batch as the command does."""
     model, _, dynamic = exported(name, form)
-    inputs = feed(model.shape, max(BATCHES))
+    inputs = feed(model.architecture, max(BATCHES))
     wanted = expected(model, inputs)
     fours = [{key: value[at : at + 4] for key, value in inputs.items()} for at in range(0, max(BATCHES), 4)]
     ranges = calibrate(with_batch(dynamic, 4), fours)
@@ -171,9 +175,9 @@ def test_a_fixed_batch_has_the_dynamic_graph_with_a_number_written_in(monkeypatc
     seen = []
     slim = exporting.simplified
     monkeypatch.setattr(exporting, "simplified", lambda raw: seen.append(raw) or slim(raw))
-    shape = unpruned("tiny_fours", cameras=1, jpm=False, **SIZE)
-    spec = specification(shape, batch=4)
-    fixed = build_graph(random_model(shape), spec, "folded")[0]
+    architecture = unpruned("tiny_fours", cameras=1, jpm=False, **SIZE)
+    spec = specification(architecture, batch=4)
+    fixed = build_graph(random_model(architecture), spec, "folded")[0]
     assert [value.type.tensor_type.shape.dim[0].dim_value for value in seen[0].graph.input] == [0, 0]
     sizes = [value.type.tensor_type.shape.dim[0] for value in [*fixed.graph.input, *fixed.graph.output]]
     assert [size.dim_value for size in sizes] == [4, 4, 4] and not fixed.graph.value_info
@@ -181,9 +185,9 @@ def test_a_fixed_batch_has_the_dynamic_graph_with_a_number_written_in(monkeypatc
 
 def test_a_block_that_latency_is_measured_on_takes_every_batch():
     """Two heads of four, seven of nine tokens, twelve neurons: `--blocks` files, run at a batch that equals each."""
-    shape = unpruned("tiny_fours", cameras=1, **SIZE)
-    graph, form = block_graph(shape, 2, 7, 12), block_form(shape, 2, 7, 12)
-    x = torch.randn(max(BATCHES), shape.tokens, shape.vit.width)
+    architecture = unpruned("tiny_fours", cameras=1, **SIZE)
+    graph, form = block_graph(architecture, 2, 7, 12), block_form(architecture, 2, 7, 12)
+    x = torch.randn(max(BATCHES), architecture.tokens, architecture.vit.width)
     with torch.no_grad():
         wanted = torch.cat([form(x[[index]]) for index in range(len(x))]).numpy()
     for batch in BATCHES:
@@ -196,15 +200,15 @@ def test_a_block_that_latency_is_measured_on_takes_every_batch():
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_full_size_variants_equal_the_torch_model_at_every_batch(variant, form):
     """Real widths and depths on small pictures; batches equal heads, local groups, tokens and patches."""
-    shape = unpruned(variant, cameras=2, **SIZE)
-    model = random_model(shape, gain=1.0)
-    dynamic = build_graph(model, specification(shape), form)[0]
-    inputs = feed(shape, 16)
+    architecture = unpruned(variant, cameras=2, **SIZE)
+    model = random_model(architecture, gain=1.0)
+    dynamic = build_graph(model, specification(architecture), form)[0]
+    inputs = feed(architecture, 16)
     wanted = expected(model, inputs)
     for batch in (*range(1, 10), 12, 16):
         some = {key: value[:batch] for key, value in inputs.items()}
         assert np.abs(run(with_batch(dynamic, batch), some) - wanted[:batch]).max() < 1e-5, batch
-    graph = with_batch(dynamic, shape.vit.heads)
-    some = {key: value[: shape.vit.heads] for key, value in inputs.items()}
+    graph = with_batch(dynamic, architecture.vit.heads)
+    some = {key: value[: architecture.vit.heads] for key, value in inputs.items()}
     lowered = with_qdq(graph, calibrate(graph, [some]), target="onnxruntime")
-    assert (run(lowered, some) * wanted[: shape.vit.heads]).sum(axis=1).min() > 0.9
+    assert (run(lowered, some) * wanted[: architecture.vit.heads]).sum(axis=1).min() > 0.9

@@ -50,7 +50,7 @@ def test_a_baked_camera_equals_asking_for_it(camera):
     network = lite.pruned()
     baked = dataclasses.replace(lite.SPEC, camera=camera)
     assert difference(network, baked) < 1e-5
-    rows = torch.full((3,), camera_row(network.shape, camera))
+    rows = torch.full((3,), camera_row(network.architecture, camera))
     with torch.no_grad():
         asked = Folded(network, lite.SPEC)(images("float-nchw"), rows)
         assert torch.allclose(Folded(network, baked)(images("float-nchw")), asked, atol=1e-6)
@@ -63,7 +63,7 @@ def test_cameras_matter_and_unknown_ones_are_refused():
     assert (one - two).abs().max() > 1e-3
     for camera in (3, -1, "front"):
         with pytest.raises(ConfigError, match="cameras 0..2"):
-            camera_row(network.shape, camera)
+            camera_row(network.architecture, camera)
 
 
 @pytest.mark.parametrize("changes", [{"cameras": 0}, {"rearrange": False}, {"stride": 16}, {"qkv": False}])
@@ -75,7 +75,7 @@ def test_other_models_fold_exactly_too(changes):
                 module.qkv.bias = None
     else:
         network = lite.pruned(**changes)
-    cameras = network.shape.cameras
+    cameras = network.architecture.cameras
     spec = dataclasses.replace(lite.SPEC, cameras=cameras, camera="input" if cameras else "none")
     assert difference(network, spec, torch.tensor([0, 1, 2]) if cameras else None) < 1e-5
 
@@ -112,8 +112,8 @@ def test_write_back_puts_new_values_where_they_came_from():
 
 
 def test_group_masks_count_tokens_as_often_as_they_stand():
-    shape = lite.shape()
-    mask = group_mask(shape, list(range(22)))
+    architecture = lite.architecture()
+    mask = group_mask(architecture, list(range(22)))
     for row, group in zip(mask.exp(), local_groups(21, 4, rearrange=True)):
         counts = [(0, *group).count(token) for token in range(22)]
         assert row.tolist() == pytest.approx(counts)

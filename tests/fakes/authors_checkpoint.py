@@ -12,7 +12,7 @@ from tests.fakes.golden import case
 def amg_checkpoint(name="market_base_s12", *, module=False):
     """{state_dict, channels, heads, dims} as AMG saves it: numpy integers, 0-d tensors, masks in re-ordered coordinates."""
     golden = case(name)
-    state, head_dim = golden.state(), golden.shape.vit.head_dim
+    state, head_dim = golden.state(), golden.architecture.vit.head_dim
     for block, (heads, tokens) in enumerate(zip(golden.arrays["head_mask"], golden.arrays["token_index"])):
         prefix = f"base.blocks.{block}.attn"
         keep = np.flatnonzero(heads).tolist()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prune.importing.convert import derive_shape, used
+from prune.importing.convert import derive_architecture, used
 from prune.model.architecture import unpruned
 from prune.model.file import load_strictly
 from prune.model.transreid import TransReID
@@ -30,7 +30,7 @@ class Case:
         return self.meta["type"].split("_patch16")[0]
 
     @property
-    def shape(self):
+    def architecture(self):
         return unpruned(
             self.variant,
             stride=self.meta["stride"],
@@ -53,9 +53,11 @@ class Case:
 
     def model(self):
         state = self.state()
-        shape = derive_shape(state, {"heads": None, "channels": None}, self.shape, self.name)
-        model = TransReID(shape)
-        load_strictly(model, used(state, shape), self.name)
+        architecture = derive_architecture(
+            state, {"heads": None, "channels": None}, self.architecture, self.name
+        )
+        model = TransReID(architecture)
+        load_strictly(model, used(state, architecture), self.name)
         return model.eval()
 
     def run(self, model):

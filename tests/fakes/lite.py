@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from prune.model.architecture import Shape, unpruned
+from prune.model.architecture import Architecture, unpruned
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, remove_blocks
 from prune.model.transreid import TransReID
 from runtime.spec import InputSpec
@@ -14,7 +14,7 @@ from runtime.spec import InputSpec
 SPEC = InputSpec(height=64, width=32, layout="float-nchw", camera="input", cameras=3, dataset="anny")
 
 
-def shape(**changes) -> Shape:
+def architecture(**changes) -> Architecture:
     defaults = dict(height=64, width=32, stride=8, cameras=3, identities=5)
     return unpruned("vit_lite", **(defaults | changes))
 
@@ -22,7 +22,7 @@ def shape(**changes) -> Shape:
 def model(seed=0, gain=3.0, **changes) -> TransReID:
     """A random model whose attention and features are far from uniform."""
     torch.manual_seed(seed)
-    network = TransReID(shape(**changes)).eval()
+    network = TransReID(architecture(**changes)).eval()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if parameter.dim() > 1:
@@ -39,11 +39,13 @@ def model(seed=0, gain=3.0, **changes) -> TransReID:
 def pruned(seed=0, mode="bypass", **changes) -> TransReID:
     """A random model with random heads and tokens cut, different in every block."""
     network, random = model(seed, **changes), np.random.default_rng(seed)
-    cut = network.shape.prunable
+    cut = network.architecture.prunable
     heads = [sorted(random.choice(6, random.integers(1, 7), replace=False).tolist()) for _ in range(cut)]
     tokens = [
         random.choice(
-            np.arange(1, network.shape.tokens), random.integers(3, network.shape.patches), replace=False
+            np.arange(1, network.architecture.tokens),
+            random.integers(3, network.architecture.patches),
+            replace=False,
         )
         for _ in range(cut)
     ]
@@ -66,8 +68,8 @@ def batch(count=4, seed=0):
     return images, torch.arange(count) % 5, torch.arange(count) % 5
 
 
-def with_shape(network: TransReID, **changes) -> TransReID:
+def with_architecture(network: TransReID, **changes) -> TransReID:
     """The same weights under a changed shape."""
-    new = TransReID(dataclasses.replace(network.shape, **changes)).eval()
+    new = TransReID(dataclasses.replace(network.architecture, **changes)).eval()
     new.load_state_dict(network.state_dict())
     return new

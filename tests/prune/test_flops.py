@@ -38,7 +38,9 @@ def test_design_numbers_of_base_at_stride_12():
     whole = unpruned("vit_base", stride=12, cameras=6)
     cut = spread(load_config("configs/prune/market_base_h25_t25.yaml"))
     found = [
-        round(macs / 1e9, 1) for shape in (whole, cut) for macs in (macs_reference(shape), macs_folded(shape))
+        round(macs / 1e9, 1)
+        for architecture in (whole, cut)
+        for macs in (macs_reference(architecture), macs_folded(architecture))
     ]
     assert found == [20.4, 17.3, 14.8, 11.8]
     assert parameters(whole) / 1e6 == pytest.approx(92.90, abs=0.005)
@@ -52,7 +54,7 @@ def test_fvcore_counts_the_same_on_the_plain_form(name):
     counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counted = {key: value for key, value in counter.by_operator().items() if key != "layer_norm"}
     assert set(counted) == {"conv", "linear", "matmul"}
-    assert sum(counted.values()) == pytest.approx(macs_reference(network.shape), rel=0.005)
+    assert sum(counted.values()) == pytest.approx(macs_reference(network.architecture), rel=0.005)
 
 
 @pytest.mark.parametrize("make", [lite.pruned, lite.thinned])
@@ -66,8 +68,8 @@ def test_fvcore_counts_the_same_on_pruned_plain_and_folded_forms(make, mode, jpm
         counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         counts = counter.by_operator()
         total = sum(value for key, value in counts.items() if key in {"conv", "linear", "matmul"})
-        assert total == pytest.approx(macs(network.shape), rel=0.005)
-    assert patch_macs(network.shape) == counts["conv"]
+        assert total == pytest.approx(macs(network.architecture), rel=0.005)
+    assert patch_macs(network.architecture) == counts["conv"]
 
 
 def test_command_line_prints_one_document(capsys):
@@ -96,9 +98,9 @@ def test_narrower_mlps_and_removed_blocks_save_their_products_by_hand():
 
 def test_a_configuration_spreads_neurons_and_blocks_too():
     overrides = ["prune.mlp.pruned=0.25", "prune.blocks.removed=2", "prune.heads.fraction=0.25"]
-    shape = spread(load_config("configs/prune/market_base_h25_t25.yaml", overrides))
-    assert shape.hidden == (2304,) * 9 + (0, 0)
-    assert [len(block.heads) for block in shape.blocks] == [9] * 9 + [0, 0]
+    architecture = spread(load_config("configs/prune/market_base_h25_t25.yaml", overrides))
+    assert architecture.hidden == (2304,) * 9 + (0, 0)
+    assert [len(block.heads) for block in architecture.blocks] == [9] * 9 + [0, 0]
     named = spread(load_config("configs/prune/market_base_h25_t25.yaml", ["prune.blocks.removed=[0,3]"]))
     assert [index for index, block in enumerate(named.blocks) if block.removed] == [0, 3]
 
@@ -110,5 +112,5 @@ def test_parameters_are_what_inference_reads(make):
     images, _, cameras = lite.batch(2)
     network(images, cameras).sum().backward()
     reached = sum(p.numel() for p in network.parameters() if p.grad is not None)
-    assert parameters(network.shape) == reached
+    assert parameters(network.architecture) == reached
     assert torch.isfinite(network(images, cameras)).all()

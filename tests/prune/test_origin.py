@@ -22,8 +22,8 @@ data: {layout: market1501}
 """
 
 
-def checkpoint(path: Path, **shape: object) -> Path:
-    torch.save(lite.model(**shape).state_dict(), path)
+def checkpoint(path: Path, **architecture: object) -> Path:
+    torch.save(lite.model(**architecture).state_dict(), path)
     return path
 
 
@@ -78,7 +78,7 @@ def test_a_classifier_of_other_people_is_doubted_and_the_advice_takes_the_name_a
 
 
 @pytest.mark.parametrize(
-    ("shape", "choices"),
+    ("architecture", "choices"),
     [
         ({"stride": 9}, 1),
         ({"stride": 16}, 4),
@@ -87,18 +87,18 @@ def test_a_classifier_of_other_people_is_doubted_and_the_advice_takes_the_name_a
     ],
 )
 def test_advice_about_another_grid_names_every_stride_that_fits_and_following_it_helps(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: dict[str, int], choices: int
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], architecture: dict[str, int], choices: int
 ) -> None:
-    weights = checkpoint(tmp_path / "x.pth", cameras=6, **shape)
+    weights = checkpoint(tmp_path / "x.pth", cameras=6, **architecture)
     assert convert(tmp_path, weights) == 4
     options = [advised(option) for option in capsys.readouterr().err.split(" or ")]
     assert len(options) == choices
-    assert f"model.stride={shape['stride']}" in [option[-1] for option in options]
+    assert f"model.stride={architecture['stride']}" in [option[-1] for option in options]
     for option in options:
         assert convert(tmp_path, weights, *option) == 0
     if choices == 1:
-        found = load_model(tmp_path / "m.safetensors")[0].shape
-        assert {key: getattr(found, key) for key in shape} == shape
+        found = load_model(tmp_path / "m.safetensors")[0].architecture
+        assert {key: getattr(found, key) for key in architecture} == architecture
 
 
 def test_a_grid_of_no_usual_size_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,9 +136,9 @@ def gather(out: Path, jobs: Sequence[Job], table: Path | None) -> dict[str, Any]
         record = read_record(job.path, BEYOND)
         if job.trial.method != TEACHER:
             record["time"] = read_time(out / "times" / f"{job.trial.name}.json")
-            shape = load_model(model_path(job))[0].shape
-            latencies = None if table is None else read_table(table, shape)
-            ms = None if latencies is None else latencies.shape_ms(shape)
+            architecture = load_model(model_path(job))[0].architecture
+            latencies = None if table is None else read_table(table, architecture)
+            ms = None if latencies is None else latencies.architecture_ms(architecture)
             model_ms = None if table is None else read_cpu_table(table)["model_ms"]
             record["predicted"] = None if ms is None or model_ms is None else ms / model_ms
         records.append(record)

@@ -93,7 +93,7 @@ def prune_by_recipe(
             most,
             step=1,
         )
-    macs = macs_folded(model.shape)
+    macs = macs_folded(model.architecture)
     return model, {"target": target, "macs_folded": macs, "reached": meets_budget(macs, target)}
 
 
@@ -101,7 +101,7 @@ def _nearest(pruned: Callable[[int], Any], target: int, most: int, *, step: int)
     """Return the `pruned(count)` whose macs_folded is nearest to `target`, for multiples of `step` up to `most`."""
     from prune.model.flops import macs_folded
 
-    count = nearest_count(lambda steps: macs_folded(pruned(steps * step).shape), target, most // step)
+    count = nearest_count(lambda steps: macs_folded(pruned(steps * step).architecture), target, most // step)
     return pruned(count * step)
 
 
@@ -152,7 +152,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
             )
         record["untuned"] = untuned_scores(model, context, device)
         model = fine_tuned(model, context, config, options)
-    numbers = report(model.shape)
+    numbers = report(model.architecture)
     record["macs"] = {key: value for key, value in numbers.items() if key.startswith("macs")}
     record |= {key: numbers[key] for key in ("params", "heads", "tokens", "hidden")}
     record["precisions"], record["firsts"] = query_scores(model, context, device)

@@ -266,7 +266,7 @@ def test_the_torch_baseline_stands_beside_the_exported_models(tmp_path, capsys, 
     assert first["kind"] == "torch", "weights are a torch model in any place, so also what ratios are to"
     assert (exported["kind"], baseline["kind"], baseline["form"]) == ("onnx", "torch", "reference")
     assert baseline["sha256"] == sha256(weights) and baseline["features_equal"] is True
-    wanted = report(network.shape)
+    wanted = report(network.architecture)
     assert all(
         baseline[key] == wanted[key] for key in ("macs_paper", "macs_reference", "macs_folded", "params")
     )

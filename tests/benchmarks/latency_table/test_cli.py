@@ -13,7 +13,7 @@ from runtime.entry import guarded
 from runtime.files.manifest import read_manifest
 from tests.fakes import lite, tiny_model
 
-SHAPE = lite.shape()
+ARCHITECTURE = lite.architecture()
 SIZES = [(6, 22, 768), (6, 9, 768), (2, 22, 768), (2, 9, 768), (6, 22, 192), (6, 9, 192)]
 
 
@@ -21,8 +21,8 @@ SIZES = [(6, 22, 768), (6, 9, 768), (2, 22, 768), (2, 9, 768), (6, 22, 192), (6,
 def model(tmp_path):
     """A model with blocks beside it; the model itself is tiny, because only its time is taken."""
     path = tiny_model.write_model(tmp_path / "m.onnx")
-    about = {"sha256": read_manifest(path)["sha256"], "shape": SHAPE.to_json()}
-    list(write_blocks(SHAPE, tmp_path / "m.onnx.blocks", about, SIZES))
+    about = {"sha256": read_manifest(path)["sha256"], "shape": ARCHITECTURE.to_json()}
+    list(write_blocks(ARCHITECTURE, tmp_path / "m.onnx.blocks", about, SIZES))
     return path
 
 
@@ -60,7 +60,7 @@ def test_the_command_measures_every_block(model, tmp_path, capsys, engine):
     assert [blocks.size_of(row) for row in found["grid"]] == SIZES and found["complete"]
     assert all(row["ms"] > 0 for row in found["grid"]) and found["engine"] == engine
     assert "9 tokens" in capsys.readouterr().out
-    predictor = read_table(out, SHAPE)
+    predictor = read_table(out, ARCHITECTURE)
     assert predictor.widths == (192, 768)
     assert predictor.block_ms(6, 9, 192) == pytest.approx(found["grid"][5]["ms"])
 

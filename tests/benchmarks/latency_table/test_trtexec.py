@@ -19,7 +19,7 @@ from runtime.errors import ArtifactError, DeviceError
 from runtime.files.manifest import read_manifest, write_manifest
 from tests.fakes import lite, tiny_model
 
-SHAPE = lite.shape()
+ARCHITECTURE = lite.architecture()
 SIZES = [(6, 22, 768), (6, 9, 768), (2, 22, 768), (2, 9, 768), (6, 22, 192), (6, 9, 192)]
 # An independent program: a block takes as many ms as its file's name says, the whole model 100.
 TRTEXEC = """#!{python}
@@ -71,12 +71,12 @@ def model(tmp_path):
     """A tiny model with a big model's blocks beside it: nothing is computed here."""
     path = tiny_model.write_model(tmp_path / "m.onnx")
     write_manifest(path, read_manifest(path) | {"target": "tensorrt"})
-    about = {"sha256": read_manifest(path)["sha256"], "shape": SHAPE.to_json()}
+    about = {"sha256": read_manifest(path)["sha256"], "shape": ARCHITECTURE.to_json()}
     folder = tmp_path / "m.onnx.blocks"
     folder.mkdir()
     for heads, tokens, hidden in SIZES:
         (folder / f"h{heads}_t{tokens}_m{hidden}.fp32.onnxruntime.onnx").write_bytes(b"kept as it is")
-    list(write_blocks(SHAPE, folder, about, SIZES))
+    list(write_blocks(ARCHITECTURE, folder, about, SIZES))
     return path
 
 
@@ -92,7 +92,7 @@ def test_times_are_what_the_gpu_computes_and_prune_reads_the_table(model, tmp_pa
     assert (found["model_ms"], found["complete"]) == (100, True)
     assert (found["precision"], found["target"], found["batch"]) == ("fp32", "tensorrt", 1)
     assert [row["ms"] for row in found["grid"]] == [h + t + m / 100 for h, t, m in SIZES]
-    predictor = read_table(tmp_path / "t.json", SHAPE)
+    predictor = read_table(tmp_path / "t.json", ARCHITECTURE)
     assert predictor.block_ms(2, 9, 192) == pytest.approx(2 + 9 + 1.92)
     # the whole model's engine is built once and loaded for each of the three groups, and goes with the last
     words = lines(tmp_path / "bin")

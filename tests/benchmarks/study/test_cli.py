@@ -102,9 +102,14 @@ def test_every_method_meets_amgs_budget_with_as_many_heads(method, level, seed):
     model, batch = lite.model(seed, stride=5), lite.batch(seed=seed)
     amg, budget = pruned_trial(config, Trial("amg", level, seed), model, batch, None)
     ours, met = pruned_trial(config, Trial(method, level, seed), model, batch, budget["macs_folded"])
-    assert met["reached"] and abs(macs_folded(ours.shape) / macs_folded(amg.shape) - 1) <= TOLERANCE
+    assert (
+        met["reached"]
+        and abs(macs_folded(ours.architecture) / macs_folded(amg.architecture) - 1) <= TOLERANCE
+    )
     assert heads(ours) == heads(amg) == 7 * 6 - met["heads"]
-    assert met["tokens"] == 7 * model.shape.tokens - sum(len(block.tokens) for block in ours.shape.blocks)
+    assert met["tokens"] == 7 * model.architecture.tokens - sum(
+        len(block.tokens) for block in ours.architecture.blocks
+    )
 
 
 def test_amgs_trial_is_what_prune_py_prunes():
@@ -113,7 +118,7 @@ def test_amgs_trial_is_what_prune_py_prunes():
     found, budget = pruned_trial(config, Trial("amg", "h25_t25", 1), model, batch, None)
     prune = trial_settings(config, Trial("amg", "h25_t25", 1)).prune
     expected, _ = prune_model(model, prune, lambda: [batch], mean_feature, lambda pruned, last: pruned)
-    assert found.shape == expected.shape and budget["target"] is None and budget["reached"]
+    assert found.architecture == expected.architecture and budget["target"] is None and budget["reached"]
 
 
 def test_a_budget_out_of_reach_is_recorded_and_the_methods_own_fraction_is_removed():
@@ -140,7 +145,7 @@ def pruned_trial(config, trial, model, batch, target):
 
 
 def heads(model):
-    return sum(len(block.heads) for block in model.shape.blocks)
+    return sum(len(block.heads) for block in model.architecture.blocks)
 
 
 # arithmetic

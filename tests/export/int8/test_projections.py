@@ -97,7 +97,7 @@ def test_a_whole_model_keeps_its_features_and_its_groups(mode):
     old, new = groups(exported), groups(cut)
     assert list(new) == list(old)
     # with kv the queries come from other tokens than keys and values: they are apart already
-    more = [f"block{index}.qkv" for index in range(network.shape.prunable)] if mode == "bypass" else []
+    more = [f"block{index}.qkv" for index in range(network.architecture.prunable)] if mode == "bypass" else []
     assert {name: len(new[name]) for name in new if len(new[name]) != len(old[name])} == dict.fromkeys(
         more, 3
     )

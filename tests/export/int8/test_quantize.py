@@ -75,7 +75,7 @@ def test_every_linear_has_a_group_with_a_name_of_its_own(network, form):
         "kv": lambda: lite.pruned(mode="kv"),
         "no JPM": lambda: lite.model(jpm=False),
         # equal norms and zero biases: the exporter merges or drops them
-        "untrained": lambda: TransReID(lite.shape()).eval(),
+        "untrained": lambda: TransReID(lite.architecture()).eval(),
     }[network]()
     graph = build_graph(model, SPEC, form)[0]
     found = groups(graph)

@@ -10,7 +10,7 @@ from runtime.errors import ConfigError
 from tests.fakes import lite
 
 
-def table(shape, *, narrow=False, **changes):
+def table(architecture, *, narrow=False, **changes):
     """A plane; with `narrow`, a neuron costs so much a token besides."""
     grid = [{"heads": h, "tokens": t, "ms": 0.1 + 0.2 * h + 0.01 * t} for h in (1, 3, 6) for t in (4, 11, 22)]
     if narrow:
@@ -21,7 +21,7 @@ def table(shape, *, narrow=False, **changes):
             for t in (4, 11, 22)
         ]
     found = {"schema": 1, "complete": True, "grid": grid, "fixed_ms": 2.0}
-    return found | {"model": {"sha256": "a", "shape": shape.to_json()}} | changes
+    return found | {"model": {"sha256": "a", "shape": architecture.to_json()}} | changes
 
 
 def written(tmp_path, content):
@@ -32,42 +32,42 @@ def written(tmp_path, content):
 
 @pytest.mark.parametrize(("heads", "tokens"), [(1, 4), (6, 22), (2, 7), (5, 21), (4, 11), (8, 30), (1, 2)])
 def test_a_plane_is_predicted_exactly_on_between_and_beyond_the_points(tmp_path, heads, tokens):
-    shape = lite.shape()
-    found = read_table(written(tmp_path, table(shape)), shape)
+    architecture = lite.architecture()
+    found = read_table(written(tmp_path, table(architecture)), architecture)
     assert found.block_ms(heads, tokens) == pytest.approx(0.1 + 0.2 * heads + 0.01 * tokens)
 
 
 def test_a_model_is_the_rest_and_its_blocks(tmp_path):
-    shape = lite.shape()
-    found = read_table(written(tmp_path, table(shape)), shape)
+    architecture = lite.architecture()
+    found = read_table(written(tmp_path, table(architecture)), architecture)
     assert found.model_ms([6, 1], [22, 4]) == pytest.approx(2 + (0.1 + 1.2 + 0.22) + (0.1 + 0.2 + 0.04))
     with pytest.raises(ValueError):
         found.model_ms([6], [22, 4])
 
 
 def test_a_removed_block_costs_nothing_and_a_narrower_mlp_is_not_known(tmp_path):
-    shape = lite.shape()
-    found = read_table(written(tmp_path, table(shape)), shape)
+    architecture = lite.architecture()
+    found = read_table(written(tmp_path, table(architecture)), architecture)
     whole = 2 + 7 * (0.1 + 0.2 * 6 + 0.01 * 22)
-    assert found.shape_ms(shape) == pytest.approx(whole)
-    short = shape.with_blocks((REMOVED, *shape.blocks[1:]))
-    assert found.shape_ms(short) == pytest.approx(whole - (0.1 + 0.2 * 6 + 0.01 * 22))
-    assert found.shape_ms(lite.thinned().shape) is None
+    assert found.architecture_ms(architecture) == pytest.approx(whole)
+    short = architecture.with_blocks((REMOVED, *architecture.blocks[1:]))
+    assert found.architecture_ms(short) == pytest.approx(whole - (0.1 + 0.2 * 6 + 0.01 * 22))
+    assert found.architecture_ms(lite.thinned().architecture) is None
 
 
 @pytest.mark.parametrize(
     ("heads", "tokens", "hidden"), [(6, 22, 768), (1, 4, 192), (2, 7, 300), (6, 22, 64), (3, 11, 500)]
 )
 def test_narrower_mlps_are_predicted_where_they_were_measured(tmp_path, heads, tokens, hidden):
-    shape = lite.shape()
-    found = read_table(written(tmp_path, table(shape, narrow=True, schema=2)), shape)
+    architecture = lite.architecture()
+    found = read_table(written(tmp_path, table(architecture, narrow=True, schema=2)), architecture)
     assert found.widths == (192, 500, 768)
     wanted = 0.1 + 0.2 * heads + 0.01 * tokens + 1e-6 * hidden * tokens
     assert found.block_ms(heads, tokens, hidden) == pytest.approx(wanted)
-    thin = lite.thinned().shape
+    thin = lite.thinned().architecture
     there = [block for block in thin.blocks if not block.removed]
     blocks = [found.block_ms(len(block.heads), len(block.tokens), block.hidden or 768) for block in there]
-    assert found.shape_ms(thin) == pytest.approx(2 + sum(blocks))
+    assert found.architecture_ms(thin) == pytest.approx(2 + sum(blocks))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_something_else_than_a_table_is_one_line(tmp_path, content):
     with pytest.raises(
         ConfigError, match=r"table\.json: not a finished table of python -m benchmarks\.latency_table"
     ):
-        read_table(written(tmp_path, content), lite.shape())
+        read_table(written(tmp_path, content), lite.architecture())
 
 
 @pytest.mark.parametrize(
@@ -85,18 +85,18 @@ def test_something_else_than_a_table_is_one_line(tmp_path, content):
     [
         ({"schema": 3}, "schema 3"),
         ({"grid": []}, "holes"),
-        ({"grid": table(lite.shape(), narrow=True)["grid"][:-1], "schema": 2}, "holes"),
+        ({"grid": table(lite.architecture(), narrow=True)["grid"][:-1], "schema": 2}, "holes"),
         ({"complete": False}, "finished False"),
-        ({"grid": table(lite.shape())["grid"][:-1]}, "holes"),
+        ({"grid": table(lite.architecture())["grid"][:-1]}, "holes"),
         ({"grid": [{"heads": 1, "tokens": 4, "ms": -1}]}, "times that are none"),
     ],
 )
 def test_an_unfinished_or_damaged_table_is_refused(tmp_path, changes, said):
     with pytest.raises(ConfigError, match=said):
-        read_table(written(tmp_path, table(lite.shape(), **changes)), lite.shape())
+        read_table(written(tmp_path, table(lite.architecture(), **changes)), lite.architecture())
 
 
 def test_another_models_table_is_refused(tmp_path):
-    path = written(tmp_path, table(lite.shape(stride=16)))
+    path = written(tmp_path, table(lite.architecture(stride=16)))
     with pytest.raises(ConfigError, match="measured with stride 16, this model has 8"):
-        read_table(path, lite.shape())
+        read_table(path, lite.architecture())

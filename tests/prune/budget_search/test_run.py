@@ -53,14 +53,14 @@ def teacher(tmp_path_factory):
 
 def table(path, **changes):
     """A table in which a token costs much, a head and a neuron little."""
-    shape = lite.shape(identities=8)
+    architecture = lite.architecture(identities=8)
     grid = [
         {"heads": h, "tokens": t, "hidden": m, "ms": 0.01 * h + 0.1 * t + 1e-6 * m * t}
         for h, m in ((1, 768), (6, 768), (6, 192))
         for t in (2, 22)
     ]
     found = {"schema": 2, "complete": True, "grid": grid, "fixed_ms": 1.0}
-    path.write_text(json.dumps(found | {"model": {"sha256": "a", "shape": shape.to_json()}} | changes))
+    path.write_text(json.dumps(found | {"model": {"sha256": "a", "shape": architecture.to_json()}} | changes))
     return path
 
 
@@ -75,7 +75,7 @@ def test_a_latency_goal_is_kept_by_the_model_and_its_frontier_is_written(teacher
     words = ["--search", "--goal", f"latency_ms={goal}", "--latency-table", table(tmp_path / "t.json")]
     assert run(teacher, data, out, *words) == 0
     pareto = json.loads((out / "pareto.json").read_text())
-    blocks = load_model(out / "model.safetensors")[0].shape.blocks[:7]
+    blocks = load_model(out / "model.safetensors")[0].architecture.blocks[:7]
     counts = [(len(block.heads), len(block.tokens), block.hidden or 768) for block in blocks]
     assert counts == list(zip(*(pareto["chosen"][axis] for axis in ("heads", "tokens", "hidden"))))
     cost = 1 + sum(0.01 * heads + 0.1 * tokens + 1e-6 * hidden * tokens for heads, tokens, hidden in counts)
@@ -129,17 +129,19 @@ def test_a_table_without_narrower_mlps_chooses_of_heads_and_tokens_alone(teacher
     assert run(teacher, data, tmp_path / "no", *words) == 2
     assert "no narrower MLPs in it; search with --over heads,tokens" in capsys.readouterr().err
     assert run(teacher, data, tmp_path / "out", *words, "--over", "heads,tokens") == 0
-    shape = load_model(tmp_path / "out" / "model.safetensors")[0].shape
-    assert shape.hidden == (768,) * 7 and sum(len(block.tokens) for block in shape.blocks) < 7 * 22
+    architecture = load_model(tmp_path / "out" / "model.safetensors")[0].architecture
+    assert (
+        architecture.hidden == (768,) * 7 and sum(len(block.tokens) for block in architecture.blocks) < 7 * 22
+    )
 
 
 def test_neurons_are_what_goes_where_nothing_else_may(teacher, data, tmp_path):
     words = ["--search", "--goal", "macs=5e7", "--over", "neurons"]
     assert run(teacher, data, tmp_path / "out", *words) == 0
-    shape = load_model(tmp_path / "out" / "model.safetensors")[0].shape
+    architecture = load_model(tmp_path / "out" / "model.safetensors")[0].architecture
     pareto = json.loads((tmp_path / "out" / "pareto.json").read_text())
-    assert list(shape.hidden) == pareto["chosen"]["hidden"] and min(shape.hidden) < 768
-    assert all((len(block.heads), len(block.tokens)) == (6, 22) for block in shape.blocks)
+    assert list(architecture.hidden) == pareto["chosen"]["hidden"] and min(architecture.hidden) < 768
+    assert all((len(block.heads), len(block.tokens)) == (6, 22) for block in architecture.blocks)
 
 
 def test_held_out_people_are_not_scored_on():
@@ -167,9 +169,9 @@ def test_kept_counts_win_over_fractions_and_go_with_one_round(teacher, data, tmp
     words = ["--set", "prune.heads.kept=[6,5,4,3,2,1,6]", "--set", "prune.tokens.kept=[22,9,9,9,9,9,2]"]
     words += ["--set", "prune.mlp.kept=[768,700,9,9,9,9,1]", "--set", "prune.mlp.pruned=0.1"]
     assert run(teacher, data, tmp_path / "out", *words, "--set", "prune.heads.fraction=0.5") == 0
-    shape = load_model(tmp_path / "out" / "model.safetensors")[0].shape
-    blocks = shape.blocks[:7]
-    assert shape.hidden == (768, 700, 9, 9, 9, 9, 1)
+    architecture = load_model(tmp_path / "out" / "model.safetensors")[0].architecture
+    blocks = architecture.blocks[:7]
+    assert architecture.hidden == (768, 700, 9, 9, 9, 9, 1)
     assert [len(block.heads) for block in blocks] == [6, 5, 4, 3, 2, 1, 6]
     assert [len(block.tokens) for block in blocks] == [22, 9, 9, 9, 9, 9, 2]
     capsys.readouterr()

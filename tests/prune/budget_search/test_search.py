@@ -94,23 +94,23 @@ def test_a_goal_that_is_none_is_one_line(text):
     assert read_goal("macs=1.2e8") == Goal("macs", 1.2e8)
 
 
-def scores_for(shape, seed=0):
+def scores_for(architecture, seed=0):
     random = torch.Generator().manual_seed(seed)
-    heads = [torch.rand(shape.vit.heads, generator=random) for _ in range(shape.prunable)]
-    tokens = [torch.rand(shape.patches, generator=random) for _ in range(shape.prunable)]
-    neurons = [torch.rand(shape.vit.hidden, generator=random) for _ in range(shape.prunable)]
+    heads = [torch.rand(architecture.vit.heads, generator=random) for _ in range(architecture.prunable)]
+    tokens = [torch.rand(architecture.patches, generator=random) for _ in range(architecture.prunable)]
+    neurons = [torch.rand(architecture.vit.hidden, generator=random) for _ in range(architecture.prunable)]
     return Scores(heads, tokens, neurons)
 
 
 def test_the_pruned_model_has_the_counts_and_lost_the_lowest():
     model = lite.model()
-    shape, scores = model.shape, scores_for(model.shape)
+    architecture, scores = model.architecture, scores_for(model.architecture)
     heads, tokens, neurons = scores
     kept_heads, kept_tokens = [6, 5, 4, 3, 2, 1, 6], [22, 20, 15, 12, 9, 4, 2]
     widths = [768, 8, 9, 768, 100, 400, 767]
     pruned = pruned_to(model, kept_heads, kept_tokens, widths, scores)
-    blocks = pruned.shape.blocks[: shape.prunable]
-    assert list(pruned.shape.hidden) == widths
+    blocks = pruned.architecture.blocks[: architecture.prunable]
+    assert list(pruned.architecture.hidden) == widths
     best = neurons[1].topk(8).indices.sort().values
     weights = [one.base.blocks[1].mlp.fc1.weight for one in (pruned, model)]
     assert torch.equal(weights[0], weights[1][best])
@@ -120,17 +120,17 @@ def test_the_pruned_model_has_the_counts_and_lost_the_lowest():
         gone = sorted(set(range(6)) - set(block.heads))
         assert not gone or mine[gone].max() < mine[list(block.heads)].min()
         patches = [token - 1 for token in block.tokens if token]
-        rest = sorted(set(range(shape.patches)) - set(patches))
+        rest = sorted(set(range(architecture.patches)) - set(patches))
         assert block.tokens[0] == 0 and (not rest or theirs[rest].max() < theirs[patches].min())
 
 
 def test_damage_is_measured_one_block_at_a_time_and_never_falls_with_fewer():
     model = lite.model()
-    scores, batches = scores_for(model.shape), [lite.batch(4), lite.batch(4, seed=1)]
+    scores, batches = scores_for(model.architecture), [lite.batch(4), lite.batch(4, seed=1)]
     table = damages(model, scores, batches)
-    assert len(table) == model.shape.prunable
+    assert len(table) == model.architecture.prunable
     for heads, tokens, neurons in table:
-        assert heads[6] == 0 and tokens[model.shape.tokens] == 0 and set(heads) == set(range(1, 7))
+        assert heads[6] == 0 and tokens[model.architecture.tokens] == 0 and set(heads) == set(range(1, 7))
         assert neurons[768] == 0 and set(neurons) == set(neuron_counts(768))
         for found in (heads, tokens, neurons):
             values = [found[count] for count in sorted(found)]
@@ -144,7 +144,7 @@ def test_damage_is_measured_one_block_at_a_time_and_never_falls_with_fewer():
 
 def test_what_is_not_searched_over_stays_whole_and_needs_no_scores():
     model = lite.model()
-    scores = scores_for(model.shape)._replace(neurons=())
+    scores = scores_for(model.architecture)._replace(neurons=())
     table = damages(model, scores, [lite.batch(2)], over=("heads", "tokens"))
     assert all(found.neurons == {768: 0.0} and len(found.heads) == 6 for found in table)
 

@@ -83,7 +83,7 @@ def test_prune_scores_cuts_tunes_and_evaluates(teacher, data, tmp_path, capsys):
     assert {"mAP", "R1", "R5", "R10", "mINP"} <= set(result["after"]["scores"])
     assert result["after"]["flops"]["macs_paper"] < result["before"]["flops"]["macs_paper"]
     model, manifest = load_model(tmp_path / "out" / "model.safetensors")
-    assert sum(len(block.heads) for block in model.shape.blocks) == 7 * 6 - 10
+    assert sum(len(block.heads) for block in model.architecture.blocks) == 7 * 6 - 10
     assert manifest["parent"] == load_model(teacher / "model.safetensors")[1]["sha256"]
     # fine-tuning moved what surgery left alone
     before = load_model(teacher / "model.safetensors")[0].b1[0].mlp.fc1.weight
@@ -99,8 +99,8 @@ def test_pruning_again_starts_from_stage_ones_output(teacher, data, tmp_path, ca
     argv = ["--config", config, "--weights", weights, "--data", str(data), "--out", str(tmp_path / "two")]
     assert guarded(command.main, [*argv, "--set", "prune.heads.fraction=0", *tuned]) == 0
     model, _ = load_model(tmp_path / "two" / "model.safetensors")
-    assert sum(len(block.heads) for block in model.shape.blocks) == 7 * 6 - 10
-    assert sum(22 - len(block.tokens) for block in model.shape.blocks) == 36
+    assert sum(len(block.heads) for block in model.architecture.blocks) == 7 * 6 - 10
+    assert sum(22 - len(block.tokens) for block in model.architecture.blocks) == 36
 
 
 def batches(data):
@@ -152,7 +152,7 @@ def test_other_identities_get_new_classifiers_and_the_rest_stays(teacher, data, 
     save_model(lite.model(identities=7), root / "model.safetensors", lite.SPEC)
     assert prune(root, data, tmp_path / "out", "--evaluate", "none") == 0
     assert "new classifiers for 12 identities" in capsys.readouterr().err
-    assert load_model(tmp_path / "out" / "model.safetensors")[0].shape.identities == 12
+    assert load_model(tmp_path / "out" / "model.safetensors")[0].architecture.identities == 12
 
 
 def test_evaluate_gives_the_same_scores_as_prune(teacher, data, capsys):

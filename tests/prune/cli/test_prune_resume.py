@@ -91,7 +91,7 @@ def test_fine_tuning_between_heads_and_tokens_alone_needs_new_classifiers_too(ro
     more = ["--set", "prune.heads.rounds=1", "--set", "train.final_epochs=0"]
     assert prune_runs.prune_into(tmp_path / "out", root, data, *more) == 0
     assert "with new classifiers for 4 identities" in capsys.readouterr().err
-    assert load_model(tmp_path / "out" / "model.safetensors")[0].shape.identities == 4
+    assert load_model(tmp_path / "out" / "model.safetensors")[0].architecture.identities == 4
 
 
 class Stop(Exception):
@@ -134,11 +134,11 @@ def test_whatever_is_cut_goes_on_from_a_first_round_that_was_cut(asked, root, da
             prune_runs.prune_into(tmp_path / "out", root, data, *more)
     assert prune_runs.prune_into(tmp_path / "out", root, data, *more, "--resume") == 0
     check_same(tmp_path / "out", tmp_path / "whole")
-    shape = load_model(tmp_path / "out" / "model.safetensors")[0].shape
+    architecture = load_model(tmp_path / "out" / "model.safetensors")[0].architecture
     if asked is THIN:
-        assert shape.present == 6 and sum(shape.hidden) < 6 * 768 * 0.72
+        assert architecture.present == 6 and sum(architecture.hidden) < 6 * 768 * 0.72
     else:
-        assert {(len(block.heads), len(block.tokens)) for block in shape.blocks} == {(3, 4)}
+        assert {(len(block.heads), len(block.tokens)) for block in architecture.blocks} == {(3, 4)}
 
 
 def test_only_the_newest_model_of_a_stopped_run_is_kept(stopped):

@@ -37,7 +37,11 @@ def test_rows_are_those_of_the_people_and_features_do_not_change(data, trained, 
     assert run(trained, "--data", data, "--out", out) == 0
     assert capsys.readouterr().out.strip() == str(out)
     before, (after, manifest) = load_model(trained)[0], load_model(out)
-    assert after.shape.identities == len(label_map(read_dataset(str(data), "anny").train)) == len(PERMUTED)
+    assert (
+        after.architecture.identities
+        == len(label_map(read_dataset(str(data), "anny").train))
+        == len(PERMUTED)
+    )
     with torch.no_grad():
         assert torch.allclose(before(IMAGES), after(IMAGES), atol=1e-5)
         was, now = (model.logits(model.parts(IMAGES)) for model in (before, after))
@@ -48,7 +52,7 @@ def test_rows_are_those_of_the_people_and_features_do_not_change(data, trained, 
         assert torch.equal(old[name][list(PERMUTED)] if name.startswith("classifier") else old[name], value)
     assert manifest["source"] == "train" and manifest["data"]["images"] == 9
     assert manifest["parent"] == open_model(trained)[0].sha256
-    assert manifest["relabelled"]["from"] == before.shape.identities
+    assert manifest["relabelled"]["from"] == before.architecture.identities
 
 
 def test_a_classifier_that_knows_nobody_writes_nothing(data, trained, tmp_path, capsys):

@@ -48,7 +48,7 @@ def test_the_command_counts_identities_and_writes_a_loadable_model(market, capsy
     assert command(market) == 0
     assert capsys.readouterr().out.strip() == str(market / "out" / "model.safetensors")
     model, manifest = load_model(market / "out" / "model.safetensors")
-    assert model.shape.identities == 3 and model.shape.cameras == 2
+    assert model.architecture.identities == 3 and model.architecture.cameras == 2
     assert (
         manifest["config"]["train"]["epochs"] == 2
         and len((market / "out" / "metrics.jsonl").read_text().splitlines()) == 2
@@ -85,5 +85,5 @@ def test_the_command_starts_from_a_model_of_other_cameras_and_people(market, cap
     said = capsys.readouterr().err
     assert "6 cameras" in said and "751 people" in said
     model, _ = load_model(market / "out" / "model.safetensors")
-    assert (model.shape.cameras, model.shape.identities) == (2, 3)
+    assert (model.architecture.cameras, model.architecture.identities) == (2, 3)
     assert torch.equal(model.b2[0].mlp.fc1.weight, source.b2[0].mlp.fc1.weight)

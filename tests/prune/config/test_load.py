@@ -75,7 +75,7 @@ def write(tmp_path):
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_file_loads_and_has_a_readable_head(path):
     config = load_config(path)
-    assert config.shape().tokens > 1
+    assert config.architecture().tokens > 1
     assert config.train.for_final().epochs == config.train.final_epochs > config.train.warmup_epochs
     assert path.read_text().startswith("# ")
 
@@ -101,9 +101,9 @@ def test_the_files_that_scripts_name_exist():
 )
 def test_the_published_pairs_remove_the_published_counts(name, heads, tokens):
     config = load_config(CONFIGS / "prune" / f"{name}.yaml")
-    shape = config.shape()
-    assert count_of(config.prune.heads.fraction, shape.vit.heads, shape.prunable) == heads
-    assert count_of(config.prune.tokens.fraction, shape.patches, shape.prunable) == tokens
+    architecture = config.architecture()
+    assert count_of(config.prune.heads.fraction, architecture.vit.heads, architecture.prunable) == heads
+    assert count_of(config.prune.tokens.fraction, architecture.patches, architecture.prunable) == tokens
 
 
 @pytest.mark.parametrize("section", ["model", "input", "data", "prune", "train"])
@@ -122,9 +122,18 @@ def test_the_readme_explains_every_key(section):
 
 def test_the_authors_file_is_translated_into_our_keys(write):
     config = load_config(write(AUTHORS))
-    shape, train, prune = config.shape(), config.train, config.prune
-    assert (shape.variant, shape.stride, shape.tokens, shape.dim) == ("vit_base", 11, 243, 3840)
-    assert (shape.cameras, shape.identities, config.data.root) == (8, 702, "../../data/Occluded_Duke")
+    architecture, train, prune = config.architecture(), config.train, config.prune
+    assert (architecture.variant, architecture.stride, architecture.tokens, architecture.dim) == (
+        "vit_base",
+        11,
+        243,
+        3840,
+    )
+    assert (architecture.cameras, architecture.identities, config.data.root) == (
+        8,
+        702,
+        "../../data/Occluded_Duke",
+    )
     assert (prune.heads.fraction, prune.heads.rounds, prune.tokens.fraction) == (0.25, 33, 0)
     assert (train.optimizer, train.lr, train.identities, train.images) == ("sgd", 1e-4, 16, 4)
     assert (train.epochs, train.warmup_epochs, train.fine_epochs, train.final_epochs) == (20, 0, 2, 150)
@@ -135,7 +144,7 @@ def test_the_authors_file_is_translated_into_our_keys(write):
 
 def test_our_copy_of_their_recipe_equals_the_translation(write):
     theirs, ours = load_config(write(AUTHORS)), load_config(CONFIGS / "prune" / "occ_duke_base_h25.yaml")
-    assert theirs.prune == ours.prune and theirs.shape() == ours.shape()
+    assert theirs.prune == ours.prune and theirs.architecture() == ours.architecture()
     # MAX_EPOCHS is their scheduler's length; ours runs over final_epochs.
     assert {**vars(theirs.train), "epochs": 0} == {**vars(ours.train), "epochs": 0}
 
@@ -372,4 +381,4 @@ def test_yaml_that_expands_to_too_much_is_refused(write, text, word):
 )
 def test_a_model_that_no_memory_holds_is_refused_by_its_numbers(write, override):
     with pytest.raises(ConfigError, match="more than|whole number"):
-        load_config(write("model: {variant: vit_lite}\n"), [override]).shape()
+        load_config(write("model: {variant: vit_lite}\n"), [override]).architecture()

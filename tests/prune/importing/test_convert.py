@@ -10,7 +10,7 @@ import torch
 
 from prune.cli.convert import main
 from prune.importing.convert import convert, original_tokens, read_checkpoint
-from prune.model.architecture import Shape, unpruned
+from prune.model.architecture import Architecture, unpruned
 from prune.model.file import load_model, save_model
 from runtime.entry import guarded
 from runtime.errors import ArtifactError, GateError
@@ -33,15 +33,15 @@ def small_pth(tmp_path_factory):
 
 def test_amg_checkpoint_gives_the_authors_features(small_pth):
     golden = case(SMALL)
-    model = convert(small_pth, golden.shape)
+    model = convert(small_pth, golden.architecture)
     assert np.abs(golden.run(model) - golden.arrays["features_pruned"]).max() < 1e-4
-    assert [len(block.heads) for block in model.shape.blocks] == golden.meta["heads"]
+    assert [len(block.heads) for block in model.architecture.blocks] == golden.meta["heads"]
     assert not any(key.startswith(("base.blocks.7.", "base.norm", "base.fc")) for key in model.state_dict())
 
 
 def test_bare_transreid_state_dict_without_masks_gives_the_authors_features(tmp_path):
     golden = case(SMALL)
-    model = convert(write(tmp_path / "tr.pth", golden.state(token_index=False)), golden.shape)
+    model = convert(write(tmp_path / "tr.pth", golden.state(token_index=False)), golden.architecture)
     assert np.abs(golden.run(model) - golden.arrays["features_unpruned"]).max() < 1e-4
 
 
@@ -60,7 +60,7 @@ def test_converting_writes_a_model_that_loads_strictly(small_pth, tmp_path, caps
     golden = case(SMALL)
     assert np.abs(golden.run(model) - golden.arrays["features_pruned"]).max() < 1e-4
     assert manifest["input"]["dataset"] == "occluded_duke" and manifest["input"]["camera"] == "input"
-    assert Shape.from_json(manifest["shape"]) == model.shape
+    assert Architecture.from_json(manifest["shape"]) == model.architecture
 
 
 class Evil:
@@ -113,7 +113,7 @@ def test_cut_and_flipped_checkpoints_are_always_one_clear_refusal_or_whole(tmp_p
 @pytest.mark.parametrize("wrong", [3, [None], "abc"])
 def test_lists_that_are_none_are_refused(wrong, tmp_path):
     with pytest.raises(ArtifactError, match="`heads`"):
-        convert(write(tmp_path / "x.pth", {"state_dict": lite_state(), "heads": wrong}), lite.shape())
+        convert(write(tmp_path / "x.pth", {"state_dict": lite_state(), "heads": wrong}), lite.architecture())
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 torn zip"])
@@ -151,19 +151,22 @@ def test_what_does_not_fit_is_named(fault, text, tmp_path):
     state = lite_state()
     fault(state)
     with pytest.raises(ArtifactError, match=text):
-        convert(write(tmp_path / "x.pth", state), lite.shape())
+        convert(write(tmp_path / "x.pth", state), lite.architecture())
 
 
 @pytest.mark.parametrize(("name", "wrong"), [("heads", [6] * 6 + [5]), ("channels", [22] * 6 + [21])])
 def test_lists_that_contradict_the_tensors_are_refused(name, wrong, tmp_path):
     data = {"state_dict": lite_state(), "heads": None, "channels": None, name: wrong}
     with pytest.raises(ArtifactError, match=f"`{name}` list .* disagrees"):
-        convert(write(tmp_path / "x.pth", data), lite.shape())
+        convert(write(tmp_path / "x.pth", data), lite.architecture())
 
 
 def test_lists_of_full_length_as_resaved_checkpoints_have_them_are_accepted(tmp_path):
     data = {"state_dict": lite_state(), "heads": [np.int64(6)] * 8, "channels": [torch.tensor(22)] * 8}
-    assert convert(write(tmp_path / "x.pth", data), lite.shape()).shape == lite.model().shape
+    assert (
+        convert(write(tmp_path / "x.pth", data), lite.architecture()).architecture
+        == lite.model().architecture
+    )
 
 
 @pytest.mark.parametrize("mode", ["bypass", "kv"])
@@ -174,7 +177,7 @@ def test_saved_models_come_back_the_same(mode, tmp_path):
     images, _, cameras = lite.batch()
     assert torch.allclose(again(images, cameras), model(images, cameras), atol=1e-5)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
-    assert again.shape == model.shape
+    assert again.architecture == model.architecture
 
 
 def test_changed_bytes_are_refused_before_they_are_read(tmp_path):
@@ -207,22 +210,24 @@ def test_weights_that_are_not_finite_are_never_written(tmp_path):
 )
 def test_shapes_that_make_no_sense_are_refused(change):
     with pytest.raises(ArtifactError):
-        Shape.from_json(lite.shape().to_json() | change)
+        Architecture.from_json(lite.architecture().to_json() | change)
 
 
 def test_a_block_never_loses_its_class_token_or_order():
-    shape = lite.shape()
+    architecture = lite.architecture()
     for tokens in ((1, 2), (0, 2, 1), (0, 22), ()):
         with pytest.raises(Exception, match="class token|ascending"):
-            shape.with_blocks((dataclasses.replace(shape.blocks[0], tokens=tokens), *shape.blocks[1:]))
+            architecture.with_blocks(
+                (dataclasses.replace(architecture.blocks[0], tokens=tokens), *architecture.blocks[1:])
+            )
 
 
 @pytest.mark.parametrize(
     ("stride", "patches", "group"), [(16, 128, 32), (14, 162, 40), (12, 210, 52), (11, 242, 60)]
 )
 def test_grids_as_published(stride, patches, group):
-    shape = unpruned("vit_base", stride=stride)
-    assert (shape.patches, shape.patches // 4) == (patches, group)
+    architecture = unpruned("vit_base", stride=stride)
+    assert (architecture.patches, architecture.patches // 4) == (patches, group)
 
 
 @pytest.mark.parametrize(
@@ -240,10 +245,10 @@ def test_a_tensor_that_is_no_plain_array_is_named_before_anything_reads_it(odd, 
     state = lite_state()
     key = next(key for key in state if key.endswith("attn.proj.weight"))
     with pytest.raises(ArtifactError, match="attn.proj.weight"):
-        convert(write(tmp_path / "x.pth", state | {key: odd}), lite.shape())
+        convert(write(tmp_path / "x.pth", state | {key: odd}), lite.architecture())
 
 
 @pytest.mark.parametrize("key", ["base.sie_embed", "classifier.weight"])
 def test_a_single_number_in_place_of_a_table_is_named(key, tmp_path):
     with pytest.raises(ArtifactError, match=key):
-        convert(write(tmp_path / "x.pth", lite_state() | {key: torch.tensor(3.0)}), lite.shape())
+        convert(write(tmp_path / "x.pth", lite_state() | {key: torch.tensor(3.0)}), lite.architecture())

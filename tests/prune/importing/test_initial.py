@@ -87,8 +87,8 @@ def test_wrapped_weights_are_found_and_of_dino_the_teachers(wrap, tmp_path):
     ],
 )
 def test_grids_of_pretrained_models(patches, size, stride, grid):
-    shape = unpruned("vit_base", height=size[0], width=size[1], stride=stride)
-    assert source_grid(patches, shape) == grid
+    architecture = unpruned("vit_base", height=size[0], width=size[1], stride=stride)
+    assert source_grid(patches, architecture) == grid
 
 
 def test_a_grid_that_nobody_knows_is_refused_with_both_numbers(tmp_path):
@@ -144,7 +144,7 @@ def test_a_reid_checkpoint_names_the_command_that_converts_it_and_that_helps(tmp
 
 @pytest.mark.parametrize(("theirs", "ours"), [(6, 2), (6, 0), (0, 2)])
 def test_other_cameras_get_a_new_table_and_other_people_new_classifiers(theirs, ours):
-    source, model = lite.model(1, cameras=theirs, identities=7), TransReID(lite.shape(cameras=ours))
+    source, model = lite.model(1, cameras=theirs, identities=7), TransReID(lite.architecture(cameras=ours))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     notes = copy_weights(model, source, "a.safetensors")
     fresh = ("classifier", "base.sie_embed")
@@ -152,7 +152,7 @@ def test_other_cameras_get_a_new_table_and_other_people_new_classifiers(theirs, 
         assert torch.equal(value, before[key] if key.startswith(fresh) else source.state_dict()[key]), key
     assert any(f"{theirs} cameras" in text for text in notes) and any("7 people" in text for text in notes)
     # the same again: nothing is left to say, and the table is the source's
-    same = TransReID(lite.shape(cameras=theirs, identities=7))
+    same = TransReID(lite.architecture(cameras=theirs, identities=7))
     assert not copy_weights(same, source, "a") and all(
         torch.equal(value, source.state_dict()[key]) for key, value in same.state_dict().items()
     )
@@ -160,18 +160,18 @@ def test_other_cameras_get_a_new_table_and_other_people_new_classifiers(theirs, 
 
 def test_another_stride_resamples_positions_and_other_structures_name_their_settings():
     source = lite.model(jpm=False)
-    model = TransReID(lite.shape(jpm=False, stride=16))
+    model = TransReID(lite.architecture(jpm=False, stride=16))
     (said,) = copy_weights(model, source, "a")
     assert "7 x 3" in said and "4 x 2" in said
     assert torch.equal(
         model.base.pos_embed, resampled(source.base.pos_embed, (7, 3), (4, 2))
     ) and torch.equal(model.base.cls_token, source.base.cls_token)
     with pytest.raises(ArtifactError, match="--set model.jpm=false"):
-        copy_weights(TransReID(lite.shape()), source, "a")
+        copy_weights(TransReID(lite.architecture()), source, "a")
     with pytest.raises(ArtifactError, match="--set model.sie_coefficient=3.0"):
-        copy_weights(TransReID(lite.shape(jpm=False, sie_coefficient=1.0)), source, "a")
+        copy_weights(TransReID(lite.architecture(jpm=False, sie_coefficient=1.0)), source, "a")
     with pytest.raises(ArtifactError, match="a pruned model"):
-        copy_weights(TransReID(lite.shape()), lite.pruned(), "a")
+        copy_weights(TransReID(lite.architecture()), lite.pruned(), "a")
 
 
 def test_safetensors_are_unwrapped_too(tmp_path):

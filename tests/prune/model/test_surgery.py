@@ -126,7 +126,7 @@ def test_token_score_is_the_absolute_signed_mean():
 
 def test_keeping_everything_changes_nothing():
     model = lite.pruned()
-    whole = keep_tokens(keep_heads(model, [range(len(b.heads)) for b in model.shape.blocks[:7]]), [])
+    whole = keep_tokens(keep_heads(model, [range(len(b.heads)) for b in model.architecture.blocks[:7]]), [])
     images, _, cameras = lite.batch()
     assert torch.allclose(whole(images, cameras), model(images, cameras), atol=1e-5)
 
@@ -143,8 +143,8 @@ def test_removed_heads_are_those_whose_output_vanishes():
     with torch.no_grad():
         cut = keep_heads(model, keep)
         assert torch.allclose(cut(images), silenced(images), atol=1e-5)
-    assert [len(block.heads) for block in cut.shape.blocks] == [6, 6, 2, 6, 6, 1, 6]
-    assert [len(block.heads) for block in model.shape.blocks] == [6] * 7
+    assert [len(block.heads) for block in cut.architecture.blocks] == [6, 6, 2, 6, 6, 1, 6]
+    assert [len(block.heads) for block in model.architecture.blocks] == [6] * 7
 
 
 def test_kv_mode_is_a_mask_on_the_keys():
@@ -194,9 +194,11 @@ def test_a_pruned_model_can_be_pruned_again(heads, tokens, order, mode, rounds, 
         for what, per_block in (("heads", 6), ("tokens", 21)):
             asked = count_of((heads if what == "heads" else tokens) / 2, per_block, 7)
             assert sum(r["removed"] for r in records if r["what"] == what) == asked
-            left = sum(len(getattr(block, what)) for block in model.shape.blocks)
+            left = sum(len(getattr(block, what)) for block in model.architecture.blocks)
             assert left == 7 * (per_block + (what == "tokens")) - again * asked
-        assert all(len(b.heads) >= 1 and len(b.tokens) >= 4 and b.tokens[0] == 0 for b in model.shape.blocks)
+        assert all(
+            len(b.heads) >= 1 and len(b.tokens) >= 4 and b.tokens[0] == 0 for b in model.architecture.blocks
+        )
     assert torch.isfinite(model(batch[0], batch[2])).all()
 
 
@@ -206,7 +208,7 @@ def test_floors_hold_and_say_what_is_possible():
         prune_model(lite.model(), config, lambda: [lite.batch()], mean_feature, same)
     config = PruneConfig(heads=HeadConfig(count=35))
     model, _ = prune_model(lite.model(), config, lambda: [lite.batch()], mean_feature, same)
-    assert [len(block.heads) for block in model.shape.blocks] == [1] * 7
+    assert [len(block.heads) for block in model.architecture.blocks] == [1] * 7
 
 
 def test_rounding_reports_both_numbers():
@@ -218,8 +220,8 @@ def test_rounding_reports_both_numbers():
     model, records = prune_model(lite.model(), config, lambda: [lite.batch()], mean_feature, same)
     assert [record["asked"] for record in records] == [10, 50]
     assert all(record["removed"] <= record["asked"] for record in records)
-    assert all(len(block.heads) % 2 == 0 for block in model.shape.blocks)
-    assert all(len(block.tokens) % 4 == 0 or len(block.tokens) == 22 for block in model.shape.blocks)
+    assert all(len(block.heads) % 2 == 0 for block in model.architecture.blocks)
+    assert all(len(block.tokens) % 4 == 0 or len(block.tokens) == 22 for block in model.architecture.blocks)
 
 
 def test_rounding_goes_with_one_round_only():
@@ -265,13 +267,13 @@ def test_not_finite_scores_and_no_images_are_refused():
 
 def test_choices_are_in_original_coordinates_on_a_pruned_model():
     model, batch = lite.pruned(), lite.batch()
-    before = [set(block.tokens) for block in model.shape.blocks]
+    before = [set(block.tokens) for block in model.architecture.blocks]
     ids, removed = choose_tokens(score_tokens(model, [batch], mean_feature), model, 9, TokenConfig(floor=1))
     assert removed == 9
     assert all(set(kept) <= tokens - {0} for kept, tokens in zip(ids, before))
     positions, _ = choose_heads(score_heads(model, [batch]), 3, HeadConfig())
-    heads = [block.heads for block in keep_heads(model, positions).shape.blocks]
-    assert all(set(new) <= set(old.heads) for new, old in zip(heads, model.shape.blocks))
+    heads = [block.heads for block in keep_heads(model, positions).architecture.blocks]
+    assert all(set(new) <= set(old.heads) for new, old in zip(heads, model.architecture.blocks))
 
 
 def test_token_mode_cannot_change_once_tokens_are_gone():

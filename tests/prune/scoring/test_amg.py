@@ -35,7 +35,7 @@ def config(heads, tokens, *, seed=5, order="heads_first", weight=0.01, **changes
 def test_magnitudes_come_from_the_blocks_weights_alone():
     model = lite.pruned()
     found = score_magnitudes(model)
-    assert [len(values) for values in found] == [len(block.heads) for block in model.shape.blocks]
+    assert [len(values) for values in found] == [len(block.heads) for block in model.architecture.blocks]
     for block, values in zip(model.base.blocks, found):
         qkv = block.attn.qkv.weight.unflatten(0, (3, -1, 32))
         bias = block.attn.qkv.bias.unflatten(0, (3, -1, 32))
@@ -72,7 +72,7 @@ def test_class_attention_is_the_mean_of_the_maps_first_rows():
         model.base(torch.cat([b[0] for b in batches]), torch.cat([b[2] for b in batches]))
     for hook in hooks:
         hook.remove()
-    for values, attention, block in zip(found, maps, model.shape.blocks):
+    for values, attention, block in zip(found, maps, model.architecture.blocks):
         assert len(values) == len(block.tokens) - 1
         assert values.tolist() == pytest.approx(attention[:, :, 0, 1:].mean(dim=(0, 1)).tolist(), rel=1e-4)
 
@@ -99,11 +99,13 @@ def test_layer_weights_move_only_amgs_own_criteria():
     model, batch = lite.model(), lite.batch()
     unmoved = {}
     for heads, tokens in (("entropy", "importance"), ("magnitude", "class_attention"), ("random", "random")):
-        shapes = [
-            prune_model(model, config(heads, tokens, weight=w), lambda: [batch], mean_feature, same)[0].shape
+        architectures = [
+            prune_model(model, config(heads, tokens, weight=w), lambda: [batch], mean_feature, same)[
+                0
+            ].architecture
             for w in (0.0, 0.14)
         ]
-        unmoved[heads] = shapes[0] == shapes[1]
+        unmoved[heads] = architectures[0] == architectures[1]
     assert unmoved == {"entropy": False, "magnitude": True, "random": True}
 
 
@@ -112,15 +114,15 @@ def test_random_choices_depend_on_the_seed_alone_and_need_no_images():
     first, records = prune_model(lite.model(), settings, never, never, same)
     assert [record["removed"] for record in records] == [9, 30]
     again, _ = prune_model(lite.model(seed=3), settings, never, never, same)
-    assert again.shape == first.shape
+    assert again.architecture == first.architecture
     other, _ = prune_model(lite.model(), config("random", "random", seed=6), never, never, same)
-    assert other.shape != first.shape
+    assert other.architecture != first.architecture
 
 
 def test_random_removal_in_rounds_removes_what_one_round_does():
     once, _ = prune_model(lite.model(), config("random", "random"), never, never, same)
     rounds, records = prune_model(lite.model(), config("random", "random", rounds=4), never, never, same)
-    assert len(records) == 8 and rounds.shape == once.shape
+    assert len(records) == 8 and rounds.architecture == once.architecture
 
 
 def test_measured_values_are_those_that_the_record_holds():

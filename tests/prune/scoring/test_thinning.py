@@ -13,7 +13,7 @@ from prune.budget_search.goal import GOALS, Goal, Search
 from prune.budget_search.run import find
 from prune.config.load import load_config
 from prune.config.settings import BlocksConfig, HeadConfig, MlpConfig, PruneConfig, TokenConfig
-from prune.model.architecture import REMOVED, Shape, removed_count
+from prune.model.architecture import REMOVED, Architecture, removed_count
 from prune.model.file import load_model, save_model
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, rebuild, remove_blocks
 from prune.scoring.amg import Round, Stage, plan_rounds, prune_model
@@ -43,43 +43,43 @@ def features(model):
 
 
 def test_a_shape_from_before_neurons_were_counted_means_the_whole_mlp():
-    shape = lite.pruned().shape
-    data = shape.to_json()
+    architecture = lite.pruned().architecture
+    data = architecture.to_json()
     assert all(set(block) == {"heads", "tokens"} for block in data["blocks"])
-    assert Shape.from_json(data) == shape and shape.hidden == (768,) * 7
+    assert Architecture.from_json(data) == architecture and architecture.hidden == (768,) * 7
 
 
 def test_a_thinned_shape_comes_back_from_json():
-    shape = lite.thinned().shape
-    assert Shape.from_json(json.loads(json.dumps(shape.to_json()))) == shape
-    assert shape.hidden == (768, 1, 0, 333, 768, 0, 500) and shape.present == 5
+    architecture = lite.thinned().architecture
+    assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+    assert architecture.hidden == (768, 1, 0, 333, 768, 0, 500) and architecture.present == 5
 
 
 @pytest.mark.parametrize("hidden", [0, -1, 768, 769, 1.5, True, "9"])
 def test_an_impossible_number_of_neurons_is_one_line(hidden):
-    shape = lite.shape()
-    blocks = (dataclasses.replace(shape.blocks[0], hidden=hidden), *shape.blocks[1:])
+    architecture = lite.architecture()
+    blocks = (dataclasses.replace(architecture.blocks[0], hidden=hidden), *architecture.blocks[1:])
     with pytest.raises(ConfigError, match=r"block 0: hidden .* must be 1..767"):
-        shape.with_blocks(blocks)
+        architecture.with_blocks(blocks)
 
 
 def test_nonsense_is_refused():
-    shape = lite.shape()
+    architecture = lite.architecture()
     narrow = dataclasses.replace(REMOVED, hidden=3)
-    half = dataclasses.replace(shape.blocks[0], heads=())
+    half = dataclasses.replace(architecture.blocks[0], heads=())
     for blocks, said in (
-        ((narrow, *shape.blocks[1:]), "of a block that is there"),
-        ((half, *shape.blocks[1:]), "heads must be"),
+        ((narrow, *architecture.blocks[1:]), "of a block that is there"),
+        ((half, *architecture.blocks[1:]), "heads must be"),
         ((REMOVED,) * 7, "all 7 blocks before the last are removed"),
     ):
         with pytest.raises(ConfigError, match=said):
-            shape.with_blocks(blocks)
-    last = lite.shape(jpm=False)
+            architecture.with_blocks(blocks)
+    last = lite.architecture(jpm=False)
     for block in (REMOVED, dataclasses.replace(last.blocks[7], hidden=9)):
         with pytest.raises(ConfigError, match="block 7"):
             last.with_blocks((*last.blocks[:7], block))
     with pytest.raises(ArtifactError, match="not a model shape"):
-        Shape.from_json(shape.to_json() | {"blocks": [7] * 7})
+        Architecture.from_json(architecture.to_json() | {"blocks": [7] * 7})
 
 
 # surgery
@@ -94,7 +94,7 @@ def test_removed_neurons_are_those_whose_output_vanishes():
         block.mlp.fc2.weight.data[:, sorted({*range(768)} - set(kept))] = 0
     cut = keep_neurons(model, keep)
     assert torch.allclose(features(cut), features(silenced), atol=1e-4)
-    assert cut.shape.hidden == tuple(map(len, keep)) and model.shape.hidden == (768,) * 7
+    assert cut.architecture.hidden == tuple(map(len, keep)) and model.architecture.hidden == (768,) * 7
 
 
 def test_a_removed_block_is_one_whose_branches_are_silent():
@@ -114,18 +114,18 @@ def test_a_removed_block_is_one_whose_branches_are_silent():
 
 def test_a_thinned_model_is_cut_again_and_removed_blocks_stay_removed():
     model = lite.thinned()
-    shape = model.shape
+    architecture = model.architecture
     again = keep_neurons(
-        keep_tokens(keep_heads(model, [range(len(b.heads)) for b in shape.blocks]), [[0, 3]] * 7),
+        keep_tokens(keep_heads(model, [range(len(b.heads)) for b in architecture.blocks]), [[0, 3]] * 7),
         [range(1)] * 7,
     )
-    assert again.shape.hidden == (1, 1, 0, 1, 1, 0, 1)
-    assert [len(block.tokens) for block in again.shape.blocks] == [2, 2, 0, 2, 2, 0, 2]
+    assert again.architecture.hidden == (1, 1, 0, 1, 1, 0, 1)
+    assert [len(block.tokens) for block in again.architecture.blocks] == [2, 2, 0, 2, 2, 0, 2]
     assert torch.isfinite(features(again)).all()
 
 
 def test_files_training_and_drop_path_survive(tmp_path):
-    model = rebuild(lite.thinned(), lite.thinned().shape, lite.thinned().state_dict())
+    model = rebuild(lite.thinned(), lite.thinned().architecture, lite.thinned().state_dict())
     save_model(model, tmp_path / "m.safetensors", lite.SPEC)
     loaded, manifest = load_model(tmp_path / "m.safetensors")
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in model.state_dict().items())
@@ -226,13 +226,13 @@ def test_blocks_go_one_by_one_the_least_missed_first():
 
 def test_scores_of_a_thinned_model_have_a_place_for_every_block():
     model, batches = lite.thinned(), [lite.batch()]
-    there = [not block.removed for block in model.shape.blocks]
+    there = [not block.removed for block in model.architecture.blocks]
     for found in (score_heads(model, batches), score_tokens(model, batches, mean_feature)):
         assert [len(score) > 0 for score in found] == there
     neurons = measure_neurons(model, MlpConfig(), lambda: batches, mean_feature)
-    assert tuple(map(len, neurons)) == model.shape.hidden
+    assert tuple(map(len, neurons)) == model.architecture.hidden
     magnitudes = measure_neurons(model, MlpConfig(by="magnitude"), lambda: batches, mean_feature)
-    assert tuple(map(len, magnitudes)) == model.shape.hidden
+    assert tuple(map(len, magnitudes)) == model.architecture.hidden
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_scores_of_a_thinned_model_have_a_place_for_every_block():
 )
 def test_impossible_removals_are_one_line(removed, said):
     with pytest.raises(ConfigError, match=said):
-        removed_count(lite.shape(), BlocksConfig(removed).removed)
+        removed_count(lite.architecture(), BlocksConfig(removed).removed)
 
 
 # a whole run
@@ -261,11 +261,14 @@ def test_everything_goes_in_one_run(order, mode):
     removed = {record["what"]: record["removed"] for record in records}
     assert removed["blocks"] == 1 and removed["heads"] == int(6 * 6 * 0.25)
     assert removed["tokens"] == int(21 * 6 * 0.25)
-    assert removed["neurons"] == 6 * 768 - sum(model.shape.hidden) and 0.28 < removed["neurons"] / 4608 < 0.3
-    assert model.shape.present == 6 and torch.isfinite(features(model)).all()
+    assert (
+        removed["neurons"] == 6 * 768 - sum(model.architecture.hidden)
+        and 0.28 < removed["neurons"] / 4608 < 0.3
+    )
+    assert model.architecture.present == 6 and torch.isfinite(features(model)).all()
     json.dumps(records, allow_nan=False)
     again, _ = prune_model(model, asked, lambda: [batch], mean_feature, same)
-    assert again.shape.present == 5
+    assert again.architecture.present == 5
 
 
 def test_neurons_and_blocks_alone_are_one_round():
@@ -275,7 +278,7 @@ def test_neurons_and_blocks_alone_are_one_round():
     assert plan_rounds(model, PruneConfig()) == []
     asked = PruneConfig(mlp=MlpConfig(0.5, within="block", by="magnitude"))
     narrow, records = prune_model(model, asked, lambda: [], mean_feature, same)
-    assert narrow.shape.hidden == (384,) * 7 and [record["what"] for record in records] == ["neurons"]
+    assert narrow.architecture.hidden == (384,) * 7 and [record["what"] for record in records] == ["neurons"]
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -295,7 +298,9 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_model(kept):
     assert len(stages) == 4
     for model, stage in [(lite.model(), Stage()), *stages]:
         found, again = prune_model(model, asked, lambda: [batch], mean_feature, same, stage=stage, plan=plan)
-        assert found.shape == whole.shape and [r["what"] for r in again] == [r["what"] for r in records]
+        assert found.architecture == whole.architecture and [r["what"] for r in again] == [
+            r["what"] for r in records
+        ]
         assert torch.allclose(features(found), features(whole), atol=1e-5)
 
 

@@ -137,7 +137,7 @@ def test_selecting_rows_permutes_every_classifier_and_nothing_else(data):
     model, (images, _, rows) = prune_runs.network(ROWS).train(), lite.batch()
     rows = rows % 2
     new = classifiers.with_classifier_rows(model, PERMUTED)
-    assert new.training and new.shape == dataclasses.replace(model.shape, identities=4)
+    assert new.training and new.architecture == dataclasses.replace(model.architecture, identities=4)
     model.eval(), new.eval()
     old, permuted = (network.logits(network.parts(images, rows)) for network in (model, new))
     # the rows themselves to the bit; products of other shapes round otherwise on some processors
@@ -178,7 +178,7 @@ def test_prune_goes_on_with_the_rows_that_were_found(rows, available, data, tmp_
         json.loads((tmp_path / "out" / "result.json").read_text())["scoring_loss"] == manifest["scoring_loss"]
     )
     assert manifest["config"]["train"]["distill"]["type"] == "soft"
-    assert pruned.shape.identities == 4
+    assert pruned.architecture.identities == 4
     # a short fine-tuning leaves a classifier nearer to the teacher's rows in this order than in any other
     theirs = model.classifier.weight[list(rows)]
     nearest = torch.cdist(pruned.classifier.weight, model.classifier.weight).argmin(dim=1)

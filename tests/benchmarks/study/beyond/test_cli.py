@@ -65,22 +65,27 @@ def test_a_recipe_meets_amgs_cost_by_what_it_names(method):
     settings = beyond_settings(config, Trial(method, "h25_t25", 1)).prune
     amg, _ = prune_to_budget(model, settings, lambda: [batch], study_tests.mean_feature, target=None)
     job = Job(None, Trial(method, "h25_t25", 1), {})
-    target = macs_folded(amg.shape)
+    target = macs_folded(amg.architecture)
     found, budget = prune_by_recipe(
         model, recipe, job, settings, lambda: [batch], study_tests.mean_feature, target=target
     )
-    shape = found.shape
-    gap = abs(macs_folded(shape) - target) / target
-    assert budget["reached"] == (gap <= TOLERANCE) and budget["macs_folded"] == macs_folded(shape)
+    architecture = found.architecture
+    gap = abs(macs_folded(architecture) - target) / target
+    assert budget["reached"] == (gap <= TOLERANCE) and budget["macs_folded"] == macs_folded(architecture)
     # whole blocks are too coarse a measure to meet a budget
     assert budget["reached"] or method == "blocks"
-    assert shape.prunable - shape.present == recipe.blocks[0]
-    assert sum(len(block.heads) < 6 for block in shape.blocks if not block.removed) * (recipe.heads == 0) == 0
-    narrow = [hidden for hidden in shape.hidden if 0 < hidden < 768]
+    assert architecture.prunable - architecture.present == recipe.blocks[0]
+    assert (
+        sum(len(block.heads) < 6 for block in architecture.blocks if not block.removed) * (recipe.heads == 0)
+        == 0
+    )
+    narrow = [hidden for hidden in architecture.hidden if 0 < hidden < 768]
     assert bool(narrow) == (recipe.match == "neurons")
     if recipe.within == "block":
-        assert len(set(shape.hidden)) == 1
-    pruned = any(len(block.tokens) < shape.tokens for block in shape.blocks if not block.removed)
+        assert len(set(architecture.hidden)) == 1
+    pruned = any(
+        len(block.tokens) < architecture.tokens for block in architecture.blocks if not block.removed
+    )
     assert pruned == (recipe.tokens > 0 or recipe.match == "tokens")
 
 
@@ -169,9 +174,9 @@ def test_trials_keep_their_models_and_meet_the_budget(made, project):
     target = found["amg"]["macs"]["macs_folded"]
     assert found["mix"]["budget"]["target"] == found["blocks"]["budget"]["target"] == target
     for job in made:
-        shape = load_model(model_path(job))[0].shape
-        assert macs_folded(shape) == found[job.trial.method]["macs"]["macs_folded"]
-        assert list(shape.hidden) == found[job.trial.method]["hidden"]
+        architecture = load_model(model_path(job))[0].architecture
+        assert macs_folded(architecture) == found[job.trial.method]["macs"]["macs_folded"]
+        assert list(architecture.hidden) == found[job.trial.method]["hidden"]
     assert found["teacher"]["hidden"] == [768] * 7 and sum(found["mix"]["hidden"]) < 7 * 768
     assert len(found["mix"]["precisions"]) == 4
 
