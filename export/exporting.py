@@ -19,7 +19,7 @@ from export.int8.calibration import calibration_set
 from export.integrations.table import integration_input
 from export.options import SHIPPED, ExportOptions, InputOptions
 from export.precision import ExportedGraph, PrecisionRequest, apply_precision, read_latencies
-from prune.model.flops import report
+from prune.model.flops import flops_report
 from prune.model.transreid import TransReID
 from prune.session import open_model
 from runtime.artifact import Artifact
@@ -84,7 +84,7 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
     request = _request(spec, options)
     check = _check(parent, model, spec, options)
     graph, nodes = build_graph(rescaled(model, parent.spec, spec), spec, options.form)
-    macs = int(report(model.architecture)[f"macs_{options.form}"])
+    macs = int(flops_report(model.architecture)[f"macs_{options.form}"])
     files = (out, manifest_path(out), check_path(out))
     try:
         exported = apply_precision(graph, spec, request, macs=macs, notify=note)
@@ -143,7 +143,7 @@ def manifest_of(
     options: ExportOptions,
 ) -> dict[str, Any]:
     """Return the manifest of the file without its entries gate and check."""
-    numbers, graph = report(model.architecture), exported.graph
+    numbers, graph = flops_report(model.architecture), exported.graph
     return {
         "kind": "onnx",
         "parent": parent.sha256,

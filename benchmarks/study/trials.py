@@ -176,7 +176,7 @@ def budget_of(options: StudyOptions, trial: Trial) -> int | None:
 
 def measure_trial(job: Job) -> dict[str, Any]:
     """Make the model of a trial, score it, and return the trial's record."""
-    from prune.model.flops import report
+    from prune.model.flops import flops_report
     from prune.scoring.inputs import scoring
     from prune.training.classifiers import with_new_classifiers
     from prune.training.data import label_map
@@ -201,7 +201,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
         record["untuned"] = untuned_scores(model, context, device)
     if trial.method != TEACHER:
         model = fine_tuned(model, context, config, options)
-    numbers = report(model.architecture)
+    numbers = flops_report(model.architecture)
     record["macs"] = {key: value for key, value in numbers.items() if key.startswith("macs")}
     record |= {"heads": numbers["heads"], "tokens": numbers["tokens"], "scoring_loss": context.loss_name}
     record["visible"] = [float(share) for share in context.visible]

@@ -44,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: FlopsOptions) -> None:
     """Print the numbers as a table or as one JSON document."""
-    from prune.model.flops import report
+    from prune.model.flops import flops_report
     from runtime.console import print_table
 
     architecture = _architecture(options)
-    numbers = report(architecture)
+    numbers = flops_report(architecture)
     if options.as_json:
         print(json.dumps(numbers))
         return

@@ -15,7 +15,7 @@ from prune.cli.progress import begin, finish, keeper, newest, round_folder
 from prune.cli.prune_options import BOTH, NONE, PruneOptions
 from prune.config.load import TrainConfig, load_config
 from prune.model.file import save_model
-from prune.model.flops import report
+from prune.model.flops import flops_report
 from prune.model.transreid import TransReID
 from prune.scoring.amg import Recover, plan_rounds, prune_model
 from prune.scoring.inputs import fitting, scoring, training_items, triplet_only
@@ -131,8 +131,8 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         "parent": source.sha256,
         "scoring_loss": why,
         "cuts": [{key: record[key] for key in ("what", "asked", "removed")} for record in records],
-        "before": {"flops": report(before)},
-        "after": {"flops": report(pruned.architecture)},
+        "before": {"flops": flops_report(before)},
+        "after": {"flops": flops_report(pruned.architecture)},
     }
     if options.evaluate == BOTH:
         result["before"]["scores"] = accuracy(source, dataset, batch=options.batch)

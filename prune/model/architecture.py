@@ -1,4 +1,7 @@
-"""A model's structure as data: which heads, tokens and MLP neurons each block keeps. Knows no tensors."""
+"""The architecture of a TransReID model as data: its sizes, and which heads, tokens and MLP neurons each block keeps.
+
+Imports no tensor library.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,18 @@ from runtime.errors import ArtifactError, ConfigError
 PATCH = 16
 PARTS = 4
 MODES = ("bypass", "kv")
-# Far beyond any model, and small enough that a damaged number fills no memory.
-MOST = {"height": 10_000, "width": 10_000, "stride": 10_000, "cameras": 100_000, "identities": 1_000_000}
-MOST_TOKENS = 50_000
+# Far beyond any real model, and small enough that a damaged manifest cannot exhaust the memory.
+LIMITS = {"height": 10_000, "width": 10_000, "stride": 10_000, "cameras": 100_000, "identities": 1_000_000}
+MAX_TOKENS = 50_000
 
 
 @dataclass(frozen=True)
 class BlockArchitecture:
-    """`heads`: ids of the kept heads; `tokens`: kept token ids in original coordinates, ascending, class token (0) first.
+    """What one block keeps.
 
-    `hidden`: how many MLP neurons are kept, None for all of them. A block without heads and tokens is removed: what comes in
-    goes out.
+    `heads` are the ids of the kept heads, ascending. `tokens` are the kept token ids in original coordinates, ascending, with
+    the class token (0) first. `hidden` is the number of kept MLP neurons, None for all of them. A block without heads and
+    tokens is removed: it passes its input on unchanged.
     """
 
     heads: tuple[int, ...]
@@ -32,7 +36,7 @@ class BlockArchitecture:
 
     @property
     def removed(self) -> bool:
-        """Whether nothing of the block is left."""
+        """Whether the whole block is removed."""
         return not self.heads and not self.tokens
 
 
@@ -41,13 +45,18 @@ REMOVED = BlockArchitecture((), ())
 
 @dataclass(frozen=True)
 class Architecture:
-    """A TransReID model: variant, input size, heads, tokens and MLP neurons per block.
+    """The structure of a TransReID model: variant, input size, and the heads, tokens and MLP neurons of each block.
 
-    `blocks` are the blocks of the trunk: depth - 1 with the JPM (whose two branches b1 and b2 stand for the last block and are
-    never pruned), depth without it (the last one is never pruned). `mode` says what a pruned token skips: `bypass` the whole
-    block (the authors' code), `kv` only keys and values (the paper's figure). `cameras` is the size of the side-information
-    table (0: none), `identities` the number of classifier outputs. Head ids count from 0 in the unpruned model; a checkpoint of
-    the authors does not record which heads were removed, so its heads are numbered 0..h-1.
+    `height` and `width` are those of the input in pixels, `stride` is that of the patch embedding. `jpm` says whether the model
+    has the jigsaw patch module, `rearrange` whether that shuffles the patches. `cameras` is the size of the camera table of the
+    side information embedding (0: none), `identities` the number of classifier outputs, and `neck` says whether the descriptor
+    is taken before or after the batch-norm necks.
+
+    `blocks` are the blocks of the trunk. With the JPM there are depth - 1 of them: its two branches b1 and b2 take the place of
+    the last block and are never pruned. Without it there are depth of them, and the last one is never pruned. `mode` says what
+    a pruned token skips: the whole block (`bypass`, as in the authors' code) or only keys and values (`kv`, as in the paper's
+    figure). Head ids count from 0 in the unpruned model. A checkpoint of the authors does not record which heads were removed,
+    so its heads are numbered 0..h-1.
     """
 
     variant: str
@@ -65,53 +74,53 @@ class Architecture:
 
     @property
     def vit(self) -> Variant:
-        """The variant's numbers."""
+        """The sizes of the ViT variant."""
         return VARIANTS[self.variant]
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches (vertically, horizontally)."""
+        """The number of patches (vertically, horizontally)."""
         return (self.height - PATCH) // self.stride + 1, (self.width - PATCH) // self.stride + 1
 
     @property
     def patches(self) -> int:
-        """Patch tokens P."""
+        """The number of patch tokens P."""
         return self.grid[0] * self.grid[1]
 
     @property
     def tokens(self) -> int:
-        """All tokens N = P + 1."""
+        """The number of all tokens N = P + 1."""
         return self.patches + 1
 
     @property
     def prunable(self) -> int:
-        """How many of the first blocks may be pruned: depth - 1."""
+        """The number of blocks that may be pruned, counted from the first: depth - 1."""
         return self.vit.depth - 1
 
     @property
-    def present(self) -> int:
-        """How many of those are not removed."""
+    def present_blocks(self) -> int:
+        """The number of prunable blocks that are not removed."""
         return sum(not block.removed for block in self.blocks[: self.prunable])
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """MLP neurons of every block, 0 where it is removed."""
+        """The number of MLP neurons in every block, 0 in a removed one."""
         return tuple(0 if block.removed else block.hidden or self.vit.hidden for block in self.blocks)
 
     @property
     def dim(self) -> int:
-        """Width of the descriptor."""
+        """The number of values in the descriptor."""
         return self.vit.width * (1 + PARTS if self.jpm else 1)
 
     def with_blocks(self, blocks: tuple[BlockArchitecture, ...]) -> Architecture:
-        """The same model with other blocks."""
-        return checked(dataclasses.replace(self, blocks=blocks))
+        """Return the same architecture with other blocks; ConfigError as `validated`."""
+        return validated(dataclasses.replace(self, blocks=blocks))
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; a block that keeps all tokens stores null, one that keeps all MLP neurons says nothing of them."""
-        every = tuple(range(self.tokens))
+        """Return a plain dict. A block that keeps all tokens stores null for them; one that keeps all neurons has no `hidden`."""
+        all_tokens = tuple(range(self.tokens))
         blocks = [
-            {"heads": list(block.heads), "tokens": None if block.tokens == every else list(block.tokens)}
+            {"heads": list(block.heads), "tokens": None if block.tokens == all_tokens else list(block.tokens)}
             | ({} if block.hidden is None else {"hidden": block.hidden})
             for block in self.blocks
         ]
@@ -123,24 +132,26 @@ class Architecture:
 
     @classmethod
     def from_json(cls, data: dict[str, Any], where: str = "shape") -> Architecture:
-        """Rebuild from `to_json`; ArtifactError names what is wrong."""
+        """Rebuild an architecture from the dict of `to_json`; ArtifactError names `where` and what is wrong."""
         try:
-            bare = unpruned(**{key: value for key, value in data.items() if key not in ("blocks", "mode")})
-            every = tuple(range(bare.tokens))
+            whole = unpruned(**{key: value for key, value in data.items() if key not in ("blocks", "mode")})
+            all_tokens = tuple(range(whole.tokens))
             for block in data["blocks"]:
-                if not all(type(one) is int for one in [*block["heads"], *(block["tokens"] or ())]):
+                if not all(type(index) is int for index in [*block["heads"], *(block["tokens"] or ())]):
                     raise TypeError("heads and tokens must be whole numbers")
             blocks = tuple(
                 BlockArchitecture(
                     tuple(block["heads"]),
-                    every if block["tokens"] is None else tuple(block["tokens"]),
+                    all_tokens if block["tokens"] is None else tuple(block["tokens"]),
                     block.get("hidden"),
                 )
                 for block in data["blocks"]
             )
-            return checked(dataclasses.replace(bare, mode=data["mode"], blocks=blocks))
+            return validated(dataclasses.replace(whole, mode=data["mode"], blocks=blocks))
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
-            raise ArtifactError(f"{where}: not a model shape ({error}); convert or prune again") from None
+            raise ArtifactError(
+                f"{where}: not the architecture of a model ({error}); convert or prune again"
+            ) from None
 
 
 def unpruned(
@@ -156,20 +167,20 @@ def unpruned(
     identities: int = 0,
     neck: str = "before",
 ) -> Architecture:
-    """The shape of a whole model: every head and token in every block."""
+    """Return the architecture of an unpruned model, with every head and token in every block; ConfigError for impossible sizes."""
     if variant not in VARIANTS:
         raise ConfigError(f"model.variant {variant!r} is not one of {', '.join(VARIANTS)}")
     sizes = {"height": height, "width": width, "stride": stride, "cameras": cameras, "identities": identities}
     for name, value in sizes.items():
-        if type(value) is not int or not 0 <= value <= MOST[name]:
-            raise ConfigError(f"model {name} {value!r} is no whole number from 0 to {MOST[name]:,}")
+        if type(value) is not int or not 0 <= value <= LIMITS[name]:
+            raise ConfigError(f"model {name} {value!r} is not a whole number from 0 to {LIMITS[name]:,}")
     if type(sie_coefficient) not in (int, float) or not math.isfinite(sie_coefficient):
-        raise ConfigError(f"sie_coefficient {sie_coefficient!r} is no number")
+        raise ConfigError(f"sie_coefficient {sie_coefficient!r} is not a finite number")
     if type(jpm) is not bool or type(rearrange) is not bool:
         raise ConfigError(f"jpm {jpm!r} and rearrange {rearrange!r} must be true or false")
     if min(height, width) < PATCH or stride < 1:
         raise ConfigError(
-            f"model size {height}x{width} stride {stride}: need at least {PATCH} pixels and stride 1"
+            f"model size {height}x{width} stride {stride}: height and width must be at least {PATCH} pixels, the stride 1"
         )
     architecture = Architecture(
         variant,
@@ -185,36 +196,40 @@ def unpruned(
         "bypass",
         (),
     )
-    if architecture.tokens > MOST_TOKENS:
+    if architecture.tokens > MAX_TOKENS:
         raise ConfigError(
-            f"model size {height}x{width} stride {stride}: {architecture.tokens:,} tokens, more than {MOST_TOKENS:,}; "
+            f"model size {height}x{width} stride {stride}: that gives {architecture.tokens:,} tokens, more than {MAX_TOKENS:,}; "
             "use a smaller size or a larger stride"
         )
-    whole = BlockArchitecture(tuple(range(architecture.vit.heads)), tuple(range(architecture.tokens)))
-    return checked(dataclasses.replace(architecture, blocks=(whole,) * (architecture.vit.depth - jpm)))
+    whole_block = BlockArchitecture(tuple(range(architecture.vit.heads)), tuple(range(architecture.tokens)))
+    return validated(
+        dataclasses.replace(architecture, blocks=(whole_block,) * (architecture.vit.depth - jpm))
+    )
 
 
-def checked(architecture: Architecture) -> Architecture:
-    """The shape itself; ConfigError when a block is half empty, out of order, out of range, all or the last are pruned away."""
+def validated(architecture: Architecture) -> Architecture:
+    """Return the architecture itself; ConfigError names the first block or setting that no model can have.
+
+    A block must have both heads and tokens or neither, its ids ascending and in range, and the class token. At least one
+    prunable block must be left, and the last block must be whole.
+    """
     vit = architecture.vit
     if architecture.mode not in MODES or architecture.neck not in ("before", "after"):
         raise ConfigError(
-            f"mode {architecture.mode!r} / neck {architecture.neck!r}: need one of {MODES} and before|after"
+            f"mode {architecture.mode!r}, neck {architecture.neck!r}: the mode must be {' or '.join(MODES)}, the neck before or after"
         )
     if len(architecture.blocks) != vit.depth - architecture.jpm:
         raise ConfigError(
             f"{architecture.variant} needs {vit.depth - architecture.jpm} blocks, not {len(architecture.blocks)}"
         )
-    if not architecture.present:
-        raise ConfigError(
-            f"all {architecture.prunable} blocks before the last are removed; keep at least one"
-        )
+    if not architecture.present_blocks:
+        raise ConfigError(f"all {architecture.prunable} prunable blocks are removed; keep at least one")
     for index, block in enumerate(architecture.blocks):
         if block.hidden is not None and (
             block.removed or type(block.hidden) is not int or not 1 <= block.hidden < vit.hidden
         ):
             raise ConfigError(
-                f"block {index}: hidden {block.hidden!r} must be 1..{vit.hidden - 1} kept neurons of a block that is there, "
+                f"block {index}: hidden {block.hidden!r} must be 1..{vit.hidden - 1} kept neurons of a block that is not removed, "
                 f"or left out for all {vit.hidden}"
             )
         if block.removed and index < architecture.prunable:
@@ -225,31 +240,36 @@ def checked(architecture: Architecture) -> Architecture:
         ):
             if not ids or list(ids) != sorted(set(ids)) or ids[0] < 0 or ids[-1] >= limit:
                 raise ConfigError(
-                    f"block {index}: {name} must be ascending ids within 0..{limit - 1}, at least one"
+                    f"block {index}: {name} must be at least one id of 0..{limit - 1}, in ascending order"
                 )
         if block.tokens[0] != 0:
-            raise ConfigError(f"block {index}: the class token (0) is always kept")
+            raise ConfigError(f"block {index}: the class token (0) must be kept")
         kept = (len(block.heads), len(block.tokens), architecture.hidden[index])
         if index >= architecture.prunable and kept != (vit.heads, architecture.tokens, vit.hidden):
-            raise ConfigError(f"block {index}: the last block is never pruned")
+            raise ConfigError(f"block {index}: the last block cannot be pruned; keep all of it")
     return architecture
 
 
 def removed_count(architecture: Architecture, removed: int | tuple[int, ...]) -> int:
-    """How many blocks `removed`, a number or block indices, means; ConfigError when none would be left, or there is no such block."""
+    """Return how many blocks `removed`, a number or a tuple of block indices, takes away.
+
+    ConfigError when no prunable block would be left or an index names no present block.
+    """
     if isinstance(removed, int):
         count = removed
     else:
-        there = [
+        present = [
             index
             for index, block in enumerate(architecture.blocks[: architecture.prunable])
             if not block.removed
         ]
         count = len(removed)
-        if not set(removed) <= set(there) or len(set(removed)) < count:
-            raise ConfigError(f"prune.blocks.removed {list(removed)}: give different numbers from {there}")
-    if count and count >= architecture.present:
+        if not set(removed) <= set(present) or len(set(removed)) < count:
+            raise ConfigError(
+                f"prune.blocks.removed {list(removed)}: give block indices of {present}, each once"
+            )
+    if count and count >= architecture.present_blocks:
         raise ConfigError(
-            f"prune.blocks.removed: {count} of {architecture.present} blocks, but one must stay; ask for fewer"
+            f"prune.blocks.removed: {count} of {architecture.present_blocks} blocks, but at least one must stay; remove fewer"
         )
     return count

@@ -1,4 +1,4 @@
-"""Our model files: tensors in safetensors, structure and input in the sidecar manifest. Loads strictly."""
+"""Save and load model files: tensors in safetensors, architecture and input specification in the sidecar manifest."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from prune.model.architecture import Architecture
-from prune.model.flops import report
-from prune.model.tensors import refuse_odd
+from prune.model.flops import flops_report
+from prune.model.tensors import refuse_unusable
 from prune.model.transreid import TransReID
 from runtime.errors import ArtifactError, GateError
 from runtime.files.manifest import read_manifest, replacing, tools, write_manifest
@@ -29,26 +29,28 @@ def save_model(
     parent: str | None = None,
     notes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write `model` to `path` and its manifest beside it, atomically; returns the manifest.
+    """Write `model` to `path` and its manifest beside it, atomically, and return the manifest.
 
-    `spec.camera` is "input" for a model with a camera table, else "none". GateError when a weight is not finite.
+    `spec.camera` is "input" for a model with a camera table, else "none". `parent` is the sha256 of the file that the model was
+    made from, and `notes` are further entries of the manifest. GateError when a weight is not finite.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    if bad := [
+    if non_finite := [
         key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()
     ]:
         raise GateError(
-            f"{path}: not written, {len(bad)} tensors are not finite, first {bad[0]}; lower the learning rate"
+            f"{path}: not written, because {len(non_finite)} tensors are not finite, the first one {non_finite[0]}; "
+            "lower the learning rate"
         )
-    numbers = report(model.architecture)
+    costs = flops_report(model.architecture)
     content = {
         "kind": "model",
         "parent": parent,
         "shape": model.architecture.to_json(),
         "input": spec.to_json(),
         "output": {"dim": model.architecture.dim, "normalised": False},
-        "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
-        "params": numbers["params"],
+        "macs": {key: value for key, value in costs.items() if key.startswith("macs")},
+        "params": costs["params"],
         "tools": tools("torch", "timm", "safetensors"),
     }
     with ExitStack() as committing:
@@ -59,39 +61,43 @@ def save_model(
 
 
 def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
-    """The model at `path` in eval mode and its manifest; ArtifactError when either is missing, damaged or does not fit."""
+    """Return the model at `path` in eval mode and its manifest.
+
+    ArtifactError when the file or the manifest is missing or damaged, or when the two do not fit each other.
+    """
     manifest = read_manifest(path)
     if manifest.get("kind") != "model":
         raise ArtifactError(
-            f"{path}: a {manifest.get('kind')} file; need a model.safetensors from prune.py or prune.convert"
+            f"{path}: is a {manifest.get('kind')} file; give a model.safetensors from prune.py or prune.convert"
         )
     architecture = Architecture.from_json(manifest.get("shape", {}), f"{path}.json")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
-            f"{path}: not readable as safetensors ({error}); convert or prune again"
+            f"{path}: cannot be read as safetensors ({error}); convert or prune again"
         ) from None
     model = TransReID(architecture)
-    load_strictly(model, tensors, path, advice="its manifest is another file's; convert or prune again")
+    load_strictly(model, tensors, path, advice="its manifest belongs to another file; convert or prune again")
     return model.eval(), manifest
 
 
 def load_strictly(
     model: TransReID, tensors: dict[str, Tensor], path: Path | str, *, advice: str = "check --config"
 ) -> None:
-    """Fill the model; ArtifactError lists (first ten each) missing, unexpected, mis-shaped and non-finite tensors.
+    """Fill the model with `tensors`, which must have exactly the model's names and shapes and be finite.
 
-    `advice` is what it says where the tensors are others than the model's.
+    ArtifactError lists the first ten missing, unexpected, mis-shaped and non-finite tensors. It ends with `advice` where names
+    or shapes differ. Tensors are converted to the model's own dtypes.
     """
-    refuse_odd(tensors, path)
-    wanted = model.state_dict()
+    refuse_unusable(tensors, path)
+    expected = model.state_dict()
     problems = {
-        "missing": [key for key in wanted if key not in tensors],
-        "unexpected": [key for key in tensors if key not in wanted],
+        "missing": [key for key in expected if key not in tensors],
+        "unexpected": [key for key in tensors if key not in expected],
         "mis-shaped": [
             f"{key} {tuple(tensors[key].shape)} for {tuple(value.shape)}"
-            for key, value in wanted.items()
+            for key, value in expected.items()
             if key in tensors and tensors[key].shape != value.shape
         ],
         "not finite": [
@@ -106,8 +112,11 @@ def load_strictly(
         if keys
     ]
     if lines:
-        fits = not any(problems[name] for name in ("missing", "unexpected", "mis-shaped"))
-        said = "holds numbers that are none" if fits else f"does not fit {model.architecture.variant}"
-        what = "its training diverged or it is damaged: use other weights" if fits else advice
-        raise ArtifactError(f"{path}: {said}; {'; '.join(lines)}; {what}")
-    model.load_state_dict({key: tensors[key].to(value.dtype) for key, value in wanted.items()})
+        same_structure = not any(problems[name] for name in ("missing", "unexpected", "mis-shaped"))
+        if same_structure:
+            problem = "holds values that are not finite"
+            advice = "its training diverged or the file is damaged: use other weights"
+        else:
+            problem = f"does not fit {model.architecture.variant}"
+        raise ArtifactError(f"{path}: {problem}; {'; '.join(lines)}; {advice}")
+    model.load_state_dict({key: tensors[key].to(value.dtype) for key, value in expected.items()})

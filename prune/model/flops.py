@@ -1,7 +1,8 @@
-"""Multiply-adds and parameters of a shape, three ways. Needs no weights and runs nothing.
+"""Count the multiply-adds of an architecture in three ways, and its parameters. This needs no weights and runs no model.
 
-`macs_paper` is the published convention (AMG test.py: the pruned blocks plus one whole last block, softmax counted, no patch
-embedding, no JPM). `macs_reference` counts every matrix product of the plain form, `macs_folded` those of the deployed form.
+`macs_paper` follows the published convention (test.py of the AMG code): the pruned blocks plus one whole last block, with the
+softmax, without the patch embedding and the JPM. `macs_reference` counts every matrix product of the plain form, `macs_folded`
+every matrix product of the deployed form.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from prune.model.transreid import TransReID
 def block_macs(
     architecture: Architecture, queries: int, keys: int, mlp: int, heads: int, *, hidden: int | None = None
 ) -> int:
-    """Matrix products of one block: `queries` and `keys` tokens in the attention of `heads` heads, `mlp` tokens in the MLP.
+    """Return the multiply-adds of the matrix products in one block.
 
-    `hidden` are the MLP's neurons, None for all.
+    The attention has `heads` heads and reads `queries` and `keys` tokens; the MLP reads `mlp` tokens and has `hidden` neurons
+    (None: as many as in the unpruned model).
     """
     vit = architecture.vit
     inner = heads * vit.head_dim
@@ -28,7 +30,7 @@ def block_macs(
 
 
 def trunk_block_macs(architecture: Architecture, index: int) -> tuple[int, int]:
-    """(matrix products, softmax entries) of block `index` as its token mode runs it; none of a removed one."""
+    """Return (multiply-adds of the matrix products, softmax entries) of block `index` in its token mode; zeros if it is removed."""
     block = architecture.blocks[index]
     if block.removed:
         return 0, 0
@@ -39,19 +41,22 @@ def trunk_block_macs(architecture: Architecture, index: int) -> tuple[int, int]:
 
 
 def macs_paper(architecture: Architecture) -> int:
-    """The published FLOPs column, in multiply-adds: 15.26 and 6.75 G for the paper's 15.3 and 6.8."""
-    pruned = sum(sum(trunk_block_macs(architecture, index)) for index in range(architecture.prunable))
-    whole, heads = architecture.tokens, architecture.vit.heads
-    return pruned + block_macs(architecture, whole, whole, whole, heads) + heads * whole * whole
+    """Return the multiply-adds of the paper's FLOPs column; they are 15.26 and 6.75 G where the paper prints 15.3 and 6.8."""
+    prunable_blocks = sum(
+        sum(trunk_block_macs(architecture, index)) for index in range(architecture.prunable)
+    )
+    tokens, heads = architecture.tokens, architecture.vit.heads
+    last_block = block_macs(architecture, tokens, tokens, tokens, heads) + heads * tokens * tokens
+    return prunable_blocks + last_block
 
 
 def patch_macs(architecture: Architecture) -> int:
-    """The patch embedding's convolution."""
+    """Return the multiply-adds of the patch embedding's convolution."""
     return architecture.patches * 3 * PATCH * PATCH * architecture.vit.width
 
 
 def macs_reference(architecture: Architecture) -> int:
-    """Every matrix product of the plain form: patch embedding, trunk, and the two JPM branches in full."""
+    """Return the multiply-adds of the plain form: patch embedding, trunk, and the two JPM branches in full."""
     total = patch_macs(architecture) + sum(
         trunk_block_macs(architecture, index)[0] for index in range(len(architecture.blocks))
     )
@@ -63,7 +68,11 @@ def macs_reference(architecture: Architecture) -> int:
 
 
 def macs_folded(architecture: Architecture) -> int:
-    """Every matrix product of the deployed form: the last block(s) for the class-token query only, keys and values folded away."""
+    """Return the multiply-adds of the deployed form.
+
+    There the last block, or both JPM branches, run for the class-token query only, and their key and value projections are
+    folded into other products.
+    """
     vit = architecture.vit
     total = patch_macs(architecture) + sum(
         trunk_block_macs(architecture, index)[0] for index in range(architecture.prunable)
@@ -77,15 +86,15 @@ def macs_folded(architecture: Architecture) -> int:
 
 
 def parameters(architecture: Architecture) -> int:
-    """Parameters that inference reads: no classifiers, and no necks where the descriptor is taken before them."""
+    """Return the number of parameters that inference reads: without classifiers, and without necks that come after the descriptor."""
     with torch.device("meta"):
         model = TransReID(architecture)
     unread = ("classifier",) if architecture.neck == "after" else ("classifier", "bottleneck")
     return sum(value.numel() for name, value in model.named_parameters() if not name.startswith(unread))
 
 
-def report(architecture: Architecture) -> dict[str, Any]:
-    """{macs_paper, macs_reference, macs_folded, params, heads[], tokens[], hidden[]} of a shape."""
+def flops_report(architecture: Architecture) -> dict[str, Any]:
+    """Return {macs_paper, macs_reference, macs_folded, params, heads[], tokens[], hidden[]}; the lists have one number per block."""
     return {
         "macs_paper": macs_paper(architecture),
         "macs_reference": macs_reference(architecture),

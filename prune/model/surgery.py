@@ -1,4 +1,4 @@
-"""Cut heads, tokens, MLP neurons and whole blocks out of a model: a new model, the old one untouched. Decides nothing."""
+"""Remove given heads, tokens, MLP neurons and blocks from a model. Every function returns a new model; none changes its argument."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from prune.model.transreid import TransReID
 
 
 def keep_head_rows(qkv: Tensor, keep: Sequence[int], head_dim: int) -> Tensor:
-    """Rows (q, k, v) x head x head_dim of a qkv weight (rows, D) or bias (rows,) that belong to the kept heads."""
+    """Return the rows of a qkv weight (rows, D) or bias (rows,) of the kept heads; rows are (q, k, v) x head x head_dim."""
     view = qkv.unflatten(0, (3, -1, head_dim))
     return view[:, list(keep)].flatten(0, 2).clone()
 
 
 def keep_head_columns(proj: Tensor, keep: Sequence[int], head_dim: int) -> Tensor:
-    """Columns head x head_dim of a projection weight (D, columns) that belong to the kept heads."""
+    """Return the columns of a projection weight (D, columns) of the kept heads; columns are head x head_dim."""
     return proj.unflatten(1, (-1, head_dim))[:, list(keep)].flatten(1).clone()
 
 
 def keep_heads(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
-    """A model with only the heads `keep[block]` (positions among the block's present heads) in the first blocks.
+    """Return a model with only the heads `keep[block]` in its first blocks, given as positions among the block's present heads.
 
-    Here and below a removed block stays removed, whatever is to be kept of it.
+    Here and in the functions below, a removed block stays removed, whatever `keep` says of it.
     """
     blocks = list(model.architecture.blocks)
     state = dict(model.state_dict())
-    for index, positions in _present(model.architecture, keep):
+    for index, positions in _present_blocks(model.architecture, keep):
         heads = tuple(blocks[index].heads[position] for position in positions)
         blocks[index] = dataclasses.replace(blocks[index], heads=heads)
         name, size = f"base.blocks.{index}.attn", model.architecture.vit.head_dim
@@ -42,9 +42,9 @@ def keep_heads(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
 
 
 def keep_tokens(model: TransReID, keep: Sequence[Sequence[int]], *, mode: str | None = None) -> TransReID:
-    """A model whose first blocks see only tokens `keep[block]` (original ids; the class token is always added)."""
+    """Return a model whose first blocks process only the tokens `keep[block]`, as original ids; the class token is always added."""
     blocks = list(model.architecture.blocks)
-    for index, tokens in _present(model.architecture, keep):
+    for index, tokens in _present_blocks(model.architecture, keep):
         blocks[index] = dataclasses.replace(blocks[index], tokens=tuple(sorted({0, *tokens})))
     architecture = dataclasses.replace(model.architecture, mode=mode or model.architecture.mode).with_blocks(
         tuple(blocks)
@@ -53,41 +53,44 @@ def keep_tokens(model: TransReID, keep: Sequence[Sequence[int]], *, mode: str | 
 
 
 def keep_neurons(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
-    """A model with only the MLP neurons `keep[block]` (positions among the block's present ones) in the first blocks."""
+    """Return a model with only the MLP neurons `keep[block]` in its first blocks, as positions among the present neurons."""
     blocks = list(model.architecture.blocks)
     state = dict(model.state_dict())
-    for index, positions in _present(model.architecture, keep):
-        whole = len(positions) == model.architecture.vit.hidden
-        blocks[index] = dataclasses.replace(blocks[index], hidden=None if whole else len(positions))
-        name, chosen = f"base.blocks.{index}.mlp", list(positions)
+    for index, positions in _present_blocks(model.architecture, keep):
+        keeps_all = len(positions) == model.architecture.vit.hidden
+        blocks[index] = dataclasses.replace(blocks[index], hidden=None if keeps_all else len(positions))
+        name, kept = f"base.blocks.{index}.mlp", list(positions)
         for key in (f"{name}.fc1.weight", f"{name}.fc1.bias"):
-            state[key] = state[key][chosen].clone()
-        state[f"{name}.fc2.weight"] = state[f"{name}.fc2.weight"][:, chosen].clone()
+            state[key] = state[key][kept].clone()
+        state[f"{name}.fc2.weight"] = state[f"{name}.fc2.weight"][:, kept].clone()
     return rebuild(model, model.architecture.with_blocks(tuple(blocks)), state)
 
 
 def remove_blocks(model: TransReID, remove: Sequence[int]) -> TransReID:
-    """A model without the blocks `remove` (original indices); the others keep their indices, and their tensors their names."""
-    gone = set(remove)
+    """Return a model without the blocks `remove`, as original indices; the other blocks keep their indices and tensor names."""
+    removed = set(remove)
     blocks = tuple(
-        REMOVED if index in gone else block for index, block in enumerate(model.architecture.blocks)
+        REMOVED if index in removed else block for index, block in enumerate(model.architecture.blocks)
     )
-    prefixes = tuple(f"base.blocks.{index}." for index in gone)
+    prefixes = tuple(f"base.blocks.{index}." for index in removed)
     state = {key: value for key, value in model.state_dict().items() if not key.startswith(prefixes)}
     return rebuild(model, model.architecture.with_blocks(blocks), state)
 
 
-def _present(
+def _present_blocks(
     architecture: Architecture, keep: Sequence[Sequence[int]]
 ) -> Iterator[tuple[int, Sequence[int]]]:
     return ((index, kept) for index, kept in enumerate(keep) if not architecture.blocks[index].removed)
 
 
 def rebuild(model: TransReID, architecture: Architecture, state: dict[str, Tensor]) -> TransReID:
-    """A new model of `architecture` with these tensors, on the same device, in the same training mode and with the same drop-path."""
+    """Return a new model of `architecture` with the tensors `state`.
+
+    It is on the device of `model` and has its training mode and its drop-path.
+    """
     last = model.b1[0] if architecture.jpm else model.base.blocks[-1]
     with torch.random.fork_rng(devices=[]):
-        # initial values are overwritten; the caller's random stream stays as it was
-        new = TransReID(architecture, drop_path=getattr(last.drop_path, "drop_prob", 0.0))
-    new.load_state_dict(state)
-    return new.to(model.base.cls_token.device).train(model.training)
+        # initial values are drawn and then overwritten; the fork leaves the caller's random stream as it was
+        new_model = TransReID(architecture, drop_path=getattr(last.drop_path, "drop_prob", 0.0))
+    new_model.load_state_dict(state)
+    return new_model.to(model.base.cls_token.device).train(model.training)

@@ -1,4 +1,4 @@
-"""Which tensors a model file may hold. Knows no model."""
+"""Check that the tensors of a model file are plain arrays of real numbers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ TYPES = (
 )  # fmt: skip
 
 
-def refuse_odd(tensors: Mapping[str, Tensor], path: Path | str) -> None:
-    """ArtifactError for a tensor that is no plain array of real numbers: sparse, quantised, without values, of another type.
+def refuse_unusable(tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    """Raise ArtifactError for the first tensor that is sparse, quantised, without values or of a type not in TYPES.
 
-    One whose values are fewer than its shape says, repeated by strides, could fill the memory as soon as anything reads it.
+    A tensor that holds fewer values than its shape says repeats them by its strides. It is refused too, because it could fill
+    the memory as soon as anything copies it.
     """
     for name, value in tensors.items():
-        if reason := _oddity(value):
+        if problem := _problem(value):
             raise ArtifactError(
-                f"{path}: the tensor {printable(name)} {reason}; re-save the state_dict as plain float tensors "
+                f"{path}: the tensor {printable(name)} {problem}; save the state_dict again as plain float tensors "
                 "on the machine that made it"
             )
 
 
-def _oddity(value: Tensor) -> str | None:
+def _problem(value: Tensor) -> str | None:
     if value.device.type != "cpu":
         return f"has no values (device {value.device.type})"
     if value.layout != torch.strided or value.is_quantized or value.dtype not in TYPES:
         return f"is a {str(value.layout).removeprefix('torch.')} {str(value.dtype).removeprefix('torch.')} tensor"
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        return f"says {tuple(value.shape)} but holds {value.untyped_storage().nbytes()} bytes"
+        return f"has the shape {tuple(value.shape)} but holds only {value.untyped_storage().nbytes()} bytes"
     return None

@@ -1,4 +1,4 @@
-"""TransReID in its plain form: every step as published, every shape fixed by a Architecture. Knows nothing of files or training."""
+"""TransReID as a torch module in its plain form: every step as published, every size fixed by an Architecture."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from prune.model.architecture import PARTS, PATCH, Architecture, BlockArchitectu
 from prune.model.jpm import local_groups
 from prune.model.variants import Variant
 
-# LayerNorm epsilon of the published ViTs; torch's own default is 1e-5.
+# LayerNorm epsilon of the published ViTs; torch's default is 1e-5.
 EPS = 1e-6
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention whose head size does not depend on how many heads are left.
+    """Multi-head self-attention whose head dimension does not depend on the number of heads.
 
-    `probe` passes the attention maps (B, heads, queries, keys), after the softmax, through unchanged: a forward hook on it sees
-    them.
+    `probe` is an identity module that the attention maps (B, heads, queries, keys) pass through after the softmax, so that a
+    forward hook on it can read them.
     """
 
     def __init__(self, vit: Variant, heads: int) -> None:
@@ -30,7 +30,7 @@ class Attention(nn.Module):
         self.probe = nn.Identity()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(B, n, D) queries, (B, m, D) keys and values (default: the queries) -> (B, n, D)."""
+        """Attend from the tokens `x` (B, n, D) to the tokens `context` (B, m, D), None for `x` itself; return (B, n, D)."""
         inner = self.heads * self.head_dim
         if context is None:
             q, k, v = self.qkv(x).split(inner, dim=-1)
@@ -46,7 +46,11 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block; `tokens` (original ids) are the ones it keeps, None all of them; `hidden` likewise."""
+    """A pre-norm transformer block.
+
+    `total` is the number of tokens that come in, and `tokens` are the original ids of those that it keeps (None: all). `hidden`
+    is the number of its MLP neurons (None: all of the variant).
+    """
 
     keep: Tensor | None
     back: Tensor | None
@@ -79,7 +83,7 @@ class Block(nn.Module):
         self.register_buffer("back", back, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
+        """Return the tokens (B, N, D) after the block; pruned tokens pass by it, wholly or as queries only, as `mode` says."""
         if self.keep is None:
             return self._mlp(x + self.drop_path(self.attn(self.norm1(x))))
         if self.mode == "kv":
@@ -94,25 +98,25 @@ class Block(nn.Module):
 
 
 def write_back(tokens: tuple[int, ...], total: int) -> list[int]:
-    """Where token j stands in concat(kept, all): its new value if kept, its old one otherwise."""
+    """Return for every token its index in concat(kept, all): that of its new value if it is kept, else that of its old value."""
     place = {token: index for index, token in enumerate(tokens)}
     return [place.get(token, len(tokens) + token) for token in range(total)]
 
 
 class PatchEmbed(nn.Module):
-    """Overlapping patches: one convolution, row-major tokens."""
+    """The patch embedding: one convolution over overlapping patches, tokens in row-major order."""
 
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, width, PATCH, stride)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float -> (B, P, D)."""
+        """Embed images (B, 3, H, W) float as patch tokens (B, P, D)."""
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
 class Trunk(nn.Module):
-    """Embedding and blocks, under the published names (`base.*`)."""
+    """The embedding and the blocks, under the names of the published checkpoints (`base.*`)."""
 
     def __init__(self, architecture: Architecture, drop_path: float) -> None:
         super().__init__()
@@ -132,17 +136,17 @@ class Trunk(nn.Module):
             self.norm = nn.LayerNorm(vit.width, eps=EPS)
 
     def camera_table(self) -> Tensor:
-        """(cameras + 2, 1, D): one row a camera, then their mean, then zeros, each times the coefficient."""
+        """Return (cameras + 2, 1, D): one row per camera, then their mean, then zeros, all multiplied by the coefficient."""
         table = self.sie_embed * self.sie_coefficient
         return torch.cat([table, table.mean(dim=0, keepdim=True), torch.zeros_like(table[:1])])
 
     def forward(self, images: Tensor, camera_ids: Tensor | None) -> Tensor:
-        """(B, 3, H, W) normalised float, (B,) camera rows -> tokens (B, N, D), original order, not normalised."""
+        """Return the tokens (B, N, D), in original order and before the last norm, of images (B, 3, H, W) and camera rows (B,)."""
         patches = self.patch_embed(images)
         x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1) + self.pos_embed
         if hasattr(self, "sie_embed"):
             table = self.camera_table()
-            # Without ids: the mean camera, as for an unknown one.
+            # Without camera rows the mean camera is used, as for an unknown camera.
             x = x + (table[-2:-1] if camera_ids is None else table.index_select(0, camera_ids))
         for block in self.blocks:
             x = block(x)
@@ -150,9 +154,9 @@ class Trunk(nn.Module):
 
 
 class TransReID(nn.Module):
-    """TransReID (He et al., ICCV 2021) with or without the JPM, pruned as its shape says.
+    """TransReID (He et al., ICCV 2021) with or without the JPM, pruned as its architecture says.
 
-    Parameter names are those of the published checkpoints, without the blocks that are never run.
+    The parameters have the names of the published checkpoints. Blocks that the forward pass never runs are left out.
     """
 
     def __init__(self, architecture: Architecture, *, drop_path: float = 0.1) -> None:
@@ -177,7 +181,7 @@ class TransReID(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Initialise as published: truncated normal 0.02, convolution by fan-out, classifiers 0.001, norms 1 and 0."""
+        """Draw initial weights as published: truncated normal 0.02, convolution by fan-out, classifiers 0.001, norms 1 and 0."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 if "classifier" in name:
@@ -193,7 +197,7 @@ class TransReID(nn.Module):
                 trunc_normal_(getattr(self.base, name), std=0.02)
 
     def parts(self, images: Tensor, camera_ids: Tensor | None = None) -> list[Tensor]:
-        """The features before the necks, each (B, D): [global] or [global, local 1..4]."""
+        """Return the features before the necks, each (B, D): [global], or [global, local 1..4] with the JPM."""
         tokens = self.base(images, camera_ids)
         if not self.architecture.jpm:
             return [self.base.norm(tokens)[:, 0]]
@@ -201,20 +205,21 @@ class TransReID(nn.Module):
         return [self.b1(tokens)[:, 0], *self.b2(local)[:, 0].unflatten(0, (PARTS, -1)).unbind(0)]
 
     def necks(self, parts: list[Tensor]) -> list[Tensor]:
-        """The features after their batch-norm necks."""
+        """Return the features, each (B, D), after their batch-norm necks."""
         return [getattr(self, f"bottleneck{suffix}")(part) for suffix, part in zip(self.suffixes, parts)]
 
     def logits(self, parts: list[Tensor]) -> list[Tensor]:
-        """Identity scores, each (B, identities), from the features before the necks."""
+        """Return the identity logits of every feature, each (B, identities); `parts` are the features before the necks."""
         return [
             getattr(self, f"classifier{suffix}")(part)
             for suffix, part in zip(self.suffixes, self.necks(parts))
         ]
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) normalised float32, (B,) int64 camera rows -> descriptor (B, 5D) or (B, D), not L2-normalised.
+        """Return the descriptor (B, 5D), or (B, D) without the JPM, not L2-normalised.
 
-        The descriptor is [g, l1/4, .., l4/4]. Camera rows: 0-based ids, `cameras` for their mean, `cameras` + 1 for none.
+        `images` are (B, 3, H, W) normalised float32, `camera_ids` (B,) int64 rows of the camera table: 0-based camera ids,
+        `cameras` for their mean, `cameras` + 1 for none. The descriptor is the concatenation [g, l1/4, .., l4/4].
         """
         parts = self.parts(images, camera_ids)
         if self.architecture.neck == "after":
@@ -228,7 +233,7 @@ def _with_class_token(tokens: Tensor, group: Tensor) -> Tensor:
 
 def _block(architecture: Architecture, block: BlockArchitecture) -> nn.Module:
     if block.removed:
-        # keeps its place: the parameters of the others keep their names
+        # an identity keeps the place, so that the parameters of the other blocks keep their names
         return nn.Identity()
     return Block(
         architecture.vit,

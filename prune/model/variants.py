@@ -1,4 +1,4 @@
-"""The vision transformers TransReID is built from. Numbers only."""
+"""The sizes of the vision transformers that TransReID is built from."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Variant:
-    """A plain ViT with 16x16 patches: `width` D, `depth` blocks, `heads` of `head_dim`, MLP `hidden` units.
+    """The sizes of a plain ViT with 16x16 patches.
 
-    `scale` multiplies query-key products. `imagenet` is timm's name of the weights it starts from (None: timm has none).
+    `width` is the embedding dimension D, `depth` the number of blocks. Each block has `heads` heads of dimension `head_dim` and
+    an MLP of `hidden` neurons. `qkv_bias` says whether the query, key and value projections have a bias, and `scale` multiplies
+    the query-key products. `imagenet` is timm's name of the ImageNet weights that training starts from; None: timm has none.
     """
 
     width: int
@@ -25,10 +27,10 @@ class Variant:
 VARIANTS = {
     "vit_base": Variant(768, 12, 12, 64, 3072, True, 64**-0.5, "vit_base_patch16_224.orig_in21k_ft_in1k"),
     "deit_base": Variant(768, 12, 12, 64, 3072, True, 64**-0.5, "deit_base_distilled_patch16_224.fb_in1k"),
-    # timm's old vit_small, not DeiT-S: 8 heads of 96, no qkv bias, and a scale taken from the whole width. timm no longer
-    # carries its weights (vit_small_p16_224-15ec54c9).
+    # This is timm's old vit_small, not DeiT-S: 8 heads of 96, no qkv bias, and a scale taken from the whole width. timm no
+    # longer offers its weights (vit_small_p16_224-15ec54c9).
     "vit_small": Variant(768, 8, 8, 96, 2304, False, 768**-0.5, None),
     "deit_small": Variant(384, 12, 6, 64, 1536, True, 64**-0.5, "deit_small_distilled_patch16_224.fb_in1k"),
-    # Ours: small enough to train on a CPU and to ship with the project.
+    # Our own variant, small enough to train on a CPU and to ship with the project.
     "vit_lite": Variant(192, 8, 6, 32, 768, True, 32**-0.5, None),
 }

@@ -75,7 +75,7 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
     return count_of(
         config.fraction,
         model.architecture.vit.heads,
-        model.architecture.present if blocks is None else blocks,
+        model.architecture.present_blocks if blocks is None else blocks,
     )
 
 
@@ -94,7 +94,9 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
     if config.count is not None:
         return config.count
     return count_of(
-        config.fraction, model.architecture.patches, model.architecture.present if blocks is None else blocks
+        config.fraction,
+        model.architecture.patches,
+        model.architecture.present_blocks if blocks is None else blocks,
     )
 
 
@@ -164,7 +166,7 @@ def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
     Blocks and MLP neurons go in the first; fractions of heads and tokens are of the blocks that stay.
     """
     gone = removed_count(model.architecture, config.blocks.removed)
-    left = model.architecture.present - gone
+    left = model.architecture.present_blocks - gone
     heads = split_rounds(head_count(model, config.heads, blocks=left), config.heads.rounds)
     tokens = split_rounds(token_count(model, config.tokens, blocks=left), config.tokens.rounds)
     if config.order == "both":

@@ -53,7 +53,7 @@ def neuron_count(architecture: Architecture, config: MlpConfig) -> int:
     """How many MLP neurons this run removes: down to `kept`, or `pruned` of the unpruned model's in the blocks that are left."""
     if config.kept:
         return count_beyond(architecture.hidden[: architecture.prunable], config.kept, "mlp", 1)
-    return count_of(config.pruned, architecture.vit.hidden, architecture.present)
+    return count_of(config.pruned, architecture.vit.hidden, architecture.present_blocks)
 
 
 def choose_neurons(scores: Sequence[Tensor], remove: int, config: MlpConfig) -> tuple[list[list[int]], int]:

@@ -121,7 +121,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
     """Make the model of a trial, save it, score it, and return the trial's record."""
     from prune.config.load import load_config
     from prune.model.file import save_model
-    from prune.model.flops import report
+    from prune.model.flops import flops_report
     from prune.scoring.inputs import scoring
     from prune.session import open_weights
     from prune.training.loop import make_accelerator
@@ -152,7 +152,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
             )
         record["untuned"] = untuned_scores(model, context, device)
         model = fine_tuned(model, context, config, options)
-    numbers = report(model.architecture)
+    numbers = flops_report(model.architecture)
     record["macs"] = {key: value for key, value in numbers.items() if key.startswith("macs")}
     record |= {key: numbers[key] for key in ("params", "heads", "tokens", "hidden")}
     record["precisions"], record["firsts"] = query_scores(model, context, device)

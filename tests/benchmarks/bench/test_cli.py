@@ -255,7 +255,7 @@ def test_the_script_in_the_root_runs_it(tmp_path):
 def test_the_torch_baseline_stands_beside_the_exported_models(tmp_path, capsys, no_children):
     pytest.importorskip("torch", reason="the torch baseline needs torch")
     from prune.model.file import save_model
-    from prune.model.flops import report
+    from prune.model.flops import flops_report
     from tests.fakes import lite
 
     network = lite.pruned()
@@ -266,7 +266,7 @@ def test_the_torch_baseline_stands_beside_the_exported_models(tmp_path, capsys, 
     assert first["kind"] == "torch", "weights are a torch model in any place, so also what ratios are to"
     assert (exported["kind"], baseline["kind"], baseline["form"]) == ("onnx", "torch", "reference")
     assert baseline["sha256"] == sha256(weights) and baseline["features_equal"] is True
-    wanted = report(network.architecture)
+    wanted = flops_report(network.architecture)
     assert all(
         baseline[key] == wanted[key] for key in ("macs_paper", "macs_reference", "macs_folded", "params")
     )

@@ -136,7 +136,7 @@ def test_whatever_is_cut_goes_on_from_a_first_round_that_was_cut(asked, root, da
     check_same(tmp_path / "out", tmp_path / "whole")
     architecture = load_model(tmp_path / "out" / "model.safetensors")[0].architecture
     if asked is THIN:
-        assert architecture.present == 6 and sum(architecture.hidden) < 6 * 768 * 0.72
+        assert architecture.present_blocks == 6 and sum(architecture.hidden) < 6 * 768 * 0.72
     else:
         assert {(len(block.heads), len(block.tokens)) for block in architecture.blocks} == {(3, 4)}
 

@@ -74,7 +74,7 @@ def test_a_recipe_meets_amgs_cost_by_what_it_names(method):
     assert budget["reached"] == (gap <= TOLERANCE) and budget["macs_folded"] == macs_folded(architecture)
     # whole blocks are too coarse a measure to meet a budget
     assert budget["reached"] or method == "blocks"
-    assert architecture.prunable - architecture.present == recipe.blocks[0]
+    assert architecture.prunable - architecture.present_blocks == recipe.blocks[0]
     assert (
         sum(len(block.heads) < 6 for block in architecture.blocks if not block.removed) * (recipe.heads == 0)
         == 0
