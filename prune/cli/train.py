@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: TrainOptions) -> None:
     """Train, write the model of the last epoch and print its name; ConfigError for a folder that holds another run."""
     from prune.config.load import load_config
-    from prune.importing.initial import start
+    from prune.importing.initial import initial_model
     from prune.model.file import save_model
     from prune.training.checkpoints import checkpoint_files
     from prune.training.data import training_batches
@@ -100,7 +100,7 @@ def run(options: TrainOptions) -> None:
         rank=accelerator.process_index,
         ranks=accelerator.num_processes,
     )
-    begun = start(config, options.init)
+    begun = initial_model(config, options.init)
     for remark in begun.notes if main_process else []:
         note(remark)
     # The last epoch is the result: nothing is ever selected on the test set.

@@ -13,7 +13,7 @@ from prune.config.authors import translate
 from prune.config.authors_keys import DEFAULTS, refuse_unknown, typed
 from prune.config.settings import DataConfig, InputConfig, ModelConfig, PruneConfig, TrainConfig
 from prune.config.yaml_file import load_value, read_yaml
-from prune.importing.foreign import refuse_foreign
+from prune.importing.external import refuse_external
 from prune.model.architecture import Architecture, unpruned
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
@@ -59,7 +59,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     nearest known one.
     """
     data = read_yaml(path)
-    refuse_foreign(data, str(path))
+    refuse_external(data, str(path))
     is_authors_file = any(str(key).isupper() for key in data)
     our_overrides = []
     for override in overrides:

@@ -1,4 +1,4 @@
-"""TransReID and AMG checkpoints (.pth) as our model: safe loading only, everything checked against the shapes."""
+"""Convert TransReID and AMG checkpoints (.pth): read them safely, and check every tensor against the architecture."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prune.importing.unwrap import counted, inner, siblings, unprefixed, unread
+from prune.importing.unwrap import is_unread, other_models, unprefixed, unwrap, with_batch_counters
 from prune.model.architecture import Architecture, BlockArchitecture
 from prune.model.file import load_strictly
-from prune.model.tensors import refuse_odd
+from prune.model.tensors import refuse_unusable
 from prune.model.transreid import TransReID
 from prune.origin import camera_advice, token_advice
 from runtime.console import note
 from runtime.errors import ArtifactError
 from runtime.wording import printable, reason_of
 
-# How torch names what its restricted unpickler does not let in.
-OBJECT = re.compile(r"(?:GLOBAL|global|class|function)\s+['\"]?([A-Za-z_][\w.]*\.[\w.]+)")
+# How torch names the object that its restricted unpickler refuses.
+REFUSED_OBJECT = re.compile(r"(?:GLOBAL|global|class|function)\s+['\"]?([A-Za-z_][\w.]*\.[\w.]+)")
 RESAVE = "on the machine that made it, save {} alone with torch.save"
-# numpy's own unpickling functions can be made to read memory that is not theirs: these two stand in for them.
+# numpy's own unpickling functions can be made to read memory out of bounds, so _Dtype and _scalar stand in for them.
 FORMATS = {"i8": "<q", "i4": "<i", "f8": "<d", "f4": "<f"}
 
 
 class _Dtype:
-    """Stands for numpy.dtype in a pickle: one of FORMATS, whatever state follows is ignored."""
+    """A stand-in for numpy.dtype in a pickle: one of FORMATS."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if code not in FORMATS:
-            raise pickle.UnpicklingError(f"numpy type {code!r} has no place in a checkpoint")
+            raise pickle.UnpicklingError(f"the numpy type {code!r} does not belong in a checkpoint")
         self.format = FORMATS[code]
 
     def __setstate__(self, state: Any) -> None:
-        """Byte order and flags; a checkpoint is little-endian as every machine that trains is."""
+        """Ignore byte order and flags: checkpoints are little-endian, as are all machines that train."""
 
 
 def _scalar(dtype: _Dtype, data: bytes) -> Any:
-    """Stands for numpy.core.multiarray.scalar in a pickle."""
+    """A stand-in for numpy.core.multiarray.scalar in a pickle."""
     return struct.unpack(dtype.format, data)[0]
 
 
-# What an honest AMG checkpoint holds besides tensors: numpy integers. Nothing else is let in.
+# A genuine AMG checkpoint holds numpy integers besides its tensors. The unpickler accepts nothing else.
 ALLOWED: list[Any] = [
     _Dtype,
     (_Dtype, "numpy.dtype"),
@@ -57,15 +57,18 @@ ALLOWED: list[Any] = [
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
-    """The pickled dictionary at `path`, read with torch's restricted unpickler and ALLOWED only; ArtifactError otherwise."""
+    """Return the pickled dictionary at `path`, read with torch's restricted unpickler.
+
+    ArtifactError when the file is missing or damaged, is no dictionary, or holds objects other than tensors and ALLOWED.
+    """
     try:
         with torch.serialization.safe_globals(ALLOWED):
             data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; give a TransReID or AMG checkpoint (.pth)") from None
-    # a damaged file makes torch raise whatever its parts raise: struct.error, IndexError, AssertionError, ..
+    # in a damaged file torch meets errors of any kind: struct.error, IndexError, AssertionError and others
     except Exception as error:
-        raise ArtifactError(f"{path}: {_why_refused(error)}") from None
+        raise ArtifactError(f"{path}: {_refusal_reason(error)}") from None
     if not isinstance(data, dict):
         raise ArtifactError(
             f"{path}: holds a {type(data).__name__}, not a state_dict; {RESAVE.format('model.state_dict()')}"
@@ -73,39 +76,45 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     return data
 
 
-def _why_refused(error: Exception) -> str:
-    """What the restricted unpickler met, and what to do: an object is named, else the reason is given without torch's advice."""
+def _refusal_reason(error: Exception) -> str:
+    """Say which object the restricted unpickler refused, or else why it failed, and what to do; torch's own advice is left out."""
     text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
-    if named := OBJECT.search(text):
+    if refused_object := REFUSED_OBJECT.search(text):
         return (
-            f"refused, it holds an object of {printable(named[1])}, and reading one can run code; "
+            f"refused, because it holds an object of {printable(refused_object[1])}, and reading an object can run code; "
             f"{RESAVE.format('its tensors')}"
         )
     cause = reason_of(text.strip().partition("\n")[0]) or type(error).__name__
     return (
-        f"refused, not a whole checkpoint of tensors and numbers ({cause}); compare its size with the original's, and "
-        f"copy it anew if they differ, or {RESAVE.format('its state_dict')}"
+        f"refused, because it is not a complete checkpoint of tensors and numbers ({cause}); compare its size with the "
+        f"original's and copy it again if they differ, or {RESAVE.format('its state_dict')}"
     )
 
 
 def split_checkpoint(
     data: dict[str, Any], path: Path | str
 ) -> tuple[dict[str, Tensor], dict[str, list[int] | None]]:
-    """(state_dict without wrappers and prefixes, {"channels": kept tokens per block or None, "heads": heads per block or None})."""
-    levels, names = inner(data)
+    """Return (the state_dict without wrappers and prefixes, the lists that AMG stores beside it).
+
+    The lists are {"channels": kept tokens per block, "heads": heads per block}, each None where the checkpoint has none.
+    ArtifactError when there are no tensors, a tensor is not a plain array, or a list does not hold numbers.
+    """
+    levels, names = unwrap(data)
     tensors = {str(key): value for key, value in levels[-1].items() if isinstance(value, Tensor)}
-    left_out = sorted({key.rpartition(".")[2] if unread(key) else "" for key in tensors} - {""})
-    tensors = {key: value for key, value in tensors.items() if not unread(key)}
-    refuse_odd(tensors, path)
+    unread = sorted({key.rpartition(".")[2] for key in tensors if is_unread(key)})
+    tensors = {key: value for key, value in tensors.items() if not is_unread(key)}
+    refuse_unusable(tensors, path)
     if not tensors:
         keys = ", ".join(printable(str(key)) for key in list(levels[-1])[:10])
         raise ArtifactError(
-            f"{path}: no tensors found (keys: {keys}); give a TransReID or AMG checkpoint, or save its state_dict alone"
+            f"{path}: holds no tensors (its keys: {keys}); give a TransReID or AMG checkpoint, or save its state_dict alone"
         )
-    if left_out:
-        note(f"{path}: left out, as no forward pass reads it: {', '.join(left_out)}")
-    if names and (others := siblings(levels[-2], names[-1])):
-        note(f"{path}: taken from {'.'.join(names)}; left out: {', '.join(others)}")
+    if unread:
+        note(f"{path}: ignored, because no forward pass reads them: {', '.join(unread)}")
+    if names and (others := other_models(levels[-2], names[-1])):
+        note(
+            f"{path}: holds several models; {'.'.join(names)} is used, these are ignored: {', '.join(others)}"
+        )
     state = unprefixed(tensors, str(path))
     lists: dict[str, list[int] | None] = {}
     for name in ("channels", "heads"):
@@ -114,15 +123,16 @@ def split_checkpoint(
             lists[name] = None if values is None else [int(value) for value in values]
         except (TypeError, ValueError, RuntimeError):
             raise ArtifactError(
-                f"{path}: its `{name}` is no list of numbers; the file is inconsistent"
+                f"{path}: its `{name}` is not a list of numbers; the file is inconsistent"
             ) from None
     return state, lists
 
 
 def original_tokens(masks: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
-    """The authors' per-block masks, each in the order the blocks before it left, as ascending original token ids.
+    """Translate the authors' token masks, one per block, to ascending original token ids.
 
-    After a block the kept tokens stand first, the skipped after them; the next mask refers to that order.
+    In the authors' code a block moves its kept tokens to the front and the skipped ones behind them. The mask of the next block
+    refers to the new order.
     """
     order = list(range(len(masks[0]))) if masks else []
     kept_sets = []
@@ -136,46 +146,50 @@ def original_tokens(masks: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
 def derive_architecture(
     state: dict[str, Tensor], lists: dict[str, list[int] | None], architecture: Architecture, path: Path | str
 ) -> Architecture:
-    """`architecture` (the configuration's, unpruned) with heads and tokens as the tensors have them.
+    """Return `architecture`, the unpruned one of the configuration, with the heads and tokens that the tensors have.
 
-    ArtifactError when the configuration cannot be the model's (stride, cameras, variant) or the stored lists disagree.
+    ArtifactError when stride, cameras or variant of the configuration do not fit the tensors, or the stored lists contradict them.
     """
     vit, depth = architecture.vit, architecture.prunable
     names = [f"base.blocks.{index}.attn.token_index" for index in range(depth)]
     for name in ("base.sie_embed", "classifier.weight", *names):
         if name in state and not state[name].dim():
-            raise ArtifactError(f"{path}: its {name} is a single number; the file is inconsistent")
+            raise ArtifactError(
+                f"{path}: its {name} is a single number instead of a table; the file is inconsistent"
+            )
     try:
         positions = state["base.pos_embed"].shape[1]
         rows = [state[f"base.blocks.{index}.attn.qkv.weight"].shape[0] for index in range(depth)]
     except (KeyError, IndexError) as error:
         raise ArtifactError(
-            f"{path}: no {error} in it; not a {architecture.variant} TransReID checkpoint? Check --config"
+            f"{path}: has no {error}, so it is not a TransReID checkpoint of {architecture.variant}; check --config"
         ) from None
     if positions != architecture.tokens:
         raise ArtifactError(
-            f"{path}: base.pos_embed has {positions} tokens, the configuration's {architecture.height}x{architecture.width} stride "
-            f"{architecture.stride} gives {architecture.tokens}; {token_advice(positions, architecture)}"
+            f"{path}: base.pos_embed has {positions} tokens, but {architecture.height}x{architecture.width} at stride "
+            f"{architecture.stride} in the configuration gives {architecture.tokens}; {token_advice(positions, architecture)}"
         )
     cameras = state["base.sie_embed"].shape[0] if "base.sie_embed" in state else 0
     if cameras != architecture.cameras:
         raise ArtifactError(
-            f"{path}: {cameras} camera embeddings, the configuration says {architecture.cameras}; "
+            f"{path}: has {cameras} camera embeddings, but the configuration says {architecture.cameras}; "
             f"{camera_advice(cameras, architecture)}"
         )
     if any(row % (3 * vit.head_dim) for row in rows):
         raise ArtifactError(
-            f"{path}: qkv rows {rows} are no multiples of 3 x {vit.head_dim}; another variant? Check --config"
+            f"{path}: the numbers of qkv rows, {rows}, are not multiples of 3 x {vit.head_dim}, so this is another variant than "
+            f"{architecture.variant}; check --config"
         )
     heads = [row // (3 * vit.head_dim) for row in rows]
     masks = [state[name].bool().tolist() if name in state else [True] * architecture.tokens for name in names]
     for index, mask in enumerate(masks):
         if len(mask) != architecture.tokens or not mask[0]:
             raise ArtifactError(
-                f"{path}: block {index} token_index has {len(mask)} entries or drops the class token"
+                f"{path}: token_index of block {index} has {len(mask)} entries instead of {architecture.tokens}, "
+                "or drops the class token; the file is inconsistent"
             )
-    _agree(path, "heads", lists["heads"], heads)
-    _agree(path, "channels", lists["channels"], [sum(mask) for mask in masks])
+    _check_list(path, "heads", lists["heads"], heads)
+    _check_list(path, "channels", lists["channels"], [sum(mask) for mask in masks])
     identities = state["classifier.weight"].shape[0] if "classifier.weight" in state else 0
     blocks = tuple(
         BlockArchitecture(tuple(range(count)), kept) for count, kept in zip(heads, original_tokens(masks))
@@ -185,30 +199,35 @@ def derive_architecture(
     )
 
 
-def _agree(path: Path | str, name: str, stored: list[int] | None, found: list[int]) -> None:
-    # Freshly pruned checkpoints list the pruned blocks; re-saved ones append the last, unpruned block.
-    if stored is not None and stored[: len(found)] != found:
+def _check_list(path: Path | str, name: str, stored: list[int] | None, counts: list[int]) -> None:
+    # a freshly pruned checkpoint lists the pruned blocks; one that was saved again also lists the last, unpruned block
+    if stored is not None and stored[: len(counts)] != counts:
         raise ArtifactError(
-            f"{path}: its `{name}` list {stored} disagrees with its tensors {found}; the file is inconsistent"
+            f"{path}: its `{name}` list {stored} contradicts its tensors, which have {counts}; the file is inconsistent"
         )
 
 
-def used(state: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """The tensors the model runs: without token masks, unused classifier of ImageNet and, under the JPM, the unused last block."""
-    dropped = ["base.fc.", "base.head."]
+def model_tensors(state: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """Return the tensors that the model runs: no token masks, no ImageNet classifier and, with the JPM, no unused last block."""
+    unused = ["base.fc.", "base.head."]
     if architecture.jpm:
-        dropped += [f"base.blocks.{architecture.vit.depth - 1}.", "base.norm."]
+        unused += [f"base.blocks.{architecture.vit.depth - 1}.", "base.norm."]
     return {
         key: value
         for key, value in state.items()
-        if not key.startswith(tuple(dropped)) and not key.endswith("attn.token_index")
+        if not key.startswith(tuple(unused)) and not key.endswith("attn.token_index")
     }
 
 
 def convert(path: Path | str, architecture: Architecture, *, drop_path: float = 0.1) -> TransReID:
-    """The published checkpoint at `path` as our model (eval mode), fitting the configuration's `architecture`."""
+    """Return the published checkpoint at `path` as a model in eval mode.
+
+    `architecture` is the unpruned one of its configuration.
+    ArtifactError when the file cannot be read or does not fit it.
+    """
     state, lists = split_checkpoint(read_checkpoint(path), path)
-    full = derive_architecture(state, lists, architecture, path)
-    model = TransReID(full, drop_path=drop_path)
-    load_strictly(model, counted(used(state, full), model.state_dict()), path)
+    pruned = derive_architecture(state, lists, architecture, path)
+    model = TransReID(pruned, drop_path=drop_path)
+    tensors = with_batch_counters(model_tensors(state, pruned), model.state_dict())
+    load_strictly(model, tensors, path)
     return model.eval()

@@ -1,4 +1,4 @@
-"""The weights that a training starts from: ours, a plain ViT's, or random ones. Trains nothing and reads no data set."""
+"""Build the model that a training run starts from: with random weights, or from one of our models or a plain ViT."""
 
 from __future__ import annotations
 
@@ -15,95 +15,103 @@ from prune.model.transreid import TransReID
 from runtime.errors import ArtifactError
 from runtime.files.manifest import manifest_path, sha256
 
-# Fields of a Shape on which no tensor depends, or only classifiers, camera table and positions, which are fitted below.
-FREE = ("identities", "cameras", "height", "width", "stride", "rearrange", "neck", "mode", "blocks")
-# What a TransReID checkpoint has beside the tensors of a plain ViT.
-REID = ("bottleneck", "b1.", "b2.", "sie_embed")
+# Fields of an Architecture that may differ between the two models: no tensor depends on them, or only classifiers, the camera
+# table and the position embedding, which `copy_weights` adjusts.
+ADJUSTABLE = ("identities", "cameras", "height", "width", "stride", "rearrange", "neck", "mode", "blocks")
+# Prefixes of the tensors that a TransReID checkpoint has and a plain ViT lacks.
+REID_PREFIXES = ("bottleneck", "b1.", "b2.", "sie_embed")
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
-    """`model` to train, the sha256 of the file it started from or None, and `notes`: what did not come from that file, a line each."""
+class InitialModel:
+    """A model to train.
+
+    `parent` is the sha256 of the file that its weights come from, None without a file. `notes` has a line for everything that
+    does not come from that file.
+    """
 
     model: TransReID
     parent: str | None = None
     notes: tuple[str, ...] = ()
 
 
-def start(config: Config, init: str | None) -> Start:
-    """A model to train, initialised by the seed and from `init`.
+def initial_model(config: Config, init: str | None) -> InitialModel:
+    """Return a model to train, with random weights by the configuration's seed, or with the weights that `init` names.
 
-    `init` is None, "imagenet", one of our model.safetensors or a plain ViT's weights. ArtifactError for anything else, with the
-    command that makes a TransReID checkpoint one of our models.
+    `init` is None (random weights), "imagenet", the path of one of our model.safetensors, or that of a plain ViT's weights.
+    ArtifactError for anything else; for a TransReID checkpoint it names the command that converts it.
     """
     torch.manual_seed(config.train.seed)
     model = TransReID(config.architecture(), drop_path=config.model.drop_path)
     if init is None:
-        return Start(model)
+        return InitialModel(model)
     if init == "imagenet":
         initialise(model, pretrained(model.architecture), model.architecture.vit.imagenet or init)
-        return Start(model)
+        return InitialModel(model)
     if manifest_path(init).is_file():
         notes = copy_weights(model, load_model(init)[0], init)
     else:
         state = read_weights(init)
-        if "cls_token" in state and any(key.startswith(REID) for key in state):
-            raise ArtifactError(_reid_text(Path(init)))
+        if "cls_token" in state and any(key.startswith(REID_PREFIXES) for key in state):
+            raise ArtifactError(_reid_advice(Path(init)))
         notes = initialise(model, state, init)
-    return Start(model, sha256(init), tuple(notes))
+    return InitialModel(model, sha256(init), tuple(notes))
 
 
 def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
-    """Fill `model` with the tensors of `source`; a line for each that does not fit and is initialised or resampled instead.
+    """Fill `model` with the tensors of `source`, and return a line for everything that is new or resampled instead.
 
-    Classifiers of other identities and a table of other cameras stay as initialised, positions of another grid are resampled.
-    ArtifactError for a pruned model and for one of another structure.
+    Where the number of identities or cameras differs, the classifiers or the camera table keep their initial values. Where the
+    grid differs, the position embedding is resampled. ArtifactError, naming `path`, when `source` is pruned or its architecture
+    differs in anything else.
     """
     ours, theirs = model.architecture, source.architecture
-    if theirs.blocks != _whole(theirs).blocks:
-        raise ArtifactError(f"{path}: a pruned model; give the unpruned one that it was made from")
-    # the coefficient belongs to the table
-    free = FREE if ours.cameras and ours.cameras == theirs.cameras else (*FREE, "sie_coefficient")
-    fields = [field.name for field in dataclasses.fields(Architecture) if field.name not in free]
-    other = [name for name in fields if getattr(ours, name) != getattr(theirs, name)]
-    if other:
-        said = ", ".join(f"model.{name} is {getattr(theirs, name)} there" for name in other)
-        sets = " ".join(f"--set model.{name}={str(getattr(theirs, name)).lower()}" for name in other)
-        raise ArtifactError(f"{path}: {said}, but not in the configuration; add {sets}")
+    if theirs.blocks != _unpruned(theirs).blocks:
+        raise ArtifactError(f"{path}: is a pruned model; give the unpruned model that it was made from")
+    # the coefficient belongs to the camera table
+    adjustable = (
+        ADJUSTABLE if ours.cameras and ours.cameras == theirs.cameras else (*ADJUSTABLE, "sie_coefficient")
+    )
+    fields = [field.name for field in dataclasses.fields(Architecture) if field.name not in adjustable]
+    differing = [name for name in fields if getattr(ours, name) != getattr(theirs, name)]
+    if differing:
+        values = ", ".join(f"model.{name} is {getattr(theirs, name)}" for name in differing)
+        settings = " ".join(f"--set model.{name}={str(getattr(theirs, name)).lower()}" for name in differing)
+        raise ArtifactError(f"{path}: its {values}, but not that of the configuration; add {settings}")
     tensors, notes = source.state_dict(), []
     if theirs.identities != ours.identities:
         tensors = {key: value for key, value in tensors.items() if not key.startswith("classifier")}
         notes.append(
-            f"its classifiers know {theirs.identities} people, this training set has {ours.identities}: new ones"
+            f"its classifiers know {theirs.identities} people, but the training set has {ours.identities}: the classifiers are new"
         )
     if theirs.cameras != ours.cameras:
         tensors.pop("base.sie_embed", None)
-        new = "a new camera table" if ours.cameras else "no camera table"
-        notes.append(f"it knows {theirs.cameras} cameras, this configuration {ours.cameras}: {new}")
+        table = "the camera table is new" if ours.cameras else "the model has no camera table"
+        notes.append(f"it knows {theirs.cameras} cameras, but the configuration has {ours.cameras}: {table}")
     if theirs.grid != ours.grid:
         tensors["base.pos_embed"] = resampled(tensors["base.pos_embed"], theirs.grid, ours.grid)
-        notes.append(f"position embedding resampled from {_grid(theirs)} to {_grid(ours)} patches")
+        notes.append(f"the position embedding was resampled from {_grid(theirs)} to {_grid(ours)} patches")
     model.load_state_dict(tensors, strict=False)
     return [f"{path}: {text}" for text in notes]
 
 
-def _whole(architecture: Architecture) -> Architecture:
-    given = {field.name: getattr(architecture, field.name) for field in dataclasses.fields(Architecture)}
-    return unpruned(**{name: value for name, value in given.items() if name not in ("mode", "blocks")})
+def _unpruned(architecture: Architecture) -> Architecture:
+    fields = {field.name: getattr(architecture, field.name) for field in dataclasses.fields(Architecture)}
+    return unpruned(**{name: value for name, value in fields.items() if name not in ("mode", "blocks")})
 
 
 def _grid(architecture: Architecture) -> str:
     return f"{architecture.grid[0]} x {architecture.grid[1]}"
 
 
-def _reid_text(path: Path) -> str:
+def _reid_advice(path: Path) -> str:
     if path.suffix == ".safetensors":
         return (
-            f"{path}: a re-identification model without its manifest; put {manifest_path(path).name} beside it, "
-            "which was written with it"
+            f"{path}: is a re-identification model without its manifest; put the file {manifest_path(path).name}, which was written "
+            "together with it, beside it"
         )
     converted = path.with_suffix(".safetensors")
     return (
-        f"{path}: a re-identification checkpoint, no plain ViT; convert it with its own configuration first: python -m "
+        f"{path}: is a re-identification checkpoint, not a plain ViT; convert it with its own configuration first: python -m "
         f"prune.convert {path} --config ITS_CONFIG --out {converted}; then --init {converted}"
     )

@@ -1,4 +1,4 @@
-"""The model's tensors out of what people wrap them in: dictionaries, prefixes, what no forward pass reads. Reads no files."""
+"""Find a model's tensors in a checkpoint: inside nested dictionaries, under prefixes, and beside tensors that inference ignores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from runtime.errors import ArtifactError
 from runtime.wording import printable
 
-# Where training programs keep a model, the likeliest first.
+# Keys under which training programs store a model, the most likely first.
 WRAPPERS = (
     "state_dict",
     "model_state_dict",
@@ -30,11 +30,11 @@ WRAPPERS = (
     "weights",
     "params",
 )
-DEEPEST = 6
-# A ViT's first tensors, by which the prefixes in front of it are known.
+MAX_DEPTH = 6
+# Tensors that every ViT has; what stands before their names is the prefix of the ViT.
 ANCHOR = re.compile(r"^(|.*\.)(?:blocks\.\d+\.attn\.qkv\.weight|cls_token|pos_embed)$")
-# What no forward pass reads, by its last name or by a part of its name: counters of batch-norm layers aside, whose values the model
-# keeps without reading them.
+# Tensors that no forward pass reads, by the last part of their name or by any earlier part. The counters of batch-norm layers
+# are not among them: the model stores their values, though it does not read them either.
 UNREAD_LAST = frozenset(
     ["centers", "center", "queue", "queue_ptr", "queue_label", "total_ops", "total_params", "n_averaged"]
     + ["__flops__", "__params__", "epoch", "iteration", "iter_num", "step", "global_step"]
@@ -45,15 +45,15 @@ UNREAD_PART = frozenset(
 COUNTER = "num_batches_tracked"
 
 
-def inner(data: Mapping[Any, Any]) -> tuple[list[Mapping[Any, Any]], list[str]]:
-    """(the dictionaries from the outermost to that of the model's tensors, the names that lead there).
+def unwrap(data: Mapping[Any, Any]) -> tuple[list[Mapping[Any, Any]], list[str]]:
+    """Return (the nested dictionaries from the outermost to that of the model's tensors, the keys that lead there).
 
-    The last one holds no tensors where none were found.
+    Without any tensors in `data`, the last dictionary holds none either.
     """
     levels, names = [data], list[str]()
-    while len(names) < DEEPEST:
-        inside = [name for name in WRAPPERS if isinstance(levels[-1].get(name), Mapping)]
-        chosen = next((name for name in inside if _holds_tensors(levels[-1][name], DEEPEST)), None)
+    while len(names) < MAX_DEPTH:
+        wrappers = [name for name in WRAPPERS if isinstance(levels[-1].get(name), Mapping)]
+        chosen = next((name for name in wrappers if _holds_tensors(levels[-1][name], MAX_DEPTH)), None)
         if chosen is None:
             return levels, names
         levels.append(levels[-1][chosen])
@@ -61,66 +61,68 @@ def inner(data: Mapping[Any, Any]) -> tuple[list[Mapping[Any, Any]], list[str]]:
     return levels, names
 
 
-def siblings(data: Mapping[Any, Any], chosen: str) -> list[str]:
-    """Further wrappers with tensors beside the chosen one: an average of the weights, a student."""
+def other_models(data: Mapping[Any, Any], chosen: str) -> list[str]:
+    """Return the keys of further models beside the chosen one, such as an average of the weights or a student."""
     return [
         name
         for name in WRAPPERS
-        if name != chosen and isinstance(data.get(name), Mapping) and _holds_tensors(data[name], DEEPEST)
+        if name != chosen and isinstance(data.get(name), Mapping) and _holds_tensors(data[name], MAX_DEPTH)
     ]
 
 
 def unprefixed(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The tensors under TransReID's names, or a bare ViT's under timm's, without the prefixes of programs that wrapped them.
+    """Return the tensors under TransReID's names, or those of a bare ViT under timm's, without the prefixes of wrapping programs.
 
-    ArtifactError when two of them would have one name.
+    ArtifactError when two of them would get the same name; `where` names the file in it.
     """
-    found = Counter(match[1] for key in state if (match := ANCHOR.match(key)))
-    if not found:
+    prefixes = Counter(match[1] for key in state if (match := ANCHOR.match(key)))
+    if not prefixes:
         return dict(state)
-    prefix = found.most_common(1)[0][0]
+    prefix = prefixes.most_common(1)[0][0]
     parent = _parent(prefix)
     names = {key: key for key in state}
     if prefix.endswith("base."):
         names = {key: key.removeprefix(prefix.removesuffix("base.")) for key in state}
     elif any(key.startswith(f"{parent}bottleneck.") for key in state):
-        # a re-identification model whose backbone has another name than base
+        # a re-identification model whose backbone is not called base
         names = {
             key: f"base.{key.removeprefix(prefix)}" if key.startswith(prefix) else key.removeprefix(parent)
             for key in state
         }
     elif prefix:
         names = {key: key.removeprefix(prefix) for key in state}
-    # what else DistributedDataParallel and torch.compile prefixed, such as a loss beside the model
-    names = {key: _without_programs(name) for key, name in names.items()}
-    twice = [name for name, count in Counter(names.values()).items() if count > 1]
-    if twice:
+    # DistributedDataParallel and torch.compile prefix more than the model, such as a loss beside it
+    names = {key: _without_wrapper_prefixes(name) for key, name in names.items()}
+    duplicates = [name for name, count in Counter(names.values()).items() if count > 1]
+    if duplicates:
         raise ArtifactError(
-            f"{where}: {len(twice)} tensors stand there twice, under different prefixes, first {printable(twice[0])}; "
+            f"{where}: holds {len(duplicates)} tensors twice, under different prefixes, the first {printable(duplicates[0])}; "
             "save one of the two models alone"
         )
     return {names[key]: value for key, value in state.items()}
 
 
-def unread(key: str) -> bool:
-    """Whether no forward pass reads the tensor of this name: a loss's centres, a profiler's counters, a step."""
+def is_unread(key: str) -> bool:
+    """Return whether no forward pass reads the tensor of this name: the centres of a loss, counters of a profiler, a step."""
     parts = key.split(".")
     return parts[-1] in UNREAD_LAST or not UNREAD_PART.isdisjoint(parts[:-1])
 
 
-def counted(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with the counters of batch-norm layers as `wanted` has them: of shape (), and 0 where there is none.
+def with_batch_counters(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with exactly the batch-norm counters of `expected`, each of shape (), and 0 where `state` has no usable one.
 
-    With a fixed momentum no forward pass reads them.
+    The counters may be replaced because with a fixed momentum no forward pass reads them.
     """
     counters = {}
-    for key, value in wanted.items():
+    for key, value in expected.items():
         if key.endswith(COUNTER):
-            given = state.get(key)
-            usable = given is not None and given.numel() == 1 and bool(given.isfinite().all())
-            counters[key] = given.reshape(()) if given is not None and usable else value.clone().zero_()
-    extra = {key for key in state if key.endswith(COUNTER) and key not in counters}
-    return {key: value for key, value in state.items() if key not in extra} | counters
+            counter = state.get(key)
+            if counter is not None and counter.numel() == 1 and bool(counter.isfinite().all()):
+                counters[key] = counter.reshape(())
+            else:
+                counters[key] = value.clone().zero_()
+    surplus = {key for key in state if key.endswith(COUNTER) and key not in counters}
+    return {key: value for key, value in state.items() if key not in surplus} | counters
 
 
 def _holds_tensors(data: Mapping[Any, Any], depth: int) -> bool:
@@ -135,7 +137,7 @@ def _parent(prefix: str) -> str:
     return ".".join(prefix.split(".")[:-2] + [""]) if prefix.count(".") > 1 else ""
 
 
-def _without_programs(name: str) -> str:
+def _without_wrapper_prefixes(name: str) -> str:
     while (short := name.removeprefix("module.").removeprefix("_orig_mod.")) != name:
         name = short
     return name

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prune.importing.convert import derive_architecture, used
+from prune.importing.convert import derive_architecture, model_tensors
 from prune.model.architecture import unpruned
 from prune.model.file import load_strictly
 from prune.model.transreid import TransReID
@@ -57,7 +57,7 @@ class Case:
             state, {"heads": None, "channels": None}, self.architecture, self.name
         )
         model = TransReID(architecture)
-        load_strictly(model, used(state, architecture), self.name)
+        load_strictly(model, model_tensors(state, architecture), self.name)
         return model.eval()
 
     def run(self, model):

@@ -139,11 +139,11 @@ def lite_state():
         (lambda s: s.update(extra=torch.zeros(1)), "1 unexpected: extra"),
         (lambda s: s.update({"b2.1.bias": torch.zeros(7)}), r"mis-shaped: b2.1.bias \(7,\) for \(192,\)"),
         (lambda s: s["base.cls_token"].fill_(torch.nan), "1 not finite: base.cls_token"),
-        (lambda s: s.update({"base.pos_embed": torch.zeros(1, 30, 192)}), "has 30 tokens, .* gives 22"),
-        (lambda s: s.pop("base.sie_embed"), "0 camera embeddings, the configuration says 3"),
+        (lambda s: s.update({"base.pos_embed": torch.zeros(1, 30, 192)}), "30 tokens.* 22"),
+        (lambda s: s.pop("base.sie_embed"), "0 camera embeddings.* 3"),
         (
             lambda s: s.update({"base.blocks.1.attn.qkv.weight": torch.zeros(100, 192)}),
-            "no multiples of 3 x 32",
+            "3 x 32",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_named(fault, text, tmp_path):
 @pytest.mark.parametrize(("name", "wrong"), [("heads", [6] * 6 + [5]), ("channels", [22] * 6 + [21])])
 def test_lists_that_contradict_the_tensors_are_refused(name, wrong, tmp_path):
     data = {"state_dict": lite_state(), "heads": None, "channels": None, name: wrong}
-    with pytest.raises(ArtifactError, match=f"`{name}` list .* disagrees"):
+    with pytest.raises(ArtifactError, match=f"`{name}` list"):
         convert(write(tmp_path / "x.pth", data), lite.architecture())
 
 
@@ -208,7 +208,7 @@ def test_weights_that_are_not_finite_are_never_written(tmp_path):
         {"surprise": 1},
     ],
 )
-def test_shapes_that_make_no_sense_are_refused(change):
+def test_architectures_that_make_no_sense_are_refused(change):
     with pytest.raises(ArtifactError):
         Architecture.from_json(lite.architecture().to_json() | change)
 
@@ -216,7 +216,7 @@ def test_shapes_that_make_no_sense_are_refused(change):
 def test_a_block_never_loses_its_class_token_or_order():
     architecture = lite.architecture()
     for tokens in ((1, 2), (0, 2, 1), (0, 22), ()):
-        with pytest.raises(Exception, match="class token|ascending"):
+        with pytest.raises(Exception, match="class token|block 0: tokens"):
             architecture.with_blocks(
                 (dataclasses.replace(architecture.blocks[0], tokens=tokens), *architecture.blocks[1:])
             )

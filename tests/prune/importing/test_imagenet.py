@@ -67,9 +67,9 @@ def test_a_distilled_model_loses_its_second_token_and_classifiers():
 
 def test_another_variants_weights_are_refused_by_name(plain):
     model = TransReID(unpruned("vit_lite"))
-    with pytest.raises(ArtifactError, match=r"weights.pth: does not fit vit_lite"):
+    with pytest.raises(ArtifactError, match=r"weights.pth.*vit_lite"):
         initialise(model, plain.state_dict(), "weights.pth")
-    with pytest.raises(ArtifactError, match="need the state_dict of a plain ViT"):
+    with pytest.raises(ArtifactError, match="resnet.pth.*pos_embed"):
         initialise(model, {"conv1.weight": torch.zeros(1)}, "resnet.pth")
 
 
@@ -85,8 +85,8 @@ def test_no_network_is_one_line_with_the_next_step(monkeypatch):
     monkeypatch.setattr(imagenet.timm, "create_model", offline)
     with pytest.raises(
         ArtifactError,
-        match=r"no route to host and a long traceback\); download them elsewhere and give --init FILE",
+        match=r"no route to host and a long traceback.*--init FILE",
     ):
         pretrained(unpruned("vit_base"))
-    with pytest.raises(ConfigError, match="no ImageNet weights for vit_small"):
+    with pytest.raises(ConfigError, match="vit_small"):
         pretrained(unpruned("vit_small"))

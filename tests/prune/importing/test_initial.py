@@ -8,7 +8,7 @@ import torch
 from prune.config.load import Config
 from prune.config.settings import ModelConfig
 from prune.importing.imagenet import read_weights, resampled, source_grid
-from prune.importing.initial import copy_weights, start
+from prune.importing.initial import copy_weights, initial_model
 from prune.model.architecture import unpruned
 from prune.model.transreid import TransReID
 from runtime.entry import guarded
@@ -38,7 +38,7 @@ def under(prefix, state):
 
 def test_the_models_own_grid_is_taken_as_it_is(tmp_path):
     state = plain()
-    begun = start(CONFIG, saved(tmp_path, state))
+    begun = initial_model(CONFIG, saved(tmp_path, state))
     assert torch.equal(begun.model.base.pos_embed, state["pos_embed"])
     assert torch.equal(begun.model.base.blocks[7].mlp.fc2.weight, state["blocks.7.mlp.fc2.weight"])
     assert begun.parent and any("fc.weight" in text for text in begun.notes)
@@ -65,7 +65,7 @@ WRAPS = {
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_wrapped_weights_are_found_and_of_dino_the_teachers(wrap, tmp_path):
     state = plain()
-    begun = start(CONFIG, saved(tmp_path, WRAPS[wrap](state)))
+    begun = initial_model(CONFIG, saved(tmp_path, WRAPS[wrap](state)))
     tensors = begun.model.state_dict()
     assert all(
         torch.equal(tensors[f"base.{key}"], value) for key, value in state.items() if key != "fc.weight"
@@ -93,7 +93,7 @@ def test_grids_of_pretrained_models(patches, size, stride, grid):
 
 def test_a_grid_that_nobody_knows_is_refused_with_both_numbers(tmp_path):
     with pytest.raises(ArtifactError, match="18 tokens.*model.size"):
-        start(CONFIG, saved(tmp_path, plain(patches=17)))
+        initial_model(CONFIG, saved(tmp_path, plain(patches=17)))
 
 
 def test_resampling_keeps_what_is_linear_over_the_person():
@@ -106,9 +106,9 @@ def test_resampling_keeps_what_is_linear_over_the_person():
     assert torch.allclose(steps, torch.full_like(steps, 16 / 21), atol=1e-4)
 
 
-def test_a_square_that_is_the_own_grid_too_is_said(tmp_path):
+def test_a_note_says_that_the_own_grid_has_as_many_patches_as_a_square(tmp_path):
     config = Config(model=dataclasses.replace(CONFIG.model, size=(64, 16), stride=16))
-    begun = start(config, saved(tmp_path, plain(patches=4)))
+    begun = initial_model(config, saved(tmp_path, plain(patches=4)))
     assert any("4 x 1" in text and "square" in text for text in begun.notes)
 
 
@@ -116,8 +116,8 @@ def test_weights_of_another_variant_name_the_setting_that_fits(tmp_path):
     path = saved(tmp_path, plain())
     other = Config(model=dataclasses.replace(CONFIG.model, variant="deit_small"))
     with pytest.raises(ArtifactError, match="--set model.variant=vit_lite"):
-        start(other, path)
-    start(Config(model=dataclasses.replace(other.model, variant="vit_lite")), path)
+        initial_model(other, path)
+    initial_model(Config(model=dataclasses.replace(other.model, variant="vit_lite")), path)
 
 
 def test_a_reid_checkpoint_names_the_command_that_converts_it_and_that_helps(tmp_path, capsys):
@@ -126,19 +126,19 @@ def test_a_reid_checkpoint_names_the_command_that_converts_it_and_that_helps(tmp
     network = lite.model(jpm=False, cameras=3)
     path = saved(tmp_path, {"state_dict": under("module.", network.state_dict())})
     with pytest.raises(ArtifactError, match=r"prune.convert .*w.pth .*--init .*w.safetensors"):
-        start(CONFIG, path)
+        initial_model(CONFIG, path)
     (tmp_path / "its.yaml").write_text(
         "model: {variant: vit_lite, size: [64, 32], stride: 8, jpm: false, cameras: 3}\n"
     )
     out = str(tmp_path / "w.safetensors")
     assert guarded(main, [path, "--config", str(tmp_path / "its.yaml"), "--out", out]) == 0
-    begun = start(CONFIG, out)
+    begun = initial_model(CONFIG, out)
     assert torch.equal(begun.model.base.cls_token, network.base.cls_token)
     assert any("3 cameras" in text for text in begun.notes)
     # without its manifest it is no model of ours any more
     (tmp_path / "w.safetensors.json").unlink()
     with pytest.raises(ArtifactError, match="w.safetensors.json"):
-        start(CONFIG, out)
+        initial_model(CONFIG, out)
     capsys.readouterr()
 
 
@@ -161,8 +161,8 @@ def test_other_cameras_get_a_new_table_and_other_people_new_classifiers(theirs, 
 def test_another_stride_resamples_positions_and_other_structures_name_their_settings():
     source = lite.model(jpm=False)
     model = TransReID(lite.architecture(jpm=False, stride=16))
-    (said,) = copy_weights(model, source, "a")
-    assert "7 x 3" in said and "4 x 2" in said
+    (note,) = copy_weights(model, source, "a")
+    assert "7 x 3" in note and "4 x 2" in note
     assert torch.equal(
         model.base.pos_embed, resampled(source.base.pos_embed, (7, 3), (4, 2))
     ) and torch.equal(model.base.cls_token, source.base.cls_token)
@@ -170,7 +170,7 @@ def test_another_stride_resamples_positions_and_other_structures_name_their_sett
         copy_weights(TransReID(lite.architecture()), source, "a")
     with pytest.raises(ArtifactError, match="--set model.sie_coefficient=3.0"):
         copy_weights(TransReID(lite.architecture(jpm=False, sie_coefficient=1.0)), source, "a")
-    with pytest.raises(ArtifactError, match="a pruned model"):
+    with pytest.raises(ArtifactError, match="pruned"):
         copy_weights(TransReID(lite.architecture()), lite.pruned(), "a")
 
 

@@ -1,4 +1,4 @@
-"""Which other project a configuration file is from. Knows the keys that only that project has, and nothing of their meaning."""
+"""Recognise configuration files of other projects by keys that only these have, and refuse them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from runtime.errors import ConfigError
 from runtime.wording import printable
 
-# project -> keys of its files (a dot for a section) that neither ours nor the authors' have
+# project -> keys of its files (a dot for a section) that occur neither in our files nor in the authors'
 SIGNS: dict[str, tuple[str, ...]] = {
     "fast-reid": (
         "MODEL.META_ARCHITECTURE",
@@ -61,38 +61,38 @@ SIGNS: dict[str, tuple[str, ...]] = {
     "PaddleDetection": ("architecture", "LearningRate", "TrainDataset"),
     "detectron2": ("MODEL.ROI_HEADS", "MODEL.WEIGHTS", "VERSION"),
 }
-# (key, how its value begins, project)
+# (key, prefixes of its value, project)
 VALUES = (
     ("MODEL.NAME", ("ViT-", "RN50", "RN101"), "CLIP-ReID"),
     ("MODEL.TRANSFORMER_TYPE", ("swin",), "SOLIDER or another Swin transformer"),
 )
 
 
-def refuse_foreign(data: Mapping[Any, Any], where: str) -> None:
-    """ConfigError, naming project and keys, for a configuration of another project."""
-    for key, starts, project in VALUES:
-        value = _find(data, key)
-        if isinstance(value, str) and value.strip("()'\" ").startswith(starts):
-            raise _refusal(where, project, f"{key} is {printable(value)}")
+def refuse_external(data: Mapping[Any, Any], where: str) -> None:
+    """Raise ConfigError if `data` is a configuration of another project; it names `where`, the project and the keys."""
+    for key, prefixes, project in VALUES:
+        value = _lookup(data, key)
+        if isinstance(value, str) and value.strip("()'\" ").startswith(prefixes):
+            raise _refusal(where, project, f"its {key} is {printable(value)}")
     for project, keys in SIGNS.items():
-        if found := [key for key in keys if _find(data, key, default=_ABSENT) is not _ABSENT]:
-            raise _refusal(where, project, f"it has {', '.join(found[:3])}")
+        if present := [key for key in keys if _lookup(data, key, default=_ABSENT) is not _ABSENT]:
+            raise _refusal(where, project, f"it has {', '.join(present[:3])}")
 
 
 _ABSENT = object()
 
 
-def _find(data: Mapping[Any, Any], key: str, *, default: Any = None) -> Any:
-    found: Any = data
+def _lookup(data: Mapping[Any, Any], key: str, *, default: Any = None) -> Any:
+    value: Any = data
     for name in key.split("."):
-        if not isinstance(found, Mapping) or name not in found:
+        if not isinstance(value, Mapping) or name not in value:
             return default
-        found = found[name]
-    return found
+        value = value[name]
+    return value
 
 
-def _refusal(where: str, project: str, why: str) -> ConfigError:
+def _refusal(where: str, project: str, evidence: str) -> ConfigError:
     return ConfigError(
-        f"{where}: a configuration of {project} ({why}), whose models are not built here; give a file of configs/, or one "
-        "of TransReID or AMG"
+        f"{where}: is a configuration of {project} ({evidence}), whose models this project does not support; give a file of "
+        "configs/, or one of TransReID or AMG"
     )
