@@ -143,7 +143,7 @@ def open_context(options: StudyOptions) -> Context:
     from dataclasses import replace
 
     from prune.config.load import load_config
-    from prune.scoring.inputs import fitting, scoring, training_items
+    from prune.scoring.inputs import batch_source, fit_classifier, training_items
     from prune.session import open_weights
     from prune.training.loop import make_accelerator
     from prune.training.losses import training_loss
@@ -154,8 +154,8 @@ def open_context(options: StudyOptions) -> Context:
     spec = replace(source.spec, layout="float-nchw")
     dataset = read_dataset(options.data, "anny")
     items = training_items(dataset, spec.dataset)
-    batches = scoring(items, spec, config.prune, device)
-    student, loss, loss_name = fitting(teacher, items, spec, batches, device)
+    batches = batch_source(items, spec, config.prune, device)
+    student, loss, loss_name = fit_classifier(teacher, items, spec, batches, device)
     if loss is not training_loss:
         # As in prune.py: the logits of a classifier of other identities cannot be distilled.
         config = replace(config, train=config.train.for_unknown_identities())

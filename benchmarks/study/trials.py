@@ -177,7 +177,7 @@ def budget_of(options: StudyOptions, trial: Trial) -> int | None:
 def measure_trial(job: Job) -> dict[str, Any]:
     """Make the model of a trial, score it, and return the trial's record."""
     from prune.model.flops import flops_report
-    from prune.scoring.inputs import scoring
+    from prune.scoring.inputs import batch_source
     from prune.training.classifiers import with_new_classifiers
     from prune.training.data import label_map
     from prune.training.loop import make_accelerator
@@ -193,7 +193,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
     if trial.method != TEACHER and context.loss is not training_loss:
         model = with_new_classifiers(model, len(label_map(context.items)), seed=trial.seed)
     if trial.method not in UNPRUNED:
-        batches = list(scoring(context.items, context.spec, config.prune, device)())
+        batches = list(batch_source(context.items, context.spec, config.prune, device)())
         target = budget_of(options, trial)
         model, record["budget"] = prune_to_budget(
             model, config.prune, lambda: batches, context.loss, target=target

@@ -30,7 +30,7 @@ from prune.model.architecture import Architecture, removed_count
 from prune.model.flops import block_macs, macs_folded
 from prune.model.transreid import TransReID
 from prune.scoring.amg import Batches, head_ranking, measure_heads, measure_tokens, token_ranking
-from prune.scoring.run import Batch, Loss, features_of
+from prune.scoring.model_scores import Batch, Loss, features_of
 from prune.scoring.thinning import measure_neurons
 from prune.training.data import Crops, targets
 from runtime.console import note, progress

@@ -18,8 +18,8 @@ from prune.budget_search.goal import AXES, Goal
 from prune.model.architecture import Architecture
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens
 from prune.model.transreid import TransReID
-from prune.scoring.run import Batch, features_of
-from prune.scoring.scores import select_within
+from prune.scoring.model_scores import Batch, features_of
+from prune.scoring.scores import select_per_block
 from runtime.errors import ConfigError
 
 # kept tokens that are tried, as shares of all
@@ -165,15 +165,15 @@ def pruned_to(
 ) -> TransReID:
     """The model with so many heads, tokens (class token included) and MLP neurons in each prunable block, the lowest gone."""
     architecture = model.architecture
-    positions, _ = select_within(scores.heads, heads)
-    places, _ = select_within(scores.tokens, [count - 1 for count in tokens])
+    positions, _ = select_per_block(scores.heads, heads)
+    places, _ = select_per_block(scores.tokens, [count - 1 for count in tokens])
     ids = [
         [architecture.blocks[block].tokens[place + 1] for place in mine] for block, mine in enumerate(places)
     ]
     pruned = keep_tokens(keep_heads(model, positions), ids)
     if tuple(hidden) == architecture.hidden[: architecture.prunable]:
         return pruned
-    return keep_neurons(pruned, select_within(scores.neurons, hidden)[0])
+    return keep_neurons(pruned, select_per_block(scores.neurons, hidden)[0])
 
 
 def damages(

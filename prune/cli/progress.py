@@ -14,7 +14,7 @@ from typing import Any
 from prune.model.file import load_model, save_model
 from prune.model.surgery import rebuild
 from prune.model.transreid import TransReID
-from prune.scoring.amg import Keep, Stage
+from prune.scoring.amg import SaveStage, Stage
 from prune.training.checkpoints import remove_checkpoints
 from runtime.console import note
 from runtime.errors import ArtifactError, ConfigError
@@ -58,7 +58,7 @@ def begin(out: Path, asked: dict[str, Any], *, resume: bool) -> bool:
     return False
 
 
-def keeper(out: Path, spec: InputSpec, *, parent: str) -> Keep:
+def keeper(out: Path, spec: InputSpec, *, parent: str) -> SaveStage:
     """What prune_model calls after every cut and round: the model and the records go to disk, what came before goes away."""
 
     def keep(model: TransReID, stage: Stage) -> None:

@@ -17,9 +17,9 @@ from prune.config.load import TrainConfig, load_config
 from prune.model.file import save_model
 from prune.model.flops import flops_report
 from prune.model.transreid import TransReID
-from prune.scoring.amg import Recover, plan_rounds, prune_model
-from prune.scoring.inputs import fitting, scoring, training_items, triplet_only
-from prune.scoring.run import Batch
+from prune.scoring.amg import FineTune, plan_rounds, prune_model
+from prune.scoring.inputs import batch_source, fit_classifier, training_items, triplet_only
+from prune.scoring.model_scores import Batch
 from prune.session import artifact_of, open_weights
 from prune.training.classifiers import with_new_classifiers
 from prune.training.data import label_map, training_batches
@@ -39,7 +39,7 @@ def recovery(
     folders: Iterator[Path],
     device: str,
     resume: bool,
-) -> Recover:
+) -> FineTune:
     """Fine-tuning between rounds (`fine_epochs`, constant rate) and after the last (`final_epochs`, whole schedule).
 
     `folders` are the rounds' own; `resume` goes on from the snapshots in them.
@@ -81,8 +81,8 @@ def prune(options: PruneOptions) -> dict[str, Any]:
     asked = {"weights": source.sha256, "config": dataclasses.asdict(config), "data": data}
     asked |= {"search": search.asked()} if search else {}
     resumed = begin(out, asked, resume=options.resume)
-    batches = scoring(items, spec, settings, device)
-    model, loss, why = fitting(model, items, spec, batches, device)
+    batches = batch_source(items, spec, settings, device)
+    model, loss, why = fit_classifier(model, items, spec, batches, device)
     note(f"token scores from {why}")
     if search:
         settings = find(
@@ -92,7 +92,7 @@ def prune(options: PruneOptions) -> dict[str, Any]:
             items,
             [item.camid for item in dataset.train],
             spec,
-            scoring=lambda some: scoring(some, spec, settings, device),
+            scoring=lambda some: batch_source(some, spec, settings, device),
             loss=loss,
             out=out,
             device=device,
@@ -119,7 +119,9 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         resume=resumed,
     )
     keep = keeper(out, source.spec, parent=source.sha256)
-    pruned, records = prune_model(model, settings, batches, loss, recover, stage=stage, keep=keep, plan=plan)
+    pruned, records = prune_model(
+        model, settings, batches, loss, recover, stage=stage, save_stage=keep, plan=plan
+    )
     for record in records:
         note(f"{record['what']}: {record['removed']} removed of {record['asked']} asked")
     path = out / "model.safetensors"

@@ -1,1 +1,1 @@
-"""What to prune: scores of heads, tokens and neurons, and AMG's rounds."""
+"""Scores of heads, tokens, MLP neurons and blocks, and the rounds of attention-map-guided pruning (AMG)."""

@@ -1,4 +1,4 @@
-"""Attention-map-guided pruning, or by what it is compared with: score, cut, recover, in rounds. Knows no files and no data set."""
+"""Attention-map-guided pruning (AMG), and the criteria it is compared with: score, cut and fine-tune a model in rounds."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from prune.config.settings import HeadConfig, PruneConfig, TokenConfig
 from prune.model.architecture import removed_count
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, rebuild, remove_blocks
 from prune.model.transreid import TransReID
-from prune.scoring.run import Batch, Loss, score_class_attention, score_heads, score_magnitudes, score_tokens
+from prune.scoring.model_scores import (
+    Batch,
+    Loss,
+    score_class_attention,
+    score_heads,
+    score_magnitudes,
+    score_tokens,
+)
 from prune.scoring.scores import (
-    count_beyond,
-    count_of,
+    count_from_fraction,
+    count_to_remove,
     head_scores,
     random_scores,
     relative_magnitudes,
-    select,
-    select_within,
+    select_across_blocks,
+    select_per_block,
     split_rounds,
     token_scores,
 )
@@ -29,24 +36,24 @@ from prune.scoring.thinning import choose_blocks, choose_neurons, measure_neuron
 from runtime.errors import ConfigError
 
 Batches = Callable[[], Iterable[Batch]]
-# (model after a cut, whether it was the last one) -> the model after fine-tuning
-Recover = Callable[[TransReID, bool], TransReID]
+# (model after a cut, whether that was the last cut) -> the model after fine-tuning
+FineTune = Callable[[TransReID, bool], TransReID]
 
 
 @dataclass(frozen=True)
 class Round:
-    """What goes before one fine-tuning: so many heads and tokens, and, in the first, whole blocks and MLP neurons."""
+    """What is removed before one fine-tuning: numbers of heads and tokens, and with `prunes_mlp` also MLP neurons and whole blocks."""
 
     heads: int = 0
     tokens: int = 0
-    thins: bool = False
+    prunes_mlp: bool = False
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How far a run has come: `rounds` are finished, `records` are those of all cuts so far.
+    """How far a run has come: the number of finished `rounds`, and the `records` of all cuts so far.
 
-    `cut` means that the cut of the next round is made too, and its fine-tuning comes next.
+    `cut` means that the cut of the next round has been made too, so that its fine-tuning comes next.
     """
 
     rounds: int = 0
@@ -54,17 +61,17 @@ class Stage:
     records: tuple[dict[str, Any], ...] = ()
 
 
-# called with the model after every cut and after every fine-tuning, so that a stopped run can go on from there
-Keep = Callable[[TransReID, Stage], None]
+# called with the model after every cut and after every fine-tuning, so that a stopped run can resume from there
+SaveStage = Callable[[TransReID, Stage], None]
 
 
 def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = None) -> int:
-    """How many heads this run removes: down to `kept`, `count`, or `fraction` of the unpruned model's prunable heads.
+    """Return how many heads a run removes: those beyond `kept`, `count` of them, or a `fraction` of the unpruned model's.
 
-    `blocks` counts the prunable blocks that a fraction is taken of (default: those that are not removed).
+    The fraction counts the heads of `blocks` prunable blocks (None: of all that are not removed).
     """
     if config.kept:
-        return count_beyond(
+        return count_to_remove(
             [len(block.heads) for block in model.architecture.blocks[: model.architecture.prunable]],
             config.kept,
             "heads",
@@ -72,7 +79,7 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
         )
     if config.count is not None:
         return config.count
-    return count_of(
+    return count_from_fraction(
         config.fraction,
         model.architecture.vit.heads,
         model.architecture.present_blocks if blocks is None else blocks,
@@ -80,12 +87,12 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
 
 
 def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = None) -> int:
-    """How many patch tokens, summed over blocks, this run removes: down to `kept`, `count`, or `fraction` of the unpruned model's.
+    """Return how many patch tokens, summed over blocks, a run removes: those beyond `kept`, `count`, or a `fraction`.
 
-    `blocks` as for `head_count`.
+    The fraction is of the unpruned model's tokens in `blocks` prunable blocks (None: in all that are not removed).
     """
     if config.kept:
-        return count_beyond(
+        return count_to_remove(
             [len(block.tokens) for block in model.architecture.blocks[: model.architecture.prunable]],
             config.kept,
             "tokens",
@@ -93,7 +100,7 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
         )
     if config.count is not None:
         return config.count
-    return count_of(
+    return count_from_fraction(
         config.fraction,
         model.architecture.patches,
         model.architecture.present_blocks if blocks is None else blocks,
@@ -101,7 +108,7 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
 
 
 def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
-    """What `choose_heads` chooses by, (h_l,) per prunable block: entropies, magnitudes or random numbers."""
+    """Return the unweighted scores for `choose_heads`, (h_l,) per prunable block: entropies, magnitudes or random numbers."""
     if config.heads.by == "magnitude":
         return score_magnitudes(model)
     if config.heads.by == "random":
@@ -111,7 +118,7 @@ def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> li
 
 
 def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss: Loss) -> list[Tensor]:
-    """What `choose_tokens` chooses by, (n_l - 1,) per prunable block, the class token left out."""
+    """Return the unweighted scores for `choose_tokens`, (n_l - 1,) per prunable block, without the class token."""
     if config.tokens.by == "class_attention":
         return score_class_attention(model, batches())
     if config.tokens.by == "random":
@@ -121,36 +128,42 @@ def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss
 
 
 def head_ranking(scores: list[Tensor], config: HeadConfig) -> list[Tensor]:
-    """What `measure_heads` gave, weighted, so that the lowest go."""
+    """Weight the scores of `measure_heads` so that the heads with the lowest values are removed."""
     if config.by == "entropy":
         return [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
     return relative_magnitudes(scores) if config.by == "magnitude" else scores
 
 
 def token_ranking(scores: list[Tensor], config: TokenConfig) -> list[Tensor]:
-    """What `measure_tokens` gave, weighted, so that the lowest go: importances by depth, class attention only normalised per block."""
+    """Weight the scores of `measure_tokens` so that the tokens with the lowest values are removed.
+
+    Importances are normalised per block and weighted by depth; class attention is only normalised per block.
+    """
     if config.by == "random":
         return scores
     return token_scores(scores, layer_weight=config.layer_weight if config.by == "importance" else 0.0)
 
 
 def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple[list[list[int]], int]:
-    """(positions kept per block, heads removed): the highest weighted entropies go, or the lowest of another criterion."""
+    """Return (positions kept per block, number of heads removed): the heads with the lowest `head_ranking` are removed."""
     scores = head_ranking(scores, config)
     if config.kept:
-        return select_within(scores, config.kept)
-    return select(scores, remove, floor=config.floor, multiple=config.multiple)
+        return select_per_block(scores, config.kept)
+    return select_across_blocks(scores, remove, floor=config.floor, multiple=config.multiple)
 
 
 def choose_tokens(
     scores: list[Tensor], model: TransReID, remove: int, config: TokenConfig
 ) -> tuple[list[list[int]], int]:
-    """(original ids kept per block, without the class token; tokens removed): the lowest of `token_ranking` go."""
+    """Return (original ids kept per block, number of tokens removed): the tokens with the lowest `token_ranking` are removed.
+
+    The class token is neither scored nor among the ids.
+    """
     scores = token_ranking(scores, config)
     if config.kept:
-        kept, removed = select_within(scores, [max(count - 1, 0) for count in config.kept])
+        kept, removed = select_per_block(scores, [max(count - 1, 0) for count in config.kept])
     else:
-        kept, removed = select(
+        kept, removed = select_across_blocks(
             scores, remove, floor=max(config.floor - 1, 0), multiple=config.multiple, offset=1
         )
     ids = [
@@ -161,14 +174,14 @@ def choose_tokens(
 
 
 def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
-    """What goes in each round, every one followed by fine-tuning; a round removes something.
+    """Return the rounds of a run, each of which removes something and is followed by fine-tuning.
 
-    Blocks and MLP neurons go in the first; fractions of heads and tokens are of the blocks that stay.
+    Whole blocks and MLP neurons are removed in the first round. Fractions of heads and tokens refer to the blocks that stay.
     """
-    gone = removed_count(model.architecture, config.blocks.removed)
-    left = model.architecture.present_blocks - gone
-    heads = split_rounds(head_count(model, config.heads, blocks=left), config.heads.rounds)
-    tokens = split_rounds(token_count(model, config.tokens, blocks=left), config.tokens.rounds)
+    blocks_removed = removed_count(model.architecture, config.blocks.removed)
+    blocks_left = model.architecture.present_blocks - blocks_removed
+    heads = split_rounds(head_count(model, config.heads, blocks=blocks_left), config.heads.rounds)
+    tokens = split_rounds(token_count(model, config.tokens, blocks=blocks_left), config.tokens.rounds)
     if config.order == "both":
         rounds = max(len(heads), len(tokens))
         padded = [(counts + [0] * rounds)[:rounds] for counts in (heads, tokens)]
@@ -177,9 +190,9 @@ def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
         plan = [Round(heads=count) for count in heads] + [Round(tokens=count) for count in tokens]
     else:
         plan = [Round(tokens=count) for count in tokens] + [Round(heads=count) for count in heads]
-    if gone or config.mlp.cuts:
+    if blocks_removed or config.mlp.cuts:
         first, *rest = plan or [Round()]
-        plan = [dataclasses.replace(first, thins=True), *rest]
+        plan = [dataclasses.replace(first, prunes_mlp=True), *rest]
     return plan
 
 
@@ -188,66 +201,68 @@ def prune_model(
     config: PruneConfig,
     batches: Batches,
     loss: Loss,
-    recover: Recover,
+    fine_tune: FineTune,
     *,
     stage: Stage | None = None,
-    keep: Keep | None = None,
+    save_stage: SaveStage | None = None,
     plan: Sequence[Round] | None = None,
 ) -> tuple[TransReID, list[dict[str, Any]]]:
-    """(the pruned model, one record a cut): what `config` says removed; `model` itself is unchanged.
+    """Prune and fine-tune in rounds as `config` says; return (the pruned model, one record per cut). `model` is not changed.
 
-    `batches()` gives the scoring batches afresh; `recover` fine-tunes after every cut. A record holds `what`, `asked`, `removed`
-    (fewer only where rounding to a multiple keeps some back) and the scores per block. ConfigError when the floors leave too few.
-    `stage` says how far an earlier run came with this `model`, as it told `keep`: only the rest is done of `plan`, which is that
-    of the model before its first cut (default: of this one).
+    `batches()` returns the scoring batches anew at every call, and `fine_tune` is called after every cut. A record holds `what`
+    was removed, how many were `asked` for, how many were `removed` (fewer only where rounding to a multiple keeps some) and the
+    scores per block. ConfigError when the floors do not leave enough to remove.
+
+    To resume a run, give the model and the `stage` with which it last called `save_stage`, and its `plan`, which is that of the
+    model before its first cut (None: the plan of `model`).
     """
     if config.mode != model.architecture.mode:
-        # the mode says what pruned tokens skip: with none pruned so far it can still be chosen
+        # the mode says what pruned tokens skip, so it can change as long as no tokens are pruned
         _refuse_mode_change(model, config.mode)
         architecture = dataclasses.replace(model.architecture, mode=config.mode)
         model = rebuild(model, architecture, model.state_dict())
     plan = plan_rounds(model, config) if plan is None else plan
     stage = stage or Stage()
-    for index, what in list(enumerate(plan))[stage.rounds :]:
+    for index, step in list(enumerate(plan))[stage.rounds :]:
         if not stage.cut:
-            model, cuts = _cut(model, what, config, batches, loss)
+            model, cuts = _cut(model, step, config, batches, loss)
             stage = Stage(index, True, (*stage.records, *cuts))
-            if keep:
-                keep(model, stage)
-        model = recover(model, index == len(plan) - 1)
+            if save_stage:
+                save_stage(model, stage)
+        model = fine_tune(model, index == len(plan) - 1)
         stage = Stage(index + 1, False, stage.records)
-        if keep:
-            keep(model, stage)
+        if save_stage:
+            save_stage(model, stage)
     return model, list(stage.records)
 
 
 def _cut(
-    model: TransReID, what: Round, config: PruneConfig, batches: Batches, loss: Loss
+    model: TransReID, step: Round, config: PruneConfig, batches: Batches, loss: Loss
 ) -> tuple[TransReID, list[dict[str, Any]]]:
     records = []
-    if what.thins and (gone := removed_count(model.architecture, config.blocks.removed)):
-        chosen, damages = choose_blocks(model, config.blocks, batches)
-        model = remove_blocks(model, chosen)
-        records.append(_record("blocks", gone, len(chosen), damages))
-    # all scores are taken before any of these cuts
-    head_values = measure_heads(model, config, batches) if what.heads else []
-    token_values = measure_tokens(model, config, batches, loss) if what.tokens else []
-    thins = what.thins and config.mlp.cuts
-    neuron_values = measure_neurons(model, config.mlp, batches, loss) if thins else []
+    if step.prunes_mlp and (block_count := removed_count(model.architecture, config.blocks.removed)):
+        blocks, drifts = choose_blocks(model, config.blocks, batches)
+        model = remove_blocks(model, blocks)
+        records.append(_record("blocks", block_count, len(blocks), drifts))
+    # heads, tokens and neurons are all scored before any of them is removed
+    head_values = measure_heads(model, config, batches) if step.heads else []
+    token_values = measure_tokens(model, config, batches, loss) if step.tokens else []
+    prunes_mlp = step.prunes_mlp and config.mlp.cuts
+    neuron_values = measure_neurons(model, config.mlp, batches, loss) if prunes_mlp else []
     pruned = model
-    if what.heads:
-        positions, removed = choose_heads(head_values, what.heads, config.heads)
+    if step.heads:
+        positions, removed = choose_heads(head_values, step.heads, config.heads)
         pruned = keep_heads(pruned, positions)
-        records.append(_record("heads", what.heads, removed, head_values))
-    if what.tokens:
-        ids, removed = choose_tokens(token_values, model, what.tokens, config.tokens)
+        records.append(_record("heads", step.heads, removed, head_values))
+    if step.tokens:
+        ids, removed = choose_tokens(token_values, model, step.tokens, config.tokens)
         pruned = keep_tokens(pruned, ids)
-        records.append(_record("tokens", what.tokens, removed, token_values))
-    if thins:
-        asked = neuron_count(model.architecture, config.mlp)
-        neurons, removed = choose_neurons(neuron_values, asked, config.mlp)
+        records.append(_record("tokens", step.tokens, removed, token_values))
+    if prunes_mlp:
+        remove = neuron_count(model.architecture, config.mlp)
+        neurons, removed = choose_neurons(neuron_values, remove, config.mlp)
         pruned = keep_neurons(pruned, neurons)
-        records.append(_record("neurons", asked, removed, neuron_values))
+        records.append(_record("neurons", remove, removed, neuron_values))
     return pruned, records
 
 
@@ -261,5 +276,5 @@ def _refuse_mode_change(model: TransReID, mode: str) -> None:
         for block in model.architecture.blocks
     ):
         raise ConfigError(
-            f"prune.mode {mode}: this model's tokens are pruned in mode {model.architecture.mode} already; set prune.mode to that"
+            f"prune.mode {mode}: the tokens of this model are already pruned in mode {model.architecture.mode}; set prune.mode to that"
         )

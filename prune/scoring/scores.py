@@ -1,4 +1,4 @@
-"""Scores and selection as pure functions on tensors: AMG's, and what it is compared with. Knows no model and no loader."""
+"""Scores and selection as pure functions on tensors: those of AMG, and those that it is compared with."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from runtime.errors import ConfigError
 
 
 def attention_entropy(attention: Tensor) -> Tensor:
-    """Head entropies of a map (h, queries, keys) whose rows sum to 1: (h,) bits, mean over queries of -sum p log2 p.
+    """Return the head entropies (h,) in bits of an attention map (h, queries, keys) whose rows sum to 1.
 
-    0 log 0 is 0. AMG, head redundancy; the map is the mean over images.
+    The entropy of a head is the mean over queries of -sum p log2 p, with 0 log 0 = 0. This is the head redundancy of AMG, where
+    the map is the mean over images.
     """
     return torch.special.entr(attention).sum(dim=-1).mean(dim=-1) / math.log(2)
 
 
 def head_scores(entropies: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]:
-    """Weighted entropies per block, each (h_l,): high means diffuse, redundant.
+    """Return the weighted entropies per block, each (h_l,); a high value means a diffuse, redundant head.
 
-    A block's weight is 1 + layer_weight x (blocks before it that still have more than one head), as published.
+    The weight of a block is 1 + layer_weight x (number of blocks before it that have more than one head), as published.
     """
     weight, weighted = 1.0, []
     for entropy in entropies:
@@ -33,18 +34,18 @@ def head_scores(entropies: Sequence[Tensor], *, layer_weight: float) -> list[Ten
 
 
 def token_batch_scores(attention: Tensor, gradient: Tensor) -> Tensor:
-    """One batch's key scores (n,) of maps and their gradients (B, h, q, n): |mean over B, h, q of gradient x attention|.
+    """Return the scores (n,) of the key tokens in one batch, from attention maps and their gradients, both (B, h, q, n).
 
-    Signs cancel inside a batch, not between batches, as published.
+    A score is |mean over B, h, q of gradient x attention|. Signs cancel inside a batch but not between batches, as published.
     """
     return (gradient * attention).mean(dim=(0, 1, 2)).abs()
 
 
 def token_scores(sums: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]:
-    """Weighted importances per block, each (n_l,): low means redundant.
+    """Return the weighted importances per block, each (n_l,); a low value means a redundant token.
 
-    `sums` are sums over batches of `token_batch_scores` without the class token. Each block is divided by its 2-norm and
-    weighted by 1 - layer_weight x block index. A block of zeros stays zero.
+    `sums` are the sums over batches of `token_batch_scores`, without the class token. Each block is divided by its 2-norm and
+    multiplied by 1 - layer_weight x block index. A block of zeros stays zero.
     """
     return [
         (1 - layer_weight * index) * total / total.norm().clamp_min(torch.finfo(total.dtype).tiny)
@@ -53,8 +54,9 @@ def token_scores(sums: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]
 
 
 def head_magnitudes(qkv: Tensor, bias: Tensor | None, proj: Tensor, *, head_dim: int) -> Tensor:
-    """(h,) 2-norm of everything a head owns: its rows of `qkv` (3 h head_dim, D) and `bias` (3 h head_dim,), its columns of
-    `proj` (D, h head_dim).
+    """Return the 2-norm (h,) of all weights of each head.
+
+    They are its rows of `qkv` (3 h head_dim, D) and `bias` (3 h head_dim,) and its columns of `proj` (D, h head_dim).
     """
     squares = qkv.square().sum(dim=1)
     if bias is not None:
@@ -64,82 +66,90 @@ def head_magnitudes(qkv: Tensor, bias: Tensor | None, proj: Tensor, *, head_dim:
 
 
 def neuron_scores(activation: Tensor, gradient: Tensor) -> Tensor:
-    """MLP neurons' scores (hidden,) of one batch's activations and their gradients (B, n, hidden): low means redundant.
+    """Return the scores (hidden,) of MLP neurons from one batch's activations and their gradients, both (B, n, hidden).
 
-    Per image |sum over tokens of gradient x activation|, summed over images: by how much the loss moves, to first order, when a
-    neuron falls silent (Molchanov et al., ICLR 2017, section 2.2).
+    A score is |sum over tokens of gradient x activation|, summed over images. To first order this is the change of the loss when
+    the neuron is removed (Molchanov et al., ICLR 2017, section 2.2). A low score means a redundant neuron.
     """
     return (gradient * activation).sum(dim=1).abs().sum(dim=0)
 
 
 def neuron_magnitudes(fc1: Tensor, bias: Tensor, fc2: Tensor) -> Tensor:
-    """(hidden,) 2-norm of everything a neuron owns: its row of `fc1` (hidden, D) and `bias` (hidden,), its column of `fc2`."""
+    """Return the 2-norm (hidden,) of each neuron's weights: its row of `fc1` (hidden, D) and `bias` (hidden,), its column of `fc2`."""
     return (fc1.square().sum(dim=1) + bias.square() + fc2.square().sum(dim=0)).sqrt()
 
 
-def count_beyond(there: Sequence[int], kept: Sequence[int], what: str, least: int) -> int:
-    """How many there are beyond `kept`; ConfigError when a block is asked for more than it has, or fewer than `least`."""
-    # a removed block has none, and keeps none
-    right = [least <= want <= has or want == has == 0 for want, has in zip(kept, there)]
-    if len(kept) != len(there) or not all(right):
+def count_to_remove(present: Sequence[int], kept: Sequence[int], what: str, least: int) -> int:
+    """Return how many of `present`, a number per block, must be removed so that `kept` are left.
+
+    ConfigError when a block would keep more than it has, or fewer than `least`.
+    """
+    # a removed block has none and keeps none
+    possible = [least <= keep <= has or keep == has == 0 for keep, has in zip(kept, present)]
+    if len(kept) != len(present) or not all(possible):
         raise ConfigError(
-            f"prune.{what}.kept {list(kept)}: this model has {list(there)}; give {len(there)} numbers, from {least} up to these"
+            f"prune.{what}.kept {list(kept)}: this model has {list(present)}; give {len(present)} numbers, each from {least} to "
+            "that of its block"
         )
-    return sum(there) - sum(kept)
+    return sum(present) - sum(kept)
 
 
 def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
-    """Magnitudes (h_l,) over their block's mean, low means small: how large a block's weights are does not decide."""
+    """Return the magnitudes (h_l,) divided by the mean of their block, so that blocks with large and small weights compare."""
     return [
         magnitude / magnitude.mean().clamp_min(torch.finfo(magnitude.dtype).tiny) for magnitude in magnitudes
     ]
 
 
 def class_attention(attention: Tensor) -> Tensor:
-    """Attention of the class token (query 0) to each patch token (n - 1,) of maps (B, h, q, n): the sum over B of the mean over h.
+    """Return the attention (n - 1,) of the class token, query 0, to each patch token in maps (B, h, q, n).
 
-    Keep criterion of EViT (Liang et al., ICLR 2022, section 3.2), here over all images.
+    It is the mean over heads, summed over images: the keep criterion of EViT (Liang et al., ICLR 2022, section 3.2), here over
+    all images.
     """
     return attention[:, :, 0, 1:].mean(dim=1).sum(dim=0)
 
 
 def random_scores(ids: Sequence[Sequence[int]], *, seed: int, stream: int) -> list[Tensor]:
-    """Uniform numbers 0..1 (n_l,) float64 for these original ids per block; `stream` keeps kinds of ids apart.
+    """Return uniform random numbers in 0..1, (n_l,) float64 per block, one for every original id.
 
-    A number depends on (seed, stream, block, id) alone: removing the lowest in rounds removes what one round does.
+    A number depends only on seed, stream, block and id, so that removing the lowest in several rounds removes the same ids as one
+    round. `stream` separates heads from tokens.
     """
     return [
         torch.from_numpy(
-            np.random.default_rng([seed, stream, block]).random(max(mine, default=-1) + 1)[list(mine)]
+            np.random.default_rng([seed, stream, block]).random(max(block_ids, default=-1) + 1)[
+                list(block_ids)
+            ]
         )
-        for block, mine in enumerate(ids)
+        for block, block_ids in enumerate(ids)
     ]
 
 
-def count_of(fraction: float, per_block: int, blocks: int) -> int:
-    """A fraction of an unpruned model's heads or patch tokens as a count: int(per_block x blocks x fraction)."""
+def count_from_fraction(fraction: float, per_block: int, blocks: int) -> int:
+    """Return a fraction of an unpruned model's heads, patch tokens or neurons as a count: int(per_block x blocks x fraction)."""
     if not 0 <= fraction < 1:
-        raise ConfigError(f"a pruning fraction must lie in 0..1 (1 excluded), not {fraction}")
+        raise ConfigError(f"a pruning fraction must be at least 0 and less than 1, not {fraction}")
     # 0.29 * 100 is 28.999..; the published counts come from exact products
     return int(per_block * blocks * fraction + 1e-9)
 
 
 def split_rounds(count: int, rounds: int) -> list[int]:
-    """`count` spread over `rounds`, the remainder to the first ones: nothing is lost."""
+    """Split `count` evenly over `rounds`, the remainder over the first ones; rounds that would get nothing are left out."""
     if rounds < 1:
         raise ConfigError(f"prune rounds must be at least 1, not {rounds}")
     share, extra = divmod(count, rounds)
     return [share + (index < extra) for index in range(rounds) if share + (index < extra)]
 
 
-def select_within(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[list[list[int]], int]:
-    """(indices kept per block, how many were removed): each block keeps its own `kept` highest. Ties go by index, the first goes.
+def select_per_block(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[list[list[int]], int]:
+    """Keep the highest `kept` scores of each block; return (indices kept per block, number removed).
 
-    ConfigError when a score is not finite.
+    Of equal scores the one with the lower index is removed first. ConfigError when a score is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(
-            "scores are not finite; the weights or what they make of these images overflow: use other weights"
+            "scores are not finite, because the weights or the activations of these images overflow; use other weights"
         )
     lists = [
         sorted(score.sort(stable=True).indices[len(score) - count :].tolist())
@@ -148,43 +158,46 @@ def select_within(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[list[l
     return lists, sum(len(score) - count for score, count in zip(scores, kept, strict=True))
 
 
-def select(
+def select_across_blocks(
     scores: Sequence[Tensor], remove: int, *, floor: int, multiple: int = 1, offset: int = 0
 ) -> tuple[list[list[int]], int]:
-    """(indices kept per block, how many were removed) after removing the `remove` LOWEST scores over all blocks.
+    """Remove the lowest `remove` scores of all blocks together; return (indices kept per block, number removed).
 
-    No block falls below `floor` entries (a block that is there already keeps all); the next lowest goes instead. With
-    `multiple` > 1 each block's kept number plus `offset` (a class token that is not scored) is then rounded up to a multiple where
-    that many exist, so fewer may go than asked. Ties go by block, then index. ConfigError when the floors do not leave `remove`
-    to take, or a score is not finite.
+    A block keeps at least `floor` entries, or all if it has no more; the next lowest score of another block is removed instead.
+    With `multiple` > 1 the number that each block keeps plus `offset` (1 for a class token that is not scored) is then rounded up
+    to a multiple, as far as the block has that many, so fewer than `remove` may be removed. Of equal scores the one of the
+    lower block, then of the lower index, is removed first. ConfigError when the floors allow fewer than `remove` to be removed,
+    or a score is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(
-            "scores are not finite; the weights or what they make of these images overflow: use other weights"
+            "scores are not finite, because the weights or the activations of these images overflow; use other weights"
         )
     sizes = [len(score) for score in scores]
-    spare = [max(size - floor, 0) for size in sizes]
-    if not 0 <= remove <= sum(spare):
+    removable = [max(size - floor, 0) for size in sizes]
+    if not 0 <= remove <= sum(removable):
         raise ConfigError(
-            f"asked to remove {remove} of {sum(sizes)}; with {floor} kept per block at most {sum(spare)} can go"
+            f"cannot remove {remove} of {sum(sizes)}: with at least {floor} kept per block, at most {sum(removable)} can be removed; "
+            "lower the number or the floor"
         )
     entries = sorted(
         (value, block, index)
         for block, score in enumerate(scores)
         for index, value in enumerate(score.tolist())
     )
-    taken: list[list[int]] = [[] for _ in scores]
+    removed: list[list[int]] = [[] for _ in scores]
     for _, block, index in entries:
-        if remove and len(taken[block]) < spare[block]:
-            taken[block].append(index)
+        if remove and len(removed[block]) < removable[block]:
+            removed[block].append(index)
             remove -= 1
     for block, size in enumerate(sizes):
-        kept = size - len(taken[block]) + offset
-        back = min(-kept % multiple, len(taken[block]))
-        # the last taken are the block's best: they come back first
-        taken[block] = taken[block][: len(taken[block]) - back]
-    gone = [set(indices) for indices in taken]
+        kept = size - len(removed[block]) + offset
+        restored = min(-kept % multiple, len(removed[block]))
+        # the entries that were removed last are the best of them, and are restored first
+        removed[block] = removed[block][: len(removed[block]) - restored]
+    removed_sets = [set(indices) for indices in removed]
     kept_lists = [
-        [index for index in range(size) if index not in gone[block]] for block, size in enumerate(sizes)
+        [index for index in range(size) if index not in removed_sets[block]]
+        for block, size in enumerate(sizes)
     ]
-    return kept_lists, sum(map(len, taken))
+    return kept_lists, sum(map(len, removed))

@@ -1,22 +1,23 @@
-"""A configuration's pruning spread evenly over the blocks: the shape that its fractions would leave. Scores nothing."""
+"""Spread the pruning that a configuration asks for evenly over the blocks, to count the multiply-adds without any scores."""
 
 from __future__ import annotations
 
 from prune.config.load import Config
 from prune.model.architecture import REMOVED, Architecture, BlockArchitecture, removed_count
-from prune.scoring.scores import count_of
+from prune.scoring.scores import count_from_fraction
 from runtime.errors import ConfigError
 
 
 def spread(config: Config) -> Architecture:
-    """The configuration's pruning spread evenly over the blocks (the first ones lose the remainder); which ids go is arbitrary.
+    """Return the architecture with the configuration's pruning spread evenly over the blocks.
 
-    Blocks that go by their cost in features, which needs a model, are taken from the end.
+    The first blocks lose the remainder, and the ids that are removed are arbitrary. Where the configuration removes a number of
+    blocks, the last prunable ones are removed, because a choice by their effect on the features would need a model. ConfigError
+    when the blocks do not have enough heads or tokens.
     """
     architecture, prune = config.architecture(), config.prune
-    gone = removed_count(architecture, prune.blocks.removed)
     removed = prune.blocks.removed
-    last = range(architecture.prunable - gone, architecture.prunable)
+    last = range(architecture.prunable - removed_count(architecture, removed), architecture.prunable)
     left = [
         index
         for index in range(architecture.prunable)
@@ -25,18 +26,18 @@ def spread(config: Config) -> Architecture:
     blocks = len(left)
     heads = prune.heads.count
     if heads is None:
-        heads = count_of(prune.heads.fraction, architecture.vit.heads, blocks)
+        heads = count_from_fraction(prune.heads.fraction, architecture.vit.heads, blocks)
     tokens = prune.tokens.count
     if tokens is None:
-        tokens = count_of(prune.tokens.fraction, architecture.patches, blocks)
-    neurons = count_of(prune.mlp.pruned, architecture.vit.hidden, blocks)
+        tokens = count_from_fraction(prune.tokens.fraction, architecture.patches, blocks)
+    neurons = count_from_fraction(prune.mlp.pruned, architecture.vit.hidden, blocks)
     if heads > blocks * (architecture.vit.heads - 1) or tokens > blocks * architecture.patches:
         raise ConfigError(
             f"cannot remove {heads} heads and {tokens} tokens from {blocks} blocks; lower the fractions"
         )
 
-    def kept(whole: int, going: int, place: int) -> int:
-        return whole - going // blocks - (place < going % blocks)
+    def kept(total: int, removed_in_all: int, place: int) -> int:
+        return total - removed_in_all // blocks - (place < removed_in_all % blocks)
 
     pruned = [REMOVED] * architecture.prunable
     for place, index in enumerate(left):
@@ -48,5 +49,5 @@ def spread(config: Config) -> Architecture:
         )
     if prune.mode not in ("bypass", "kv"):
         raise ConfigError(f"prune.mode {prune.mode!r} is not bypass or kv")
-    whole = architecture.with_blocks(tuple(pruned) + architecture.blocks[architecture.prunable :])
-    return Architecture.from_json(whole.to_json() | {"mode": prune.mode})
+    spread_out = architecture.with_blocks(tuple(pruned) + architecture.blocks[architecture.prunable :])
+    return Architecture.from_json(spread_out.to_json() | {"mode": prune.mode})

@@ -1,4 +1,4 @@
-"""What goes beyond AMG's heads and tokens: neurons of the MLPs, and whole blocks. Which ones, not how."""
+"""Choose the MLP neurons and the whole blocks to remove, which AMG does not prune."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from prune.config.settings import BlocksConfig, MlpConfig
 from prune.model.architecture import Architecture, removed_count
 from prune.model.surgery import remove_blocks
 from prune.model.transreid import TransReID
-from prune.scoring.run import Batch, Loss, score_blocks, score_neuron_magnitudes, score_neurons
+from prune.scoring.model_scores import Batch, Loss, score_blocks, score_neuron_magnitudes, score_neurons
 from prune.scoring.scores import (
-    count_beyond,
-    count_of,
+    count_from_fraction,
+    count_to_remove,
     relative_magnitudes,
-    select,
-    select_within,
+    select_across_blocks,
+    select_per_block,
     split_rounds,
 )
 
@@ -25,46 +25,53 @@ Batches = Callable[[], Iterable[Batch]]
 
 
 def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> tuple[list[int], list[Tensor]]:
-    """(original indices of the blocks that go, per removal what each block's removal would do to the features).
+    """Return (original indices of the blocks to remove, the feature drifts (prunable blocks,) before each removal).
 
-    One by one, the least missed first: two blocks that do the same are not both spared, nor both taken.
+    A number of blocks is chosen one by one, each time the block whose removal changes the features least. The others are measured
+    anew after every choice, because two blocks that do the same work can replace each other. Indices in the configuration are
+    taken as they are, without drifts.
     """
     if not isinstance(config.removed, int):
         return sorted(config.removed), []
-    given = list(batches())
-    gone: list[int] = []
+    batch_list = list(batches())
+    chosen: list[int] = []
     rows = []
     for _ in range(removed_count(model.architecture, config.removed)):
-        damages = score_blocks(remove_blocks(model, gone), given)
-        gone.append(damages.index(min(damages)))
-        # -1 stands where a block is gone: JSON has no infinity
-        rows.append(torch.tensor([-1.0 if damage == float("inf") else damage for damage in damages]))
-    return sorted(gone), rows
+        drifts = score_blocks(remove_blocks(model, chosen), batch_list)
+        chosen.append(drifts.index(min(drifts)))
+        # -1 stands for a removed block, because JSON has no infinity
+        rows.append(torch.tensor([-1.0 if drift == float("inf") else drift for drift in drifts]))
+    return sorted(chosen), rows
 
 
 def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss: Loss) -> list[Tensor]:
-    """What `choose_neurons` chooses by, (hidden_l,) per prunable block, low means redundant."""
+    """Return the scores for `choose_neurons`, (hidden_l,) per prunable block; a low score means a redundant neuron."""
     if config.by == "magnitude":
         return relative_magnitudes(score_neuron_magnitudes(model))
     return score_neurons(model, batches(), loss)
 
 
 def neuron_count(architecture: Architecture, config: MlpConfig) -> int:
-    """How many MLP neurons this run removes: down to `kept`, or `pruned` of the unpruned model's in the blocks that are left."""
+    """Return how many MLP neurons a run removes: those beyond `kept`, or the fraction `pruned` of those in the present blocks."""
     if config.kept:
-        return count_beyond(architecture.hidden[: architecture.prunable], config.kept, "mlp", 1)
-    return count_of(config.pruned, architecture.vit.hidden, architecture.present_blocks)
+        return count_to_remove(architecture.hidden[: architecture.prunable], config.kept, "mlp", 1)
+    return count_from_fraction(config.pruned, architecture.vit.hidden, architecture.present_blocks)
 
 
 def choose_neurons(scores: Sequence[Tensor], remove: int, config: MlpConfig) -> tuple[list[list[int]], int]:
-    """(positions kept per block, neurons removed): the lowest of all go, or each block's lowest; ConfigError as `select`'s."""
+    """Return (positions kept per block, number of neurons removed): the lowest scores of all blocks, or of each, are removed.
+
+    ConfigError as in `select_across_blocks`.
+    """
     if config.kept:
-        return select_within(scores, config.kept)
+        return select_per_block(scores, config.kept)
     if config.within == "model":
-        return select(scores, remove, floor=config.floor, multiple=config.multiple)
+        return select_across_blocks(scores, remove, floor=config.floor, multiple=config.multiple)
     shares = iter(split_rounds(remove, sum(len(score) > 0 for score in scores)))
-    found = [
-        select([score], next(shares, 0) if len(score) else 0, floor=config.floor, multiple=config.multiple)
+    selections = [
+        select_across_blocks(
+            [score], next(shares, 0) if len(score) else 0, floor=config.floor, multiple=config.multiple
+        )
         for score in scores
     ]
-    return [kept[0] for kept, _ in found], sum(removed for _, removed in found)
+    return [kept[0] for kept, _ in selections], sum(removed for _, removed in selections)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from prune.model.surgery import rebuild
 from prune.model.transreid import TransReID
-from prune.scoring.run import Batch, evaluating
+from prune.scoring.model_scores import Batch, eval_mode
 from prune.training.data import Crops, label_map
 from runtime.datasets import Item
 from runtime.datasets.cameras import camera_ids
@@ -77,7 +77,7 @@ def row_votes(model: TransReID, batches: Iterable[Batch], identities: int) -> Ro
     available = model.architecture.identities
     votes = torch.zeros(identities, available, dtype=torch.float64)
     scores = torch.zeros_like(votes)
-    with evaluating(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         for images, labels, camera_rows in batches:
             logits = model.logits(model.parts(images, camera_rows))
             log_probabilities = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prune.config.settings import TrainConfig
-from prune.scoring.run import Batch
+from prune.scoring.model_scores import Batch
 from prune.training import photography
 from prune.training.augment import erase, flip, normalise, shift
 from prune.training.silhouettes import Silhouettes, read_silhouettes

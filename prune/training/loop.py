@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from prune.config.settings import TrainConfig
 from prune.model.transreid import TransReID
-from prune.scoring.run import Batch
+from prune.scoring.model_scores import Batch
 from prune.session import torch_device
 from prune.training import losses
 from prune.training.checkpoints import checkpoint_files, load_checkpoint, remove_checkpoints, save_checkpoint

@@ -8,7 +8,7 @@ from export import cli as command
 from export.options import SHIPPED
 from prune.model.file import load_model, save_model
 from prune.model.surgery import keep_neurons, remove_blocks
-from prune.scoring.run import score_neuron_magnitudes
+from prune.scoring.model_scores import score_neuron_magnitudes
 from runtime.entry import guarded
 from runtime.opening import open_artifact
 from runtime.spec import InputSpec

@@ -8,7 +8,7 @@ from export.forms import Folded
 from prune.config.settings import HeadConfig, TokenConfig
 from prune.importing.convert import original_tokens
 from prune.scoring.amg import choose_heads, choose_tokens
-from prune.scoring.run import score_heads, score_tokens
+from prune.scoring.model_scores import score_heads, score_tokens
 from runtime.backends.onnxruntime import OnnxRuntimeSession, onnxruntime
 from tests.fakes.golden import case, unit
 from tests.prune.test_golden import JPM, cross_entropy, model, spec

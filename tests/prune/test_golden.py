@@ -16,7 +16,7 @@ from prune.importing.convert import original_tokens
 from prune.model.flops import macs_paper
 from prune.model.surgery import keep_heads, keep_tokens
 from prune.scoring.amg import choose_heads, choose_tokens
-from prune.scoring.run import score_heads, score_tokens
+from prune.scoring.model_scores import score_heads, score_tokens
 from runtime.backends.onnxruntime import open_onnxruntime
 from runtime.spec import InputSpec
 from tests.fakes.golden import case, unit

@@ -122,7 +122,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
     from prune.config.load import load_config
     from prune.model.file import save_model
     from prune.model.flops import flops_report
-    from prune.scoring.inputs import scoring
+    from prune.scoring.inputs import batch_source
     from prune.session import open_weights
     from prune.training.loop import make_accelerator
 
@@ -138,7 +138,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
     }
     model = copy.deepcopy(context.student)
     if trial.method != TEACHER:
-        batches = list(scoring(context.items, context.spec, config.prune, device)())
+        batches = list(batch_source(context.items, context.spec, config.prune, device)())
         target = budget_of(options, trial)
         if trial.method in STUDIED:
             model, record["budget"] = prune_to_budget(

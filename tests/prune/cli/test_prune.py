@@ -105,7 +105,7 @@ def test_pruning_again_starts_from_stage_ones_output(teacher, data, tmp_path, ca
 
 def batches(data):
     items = read_dataset(str(data), "market1501").train
-    return inputs.scoring(items, lite.SPEC, PruneConfig(batches=6, identities=4, images=2), "cpu")
+    return inputs.batch_source(items, lite.SPEC, PruneConfig(batches=6, identities=4, images=2), "cpu")
 
 
 def test_a_classifier_that_does_not_know_the_people_is_not_trusted(data):
@@ -131,7 +131,7 @@ def test_cameras_of_another_data_set_are_unknown_to_the_model(data):
     """Market-1501's names, but not its published counts: the mean camera, as in evaluation."""
     dataset = read_dataset(str(data), "market1501")
     assert {item.camid for item in inputs.training_items(dataset, "market1501")} == {-1}
-    rows = [rows for _, _, rows in inputs.scoring(inputs.training_items(dataset, "market1501"), lite.SPEC,
+    rows = [rows for _, _, rows in inputs.batch_source(inputs.training_items(dataset, "market1501"), lite.SPEC,
             PruneConfig(batches=1, identities=4, images=2), "cpu")()]  # fmt: skip
     assert set(rows[0].tolist()) == {lite.SPEC.mean_camera}
     anny = dataclasses.replace(dataset, layout="anny")

@@ -7,7 +7,7 @@ import yaml
 
 from prune.config.load import Config, load_config
 from prune.config.settings import TrainConfig
-from prune.scoring.scores import count_of
+from prune.scoring.scores import count_from_fraction
 from runtime.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -102,8 +102,14 @@ def test_the_files_that_scripts_name_exist():
 def test_the_published_pairs_remove_the_published_counts(name, heads, tokens):
     config = load_config(CONFIGS / "prune" / f"{name}.yaml")
     architecture = config.architecture()
-    assert count_of(config.prune.heads.fraction, architecture.vit.heads, architecture.prunable) == heads
-    assert count_of(config.prune.tokens.fraction, architecture.patches, architecture.prunable) == tokens
+    assert (
+        count_from_fraction(config.prune.heads.fraction, architecture.vit.heads, architecture.prunable)
+        == heads
+    )
+    assert (
+        count_from_fraction(config.prune.tokens.fraction, architecture.patches, architecture.prunable)
+        == tokens
+    )
 
 
 @pytest.mark.parametrize("section", ["model", "input", "data", "prune", "train"])

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from prune.config.settings import HeadConfig, PruneConfig, TokenConfig
 from prune.model.surgery import keep_heads, keep_tokens
 from prune.scoring.amg import choose_heads, choose_tokens, prune_model
-from prune.scoring.run import score_heads, score_tokens
+from prune.scoring.model_scores import score_heads, score_tokens
 from prune.scoring.scores import (
     attention_entropy,
-    count_of,
+    count_from_fraction,
     head_scores,
-    select,
+    select_across_blocks,
     split_rounds,
     token_batch_scores,
     token_scores,
@@ -44,9 +44,9 @@ def test_select_takes_exactly_what_is_asked_or_refuses(lists, remove, floor):
     possible = sum(max(len(score) - floor, 0) for score in scores)
     if remove > possible:
         with pytest.raises(ConfigError, match=f"at most {possible}"):
-            select(scores, remove, floor=floor)
+            select_across_blocks(scores, remove, floor=floor)
         return
-    kept, removed = select(scores, remove, floor=floor)
+    kept, removed = select_across_blocks(scores, remove, floor=floor)
     assert removed == remove == sum(map(len, scores)) - sum(map(len, kept))
     for score, positions in zip(scores, kept):
         assert len(positions) >= min(floor, len(score))
@@ -60,7 +60,7 @@ def test_select_without_floors_in_the_way_takes_the_globally_lowest(lists, remov
     scores = [torch.tensor(values, dtype=torch.float64) for values in lists]
     everything = sorted(value for values in lists for value in values)
     remove = min(remove, len(everything))
-    kept, _ = select(scores, remove, floor=0)
+    kept, _ = select_across_blocks(scores, remove, floor=0)
     assert sorted(v for values, ids in zip(lists, kept) for v in np.array(values)[ids]) == everything[remove:]
 
 
@@ -68,7 +68,7 @@ def test_select_without_floors_in_the_way_takes_the_globally_lowest(lists, remov
 def test_rounding_never_removes_more_and_keeps_multiples_where_it_can(lists, remove, multiple, offset):
     scores = [torch.tensor(values) for values in lists]
     remove = min(remove, sum(len(values) - 1 for values in lists))
-    kept, removed = select(scores, remove, floor=1, multiple=multiple, offset=offset)
+    kept, removed = select_across_blocks(scores, remove, floor=1, multiple=multiple, offset=offset)
     assert removed == sum(map(len, scores)) - sum(map(len, kept)) <= remove
     for score, positions in zip(scores, kept):
         assert (len(positions) + offset) % multiple == 0 or len(positions) == len(score)
@@ -76,7 +76,7 @@ def test_rounding_never_removes_more_and_keeps_multiples_where_it_can(lists, rem
 
 @given(st.floats(0, 0.999), st.integers(1, 300), st.integers(1, 12), st.integers(1, 40))
 def test_counts_and_rounds_lose_nothing(fraction, per_block, blocks, rounds):
-    count = count_of(fraction, per_block, blocks)
+    count = count_from_fraction(fraction, per_block, blocks)
     assert 0 <= count <= per_block * blocks * fraction + 1e-6
     assert count > per_block * blocks * fraction - 1
     shares = split_rounds(count, rounds)
@@ -85,11 +85,11 @@ def test_counts_and_rounds_lose_nothing(fraction, per_block, blocks, rounds):
 
 
 def test_published_counts():
-    assert count_of(0.25, 12, 11) == 33
-    assert count_of(0.15, 12, 11) == 19
-    assert count_of(0.25, 8, 7) == 14
+    assert count_from_fraction(0.25, 12, 11) == 33
+    assert count_from_fraction(0.15, 12, 11) == 19
+    assert count_from_fraction(0.25, 8, 7) == 14
     # 0.29 * 100 is 28.999.. in floating point
-    assert count_of(0.29, 10, 10) == 29
+    assert count_from_fraction(0.29, 10, 10) == 29
 
 
 def test_entropy_of_uniform_and_one_hot_maps():
@@ -192,7 +192,7 @@ def test_a_pruned_model_can_be_pruned_again(heads, tokens, order, mode, rounds, 
     for again in (1, 2):
         model, records = prune_model(model, config, lambda: [batch], mean_feature, same)
         for what, per_block in (("heads", 6), ("tokens", 21)):
-            asked = count_of((heads if what == "heads" else tokens) / 2, per_block, 7)
+            asked = count_from_fraction((heads if what == "heads" else tokens) / 2, per_block, 7)
             assert sum(r["removed"] for r in records if r["what"] == what) == asked
             left = sum(len(getattr(block, what)) for block in model.architecture.blocks)
             assert left == 7 * (per_block + (what == "tokens")) - again * asked
@@ -262,7 +262,7 @@ def test_not_finite_scores_and_no_images_are_refused():
     with pytest.raises(DataError, match="--data"):
         score_heads(lite.model(), [])
     with pytest.raises(ConfigError, match="not finite"):
-        select([torch.tensor([0.0, torch.nan])], 1, floor=1)
+        select_across_blocks([torch.tensor([0.0, torch.nan])], 1, floor=1)
 
 
 def test_choices_are_in_original_coordinates_on_a_pruned_model():

@@ -6,7 +6,7 @@ import torch
 from prune.config.load import load_config
 from prune.config.settings import HeadConfig, PruneConfig, TokenConfig
 from prune.scoring.amg import choose_heads, choose_tokens, measure_heads, measure_tokens, prune_model
-from prune.scoring.run import score_class_attention, score_magnitudes
+from prune.scoring.model_scores import score_class_attention, score_magnitudes
 from runtime.errors import ConfigError, DataError, GateError
 from tests.fakes import lite
 

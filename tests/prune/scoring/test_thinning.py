@@ -17,7 +17,7 @@ from prune.model.architecture import REMOVED, Architecture, removed_count
 from prune.model.file import load_model, save_model
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, rebuild, remove_blocks
 from prune.scoring.amg import Round, Stage, plan_rounds, prune_model
-from prune.scoring.run import features_of, score_blocks, score_heads, score_neurons, score_tokens
+from prune.scoring.model_scores import features_of, score_blocks, score_heads, score_neurons, score_tokens
 from prune.scoring.scores import neuron_magnitudes, neuron_scores
 from prune.scoring.thinning import choose_blocks, choose_neurons, measure_neurons
 from prune.training.losses import training_loss
@@ -273,8 +273,8 @@ def test_everything_goes_in_one_run(order, mode):
 
 def test_neurons_and_blocks_alone_are_one_round():
     model = lite.model()
-    assert plan_rounds(model, PruneConfig(mlp=MlpConfig(0.5))) == [Round(thins=True)]
-    assert plan_rounds(model, PruneConfig(blocks=BlocksConfig((1, 2)))) == [Round(thins=True)]
+    assert plan_rounds(model, PruneConfig(mlp=MlpConfig(0.5))) == [Round(prunes_mlp=True)]
+    assert plan_rounds(model, PruneConfig(blocks=BlocksConfig((1, 2)))) == [Round(prunes_mlp=True)]
     assert plan_rounds(model, PruneConfig()) == []
     asked = PruneConfig(mlp=MlpConfig(0.5, within="block", by="magnitude"))
     narrow, records = prune_model(model, asked, lambda: [], mean_feature, same)
@@ -294,7 +294,7 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_model(kept):
     def keep(model, stage):
         stages.append((model, stage))
 
-    whole, records = prune_model(lite.model(), asked, lambda: [batch], mean_feature, same, keep=keep)
+    whole, records = prune_model(lite.model(), asked, lambda: [batch], mean_feature, same, save_stage=keep)
     assert len(stages) == 4
     for model, stage in [(lite.model(), Stage()), *stages]:
         found, again = prune_model(model, asked, lambda: [batch], mean_feature, same, stage=stage, plan=plan)

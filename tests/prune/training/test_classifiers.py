@@ -212,7 +212,9 @@ def test_strangers_still_teach_by_their_features(data, tmp_path, capsys):
 
 def test_a_classifier_with_fewer_rows_than_people_is_not_asked(data, tmp_path):
     items, model = items_of(data), prune_runs.network(3)
-    batches = inputs.scoring(items, prune_runs.SPEC, PruneConfig(batches=1, identities=2, images=2), "cpu")
-    same, loss, why = inputs.fitting(model, items, prune_runs.SPEC, batches, "cpu")
+    batches = inputs.batch_source(
+        items, prune_runs.SPEC, PruneConfig(batches=1, identities=2, images=2), "cpu"
+    )
+    same, loss, why = inputs.fit_classifier(model, items, prune_runs.SPEC, batches, "cpu")
     assert same is model and loss is inputs.triplet_only and loss is not training_loss
     assert why == "triplet: the classifier has 3 identities, the data 4"

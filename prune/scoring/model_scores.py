@@ -1,0 +1,214 @@
+"""Compute the scores of a model's heads, tokens, neurons and blocks over batches, without changing the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prune.model.surgery import remove_blocks
+from prune.model.transreid import Block, TransReID
+from prune.scoring.scores import (
+    attention_entropy,
+    class_attention,
+    head_magnitudes,
+    neuron_magnitudes,
+    neuron_scores,
+    token_batch_scores,
+)
+from runtime.errors import DataError, GateError
+
+# images (B, 3, H, W) normalised, labels (B,), camera rows (B,) or None
+Batch = tuple[Tensor, Tensor, Tensor | None]
+Loss = Callable[[TransReID, Tensor, Tensor, Tensor | None], Tensor]
+
+
+def present_blocks(model: TransReID) -> list[Block]:
+    """Return the prunable blocks that are not removed."""
+    return [block for block in model.base.blocks[: model.architecture.prunable] if isinstance(block, Block)]
+
+
+def padded_to_all_blocks(model: TransReID, values: Sequence[Tensor]) -> list[Tensor]:
+    """Return one tensor per prunable block from one per present block: an empty one, (0,), for every removed block."""
+    present, empty = iter(values), torch.empty(0)
+    blocks = model.architecture.blocks[: model.architecture.prunable]
+    return [empty if block.removed else next(present) for block in blocks]
+
+
+def attention_probes(model: TransReID) -> list[nn.Module]:
+    """Return the modules that output the attention maps (B, heads, queries, keys) of the present prunable blocks."""
+    return [block.attn.probe for block in present_blocks(model)]
+
+
+@contextmanager
+def captured_outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """Yield a list to which every forward pass inside the `with` block appends the outputs of `modules`, in their order."""
+    outputs: list[Tensor] = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+        for module in modules
+    ]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def eval_mode(model: TransReID) -> Iterator[None]:
+    """Set eval mode (no drop-path, frozen batch statistics) inside the `with` block, and the former mode after it."""
+    before = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(before)
+
+
+def score_heads(model: TransReID, batches: Iterable[Batch], *, entropy: str = "mean_map") -> list[Tensor]:
+    """Return the head entropies in bits, unweighted, (h_l,) per prunable block, over the images of all batches in eval mode.
+
+    `entropy` is mean_map (the entropy of the mean attention map, as published) or per_image (the mean of the entropies of the
+    images, which spares heads that look at another place in every image). GateError when a map is not finite, DataError when
+    there are no batches.
+    """
+    totals: list[Tensor] = []
+    count = 0
+    with eval_mode(model), torch.no_grad(), captured_outputs(attention_probes(model)) as maps:
+        for images, _, camera_ids in batches:
+            maps.clear()
+            model.base(images, camera_ids)
+            per_image = entropy == "per_image"
+            sums = [
+                torch.stack([attention_entropy(image) for image in attention]).sum(dim=0)
+                if per_image
+                else attention.sum(dim=0)
+                for attention in maps
+            ]
+            totals = [total + part for total, part in zip(totals, sums)] if totals else sums
+            count += len(images)
+    if not count:
+        raise DataError("no images to score heads on; check --data")
+    means = [total / count for total in totals]
+    entropies = means if entropy == "per_image" else [attention_entropy(mean) for mean in means]
+    return _check_finite(padded_to_all_blocks(model, entropies), "attention maps")
+
+
+def score_magnitudes(model: TransReID) -> list[Tensor]:
+    """Return the 2-norms of the heads' weights, (h_l,) per prunable block; this needs no images."""
+    with torch.no_grad():
+        magnitudes = [
+            head_magnitudes(
+                block.attn.qkv.weight,
+                block.attn.qkv.bias,
+                block.attn.proj.weight,
+                head_dim=block.attn.head_dim,
+            )
+            for block in present_blocks(model)
+        ]
+        return padded_to_all_blocks(model, magnitudes)
+
+
+def score_class_attention(model: TransReID, batches: Iterable[Batch]) -> list[Tensor]:
+    """Return the mean attention of the class token to each patch token, (n_l - 1,) per prunable block, in eval mode.
+
+    The mean is over heads and images. GateError when a map is not finite, DataError when there are no batches.
+    """
+    totals: list[Tensor] = []
+    count = 0
+    with eval_mode(model), torch.no_grad(), captured_outputs(attention_probes(model)) as maps:
+        for images, _, camera_ids in batches:
+            maps.clear()
+            model.base(images, camera_ids)
+            parts = [class_attention(attention) for attention in maps]
+            totals = [total + part for total, part in zip(totals, parts)] if totals else parts
+            count += len(images)
+    if not count:
+        raise DataError("no images to score tokens on; check --data")
+    return _check_finite(padded_to_all_blocks(model, [total / count for total in totals]), "attention maps")
+
+
+def score_tokens(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list[Tensor]:
+    """Return the token scores summed over batches, (n_l - 1,) per prunable block, without the class token, in eval mode.
+
+    `loss(model, images, labels, camera_ids)` returns the scalar whose gradient is taken at the attention maps. GateError when a
+    score is not finite, DataError when there are no batches.
+    """
+    scores = _gradient_scores(
+        model,
+        batches,
+        loss,
+        attention_probes(model),
+        lambda maps, gradient: token_batch_scores(maps, gradient)[1:],
+    )
+    return _check_finite(scores, "token scores")
+
+
+def score_neurons(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list[Tensor]:
+    """Return the MLP neuron scores summed over batches, (hidden_l,) per prunable block; `loss`, mode and errors as in score_tokens."""
+    activations = [block.mlp.act for block in present_blocks(model)]
+    return _check_finite(_gradient_scores(model, batches, loss, activations, neuron_scores), "neuron scores")
+
+
+def score_neuron_magnitudes(model: TransReID) -> list[Tensor]:
+    """Return the 2-norms of the MLP neurons' weights, (hidden_l,) per prunable block; this needs no images."""
+    with torch.no_grad():
+        mlps = [block.mlp for block in present_blocks(model)]
+        magnitudes = [neuron_magnitudes(mlp.fc1.weight, mlp.fc1.bias, mlp.fc2.weight) for mlp in mlps]
+        return padded_to_all_blocks(model, magnitudes)
+
+
+def features_of(model: TransReID, batches: Iterable[Batch]) -> Tensor:
+    """Return the L2-normalised features (N, dim) of the images of all batches, in eval mode."""
+    with eval_mode(model), torch.inference_mode():
+        return torch.cat([F.normalize(model(images, rows).float(), dim=1) for images, _, rows in batches])
+
+
+def score_blocks(model: TransReID, batches: Sequence[Batch]) -> list[float]:
+    """Return the feature drift of removing each prunable block alone: the mean of 1 - cosine over all images.
+
+    It is infinite for a block that is already removed. GateError when features are not finite, DataError when there are no batches.
+    """
+    if not batches:
+        raise DataError("no images to score blocks on; check --data")
+    blocks = model.architecture.blocks[: model.architecture.prunable]
+    whole = _check_finite([features_of(model, batches)], "features")[0]
+    return [
+        float("inf")
+        if block.removed
+        else float((1 - (features_of(remove_blocks(model, [index]), batches) * whole).sum(dim=1)).mean())
+        for index, block in enumerate(blocks)
+    ]
+
+
+def _gradient_scores(
+    model: TransReID,
+    batches: Iterable[Batch],
+    loss: Loss,
+    modules: Sequence[nn.Module],
+    score: Callable[[Tensor, Tensor], Tensor],
+) -> list[Tensor]:
+    """Return `score(output, gradient)` summed over batches; `modules` has one module per present block, whose output is scored."""
+    totals: list[Tensor] = []
+    with eval_mode(model), torch.enable_grad(), captured_outputs(modules) as outputs:
+        for images, labels, camera_ids in batches:
+            outputs.clear()
+            value = loss(model, images, labels, camera_ids)
+            # only the gradients of the outputs are asked for, so none is computed or accumulated for a parameter
+            gradients = torch.autograd.grad(value, outputs)
+            parts = [score(output.detach(), gradient) for output, gradient in zip(outputs, gradients)]
+            totals = [total + part for total, part in zip(totals, parts)] if totals else parts
+    if not totals:
+        raise DataError("no images to score on; check --data")
+    return padded_to_all_blocks(model, totals)
+
+
+def _check_finite(values: list[Tensor], what: str) -> list[Tensor]:
+    for index, value in enumerate(values):
+        if not bool(torch.isfinite(value).all()):
+            raise GateError(f"{what} of block {index} are not finite; check the weights and the images")
+    return values
