@@ -1,1 +1,1 @@
-"""How many heads, tokens and neurons each block keeps for a latency, a count of operations or an accuracy."""
+"""Choose how many heads, tokens and MLP neurons each block keeps, so that a model meets a latency, compute or accuracy goal."""

@@ -1,4 +1,4 @@
-"""What a budget search is asked: its goal, and what it chooses of. Imports neither torch nor numpy, so that parsers are fast."""
+"""The goal of a budget search and what it may choose. Imports neither torch nor numpy, so that command lines parse fast."""
 
 from __future__ import annotations
 
@@ -10,34 +10,41 @@ from runtime.errors import ConfigError
 from runtime.files.manifest import sha256
 
 GOALS = ("latency_ms", "macs", "map")
-# what may be searched over; heads and tokens are AMG's
+# what the search may remove; AMG prunes heads and tokens
 AXES = ("heads", "tokens", "neurons")
 
 
 @dataclass(frozen=True)
 class Goal:
-    """`kind` latency_ms, macs (at most `value`) or map (0..1, at least `value` on the held-out people, before fine-tuning)."""
+    """What the chosen model must reach.
+
+    `kind` is latency_ms or macs, which may be at most `value`, or map, the mAP (0..1), which must be at least `value` on the
+    held-out people before fine-tuning.
+    """
 
     kind: str
     value: float
 
 
 @dataclass(frozen=True)
-class Search:
-    """The goal, and `over` which of `AXES`; `table` is a file of `benchmarks.latency_table` (None: blocks cost multiply-adds)."""
+class SearchOptions:
+    """The goal of a search, and which of `AXES` it chooses `over`.
+
+    `table` is a file of `benchmarks.latency_table`, which says what blocks cost (None: blocks cost their multiply-adds).
+    """
 
     goal: Goal
     table: Path | None = None
     over: tuple[str, ...] = AXES
 
-    def asked(self) -> dict[str, Any]:
-        """Plain data that tells this search from another."""
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that is equal for two searches only if they have the same result; the table counts by its hash."""
         table = None if self.table is None else sha256(self.table)
         return {"goal": self.goal.kind, "value": self.goal.value, "table": table, "over": list(self.over)}
 
 
-def read_goal(text: str) -> Goal:
-    """`latency_ms=3.2`, `macs=1.2e8` or `map=0.85`; ConfigError for anything else."""
+def parse_goal(text: str) -> Goal:
+    """Return the goal that `latency_ms=3.2`, `macs=1.2e8` or `map=0.85` says; ConfigError for anything else."""
     kind, _, number = text.partition("=")
     try:
         value = float(number)

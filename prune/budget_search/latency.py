@@ -1,4 +1,4 @@
-"""What a pruned model will take, from a table that `benchmarks.latency_table` measured on the target. Measures nothing."""
+"""Predict the latency of a pruned model from a table that `benchmarks.latency_table` measured on the target."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from prune.model.architecture import Architecture
 from runtime.errors import ConfigError
 from runtime.files.json_text import parse_json
 
-# 1: heads and tokens alone
+# schema 1 has no axis of MLP neurons
 SCHEMAS = (1, 2)
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Milliseconds of one block (len(heads), len(tokens)) with a whole MLP, and of everything that is not pruned.
+    """Measured milliseconds of one block and of the rest of the model.
 
-    `saved_ms` (len(widths), len(tokens)) is what a block of so many MLP neurons takes less; all axes ascend, and the last of
-    `widths` is the whole MLP: the only one where no others were measured.
+    `ms` (len(heads), len(tokens)) is the latency of a block with a whole MLP, and `fixed_ms` that of everything that is not
+    pruned. `saved_ms` (len(widths), len(tokens)) is how much faster a block is with as many MLP neurons as `widths` says. All axes
+    ascend. The last of `widths` is the whole MLP, and the only one if no narrower MLPs were measured. `sha256` is that of the
+    measured model.
     """
 
     heads: tuple[int, ...]
@@ -36,22 +38,25 @@ class LatencyTable:
     sha256: str
 
     def block_ms(self, heads: float, tokens: float, hidden: float | None = None) -> float:
-        """A block of so many heads, kept tokens (class token included) and MLP neurons (None: all), the border's slope beyond it."""
-        whole = _bilinear(self.heads, self.tokens, self.ms, heads, tokens)
+        """Predict the milliseconds of a block by its numbers of heads, kept tokens (with the class token) and neurons (None: all).
+
+        The prediction is linear between the measured points and continues the outermost slope beyond them.
+        """
+        whole_mlp_ms = _bilinear(self.heads, self.tokens, self.ms, heads, tokens)
         if hidden is None:
-            return whole
-        return whole - _bilinear(self.widths, self.tokens, self.saved_ms, hidden, tokens)
+            return whole_mlp_ms
+        return whole_mlp_ms - _bilinear(self.widths, self.tokens, self.saved_ms, hidden, tokens)
 
     def model_ms(
         self, heads: Sequence[int], tokens: Sequence[int], hidden: Sequence[int | None] | None = None
     ) -> float:
-        """A whole model with these counts in its prunable blocks; `hidden` None: whole MLPs."""
+        """Predict the milliseconds of a model with these counts in its prunable blocks; `hidden` None means whole MLPs."""
         widths = [None] * len(heads) if hidden is None else hidden
         counts = zip(heads, tokens, widths, strict=True)
-        return self.fixed_ms + sum(self.block_ms(*one) for one in counts)
+        return self.fixed_ms + sum(self.block_ms(*block) for block in counts)
 
     def architecture_ms(self, architecture: Architecture) -> float | None:
-        """A model of this shape, a removed block costing nothing; None where an MLP is narrower and none such was measured."""
+        """Predict the milliseconds of a model; None if it has narrower MLPs but none were measured. Removed blocks cost nothing."""
         blocks = [block for block in architecture.blocks[: architecture.prunable] if not block.removed]
         if len(self.widths) == 1 and any(block.hidden is not None for block in blocks):
             return None
@@ -62,11 +67,11 @@ class LatencyTable:
 def _bilinear(
     rows: Sequence[int], columns: Sequence[int], values: NDArray[np.float64], row: float, column: float
 ) -> float:
-    return _line(columns, [_line(rows, along, row) for along in values.T], column)
+    return _line(columns, [_line(rows, measured, row) for measured in values.T], column)
 
 
 def _line(points: Sequence[int], values: Sequence[float] | NDArray[np.float64], at: float) -> float:
-    """Piecewise linear through (points, values), ascending, with the first and last piece's slope beyond them."""
+    """Interpolate linearly between (points, values), whose points ascend, and extrapolate with the first or last slope."""
     if len(points) == 1:
         return float(values[0])
     right = min(max(int(np.searchsorted(points, at)), 1), len(points) - 1)
@@ -75,44 +80,45 @@ def _line(points: Sequence[int], values: Sequence[float] | NDArray[np.float64], 
 
 
 def read_table(path: Path | str, architecture: Architecture) -> LatencyTable:
-    """The table at `path` for models of this shape; ConfigError when it is unreadable, unfinished or another model's."""
+    """Return the table at `path` for models of this architecture; ConfigError when it is unreadable, unfinished or another model's."""
     try:
-        found: dict[str, Any] = parse_json(Path(path).read_text())
+        document: dict[str, Any] = parse_json(Path(path).read_text())
         cells = {
             (int(row["heads"]), int(row["tokens"]), int(row.get("hidden", architecture.vit.hidden))): float(
                 row["ms"]
             )
-            for row in found["grid"]
+            for row in document["grid"]
         }
-        about = (found["schema"], found["complete"], found["model"]["shape"], found["model"]["sha256"])
-        fixed = float(found["fixed_ms"])
+        schema, complete = document["schema"], document["complete"]
+        shape, sha256 = document["model"]["shape"], document["model"]["sha256"]
+        fixed = float(document["fixed_ms"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"--latency-table {path}: not a finished table of python -m benchmarks.latency_table ({type(error).__name__}: {error})"
+            f"--latency-table {path}: is not a finished table of python -m benchmarks.latency_table ({type(error).__name__}: {error})"
         ) from None
-    if about[0] not in SCHEMAS or about[1] is not True:
+    if schema not in SCHEMAS or complete is not True:
         raise ConfigError(
-            f"--latency-table {path}: schema {about[0]}, finished {about[1]}; run python -m benchmarks.latency_table to its end"
+            f"--latency-table {path}: has schema {schema} and complete {complete}; run python -m benchmarks.latency_table to its end"
         )
-    measured = Architecture.from_json(about[2], str(path))
+    measured = Architecture.from_json(shape, str(path))
     for name in ("variant", "height", "width", "stride", "jpm", "mode"):
         ours, theirs = getattr(architecture, name), getattr(measured, name)
         if ours != theirs:
             raise ConfigError(
-                f"--latency-table {path}: measured with {name} {theirs}, this model has {ours}; measure a table of this model"
+                f"--latency-table {path}: was measured with {name} {theirs}, but this model has {ours}; measure a table of this model"
             )
     heads, tokens, widths = (tuple(sorted({key[axis] for key in cells})) for axis in range(3))
     most, whole = max(heads, default=0), architecture.vit.hidden
-    # every pair of heads and tokens with whole MLPs, and narrower ones with all heads
-    wanted = {(h, t, whole) for h in heads for t in tokens} | {(most, t, m) for t in tokens for m in widths}
+    # every pair of heads and tokens with whole MLPs, and every pair of tokens and narrower MLPs with all heads
+    expected = {(h, t, whole) for h in heads for t in tokens} | {(most, t, m) for t in tokens for m in widths}
     if (
         not cells
-        or set(cells) != wanted
+        or set(cells) != expected
         or not all(math.isfinite(value) and value > 0 for value in cells.values())
     ):
         raise ConfigError(
-            f"--latency-table {path}: holes, or times that are none; measure it again to another --out"
+            f"--latency-table {path}: lacks some times, or has times that are not positive; measure it again to another --out"
         )
     ms = np.array([[cells[h, t, whole] for t in tokens] for h in heads])
     saved = np.array([[cells[most, t, whole] - cells[most, t, m] for t in tokens] for m in widths])
-    return LatencyTable(heads, tokens, ms, widths, saved, fixed, about[3])
+    return LatencyTable(heads, tokens, ms, widths, saved, fixed, sha256)

@@ -1,4 +1,4 @@
-"""`prune.py --search`: scores, damages on held-out people, the frontier, and the point that the goal asks for. Writes pareto.json."""
+"""Run `prune.py --search`: score the model, measure its feature drift on held-out people, and choose counts for the goal."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prune.budget_search.goal import AXES, Search
+from prune.budget_search.goal import AXES, SearchOptions
 from prune.budget_search.latency import read_table
 from prune.budget_search.search import (
     Point,
     Scores,
     block_options,
+    candidate_counts,
     cheapest_above,
-    cheapest_within,
-    damages,
     frontier,
-    pruned_to,
-    tried_counts,
+    least_drift_within,
+    measure_feature_drift,
+    prune_to_counts,
 )
 from prune.config.settings import PruneConfig
 from prune.model.architecture import Architecture, removed_count
@@ -43,53 +43,61 @@ from runtime.ranking.metrics import evaluate
 from runtime.spec import InputSpec
 
 PARETO = "pareto.json"
-# of the training people, so many are kept out of the scores, to choose on
+# HELD_OUT is the share of the training people that are not scored on but chosen on, with at most MOST_IMAGES images
 HELD_OUT, MOST_IMAGES, BATCH = 0.25, 256, 32
 
 
 def held_out(
     items: Sequence[Item], camids: Sequence[int]
 ) -> tuple[tuple[Item, ...], tuple[Item, ...], NDArray[np.int64]]:
-    """(items to score on, items to choose on, the cameras of the latter (M,)).
+    """Hold out every fourth person; return (items to score on, items to choose on, camera ids (M,) of the latter).
 
-    Every fourth person is held out, evenly thinned to `MOST_IMAGES` images. `camids` (N,) are the real cameras: an item's own says
-    what the model is told, nothing on another data set than its own. DataError when nobody is left with pictures from two cameras.
+    The held-out items are evenly thinned to MOST_IMAGES. `camids` (N,) are the real camera ids of `items`: the `camid` of an item
+    is what the model is given, which is -1 on another data set than the model's own. DataError when no held-out person has
+    images of two cameras.
     """
     people = sorted({item.pid for item in items})
-    chosen = set(people[:: round(1 / HELD_OUT)])
-    rest = tuple(item for item in items if item.pid not in chosen)
-    mine = [index for index, item in enumerate(items) if item.pid in chosen]
-    some = [mine[place] for place in np.unique(np.linspace(0, len(mine) - 1, MOST_IMAGES).astype(int))]
+    held_out_people = set(people[:: round(1 / HELD_OUT)])
+    rest = tuple(item for item in items if item.pid not in held_out_people)
+    candidates = [index for index, item in enumerate(items) if item.pid in held_out_people]
+    spread = np.unique(np.linspace(0, len(candidates) - 1, MOST_IMAGES).astype(int))
+    chosen = [candidates[position] for position in spread]
     cameras: dict[int, set[int]] = {}
-    for index in some:
+    for index in chosen:
         cameras.setdefault(items[index].pid, set()).add(camids[index])
-    if len(chosen) < 2 or not any(len(seen) > 1 for seen in cameras.values()):
+    if len(held_out_people) < 2 or not any(len(seen) > 1 for seen in cameras.values()):
         raise DataError(
-            "--search: too few training people seen by two cameras to hold some out; give more data"
+            "--search: too few training people are seen by two cameras to hold some out; give more data"
         )
-    return rest, tuple(items[index] for index in some), np.array([camids[index] for index in some])
+    return rest, tuple(items[index] for index in chosen), np.array([camids[index] for index in chosen])
 
 
 def batches_of(items: Sequence[Item], spec: InputSpec, device: str) -> list[Batch]:
-    """All items as batches of 32, in their order; the labels are the people's ids."""
+    """Return all items, in their order, as batches of BATCH images on the device; the labels are the people's ids."""
     crops = Crops(items, spec)
     pids = [item.pid for item in items]
-    made = []
+    batches = []
     for start in range(0, len(items), BATCH):
         indices = range(start, min(start + BATCH, len(items)))
         labels, rows = targets(crops, pids, indices)
         images = torch.from_numpy(to_input(crops(indices), spec))
-        made.append((images.to(device), labels.to(device), None if rows is None else rows.to(device)))
-    return made
+        batches.append((images.to(device), labels.to(device), None if rows is None else rows.to(device)))
+    return batches
 
 
-def costs(architecture: Architecture, search: Search) -> tuple[Callable[[int, int, int], float], float]:
-    """(cost of a block by heads, tokens and neurons, cost of the rest): milliseconds with a table, else multiply-adds."""
+def costs(
+    architecture: Architecture, search: SearchOptions
+) -> tuple[Callable[[int, int, int], float], float]:
+    """Return (the cost of a block by heads, tokens and neurons; the cost of the rest of the model).
+
+    Costs are milliseconds with a table, else multiply-adds.
+    ConfigError when the search chooses neurons but the table has no narrower MLPs.
+    """
     if search.table is not None and search.goal.kind != "macs":
         table = read_table(search.table, architecture)
         if "neurons" in search.over and len(table.widths) == 1:
             raise ConfigError(
-                f"--latency-table {search.table}: no narrower MLPs in it; search with --over heads,tokens, or measure anew after: "
+                f"--latency-table {search.table}: has no narrower MLPs; search with --over heads,tokens, or measure it again after: "
                 "python export_onnx.py MODEL.safetensors --out MODEL.onnx --blocks"
             )
         return table.block_ms, table.fixed_ms
@@ -103,127 +111,143 @@ def costs(architecture: Architecture, search: Search) -> tuple[Callable[[int, in
 
 
 def mean_average_precision(model: TransReID, batches: Sequence[Batch], camids: NDArray[np.int64]) -> float:
-    """mAP of every image against all images of other cameras; `camids` (N,) are the batches' real cameras."""
+    """Return the mAP (0..1) of every image as a query against all images of other cameras; `camids` (N,) are their real cameras."""
     features = features_of(model, batches).cpu().numpy()
     pids = np.concatenate([labels.cpu().numpy() for _, labels, _ in batches])
     return float(evaluate(features, pids, camids, features, pids, camids).mAP)
 
 
-def find(
+def run_search(
     model: TransReID,
-    search: Search,
+    search: SearchOptions,
     config: PruneConfig,
     items: Sequence[Item],
     camids: Sequence[int],
     spec: InputSpec,
     *,
-    scoring: Callable[[Sequence[Item]], Batches],
+    batch_source: Callable[[Sequence[Item]], Batches],
     loss: Loss,
     out: Path,
     device: str,
 ) -> PruneConfig:
-    """The pruning settings with the counts per block that the goal asks for; `DIR/pareto.json` holds every point of the frontier.
+    """Return the pruning settings with the counts per block that meet the goal, and write the frontier to `out`/pareto.json.
 
-    `scoring(items)` gives the scoring batches of some items; `camids` are the items' real cameras (see `held_out`). An interrupted
-    run that asks the same finds its answer in pareto.json.
+    `batch_source(items)` returns the scoring batches of some items. `camids` are the real cameras of `items` (see `held_out`). A
+    run that was stopped and is started with the same settings takes its result from pareto.json. ConfigError when the options
+    contradict the settings or the model, or no model meets the goal.
     """
-    _refuse(model.architecture, search, config)
-    path, asked = out / PARETO, search.asked() | {"config": dataclasses.asdict(config)}
-    known = _known(path, json.loads(json.dumps(asked)))
-    if known is None:
-        known = _search(model, search, config, items, camids, spec, scoring=scoring, loss=loss, device=device)
+    _check(model.architecture, search, config)
+    path, settings = out / PARETO, search.to_json() | {"config": dataclasses.asdict(config)}
+    result = _stored_result(path, json.loads(json.dumps(settings)))
+    if result is None:
+        result = _search(
+            model, search, config, items, camids, spec, batch_source=batch_source, loss=loss, device=device
+        )
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps({"asked": asked} | known, indent=1) + "\n")
-    chosen = known["chosen"]
+            temporary.write_text(json.dumps({"asked": settings} | result, indent=1) + "\n")
+    chosen = result["chosen"]
     note(
         f"search: heads {chosen['heads']}, tokens {chosen['tokens']}, MLP neurons {chosen['hidden']}, "
-        f"predicted {known['unit']} {chosen['cost']:.4g}"
+        f"predicted {result['unit']} {chosen['cost']:.4g}"
     )
-    clear = {"fraction": 0.0, "count": None, "rounds": 1, "multiple": 1}
-    narrower = set(chosen["hidden"]) != {model.architecture.vit.hidden}
+    no_other_rule = {"fraction": 0.0, "count": None, "rounds": 1, "multiple": 1}
+    prunes_mlp = set(chosen["hidden"]) != {model.architecture.vit.hidden}
     return dataclasses.replace(
         config,
-        mlp=dataclasses.replace(config.mlp, kept=tuple(chosen["hidden"]) if narrower else ()),
-        heads=dataclasses.replace(config.heads, kept=tuple(chosen["heads"]), **clear),
-        tokens=dataclasses.replace(config.tokens, kept=tuple(chosen["tokens"]), **clear),
+        mlp=dataclasses.replace(config.mlp, kept=tuple(chosen["hidden"]) if prunes_mlp else ()),
+        heads=dataclasses.replace(config.heads, kept=tuple(chosen["heads"]), **no_other_rule),
+        tokens=dataclasses.replace(config.tokens, kept=tuple(chosen["tokens"]), **no_other_rule),
     )
 
 
 def _search(
     model: TransReID,
-    search: Search,
+    search: SearchOptions,
     config: PruneConfig,
     items: Sequence[Item],
     camids: Sequence[int],
     spec: InputSpec,
     *,
-    scoring: Callable[[Sequence[Item]], Batches],
+    batch_source: Callable[[Sequence[Item]], Batches],
     loss: Loss,
     device: str,
 ) -> dict[str, Any]:
-    rest, chosen_on, cameras = held_out(items, camids)
+    scored_items, held_out_items, cameras = held_out(items, camids)
     cost, fixed = costs(model.architecture, search)
-    known = scoring(rest)
+    scoring_batches = batch_source(scored_items)
     scores = Scores(
-        head_ranking(measure_heads(model, config, known), config.heads),
-        token_ranking(measure_tokens(model, config, known, loss), config.tokens),
-        measure_neurons(model, config.mlp, known, loss) if "neurons" in search.over else (),
+        head_ranking(measure_heads(model, config, scoring_batches), config.heads),
+        token_ranking(measure_tokens(model, config, scoring_batches, loss), config.tokens),
+        measure_neurons(model, config.mlp, scoring_batches, loss) if "neurons" in search.over else (),
     )
-    batches = batches_of(chosen_on, spec, device)
+    batches = batches_of(held_out_items, spec, device)
     architecture = model.architecture
-    note(f"search: damages of {architecture.prunable} blocks on {len(chosen_on)} images of people held out")
-    fewer = [len(counts) - 1 for axis, counts in tried_counts(architecture).items() if axis in search.over]
-    with progress("search", architecture.prunable * sum(fewer)) as advance:
-        found = damages(model, scores, batches, over=search.over, progress=advance)
-    points = frontier([block_options(one, cost) for one in found], fixed)
+    note(
+        f"search: measuring the feature drift of {architecture.prunable} blocks on {len(held_out_items)} images of "
+        "held-out people"
+    )
+    measurements = [
+        len(counts) - 1 for axis, counts in candidate_counts(architecture).items() if axis in search.over
+    ]
+    with progress("search", architecture.prunable * sum(measurements)) as advance:
+        drifts = measure_feature_drift(model, scores, batches, over=search.over, progress=advance)
+    points = frontier([block_options(drift, cost) for drift in drifts], fixed)
 
-    def measured(point: Point) -> float:
-        pruned = pruned_to(model, point.heads, point.tokens, point.hidden, scores)
+    def measured_map(point: Point) -> float:
+        pruned = prune_to_counts(model, point.heads, point.tokens, point.hidden, scores)
         return mean_average_precision(pruned, batches, cameras)
 
     if search.goal.kind == "map":
-        chosen = cheapest_above(points, search.goal, measured)
+        chosen = cheapest_above(points, search.goal, measured_map)
     else:
-        chosen = cheapest_within(points, search.goal)
+        chosen = least_drift_within(points, search.goal)
     return {
         "unit": "macs" if search.table is None or search.goal.kind == "macs" else "ms",
-        "held_out": {"images": len(chosen_on), "people": len({item.pid for item in chosen_on})},
+        "held_out": {"images": len(held_out_items), "people": len({item.pid for item in held_out_items})},
         "held_out_map": {
             "whole": mean_average_precision(model, batches, cameras),
-            "chosen": measured(chosen),
+            "chosen": measured_map(chosen),
         },
-        "chosen": dataclasses.asdict(chosen),
-        "damages": [one._asdict() for one in found],
-        "points": [dataclasses.asdict(point) for point in _thinned(points)],
+        "chosen": _point_json(chosen),
+        "damages": [drift._asdict() for drift in drifts],
+        "points": [_point_json(point) for point in _thinned(points)],
     }
+
+
+def _point_json(point: Point) -> dict[str, Any]:
+    fields = dataclasses.asdict(point)
+    # the file's key is older than the name of the field
+    return fields | {"damage": fields.pop("feature_drift")}
 
 
 def _thinned(points: Sequence[Point], most: int = 200) -> Iterable[Point]:
     return (points[index] for index in np.unique(np.linspace(0, len(points) - 1, most).astype(int)))
 
 
-def _refuse(architecture: Architecture, search: Search, config: PruneConfig) -> None:
+def _check(architecture: Architecture, search: SearchOptions, config: PruneConfig) -> None:
     if search.goal.kind == "latency_ms" and search.table is None:
         raise ConfigError(
-            "--goal latency_ms: needs --latency-table, which python -m benchmarks.latency_table measures on the target"
+            "--goal latency_ms: add --latency-table with a table that python -m benchmarks.latency_table measured on the target"
         )
     if config.mode != "bypass" or architecture.mode != "bypass":
-        raise ConfigError("--search: knows what blocks cost in prune.mode bypass only; set that")
-    if wrong := [axis for axis in search.over if axis not in AXES]:
-        raise ConfigError(f"--over {wrong[0]}: choose from {','.join(AXES)}")
+        raise ConfigError(
+            "--search: the cost of blocks is known only in prune.mode bypass; set prune.mode to bypass"
+        )
+    if unknown := [axis for axis in search.over if axis not in AXES]:
+        raise ConfigError(f"--over {unknown[0]}: choose from {','.join(AXES)}")
     if config.mlp.cuts or removed_count(architecture, config.blocks.removed):
         raise ConfigError(
-            "--search: chooses how many neurons stay itself, and removes no blocks; leave prune.mlp and prune.blocks as they are"
+            "--search: chooses the number of neurons itself and removes no blocks; leave out the settings prune.mlp and prune.blocks"
         )
     whole = (architecture.vit.heads, architecture.tokens, architecture.vit.hidden)
     kept = zip(architecture.blocks, architecture.hidden)
     if any((len(block.heads), len(block.tokens), hidden) != whole for block, hidden in kept):
-        raise ConfigError("--search: starts from an unpruned model; give its weights")
+        raise ConfigError("--search: the model is already pruned; give --weights of an unpruned model")
 
 
-def _known(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+def _stored_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = parse_json(path.read_text())
-        return found if found["asked"] == asked else None
+        stored: dict[str, Any] = parse_json(path.read_text())
+        return stored if stored["asked"] == settings else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

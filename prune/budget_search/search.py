@@ -1,8 +1,9 @@
-"""How many heads, tokens and MLP neurons each block keeps, so that a target is met at the least damage.
+"""Find how many heads, tokens and MLP neurons each block keeps, so that a goal is met with the least feature drift.
 
-Pure but for `damages`, which runs the model. Damage is what removing a block's lowest-scored heads, tokens or neurons does to
-the features of people held out: the mean of 1 - cosine, without fine-tuning. Damages of different blocks, and of a block's
-heads, tokens and neurons, are added up; what a block costs comes from a latency table or from its multiply-adds.
+Feature drift is the mean of 1 - cosine between the features of held-out people before and after a block's lowest-scored heads,
+tokens or neurons are removed, without fine-tuning. The drifts of different blocks, and of a block's heads, tokens and neurons,
+are added up. What a block costs comes from a latency table or from its multiply-adds. All functions are pure, except that
+`measure_feature_drift` runs the model.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ from prune.scoring.model_scores import Batch, features_of
 from prune.scoring.scores import select_per_block
 from runtime.errors import ConfigError
 
-# kept tokens that are tried, as shares of all
-SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-# kept MLP neurons, likewise; their numbers are multiples of `MULTIPLE`, as engines like them
-WIDTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
+# the candidate numbers of kept tokens, as shares of all tokens
+TOKEN_SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+# the candidate numbers of kept MLP neurons, likewise; they are multiples of MULTIPLE, because TensorRT is fastest there
+NEURON_SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 MULTIPLE = 8
-# costs are told apart to this part of the whole range: far finer than a latency is measured
+# costs are rounded to this fraction of their whole range, which is far finer than a latency is measured
 BINS = 4000
 
 
 class Scores(NamedTuple):
-    """Per prunable block (h_l,), (n_l - 1,) of the patch tokens and (hidden_l,); the lowest goes first."""
+    """Scores per prunable block: heads (h_l,), patch tokens (n_l - 1,) and neurons (hidden_l,); the lowest are removed first."""
 
     heads: Sequence[Tensor]
     tokens: Sequence[Tensor]
     neurons: Sequence[Tensor]
 
 
-class Damages(NamedTuple):
-    """What keeping so many of one block does: count -> damage, 0 for all of them; tokens count the class token."""
+class FeatureDrift(NamedTuple):
+    """The feature drift of one block by the number that it keeps, 0 for all of them; tokens count the class token."""
 
     heads: Mapping[int, float]
     tokens: Mapping[int, float]
@@ -49,49 +50,53 @@ class Damages(NamedTuple):
 
 @dataclass(frozen=True)
 class Option:
-    """What one block may keep, and what that costs and damages."""
+    """What one block may keep, and the cost and the feature drift of that."""
 
     heads: int
     tokens: int
     hidden: int
     cost: float
-    damage: float
+    feature_drift: float
 
 
 @dataclass(frozen=True)
 class Point:
-    """A whole model: heads, tokens (class token included), MLP neurons kept in each prunable block, predicted cost and damage."""
+    """What each prunable block of a model keeps, with its predicted cost and feature drift; tokens count the class token."""
 
     heads: tuple[int, ...]
     tokens: tuple[int, ...]
     hidden: tuple[int, ...]
     cost: float
-    damage: float
+    feature_drift: float
 
 
-def block_options(found: Damages, cost: Callable[[int, int, int], float]) -> list[Option]:
-    """All counts of one block that no others beat in both cost and damage, the cheapest first; `cost(heads, tokens, neurons)`."""
-    every = [
-        Option(h, t, m, cost(h, t, m), head_damage + token_damage + neuron_damage)
-        for h, head_damage in found.heads.items()
-        for t, token_damage in found.tokens.items()
-        for m, neuron_damage in found.neurons.items()
+def block_options(drift: FeatureDrift, cost: Callable[[int, int, int], float]) -> list[Option]:
+    """Return the options of one block that no other beats in both cost and feature drift, the cheapest first.
+
+    `cost(heads, tokens, neurons)` is the cost of the block with these counts.
+    """
+    options = [
+        Option(h, t, m, cost(h, t, m), head_drift + token_drift + neuron_drift)
+        for h, head_drift in drift.heads.items()
+        for t, token_drift in drift.tokens.items()
+        for m, neuron_drift in drift.neurons.items()
     ]
-    return _undominated(every)
+    return _undominated(options)
 
 
 def _undominated(options: Sequence[Any]) -> list[Any]:
     kept: list[Any] = []
-    for option in sorted(options, key=lambda one: (one.cost, one.damage)):
-        if not kept or option.damage < kept[-1].damage:
+    for option in sorted(options, key=lambda option: (option.cost, option.feature_drift)):
+        if not kept or option.feature_drift < kept[-1].feature_drift:
             kept.append(option)
     return kept
 
 
 def frontier(blocks: Sequence[Sequence[Option]], fixed: float, *, bins: int = BINS) -> list[Point]:
-    """The models that no other beats in both predicted cost and damage, the cheapest first; `fixed` is the cost of the rest.
+    """Return the models that no other beats in both predicted cost and feature drift, the cheapest first.
 
-    Block by block, of all models that cost the same (to a `bins`th of the range) only the least damaged goes on.
+    `fixed` is the cost of everything outside the prunable blocks. The models are built block by block; of all partial models that
+    cost the same, to a `bins`th of the range, only the one with the least drift is continued.
     """
     low = sum(min(option.cost for option in options) for options in blocks)
     high = sum(max(option.cost for option in options) for options in blocks)
@@ -101,39 +106,40 @@ def frontier(blocks: Sequence[Sequence[Option]], fixed: float, *, bins: int = BI
         best: dict[int, Point] = {}
         for point in points:
             for option in options:
-                cost, damage = point.cost + option.cost, point.damage + option.damage
+                cost, drift = point.cost + option.cost, point.feature_drift + option.feature_drift
                 key = round(cost / step)
-                if key not in best or damage < best[key].damage:
+                if key not in best or drift < best[key].feature_drift:
                     counts = (
                         (*point.heads, option.heads),
                         (*point.tokens, option.tokens),
                         (*point.hidden, option.hidden),
                     )
-                    best[key] = Point(*counts, cost, damage)
+                    best[key] = Point(*counts, cost, drift)
         points = _undominated(list(best.values()))
-    return [replace(one, cost=fixed + one.cost) for one in points]
+    return [replace(point, cost=fixed + point.cost) for point in points]
 
 
-def cheapest_within(points: Sequence[Point], goal: Goal) -> Point:
-    """The least damaged point that costs at most `goal.value`; ConfigError when none does."""
+def least_drift_within(points: Sequence[Point], goal: Goal) -> Point:
+    """Return the point with the least feature drift that costs at most `goal.value`; ConfigError when none does."""
     affordable = [point for point in points if point.cost <= goal.value]
     if not affordable:
         raise ConfigError(
-            f"--goal {goal.kind}={goal.value:g}: the cheapest model costs {min(point.cost for point in points):g}; ask for more"
+            f"--goal {goal.kind}={goal.value:g}: the cheapest model costs {min(point.cost for point in points):g}; raise the goal"
         )
-    return min(affordable, key=lambda point: point.damage)
+    return min(affordable, key=lambda point: point.feature_drift)
 
 
 def cheapest_above(points: Sequence[Point], goal: Goal, measure: Callable[[Point], float]) -> Point:
-    """The cheapest point whose measured mAP reaches `goal.value`, by bisection: damage falls as cost grows.
+    """Return the cheapest point whose measured mAP reaches `goal.value`.
 
-    ConfigError when the most expensive one does not reach it.
+    It is found by bisection, because the feature drift falls as the cost grows. ConfigError when even the most expensive point does
+    not reach the goal.
     """
     ordered = sorted(points, key=lambda point: point.cost)
     reached = measure(ordered[-1])
     if reached < goal.value:
         raise ConfigError(
-            f"--goal map={goal.value:g}: the whole model reaches {reached:.3f} on the held-out people; ask for less"
+            f"--goal map={goal.value:g}: the whole model reaches {reached:.3f} on the held-out people; lower the goal"
         )
     low, high = 0, len(ordered) - 1
     while low < high:
@@ -146,29 +152,33 @@ def cheapest_above(points: Sequence[Point], goal: Goal, measure: Callable[[Point
 
 
 def token_counts(total: int) -> list[int]:
-    """Numbers of kept tokens that are tried, the class token included, all of them first."""
-    return sorted({max(2, round(share * total)) for share in SHARES}, reverse=True)
+    """Return the candidate numbers of kept tokens, with the class token, in descending order from `total`."""
+    return sorted({max(2, round(share * total)) for share in TOKEN_SHARES}, reverse=True)
 
 
 def neuron_counts(total: int) -> list[int]:
-    """Numbers of kept MLP neurons that are tried, all of them first."""
-    fewer = {max(MULTIPLE, round(share * total / MULTIPLE) * MULTIPLE) for share in WIDTHS}
+    """Return the candidate numbers of kept MLP neurons in descending order from `total`."""
+    fewer = {max(MULTIPLE, round(share * total / MULTIPLE) * MULTIPLE) for share in NEURON_SHARES}
     return sorted({total} | {count for count in fewer if count < total}, reverse=True)
 
 
-def pruned_to(
+def prune_to_counts(
     model: TransReID,
     heads: Sequence[int],
     tokens: Sequence[int],
     hidden: Sequence[int],
     scores: Scores,
 ) -> TransReID:
-    """The model with so many heads, tokens (class token included) and MLP neurons in each prunable block, the lowest gone."""
+    """Return the model with these numbers of heads, tokens (with the class token) and neurons in each prunable block.
+
+    Those with the lowest scores are removed.
+    """
     architecture = model.architecture
     positions, _ = select_per_block(scores.heads, heads)
-    places, _ = select_per_block(scores.tokens, [count - 1 for count in tokens])
+    patch_positions, _ = select_per_block(scores.tokens, [count - 1 for count in tokens])
     ids = [
-        [architecture.blocks[block].tokens[place + 1] for place in mine] for block, mine in enumerate(places)
+        [architecture.blocks[block].tokens[position + 1] for position in kept]
+        for block, kept in enumerate(patch_positions)
     ]
     pruned = keep_tokens(keep_heads(model, positions), ids)
     if tuple(hidden) == architecture.hidden[: architecture.prunable]:
@@ -176,37 +186,44 @@ def pruned_to(
     return keep_neurons(pruned, select_per_block(scores.neurons, hidden)[0])
 
 
-def damages(
+def measure_feature_drift(
     model: TransReID,
     scores: Scores,
     batches: Sequence[Batch],
     *,
     over: Sequence[str] = AXES,
     progress: Callable[[int], None] = lambda done: None,
-) -> list[Damages]:
-    """Per prunable block, measured one count at a time on `batches` of held-out people; of what `over` names, the rest is kept."""
+) -> list[FeatureDrift]:
+    """Return the feature drift of every prunable block, measured one count at a time on `batches` of held-out people.
+
+    Only the axes in `over` vary. `progress(1)` is called after every measurement.
+    """
     architecture = model.architecture
-    whole = features_of(model, batches)
-    tried = tried_counts(architecture)
-    all_of = {axis: [counts[0]] * architecture.prunable for axis, counts in tried.items()}
+    features = features_of(model, batches)
+    candidates = candidate_counts(architecture)
+    whole = {axis: [counts[0]] * architecture.prunable for axis, counts in candidates.items()}
 
-    def damage(axis: str, block: int, count: int) -> float:
-        kept = all_of | {axis: [*all_of[axis][:block], count, *all_of[axis][block + 1 :]]}
-        found = features_of(pruned_to(model, kept["heads"], kept["tokens"], kept["neurons"], scores), batches)
+    def measure(axis: str, block: int, count: int) -> float:
+        kept = whole | {axis: [*whole[axis][:block], count, *whole[axis][block + 1 :]]}
+        pruned = prune_to_counts(model, kept["heads"], kept["tokens"], kept["neurons"], scores)
+        cosines = (features_of(pruned, batches) * features).sum(dim=1)
         progress(1)
-        return float((1 - (found * whole).sum(dim=1)).mean())
+        return float((1 - cosines).mean())
 
-    def along(axis: str, block: int) -> dict[int, float]:
-        every, *fewer = tried[axis]
+    def drift_by_count(axis: str, block: int) -> dict[int, float]:
+        every, *fewer = candidates[axis]
         return _monotone(
-            {every: 0.0} | {count: damage(axis, block, count) for count in fewer if axis in over}
+            {every: 0.0} | {count: measure(axis, block, count) for count in fewer if axis in over}
         )
 
-    return [Damages(*(along(axis, block) for axis in AXES)) for block in range(architecture.prunable)]
+    return [
+        FeatureDrift(*(drift_by_count(axis, block) for axis in AXES))
+        for block in range(architecture.prunable)
+    ]
 
 
-def tried_counts(architecture: Architecture) -> dict[str, list[int]]:
-    """axis -> the numbers to keep in a block of an unpruned model that are tried, all of them first."""
+def candidate_counts(architecture: Architecture) -> dict[str, list[int]]:
+    """Return, by axis, the candidate numbers to keep in a block of an unpruned model, in descending order from all of them."""
     return {
         "heads": list(range(architecture.vit.heads, 0, -1)),
         "tokens": token_counts(architecture.tokens),
@@ -214,11 +231,11 @@ def tried_counts(architecture: Architecture) -> dict[str, list[int]]:
     }
 
 
-def _monotone(found: Mapping[int, float]) -> dict[int, float]:
-    """Keeping more never damages more: noise aside, a count damages at most what any smaller count does."""
-    out: dict[int, float] = {}
+def _monotone(drifts: Mapping[int, float]) -> dict[int, float]:
+    """Remove measurement noise: a count drifts at most as much as any smaller count, and never less than 0."""
+    monotone: dict[int, float] = {}
     least = np.inf
-    for count in sorted(found):
-        least = min(least, max(found[count], 0.0))
-        out[count] = least
-    return out
+    for count in sorted(drifts):
+        least = min(least, max(drifts[count], 0.0))
+        monotone[count] = least
+    return monotone

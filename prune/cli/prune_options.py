@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.budget_search.goal import AXES, Search, read_goal
+from prune.budget_search.goal import AXES, SearchOptions, parse_goal
 from prune.cli.arguments import DEVICES, ConfigOptions, add_config_options, config_options
 from runtime.errors import ConfigError
 from runtime.options.argument_types import positive_integer
@@ -32,7 +32,7 @@ class PruneOptions:
     device: str
     evaluate: str
     batch: int
-    search: Search | None
+    search: SearchOptions | None
     as_json: bool
 
 
@@ -95,7 +95,7 @@ def _add_search_options(parser: ArgumentParser) -> None:
     )
 
 
-def _search(args: Namespace) -> Search | None:
+def _search(args: Namespace) -> SearchOptions | None:
     if not args.search:
         if args.goal or args.latency_table or args.over:
             raise ConfigError("--goal, --over and --latency-table: belong to --search; add it")
@@ -103,4 +103,4 @@ def _search(args: Namespace) -> Search | None:
     if not args.goal:
         raise ConfigError("--search: say what for: --goal latency_ms=MS, macs=COUNT or map=0..1")
     over = tuple(args.over.split(",")) if args.over else AXES
-    return Search(read_goal(args.goal), args.latency_table, over)
+    return SearchOptions(parse_goal(args.goal), args.latency_table, over)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from prune.budget_search.run import find
+from prune.budget_search.run import run_search
 from prune.cli.progress import begin, finish, keeper, newest, round_folder
 from prune.cli.prune_options import BOTH, NONE, PruneOptions
 from prune.config.load import TrainConfig, load_config
@@ -79,20 +79,20 @@ def prune(options: PruneOptions) -> dict[str, Any]:
     data = {"layout": dataset.layout, "images": len(items), "identities": identities}
     search = options.search
     asked = {"weights": source.sha256, "config": dataclasses.asdict(config), "data": data}
-    asked |= {"search": search.asked()} if search else {}
+    asked |= {"search": search.to_json()} if search else {}
     resumed = begin(out, asked, resume=options.resume)
     batches = batch_source(items, spec, settings, device)
     model, loss, why = fit_classifier(model, items, spec, batches, device)
     note(f"token scores from {why}")
     if search:
-        settings = find(
+        settings = run_search(
             model,
             search,
             settings,
             items,
             [item.camid for item in dataset.train],
             spec,
-            scoring=lambda some: batch_source(some, spec, settings, device),
+            batch_source=lambda some: batch_source(some, spec, settings, device),
             loss=loss,
             out=out,
             device=device,

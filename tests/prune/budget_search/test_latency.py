@@ -74,29 +74,27 @@ def test_narrower_mlps_are_predicted_where_they_were_measured(tmp_path, heads, t
     "content", ["", "[]", "{}", '{"grid": [{"heads": "x"}]}', '{"grid": [], "schema": 1}']
 )
 def test_something_else_than_a_table_is_one_line(tmp_path, content):
-    with pytest.raises(
-        ConfigError, match=r"table\.json: not a finished table of python -m benchmarks\.latency_table"
-    ):
+    with pytest.raises(ConfigError, match=r"table\.json.*python -m benchmarks\.latency_table"):
         read_table(written(tmp_path, content), lite.architecture())
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "word"),
     [
         ({"schema": 3}, "schema 3"),
-        ({"grid": []}, "holes"),
-        ({"grid": table(lite.architecture(), narrow=True)["grid"][:-1], "schema": 2}, "holes"),
-        ({"complete": False}, "finished False"),
-        ({"grid": table(lite.architecture())["grid"][:-1]}, "holes"),
-        ({"grid": [{"heads": 1, "tokens": 4, "ms": -1}]}, "times that are none"),
+        ({"grid": []}, "lacks"),
+        ({"grid": table(lite.architecture(), narrow=True)["grid"][:-1], "schema": 2}, "lacks"),
+        ({"complete": False}, "complete False"),
+        ({"grid": table(lite.architecture())["grid"][:-1]}, "lacks"),
+        ({"grid": [{"heads": 1, "tokens": 4, "ms": -1}]}, "lacks"),
     ],
 )
-def test_an_unfinished_or_damaged_table_is_refused(tmp_path, changes, said):
-    with pytest.raises(ConfigError, match=said):
+def test_an_unfinished_or_damaged_table_is_refused(tmp_path, changes, word):
+    with pytest.raises(ConfigError, match=word):
         read_table(written(tmp_path, table(lite.architecture(), **changes)), lite.architecture())
 
 
 def test_another_models_table_is_refused(tmp_path):
     path = written(tmp_path, table(lite.architecture(stride=16)))
-    with pytest.raises(ConfigError, match="measured with stride 16, this model has 8"):
+    with pytest.raises(ConfigError, match="stride 16.* 8"):
         read_table(path, lite.architecture())

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune.budget_search.goal import GOALS, Goal, Search
-from prune.budget_search.run import find
+from prune.budget_search.goal import GOALS, Goal, SearchOptions
+from prune.budget_search.run import run_search
 from prune.config.load import load_config
 from prune.config.settings import BlocksConfig, HeadConfig, MlpConfig, PruneConfig, TokenConfig
 from prune.model.architecture import REMOVED, Architecture, removed_count
@@ -325,8 +325,8 @@ def test_a_file_says_how_much_goes_and_a_wrong_key_is_named(tmp_path):
 def test_the_search_refuses_what_it_does_not_choose(thin):
     model = lite.model() if thin else keep_neurons(lite.model(), [range(9)] * 7)
     asked = PruneConfig(mlp=MlpConfig(0.3)) if thin else PruneConfig()
-    with pytest.raises(ConfigError, match="leave prune.mlp" if thin else "unpruned model"):
-        find(
-            model, Search(Goal(GOALS[1], 1e8)), asked, [], [], lite.SPEC,
-            scoring=None, loss=mean_feature, out=None, device="cpu",
+    with pytest.raises(ConfigError, match="prune.mlp" if thin else "--weights"):
+        run_search(
+            model, SearchOptions(Goal(GOALS[1], 1e8)), asked, [], [], lite.SPEC,
+            batch_source=None, loss=mean_feature, out=None, device="cpu",
         )  # fmt: skip
