@@ -226,7 +226,7 @@ def test_rounding_reports_both_numbers():
 
 def test_rounding_goes_with_one_round_only():
     """One head a round and kept numbers even: every round would put its head back, and nothing would ever go."""
-    with pytest.raises(ConfigError, match="set rounds=1"):
+    with pytest.raises(ConfigError, match="rounds=1"):
         HeadConfig(count=10, rounds=10, multiple=2)
 
 
@@ -277,5 +277,5 @@ def test_choices_are_in_original_coordinates_on_a_pruned_model():
 
 
 def test_token_mode_cannot_change_once_tokens_are_gone():
-    with pytest.raises(ConfigError, match="pruned in mode bypass already"):
+    with pytest.raises(ConfigError, match="bypass"):
         prune_model(lite.pruned(), PruneConfig(mode="kv"), lambda: [lite.batch()], mean_feature, same)

@@ -78,7 +78,7 @@ def test_class_attention_is_the_mean_of_the_maps_first_rows():
 
 
 def test_class_attention_needs_images_and_finite_maps():
-    with pytest.raises(DataError, match="no images to score tokens on"):
+    with pytest.raises(DataError, match="tokens.*--data"):
         score_class_attention(lite.model(), [])
     broken = lite.model()
     broken.base.blocks[2].attn.qkv.weight.data[0, 0] = torch.nan
@@ -141,7 +141,7 @@ def test_a_file_chooses_the_criteria_and_a_wrong_one_is_named(tmp_path):
     prune = load_config(path).prune
     assert (prune.heads.by, prune.tokens.by) == ("magnitude", "class_attention")
     assert (PruneConfig().heads.by, PruneConfig().tokens.by) == ("entropy", "importance")
-    with pytest.raises(ConfigError, match="heads.by 'size' is not one of entropy, magnitude, random"):
+    with pytest.raises(ConfigError, match="heads.by 'size'"):
         HeadConfig(by="size")
     with pytest.raises(ConfigError, match="tokens.by"):
         load_config(path, ["prune.tokens.by=entropy"])
