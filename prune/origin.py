@@ -1,4 +1,4 @@
-"""Whose cameras a published checkpoint knows: its camera table against the data set that a configuration names. Reads no files."""
+"""Compare a published checkpoint with the data set that a configuration names: cameras, people, input size."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from runtime.console import note
 from runtime.datasets import CAMERAS, PUBLISHED
 from runtime.spec import InputSpec
 
-# Input sizes and strides of published person transformers: what a wrong configuration is likely to mean.
+# Input sizes and strides of published person transformers, to guess what a wrong configuration should say.
 SIZES = ((256, 128), (384, 128), (384, 192), (256, 256), (224, 224))
 STRIDES = range(8, 17)
 
 
 def checkpoint_spec(config: Config, architecture: Architecture, path: object) -> InputSpec:
-    """The input of the checkpoint at `path`, whose tensors have `architecture`, as `config` describes it.
+    """Return the input specification of the checkpoint at `path`, whose tensors have `architecture`, as `config` describes it.
 
-    Camera ids index a table only on the data set that it was trained on. A table of another size than the data set's
-    was trained on something else: the specification then names no data set, and a note says so.
+    Camera ids index the camera table only on the data set that it was trained on. If the sizes of table and data set differ, the
+    model was trained on other data: the specification then names no data set, and a note says so.
     """
     spec, name = config.spec(), config.data.layout
     if name is None or not architecture.cameras:
         return spec
     if (cameras := CAMERAS.get(name)) is not None and cameras != architecture.cameras:
         note(
-            f"WARNING {path}: has {architecture.cameras} cameras, {name} has {cameras}: trained on other data, so the model names no "
-            "data set and camera ids from file names will not be used"
+            f"WARNING {path}: has {architecture.cameras} cameras, but {name} has {cameras}: it was trained on other data, so the "
+            "model names no data set, and camera ids from file names will not be used"
         )
         return dataclasses.replace(spec, dataset=None)
     people = sorted({edition["train"][1] for edition in PUBLISHED.get(name, ())})
     if people and architecture.identities and architecture.identities not in people:
         note(
-            f"WARNING {path}: its classifier knows {architecture.identities} people, {name} has {people[0]} to train on; if it was "
-            "trained on other data, add --set data.layout=null: camera ids from file names will not be used then"
+            f"WARNING {path}: its classifier knows {architecture.identities} people, but {name} has {people[0]} to train on; if it "
+            "was trained on other data, add --set data.layout=null, so that camera ids from file names are not used"
         )
     return spec
 
 
 def camera_advice(cameras: int, architecture: Architecture) -> str:
-    """What to do where a checkpoint has `cameras` camera embeddings and the configuration says another number."""
+    """Say what to do if a checkpoint has `cameras` camera embeddings and the configuration another number."""
     if not cameras:
-        return "it was trained without: add --set model.cameras=0"
+        return "it was trained without cameras: add --set model.cameras=0"
     named = [name for name, count in CAMERAS.items() if count == cameras]
     other = (
         f"use the configuration of the data set it was trained on ({' or '.join(named)}?)" if named else ""
     )
-    own = f"add --set model.cameras={cameras} for data of its own"
+    own = f"add --set model.cameras={cameras} if it was trained on other data"
     return f"{other}, or {own}" if other else own
 
 
 def token_advice(positions: int, architecture: Architecture) -> str:
-    """Which size and stride give so many position embeddings; several may, and no tensor tells them apart."""
+    """Say which sizes and strides give so many position embeddings; there may be several, which no tensor tells apart."""
     own = [
         ("", stride)
         for stride in STRIDES

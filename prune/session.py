@@ -1,4 +1,4 @@
-"""A torch model behind the runtime's Session seam: the same extraction and evaluation code then runs on it."""
+"""Open torch models as sessions of the runtime, so that its extraction and evaluation code runs on them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from runtime.spec import InputSpec
 
 
 def torch_device(name: str) -> torch.device:
-    """`cpu` or `cuda` as a torch device; DeviceError when this machine or this torch has no CUDA device."""
+    """Return the torch device `cpu` or `cuda`; DeviceError when this machine or this torch has no CUDA device."""
     if name == "cuda" and not torch.cuda.is_available():
         raise DeviceError("--device cuda: torch sees no CUDA device here; use --device cpu")
     return torch.device(name)
 
 
 def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = False) -> Session:
-    """The model in eval mode as a Session: float-nchw images and camera rows -> (B, dim) float32, L2-normalised.
+    """Return the model in eval mode as a Session: float-nchw images and camera rows -> (B, dim) float32, L2-normalised.
 
-    It computes in the type of its weights; `compiled` by torch.compile, which works at the first call of each batch size.
+    It computes in the dtype of its weights. With `compiled` it is compiled by torch.compile at the first call with each batch size.
     """
     target = torch_device(device)
     model = model.to(target).eval()
@@ -50,21 +50,25 @@ def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = Fal
 
 
 def open_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
-    """model.safetensors as a runnable Artifact (hash and structure verified), and the torch model in it."""
+    """Open a model.safetensors; return (the runnable Artifact, the torch model in it).
+
+    ArtifactError when it is another kind of file, or its hash or tensors do not fit its manifest.
+    """
     if Path(path).suffix in (".pth", ".pt"):
         out = str(Path(path).with_suffix(".safetensors"))
         words = ["python", "-m", "prune.convert", str(path), "--config", "CONFIG.yaml", "--out", out]
-        raise ArtifactError(f"{path}: a published checkpoint; convert it first: {shlex.join(words)}")
+        raise ArtifactError(f"{path}: is a published checkpoint; convert it first: {shlex.join(words)}")
     model, manifest = load_model(path)
     spec = InputSpec.from_json(manifest.get("input") or {}, f"{path}.json")
-    # one manifest describes the input twice: as an image and as the grid of patches
+    # a manifest describes the input twice: as an image and in the architecture
     described, built = (
         (spec.height, spec.width, spec.cameras),
         (model.architecture.height, model.architecture.width, model.architecture.cameras),
     )
     if described != built:
         raise ArtifactError(
-            f"{path}.json: its input (height, width, cameras) {described} is not its shape's {built}; convert or prune again"
+            f"{path}.json: its input (height, width, cameras) {described} differs from its architecture's, "
+            f"{built}; convert or prune again"
         )
     return artifact_of(model, spec, path, manifest, device=device), model
 
@@ -72,18 +76,18 @@ def open_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, Tran
 def open_weights(
     path: Path | str, config: Config | None, *, device: str = "cpu"
 ) -> tuple[Artifact, TransReID]:
-    """model.safetensors, or a published .pth read through `config`, as a runnable Artifact and its torch model.
+    """Open a model.safetensors, or a published .pth as `config` describes it; return (the runnable Artifact, its torch model).
 
-    ConfigError when a .pth comes without a configuration, or the model is not the one the configuration describes.
+    ConfigError when a .pth comes without a configuration, or a model.safetensors differs from the configuration.
     """
     if Path(path).suffix not in (".pth", ".pt"):
         artifact, model = open_model(path, device=device)
         if config is not None:
-            _agree(model, artifact.spec, config, path)
+            _check_config(model, artifact.spec, config, path)
         return artifact, model
     if config is None:
         raise ConfigError(
-            f"{path}: a published checkpoint does not say its stride or cameras; add --config C"
+            f"{path}: is a published checkpoint, which does not store its stride and cameras; add --config C"
         )
     model = convert(path, config.architecture(), drop_path=config.model.drop_path)
     spec = checkpoint_spec(config, model.architecture, path)
@@ -93,12 +97,12 @@ def open_weights(
 def artifact_of(
     model: TransReID, spec: InputSpec, path: Path | str, manifest: dict[str, Any], *, device: str = "cpu"
 ) -> Artifact:
-    """A torch model that is in memory as a runnable Artifact; `manifest` needs its sha256."""
+    """Return a torch model that is in memory as a runnable Artifact; `manifest` must have its sha256."""
     run = torch_session(model, device)
     return Artifact(Path(path), manifest, spec, model.architecture.dim, manifest["sha256"], run)
 
 
-def _agree(model: TransReID, spec: InputSpec, config: Config, path: Path | str) -> None:
+def _check_config(model: TransReID, spec: InputSpec, config: Config, path: Path | str) -> None:
     names = ("variant", "height", "width", "stride", "jpm", "rearrange", "cameras", "sie_coefficient", "neck")
     pairs = [
         (name, getattr(model.architecture, name), getattr(config.architecture(), name)) for name in names
@@ -106,9 +110,9 @@ def _agree(model: TransReID, spec: InputSpec, config: Config, path: Path | str) 
     pairs += [
         (name, getattr(spec, name), getattr(config.input, name)) for name in ("mean", "std", "interpolation")
     ]
-    for name, found, wanted in pairs:
-        if found != wanted:
+    for name, actual, configured in pairs:
+        if actual != configured:
             raise ConfigError(
-                f"{path}: its {name} is {found}, the configuration says {wanted}; use the configuration that the model "
+                f"{path}: its {name} is {actual}, but the configuration says {configured}; use the configuration that the model "
                 "was made with"
             )
