@@ -39,7 +39,7 @@ def checkpoint_spec(config: Config, architecture: Architecture, path: object) ->
     return spec
 
 
-def camera_advice(cameras: int, architecture: Architecture) -> str:
+def camera_advice(cameras: int) -> str:
     """Say what to do if a checkpoint has `cameras` camera embeddings and the configuration another number."""
     if not cameras:
         return "it was trained without cameras: add --set model.cameras=0"

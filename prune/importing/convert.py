@@ -173,7 +173,7 @@ def derive_architecture(
     if cameras != architecture.cameras:
         raise ArtifactError(
             f"{path}: has {cameras} camera embeddings, but the configuration says {architecture.cameras}; "
-            f"{camera_advice(cameras, architecture)}"
+            f"{camera_advice(cameras)}"
         )
     if any(row % (3 * vit.head_dim) for row in rows):
         raise ArtifactError(
