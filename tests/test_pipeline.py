@@ -23,7 +23,7 @@ def python(*command):
 
 
 @pytest.mark.skipif(not PEOPLE.is_dir(), reason="the 74 real people are not here; they are never bundled")
-def test_the_main_road_on_real_people(tmp_path):
+def test_the_pipeline_on_real_people(tmp_path):
     """A full-size AMG checkpoint (deterministic weights): convert, prune again, export, extract, evaluate."""
     pth, model, onnx = tmp_path / "amg.pth", tmp_path / "amg.safetensors", tmp_path / "again.onnx"
     config = ["--config", "configs/prune/market_base_h25_t25.yaml", "--set", "model.identities=20"]
@@ -37,8 +37,8 @@ def test_the_main_road_on_real_people(tmp_path):
     ]
     again += ["prune.images=4", "prune.batches=2", "train.final_epochs=0", "train.fine_epochs=0"]
     more = [word for setting in again for word in ("--set", setting)]
-    road = ["--weights", model, "--data", PEOPLE, "--layout", "market1501", "--out", tmp_path / "again"]
-    result = json.loads(python("prune.py", *config, *road, *more, "--evaluate", "none", "--json"))
+    arguments = ["--weights", model, "--data", PEOPLE, "--layout", "market1501", "--out", tmp_path / "again"]
+    result = json.loads(python("prune.py", *config, *arguments, *more, "--evaluate", "none", "--json"))
     assert [cut["removed"] for cut in result["cuts"]] == [13, 231]
     assert sum(result["after"]["flops"]["heads"]) == 12 * 11 - 33 - 13
     python(

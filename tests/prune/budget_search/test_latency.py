@@ -11,7 +11,7 @@ from tests.fakes import lite
 
 
 def table(architecture, *, narrow=False, **changes):
-    """A plane; with `narrow`, a neuron costs so much a token besides."""
+    """A table whose times are a plane over heads and tokens; with `narrow`, neurons add a time per token."""
     grid = [{"heads": h, "tokens": t, "ms": 0.1 + 0.2 * h + 0.01 * t} for h in (1, 3, 6) for t in (4, 11, 22)]
     if narrow:
         grid = [row | {"hidden": 768, "ms": row["ms"] + 768e-6 * row["tokens"]} for row in grid]
@@ -37,7 +37,7 @@ def test_a_plane_is_predicted_exactly_on_between_and_beyond_the_points(tmp_path,
     assert found.block_ms(heads, tokens) == pytest.approx(0.1 + 0.2 * heads + 0.01 * tokens)
 
 
-def test_a_model_is_the_rest_and_its_blocks(tmp_path):
+def test_the_latency_of_a_model_is_its_fixed_part_plus_its_blocks(tmp_path):
     architecture = lite.architecture()
     found = read_table(written(tmp_path, table(architecture)), architecture)
     assert found.model_ms([6, 1], [22, 4]) == pytest.approx(2 + (0.1 + 1.2 + 0.22) + (0.1 + 0.2 + 0.04))
@@ -73,7 +73,7 @@ def test_narrower_mlps_are_predicted_where_they_were_measured(tmp_path, heads, t
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"grid": [{"heads": "x"}]}', '{"grid": [], "schema": 1}']
 )
-def test_something_else_than_a_table_is_one_line(tmp_path, content):
+def test_a_file_that_is_not_a_table_is_refused(tmp_path, content):
     with pytest.raises(ConfigError, match=r"table\.json.*python -m benchmarks\.latency_table"):
         read_table(written(tmp_path, content), lite.architecture())
 

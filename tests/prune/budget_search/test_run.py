@@ -73,7 +73,7 @@ def run(teacher, data, out, *more):
     return guarded(prune.main, [*argv, *map(str, more)])
 
 
-def test_a_latency_goal_is_kept_by_the_model_and_its_frontier_is_written(teacher, data, tmp_path, capsys):
+def test_a_latency_goal_is_met_by_the_model_and_its_frontier_is_written(teacher, data, tmp_path, capsys):
     out, goal = tmp_path / "out", 12.0
     words = ["--search", "--goal", f"latency_ms={goal}", "--latency-table", table(tmp_path / "t.json")]
     assert run(teacher, data, out, *words) == 0
@@ -143,7 +143,7 @@ def test_a_table_without_narrower_mlps_chooses_of_heads_and_tokens_alone(teacher
     )
 
 
-def test_neurons_are_what_goes_where_nothing_else_may(teacher, data, tmp_path):
+def test_over_neurons_removes_only_neurons(teacher, data, tmp_path):
     words = ["--search", "--goal", "macs=5e7", "--over", "neurons"]
     assert run(teacher, data, tmp_path / "out", *words) == 0
     architecture = load_model(tmp_path / "out" / "model.safetensors")[0].architecture
@@ -161,16 +161,16 @@ def test_held_out_people_are_not_scored_on():
 
 
 @pytest.mark.parametrize("people, cameras", [(4, 2), (12, 1)])
-def test_too_few_to_hold_out_is_said(people, cameras):
+def test_too_few_people_to_hold_out_are_refused(people, cameras):
     items = tuple(Item("x", pid, camera) for pid in range(people) for camera in range(cameras))
     with pytest.raises(DataError, match="two cameras"):
         held_out(items, [item.camid for item in items])
 
 
-def test_the_same_search_is_told_from_another_by_goal_and_table(tmp_path):
+def test_two_searches_are_the_same_with_the_same_goal_and_table(tmp_path):
     first, second = table(tmp_path / "a.json"), table(tmp_path / "b.json", fixed_ms=2.0)
-    asked = [SearchOptions(Goal("latency_ms", 3), path).to_json() for path in (first, first, second)]
-    assert asked[0] == asked[1] != asked[2]
+    described = [SearchOptions(Goal("latency_ms", 3), path).to_json() for path in (first, first, second)]
+    assert described[0] == described[1] != described[2]
 
 
 def test_kept_counts_win_over_fractions_and_go_with_one_round(teacher, data, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The search: the frontier against brute force, goals, and counts that the pruned model really has."""
+"""The search: the frontier against brute force, the goals, and the counts of the pruned model."""
 
 import itertools
 import json
@@ -92,7 +92,7 @@ def test_an_accuracy_is_reached_by_the_cheapest_point_with_few_measurements():
 @pytest.mark.parametrize(
     "text", ["", "latency_ms", "latency_ms=", "latency_ms=-1", "map=2", "map=nan", "speed=3", "macs=inf"]
 )
-def test_a_goal_that_is_none_is_one_line(text):
+def test_an_invalid_goal_is_refused(text):
     with pytest.raises(ConfigError, match="--goal"):
         parse_goal(text)
     assert parse_goal("macs=1.2e8") == Goal("macs", 1.2e8)

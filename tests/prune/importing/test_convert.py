@@ -89,13 +89,13 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(where, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["O", "U1", "V8"])
-def test_numpy_types_that_could_reach_foreign_memory_are_refused(kind, tmp_path):
+def test_numpy_types_that_could_read_memory_out_of_bounds_are_refused(kind, tmp_path):
     value = np.array([b"12345678"], dtype="V8")[0] if kind == "V8" else np.array(["a"], dtype=kind)
     with pytest.raises(ArtifactError, match="refused"):
         read_checkpoint(write(tmp_path / "x.pth", {"state_dict": {"a": torch.zeros(1)}, "heads": [value]}))
 
 
-def test_cut_and_flipped_checkpoints_are_always_one_clear_refusal_or_whole(tmp_path):
+def test_cut_and_flipped_checkpoints_are_read_whole_or_refused_in_one_line(tmp_path):
     good = write(
         tmp_path / "good.pth", {"state_dict": {"a": torch.ones(3)}, "heads": [np.int64(3)]}
     ).read_bytes()
@@ -111,7 +111,7 @@ def test_cut_and_flipped_checkpoints_are_always_one_clear_refusal_or_whole(tmp_p
 
 
 @pytest.mark.parametrize("wrong", [3, [None], "abc"])
-def test_lists_that_are_none_are_refused(wrong, tmp_path):
+def test_values_that_are_not_lists_of_numbers_are_refused(wrong, tmp_path):
     with pytest.raises(ArtifactError, match="`heads`"):
         convert(write(tmp_path / "x.pth", {"state_dict": lite_state(), "heads": wrong}), lite.architecture())
 

@@ -1,4 +1,4 @@
-"""What a training starts from: weights as people have them, each into the right tensors or refused with what to do."""
+"""The model that a training run starts from: weights of many kinds reach the right tensors or are refused with advice."""
 
 import dataclasses
 
@@ -38,10 +38,10 @@ def under(prefix, state):
 
 def test_the_models_own_grid_is_taken_as_it_is(tmp_path):
     state = plain()
-    begun = initial_model(CONFIG, saved(tmp_path, state))
-    assert torch.equal(begun.model.base.pos_embed, state["pos_embed"])
-    assert torch.equal(begun.model.base.blocks[7].mlp.fc2.weight, state["blocks.7.mlp.fc2.weight"])
-    assert begun.parent and any("fc.weight" in text for text in begun.notes)
+    initial = initial_model(CONFIG, saved(tmp_path, state))
+    assert torch.equal(initial.model.base.pos_embed, state["pos_embed"])
+    assert torch.equal(initial.model.base.blocks[7].mlp.fc2.weight, state["blocks.7.mlp.fc2.weight"])
+    assert initial.parent and any("fc.weight" in text for text in initial.notes)
 
 
 WRAPS = {
@@ -65,12 +65,12 @@ WRAPS = {
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_wrapped_weights_are_found_and_of_dino_the_teachers(wrap, tmp_path):
     state = plain()
-    begun = initial_model(CONFIG, saved(tmp_path, WRAPS[wrap](state)))
-    tensors = begun.model.state_dict()
+    initial = initial_model(CONFIG, saved(tmp_path, WRAPS[wrap](state)))
+    tensors = initial.model.state_dict()
     assert all(
         torch.equal(tensors[f"base.{key}"], value) for key, value in state.items() if key != "fc.weight"
     )
-    assert any("head.mlp" in text for text in begun.notes) == wrap.startswith("DINO")
+    assert any("head.mlp" in text for text in initial.notes) == wrap.startswith("DINO")
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_resampling_keeps_what_is_linear_over_the_person():
 
 def test_a_note_says_that_the_own_grid_has_as_many_patches_as_a_square(tmp_path):
     config = Config(model=dataclasses.replace(CONFIG.model, size=(64, 16), stride=16))
-    begun = initial_model(config, saved(tmp_path, plain(patches=4)))
-    assert any("4 x 1" in text and "square" in text for text in begun.notes)
+    initial = initial_model(config, saved(tmp_path, plain(patches=4)))
+    assert any("4 x 1" in text and "square" in text for text in initial.notes)
 
 
 def test_weights_of_another_variant_name_the_setting_that_fits(tmp_path):
@@ -132,9 +132,9 @@ def test_a_reid_checkpoint_names_the_command_that_converts_it_and_that_helps(tmp
     )
     out = str(tmp_path / "w.safetensors")
     assert guarded(main, [path, "--config", str(tmp_path / "its.yaml"), "--out", out]) == 0
-    begun = initial_model(CONFIG, out)
-    assert torch.equal(begun.model.base.cls_token, network.base.cls_token)
-    assert any("3 cameras" in text for text in begun.notes)
+    initial = initial_model(CONFIG, out)
+    assert torch.equal(initial.model.base.cls_token, network.base.cls_token)
+    assert any("3 cameras" in text for text in initial.notes)
     # without its manifest it is no model of ours any more
     (tmp_path / "w.safetensors.json").unlink()
     with pytest.raises(ArtifactError, match="w.safetensors.json"):

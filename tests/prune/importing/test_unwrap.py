@@ -1,4 +1,4 @@
-"""What people wrap a model's tensors in is taken off, and what no forward pass reads is left out with a note."""
+"""Dictionaries and prefixes around a model's tensors are removed, and tensors that no forward pass reads are ignored with a note."""
 
 from __future__ import annotations
 
@@ -130,9 +130,7 @@ def test_two_models_under_two_prefixes_are_refused(architecture, state, tmp_path
         convert(tmp_path / "c.pth", architecture)
 
 
-def test_of_a_model_and_its_average_the_model_is_taken_and_that_is_said(
-    architecture, state, tmp_path, capsys
-):
+def test_the_model_is_taken_and_its_average_is_ignored_with_a_note(architecture, state, tmp_path, capsys):
     average = {key: torch.zeros_like(value) for key, value in state.items()}
     data = {"state_dict_ema": average, "state_dict": state}
     assert same(data, architecture, state, tmp_path / "c.pth")

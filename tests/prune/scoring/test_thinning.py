@@ -145,7 +145,7 @@ def test_files_training_and_drop_path_survive(tmp_path):
     assert all(p.grad is not None for name, p in loaded.named_parameters() if p.requires_grad)
 
 
-# what goes
+# what is removed
 
 
 def test_a_neurons_score_is_the_sum_over_images_of_the_absolute_signed_sum():
@@ -182,7 +182,7 @@ def test_magnitudes_are_norms_of_what_a_neuron_owns():
 
 @given(st.floats(0, 0.9), st.sampled_from(["model", "block"]), st.integers(1, 9), st.integers(0, 50))
 @settings(max_examples=40, deadline=None)
-def test_what_goes_is_the_lowest_and_never_more_than_asked(pruned, within, multiple, seed):
+def test_the_lowest_neurons_are_removed_and_never_more_than_asked(pruned, within, multiple, seed):
     random = torch.Generator().manual_seed(seed)
     scores = [torch.rand(size, generator=random) for size in (40, 0, 33, 40)]
     config, remove = MlpConfig(pruned, within, floor=3, multiple=multiple), int(113 * pruned)
@@ -213,7 +213,7 @@ def test_a_block_costs_what_its_removal_does_to_the_features():
         score_blocks(model, batches)
 
 
-def test_blocks_go_one_by_one_the_least_missed_first():
+def test_blocks_are_removed_one_by_one_the_least_drift_first():
     model, batches = lite.model(), [lite.batch(6)]
     chosen, rows = choose_blocks(model, BlocksConfig(2), lambda: batches)
     first = score_blocks(model, batches)
@@ -255,7 +255,7 @@ def config(**changes):
 
 @pytest.mark.parametrize("order", ["heads_first", "tokens_first", "both"])
 @pytest.mark.parametrize("mode", ["bypass", "kv"])
-def test_everything_goes_in_one_run(order, mode):
+def test_heads_tokens_neurons_and_blocks_are_removed_in_one_run(order, mode):
     batch, asked = lite.batch(), config(order=order, mode=mode)
     model, records = prune_model(lite.model(), asked, lambda: [batch], mean_feature, same)
     removed = {record["what"]: record["removed"] for record in records}
@@ -282,7 +282,7 @@ def test_neurons_and_blocks_alone_are_one_round():
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_a_run_stopped_anywhere_goes_on_to_the_same_model(kept):
+def test_a_run_stopped_anywhere_resumes_to_the_same_model(kept):
     """The plan is that of the whole model: what is left of a cut one must not be planned anew."""
     batch, asked = lite.batch(), config()
     if kept:
