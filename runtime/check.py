@@ -1,4 +1,4 @@
-"""The crops that travel with an artifact, and the gate run on them wherever it stands. Knows no library that runs models."""
+"""Load the check crops that travel with an artifact, and run its gate on them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from runtime.images.preprocess import to_input
 from runtime.session import Session
 from runtime.spec import InputSpec
 
-# Hundreds of crops of any size fit; a file that unpacks to more fills the memory of a small device.
+# Hundreds of crops of any size fit into this; a file that unpacks to more would fill the memory of a small device.
 MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class Check:
-    """N crops (N, H, W, 3) uint8 RGB, their camera rows (N,) int64, the parent's features (N, D) float32, L2-normalised."""
+    """N crops (N, H, W, 3) uint8 RGB, their camera ids (N,) int64, and the parent's features (N, D) float32, L2-normalised."""
 
     images: NDArray[np.uint8]
     camera_ids: NDArray[np.int64]
@@ -33,20 +33,20 @@ class Check:
 
 
 def load_check(onnx: Path, manifest: Mapping[str, Any]) -> Check:
-    """The check crops of the ONNX file with this manifest, from beside it, after their hash matched.
+    """Load the check crops that lie beside the ONNX file with this manifest, after their hash matched.
 
-    ArtifactError when it has none, or they are missing, changed or not what the manifest's input and output say.
+    Raises ArtifactError when the file has none, or they are missing, changed or not what the manifest's input and output say.
     """
-    said = manifest.get("check")
-    name = said.get("file") if isinstance(said, dict) else None
-    if not isinstance(said, dict) or not isinstance(name, str) or Path(name).name != name:
-        raise ArtifactError(f"{onnx}: travels with no check crops; export it again with --check ROOT")
+    entry = manifest.get("check")
+    name = entry.get("file") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(name, str) or Path(name).name != name:
+        raise ArtifactError(f"{onnx}: has no check crops; export it again with --check ROOT")
     path = onnx.parent / name
     if not path.is_file():
         raise ArtifactError(
             f"{path}: no such file; copy it from where {onnx.name} was exported, or export again"
         )
-    if sha256(path) != said.get("sha256"):
+    if sha256(path) != entry.get("sha256"):
         raise ArtifactError(f"{path}: not the check crops of {onnx.name} (sha256 differs); export it again")
     try:
         stored = read_npz(path, most_bytes=MOST_BYTES)
@@ -73,7 +73,7 @@ def _refuse_other_shapes(check: Check, path: Path, manifest: Mapping[str, Any]) 
 
 
 def run_check(check: Check, session: Session, spec: InputSpec, *, batch: int = 8) -> NDArray[np.float32]:
-    """The artifact's features (N, D) of the check's crops."""
+    """Return the artifact's features (N, D) float32 of the check crops."""
     parts = []
     for at in range(0, len(check.images), batch):
         images = to_input(check.images[at : at + batch], spec)
@@ -84,11 +84,11 @@ def run_check(check: Check, session: Session, spec: InputSpec, *, batch: int = 8
 def judge(
     check: Check, session: Session, spec: InputSpec, limits: Limits, *, batch: int = 8
 ) -> dict[str, Any]:
-    """The gate's verdict on a session: {passed, failures, limits, numbers}; no numbers when features are not finite."""
+    """Run the gate on a session and return {passed, failures, limits, numbers}; without numbers when features are not finite."""
     verdict: dict[str, Any] = {"limits": dataclasses.asdict(limits)}
     try:
         numbers = compare(check.features, run_check(check, session, spec, batch=batch), gap=limits.gap)
     except NonFiniteFeatures as error:
         return verdict | {"passed": False, "failures": [str(error)]}
-    found = failures(numbers, limits)
-    return verdict | {"passed": not found, "failures": found, "numbers": numbers}
+    reasons = failures(numbers, limits)
+    return verdict | {"passed": not reasons, "failures": reasons, "numbers": numbers}

@@ -1,4 +1,4 @@
-"""What people see: results on stdout, everything else on stderr. Knows no results."""
+"""Print for people: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtime.wording import printable
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout; numbers are right-aligned, nothing is cut off when stdout is a file."""
+    """Print a table on stdout. Numbers are right-aligned; nothing is cut off when stdout is a file."""
     filled = [[_cell(value) for value in row] for row in rows]
     table = Table(title=Text(printable(title)), title_justify="left", show_header=any(columns))
     for name in columns:
@@ -30,18 +30,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def print_json(document: Any) -> None:
-    """Exactly one JSON document on stdout, ASCII only, so that any file name survives any terminal."""
+    """Print one JSON document on stdout, in ASCII only, so that any file name survives any terminal."""
     print(json.dumps(document, indent=1, allow_nan=False))
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     print(printable(text), file=sys.stderr)
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A callable to tell how many more images are done; a bar on a terminal, else one line at the end."""
+    """Yield a callable that takes how many more images are done. It draws a bar on a terminal, else one line at the end."""
     if not sys.stderr.isatty():
         done = 0
 
@@ -58,7 +58,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def progress_bar(*, shown: bool = True) -> Progress:
-    """A bar on stderr that is gone when its work is done; it draws nothing unless `shown`, or where stderr is no terminal."""
+    """Return a progress bar on stderr, which disappears at the end. It draws nothing unless `shown` and stderr is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = not shown or not sys.stderr.isatty()
     return Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True)

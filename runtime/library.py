@@ -1,4 +1,4 @@
-"""Import a library that may be missing, half installed or broken, and say in one line why it cannot be used. Calls no library."""
+"""Import a library that may be missing, half installed or broken, and say in one line why it cannot be used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from runtime.errors import DeviceError
 from runtime.wording import reason_of
 
-# Distributions that install the same import package: whichever comes last overwrites the files of the others.
+# Distributions that install the same import package. The one that is installed last overwrites the files of the others.
 BUILDS = {
     "onnxruntime": (
         "onnxruntime",
@@ -47,7 +47,7 @@ class BrokenLibrary(DeviceError):
 
 
 class Library(NamedTuple):
-    """`name` is what the import statement says; `install` brings it where it is missing, `again` where it is broken."""
+    """A library: `name` is its import name, `install` the command where it is missing, `again` the command where it is broken."""
 
     name: str
     install: str
@@ -56,14 +56,14 @@ class Library(NamedTuple):
 
 @contextmanager
 def importing(library: Library, *, needs: tuple[str, ...] = ()) -> Iterator[None]:
-    """Let the block import the library: a DeviceError where it is missing, a BrokenLibrary where it is broken, and no other line.
+    """Run the import in the block; raise DeviceError where the library is missing, and BrokenLibrary where it is broken.
 
-    `needs` are names that the imported library must have: a folder that an uninstallation left behind can be imported, too.
+    `needs` are names that the imported library must have, because a folder that an uninstallation left behind can be imported too.
     """
     with held_back() as printed:
         try:
             yield
-        # A broken library raises whatever it likes: AttributeError, SystemError, RuntimeError.
+        # A broken library may raise any error: AttributeError, SystemError, RuntimeError.
         except Exception as error:
             kind = DeviceError if is_absent(library, error) else BrokenLibrary
             raise kind(failure(library, error, printed())) from None
@@ -72,14 +72,14 @@ def importing(library: Library, *, needs: tuple[str, ...] = ()) -> Iterator[None
 
 
 def is_absent(library: Library, error: BaseException) -> bool:
-    """Whether the error says that the library, or a package that it is a part of, is not there at all."""
+    """Return whether the error says that the library, or a package that holds it, is not installed at all."""
     parts = library.name.split(".")
     parents = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
     return isinstance(error, ModuleNotFoundError) and error.name in parents
 
 
 def failure(library: Library, error: BaseException, printed: str = "") -> str:
-    """Why importing the library failed with `error`, and what to do, in one line; `printed` is what it wrote meanwhile."""
+    """Return in one line why the import failed with `error`, and what to do; `printed` is what the library wrote meanwhile."""
     name, text = library.name, str(error)
     absent = error.name if isinstance(error, ModuleNotFoundError) and error.name else None
     if is_absent(library, error):
@@ -97,7 +97,7 @@ def failure(library: Library, error: BaseException, printed: str = "") -> str:
     if absent:
         return f"{name} needs {absent}, which is not installed; pip install {absent.split('.')[0]}"
     if not text:
-        # the last line of what it printed is the nearest thing to a reason
+        # the last line that it printed is the most likely reason
         text = ([line for line in printed.splitlines() if line.strip()] or [""])[-1]
     return (
         f"{name} is installed, but does not load: {reason_of(text) or type(error).__name__}; "
@@ -119,34 +119,35 @@ def _first_removed(name: str, command: str) -> str:
     clash = clashing(name)
     if clash:
         return f"uninstall all of them first ({clash}), then {command}"
-    # the build that is here, such as onnxruntime-gpu, and not another one beside it
+    # reinstall the build that is here, such as onnxruntime-gpu, and not another one beside it
     return re.sub(rf"\b{name}$", next(iter(_builds(name)), name), command)
 
 
 def clashing(name: str) -> str | None:
-    """`onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 overwrite one another's files`; None unless several builds are installed."""
-    found = [f"{build} {version}" for build, version in _builds(name).items()]
-    return f"{' and '.join(found)} overwrite one another's files" if len(found) > 1 else None
+    """Return `onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 overwrite one another's files`, or None with one build or none."""
+    builds = [f"{build} {version}" for build, version in _builds(name).items()]
+    return f"{' and '.join(builds)} overwrite one another's files" if len(builds) > 1 else None
 
 
 def _builds(name: str) -> dict[str, str]:
-    """The installed distributions that bring the import package `name`, with their versions."""
+    """Return the installed distributions that bring the import package `name`, with their versions."""
     return {build: version for build in BUILDS.get(name, ()) if (version := _version(build))}
 
 
 def missing_library(printed: str) -> str | None:
-    """`libcublasLt.so.12`, the first shared library that a log says cannot be opened; None where it says nothing of the kind."""
-    found = SHARED.search(printed)
-    return found[1] if found else None
+    """Return the first shared library that a log says cannot be opened, such as `libcublasLt.so.12`, or None."""
+    match = SHARED.search(printed)
+    return match[1] if match else None
 
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], str]]:
-    """Keep what libraries print from the terminal; the yielded function gives the text so far.
+    """Hold back what libraries print; the yielded function returns the text so far.
 
-    Where the block ends well, the text follows on stderr; where it raises, the exception has to tell what matters of it.
+    When the block ends, the text is printed on stderr. When the block raises, the text is dropped, and the exception must hold what
+    matters of it.
     """
-    # stdout and stderr are the whole process's: two threads at once would not give them back in order
+    # stdout and stderr belong to the whole process: two threads at once would not restore them in order
     with _LOCK, contextlib.ExitStack() as stack:
         python = io.StringIO()
         native = stack.enter_context(_native())
@@ -159,7 +160,7 @@ def held_back() -> Iterator[Callable[[], str]]:
 
 @contextmanager
 def _native() -> Iterator[Callable[[], str]]:
-    """What goes to the file descriptors 1 and 2 meanwhile, as a function that gives the text so far."""
+    """Capture the file descriptors 1 and 2; the yielded function returns the text so far."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(tempfile.TemporaryFile())
@@ -182,7 +183,7 @@ def _native() -> Iterator[Callable[[], str]]:
 
 
 def _read(file: Any) -> str:
-    # without moving the place where the next line is written
+    # pread does not move the position at which the next line is written
     size = os.fstat(file.fileno()).st_size
     return os.pread(file.fileno(), size, 0).decode(errors="replace")
 

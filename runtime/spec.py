@@ -1,4 +1,4 @@
-"""What an artifact takes and gives: the contract between training, export and the device."""
+"""`InputSpec`, the input of an artifact: the contract between training, export and the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INPUT_LAYOUTS = ("uint8-nhwc", "float-nchw")
 CAMERA_MODES = ("input", "none", "mean")
 # The order of the channels that a graph takes. Nothing of ours swaps them, so a model that wants another order is refused.
 COLOURS = ("rgb",)
-# No side, batch or camera table is longer.
+# The most pixels of a side, images of a batch, and cameras of a table.
 LARGEST = 100_000
 
 
@@ -54,12 +54,12 @@ class InputSpec:
         return self.cameras + 1
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict for a manifest."""
+        """Return a plain dict for a manifest."""
         return dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], where: str = "manifest") -> InputSpec:
-        """Rebuild from a manifest's dict; ArtifactError names a missing or unknown field or a value out of range."""
+        """Rebuild it from a manifest's dict. ArtifactError names a missing or unknown field, or a value out of range."""
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - fields):
             raise ArtifactError(
@@ -78,20 +78,22 @@ class InputSpec:
 
 
 def _checks(spec: InputSpec) -> dict[str, bool]:
-    """Whether each field holds what its description says; a manifest may be damaged."""
+    """Return for each field whether its value is possible; a manifest may be damaged."""
 
     def whole(value: Any, least: int, most: int) -> bool:
         return type(value) is int and least <= value <= most
 
     def three(values: Any) -> bool:
-        return len(values) == 3 and all(type(one) in (int, float) and math.isfinite(one) for one in values)
+        return len(values) == 3 and all(
+            type(value) in (int, float) and math.isfinite(value) for value in values
+        )
 
     return {
         "height": whole(spec.height, 1, LARGEST),
         "width": whole(spec.width, 1, LARGEST),
         "layout": spec.layout in INPUT_LAYOUTS,
         "mean": three(spec.mean),
-        "std": three(spec.std) and all(one != 0 for one in spec.std),
+        "std": three(spec.std) and all(value != 0 for value in spec.std),
         "interpolation": spec.interpolation in ("bicubic", "bilinear"),
         "colour": spec.colour in COLOURS,
         "camera": spec.camera in CAMERA_MODES or whole(spec.camera, 0, LARGEST),

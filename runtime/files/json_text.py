@@ -1,4 +1,4 @@
-"""Read JSON text that may be damaged. Knows no document."""
+"""Parse JSON text that may be damaged."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def parse_json(text: str | bytes, *, finite: bool = False) -> Any:
-    """The document in `text`; ValueError, in words, for whatever is wrong with it, also for one nested too deeply.
+    """Return the document in `text`. Raises ValueError, in words, for any damage, also for a document that is nested too deeply.
 
-    With `finite` also for NaN and infinity, which JSON does not know and Python reads.
+    With `finite`, NaN and infinity are damage too: JSON does not have them, but Python reads them.
     """
-    more: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite} if finite else {}
+    hooks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite} if finite else {}
     try:
-        return json.loads(text, **more)
+        return json.loads(text, **hooks)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

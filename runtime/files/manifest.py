@@ -1,4 +1,4 @@
-"""Sidecar manifests: what a file is, what it was made from, and proof that it is unchanged. Reads no model."""
+"""Read and write sidecar manifests: they say what a file is, what it was made from, and that it is unchanged."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from runtime.files.json_text import parse_json
 from runtime.host.processor import this_kind
 
 SCHEMA = 1
-# How files that TensorRT wrote are called.
+# The suffixes of TensorRT engines.
 ENGINES = (".engine", ".plan", ".trt")
-# What an entry must be where a manifest has it and it is not null.
+# The type of an entry, where a manifest has it and it is not null.
 KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
         ("kind", "sha256", "parent", "precision", "target", "form", "layout", "camera", "engine"), str
@@ -34,7 +34,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
 
 
 def sha256(path: Path | str) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the hex digest of a file's bytes."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -48,7 +48,7 @@ def manifest_path(path: Path | str) -> Path:
 
 
 def tools(*names: str) -> dict[str, str]:
-    """Installed versions of the named distributions, and of Python; the absent are left out."""
+    """Return the versions of Python and of the named distributions; those that are not installed are left out."""
     versions = {"python": platform.python_version()}
     for name in names:
         try:
@@ -59,7 +59,7 @@ def tools(*names: str) -> dict[str, str]:
 
 
 def host() -> dict[str, Any]:
-    """The machine in words: operating system, architecture, processor, its kind (`runtime.host.processor`), cores."""
+    """Return this machine: {system, machine, processor, processor_kind (`runtime.host.processor`), cores}."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -80,9 +80,9 @@ def _processor() -> str:
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """A temporary path in the target's folder, renamed onto `path` when the block ends well, removed when it does not.
+    """Yield a temporary path in the target's folder; rename it onto `path` when the block ends, remove it when the block raises.
 
-    Readers see the old file or the whole new one. StorageError when the folder cannot be written.
+    Readers see the old file or the complete new one. Raises StorageError when the folder cannot be written.
     """
     target = Path(path)
     try:
@@ -105,7 +105,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def write_manifest(path: Path | str, content: dict[str, Any]) -> dict[str, Any]:
-    """Write `<path>.json` for the finished file at `path`; adds schema, sha256 and host. Returns what was written."""
+    """Write `<path>.json` for the finished file at `path`, with schema, sha256 and host added, and return what was written."""
     manifest = {"schema": SCHEMA, "sha256": sha256(path), "host": host()} | content
     with replacing(manifest_path(path)) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -113,7 +113,7 @@ def write_manifest(path: Path | str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def making_command(file: Path) -> str:
-    """The command that makes a file of this name, by its suffix; what it is made from stands there in capitals."""
+    """Return the command that makes a file of this name, by its suffix; the files that it needs stand there in capitals."""
     name = str(file)
     if file.suffix in ENGINES:
         words = ["python", "-m", "engines", "build", "MODEL.onnx", "--out", name]
@@ -128,9 +128,9 @@ def making_command(file: Path) -> str:
 
 
 def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
-    """The manifest of the file at `path`; with `verify`, only after the file's sha256 matched it.
+    """Return the manifest of the file at `path`; with `verify`, only after the file's sha256 matched it.
 
-    ArtifactError when the file or its manifest is missing, damaged, newer than this code, or does not match.
+    Raises ArtifactError when the file or its manifest is missing, damaged, newer than this code, or does not match.
     """
     file, sidecar = Path(path), manifest_path(path)
     if not file.is_file():
@@ -139,7 +139,7 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     try:
         manifest = parse_json(sidecar.read_text(), finite=True)
     except FileNotFoundError:
-        # not onto this file: it may be somebody else's
+        # the command must not overwrite this file, which may be somebody else's
         other = f"make one: {making_command(Path(f'model{file.suffix}'))}"
         if file.suffix in ENGINES:
             other = f"adopt it: {shlex.join(['python', '-m', 'engines', 'verify', str(file), '--onnx', 'model.onnx'])}"
@@ -149,10 +149,12 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{sidecar}: unreadable manifest ({error}); {again}") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        found = manifest.get("schema") if isinstance(manifest, dict) else None
-        raise ArtifactError(f"{sidecar}: manifest schema {found!r}, this version reads {SCHEMA}; {again}")
+        schema = manifest.get("schema") if isinstance(manifest, dict) else None
+        raise ArtifactError(
+            f"{sidecar}: has manifest schema {schema!r}, this version reads {SCHEMA}; {again}"
+        )
     if wrong := [key for key, kind in KINDS.items() if not isinstance(manifest.get(key), (kind, type(None)))]:
-        raise ArtifactError(f"{sidecar}: damaged, its {', '.join(wrong)} cannot be right; {again}")
+        raise ArtifactError(f"{sidecar}: is damaged: {', '.join(wrong)} of the wrong type; {again}")
     if verify and sha256(file) != manifest.get("sha256"):
         raise ArtifactError(f"{file}: changed since its manifest was written (sha256 differs); {again}")
     return manifest

@@ -1,4 +1,4 @@
-"""Read the arrays of an .npz file that may be damaged. Knows no names of arrays."""
+"""Read the arrays of an .npz file that may be damaged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from runtime.wording import reason_of
 
 
 def read_npz(path: str | os.PathLike[str], *, most_bytes: int) -> dict[str, NDArray[Any]]:
-    """{name: array} of the archive at `path`; no pickles, and at most `most_bytes` in all once they are unpacked.
+    """Return {name: array} of the archive at `path`. Pickles are refused, and at most `most_bytes` are unpacked in all.
 
-    ValueError, in words, for whatever is wrong with the file; OSError when it cannot be read.
+    Raises ValueError, in words, for any damage, and OSError when the file cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:

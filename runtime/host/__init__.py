@@ -1,1 +1,1 @@
-"""This machine: its processor, its Jetson release, and the time and memory that things take on it. Imports nothing of ours."""
+"""This machine: its kind of processor, its Jetson release, and the time and memory that a call takes. Imports nothing of ours."""

@@ -1,4 +1,4 @@
-"""Which Jetson release this machine runs: its L4T number, and the JetPack of that. Reads text files only."""
+"""Find the Jetson release of this machine: its L4T number, and the JetPack that belongs to it. Reads text files only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 # relative to the root of the file system
 RELEASE_FILE = "etc/nv_tegra_release"
 RELEASE = re.compile(r"R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)")
-# L4T -> JetPack, by exact release: one number further may be another JetPack. From NVIDIA's archive of JetPack releases and the
-# tables of jetson_stats and jetson-containers; where those disagree, the archive's. The L4T number decides, JetPack is only shown.
+# L4T -> JetPack, by exact release, because the next number may be another JetPack. The sources are NVIDIA's archive of JetPack
+# releases and the tables of jetson_stats and jetson-containers; where they disagree, the archive's number stands here. Only the L4T
+# number decides anything; JetPack is only shown.
 JETPACKS = {
     "32.1.0": "4.2",
     "32.2.0": "4.2.1",
@@ -59,25 +60,28 @@ JETPACKS = {
 
 
 def this_l4t(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> str | None:
-    """The L4T release of the machine whose file system is `root`; None: no Jetson."""
+    """Return the L4T release of the machine whose file system is `root`, or None where it is no Jetson."""
     return l4t_version(read_text(root / RELEASE_FILE), environment)
 
 
 def l4t_version(release: str, environment: Mapping[str, str]) -> str | None:
-    """`36.4.3` from the text of /etc/nv_tegra_release, or from $L4T_VERSION (containers lack the file); None: no Jetson."""
-    if said := environment.get("L4T_VERSION"):
-        return said.removeprefix("r").removeprefix("R")
+    """Return the L4T release, such as `36.4.3`, or None where the machine is no Jetson.
+
+    `release` is the text of /etc/nv_tegra_release. $L4T_VERSION goes first, because containers lack that file.
+    """
+    if version := environment.get("L4T_VERSION"):
+        return version.removeprefix("r").removeprefix("R")
     match = RELEASE.search(release)
     return f"{match[1]}.{match[2]}" if match else None
 
 
 def jetpack_version(l4t: str | None) -> str | None:
-    """`36.4.3` -> `6.2`; None for no Jetson or a release that is not known here, also where its neighbours are."""
+    """Return the JetPack of an L4T release: `36.4.3` -> `6.2`; None for no Jetson and for a release that the table lacks."""
     return JETPACKS.get(l4t) if l4t else None
 
 
 def read_text(path: Path) -> str:
-    """A small system file's text without the NUL that ends device-tree entries; "" where it cannot be read."""
+    """Return the text of a small system file, without the NUL that ends device-tree entries; "" where it cannot be read."""
     try:
         return path.read_text(errors="replace").rstrip("\0")
     except OSError:

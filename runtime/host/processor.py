@@ -1,7 +1,7 @@
-"""Which kind of processor this is: the architecture and the instruction sets by which an engine chooses its kernels. Runs no model.
+"""The kind of a processor: its architecture and the instruction sets by which a backend chooses its kernels.
 
-Two processors of one kind run the same kernels, so that a gate that passed on one of them holds on the other. Two of different
-kinds may give other features from the same file: x86 without VNNI, for example, adds products of bytes in 16 bits, which saturate.
+Two processors of one kind run the same kernels, so a gate that passed on one of them holds on the other. Two of different
+kinds may compute other features from the same file: x86 without VNNI, for example, adds products of bytes in 16 bits, which saturate.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-# As Linux spells them; what ONNX Runtime's and OpenVINO's kernels are chosen by.
+# The instruction sets by which ONNX Runtime and OpenVINO choose their kernels, as Linux spells them.
 X86 = (
     "sse4_1",
     "avx",
@@ -37,20 +37,20 @@ VNNI = {"avx_vnni", "avx512_vnni"}
 
 @cache
 def this_kind() -> str:
-    """The kind of this machine's processor, such as "x86_64 sse4_1 avx f16c fma avx2"; processors with the same kernels share it."""
+    """Return the kind of this machine's processor, such as "x86_64 sse4_1 avx f16c fma avx2"."""
     return kind(platform.machine(), _cpuinfo(), platform.processor())
 
 
 @cache
 def saturates() -> bool:
-    """Whether this processor may saturate where it adds products of uint8 and int8: x86 without VNNI, or with who knows what."""
+    """Return whether sums of products of uint8 and int8 may saturate on this processor: x86 without VNNI, or of unknown sets."""
     return may_saturate(this_kind())
 
 
 def kind(machine: str, cpuinfo: str, name: str) -> str:
-    """The kind of a processor, from `platform.machine()`, the text of /proc/cpuinfo ("" where there is none) and its name.
+    """Return the kind of a processor from `platform.machine()`, the text of /proc/cpuinfo ("" where there is none) and its name.
 
-    Only what all cores have counts. Without that text the name stands for the instruction sets.
+    An instruction set counts when all cores have it. Without that text the name stands for the instruction sets.
     """
     architecture = NAMES.get(machine.lower(), machine.lower())
     cores = [
@@ -65,7 +65,7 @@ def kind(machine: str, cpuinfo: str, name: str) -> str:
 
 
 def may_saturate(kind: str) -> bool:
-    """Whether a processor of this kind may saturate where it adds products of uint8 and int8."""
+    """Return whether sums of products of uint8 and int8 may saturate on a processor of this kind."""
     architecture, *sets = kind.split()
     return architecture == "x86_64" and not VNNI & set(sets)
 

@@ -1,4 +1,4 @@
-"""Time callables side by side on this machine. Knows nothing of models, and imports nothing of ours."""
+"""Time callables side by side on this machine. Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Round = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Samples:
-    """One callable's time in every round: `wall_ms` and `cpu_ms` (rounds,), the latter over all its threads."""
+    """The times of one callable: `wall_ms` and `cpu_ms` (rounds,) float64, the latter summed over all its threads."""
 
     wall_ms: Times
     cpu_ms: Times
@@ -39,18 +39,18 @@ def interleave(
     clocks: tuple[Clock, Clock] = (time.perf_counter, time.process_time),
     kept: list[Round] | None = None,
 ) -> list[Samples]:
-    """Every call once a round, in a new (seeded) order each round, so that drift of the machine hits all alike.
+    """Time every call once per round, in a new (seeded) order each round, so that drift of the machine affects all calls alike.
 
-    A call gets the number of the round. `rounds` None: at least MIN_ROUNDS, and until `seconds` per call have gone.
-    Before that each call warms up for `warmup_s`, at least once. `clocks` give wall and CPU seconds. Every finished round is added to
-    `kept`, for a caller that is stopped in between (`samples_of`).
+    A call receives the number of the round. `rounds` None means at least MIN_ROUNDS, and until `seconds` per call have passed.
+    Before that each call warms up for `warmup_s`, at least once. `clocks` return wall and CPU seconds. Every finished round is added
+    to `kept`, so that a caller that is stopped in between keeps them (`samples_of`).
     """
     wall, _ = clocks
     for call in calls:
         _warm_up(call, warmup_s, wall)
     order = random.Random(0)
     times: list[Round] = [] if kept is None else kept
-    # A collection in the middle of a call would be counted as the model's time.
+    # A garbage collection within a call would count as the model's time.
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -68,7 +68,7 @@ def interleave(
 
 
 def samples_of(rounds: Sequence[Round]) -> list[Samples]:
-    """The times of each call, from one round or more."""
+    """Return the times of each call, from one or more rounds."""
     table = np.array(rounds, np.float64)
     return [Samples(table[:, index, 0], table[:, index, 1]) for index in range(table.shape[1])]
 
@@ -87,7 +87,7 @@ def _enough(done: int, rounds: int | None, elapsed_s: float, wanted_s: float) ->
 
 
 def _timed(call: Call, turn: int, clocks: tuple[Clock, Clock]) -> tuple[float, float]:
-    """(wall ms, CPU ms) of one call."""
+    """Return (wall ms, CPU ms) of one call."""
     wall, cpu = clocks
     cpu_before, wall_before = cpu(), wall()
     call(turn)
