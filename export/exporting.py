@@ -83,6 +83,7 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
         camera_row(model.architecture, "mean" if spec.camera == "input" else spec.camera)
     request = _request(spec, options)
     check = _check(parent, model, spec, options)
+    # `rescaled` returns the model itself unless --for sends pixels with another mean and std.
     graph, nodes = build_graph(rescaled(model, parent.spec, spec), spec, options.form)
     macs = int(flops_report(model.architecture)[f"macs_{options.form}"])
     files = (out, manifest_path(out), check_path(out))

@@ -14,8 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("prune", "export", "engines", "runtime", "benchmarks")
 # From the bottom to the top: a module imports from its own room and from the lines before its own. Rooms on one line do not
-# import each other. Two differences from the first plan: `model` stands above `extraction`, because `Model.embed` does for arrays
-# what `extract` does for files; and `images` stands above `datasets`, because lists of images follow the data sets' names.
+# import each other. `model` stands above `extraction`, because `Model.embed` does for arrays what `extract` does for files;
+# `images` stands above `datasets`, because the labels of an image come from the data set around it. `runtime.gallery` and
+# `runtime.service` are planned and do not exist yet.
 RUNTIME = (
     ("runtime.wording", "runtime.host", "runtime.stopping"),
     ("runtime.errors", "runtime.console"),

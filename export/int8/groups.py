@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx
 
-PARTS = ("qkv", "proj", "fc1", "fc2")
+LINEARS = ("qkv", "proj", "fc1", "fc2")
 # Tensor -> what lies upstream of it: the names of Linears, and of the output tensors of LayerNormalizations.
 Upstream = dict[str, frozenset[str]]
 
@@ -16,7 +16,8 @@ Upstream = dict[str, frozenset[str]]
 def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
     """Map each group name to the names of its MatMul and Gemm nodes with a constant 2-D weight.
 
-    Blocks are numbered from 0 in the order of the network. The qkv group of a folded class-token block is its query alone,
+    Blocks are numbered from 0 among those that the network still has, in its order: after a removed block, the numbers are lower than
+    those of the unpruned model. The qkv group of a folded class-token block is its query alone,
     because keys and values are no Linear there. Everything else (attention, patches, folded 3-D weights) is in no group.
     """
     linears = linear_nodes(graph)
@@ -53,7 +54,7 @@ def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
     return {
         f"{titles[block]}.{kind}": members[kind]
         for block, members in blocks.items()
-        for kind in PARTS
+        for kind in LINEARS
         if kind in members
     }
 

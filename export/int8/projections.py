@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
-PARTS = ("query", "key", "value")
+QKV = ("query", "key", "value")
 
 
 class _JointProjection(NamedTuple):
@@ -82,12 +82,12 @@ def _joint_projection(
 def _splits_in_thirds(split: onnx.NodeProto, constants: dict[str, onnx.TensorProto], dims: list[int]) -> bool:
     """Whether `split` cuts the columns of (B, N, columns), a product with a weight of `dims` (rows, columns), into thirds."""
     axis = next((attribute.i for attribute in split.attribute if attribute.name == "axis"), 0)
-    if len(split.output) != len(PARTS) or len(dims) != 2 or dims[1] % len(PARTS) or axis not in (-1, 2):
+    if len(split.output) != len(QKV) or len(dims) != 2 or dims[1] % len(QKV) or axis not in (-1, 2):
         return False
     if len(split.input) < 2:
         return True
     sizes = constants.get(split.input[1])
-    return sizes is not None and set(onnx.numpy_helper.to_array(sizes).tolist()) == {dims[1] // len(PARTS)}
+    return sizes is not None and set(onnx.numpy_helper.to_array(sizes).tolist()) == {dims[1] // len(QKV)}
 
 
 def _three_products(
@@ -98,7 +98,7 @@ def _three_products(
 ) -> list[onnx.NodeProto]:
     nodes = []
     tokens, weight = joint.product.input
-    for index, (part, out) in enumerate(zip(PARTS, outputs)):
+    for index, (part, out) in enumerate(zip(QKV, outputs)):
         name = f"{joint.product.name}_{part}"
         part_weight = _add_third(constants[weight], index, f"{name}_weight", graph)
         product = out if joint.offset is None else f"{out}_product"
@@ -111,6 +111,6 @@ def _three_products(
 
 def _add_third(constant: onnx.TensorProto, index: int, name: str, graph: onnx.GraphProto) -> str:
     """Add the `index`-th third of the last axis of `constant` to the graph under `name`, and return `name`."""
-    third = np.split(onnx.numpy_helper.to_array(constant), len(PARTS), axis=-1)[index]
+    third = np.split(onnx.numpy_helper.to_array(constant), len(QKV), axis=-1)[index]
     graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(third), name))
     return name
