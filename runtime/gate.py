@@ -1,4 +1,4 @@
-"""Does an artifact still rank people as its parent did? Pure functions on features; the numbers go into the manifest."""
+"""The quality gate: does an artifact still rank people as its parent did? Pure functions on features."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from runtime.errors import ArtifactError, DataError, GateError
 from runtime.options.backends import ONNX_BACKENDS
 
-# Two neighbours closer than this may swap places by FP32's rounding alone.
+# Two ranked images whose similarities differ by less than this may swap places by the rounding of FP32 alone.
 GAP = 1e-4
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What passes, on L2-normalised features, worst image counting (`*_min`); None: reported, not judged.
+    """The numbers of `compare` that a candidate must reach, on L2-normalised features; `*_min` and `*_max` hold for the worst image.
 
-    `top1_min` counts images whose reference top-1 leads by more than `gap`; a share below 1 never means less than one image,
-    however few there are. `top10_min` is the mean overlap.
-    `spread_min` is how much of the parent's own spread (1 - mean cosine between different images, and the standard
-    deviation of those cosines) must be left: collapsed features are 0.9999 similar to everything and would pass a cosine.
+    `difference_max` None is reported but not judged. `top1_min` is a share of the images whose best match in the reference leads by
+    more than `gap`; a share below 1 always allows one image to differ. `top10_min` is the mean overlap of the ten best.
+    `spread_min` is the share of the parent's own spread (1 - mean cosine between different images, and the standard deviation of those
+    cosines) that must be left: collapsed features are 0.9999 similar to everything and would pass a test of cosines alone.
     """
 
     cosine_min: float
@@ -35,8 +35,8 @@ class Limits:
     gap: float = GAP
 
 
-# The gaps are what each precision does to a similarity where nothing is wrong: of 240 crops of the demo's teacher in INT8, 5 swap
-# neighbours that lie 1e-4 apart and none swaps any that lie 0.01 apart, while ranges from flat grey pictures swap 7.
+# A gap is the change that a precision makes to a similarity where nothing is wrong. Of 240 crops of the demo's teacher in INT8, 5 swap
+# ranked images that lie 1e-4 apart, and none swaps images that lie 0.01 apart; with ranges from flat grey pictures, 7 do.
 LIMITS = {
     "fp32": Limits(0.99999, 0.99999, 1e-4, 1.0, 0.999, 0.98),
     "fp16": Limits(0.995, 0.999, 5e-3, 0.995, 0.98, 0.9, gap=1e-3),
@@ -58,11 +58,12 @@ def backend_limits(precision: str, backend: str) -> Limits:
 def compare(
     reference: NDArray[np.float32], candidate: NDArray[np.float32], *, gap: float = GAP
 ) -> dict[str, Any]:
-    """Numbers that tell two feature sets (N, D) of the same N images apart: the parent's and the artifact's.
+    """Return the differences between two feature sets (N, D) of the same N images: the parent's and the artifact's.
 
     Keys: images, non_finite, norm_error, cosine_min, cosine_mean, difference_max, top1, clear, top10 (rank agreement of every
     image against all others), and the mean and standard deviation of the cosines between different images, for both.
-    DataError below three images or where the parent sees no difference between them, GateError where it is not finite.
+    Raises DataError for fewer than three images, or where the parent sees no difference between them, and GateError where the parent's
+    features are not finite.
     """
     if len(reference) < 3 or reference.shape != candidate.shape:
         raise DataError(
@@ -100,7 +101,7 @@ def compare(
 def rank_agreement(
     reference: NDArray[np.float64], candidate: NDArray[np.float64], *, gap: float = GAP
 ) -> dict[str, float]:
-    """{top1, clear, top10} of two similarity matrices (N, N) with -inf on the diagonal, ties by index.
+    """Return {top1, clear, top10} of two similarity matrices (N, N) with -inf on the diagonal; ties are ordered by index.
 
     top1: share of rows with the same best neighbour, among the `clear` rows whose reference best leads by more than `gap`
     (1 if there are none); top10: mean overlap of the ten best.
@@ -117,12 +118,12 @@ def rank_agreement(
 
 
 def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
-    """Why these numbers do not pass, in words; empty when they do."""
+    """Return in words why these numbers do not pass; empty when they do."""
     if numbers["non_finite"]:
         return [f"{numbers['non_finite']} of {numbers['images']} features are not finite"]
-    found = []
+    reasons = []
     if numbers["norm_error"] > 1e-3:
-        found.append(f"features are not of length 1 (off by {numbers['norm_error']:.2g})")
+        reasons.append(f"features are not of length 1 (off by {numbers['norm_error']:.2g})")
     top1_min = limits.top1_min
     if top1_min < 1 and numbers["clear"]:
         top1_min = min(top1_min, (numbers["clear"] - 1) / numbers["clear"])
@@ -132,13 +133,13 @@ def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
         ("top1", top1_min, "top-1 agreement"),
         ("top10", limits.top10_min, "top-10 overlap"),
     )
-    # written so that nan fails too
-    found += [
+    # The comparison is written so that NaN fails too.
+    reasons += [
         f"{text} {numbers[key]:.6f} < {floor:.6g}" for key, floor, text in floors if not numbers[key] >= floor
     ]
     if limits.difference_max is not None and not numbers["difference_max"] <= limits.difference_max:
-        found.append(f"largest difference {numbers['difference_max']:.2g} > {limits.difference_max}")
-    return found + _collapse(numbers, limits)
+        reasons.append(f"largest difference {numbers['difference_max']:.2g} > {limits.difference_max}")
+    return reasons + _collapse(numbers, limits)
 
 
 def _collapse(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
@@ -152,7 +153,7 @@ def _collapse(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
 
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Rows divided by their 2-norms, in float64."""
+    """Return the rows divided by their 2-norms, in float64."""
     wide = features.astype(np.float64)
     result: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
     return result

@@ -1,4 +1,4 @@
-"""Open an artifact as a session: verify first, load second. Knows no library that runs models."""
+"""Open a model file as an Artifact: verify the file first, then load it with the backend that was asked for."""
 
 from __future__ import annotations
 
@@ -52,18 +52,19 @@ def open_artifact(
     allow_ungated: bool = False,
     backend: str = BACKENDS[0],
 ) -> Artifact:
-    """The artifact at `path`, opened on `device` ("cpu" or "cuda"); `backend` runs an ONNX file on the CPU.
+    """Verify and open the artifact at `path` on `device` ("cpu" or "cuda"); `backend` runs an ONNX file on the CPU.
 
-    The file's hash and gate verdict are read from its manifest before anything is loaded. ArtifactError for a
-    file that is damaged, unknown or not gated (unless `allow_ungated`, which warns on stderr), DeviceError
-    for a device or backend that is not there. On a CPU of another kind than the manifest's the gate runs once (`runtime.gate_here`);
-    GateError where it fails.
+    The file's hash and the verdict of its gate are checked before anything is loaded. On a CPU of another kind than the
+    manifest's, the gate runs once (`runtime.gate_here`).
+
+    Raises ArtifactError for a file that is damaged, unknown or not gated (`allow_ungated` turns the last into a warning on stderr),
+    DeviceError for a device or backend that is not there, and GateError where the gate fails on this machine.
     """
     artifact = load_artifact(
         path, device=device, threads=threads, allow_ungated=allow_ungated, backend=backend
     )
     if _runs_on_a_cpu(artifact, device):
-        # here, because what it imports knows sessions
+        # imported here, because only a file on a CPU needs it
         from runtime.gate_here import prove
 
         prove(artifact, allow_failed=allow_ungated)
@@ -78,7 +79,7 @@ def load_artifact(
     allow_ungated: bool = False,
     backend: str = BACKENDS[0],
 ) -> Artifact:
-    """What `open_artifact` gives, without a gate on this processor: for whoever runs the gate, or knows that it was run."""
+    """Open the artifact as `open_artifact` does, but run no gate on this processor: for a caller that runs the gate, or has run it."""
     artifact, target = _verified(Path(path), device, threads, allow_ungated, backend)
     run = _opener(artifact.path, artifact.manifest)(
         artifact.path, artifact.spec, artifact.dim, target, artifact.manifest
@@ -89,7 +90,7 @@ def load_artifact(
 def verify_artifact(
     path: Path | str, *, device: str = "cpu", allow_ungated: bool = False, backend: str = BACKENDS[0]
 ) -> Artifact:
-    """What `open_artifact` gives, verified alike but not kept loaded: `run` refuses. For a process that leaves running to others."""
+    """Verify the artifact as `open_artifact` does, but do not keep it loaded: for a process whose workers open it themselves."""
     artifact = _verified(Path(path), device, None, allow_ungated, backend)[0]
     if _runs_on_a_cpu(artifact, device):
         from runtime.gate_here import needs_proof, prove

@@ -22,7 +22,7 @@ def choice_path(model: Path | str) -> Path:
 
 
 def this_machine() -> dict[str, Any]:
-    """{processor, processor_kind, cores, versions}: what a choice depends on besides the model.
+    """Return {processor, processor_kind, cores, versions}: what a choice depends on besides the model.
 
     `versions` are those of the packages that run ONNX files.
     """
@@ -37,7 +37,7 @@ def this_machine() -> dict[str, Any]:
 
 
 def write_choice(model: Path | str, document: dict[str, Any]) -> Path:
-    """Write what `runtime.cli.choose` found beside the model; the path written. StorageError when it cannot be."""
+    """Write the result of `runtime.cli.choose` beside the model, and return its path. Raises StorageError where it cannot."""
     path = choice_path(model)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({"schema": SCHEMA} | document, indent=1, sort_keys=True) + "\n")

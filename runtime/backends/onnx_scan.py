@@ -1,4 +1,4 @@
-"""Find references to other files, and control flow, in an ONNX file. Knows protobuf's wire format, not the onnx package."""
+"""Find references to other files, and control flow, in an ONNX file. Reads protobuf's wire format, without the onnx package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runtime.errors import ArtifactError
 
-# Which field of which message holds which message: the parts of onnx.proto on the way to a TensorProto.
+# Message -> {field number: the message in it}: the parts of onnx.proto that lead to a TensorProto.
 MESSAGES = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -27,10 +27,10 @@ MAX_DEPTH = 64
 
 
 def refuse_external_data(path: Path | str) -> None:
-    """ArtifactError when the ONNX file keeps any tensor in another file, or is no whole ONNX file.
+    """Raise ArtifactError when the ONNX file keeps any tensor in another file, or is not a complete ONNX file.
 
-    A path inside a model is an invitation to read other files of the device (ONNX Runtime still follows hard
-    links), and such a file is not covered by the manifest's hash.
+    A path inside a model could make the library read other files of the device (ONNX Runtime still follows hard links), and the
+    manifest's hash does not cover such a file.
     """
     if EXTERNAL in _findings(path):
         raise ArtifactError(
@@ -39,9 +39,9 @@ def refuse_external_data(path: Path | str) -> None:
 
 
 def refuse_control_flow(path: Path | str) -> None:
-    """ArtifactError when the ONNX file holds a Loop, a Scan or an If, or is no whole ONNX file.
+    """Raise ArtifactError when the ONNX file holds a Loop, a Scan or an If, or is not a complete ONNX file.
 
-    No exported model has one, and a damaged or forged loop can run for ever, which no session library stops.
+    No exported model has one, and a damaged or forged loop can run for ever, because no library stops it.
     """
     if BODY in _findings(path):
         raise ArtifactError(
@@ -52,7 +52,7 @@ def refuse_control_flow(path: Path | str) -> None:
 def _findings(path: Path | str) -> set[str]:
     try:
         with open(path, "rb") as file:
-            # Mapped, not read: weights are stepped over, so a 350 MB model costs a few pages.
+            # The file is mapped into memory, and weights are skipped, so a 350 MB model costs a few pages.
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return set(_found(data, "model", 0))
     except (OSError, IndexError, ValueError) as error:
@@ -73,7 +73,7 @@ def _found(message: memoryview, kind: str, depth: int) -> Iterator[str]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, varint or bytes) of one message; fixed-size fields, which lead nowhere, are skipped."""
+    """Yield (field number, varint or bytes) of one message; fixed-size fields hold no message and are skipped."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)

@@ -20,7 +20,7 @@ from runtime.session import check_features
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
 
-# PyPI's build keeps a device id on disk to report its use with, unless told not to before it is loaded.
+# PyPI's build reports its use under a device id that it keeps on disk, unless this is set before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 LIBRARY = Library("onnxruntime", "pip install '.[cpu]'", "pip install --force-reinstall -U onnxruntime")
 with importing(LIBRARY, needs=("InferenceSession", "SessionOptions", "get_available_providers")):
@@ -28,7 +28,7 @@ with importing(LIBRARY, needs=("InferenceSession", "SessionOptions", "get_availa
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-# What ONNX Runtime says of a file that was written for a newer one.
+# The messages of ONNX Runtime for a file that was written for a newer version.
 IR_TOO_NEW = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
 OPSET_TOO_NEW = re.compile(
     r"Opset (\d+) is under development.*official support for domain ai\.onnx is till opset (\d+)"
@@ -40,7 +40,7 @@ INTEGERS: dict[str, type[np.int32] | type[np.int64]] = {"tensor(int64)": np.int6
 class OnnxRuntimeSession:
     """A `runtime.session.Session` on ONNX Runtime; `dim` is the width of its features.
 
-    A graph with a fixed batch is fed padded batches, so that any number of images can be asked for.
+    A graph with a fixed batch receives padded batches, so that it takes any number of images.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, path: Path, spec: InputSpec) -> None:
@@ -59,10 +59,10 @@ class OnnxRuntimeSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Images (B, ...) and, where the graph has them, camera ids (B,) -> (B, dim) float32, finite."""
+        """Run images (B, ...) and, where the graph takes them, camera ids (B,); return (B, dim) float32, finite."""
         if (camera_ids is None) != (self._camera_type is None):
-            wanted = "no camera ids" if self._camera_type is None else "one camera id per image"
-            raise ConfigError(f"{self._path}: takes {wanted}")
+            expected = "no camera ids" if self._camera_type is None else "one camera id per image"
+            raise ConfigError(f"{self._path}: takes {expected}")
         step = self._batch or max(len(images), 1)
         parts = [
             self._run(images[at : at + step], None if camera_ids is None else camera_ids[at : at + step])
@@ -94,17 +94,17 @@ class OnnxRuntimeSession:
 def open_onnxruntime(
     path: Path | str, spec: InputSpec, *, device: str = "cpu", threads: int | None = None, spin: bool = False
 ) -> OnnxRuntimeSession:
-    """The ONNX file at `path` on `device` ("cpu", "cuda"); `threads` per operator (None: all cores).
+    """Open the ONNX file at `path` on `device` ("cpu" or "cuda"); `threads` is per operator (None: all cores).
 
-    `spin` lets idle threads burn their core for a little latency. ConfigError, ArtifactError and DeviceError
-    as named.
+    `spin` lets idle threads wait actively, which saves a little latency and uses their core. Raises ConfigError for wrong options,
+    ArtifactError for a file that cannot be used, and DeviceError for a device that is not there.
     """
     path = Path(path)
     return OnnxRuntimeSession(_session(path, device, threads, spin), path, spec)
 
 
 def open_graph(path: Path, *, device: str = "cpu", threads: int | None = None) -> Graph:
-    """Any ONNX file of one float32 input and one output as a function of arrays: a part of a model, to be timed."""
+    """Open any ONNX file of one float32 input and one output as a function of arrays: a part of a model, to be timed."""
     session = _session(path, device, threads, False)
     (name,) = (node.name for node in session.get_inputs())
 
@@ -115,7 +115,7 @@ def open_graph(path: Path, *, device: str = "cpu", threads: int | None = None) -
 
 
 def session_options(*, threads: int | None = None, spin: bool = False) -> onnxruntime.SessionOptions:
-    """How every session of ours runs: silent, on `threads` threads, and with the same integer arithmetic on every processor."""
+    """Return the options of every session: silent, on `threads` threads, with the same integer arithmetic on every processor."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
@@ -129,17 +129,17 @@ def session_options(*, threads: int | None = None, spin: bool = False) -> onnxru
 
 
 def providers() -> list[str]:
-    """What this build of ONNX Runtime could run on, the first choice first; whether it `starts` is another question."""
+    """Return the providers that this build of ONNX Runtime has, the preferred one first. `starts` says whether one really works."""
     return list(onnxruntime.get_available_providers())
 
 
 def starts(provider: str, model: bytes) -> tuple[bool, str | None]:
-    """(whether a session of `model` really runs on the provider, the shared library that it lacks where the log names one)."""
+    """Return (whether a session of `model` really runs on the provider, the missing shared library where the log names one)."""
     options = onnxruntime.SessionOptions()
     with held_back() as printed:
         try:
             session = onnxruntime.InferenceSession(model, options, providers=[provider])
-            # listed is not loaded: it falls back to the CPU in silence
+            # a provider that is listed may still fail to load; ONNX Runtime then uses the CPU in silence
             runs = session.get_providers()[0] == provider
             text = printed()
         # ONNX Runtime's exceptions share no base class but Exception.
@@ -158,7 +158,7 @@ def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxru
     with held_back() as printed:
         try:
             with warnings.catch_warnings():
-                # The check below says it in one line.
+                # The check below reports it in one line.
                 warnings.simplefilter("ignore")
                 session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:
@@ -174,7 +174,7 @@ def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxru
 
 
 def _not_loaded(path: Path, error: Exception) -> UserError:
-    """The refusal for a file that ONNX Runtime cannot load, whose hash was checked before."""
+    """Return the error for a file that ONNX Runtime cannot load, although its hash is right."""
     version, text = onnxruntime.__version__, str(error)
     if any(sign in text for sign in NO_MEMORY) or isinstance(error, MemoryError):
         return OutOfMemory(f"{path}: no memory to load it; free memory, or use a smaller model")
@@ -194,7 +194,7 @@ def _not_loaded(path: Path, error: Exception) -> UserError:
 
 
 def _advice(text: str) -> str:
-    """What to do about a file that does not load: exporting it again gives a file of the same operators."""
+    """Return the advice for a file that does not load. A new export would have the same operators."""
     if clash := clashing("onnxruntime"):
         return f"{clash}: uninstall all of them, then {LIBRARY.install}"
     if any(sign in text for sign in ("IR version", "opset", "NOT_IMPLEMENTED")):
@@ -220,7 +220,7 @@ def _missing(device: str, cause: str) -> DeviceError:
 
 
 def _check_images(node: Any, path: Path, spec: InputSpec) -> int | None:
-    """The graph's fixed batch or None; ArtifactError unless it takes what the manifest says."""
+    """Return the graph's fixed batch or None; raise ArtifactError unless it takes the images that the manifest describes."""
     rest = [spec.height, spec.width, 3] if spec.layout == "uint8-nhwc" else [3, spec.height, spec.width]
     kind = "tensor(uint8)" if spec.layout == "uint8-nhwc" else "tensor(float)"
     if list(node.shape[1:]) != rest or node.type != kind:
@@ -248,6 +248,6 @@ def _feature_dim(session: onnxruntime.InferenceSession, path: Path) -> int:
 
 
 def _padded(array: NDArray[Any], batch: int | None) -> NDArray[Any]:
-    """The array, its last row repeated up to `batch` rows."""
+    """Return the array with its last row repeated up to `batch` rows."""
     short = (batch or len(array)) - len(array)
     return np.concatenate([array, np.repeat(array[-1:], short, axis=0)]) if short else array

@@ -20,7 +20,7 @@ from runtime.session import check_features
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
 
-# Where this package is found, importing OpenVINO reports the use to its maker over the network, unasked, and writes to ~/intel.
+# If this package is found, importing OpenVINO reports the use over the network, unasked, and writes to ~/intel.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 LIBRARY = Library("openvino", "pip install '.[openvino]'", "pip install --force-reinstall -U openvino")
 with importing(LIBRARY, needs=("Core", "PartialShape")):
@@ -29,9 +29,10 @@ with importing(LIBRARY, needs=("Core", "PartialShape")):
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 TYPES = {"u8": np.uint8, "f32": np.float32, "i32": np.int32, "i64": np.int64}
-# A graph compiled for one batch size is a fifth faster at batch 1 than one for any. They share weights, not work memory.
+# A graph compiled for one batch size is a fifth faster at batch 1 than one for any size. They share the weights, but not the
+# working memory, so only so many are kept.
 KEPT = 4
-# These make its kernels take fewer instruction sets than the processor has, VNNI among them.
+# These variables make its kernels use fewer instruction sets than the processor has; VNNI may be one that they leave out.
 CUT_DOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
@@ -166,11 +167,11 @@ class OpenVinoSession:
 def open_openvino(
     path: Path | str, spec: InputSpec, *, threads: int | None = None, precision: str = "fp32"
 ) -> OpenVinoSession:
-    """The ONNX file at `path` on this CPU; `threads` None: all cores.
+    """Open the ONNX file at `path` on this CPU; `threads` None means all cores.
 
-    `precision` is what the graph's float parts compute in, "fp32" or "bf16"; its Q/DQ parts compute in INT8 under both, but in float
-    on a processor that saturates (`runtime.host.processor.saturates`).
-    ConfigError, ArtifactError and DeviceError as named.
+    `precision` is the type in which the float parts of the graph compute, "fp32" or "bf16". Its Q/DQ parts compute in INT8 under both,
+    but in float on a processor that saturates (`runtime.host.processor.saturates`). Raises ConfigError for wrong options,
+    ArtifactError for a file that cannot be used, and DeviceError where this CPU or this installation cannot run it.
     """
     path = Path(path)
     core, model, config = _opened(path, threads, precision)
@@ -178,7 +179,7 @@ def open_openvino(
 
 
 def open_graph(path: Path, *, threads: int | None = None, precision: str = "fp32") -> Graph:
-    """Any ONNX file of one float32 input and one output as a function of arrays of one shape: a part of a model, to be timed."""
+    """Open any ONNX file of one float32 input and one output as a function of arrays: a part of a model, to be timed."""
     core, model, config = _opened(path, threads, precision)
     requests: dict[tuple[int, ...], Any] = {}
 
@@ -201,7 +202,7 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
     refuse_control_flow(path)
     core = openvino.Core()
     if precision == "bf16" and not has_bf16(core):
-        # OpenVINO would compute in fp32, or imitate bf16 slowly, and say nothing
+        # OpenVINO would compute in fp32, or emulate bf16 slowly, without a word
         raise DeviceError(
             "--backend openvino-bf16: this CPU has no BF16 instructions; use --backend openvino"
         )
@@ -209,9 +210,9 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
         "INFERENCE_PRECISION_HINT": HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        # pinned, two processes of one thread each share the first core
+        # with pinning, two processes of one thread each would share the first core
         "ENABLE_CPU_PINNING": False,
-        # what the graph does not quantise stays a float: no int8 behind the file's back
+        # OpenVINO must not quantise what the graph does not quantise
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
     if saturates() or set(CUT_DOWN) & set(os.environ):

@@ -45,36 +45,38 @@ class DataOptions:
 
 
 def model_options(args: Namespace) -> ModelOptions:
-    """What `add_model_options` parsed, and the positional MODEL."""
+    """Return what `add_model_options` and the positional MODEL parsed."""
     return ModelOptions(args.model, args.device, args.backend, args.threads, args.allow_ungated)
 
 
 def run_options(args: Namespace) -> RunOptions:
-    """What `add_model_options` and `add_output_options` parsed."""
+    """Return what `add_model_options` and `add_output_options` parsed."""
     return RunOptions(args.batch, args.workers, args.camera, args.max_bad)
 
 
 def add_layout_option(parser: ArgumentParser) -> None:
-    """`--layout`."""
+    """Add `--layout`."""
     parser.add_argument(
-        "--layout", choices=sorted(READERS), help="guessed from the folder where that is sure"
+        "--layout",
+        choices=sorted(READERS),
+        help="layout of the data set; by default it is guessed from the folder, where the guess is certain",
     )
 
 
 def add_output_options(parser: ArgumentParser) -> None:
-    """`--json` and `--max-bad`."""
+    """Add `--json` and `--max-bad`."""
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
     parser.add_argument(
         "--max-bad",
         type=fraction,
         default=MAX_BAD,
         metavar="FRACTION",
-        help="end with exit code 3 when more than this part of all images is unusable (%(default)s)",
+        help="end with exit code 3 when more than this fraction of all images is unusable (%(default)s)",
     )
 
 
 def add_model_options(parser: ArgumentParser) -> None:
-    """How a model runs: `--device`, `--backend`, `--threads`, `--batch`, `--workers`, `--camera` and `--allow-ungated`."""
+    """Add `--device`, `--backend`, `--threads`, `--batch`, `--workers`, `--camera` and `--allow-ungated`."""
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the model runs (%(default)s)")
     parser.add_argument(
         "--backend",
@@ -82,7 +84,7 @@ def add_model_options(parser: ArgumentParser) -> None:
         dest="backend",
         choices=(*BACKENDS, AUTO),
         default=BACKENDS[0],
-        help="what runs an .onnx file on the CPU; auto: what `choose` found here (%(default)s)",
+        help="the library that runs an .onnx file on the CPU; auto: the one that `choose` found fastest here (%(default)s)",
     )
     parser.add_argument(
         "--threads", type=positive_integer, metavar="N", help="threads of the model (all cores)"
@@ -90,7 +92,9 @@ def add_model_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=positive_integer, metavar="N", help="images per run (the model's, or 16)"
     )
-    parser.add_argument("--workers", type=positive_integer, metavar="N", help="threads that decode (up to 4)")
+    parser.add_argument(
+        "--workers", type=positive_integer, metavar="N", help="threads that decode images (up to 4)"
+    )
     parser.add_argument(
         "--camera",
         type=camera_policy,
@@ -104,7 +108,7 @@ def add_model_options(parser: ArgumentParser) -> None:
 
 
 def add_partial_option(parser: ArgumentParser) -> None:
-    """`--allow-partial`."""
+    """Add `--allow-partial`."""
     parser.add_argument(
-        "--allow-partial", action="store_true", help="take saved features of an extraction that was stopped"
+        "--allow-partial", action="store_true", help="accept saved features of an extraction that was stopped"
     )

@@ -12,7 +12,7 @@ from runtime.options.argument_types import positive_integer, seconds
 from runtime.options.choices import SECONDS
 
 HELP = "find the fastest backend for a model on this CPU"
-# A load average above this part of the cores: somebody else works here, and backends suffer differently from that.
+# A load average above this fraction of the cores means that other work runs here, which slows backends down by different amounts.
 BUSY = 0.5
 
 
@@ -52,9 +52,9 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ChooseOptions) -> None:
-    """Print how each backend does on the model, and write the fastest that passes to `<model>.choice.json`.
+    """Print the gate and the times of each backend, and write the fastest one that passes to `<model>.choice.json`.
 
-    GateError when none passes: `--backend auto` then refuses the model.
+    Raises GateError when none passes; `--backend auto` then refuses the model.
     """
     from runtime import console
     from runtime.backends.choice import write_choice
@@ -64,7 +64,9 @@ def run(options: ChooseOptions) -> None:
 
     path = options.model
     if path.suffix in ENGINES:
-        raise ConfigError(f"{path}: choose compares what runs an .onnx file on this CPU; give the .onnx file")
+        raise ConfigError(
+            f"{path}: choose compares the backends that run an .onnx file on this CPU; give the .onnx file"
+        )
     if (load := load_average()) is not None and load > BUSY * (os.cpu_count() or 1):
         console.note(f"WARNING load average {load:.1f} on {os.cpu_count()} cores: choose on an idle machine")
     document = measure(path, threads=options.threads, batch=options.batch, seconds=options.seconds)

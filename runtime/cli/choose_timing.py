@@ -32,10 +32,10 @@ MARGIN = 0.03
 def measure(
     path: Path, *, threads: int | None = None, batch: int | None = None, seconds: float = SECONDS
 ) -> dict[str, Any]:
-    """{model, processor, cores, versions, threads, batch, load_average, rows[], chosen} of the ONNX file at `path`.
+    """Return {model, processor, cores, versions, threads, batch, load_average, rows[], chosen} of the ONNX file at `path`.
 
-    `threads` None: all cores. One row for each of BACKENDS: {engine, passed, failures, numbers, latency_ms, cpu_ms, rounds},
-    or {engine, missing} for one that this machine does not have. Times are of one call, all backends interleaved.
+    `threads` None means all cores. One row for each of BACKENDS: {engine, passed, failures, numbers, latency_ms, cpu_ms, rounds},
+    or {engine, missing} for one that is not installed here. Times are those of one call; the backends take turns.
     """
     load = load_average()
     rows: list[dict[str, Any]] = []
@@ -69,8 +69,8 @@ def measure(
             "rounds": len(times.wall_ms),
             "products": getattr(artifact.run, "matmul_types", dict)(),
         }
-    found = {"model": model.sha256, "threads": threads, "batch": size, "load_average": load, "rows": rows}
-    return found | this_machine() | {"chosen": choose(rows)}
+    facts = {"model": model.sha256, "threads": threads, "batch": size, "load_average": load, "rows": rows}
+    return facts | this_machine() | {"chosen": choose(rows)}
 
 
 def choose(rows: Sequence[dict[str, Any]]) -> str | None:
@@ -88,7 +88,7 @@ def choose(rows: Sequence[dict[str, Any]]) -> str | None:
 
 
 def load_average() -> float | None:
-    """Runnable processes over the last minute; None where the system does not count."""
+    """Return the mean number of runnable processes over the last minute; None where the system does not count them."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):
@@ -112,7 +112,7 @@ def _batch(model: Artifact, batch: int | None) -> int:
 
 
 def _feeds(check: Check, spec: InputSpec, batch: int) -> list[tuple[NDArray[Any], NDArray[np.int64] | None]]:
-    """Different batches of the check's crops as the graph takes them; crops repeat only where there are too few."""
+    """Return different batches of the check crops as the graph takes them; crops repeat only where there are too few."""
     rows = np.arange(FEEDS * batch).reshape(FEEDS, batch) % len(check.images)
     return [
         (to_input(check.images[row], spec), check.camera_ids[row] if spec.camera == "input" else None)
