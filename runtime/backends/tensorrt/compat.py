@@ -1,4 +1,4 @@
-"""Whether an engine belongs on this machine, by its manifest alone, and the command that builds it again. Loads nothing."""
+"""Compare the manifest of an engine with this machine, and give the command that builds the engine again. Loads nothing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runtime.errors import ArtifactError
 from runtime.files.manifest import sha256
 from runtime.host.jetson import jetpack_version
 
-# what `engines build` does where nothing else is asked for
+# the defaults of `engines build`
 WORKSPACE_MIB, LEVEL = 2048, 3
 
 
 def differences(
     manifest: Mapping[str, Any], *, tensorrt: str, gpu: Gpu, l4t: str | None, portable: bool
 ) -> list[str]:
-    """How the machine of an engine's manifest differs from this one, in words; what it does not say is not compared.
+    """Return in words how the machine of an engine's manifest differs from this one; what the manifest lacks is not compared.
 
     `l4t` is this machine's Jetson release, None where it is no Jetson. `portable` engines (TensorRT-RTX) are built for many GPUs,
     ahead of time, and refuse the wrong one themselves.
@@ -37,30 +37,30 @@ def differences(
             ("compute capability", "compute_capability", gpu.compute_capability),
             ("GPU", "gpu", gpu.name),
         ]
-    found = [
+    mismatches = [
         f"built for {label} {built[key]}, here {here}"
         for label, key, here in facts
         if built.get(key) is not None and built[key] != here
     ]
     version = built.get("tensorrt")
     if isinstance(version, str) and not _loads(version, tensorrt, version_compatible(manifest)):
-        found.insert(0, f"built for TensorRT {version}, here {tensorrt}")
-    # null is knowledge here: the engine's machine was no Jetson
+        mismatches.insert(0, f"built for TensorRT {version}, here {tensorrt}")
+    # null means that the engine's machine was no Jetson; a missing entry means that nobody knows
     if "l4t" in built and _branch(built["l4t"]) != _branch(l4t):
-        found.append(_other_release(built, l4t))
-    return found
+        mismatches.append(_other_release(built, l4t))
+    return mismatches
 
 
 def version_compatible(manifest: Mapping[str, Any]) -> bool:
-    """Whether the engine was built to run on later TensorRT versions too; it then carries a small runtime of its own."""
+    """Return whether the engine was built to run on later TensorRT versions too; such an engine holds a small runtime of its own."""
     builder = manifest.get("builder")
     return isinstance(builder, Mapping) and bool(builder.get("version_compatible"))
 
 
 def _loads(built: str, here: str, compatible: bool) -> bool:
-    """A plan runs on the very version that built it; a version-compatible one also on later ones of the same major."""
+    """Return whether TensorRT `here` loads an engine of `built`: the same version, or where `compatible` a later one of its major."""
     old, new = ([int(part) for part in text.split(".")[:3] if part.isdigit()] for text in (built, here))
-    # some say 10.3 where others say 10.3.0
+    # some versions are written 10.3, others 10.3.0
     length = min(len(old), len(new))
     if length < 2:
         return False
@@ -81,11 +81,11 @@ def _other_release(built: Mapping[str, Any], l4t: str | None) -> str:
 
 
 def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """The engines of the same model at other batches that the manifest of `engine` names, beside it.
+    """Return the engines of the same model at other batches that the manifest of `engine` names; they lie beside it.
 
-    ArtifactError unless each is the very file that was built with it: one sha256 each is in that manifest.
+    Raises ArtifactError unless each has the sha256 that the manifest gives.
     """
-    found = []
+    paths = []
     for other in others_of(manifest, engine):
         path = engine.parent / Path(other["file"]).name
         if not path.is_file() or sha256(path) != other["sha256"]:
@@ -93,16 +93,19 @@ def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
             raise ArtifactError(
                 f"{engine}: its other batch {path.name} is {state}; rebuild: {rebuild_command(manifest, engine)}"
             )
-        found.append(path)
-    return found
+        paths.append(path)
+    return paths
 
 
 def others_of(manifest: Mapping[str, Any], engine: Path) -> list[Mapping[str, Any]]:
-    """The engines of the same model that a manifest names, {file, sha256, batch} each; ArtifactError where that is damaged."""
+    """Return the engines of the same model that a manifest names, {file, sha256, batch} each.
+
+    Raises ArtifactError where that entry is damaged.
+    """
     others = manifest.get("others", [])
     if not isinstance(others, list) or not all(_is_other(other) for other in others):
         raise ArtifactError(
-            f"{engine}: what its manifest says of other batches is damaged; rebuild: {rebuild_command(manifest, engine)}"
+            f"{engine}: the entry `others` of its manifest is damaged; rebuild: {rebuild_command(manifest, engine)}"
         )
     return others
 
@@ -119,9 +122,9 @@ def _is_batch(sizes: object) -> bool:
 
 
 def rebuild_command(manifest: Mapping[str, Any], engine: Path | None = None) -> str:
-    """The command that builds the engine of this manifest again, for a person to paste.
+    """Return the command that builds the engine of this manifest again, for a person to paste.
 
-    `engine` is where it lies: its ONNX file is looked for beside it, as manifests name no folders.
+    `engine` is the path of the engine. Its ONNX file is expected beside it, because manifests name no folders.
     """
     builder = manifest.get("builder")
     names = ("onnx", "engine", "name")
@@ -132,7 +135,7 @@ def rebuild_command(manifest: Mapping[str, Any], engine: Path | None = None) -> 
     out = folder / str(builder["engine"]) if engine is None else engine
     words: list[object] = ["python", "-m", "engines", "build", folder / builder["onnx"], "--out", out]
     words += ["--builder", builder["name"]]
-    # this is what is run where a manifest is damaged: what cannot be read of it is left out
+    # The manifest may be damaged. Entries that cannot be read are left out of the command.
     others = manifest.get("others")
     others = [other for other in others if _is_other(other)] if isinstance(others, list) else []
     profiles = builder.get("profiles")
@@ -155,5 +158,5 @@ def rebuild_command(manifest: Mapping[str, Any], engine: Path | None = None) -> 
 
 
 def batch_text(sizes: Sequence[int]) -> str:
-    """(8, 8, 8) -> `8`, (1, 8, 32) -> `1,8,32`: a profile as --batch takes it."""
+    """Return a profile as --batch takes it: (8, 8, 8) -> `8`, (1, 8, 32) -> `1,8,32`."""
     return str(sizes[0]) if min(sizes) == max(sizes) else ",".join(map(str, sizes))

@@ -1,4 +1,4 @@
-"""The few CUDA calls that a session needs. The only file that names cuda-python or pycuda; knows no model and no engine."""
+"""The few CUDA calls that a session needs. The only file that imports cuda-python or pycuda."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PYCUDA = Library("pycuda.driver", "pip install pycuda", "pip install --force-rei
 
 
 def open_cuda() -> CudaPython | PyCuda:
-    """CUDA device 0, through cuda-python or, where only that exists, pycuda.
+    """Open CUDA device 0, through cuda-python or, where only that exists, pycuda.
 
-    DeviceError in one line for: no binding, no driver, a driver too old for the binding, a driver without a device. Call it
-    before any TensorRT object is made: TensorRT's lean libraries crash where CUDA does not start.
+    Raises DeviceError in one line without a binding, a driver or a device, and for a driver too old for the binding. Call it before
+    any TensorRT object is made, because TensorRT's lean libraries crash where CUDA does not start.
     """
     broken: list[str] = []
     bindings = _cuda_python(broken)
@@ -49,7 +49,7 @@ def open_cuda() -> CudaPython | PyCuda:
 
 
 def _cuda_python(broken: list[str]) -> Any:
-    """cuda-python's runtime API, at its place since version 12.6 or before; None without a usable one."""
+    """Return the runtime API of cuda-python, under its name since version 12.6 or its older one; None without a usable one."""
 
     def new() -> Any:
         from cuda.bindings import runtime
@@ -71,11 +71,11 @@ def _pycuda() -> Any:
 
 
 def _bound(library: Library, load: Callable[[], Any], broken: list[str]) -> Any:
-    """What `load` imports; None where it is not there. Why a binding that is there cannot be used goes into `broken`."""
+    """Return what `load` imports, or None. `broken` gets the reason why an installed binding cannot be used."""
     with held_back() as printed:
         try:
             return load()
-        # A broken binding raises whatever it likes.
+        # A broken binding may raise any error.
         except Exception as error:
             if is_absent(library, error) or "cannot import name 'cudart'" in str(error):
                 return None
@@ -90,7 +90,7 @@ def _probe(bindings: Any) -> None:
         error, count = bindings.cudaGetDeviceCount()
         code = int(error)
         _, supported = bindings.cudaDriverGetVersion()
-    # some versions raise where others return an error, when libcuda cannot be loaded
+    # when libcuda cannot be loaded, some versions raise an error and others return one
     except (RuntimeError, OSError):
         raise DeviceError(NO_DRIVER) from None
     if code == 0 and count:
@@ -125,8 +125,8 @@ def _failure(bindings: Any, call: str, error: Any) -> DeviceError:
 class CudaPython:
     """CUDA through cuda-python: memory, streams, events and graphs of device 0.
 
-    Pointers are ints, sizes bytes; streams, events and graphs are opaque. What is made is given back by the `stack` it was made
-    on. OutOfMemory where memory runs out, DeviceError for all other failures.
+    Pointers are ints, sizes are in bytes; streams, events and graphs are opaque. Every object is freed by the `stack` that it was made
+    on. Raises OutOfMemory where memory runs out, and DeviceError for all other failures.
     """
 
     graphs = True
@@ -146,32 +146,32 @@ class CudaPython:
         return made
 
     def gpu(self) -> Gpu:
-        """What the device is."""
-        found = self._call("cudaGetDeviceProperties", 0)
-        return Gpu(found.name.decode(errors="replace").rstrip("\0"), f"{found.major}.{found.minor}")
+        """Return the name and compute capability of the device."""
+        device = self._call("cudaGetDeviceProperties", 0)
+        return Gpu(device.name.decode(errors="replace").rstrip("\0"), f"{device.major}.{device.minor}")
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make the device this thread's own; every call below happens inside."""
+        """Make the device current in this thread; every call below happens inside this block."""
         self._call("cudaSetDevice", 0)
         yield
 
     def allocate(self, size: int, stack: ExitStack) -> int:
-        """A pointer to `size` bytes on the device."""
+        """Return a pointer to `size` bytes on the device."""
         return int(self._make(stack, "cudaMalloc", size, "cudaFree"))
 
     def allocate_pinned(self, size: int, stack: ExitStack) -> NDArray[np.uint8]:
-        """(size,) bytes of page-locked host memory, from and to which copies run beside the program."""
+        """Return (size,) bytes of page-locked host memory; copies from and to it run while the program goes on."""
         pointer = int(self._call("cudaHostAlloc", size, PINNED))
         stack.callback(self._call, "cudaFreeHost", pointer)
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pointer))
 
     def stream(self, stack: ExitStack) -> Any:
-        """A queue of work that does not wait for the default stream; int(...) of it is what TensorRT takes."""
+        """Return a queue of work that does not wait for the default stream; TensorRT takes int(stream)."""
         return self._make(stack, "cudaStreamCreateWithFlags", NON_BLOCKING, "cudaStreamDestroy")
 
     def event(self, stack: ExitStack) -> Any:
-        """A mark in a stream that other work can wait for."""
+        """Return an event: a mark in a stream that other work can wait for."""
         return self._make(stack, "cudaEventCreateWithFlags", NO_TIMING, "cudaEventDestroy")
 
     def record(self, event: Any, stream: Any) -> None:
@@ -179,7 +179,7 @@ class CudaPython:
         self._call("cudaEventRecord", event, stream)
 
     def wait(self, stream: Any, event: Any) -> None:
-        """Let what `stream` is given from now on begin after the marked work."""
+        """Let work that is given to `stream` from now on begin after the marked work."""
         self._call("cudaStreamWaitEvent", stream, event, 0)
 
     def synchronize(self, event: Any) -> None:
@@ -191,25 +191,25 @@ class CudaPython:
         self._call("cudaStreamSynchronize", stream)
 
     def upload(self, pointer: int, array: NDArray[Any], stream: Any) -> None:
-        """Copy a contiguous pinned array to the device, later; it stays as it is until then."""
+        """Queue a copy of a contiguous pinned array to the device; the array must not change until it is done."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call("cudaMemcpyAsync", pointer, array.ctypes.data, array.nbytes, kind, stream)
 
     def download(self, array: NDArray[Any], pointer: int, stream: Any) -> None:
-        """Copy from the device into a contiguous pinned array, later; nobody reads it until then."""
+        """Queue a copy from the device into a contiguous pinned array; the array must not be read until it is done."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", array.ctypes.data, pointer, array.nbytes, kind, stream)
 
     def capture(self, stream: Any, enqueue: Callable[[], None], stack: ExitStack) -> Any:
-        """What `enqueue` gives to `stream`, not run but kept as a graph. The stream is as before, also on error."""
-        # thread-local: what other threads do on the device meanwhile does not spoil it
+        """Keep what `enqueue` gives to `stream` as a graph, without running it. The stream is as before, also after an error."""
+        # in this mode, work of other threads on the device does not break the capture
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
         with ExitStack() as temporary:
             try:
                 enqueue()
             finally:
-                # the stream must leave capture mode whatever happened, or nothing runs on it again
+                # the stream must leave capture mode in any case, or nothing runs on it again
                 error, graph = self._cuda.cudaStreamEndCapture(stream)
                 if int(error):
                     self._cuda.cudaGetLastError()

@@ -1,4 +1,4 @@
-"""Run deserialised engines: batches through pinned slots, copies beside compute, CUDA graphs. Knows no library by name."""
+"""Run deserialised engines: batches pass through pinned memory, copies overlap computation, and CUDA graphs save launches."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from runtime.errors import DeviceError, OutOfMemory
 from runtime.session import check_features
 from runtime.wording import reason_of
 
-# one is filled and copied while the other is computed
+# one slot is filled and copied while the other is computed
 SLOTS = 2
 
 
 class Loaded(NamedTuple):
-    """A deserialised engine and what it takes and gives."""
+    """A deserialised engine, with its inputs, outputs and profiles."""
 
     engine: Any
     io: EngineIO
@@ -35,7 +35,7 @@ class Loaded(NamedTuple):
 
 @dataclass
 class _Slot:
-    """Pinned and device memory for the largest batch, and how far the batch in it has come."""
+    """Pinned and device memory for the largest batch, and the events that mark the progress of the batch in it."""
 
     host: dict[str, NDArray[Any]]
     device: dict[str, int]
@@ -46,7 +46,10 @@ class _Slot:
 
 @dataclass
 class _Step:
-    """One batch size in one slot: a context that is set up for it (its own: `set_up` once), and its graph after two runs."""
+    """One batch size in one slot: the context that runs it, and its CUDA graph after two runs.
+
+    An `own` context is set up once; a shared one before every run.
+    """
 
     context: Any
     io: EngineIO
@@ -64,10 +67,10 @@ class _Step:
 class EngineSession:
     """A `runtime.session.Session` on one engine or several of one model; `dim` is the width of its features.
 
-    Any number of images: they are split and padded to `batches`, the sizes the engines allow (`ends`: the smallest and largest of
-    each engine and profile). Threads take turns. After an
-    error of the device everything is given back and the session is closed; `close`, a `with` block or the end of the program
-    do so too.
+    It takes any number of images, and splits and pads them to `batches`, the sizes that the engines allow. `ends` holds the
+    smallest and largest batch of each engine and profile. Threads take turns. An error of the
+    device frees everything and closes the session, as `close`, the end of a `with` block and the end of the program do. After an
+    out-of-memory error the session stays usable; retry with a smaller batch.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class EngineSession:
         self.dim = self._io.tensors["features"].row[0]
         self._choice = choices([one.io for one in engines])
         self.batches = tuple(sorted(self._choice))
-        # what each engine and profile was made for: the batches to prove
+        # the batches that each engine and profile was built for, which `engines verify` runs
         self.ends = tuple(sorted({size for one in engines for ends in one.io.profiles for size in ends}))
         self._lock = threading.Lock()
         self._steps: dict[tuple[int, int], _Step] = {}
@@ -97,7 +100,7 @@ class EngineSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Images (B, ...) and, where the engine has them, camera ids (B,) -> (B, dim) float32, finite."""
+        """Run images (B, ...) and, where the engine takes them, camera ids (B,); return (B, dim) float32, finite."""
         refuse_input(self._io.tensors, images, camera_ids)
         features = np.empty((len(images), self.dim), np.float32)
         with self._lock:
@@ -107,7 +110,7 @@ class EngineSession:
                 with self._cuda.current():
                     self._fill(features, images, camera_ids)
             except BaseException as error:
-                # a batch that does not fit harms nothing once its forerunners are done: a smaller one may come
+                # after an out-of-memory error the session stays usable, once the batches before it are done
                 if not (isinstance(error, OutOfMemory) and self._idle()):
                     self._finalizer()
                 raise
@@ -122,12 +125,12 @@ class EngineSession:
         self.close()
 
     def close(self) -> None:
-        """Give back contexts, buffers and streams; a second time does nothing."""
+        """Free contexts, buffers and streams; a second call does nothing."""
         with self._lock:
             self._finalizer()
 
     def _fill(self, features: NDArray[np.float32], images: NDArray[Any], ids: NDArray[Any] | None) -> None:
-        """Every batch through a slot; a slot is emptied just before it is needed again."""
+        """Run every batch through a slot; a slot is emptied just before it is needed again."""
         waiting: deque[tuple[_Slot, NDArray[np.float32]]] = deque()
         at = 0
         for number, (count, batch) in enumerate(split(len(images), self.batches)):
@@ -162,7 +165,7 @@ class EngineSession:
         features[:] = slot.host["features"][: len(features)]
 
     def _run(self, step: _Step) -> None:
-        # the first run lets the library finish what a capture must not see; a batch size seen once is not worth a graph
+        # The first run lets the library finish work that a capture must not contain. A batch size that comes once gets no graph.
         if step.own and step.runs == 1 and self._graphs:
             self._capture(step)
         if step.graph is not None:
@@ -181,7 +184,7 @@ class EngineSession:
             step.graph = self._cuda.capture(self._compute, lambda: self._execute(step), self._stack)
         except DeviceError as error:
             self._graphs = False
-            note(f"without CUDA graphs, which costs some latency: {error}")
+            note(f"CUDA graphs are not used, which costs some latency: {error}")
 
     def _execute(self, step: _Step) -> None:
         self._log.clear()
@@ -192,13 +195,13 @@ class EngineSession:
         if (batch, slot) not in self._steps:
             index, profile = self._choice[batch]
             io = self._engines[index].io
-            # TensorRT 8 gives a profile to one context only; a graph binds its context for good, so there it has none
+            # TensorRT 8 allows one context per profile, and a graph binds its context for good, so there are no graphs there
             own = not (io.dynamic and self._trt.__version__.startswith("8."))
             if not own and index not in self._shared:
                 self._shared[index] = self._context(index)
             context = self._context(index) if own else self._shared[index]
             step = _Step(context, io, profile, batch, self._slots[slot], own)
-            # a context holds its engine and must be gone before it, whoever still knows the step
+            # a context must be freed before its engine, even where somebody still holds the step
             self._stack.callback(step.release)
             if own:
                 self._set_up(step)
@@ -243,7 +246,7 @@ class EngineSession:
         return _Slot(host, device, *(self._cuda.event(stack) for _ in range(3)))
 
     def _idle(self) -> bool:
-        """Whether the device has finished what it was given."""
+        """Wait for the device; return whether it has finished without an error."""
         try:
             with self._cuda.current():
                 for stream in (self._up, self._compute, self._down):
@@ -254,7 +257,7 @@ class EngineSession:
 
 
 def failure(text: str, log: Sequence[str]) -> DeviceError:
-    """The error that the library's own first complaint makes of `text`; OutOfMemory where that is what it says."""
+    """Return the error for `text` with the library's first message as its reason; OutOfMemory where the message says so."""
     reason = log[0] if log else "no reason given"
     if "out of memory" in reason.lower() or "outofmemory" in reason.lower():
         return OutOfMemory(f"{text}: {reason_of(reason)}; use a smaller --batch, or free memory")
@@ -262,15 +265,15 @@ def failure(text: str, log: Sequence[str]) -> DeviceError:
 
 
 def _scratch_size(engine: Any) -> int:
-    # 8.6 knows only the first name, 11 only the second
+    # TensorRT 8.6 has only the first name, 11 only the second
     size = getattr(engine, "device_memory_size_v2", None)
     return int(engine.device_memory_size if size is None else size)
 
 
 def _shut(cuda: CudaPython | PyCuda, streams: Sequence[Any], stack: ExitStack) -> None:
-    """Give everything back, what was made last first, once the device no longer works on it."""
+    """Wait for the device, then free everything, the latest first."""
     with suppress(DeviceError), ExitStack() as last:
-        # a lost device refuses every call; what the program holds must go all the same
+        # a lost device refuses every call, but the program must free its own memory all the same
         with suppress(DeviceError):
             last.enter_context(cuda.current())
         last.enter_context(stack)

@@ -1,4 +1,4 @@
-"""What either CUDA binding says of a device. Imports neither."""
+"""The name and compute capability of a GPU, and the constants that both CUDA bindings share. Imports neither binding."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import NamedTuple
 NON_BLOCKING, NO_TIMING, PINNED = 1, 2, 0
 
 
-NO_DEVICE_TEXT = "an NVIDIA driver but no CUDA device here; check nvidia-smi and CUDA_VISIBLE_DEVICES"
+NO_DEVICE_TEXT = (
+    "there is an NVIDIA driver but no CUDA device here; check nvidia-smi and CUDA_VISIBLE_DEVICES"
+)
 
 
 class Gpu(NamedTuple):
-    """`name` as the driver says it, `compute_capability` "8.7"."""
+    """A GPU: its `name` in the driver's words, and its `compute_capability`, such as "8.7"."""
 
     name: str
     compute_capability: str

@@ -1,4 +1,4 @@
-"""What an engine takes and gives, and which batch sizes it runs. Knows no library; reads, never runs."""
+"""Read the inputs and outputs of an engine, and the batch sizes that it runs. Runs nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DTYPES = {"FLOAT": np.float32, "UINT8": np.uint8, "INT32": np.int32, "INT64": np
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output: `row` is the shape of one image's part, without the batch."""
+    """One input or output: `row` is its shape for one image, without the batch."""
 
     row: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -33,9 +33,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class EngineIO:
-    """All tensors of an engine, and the smallest and largest batch of each optimisation profile.
+    """The tensors of an engine, and the smallest and largest batch of each optimisation profile.
 
-    An engine of one fixed batch has one such pair and is not `dynamic`.
+    An engine with one fixed batch has one such pair and is not `dynamic`.
     """
 
     tensors: Mapping[str, Tensor]
@@ -44,10 +44,10 @@ class EngineIO:
 
 
 def read_io(engine: Any, path: Path, spec: InputSpec, again: str) -> EngineIO:
-    """Tensors and profiles of a deserialised engine; ArtifactError unless they are what `spec` says.
+    """Return the tensors and profiles of a deserialised engine; raise ArtifactError unless they are what `spec` describes.
 
-    Expected are `images` and, where spec.camera is "input", `camera_ids` (B,) of int32 or int64; `features` (B, D)
-    float32. `again` is what to run then.
+    Expected are the input `images`, the input `camera_ids` (B,) of int32 or int64 where spec.camera is "input", and the output
+    `features` (B, D) float32. `again` is the advice that ends the error.
     """
     tensors, batches = {}, set()
     for index in range(engine.num_io_tensors):
@@ -95,18 +95,18 @@ def _words(tensors: Mapping[str, Tensor]) -> str:
 
 
 def batch_sizes(low: int, high: int) -> tuple[int, ...]:
-    """The batch sizes worth a context and a graph of their own in a profile from `low` to `high`.
+    """Return the batch sizes that get a context and a graph of their own in a profile from `low` to `high`.
 
-    Both ends and 1, 2, 3, 4, 6, 8, 12, 16, 24 ... between them: at most a third of a batch is padding, and there are few sizes
-    however many different batches come.
+    They are both ends and 1, 2, 3, 4, 6, 8, 12, 16, 24 ... between them. So at most a third of a batch is padding, and there are few
+    sizes for any number of different batches.
     """
     steps = (size for power in range(high.bit_length()) for size in (2**power, 3 * 2**power))
     return tuple(sorted({low, high} | {size for size in steps if low < size < high}))
 
 
 def choices(engines: Sequence[EngineIO]) -> dict[int, tuple[int, int]]:
-    """Batch size -> (engine, profile) that runs it: of several the one with the smallest range."""
-    found: dict[int, tuple[int, int]] = {}
+    """Return batch size -> (engine, profile) that runs it. Of several profiles, the one with the smallest range is taken."""
+    chosen: dict[int, tuple[int, int]] = {}
     ranges = [
         (high - low, number, index, low, high)
         for number, engine in enumerate(engines)
@@ -114,12 +114,12 @@ def choices(engines: Sequence[EngineIO]) -> dict[int, tuple[int, int]]:
     ]
     for _, number, index, low, high in sorted(ranges):
         for size in batch_sizes(low, high):
-            found.setdefault(size, (number, index))
-    return found
+            chosen.setdefault(size, (number, index))
+    return chosen
 
 
 def split(count: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """(images, batch size that runs them) for `count` images: full largest batches, the rest in the smallest that fits."""
+    """Split `count` images into (images, batch size that runs them): full largest batches, then the smallest that fits the rest."""
     full, rest = divmod(count, max(sizes))
     parts = [(max(sizes), max(sizes))] * full
     return parts + ([(rest, min(size for size in sizes if size >= rest))] if rest else [])
@@ -128,15 +128,15 @@ def split(count: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
 def refuse_input(
     tensors: Mapping[str, Tensor], images: NDArray[Any], camera_ids: NDArray[Any] | None
 ) -> None:
-    """ConfigError unless images (B, ...) and camera ids (B,) or None are what the engine takes."""
+    """Raise ConfigError unless images (B, ...) and camera ids (B,) or None are what the engine takes."""
     tensor = tensors["images"]
     if images.shape[1:] != tensor.row or images.dtype != tensor.dtype:
         raise ConfigError(
             f"the engine takes {_words({'images': tensor})}, not {images.dtype} {images.shape}; see its manifest"
         )
     if (camera_ids is None) == ("camera_ids" in tensors):
-        wanted = "no camera ids" if camera_ids is not None else "one camera id per image"
-        raise ConfigError(f"the engine takes {wanted}")
+        expected = "no camera ids" if camera_ids is not None else "one camera id per image"
+        raise ConfigError(f"the engine takes {expected}")
     if camera_ids is not None and (camera_ids.shape != images.shape[:1] or camera_ids.dtype.kind not in "iu"):
         raise ConfigError(
             f"the engine takes integer camera ids ({len(images)},), not {camera_ids.dtype} {camera_ids.shape}"

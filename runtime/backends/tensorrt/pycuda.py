@@ -14,7 +14,7 @@ from runtime.errors import DeviceError, OutOfMemory
 
 
 class PyCuda:
-    """The same verbs through pycuda, without graphs."""
+    """The methods of CudaPython through pycuda, without CUDA graphs."""
 
     graphs = False
 
@@ -24,7 +24,7 @@ class PyCuda:
         if not self._call(driver.Device.count):
             raise DeviceError(NO_DEVICE_TEXT)
         self._device = self._call(driver.Device, 0)
-        # the context that TensorRT itself uses, not one more
+        # the context that TensorRT itself uses, so that there is only one
         self._context = self._call(self._device.retain_primary_context)
         # the stream objects behind the numbers that TensorRT takes
         self._streams: dict[int, Any] = {}

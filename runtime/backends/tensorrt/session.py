@@ -26,7 +26,7 @@ LIBRARIES = {
         "pip install --force-reinstall tensorrt-rtx-cu13, or -cu12 for a CUDA 12 driver",
     ),
 }
-# errors kept of one call
+# the most errors that are kept of one call
 LOGGED = 8
 LONGEST = 2_000
 
@@ -39,25 +39,27 @@ def open_tensorrt(
     manifest: Mapping[str, Any] | None = None,
     others: Sequence[Path] = (),
 ) -> EngineSession:
-    """The engine at `path` on CUDA device 0, with those of the same model at other batch sizes: `others`, and its manifest's.
+    """Open the engine at `path` on CUDA device 0, with the engines of the same model at other batch sizes.
 
-    `flavour` is the library that built it, "tensorrt" or "tensorrt_rtx". What its `manifest` says it was built for is compared
-    with this machine before anything is loaded. DeviceError without a library, driver or device, OutOfMemory where the largest
-    batch does not fit, ArtifactError for an engine of another machine, version or model.
+    Those are `others` and the ones that its manifest names. `flavour` is the library that built them, "tensorrt" or "tensorrt_rtx".
+    The machine in the `manifest` is compared with this one before anything is loaded.
+
+    Raises DeviceError without a library, driver or device, OutOfMemory where the largest batch does not fit, and ArtifactError for an
+    engine of another machine, version or model.
     """
     if flavour not in LIBRARIES:
-        raise ConfigError(f"{flavour}: no TensorRT; known: {', '.join(LIBRARIES)}")
-    # before the library: it may crash where CUDA does not start
+        raise ConfigError(f"{flavour}: not a kind of TensorRT; use one of {', '.join(LIBRARIES)}")
+    # CUDA goes first: the library may crash where CUDA does not start
     cuda = open_cuda()
     trt = _library(flavour)
     path, manifest = Path(path), manifest or {}
     again = f"rebuild it here: {rebuild_command(manifest, path)}"
     with cuda.current(), ExitStack() as stack:
         portable = flavour == "tensorrt_rtx"
-        if found := differences(
+        if mismatches := differences(
             manifest, tensorrt=trt.__version__, gpu=cuda.gpu(), l4t=this_l4t(), portable=portable
         ):
-            raise ArtifactError(f"{path}: {'; '.join(found)}; {again}")
+            raise ArtifactError(f"{path}: {'; '.join(mismatches)}; {again}")
         paths = (path, *others, *siblings(path, manifest))
         log: list[str] = []
         runtime = trt.Runtime(_logger(trt, log))
@@ -65,15 +67,15 @@ def open_tensorrt(
             # the runtime inside such a plan is code; its hash was verified like any plan's
             runtime.engine_host_code_allowed = True
         engines: list[Loaded] = []
-        # the runtime is let go after the engines it made
+        # the runtime must live longer than the engines that it made
         stack.callback([runtime].clear)
         stack.callback(engines.clear)
-        for one in paths:
-            engine = _deserialize(runtime, log, one, again)
-            engines.append(Loaded(engine, read_io(engine, one, spec, again)))
+        for file in paths:
+            engine = _deserialize(runtime, log, file, again)
+            engines.append(Loaded(engine, read_io(engine, file, spec, again)))
             if engines[-1].io.tensors != engines[0].io.tensors:
                 raise ArtifactError(
-                    f"{one}: other inputs or outputs than {path}: not the same model; {again}"
+                    f"{file}: has other inputs or outputs than {path}, so it is not the same model; {again}"
                 )
         return EngineSession(trt, cuda, log, engines, stack)
 
@@ -90,7 +92,7 @@ def _library(flavour: str) -> Any:
 
 
 def _logger(trt: Any, log: list[str]) -> Any:
-    """A logger that keeps the first errors in `log`, on one line each, and prints nothing."""
+    """Return a logger that keeps the first errors in `log`, one line each, and prints nothing."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -112,7 +114,7 @@ def _deserialize(runtime: Any, log: list[str], path: Path, again: str) -> Any:
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is not None:
         return engine
-    # the first complaint is the cause, those after it are its consequences
+    # the first error is the cause, and the later ones follow from it
     reason = log[0] if log else "no reason given"
     if "cudaError" in reason or "CUDA initialization" in reason or "out of memory" in reason.lower():
         raise failure(f"{path} cannot be loaded", log)
