@@ -1,6 +1,6 @@
-"""Signals that stop a command: the first one unwinds the stack as an exception, a second one ends the process at once.
+"""Stop a command by a signal: the first one unwinds the stack as an exception, a second one ends the process at once.
 
-Knows no command. Commands run inside `stoppable()`, which `runtime.entry.guarded` opens for all of them.
+Commands run inside `stoppable()`, which `runtime.entry.guarded` opens for all of them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 # timeout(1) and a closing terminal send one signal twice within milliseconds; a person who presses Ctrl-C again takes longer.
 SAME_S = 0.25
-# A signal that arrives just before the main thread begins to sleep does not wake it: after this long it is sent once more.
+# A signal that arrives just before the main thread begins to sleep does not wake it, so it is sent once more after this long.
 NUDGE_S = 0.05
-# A command that is still working after this long is told what a second signal does.
+# When a command is still working after this long, a line says what a second signal does.
 PATIENCE_S = 1.0
 
 
@@ -43,7 +43,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def stopped(error: KeyboardInterrupt) -> Stopped:
-    """The error itself where a signal of `stoppable` raised it; a plain KeyboardInterrupt is a SIGINT."""
+    """Return the error itself where a signal of `stoppable` raised it; a plain KeyboardInterrupt counts as SIGINT."""
     return error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
 
 
@@ -60,7 +60,7 @@ _active: _State | None = None
 
 
 def received() -> int | None:
-    """The number of the signal that `stoppable` has received, or None."""
+    """Return the number of the signal that `stoppable` has received, or None."""
     return _active.first if _active else None
 
 
@@ -76,10 +76,12 @@ def stoppable() -> Iterator[None]:
         yield
         return
     state = _State()
-    numbers = [one for one in SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
-    # The handlers of C write to this pipe at once, whatever the main thread is doing.
-    listening, telling = os.pipe()
-    os.set_blocking(telling, False)
+    numbers = [
+        number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+    # Python's C handler writes to this pipe at once, whatever the main thread is doing.
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
     main, hook = threading.get_ident(), sys.unraisablehook
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -96,34 +98,34 @@ def stoppable() -> Iterator[None]:
         if not isinstance(error, Stopped):
             hook(unraisable)
             return
-        # Python drops what is raised within a destructor: the signal comes again a moment later
+        # Python drops an exception that is raised within a destructor, so the signal is sent again a moment later
         state.first = None
         again = threading.Timer(0.05, signal.pthread_kill, [main, error.number])
         again.daemon = True
         again.start()
 
     before = {number: signal.signal(number, handle) for number in numbers}
-    wakeup = signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
+    wakeup = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     sys.unraisablehook = swallowed
-    threading.Thread(target=_watch, args=(listening, state, main), name="signals", daemon=True).start()
+    threading.Thread(target=_watch, args=(read_end, state, main), name="signals", daemon=True).start()
     _active = state
     try:
         yield
     finally:
-        # a stopped process is about to end: until it has, a second signal still ends it at once
+        # a stopped process is about to end; until then, a second signal still ends it at once
         if state.first is None:
             _active = None
             sys.unraisablehook = hook
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            os.write(telling, bytes(1))
-            os.close(telling)
+            os.write(write_end, bytes(1))
+            os.close(write_end)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let the first signal wait until the block has ended: for files that only make sense together. A second one does not wait."""
+    """Delay the first signal until the block has ended, for files that belong together. A second signal is not delayed."""
     state = _active
     if state is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -140,7 +142,7 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack for callers without `stoppable` too, so that children and temporary files go; exit status 143."""
+    """Let SIGTERM unwind the stack without `stoppable` too, so that children and temporary files are removed; exit status 143."""
     if _active is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -156,30 +158,30 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
-def keeping(what: Callable[[], str]) -> Iterator[None]:
-    """Have the line that reports a stop within the block end in `what()`: what is kept, and how to go on."""
+def keeping(describe: Callable[[], str]) -> Iterator[None]:
+    """End the line that reports a stop within the block with `describe()`: what is kept, and how to resume."""
     try:
         yield
     except KeyboardInterrupt as error:
         stop = stopped(error)
         if stop.kept:
             raise
-        raise Stopped(stop.number, what()) from None
+        raise Stopped(stop.number, describe()) from None
 
 
 def run_apart(
     command: Sequence[str], *, cwd: Path | None = None, stdout: int | None = subprocess.PIPE
 ) -> tuple[int, str]:
-    """(exit status, what it printed on stdout) of one of our commands, which is stopped with this process by the same signal.
+    """Run one of our commands and return (exit status, its stdout). The signal that stops this process stops the command too.
 
-    It has a session of its own, so that Ctrl-C reaches it once, through this process; what it does with the signal is waited for.
+    The command has a session of its own, so that Ctrl-C reaches it once, through this process, which then waits for it to end.
     """
     process = subprocess.Popen(command, cwd=cwd, stdout=stdout, text=True, start_new_session=True)
     try:
         printed, _ = process.communicate()
     except KeyboardInterrupt as error:
         process.send_signal(stopped(error).number)
-        # its stdout is drained: a full pipe would keep it from ending
+        # its stdout is read to the end, because a full pipe would keep the command from ending
         process.communicate()
         raise
     finally:
@@ -197,36 +199,36 @@ def kill_children() -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that `pid` and its children have started, as far as Linux's /proc names them."""
-    found = []
+    """Return the processes that `pid` and its children have started, as far as Linux's /proc names them."""
+    pids = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = [int(word) for word in task.read_text().split()]
         except OSError:
             continue
         for child in children:
-            found += [child, *descendants(child)]
-    return found
+            pids += [child, *descendants(child)]
+    return pids
 
 
-def _watch(listening: int, state: _State, main: int) -> None:
+def _watch(read_end: int, state: _State, main: int) -> None:
     """Wait for signals; the second one ends the process, whatever the thread `main` is doing. A zero byte ends the waiting."""
-    first, since, nudged, told = 0, 0.0, False, False
+    first, since, nudged, announced = 0, 0.0, False, False
     own = 0
     while True:
-        patience = (PATIENCE_S if nudged else NUDGE_S) if first and not told else None
-        if not select.select([listening], [], [], patience)[0]:
+        patience = (PATIENCE_S if nudged else NUDGE_S) if first and not announced else None
+        if not select.select([read_end], [], [], patience)[0]:
             if nudged:
-                told = True
-                _say(f"stopping after the current step; another {signal.Signals(first).name} stops at once")
+                announced = True
+                _write(f"stopping after the current step; another {signal.Signals(first).name} stops at once")
             elif state.first is None:
                 own += 1
                 signal.pthread_kill(main, first)
             nudged = True
             continue
-        for number in os.read(listening, 64):
+        for number in os.read(read_end, 64):
             if not number:
-                os.close(listening)
+                os.close(read_end)
                 return
             if number not in SIGNALS:
                 continue
@@ -241,17 +243,17 @@ def _watch(listening: int, state: _State, main: int) -> None:
 
 def _end(number: int) -> None:
     kill_children()
-    _say(f"error[{128 + number}] stopped at once")
+    _write(f"error[{128 + number}] stopped at once")
     os._exit(128 + number)
 
 
-def _say(text: str) -> None:
+def _write(text: str) -> None:
     with suppress(OSError):
         os.write(2, f"{text}\n".encode())
 
 
 def _forget() -> None:
-    """In a forked child: its parent's signals are none of its business."""
+    """In a forked child, restore the default handlers, because the signals are for its parent."""
     global _active
     if _active is not None:
         _active = None

@@ -1,6 +1,6 @@
 """`python -m runtime evaluate`: score a model on a data set, or two feature files.
 
-The work is done by `runtime.cli.evaluation`, which also scores models that another program opened.
+`runtime.cli.evaluation` does the work. It also scores models that another program opened.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def command(args: Namespace) -> None:
 
 
 def score_options(args: Namespace) -> ScoreOptions:
-    """What `--rerank`, `--same-camera`, `--picture...` and `--json` ask for; ConfigError or StorageError for the picture's."""
+    """Return the options `--rerank`, `--same-camera`, `--picture...` and `--json`; raises what `picture_options` raises."""
     return ScoreOptions(args.rerank, args.same_camera, picture_options(args), args.json)
 
 

@@ -22,7 +22,7 @@ Pair = tuple[Features, Features]
 
 
 def read_data(options: ModelEvaluation) -> Dataset:
-    """The data set that a model is evaluated on, after its warnings were printed on stderr."""
+    """Read the data set that a model is evaluated on, and print its warnings on stderr."""
     data = options.data
     dataset = read_dataset(data.root, data.layout, max_bad=data.max_bad)
     print_data_warnings(dataset, count_warnings(dataset))
@@ -54,7 +54,7 @@ def evaluate_files(options: FileEvaluation) -> None:
 def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
     """Score the pair and print the scores; the picture is written after them."""
     picture = options.picture
-    # A cosine distance is 1 minus the cosine; re-ranked distances are what they are.
+    # A cosine distance is 1 minus the cosine; a re-ranked distance has no such offset.
     worst = (
         WorstRankings(picture.queries, picture.top, offset=0 if options.rerank else 1) if picture else None
     )
@@ -74,10 +74,10 @@ def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
 
 
 def _known(query: Features, gallery: Features) -> Pair:
-    """The features of known people, after a note on how many others there are."""
+    """Return the features of known people, and print how many images show nobody known."""
     for name, side in (("query", query), ("gallery", gallery)):
         if unknown := int((side.pids < 0).sum()):
-            console.note(f"{name}: {unknown} images of nobody known (pid -1) are left out of the ranking")
+            console.note(f"{name}: {unknown} images of unknown people (pid -1) are left out of the ranking")
     return known(query), known(gallery)
 
 

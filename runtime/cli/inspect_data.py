@@ -1,4 +1,4 @@
-"""`python -m runtime inspect`: what a data set holds, and what is odd about it."""
+"""`python -m runtime inspect`: count what a data set holds, and warn about what is unusual."""
 
 from __future__ import annotations
 

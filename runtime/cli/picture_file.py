@@ -1,4 +1,4 @@
-"""Write the picture of rankings that a command line asks for with `--picture`. Ranks nothing itself."""
+"""Write the HTML page of rankings that `--picture` asks for."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from runtime.ranking.picture import Contents, Shot, page
 from runtime.ranking.strips import Ranking
 
 
-def evaluation_contents(found: Mapping[str, Any], options: PictureOptions) -> Contents:
-    """What the page of an evaluation says around the rankings; `found` is what the evaluation prints."""
-    scored = found["queries"] - found["queries_without_match"]
+def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> Contents:
+    """Return the title, facts and notes of the page of an evaluation; `result` is what the evaluation prints."""
+    scored = result["queries"] - result["queries_without_match"]
     shown = min(options.queries, scored)
-    keeps = found["same_camera"] == "keep"
+    keeps = result["same_camera"] == "keep"
     elsewhere = "" if keeps else " from another camera"
     left_out = (
         "junk (pid -1)"
@@ -29,26 +29,26 @@ def evaluation_contents(found: Mapping[str, Any], options: PictureOptions) -> Co
     )
     notes = [
         f"The {shown} queries of {scored} with the lowest average precision, the worst first (--picture-queries N shows "
-        f"more); the {options.top} nearest of {found['gallery']} gallery images (--picture-top N), and where none of them is "
+        f"more); the {options.top} nearest of {result['gallery']} gallery images (--picture-top N), and where none of them is "
         "right, the first right image behind a dotted line.",
         f"Left out, as the evaluation does: {left_out}. Distances and order are those that gave the scores.",
     ]
-    if found["queries_without_match"]:
+    if result["queries_without_match"]:
         notes.append(
-            f"{found['queries_without_match']} more queries have no match{elsewhere}: they are not scored and "
+            f"{result['queries_without_match']} more queries have no match{elsewhere}: they are not scored and "
             "not shown."
         )
-    facts = [(name, f"{100 * found[name]:.2f} %") for name in ("mAP", "R1", "mINP")]
-    facts += [("queries scored", str(scored)), ("gallery", str(found["gallery"]))]
-    facts += [("protocol", found["protocol"])] if found["protocol"] != "published" else []
-    facts += [("re-ranked", "yes")] if found["rerank"] else []
-    facts += _origin(found)
-    distance = "re-ranked distance" if found["rerank"] else "cosine distance"
+    facts = [(name, f"{100 * result[name]:.2f} %") for name in ("mAP", "R1", "mINP")]
+    facts += [("queries scored", str(scored)), ("gallery", str(result["gallery"]))]
+    facts += [("protocol", result["protocol"])] if result["protocol"] != "published" else []
+    facts += [("re-ranked", "yes")] if result["rerank"] else []
+    facts += _origin(result)
+    distance = "re-ranked distance" if result["rerank"] else "cosine distance"
     return Contents("The worst queries of an evaluation", facts, notes, distance)
 
 
 def search_contents(query: Features, gallery: Features, options: PictureOptions) -> Contents:
-    """What the page of a search says around the rankings."""
+    """Return the title, facts and notes of the page of a search."""
     shown = min(options.queries, len(query.paths))
     notes = [
         f"{shown} of {len(query.paths)} queries in the order that they were given (--picture-queries N shows more) and "
@@ -64,21 +64,21 @@ def search_contents(query: Features, gallery: Features, options: PictureOptions)
     return Contents("A search", facts, notes, "cosine distance")
 
 
-def _origin(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _origin(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        ("camera embedding", found["camera"]),
-        ("engine", found["engine"] or "not recorded"),
-        ("model (sha256)", found["model"][:16]),
+        ("camera embedding", result["camera"]),
+        ("engine", result["engine"] or "not recorded"),
+        ("model (sha256)", result["model"][:16]),
     ]
 
 
 def write_picture(
     path: Path, contents: Contents, rankings: Sequence[Ranking], *, query: Features, gallery: Features
 ) -> None:
-    """Write the page whole or not at all, and say on stderr what it holds and what it lacks.
+    """Write the complete page or nothing, and print on stderr what it holds and what is missing.
 
-    An image file that cannot be read, or has changed since its features were made, gets a placeholder.
-    StorageError or OSError when the page cannot be written.
+    An image file that cannot be read, or has changed since its features were extracted, gets a placeholder. Raises StorageError or
+    OSError when the page cannot be written.
     """
     shots: dict[tuple[int, int], Shot] = {}
 

@@ -1,4 +1,4 @@
-"""`--picture`, `--picture-queries` and `--picture-top`: which picture of rankings a command line asks for."""
+"""The options `--picture`, `--picture-queries` and `--picture-top`: an HTML page that shows rankings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = (".html", ".htm")
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """Where the page goes, how many queries it shows at most, and how many gallery images of each."""
+    """The file of the page, how many queries it shows at most, and how many gallery images of each."""
 
     path: Path
     queries: int = QUERIES
@@ -24,7 +24,7 @@ class PictureOptions:
 
 
 def add_picture_options(parser: ArgumentParser) -> None:
-    """`--picture`, `--picture-queries` and `--picture-top`, for `picture_options`."""
+    """Add `--picture`, `--picture-queries` and `--picture-top`."""
     parser.add_argument(
         "--picture", metavar="FILE.html", help="also write a page that shows queries and their nearest images"
     )
@@ -40,10 +40,10 @@ def add_picture_options(parser: ArgumentParser) -> None:
 
 
 def picture_options(args: Namespace) -> PictureOptions | None:
-    """What the parsed arguments ask for, or None without `--picture`.
+    """Return the options of the page, or None without `--picture`.
 
-    ConfigError for another kind of file, or for an option that has no effect; StorageError for a place that
-    cannot be written, so that nobody waits for a page that is lost.
+    Raises ConfigError for another kind of file, or for an option that has no effect, and StorageError for a folder that cannot be
+    written: before the work, so that nobody waits for a page that is then lost.
     """
     if args.picture is None:
         for option in ("picture_queries", "picture_top"):
@@ -56,7 +56,7 @@ def picture_options(args: Namespace) -> PictureOptions | None:
         raise ConfigError(f"--picture {path}: the picture is an HTML page; try {path.with_suffix('.html')}")
     if path.is_dir():
         raise ConfigError(f"--picture {path}: a folder; name a file in it, such as {path / 'ranking.html'}")
-    folder = next(place for place in path.absolute().parents if os.path.lexists(place))
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise StorageError(f"{path}: cannot write in {folder}; choose another place for --picture")
     return PictureOptions(path, args.picture_queries or QUERIES, args.picture_top or TOP)

@@ -1,4 +1,4 @@
-"""Child processes that are talked to over pipes and never outlive their parent. Knows no images and no models."""
+"""Run work in child processes, which receive messages over pipes and never outlive their parent."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from typing import Any
 from runtime.errors import DeviceError
 from runtime.stopping import SIGNALS, descendants
 
-# A child that was asked to end, or whose pipe has closed, gets so long.
+# How long a child may take to end after its pipe has closed.
 GRACE_S = 5.0
 
 Work = Callable[[Connection, Any], None]
-"""What a child does: a function of a module, with its pipe and the argument of `processes`."""
+"""The work of a child: a function of a module, which takes the pipe and the argument of `processes`."""
 
 
 class ChildGone(DeviceError):
@@ -45,14 +45,14 @@ class Child:
     pipe: Connection
 
     def send(self, message: object) -> None:
-        """Hand the child a message. One that died in the meantime is noticed by `receive`."""
+        """Send the child a message. `receive` notices a child that has died in the meantime."""
         try:
             self.pipe.send(message)
         except OSError:
             pass
 
     def receive(self) -> Any:
-        """The child's next message. Raises the exception that ended its work, ChildGone when the process is."""
+        """Return the child's next message. Raises the exception that ended its work, or ChildGone when the process has ended."""
         try:
             message = self.pipe.recv()
         except (EOFError, OSError):
@@ -67,21 +67,21 @@ class Child:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager
 def processes(count: int, work: Work, argument: Any) -> Iterator[list[Child]]:
-    """`count` new processes that run work(pipe, argument); when the block ends, however it does, so do they.
+    """Start `count` processes that run work(pipe, argument); they end when the block ends, also by an exception.
 
-    They are spawned, not forked: threads and engines of this process are no business of theirs. The signals that stop a command are
-    for this process only, and a child whose parent was killed finds its pipe closed and ends.
+    They are spawned, not forked, so that they inherit no threads or sessions. Only this process receives the signals that stop a
+    command. A child whose parent was killed finds its pipe closed, and ends.
     """
     context = multiprocessing.get_context("spawn")
     children: list[Child] = []
-    # multiprocessing's own helper would otherwise start inside the block below, and lift it
+    # multiprocessing's own helper must not start below, where it would unblock the signals
     resource_tracker.ensure_running()
     try:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -100,7 +100,7 @@ def processes(count: int, work: Work, argument: Any) -> Iterator[list[Child]]:
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The answer of `function(*arguments)`, a function of a module, from a new process; its exceptions are raised here."""
+    """Run `function(*arguments)`, a function of a module, in a new process and return its result; its exceptions are raised here."""
     with processes(1, _answer, function) as (child,):
         child.send(arguments)
         return child.receive()
@@ -113,9 +113,9 @@ def each_apart(
     *,
     first: Callable[[], None] | None = None,
 ) -> Iterator[Any]:
-    """The answers of `function(task)`, a function of a module, as they come, from `count` new processes, which call `first` once.
+    """Yield the results of `function(task)`, a function of a module, as `count` new processes finish them; each calls `first` once.
 
-    After an exception of one of them no further task begins; it is raised here when the others are done with theirs.
+    After an exception no further task begins; it is raised here when the other processes have finished their tasks.
     """
     failure: Exception | None = None
     waiting = deque(tasks)
@@ -146,9 +146,9 @@ def each_apart(
 
 
 def ready(children: Sequence[Child]) -> list[Child]:
-    """Those of the children that have something to say or are gone; waits for the first."""
-    said = connection.wait([child.pipe for child in children])
-    return [child for child in children if child.pipe in said]
+    """Wait until some children have sent a message or have ended, and return them."""
+    readable = connection.wait([child.pipe for child in children])
+    return [child for child in children if child.pipe in readable]
 
 
 def _start(context: Any, work: Work, argument: Any) -> Child:
@@ -176,14 +176,14 @@ def _answer_each(pipe: Connection, work: tuple[Callable[[Any], Any], Callable[[]
 
 
 def _child(pipe: Connection, work: Work, argument: Any) -> None:
-    # also those that came while it started, and are blocked until here
+    # this ignores also the signals that came while the process started, which are blocked until here
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         work(pipe, argument)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        # The parent has all it wanted, or is gone.
+        # The parent needs nothing more, or has ended.
         return
     except Exception as error:
         try:
@@ -193,7 +193,7 @@ def _child(pipe: Connection, work: Work, argument: Any) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception itself where it survives pickling, else its traceback as one."""
+    """Return the exception itself where it can be pickled, else a RuntimeError with its traceback."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -205,7 +205,7 @@ def _end(children: Sequence[Child]) -> None:
     for child in children:
         child.pipe.close()
         if child.process.is_alive():
-            # with what it has started itself
+            # kill the processes that it has started, too
             for pid in descendants(child.process.pid or 0):
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
