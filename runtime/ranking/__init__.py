@@ -1,1 +1,1 @@
-"""Rank features: nearest neighbours, re-ranking, metrics."""
+"""Rank features: nearest gallery images, re-ranking, metrics and pictures of rankings."""

@@ -1,4 +1,4 @@
-"""Score and search features, as the commands do: `evaluate` and `search`."""
+"""The public functions `evaluate` and `search`, which score and search features."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["Hit", "Metrics", "evaluate", "search"]
 class Hit:
     """One gallery image near a query image.
 
-    `query` and `row` are its places in the query and in the gallery, `rank` counts from 1, `distance` is the cosine distance
-    (0..2). `path`, `pid` and `camid` are the gallery image's (-1: unknown).
+    `query` and `row` are the row numbers of the two images in the query and gallery features. `rank` counts from 1, and
+    `distance` is the cosine distance (0..2). `path`, `pid` and `camid` are those of the gallery image (-1: unknown).
     """
 
     query: int
@@ -43,8 +43,8 @@ def evaluate(
     """Rank the gallery for every query and score the rankings: mAP, CMC, mINP (0..1).
 
     `rerank` applies k-reciprocal re-ranking (20, 6, 0.3) first. Gallery images of the query's own person and camera are removed,
-    or ranked like any other with `same_camera` "keep" (for sets of one camera; not the published protocol). Images of an
-    unknown person (pid -1) are left out. `watch` is shown the ranking of every query that has a match.
+    or ranked like all others with `same_camera` "keep" (for data sets of one camera; not the published protocol). Images of an
+    unknown person (pid -1) are left out. `watch` is called with the scored ranking of every query that has a match.
 
     Raises ArtifactError for features of two models, DataError where no query has a match, ConfigError for an unknown rule.
     """
@@ -57,9 +57,10 @@ def evaluate(
 
 
 def search(query: Features, gallery: Features, *, top: int = 10) -> list[Hit]:
-    """The `top` nearest gallery images of each query, nearest first, one query after the other.
+    """Return the `top` nearest gallery images of each query, nearest first, one query after the other.
 
-    Cameras and persons play no part: every gallery image can be found. Exact; equal distances keep the gallery's order.
+    Persons and cameras are ignored, so every gallery image can be a hit. The search is exact; images at equal distances stay in
+    the gallery's order.
     Raises ConfigError for a `top` below 1, ArtifactError for features of two models, DataError for an empty gallery.
     """
     if top < 1:

@@ -1,8 +1,8 @@
-"""Rank a gallery for every query and score the ranking. Knows nothing of images or engines.
+"""Rank a gallery for every query and score the rankings. Works on arrays and imports no image code.
 
-Rules: gallery images of the query's person from the query's camera are removed, so is junk (gallery pid -1);
-distractors (pid 0) stay and match nobody. Equal distances keep the gallery's order. Queries left without a
-match are counted, not scored.
+The rules are those of Market-1501. Gallery images of the query's person from the query's camera are removed, and so is junk (gallery
+pid -1). Distractors (pid 0) stay and match nobody. Images at equal distances stay in the gallery's order. Queries without a match are
+counted but not scored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime.errors import ArtifactError, DataError
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-# float32 features are unit vectors to 1e-6; anything that was never normalised is far outside this.
+# The norms of float32 features are 1 to within 1e-6; those of features that were never normalised are far from it.
 _NORM_TOLERANCE = 1e-3
 
 
@@ -27,10 +27,10 @@ _NORM_TOLERANCE = 1e-3
 class Metrics:
     """Means over the queries that have a match, all in 0..1.
 
-    `mAP`: mean of the step average precision (what papers print); `mAP_market_matlab`: its trapezoid form, as
-    in Market-1501's own MATLAB code. `cmc` (max_rank,) float64: fraction of queries with a match among the
-    first 1, 2, ... images. `mINP`: mean of matches / rank of the last match. `ties`: matches as far from
-    their query as some image that is no match, so that the gallery's order decided.
+    `mAP` is the mean of the step average precision, which papers report; `mAP_market_matlab` is its trapezoid form, as in
+    Market-1501's own MATLAB code. `cmc` (max_rank,) float64 is the fraction of queries with a match among the first 1, 2, ...
+    images. `mINP` is the mean of (number of matches / rank of the last match). `ties` counts the matches that are as far from their
+    query as an image that is no match, so that the gallery's order decided between them.
     """
 
     mAP: float
@@ -42,7 +42,7 @@ class Metrics:
     ties: int
 
     def to_json(self) -> dict[str, Any]:
-        """{mAP, R1, R5, R10, mINP, mAP_market_matlab, queries, queries_without_match, ties}."""
+        """Return {mAP, R1, R5, R10, mINP, mAP_market_matlab, queries, queries_without_match, ties}."""
         ranks = {f"R{rank}": float(self.cmc[min(rank, len(self.cmc)) - 1]) for rank in (1, 5, 10)}
         return {
             "mAP": self.mAP,
@@ -57,10 +57,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Scored:
-    """One query that has a match, as it was ranked and scored.
+    """The scored ranking of one query that has a match.
 
-    `distances` (G,) are not to be changed; `matches` are the gallery indices of its person, ascending, `removed` those
-    that took no rank, `ranks` the 1-based ranks of the matches, ascending, `precision` the step average precision (0..1).
+    `distances` (G,) must not be changed. `matches` are the gallery indices of the query's person and `removed` those of images
+    that have no rank. `ranks` are the 1-based ranks of the matches. `matches` and `ranks` ascend. `precision` is the step average
+    precision (0..1).
     """
 
     query: int
@@ -85,21 +86,21 @@ def evaluate(
     """Score features: query (Q, D), gallery (G, D) float32, rows L2-normalised; pids and camids (Q,), (G,)
     integers.
 
-    A query whose camera is unknown (camid -1) has no same-camera image removed. Memory beyond the features:
-    `block` rows of G distances. DataError: a feature that is not finite (names its row), or no query with a
-    match. ArtifactError: shapes that do not fit, rows that are not normalised.
+    No same-camera image is removed for a query whose camera is unknown (camid -1). Besides the features, memory holds `block`
+    rows of G distances. DataError for a feature that is not finite (names its row), and where no query has a match. ArtifactError
+    for shapes that do not fit, and for rows that are not normalised.
     """
     rows = cosine_rows(query, gallery, block=block)
     return evaluate_distances(rows, query_pids, query_camids, gallery_pids, gallery_camids, max_rank=max_rank)
 
 
 def cosine_rows(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> Iterator[Floats]:
-    """Negative cosines as blocks (b, G) of consecutive query rows; query (Q, D), gallery (G, D) L2-normalised.
+    """Yield negative cosines as blocks (b, G) of consecutive query rows; query (Q, D), gallery (G, D) L2-normalised.
 
-    Errors as in `evaluate`, at the call and not at the first block.
+    Raises the errors of `evaluate`, at the call and not at the first block.
     """
     queries, galleries = checked_features(query, gallery, block=block)
-    # 1 - cosine would lose the last bits of small similarities; the order is the same without it.
+    # 1 - cosine would lose the last bits of small similarities, and the order is the same without the 1.
     return (-(queries[start : start + block] @ galleries.T) for start in range(0, len(queries), block))
 
 
@@ -115,14 +116,14 @@ def evaluate_distances(
 ) -> Metrics:
     """Score distances, given as blocks (b, G) of consecutive query rows, Q rows in all; smaller is nearer.
 
-    `watch` is shown every query that has a match. Errors as in `evaluate`; the blocks are not changed.
+    `watch` is called with every query that has a match. Raises the errors of `evaluate`; the blocks are not changed.
     """
     pids, camids = _ids(query_pids, query_camids, "query")
-    kept_for = _gallery_rules(*_ids(gallery_pids, gallery_camids, "gallery"))
+    matches_and_removed = _gallery_rules(*_ids(gallery_pids, gallery_camids, "gallery"))
     scores: list[tuple[float, float, float, int]] = []
     ties = 0
     for number, row in _rows(distance_rows, len(pids), np.size(gallery_pids)):
-        matches, removed = kept_for(int(pids[number]), int(camids[number]))
+        matches, removed = matches_and_removed(int(pids[number]), int(camids[number]))
         if len(matches):
             ranks, tied = match_ranks(row, matches, removed)
             inverse_penalty = len(ranks) / int(ranks[-1])
@@ -148,23 +149,22 @@ def evaluate_distances(
 
 
 def match_ranks(distances: ArrayLike, matches: Ids, removed: Ids) -> tuple[Ids, int]:
-    """1-based ranks, ascending, of the gallery indices `matches` in one row (G,), and how many are tied with
-    a non-match.
+    """Return the 1-based ranks, ascending, of the gallery indices `matches` in one row (G,), and how many of them are tied.
 
-    Equal distances rank by gallery index; indices in `removed` take no rank. `matches` ascends and is not
-    empty.
+    A match is tied if an image that is no match has the same distance. Equal distances rank by gallery index; indices in `removed`
+    have no rank. `matches` ascends and is not empty.
     """
     row = np.array(distances, np.result_type(np.float32, np.asarray(distances)))
     row[removed] = np.inf
-    wanted = row[matches]
-    # Whatever lies beyond the last match cannot move any of them: only the rest is sorted.
-    near = np.sort(row[row <= wanted.max()])
-    first = np.searchsorted(near, wanted, side="left")
-    same = np.searchsorted(near, wanted, side="right") - first
+    match_distances = row[matches]
+    # Images beyond the last match cannot change the rank of any match, so only the nearer ones are sorted.
+    near = np.sort(row[row <= match_distances.max()])
+    first = np.searchsorted(near, match_distances, side="left")
+    equal_count = np.searchsorted(near, match_distances, side="right") - first
     ranks, tied = first + 1, 0
-    if same.max() > 1:
-        for value in np.unique(wanted[same > 1]):
-            of_value = np.flatnonzero(wanted == value)
+    if equal_count.max() > 1:
+        for value in np.unique(match_distances[equal_count > 1]):
+            of_value = np.flatnonzero(match_distances == value)
             equal = np.flatnonzero(row == value)
             ranks[of_value] += np.searchsorted(equal, matches[of_value])
             tied += len(of_value) if len(equal) > len(of_value) else 0
@@ -172,24 +172,22 @@ def match_ranks(distances: ArrayLike, matches: Ids, removed: Ids) -> tuple[Ids, 
 
 
 def step_precision(ranks: Ids) -> float:
-    """Average precision of one query from the ascending 1-based ranks of its matches: the mean of i /
-    rank_i."""
+    """Return the average precision of one query from the ascending 1-based ranks of its matches: the mean of i / rank_i."""
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 
 def trapezoid_precision(ranks: Ids) -> float:
-    """Average precision as Market-1501's compute_AP.m: at each match, the mean of the precision there and one
-    rank before.
+    """Return the average precision of Market-1501's compute_AP.m: the mean over matches of the precision there and one rank before.
 
     The precision before rank 1 is taken as 1.
     """
-    found = np.arange(1, len(ranks) + 1)
-    before = np.where(ranks > 1, (found - 1) / np.maximum(ranks - 1, 1), 1.0)
-    return float(np.mean((found / ranks + before) / 2))
+    match_count = np.arange(1, len(ranks) + 1)
+    before = np.where(ranks > 1, (match_count - 1) / np.maximum(ranks - 1, 1), 1.0)
+    return float(np.mean((match_count / ranks + before) / 2))
 
 
 def checked_features(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> tuple[Floats, Floats]:
-    """Both as float32 (Q, D), (G, D), proven finite, L2-normalised and of one D; errors as in `evaluate`."""
+    """Return both as float32 (Q, D) and (G, D), checked to be finite, L2-normalised and of one D; raise the errors of `evaluate`."""
     queries, galleries = np.asarray(query, np.float32), np.asarray(gallery, np.float32)
     for name, features in (("query", queries), ("gallery", galleries)):
         if features.ndim != 2:
@@ -217,7 +215,7 @@ def _check_rows(name: str, rows: Floats, start: int) -> None:
         raise DataError(f"{name} feature {start + bad[0]} is not finite; extract it again")
     worst = int(np.argmax(np.abs(norms - 1)))
     raise ArtifactError(
-        f"{name} feature {start + worst} has norm {norms[worst]:.4g}, not 1; extract again, L2-normalised"
+        f"{name} feature {start + worst} has norm {norms[worst]:.4g}, not 1; extract the features again, L2-normalised"
     )
 
 
@@ -231,23 +229,23 @@ def _ids(pids: ArrayLike, camids: ArrayLike, name: str) -> tuple[Ids, Ids]:
 
 
 def _gallery_rules(pids: Ids, camids: Ids) -> Callable[[int, int], tuple[Ids, Ids]]:
-    """A function of a query's pid and camid: its matches and the images removed for it, ascending gallery
-    indices."""
+    """Return a function of a query's pid and camid that returns its matches and the images removed for it, as gallery indices."""
     order = np.argsort(pids, kind="stable")
     ordered = pids[order]
     junk = np.flatnonzero(pids == -1)
 
-    def kept_for(pid: int, camid: int) -> tuple[Ids, Ids]:
+    def matches_and_removed(pid: int, camid: int) -> tuple[Ids, Ids]:
         if pid <= 0:
             return np.empty(0, np.int64), junk
         same = order[np.searchsorted(ordered, pid, "left") : np.searchsorted(ordered, pid, "right")]
-        hidden = (camids[same] == camid) & (camid != -1)
-        return same[~hidden], np.concatenate([junk, same[hidden]])
+        same_camera = (camids[same] == camid) & (camid != -1)
+        return same[~same_camera], np.concatenate([junk, same[same_camera]])
 
-    return kept_for
+    return matches_and_removed
 
 
 def _rows(blocks: Iterable[ArrayLike], queries: int, gallery: int) -> Iterator[tuple[int, Floats]]:
+    """Yield (query number, its distances) from the blocks, and check their shapes and that all distances are finite."""
     number = 0
     for block in blocks:
         rows = np.asarray(block)

@@ -1,4 +1,4 @@
-"""Nearest gallery features of each query. Knows nothing of images or models."""
+"""Find the nearest gallery features of each query. Works on arrays and imports no image or model code."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runtime.errors import ArtifactError, DataError
 def nearest_rows(
     query: NDArray[np.float32], gallery: NDArray[np.float32], *, top: int, block: int = 64
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The `top` nearest gallery rows of each query: indices (Q, top), ascending cosine distances 1 - q.g.
+    """Return the `top` nearest gallery rows of each query: indices (Q, top) and ascending cosine distances 1 - q.g (0..2).
 
-    Distances are in 0..2. `query` (Q, D) and `gallery` (G, D) are L2-normalised. Exact; equal distances keep
-    the gallery's order; `top` is cut to G. `block` queries are compared at a time, so memory is block x G.
-    DataError for an empty gallery, ArtifactError for features of different widths.
+    `query` (Q, D) and `gallery` (G, D) are L2-normalised. The search is exact; equal distances keep the gallery's order; `top` is
+    at most G. `block` queries are compared at a time, so that memory holds block x G distances. DataError for an empty gallery,
+    ArtifactError for features of different widths.
     """
     if not len(gallery):
         raise DataError("the gallery is empty; extract some images into it first")
@@ -39,8 +39,8 @@ def nearest_rows(
 
 
 def nearest_indices(distance: NDArray[np.floating[Any]], top: int) -> NDArray[np.int64]:
-    """Indices of the `top` smallest of the distances (G,), ascending; equal distances keep their order. `top` is 1..G."""
-    # All candidates up to the last place's distance, ties included, so that a stable sort decides among them.
+    """Return the indices of the `top` (1..G) smallest distances of (G,), nearest first; equal distances keep their order."""
+    # The candidates include all ties with the last place, so that the stable sort decides among them.
     limit = np.partition(distance, top - 1)[top - 1]
     candidates = np.flatnonzero(distance <= limit)
     return candidates[np.argsort(distance[candidates], kind="stable")][:top]

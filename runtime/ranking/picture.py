@@ -1,4 +1,4 @@
-"""A picture of rankings as one HTML page that needs nothing else and runs no script. Strings out of values; reads no file."""
+"""Draw rankings as one self-contained HTML page without scripts. Makes strings from values and reads no file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.images.thumbnails import Thumbnail
 from runtime.ranking.strips import Hit, Ranking
 from runtime.wording import printable
 
-# The page may load nothing and run nothing, whatever a name in it holds.
+# The page may load and run nothing, whatever a file name in it contains.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f6f3;--card:#fff;--ink:#1b1f24;--soft:#5d6670;--line:#dcddd7;--hole:#ecece7;
@@ -53,12 +53,12 @@ figcaption span{display:block;color:var(--soft)}
 @media print{section{break-inside:avoid}}
 """
 MARKS = {True: ("right", "✓"), False: ("wrong", "✗"), None: ("open", "?")}
-LEGEND = {True: "the query's person", False: "somebody else", None: "not known who"}
+LEGEND = {True: "the query's person", False: "somebody else", None: "person not known"}
 
 
 @dataclass(frozen=True)
 class Shot:
-    """An image as the page shows it: the path that features record, its 0-based camera (-1: unknown), its thumbnail."""
+    """An image on the page: the path that the features record, its 0-based camera (-1: unknown) and its thumbnail."""
 
     path: str
     camid: int
@@ -67,9 +67,9 @@ class Shot:
 
 @dataclass(frozen=True)
 class Contents:
-    """What stands around the rankings: a title, facts as (name, value), and sentences about what is and is not shown.
+    """The text around the rankings: a title, facts as (name, value), and sentences about what is shown and what is not.
 
-    `distance` names what the numbers below the images are.
+    `distance` names the numbers below the images.
     """
 
     title: str
@@ -84,7 +84,7 @@ def page(
     query: Callable[[int], Shot],
     gallery: Callable[[int], Shot],
 ) -> str:
-    """The whole document, the rankings in their order; `query` and `gallery` give the image of a row."""
+    """Return the whole document with the rankings in their order; `query` and `gallery` return the image of a row."""
     rows = "".join(_section(ranking, query(ranking.query), gallery) for ranking in rankings)
     facts = "".join(
         f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in contents.facts
@@ -153,7 +153,7 @@ def _image(shot: Shot) -> str:
 
 
 def _name(path: str) -> str:
-    # long names break where their parts end
+    # Long names break at the ends of their parts.
     return _text(os.path.basename(path)).replace("_", "_<wbr>")
 
 
@@ -162,5 +162,5 @@ def _camera(shot: Shot) -> str:
 
 
 def _text(text: str) -> str:
-    """Text for an element or a quoted attribute; a name that is not UTF-8 or holds control characters is spelled out."""
+    """Escape text for an element or a quoted attribute; bytes that are not UTF-8 and control characters become printable."""
     return escape(printable(text))

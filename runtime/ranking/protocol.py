@@ -1,8 +1,8 @@
-"""The protocol of an evaluation: which images are ranked for a query, and which leave before. Knows no files and no engine.
+"""The protocol of an evaluation: which images are ranked for a query. Reads no files and runs no model.
 
-Images of nobody known (pid -1) leave first, so that they are in no neighbourhood that re-ranking looks at. Images of the
-query's person from the query's camera stay in the neighbourhoods and are masked for that query afterwards, or with `KEEP`
-ranked like any other.
+Images of unknown people (pid -1) are removed first, so that re-ranking does not use them as neighbours. Images of the query's person
+from the query's camera may be neighbours; they are removed from the ranking of that query afterwards, or ranked like all others with
+`KEEP`.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from runtime.ranking.rerank import rerank
 
 
 def published_rule(layout: str | None) -> str:
-    """What the published protocol of this layout does with images of the query's camera."""
+    """Return what the published protocol of this layout does with images of the query's person and camera: REMOVE or KEEP."""
     return KEEP if layout in SAME_CAMERA_STAYS else REMOVE
 
 
 def protocol_text(rule: str, layout: str | None) -> str:
-    """What stands beside the scores: whether they follow the published protocol."""
+    """Return the note beside the scores that says whether they follow the published protocol."""
     if rule == published_rule(layout):
         return "published"
     return f"not the published protocol (same-camera images: {rule})"
 
 
 def known(features: Features) -> Features:
-    """The features of images whose person is known (pid 0 or more); `skipped` and `notes` stay."""
+    """Return the features of images whose person is known (pid 0 or more); `skipped` and `notes` stay."""
     if (keep := features.pids >= 0).all():
         return features
-    places = np.flatnonzero(keep).tolist()
+    rows = np.flatnonzero(keep).tolist()
     return replace(
         features,
         features=features.features[keep],
-        paths=tuple(features.paths[place] for place in places),
+        paths=tuple(features.paths[row] for row in rows),
         pids=features.pids[keep],
         camids=features.camids[keep],
-        images=tuple(features.images[place] for place in places) if features.images else (),
+        images=tuple(features.images[row] for row in rows) if features.images else (),
     )
 
 
@@ -56,17 +56,17 @@ def score(
     reranked: bool = False,
     watch: Callable[[Scored], None] = lambda scored: None,
 ) -> Metrics:
-    """The scores of `query` in `gallery`, with k-reciprocal re-ranking if `reranked`.
+    """Return the scores of `query` in `gallery`, with k-reciprocal re-ranking if `reranked`.
 
-    `watch` is shown every query that has a match, by its place among the `known` features.
-    DataError where nobody is known, or no query has a match.
+    `watch` is called with every query that has a match; its number is its row among the `known` features.
+    DataError where no person is known, or no query has a match.
     """
     query, gallery = known(query), known(gallery)
     for name, side in (("query", query), ("gallery", gallery)):
         if not len(side.paths):
             raise DataError(
-                f"{name}: no image whose person is known; name the images as a published data set does, or extract a list "
-                "of lines: path pid camid"
+                f"{name}: no image whose person is known; name the images as in a published data set, or extract a list "
+                "with lines of path pid camid"
             )
     _check_matches(query, gallery, same_camera)
     # A query of an unknown camera has no image removed.
@@ -77,35 +77,40 @@ def score(
 
 
 def leaks(query: Features, gallery: Features, *, same_camera: str = REMOVE) -> int:
-    """How many queries lie byte for byte in the gallery where the protocol does not drop them.
+    """Count the queries of which an identical file (by its hash) is ranked in the gallery.
 
-    A copy with the query's own person and camera is dropped with the same-camera rule: Occluded-Duke has 1,870 such by
-    design. With `KEEP`, or where the camera is unknown, it is not.
+    The same-camera rule removes a copy with the query's own person and camera; Occluded-Duke has 1,870 of these by design. With
+    `KEEP`, or where the camera is unknown, such a copy counts.
     """
-    places: dict[str, set[tuple[int, int]]] = {}
+    gallery_ids: dict[str, set[tuple[int, int]]] = {}
     for digest, pid, camid in zip(gallery.images, gallery.pids.tolist(), gallery.camids.tolist()):
-        places.setdefault(digest, set()).add((pid, camid))
-    own = zip(query.images, query.pids.tolist(), query.camids.tolist())
+        gallery_ids.setdefault(digest, set()).add((pid, camid))
+    queries = zip(query.images, query.pids.tolist(), query.camids.tolist())
     return sum(
-        bool(places.get(digest, set()) - ({(pid, camid)} if same_camera == REMOVE and camid != -1 else set()))
-        for digest, pid, camid in own
+        bool(
+            gallery_ids.get(digest, set())
+            - ({(pid, camid)} if same_camera == REMOVE and camid != -1 else set())
+        )
+        for digest, pid, camid in queries
     )
 
 
 def _check_matches(query: Features, gallery: Features, same_camera: str) -> None:
-    """DataError that says which option would help, where no query has a match."""
+    """Raise a DataError that says which option would help where no query has a match."""
     cameras: dict[int, set[int]] = {}
     for pid, camid in zip(gallery.pids.tolist(), gallery.camids.tolist()):
         cameras.setdefault(pid, set()).add(camid)
-    own = [(pid, camid) for pid, camid in zip(query.pids.tolist(), query.camids.tolist()) if pid > 0]
-    seen = [(camid, cameras[pid]) for pid, camid in own if pid in cameras]
-    if not seen:
+    queries = [(pid, camid) for pid, camid in zip(query.pids.tolist(), query.camids.tolist()) if pid > 0]
+    matched = [(camid, cameras[pid]) for pid, camid in queries if pid in cameras]
+    if not matched:
         raise DataError(
-            f"none of {len(query.paths)} queries has a match: nobody of the query is in the gallery; check that both are of "
-            "one data set, and --layout"
+            f"none of {len(query.paths)} queries has a match: no person of the query is in the gallery; check that both come "
+            "from one data set, and --layout"
         )
-    if same_camera == REMOVE and all(camid != -1 and not theirs - {camid} for camid, theirs in seen):
+    if same_camera == REMOVE and all(
+        camid != -1 and not gallery_camids - {camid} for camid, gallery_camids in matched
+    ):
         raise DataError(
             f"none of {len(query.paths)} queries has a match from another camera; check file names and --layout, or for a "
-            "set of one camera: python -m runtime evaluate ... --same-camera keep (not the published protocol)"
+            "data set of one camera: python -m runtime evaluate ... --same-camera keep (not the published protocol)"
         )

@@ -1,9 +1,9 @@
 """Re-rank by shared neighbours (Zhong et al., "Re-ranking person re-identification with k-reciprocal
 encoding", CVPR 2017).
 
-The same function as the dense form, with what is non-zero only: top-k lists, sparse weight rows, an inverted
-index. The result for one query depends on the other queries: it ranks a whole set, not single requests. Knows
-nothing of images or identities.
+This is the same function as the dense form, but it stores non-zero values only: top-k lists, sparse rows of weights and an inverted
+index. The result of a query depends on the other queries, so it ranks a whole set, not single requests. Works on arrays and imports no
+image code.
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Non-zeros of a matrix row by row (CSR): row i is columns[starts[i]:starts[i + 1]], ascending, and their
-    values."""
+    """The non-zero values of a matrix by row (CSR): row i has the ascending columns[starts[i]:starts[i + 1]] and their values."""
 
     starts: Ints
     columns: NDArray[np.int32]
     values: Floats
 
     def row(self, index: int) -> tuple[NDArray[np.int32], Floats]:
-        """Columns and values of one row."""
+        """Return the columns and values of one row."""
         part = slice(self.starts[index], self.starts[index + 1])
         return self.columns[part], self.values[part]
 
     def rows(self, indices: Ints) -> tuple[Ints, NDArray[np.int32], Floats]:
-        """Several rows one after the other: for each non-zero its position in `indices`, its column and its
-        value."""
+        """Return the values of several rows, one row after the other: for each, its position in `indices`, its column, the value."""
         lengths = self.starts[indices + 1] - self.starts[indices]
         position = np.repeat(np.arange(len(indices)), lengths)
         shift = self.starts[indices] - (np.cumsum(lengths) - lengths)
@@ -53,11 +51,10 @@ def rerank(
     weight: float = 0.3,
     block: int = 256,
 ) -> Iterator[Floats]:
-    """Re-ranked distances as blocks (b, G) float32 of consecutive query rows; query (Q, D), gallery (G, D)
-    L2-normalised.
+    """Yield re-ranked distances as blocks (b, G) float32 of consecutive query rows; query (Q, D), gallery (G, D) L2-normalised.
 
-    weight * d + (1 - weight) * Jaccard, d the squared Euclidean distance over the largest of its row (0..1).
-    Errors as in `metrics.evaluate`, at the call and not at the first block; ConfigError for k1, k2 < 1 or a
+    A distance is weight * d + (1 - weight) * Jaccard, where d is the squared Euclidean distance divided by the largest of its row
+    (0..1). Raises the errors of `metrics.evaluate`, at the call and not at the first block, and ConfigError for k1, k2 < 1 or a
     weight outside 0..1.
     """
     if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
@@ -87,11 +84,10 @@ def _blocks(
 
 
 def nearest_neighbours(features: Floats, count: int, *, block: int = 256) -> tuple[NDArray[np.int32], Floats]:
-    """The `count` nearest rows of each row, itself included, nearest first, equals by index: (N, count)
-    int32.
+    """Return the `count` nearest rows of each row, (N, count) int32, and its largest squared distance, (N,) float32, never 0.
 
-    Also each row's largest squared distance (N,) float32, never 0. Fewer than `count` columns where N is
-    smaller.
+    A row is its own nearest row. The nearest come first, and equal distances are ordered by index. There are N columns where N is
+    smaller than `count`.
     """
     size = len(features)
     count = min(count, size)
@@ -105,10 +101,10 @@ def nearest_neighbours(features: Floats, count: int, *, block: int = 256) -> tup
 
 
 def _top(similar: Floats, count: int) -> NDArray[np.int32]:
-    """Column indices (b, count) of the largest values of each row, largest first, equals by index."""
+    """Return the column indices (b, count) of the largest values of each row, largest first; equal values are ordered by index."""
     rows, size = similar.shape
-    # The count-th largest of the maxima of disjoint groups bounds the count-th largest value from below: one
-    # pass over the row finds it, and little more than `count` values reach it. Only those are sorted.
+    # The count-th largest maximum of disjoint groups is a lower bound of the count-th largest value. One pass over the row finds it,
+    # and little more than `count` values reach it. Only those are sorted.
     width = max(1, size // (12 * count))
     whole = size // width * width
     maxima = similar[:, :whole].reshape(rows, -1, width).max(axis=2)
@@ -121,7 +117,7 @@ def _top(similar: Floats, count: int) -> NDArray[np.int32]:
 
 
 def _squared(similar: Floats) -> Floats:
-    """Squared Euclidean distances of unit vectors from their cosines; rounding never makes one negative."""
+    """Return the squared Euclidean distances of unit vectors from their cosines; none is negative through rounding."""
     distances: Floats = np.maximum(2 - 2 * similar, 0)
     return distances
 
@@ -129,8 +125,7 @@ def _squared(similar: Floats) -> Floats:
 def _weights(
     features: Floats, neighbours: NDArray[np.int32], farthest: Floats, k1: int, block: int
 ) -> SparseRows:
-    """Row i: exp(-distance) to the expanded k-reciprocal set of i, summing to 1 (equations 3, 4 and 7 of the
-    paper)."""
+    """Return the weights: row i has exp(-distance) to the expanded k-reciprocal set of i, divided by its sum (equations 3, 4, 7)."""
     few = neighbours[:, : round(k1 / 2) + 1]
     mutual, mutual_few = _reciprocal(neighbours, block), _reciprocal(few, block)
     parts = []
@@ -138,7 +133,7 @@ def _weights(
         near, is_mutual = neighbours[start : start + block], mutual[start : start + block]
         row, at = np.nonzero(is_mutual)
         candidate = near[row, at]
-        # (pairs, few): a candidate's own reciprocal neighbours, and which of them the row's set already has.
+        # (pairs, few): the reciprocal neighbours of a candidate, and which of them are already in the row's set.
         theirs, is_theirs = few[candidate], mutual_few[candidate]
         known = np.where(is_mutual, near, -1)[row]
         inside = is_theirs & (theirs[:, :, None] == known[:, None, :]).any(axis=2)
@@ -156,7 +151,7 @@ def _weights(
 
 
 def _reciprocal(neighbours: NDArray[np.int32], block: int) -> NDArray[np.bool_]:
-    """(N, k) bool: whether row i is among the neighbours of its neighbour [i, j] too."""
+    """Return (N, k) bool: whether row i is also among the neighbours of its neighbour [i, j]."""
     parts = []
     for start in range(0, len(neighbours), block):
         near = neighbours[start : start + block]
@@ -166,7 +161,7 @@ def _reciprocal(neighbours: NDArray[np.int32], block: int) -> NDArray[np.bool_]:
 
 
 def _dots(features: Floats, left: Ints, right: Ints, step: int = 4096) -> Floats:
-    """Inner products of pairs of rows (n,), gathered `step` pairs at a time."""
+    """Return the inner products (n,) of pairs of rows, computed `step` pairs at a time."""
     parts = [
         np.einsum("nd,nd->n", features[left[at : at + step]], features[right[at : at + step]])
         for at in range(0, len(left), step)
@@ -175,7 +170,7 @@ def _dots(features: Floats, left: Ints, right: Ints, step: int = 4096) -> Floats
 
 
 def _averaged(weights: SparseRows, neighbours: NDArray[np.int32], block: int) -> SparseRows:
-    """Each row replaced by the mean of the rows of its neighbours (N, k2), itself usually among them."""
+    """Replace each row by the mean of the rows of its neighbours (N, k2), which usually include the row itself."""
     size, k2 = neighbours.shape
     parts = []
     for start in range(0, size, block):
@@ -194,7 +189,7 @@ def _stacked(parts: list[tuple[Ints, Ints, NDArray[np.float64]]]) -> SparseRows:
 
 
 def _transposed(weights: SparseRows, *, first: int) -> SparseRows:
-    """The inverted index: row c lists who has column c, of the rows from `first` on, counted from there."""
+    """Return the inverted index: row c lists which rows from `first` on have column c, counted from `first`."""
     size = len(weights.starts) - 1
     owners = np.repeat(np.arange(size - first), np.diff(weights.starts[first:]))
     columns, values = weights.columns[weights.starts[first] :], weights.values[weights.starts[first] :]
@@ -206,7 +201,7 @@ def _transposed(weights: SparseRows, *, first: int) -> SparseRows:
 def _shared(
     columns: NDArray[np.int32], values: Floats, inverted: SparseRows, gallery: int
 ) -> NDArray[np.float64]:
-    """(G,): the sum of minima of one query's weights with those of every gallery image."""
+    """Return (G,): the sum of the minima of a query's weights and those of each gallery image."""
     position, owners, theirs = inverted.rows(columns.astype(np.int64))
     minima = np.minimum(values[position], theirs)
     return np.bincount(owners, minima, minlength=gallery).astype(np.float64, copy=False)

@@ -1,4 +1,4 @@
-"""Which gallery images stand nearest to a query, and which of them are right. Knows no image, no file and no HTML."""
+"""The rankings that a picture shows: the nearest gallery images of a query, and which of them are right. Reads no file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Hit:
-    """One gallery image in a ranking: its row in the gallery, its rank from 1, its distance.
+    """One gallery image in a ranking: `index` is its row in the gallery, `rank` counts from 1.
 
-    `right` says whether it shows the query's person; None where nobody knows.
+    `right` says whether it shows the query's person, or is None where that is not known.
     """
 
     index: int
@@ -30,11 +30,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Ranking:
-    """A query's row and its nearest gallery images, ranks ascending.
+    """The row of a query and its nearest gallery images, ranks ascending.
 
-    Where the ranking was scored, `precision` is the query's average precision (0..1), `matches` the number of
-    right images in the gallery and `first_right` the rank of the first of them. When none of the nearest
-    images is right, that first right image is the last hit, with its own rank.
+    If the ranking was scored, `precision` is the query's average precision (0..1), `matches` is the number of right images in the
+    gallery, and `first_right` is the rank of the first of them. If none of the nearest images is right, that first right image is
+    the last hit, with its own rank.
     """
 
     query: int
@@ -45,20 +45,20 @@ class Ranking:
 
 
 class WorstRankings:
-    """Keeps the rankings of the `count` queries with the lowest average precision, `top` images each.
+    """The rankings of the `count` queries with the lowest average precision, with `top` images each.
 
-    Give `see` to `runtime.ranking.metrics.evaluate_distances`. `offset` is added to every distance: 1 turns a negative
-    cosine into a cosine distance (0..2).
+    Pass `see` as `watch` to `runtime.ranking.api.evaluate`. `offset` is added to every distance: 1 turns a negative cosine into a
+    cosine distance (0..2).
     """
 
     def __init__(self, count: int, top: int, *, offset: float = 0.0) -> None:
         self._count, self._top, self._offset = count, top, offset
-        # The least bad of the kept rankings is the first. Equal precisions: the later first match is worse, then the
+        # The first entry is the least bad of the kept rankings. At equal precision, a later first match is worse, and then an
         # earlier query.
         self._heap: list[tuple[tuple[float, int, int], Ranking]] = []
 
     def see(self, scored: Scored) -> None:
-        """Take note of one scored query."""
+        """Keep the ranking of a scored query if it is among the worst so far."""
         badness = (-scored.precision, int(scored.ranks[0]), -scored.query)
         if len(self._heap) < self._count:
             heapq.heappush(self._heap, (badness, scored_ranking(scored, self._top, offset=self._offset)))
@@ -66,12 +66,12 @@ class WorstRankings:
             heapq.heapreplace(self._heap, (badness, scored_ranking(scored, self._top, offset=self._offset)))
 
     def rankings(self) -> list[Ranking]:
-        """The worst query first."""
+        """Return the kept rankings, the worst query first."""
         return [ranking for _, ranking in sorted(self._heap, key=lambda kept: kept[0], reverse=True)]
 
 
 def scored_ranking(scored: Scored, top: int, *, offset: float = 0.0) -> Ranking:
-    """The `top` nearest images of a scored query in the order that scored it, and the first right one behind them."""
+    """Return the `top` nearest images of a scored query in their scored order, followed by the first right one if none is right."""
     distances = np.array(scored.distances, np.float64)
     distances[scored.removed] = np.inf
     kept = len(distances) - len(np.unique(scored.removed))
@@ -91,14 +91,14 @@ def scored_ranking(scored: Scored, top: int, *, offset: float = 0.0) -> Ranking:
 def searched_ranking(
     query: int, indices: Ids, distances: Sequence[float] | NDArray[np.float32], *, pids: tuple[int, Ids]
 ) -> Ranking:
-    """The ranking of a search: gallery `indices` and their `distances`, nearest first.
+    """Return the ranking of a search from gallery `indices` and their `distances`, nearest first.
 
-    `pids` are the query's pid and those of the gallery (G,); a query that is not known to be a person (pid 0 or -1) and
-    a gallery image without a pid (-1) leave open what is right.
+    `pids` are the query's pid and those of the gallery (G,). It is not known whether a hit is right if the query is no known person
+    (pid 0 or -1) or the gallery image has no pid (-1).
     """
-    own, gallery = pids
+    query_pid, gallery_pids = pids
     hits = tuple(
-        Hit(int(index), rank, float(distance), _same_person(own, int(gallery[index])))
+        Hit(int(index), rank, float(distance), _same_person(query_pid, int(gallery_pids[index])))
         for rank, (index, distance) in enumerate(zip(indices, distances), 1)
     )
     return Ranking(query, hits)
