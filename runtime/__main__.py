@@ -26,8 +26,8 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand. Returns 0; raises a UserError for what a person can mend (argparse exits 2)."""
-    # Pillow warns of odd metadata in single images; what matters of that is in skipped.jsonl.
+    """Run one subcommand and return 0. Raises UserError for a mistake that a person can correct; argparse exits 2."""
+    # Pillow warns of odd metadata in single images; skipped.jsonl lists the images that cannot be used.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     args = _parser().parse_args(argv)
     args.command(args)

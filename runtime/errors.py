@@ -9,7 +9,7 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake a person can mend: one line that says what, where and what to do next. Exit code 2."""
+    """A mistake that a person can correct; the message says in one line what, where and what to do next. Exit code 2."""
 
     code = 2
 
@@ -19,7 +19,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Bad input data: nothing usable, or too much of it bad. Exit code 3."""
+    """Bad input data: nothing of it is usable, or too much is not. Exit code 3."""
 
     code = 3
 
@@ -31,13 +31,13 @@ class ArtifactError(UserError):
 
 
 class DeviceError(UserError):
-    """The device asked for is not there, or out of memory. Exit code 5."""
+    """The device that was asked for is missing, or out of memory. Exit code 5."""
 
     code = 5
 
 
 class StorageError(UserError):
-    """Output that cannot be written: disk full, read-only. Exit code 6."""
+    """Output cannot be written: the disk is full or read-only. Exit code 6."""
 
     code = 6
 
@@ -49,14 +49,14 @@ class GateError(UserError):
 
 
 class NonFiniteFeatures(GateError):
-    """A session gave NaN or infinite features; `rows` are their places in the batch. Exit code 7."""
+    """A session returned NaN or infinite features; `rows` are their rows in the batch. Exit code 7."""
 
     def __init__(self, text: str, rows: tuple[int, ...]) -> None:
         super().__init__(text)
         self.rows = rows
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # so that it comes out of a worker process whole
+        # so that the error keeps its rows when it leaves a worker process
         return type(self), (str(self), self.rows)
 
 

@@ -46,7 +46,7 @@ def open_model(
     preset: str | None = None,
     allow_ungated: bool = False,
 ) -> Model:
-    """The model in the file at `path`, verified and ready to embed crops.
+    """Verify and open the model in the file at `path`.
 
     `device` is "cpu" or "cuda". `backend` runs an ONNX file on the CPU (one of `runtime.options.choices.BACKENDS`, or "auto" for the
     one that `python -m runtime choose` measured as fastest here). `threads` None uses all cores. `batch` is the number of crops
@@ -97,7 +97,7 @@ class Model:
     def embed(
         self, crops: Sequence[NDArray[np.uint8]], *, color: Color, camera: Camera = None
     ) -> NDArray[np.float32]:
-        """The features of `crops`, (N, D) float32, L2-normalised, in the order of the crops.
+        """Return the features of `crops`, (N, D) float32, L2-normalised, in the order of the crops.
 
         `crops` is a sequence of (H, W, 3) uint8 arrays of any sizes, each one person, or one (N, H, W, 3) array. `color` names
         the order of their channels: "rgb" (Pillow) or "bgr" (OpenCV). The crops are resized as in training and run in batches;
@@ -119,7 +119,7 @@ class Model:
         camera: Camera = None,
         empty: Literal["refuse", "nan"] = "refuse",
     ) -> NDArray[np.float32]:
-        """The features of the people in `boxes` of one frame, (N, D) float32, L2-normalised, in the order of the boxes.
+        """Return the features of the people in `boxes` of one frame, (N, D) float32, L2-normalised, in the order of the boxes.
 
         `frame` is (H, W, 3) uint8 and `color` names the order of its channels, as in `embed`. `boxes` is (N, 4): x1, y1, x2, y2
         in pixels, x2 and y2 exclusive; fractions are rounded outwards and the boxes are clipped to the frame. Crops are views
@@ -156,7 +156,7 @@ class Model:
         max_bad: float = MAX_BAD,
         progress: Callable[[int], None] = lambda images: None,
     ) -> Features:
-        """The features of image files, as `python -m runtime extract` writes them.
+        """Return the features of image files, as `python -m runtime extract` writes them.
 
         `images` is a folder, a list file, one image file, or `runtime.images.sources.Images`. People and cameras are read from file
         names. `camera` is "input" (the cameras of the names), "mean", "none" or a 0-based camera id; None means "input" on the
@@ -193,7 +193,7 @@ class Model:
         color: Color,
         camera: Camera,
     ) -> NDArray[np.float32]:
-        """What `embed` gives; an error calls a crop what `name` makes of its place."""
+        """Do what `embed` does; an error names a crop by `name(its position)`."""
         if self.preset == THROUGHPUT:
             raise ConfigError(
                 f"a model opened with preset {THROUGHPUT!r} takes files only; open it without, or call embed_files"
@@ -224,7 +224,7 @@ class Model:
         return np.asarray(features / norms, np.float32)
 
     def _camera_ids(self, camera: Camera, count: int) -> NDArray[np.int64] | None:
-        """What the session takes as `camera_ids`, (N,) int64, or None for a model that takes none."""
+        """Return the `camera_ids` for the session, (N,) int64, or None for a model that takes none."""
         spec = self.artifact.spec
         if not _is_one(camera):
             ids = _ids_of(camera, count)
@@ -240,12 +240,12 @@ class Model:
 
 
 def _is_one(camera: Camera) -> TypeGuard[str | int | None]:
-    """Whether `camera` is one policy or one camera id for all crops."""
+    """Return whether `camera` is one policy or one camera id for all crops."""
     return camera is None or isinstance(camera, str | int | np.integer)
 
 
 def _ids_of(camera: Camera, count: int) -> NDArray[np.int64]:
-    """One camera id for each of `count` crops or boxes; ConfigError for anything else."""
+    """Return one camera id for each of `count` crops or boxes; raise ConfigError for anything else."""
     try:
         ids = np.asarray(camera)
     except ValueError:
@@ -256,7 +256,7 @@ def _ids_of(camera: Camera, count: int) -> NDArray[np.int64]:
 
 
 def _checked(crop: NDArray[np.uint8], name: str, color: Color) -> NDArray[np.uint8]:
-    """The crop as RGB; DataError names it where it is no picture of a person."""
+    """Return the crop as RGB; DataError names a crop of another type, shape or size."""
     if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
         kind = f"{crop.dtype} {crop.shape}" if isinstance(crop, np.ndarray) else type(crop).__name__
         raise DataError(f"{name}: {kind}; give a (height, width, 3) uint8 array")

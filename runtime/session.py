@@ -1,4 +1,4 @@
-"""The seam behind which every backend runs: a callable on a batch, and the checks that each of them ends with."""
+"""`Session`, the interface of every backend: a callable on a batch, and the check that each of them ends with."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from runtime.errors import ArtifactError, NonFiniteFeatures
 
 
 class Session(Protocol):
-    """Images (B, ...) as `InputSpec.layout` says and camera ids (B,) or None -> features (B, D) float32."""
+    """A callable: images (B, ...) as `InputSpec.layout` says and camera ids (B,) or None -> features (B, D) float32."""
 
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Run one batch. NonFiniteFeatures, OutOfMemory or DeviceError when it cannot."""
+        """Run one batch. Raises NonFiniteFeatures, OutOfMemory or DeviceError when it cannot."""
         ...
 
 
 def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.float32]:
-    """`features` when they are (batch, dim) float32 and finite; every session ends with this.
+    """Return `features` when they are (batch, dim) float32 and finite; every session ends with this call.
 
-    ArtifactError for another shape or type, NonFiniteFeatures for NaN or infinity.
+    Raises ArtifactError for another shape or type, and NonFiniteFeatures for NaN or infinity.
     """
     if features.shape != (batch, dim) or features.dtype != np.float32:
         raise ArtifactError(

@@ -1,1 +1,1 @@
-"""What the options of commands may be: their choices and the types of their values. Imports neither numpy nor Pillow."""
+"""The choices and the types of command-line options. Imports neither numpy nor Pillow, so that parsers are fast."""

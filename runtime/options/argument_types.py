@@ -8,7 +8,7 @@ from runtime.errors import ConfigError
 
 
 def positive_integer(text: str) -> int:
-    """A whole number from 1."""
+    """Parse a whole number of 1 or more."""
     try:
         value = int(text)
     except ValueError:
@@ -19,12 +19,12 @@ def positive_integer(text: str) -> int:
 
 
 def positive_integers(text: str) -> tuple[int, ...]:
-    """Whole numbers from 1 with commas between them."""
+    """Parse whole numbers of 1 or more, with commas between them."""
     return tuple(positive_integer(part) for part in text.split(","))
 
 
 def batch_sizes(text: str) -> tuple[int, ...]:
-    """A `--batch` value of one or more sizes, such as 1,8, each of them once; ConfigError for anything else."""
+    """Parse a `--batch` value of one or more sizes, such as 1,8, and drop repeats. Raises ConfigError for anything else."""
     try:
         return tuple(dict.fromkeys(positive_integers(text)))
     except ArgumentTypeError:
@@ -32,12 +32,12 @@ def batch_sizes(text: str) -> tuple[int, ...]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Words with commas between them."""
+    """Split words at the commas between them."""
     return tuple(text.split(","))
 
 
 def seconds(text: str) -> float:
-    """A finite time of more than 0 seconds."""
+    """Parse a finite time of more than 0 seconds."""
     value = _number(text, "give more than 0 seconds")
     if not 0 < value < float("inf"):
         raise ArgumentTypeError("give more than 0 seconds")
@@ -45,7 +45,7 @@ def seconds(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """A number from 0 to 1."""
+    """Parse a number from 0 to 1."""
     value = _number(text, "give a fraction from 0 to 1")
     if not 0 <= value <= 1:
         raise ArgumentTypeError("give a fraction from 0 to 1")
@@ -53,7 +53,7 @@ def fraction(text: str) -> float:
 
 
 def camera_policy(text: str) -> str | int:
-    """A `--camera` value: "input", "mean", "none" or a 0-based camera id; ConfigError for anything else."""
+    """Parse a `--camera` value: "input", "mean", "none" or a 0-based camera id. Raises ConfigError for anything else."""
     if text in ("input", "mean", "none"):
         return text
     if text.isascii() and text.isdigit():

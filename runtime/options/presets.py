@@ -1,4 +1,4 @@
-"""What may stand beside `--preset` on a command line. Runs nothing."""
+"""The options that may be combined with `--preset`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from runtime.options.choices import LATENCY, THROUGHPUT
 
 
 def refuse_contradictions(preset: str | None, *, device: str, batch: int | None, threads: int | None) -> None:
-    """ConfigError for options beside `preset` that it decides itself, and for a GPU."""
+    """Raise ConfigError for options that `preset` decides itself, and for a GPU."""
     if preset is None:
         return
     if device != "cpu":
         raise ConfigError(
-            f"--preset {preset}: a preset lays work out over the cores of a CPU; with --device {device} leave it out and "
+            f"--preset {preset}: a preset spreads the work over the cores of a CPU; with --device {device} leave it out and "
             "give --batch N (1 for latency, the largest that fits for throughput)"
         )
     if preset == LATENCY and (threads is not None or batch not in (None, 1)):
