@@ -1,4 +1,4 @@
-"""Cut people out of frames. Pure functions on arrays; imports nothing of ours but the errors."""
+"""Cut people out of frames. Pure functions on arrays; of this project, only the errors are imported."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from runtime.errors import DataError
 def crop_views(
     frame: NDArray[np.uint8], boxes: ArrayLike, *, min_side: int = 1
 ) -> list[NDArray[np.uint8] | None]:
-    """One view into `frame` (H, W, 3) uint8 per box, without a copy; None for a box that is empty.
+    """Return one view into `frame` (H, W, 3) uint8 per box, without a copy, and None for an empty box.
 
-    `boxes` is (N, 4): x1, y1, x2, y2 in pixels, x2 and y2 exclusive. Fractions are rounded outwards, then the box is clipped to
-    the frame; a box is empty when a side is shorter than `min_side` after that, or a corner is not a finite number. DataError
-    for a frame or boxes of another type or shape.
+    `boxes` is (N, 4): x1, y1, x2, y2 in pixels, x2 and y2 exclusive. Fractions are rounded outwards, and then the box is clipped to
+    the frame. A box is empty if a side of the clipped box is shorter than `min_side`, or a corner is not finite. DataError for a
+    frame or boxes of another type or shape.
     """
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         kind = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
@@ -31,6 +31,7 @@ def crop_views(
 
 
 def _view(frame: NDArray[np.uint8], box: NDArray[np.float64], min_side: int) -> NDArray[np.uint8] | None:
+    """Return the part of the frame inside the box, or None for an empty box."""
     if not np.isfinite(box).all():
         return None
     height, width = frame.shape[:2]

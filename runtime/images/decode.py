@@ -1,4 +1,4 @@
-"""Read person crops from untrusted files. Knows nothing of models or data sets."""
+"""Read and decode image files that are not trusted. Imports no model and no data set."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from runtime.images import tiff
 from runtime.images.jpeg import decode_plain, plain_frame
 from runtime.wording import reason_of
 
-# The decoders that re-ID data needs; everything else (EPS starts Ghostscript) stays out of reach. A JPEG of
-# several pictures (MPO) comes in as JPEG. GIF is refused: no re-ID data set uses it.
+# Only the decoders that re-identification data needs may run; others are a risk (EPS starts Ghostscript). A JPEG file of several
+# images (MPO) opens as JPEG. GIF is refused, because no data set uses it.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
-# The brands of a still picture and of a sequence.
+# The file types of an AVIF image and of an AVIF sequence.
 AVIF_STARTS = (b"ftypavif", b"ftypavis")
 MAX_PIXELS = 20_000_000
 MAX_BYTES = 128 << 20
 MIN_SIDE = 8
-# Transparent pixels become the middle of the value range, so that they pull a normalised input towards 0.
+# Transparent pixels get the middle of the value range, which is near 0 in a normalised input.
 GREY = 128
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """`pixels` (H, W, 3) uint8 RGB; `notes` says in words what was done to get there."""
+    """A decoded image: `pixels` (H, W, 3) uint8 RGB. `notes` has remarks such as "several frames, the first is used"."""
 
     pixels: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
 
 
 def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """The image file at `path` as (H, W, 3) uint8 RGB, upright; DataError says why it cannot be used."""
+    """Return the image file at `path` as (H, W, 3) uint8 RGB, upright; DataError says why it cannot be used."""
     try:
         return decode(read_bytes(path)).pixels
     except DataError as error:
@@ -46,12 +46,12 @@ def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a regular file of at most `MAX_BYTES`; never waits on a pipe or reads a device.
+    """Return the bytes of a regular file of at most `MAX_BYTES`. Never waits for a pipe or reads a device.
 
-    DataError holds the reason only, without the path.
+    The DataError holds only the reason, without the path.
     """
     try:
-        # O_NONBLOCK: opening a pipe without a writer would hang for ever; regular files do not notice.
+        # O_NONBLOCK: opening a pipe without a writer would block forever. It has no effect on regular files.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be opened ({_reason(error)})") from None
@@ -70,10 +70,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def decode(data: bytes) -> Decoded:
-    """Decode one image completely: first frame, EXIF orientation applied, alpha laid over mean grey.
+    """Decode the first frame of an image, apply its EXIF orientation and lay transparent parts over mid grey.
 
-    JPEG, PNG, WebP, BMP, TIFF, and AVIF where Pillow reads it; 16-bit grey is scaled to 8 bits. DataError (the reason only)
-    for anything damaged, of another format, over `MAX_PIXELS` or with a side under `MIN_SIDE`.
+    The formats are JPEG, PNG, WebP, BMP, TIFF, and AVIF if Pillow reads it; 16-bit grey is scaled to 8 bits. DataError (the
+    reason only) for an image that is damaged, of another format, larger than `MAX_PIXELS` or with a side below `MIN_SIDE`.
     """
     if not data:
         raise DataError("empty file")
@@ -86,30 +86,30 @@ def decode(data: bytes) -> Decoded:
                 raise DataError(f"has tiles larger than {MAX_PIXELS // 10**6} megapixels")
             notes = _frames(image)
             grey = tiff.stored_grey(image)
-            # Pillow turns a TIFF itself when it loads it, and finds the orientation of some PNGs only then.
-            turned = _is_turned(image)
+            # While loading, Pillow rotates a TIFF itself and first finds the orientation of some PNGs. So check before and after.
+            rotated = _has_orientation(image)
             image.load()
-            if turned or _is_turned(image):
-                notes += ("turned upright as its EXIF orientation says",)
+            if rotated or _has_orientation(image):
+                notes += ("rotated upright by its EXIF orientation",)
             return Decoded(_rgb(ImageOps.exif_transpose(image), image.format, grey), notes)
     except DataError:
         raise
     except UnidentifiedImageError:
         if data[4:12] in AVIF_STARTS and "AVIF" not in _formats():
             raise DataError(
-                "AVIF, which the installed Pillow does not read: pip install --upgrade pillow"
+                "AVIF, which the installed Pillow does not read; run: pip install --upgrade pillow"
             ) from None
         raise DataError(f"not an image of a known kind ({', '.join(_formats())})") from None
     except Image.DecompressionBombError:
         raise DataError(f"larger than {MAX_PIXELS // 10**6} megapixels") from None
-    # The bytes are untrusted and Pillow's parsers raise whatever a malformed field provokes (struct.error,
-    # SyntaxError, KeyError, ...): any of them means that this one image is unusable.
+    # The bytes are not trusted, and Pillow's parsers raise many kinds of exceptions for malformed fields (struct.error,
+    # SyntaxError, KeyError, ...). Each of them means that this image cannot be used.
     except Exception as error:
         raise DataError(f"damaged image ({_reason(error)})") from None
 
 
 def _plain(data: bytes) -> NDArray[np.uint8] | None:
-    """The pixels of a plain JPEG file of an allowed size, where they can be had sooner than from Pillow."""
+    """Return the pixels of a plain JPEG file of an allowed size if simplejpeg can decode it; else None."""
     frame = plain_frame(data)
     if frame is None or frame.width * frame.height > MAX_PIXELS or min(frame.width, frame.height) < MIN_SIDE:
         return None
@@ -117,7 +117,7 @@ def _plain(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _check_size(width: int, height: int) -> None:
-    """Runs on the header alone, before any pixel is decoded."""
+    """Refuse an image by its size. Needs only the header, so it runs before any pixel is decoded."""
     if width * height > MAX_PIXELS:
         raise DataError(f"{width}x{height} is larger than {MAX_PIXELS // 10**6} megapixels")
     if min(width, height) < MIN_SIDE:
@@ -126,27 +126,28 @@ def _check_size(width: int, height: int) -> None:
 
 @lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
-    """Those of FORMATS that the installed Pillow reads: it had no AVIF before 11.3, and may be built without."""
+    """Return the FORMATS that the installed Pillow reads. It has AVIF from 11.3 on, unless it was built without."""
     Image.init()
     return tuple(
         name for name in FORMATS if name in Image.OPEN and (name != "AVIF" or features.check("avif"))
     )
 
 
-def _is_turned(image: Image.Image) -> bool:
+def _has_orientation(image: Image.Image) -> bool:
+    """Return whether the EXIF data state an orientation other than upright."""
     return image.getexif().get(0x0112, 1) in range(2, 9)
 
 
 def _frames(image: Image.Image) -> tuple[str, ...]:
-    # Counting the pages of a TIFF would read all of them.
+    """Return a note for an animated image. `n_frames` is not used, because counting the pages of a TIFF reads all of them."""
     return ("several frames, the first is used",) if getattr(image, "is_animated", False) else ()
 
 
 def _rgb(image: Image.Image, kind: str | None, stored: tiff.Grey) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 from any mode the allowed formats produce; DataError for 32-bit and float pixels."""
-    # Older Pillow opens a 16-bit grey PNG as mode I; only PNG does, so its range is known there.
+    """Return (H, W, 3) uint8 from any mode of the allowed formats; DataError for 32-bit and float pixels."""
+    # An older Pillow opens a 16-bit grey PNG as mode I. The range of mode I is known for PNG only.
     if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
-        # convert("RGB") would clip at 255 instead of scaling: an all-white person, silently.
+        # convert("RGB") would clip at 255 instead of scaling, which makes the whole image white.
         wide = np.asarray(image).astype(np.uint32)
         most = (1 << stored.bits) - 1
         wide = (most - wide if stored.inverted else wide) * 255 + most // 2
@@ -162,6 +163,7 @@ def _rgb(image: Image.Image, kind: str | None, stored: tiff.Grey) -> NDArray[np.
 
 
 def _reason(error: Exception) -> str:
+    """Return the reason of an error in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return reason_of(error)

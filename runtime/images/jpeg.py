@@ -1,7 +1,7 @@
-"""Decode plain JPEG files with simplejpeg where it is installed: Pillow's very pixels, sooner. Knows no files.
+"""Decode plain JPEG files with simplejpeg, if it is installed: the same pixels as Pillow, in less time. Reads no files.
 
-Plain is what a camera's crop is: one picture of 8-bit YCbCr or grey, no Exif. Everything else is left to Pillow, and so is a
-kind of file that the two libraries decode differently here: each carries a libjpeg of its own.
+A plain file holds one image of 8-bit YCbCr or grey without Exif, as a camera's crop does. Pillow decodes all other files. It also
+decodes the kinds of files that the two libraries decode differently on this machine, because each has its own libjpeg.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ LIBRARY = Library(
     "simplejpeg", "pip install '.[jpeg]'", "pip install --force-reinstall --no-deps -U simplejpeg"
 )
 START, END = b"\xff\xd8", b"\xff\xd9"
-# Markers before the pixels that a plain file may hold besides its frame: tables, restart interval, comment.
+# Markers that may precede the pixels of a plain file besides its frame: tables, restart interval, comment.
 HARMLESS = (0xDB, 0xC4, 0xDD, 0xFE)
 BASELINE, PROGRESSIVE, SCAN, JFIF = 0xC0, 0xC2, 0xDA, 0xE0
-# Sampling factors of the first component (the others have 1 x 1) -> Pillow's word for them; None is grey.
+# Sampling factors of the first component (the others have 1 x 1) -> Pillow's name for them; None is grey.
 SAMPLINGS = {0x11: "4:4:4", 0x21: "4:2:2", 0x22: "4:2:0", None: "grey"}
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a plain file's header says; `sampling` is one of SAMPLINGS' values."""
+    """The header of a plain file; `sampling` is one of the values of SAMPLINGS."""
 
     width: int
     height: int
@@ -40,7 +40,7 @@ class Frame:
 
 
 def plain_frame(data: bytes) -> Frame | None:
-    """The header of a plain JPEG file; None for any other file, also for one that ends early or late."""
+    """Return the header of a plain JPEG file; None for any other file, also for one that is cut off or has bytes at its end."""
     if not data.startswith(START) or not data.endswith(END):
         return None
     at, frame = len(START), None
@@ -62,9 +62,9 @@ def plain_frame(data: bytes) -> Frame | None:
 
 
 def decode_plain(data: bytes, frame: Frame) -> NDArray[np.uint8] | None:
-    """The (H, W, 3) uint8 RGB pixels of the file that `frame` is of, as Pillow decodes it; None where Pillow must.
+    """Return the (H, W, 3) uint8 RGB pixels of the file with the header `frame`, equal to Pillow's; None if Pillow must decode it.
 
-    That is: simplejpeg is not installed, decodes this kind otherwise than Pillow, or finds anything odd about the file.
+    Pillow must if simplejpeg is not installed, decodes this kind of file differently, or warns about the file.
     """
     library = _simplejpeg()
     if library is None or not _agrees(frame.sampling, frame.progressive):
@@ -74,6 +74,7 @@ def decode_plain(data: bytes, frame: Frame) -> NDArray[np.uint8] | None:
 
 
 def _frame(body: bytes, progressive: bool) -> Frame | None:
+    """Return the header in the body of a frame marker, or None if the file is not plain."""
     if len(body) < 6 or body[0] != 8 or len(body) != 6 + 3 * body[5]:
         return None
     height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
@@ -87,7 +88,7 @@ def _frame(body: bytes, progressive: bool) -> Frame | None:
 
 @lru_cache(maxsize=1)
 def _simplejpeg() -> Any:
-    """The library, or None where it is missing or broken: the pixels are the same without it, and `engines doctor` says why."""
+    """Return the library, or None if it is missing or broken. The pixels are the same without it; `engines doctor` reports why."""
     try:
         with importing(LIBRARY, needs=("decode_jpeg",)):
             import simplejpeg
@@ -98,30 +99,31 @@ def _simplejpeg() -> Any:
 
 @lru_cache(maxsize=len(SAMPLINGS) * 2)
 def _agrees(sampling: str, progressive: bool) -> bool:
-    """Whether both libraries give the same pixels for a test picture of this kind: flat, smooth and rough parts, odd sides."""
+    """Return whether both libraries decode test images of this kind to the same pixels: gradients and noise, with odd sides."""
     random = np.random.default_rng(0)
     ramp = np.linspace(0, 255, 67 * 45 * 3).reshape(67, 45, 3)
     pixels = np.concatenate([ramp, ramp[:, ::-1], random.integers(0, 256, (68, 45, 3))]).astype(np.uint8)
     grey = sampling == SAMPLINGS[None]
-    picture = Image.fromarray(pixels).convert("L" if grey else "RGB")
+    image = Image.fromarray(pixels).convert("L" if grey else "RGB")
     for quality in (30, 75, 95):
         file = io.BytesIO()
         options = {} if grey else {"subsampling": sampling}
-        picture.save(file, "JPEG", quality=quality, progressive=progressive, **options)
+        image.save(file, "JPEG", quality=quality, progressive=progressive, **options)
         with Image.open(io.BytesIO(file.getvalue())) as opened:
             expected = np.asarray(opened.convert("RGB"))
-        got = _decoded(_simplejpeg(), file.getvalue())
-        if got is None or not np.array_equal(got, expected):
+        decoded = _decoded(_simplejpeg(), file.getvalue())
+        if decoded is None or not np.array_equal(decoded, expected):
             return False
     return True
 
 
 def _decoded(library: Any, data: bytes) -> NDArray[np.uint8] | None:
+    """Return the pixels of the file as simplejpeg decodes it, or None if it refuses."""
     try:
         pixels: NDArray[np.uint8] = library.decode_jpeg(
             data, "RGB", fastdct=False, fastupsample=False, strict=True
         )
-    # The bytes are untrusted: whatever is wrong with them is for Pillow to say, in Pillow's words.
+    # The bytes are not trusted. Pillow decodes the file again and reports what is wrong.
     except Exception:
         return None
     return pixels

@@ -1,4 +1,4 @@
-"""Turn decoded crops into a model's input. Knows the input specification, not the model."""
+"""Turn decoded crops into the input that a specification describes. Imports no model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from runtime.spec import InputSpec
 
 
 def resize(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB -> (spec.height, spec.width, 3) uint8 RGB.
+    """Resize an image (H, W, 3) uint8 RGB to (spec.height, spec.width, 3) uint8 RGB.
 
-    Pillow's antialiased filter, which is what torchvision's Resize applies to a PIL image in training: a
-    resize by OpenCV or on tensors gives other pixels and costs accuracy.
+    This uses Pillow's antialiased filter, as torchvision's Resize does for a PIL image in training. Resizing with OpenCV or on
+    tensors gives other pixels and costs accuracy.
     """
     if image.shape[:2] == (spec.height, spec.width):
         return image
@@ -25,9 +25,10 @@ def resize(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
 
 
 def to_input(crops: NDArray[np.uint8], spec: InputSpec) -> NDArray[Any]:
-    """(B, height, width, 3) uint8 RGB -> what the graph takes, C-contiguous.
+    """Turn crops (B, height, width, 3) uint8 RGB into the input of the graph, C-contiguous.
 
-    uint8-nhwc: the crops themselves; float-nchw: (B, 3, height, width) float32, (rgb / 255 - mean) / std.
+    For the layout uint8-nhwc this is the crops themselves, for float-nchw (B, 3, height, width) float32, (rgb / 255 - mean) / std.
+    ValueError for crops of another type or shape.
     """
     if crops.dtype != np.uint8 or crops.shape[1:] != (spec.height, spec.width, 3):
         raise ValueError(
@@ -35,7 +36,7 @@ def to_input(crops: NDArray[np.uint8], spec: InputSpec) -> NDArray[Any]:
         )
     if spec.layout == "uint8-nhwc":
         return np.ascontiguousarray(crops)
-    # The same operations in the same order and precision as torchvision's ToTensor and Normalize.
+    # These are the operations of torchvision's ToTensor and Normalize, in the same order and precision.
     scaled = crops.transpose(0, 3, 1, 2).astype(np.float32, order="C") / np.float32(255)
     mean = np.asarray(spec.mean, np.float32).reshape(3, 1, 1)
     std = np.asarray(spec.std, np.float32).reshape(3, 1, 1)

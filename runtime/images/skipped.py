@@ -15,7 +15,7 @@ from runtime.files.manifest import replacing
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that could not be used: its path, why, and the sha256 of its bytes where readable."""
+    """An image that could not be used: its path, the reason, and the sha256 of its bytes if they could be read."""
 
     path: str
     reason: str
@@ -23,11 +23,10 @@ class Skipped:
 
 
 def write_skipped(out: Path, skipped: Sequence[Skipped]) -> Path | None:
-    """List `skipped` in `skipped.jsonl` beside the output `out`; its path, or None when nothing is skipped.
+    """Write `skipped` to `skipped.jsonl` beside the output `out` and return its path, or None when nothing was skipped.
 
-    One JSON object per line: out, path, sha256 (null when unreadable), reason, and path_b64 for a name that
-    is not UTF-8. Several outputs share a folder: lines of others stay, lines of an earlier run of this one
-    go.
+    Each line is a JSON object with out, path, sha256 (null if unreadable), reason, and path_b64 for a name that is not UTF-8. The
+    outputs of a folder share the file: lines of other outputs stay, and lines of an earlier run of this output are replaced.
     """
     path = out.parent / "skipped.jsonl"
     lines = _lines_of_others(path, out.name) + [json.dumps(_record(out.name, item)) for item in skipped]
@@ -40,17 +39,19 @@ def write_skipped(out: Path, skipped: Sequence[Skipped]) -> Path | None:
 
 
 def _lines_of_others(path: Path, out: str) -> list[str]:
+    """Return the lines of the file that belong to other outputs."""
     try:
         lines = path.read_text().splitlines()
         return [line for line in lines if parse_json(line)["out"] != out]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError):
-        # Not a list that we wrote: there is nothing in it worth keeping.
+        # This program did not write the file, so nothing in it needs to be kept.
         return []
 
 
 def _record(out: str, skipped: Skipped) -> dict[str, str | None]:
+    """Return the JSON object of one line."""
     name = os.fsencode(skipped.path)
     record = {"out": out, "path": skipped.path, "sha256": skipped.sha256, "reason": skipped.reason}
     try:

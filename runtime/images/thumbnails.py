@@ -1,4 +1,4 @@
-"""Small copies of image files as data URIs, for a page that holds its pictures. Knows no ranking."""
+"""Make small copies of image files as data URIs, for an HTML page that contains its images. Imports no ranking."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ QUALITY = 85
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """`uri` is a JPEG of at most BOX pixels as a data URI, or None where `missing` says why there is none."""
+    """A thumbnail: `uri` is a JPEG of at most BOX pixels as a data URI. If there is none, it is None and `missing` says why."""
 
     uri: str | None
     missing: str | None = None
 
 
 def thumbnail(path: str, sha256: str | None = None) -> Thumbnail:
-    """The image file at `path`, never enlarged; `sha256`, where it is given, must be that of the file's bytes."""
+    """Return a thumbnail of the image file at `path`. A small image is not enlarged; the file must have the `sha256`, if given."""
     try:
         data = read_bytes(path)
         if sha256 and hashlib.sha256(data).hexdigest() != sha256:

@@ -1,4 +1,4 @@
-"""What a TIFF file's header says that Pillow's pixels do not: how wide their values are, and how large its pieces. Knows no paths."""
+"""Read from a TIFF file's header what Pillow's pixels do not show: the bits of a value and the size of a tile. Opens no file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ WHITE_IS_ZERO = 0
 
 @dataclass(frozen=True)
 class Grey:
-    """How grey values are stored: `bits` wide, and `inverted` where 0 is white."""
+    """How grey values are stored: with `bits` bits each, and `inverted` if 0 is white."""
 
     bits: int = 16
     inverted: bool = False
 
 
 def stored_grey(image: Any) -> Grey:
-    """How the grey values of more than 8 bits in an opened TIFF file are stored; 16 bits, not inverted, for other kinds."""
+    """Return how an opened TIFF file stores grey values of more than 8 bits; 16 bits, not inverted, for other kinds of files."""
     tags = getattr(image, "tag_v2", None)
     if tags is None:
         return Grey()
@@ -29,7 +29,7 @@ def stored_grey(image: Any) -> Grey:
 
 
 def largest_piece(image: Any) -> int:
-    """Pixels of one tile, which is decoded whole however small the picture is; 0 for other kinds of files."""
+    """Return the pixels of one tile, which is decoded as a whole even if the image is smaller; 0 for other kinds of files."""
     tags = getattr(image, "tag_v2", None)
     if tags is None:
         return 0
