@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.backends.library import Library, importing
 from runtime.errors import ConfigError, UserError
 from runtime.files.json_text import parse_json
-from runtime.library import Library, importing
 from runtime.wording import reason_of
 
 Schema = Mapping[str, Any]

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from runtime.backends.library import Library, clashing, importing
 from runtime.errors import UserError
-from runtime.library import Library, clashing, importing
 
 ProbeResult = dict[str, Any]
 TIMEOUT_S = 120

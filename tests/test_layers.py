@@ -23,7 +23,6 @@ RUNTIME = (
     ("runtime.entry",),
     (
         "runtime.options",
-        "runtime.library",
         "runtime.files",
         "runtime.spec",
         "runtime.session",

@@ -29,11 +29,11 @@ from engines.python.steps import (
     refuse_other_network,
 )
 from engines.trtexec.run import NO_DEVICE, NO_MEMORY
+from runtime.backends.library import importing
 from runtime.backends.tensorrt.session import LIBRARIES
 from runtime.errors import ArtifactError, DeviceError, StorageError, UserError
 from runtime.files.manifest import replacing
 from runtime.host.memory import high_water
-from runtime.library import importing
 from runtime.wording import reason_of
 
 Send = Callable[[dict[str, Any]], None]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.backends.library import Library, clashing, held_back, importing, missing_library
 from runtime.backends.onnx_scan import refuse_control_flow, refuse_external_data
 from runtime.errors import ArtifactError, ConfigError, DeviceError, OutOfMemory, UserError
 from runtime.host.processor import saturates
-from runtime.library import Library, clashing, held_back, importing, missing_library
 from runtime.session import check_features
 from runtime.spec import InputSpec
 from runtime.wording import reason_of

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from runtime import console
 from runtime.artifact import Artifact
 from runtime.backends.choice import this_machine
+from runtime.backends.library import BrokenLibrary
 from runtime.check import Check, judge, load_check
 from runtime.errors import ConfigError, DeviceError
 from runtime.gate import backend_limits
 from runtime.host.stopwatch import Call, interleave
 from runtime.images.preprocess import to_input
-from runtime.library import BrokenLibrary
 from runtime.opening import load_artifact
 from runtime.options.choices import BACKENDS, SECONDS
 from runtime.spec import InputSpec

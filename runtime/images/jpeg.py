@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from runtime.backends.library import Library, importing
 from runtime.errors import DeviceError
-from runtime.library import Library, importing
 
 LIBRARY = Library(
     "simplejpeg", "pip install '.[jpeg]'", "pip install --force-reinstall --no-deps -U simplejpeg"

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.backends.library import Library, failure, held_back, is_absent
 from runtime.backends.tensorrt.gpu import NO_DEVICE_TEXT, NO_TIMING, NON_BLOCKING, PINNED, Gpu
 from runtime.backends.tensorrt.pycuda import PyCuda
 from runtime.errors import DeviceError, OutOfMemory
-from runtime.library import Library, failure, held_back, is_absent
 
 # cudaError_t, the same numbers in every version
 OUT_OF_MEMORY, STUB_LIBRARY, OLD_DRIVER, NO_DEVICE = 2, 34, 35, 100

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from runtime.backends.library import Library, importing
 from runtime.backends.tensorrt.compat import differences, rebuild_command, siblings, version_compatible
 from runtime.backends.tensorrt.cuda import open_cuda
 from runtime.backends.tensorrt.execution import EngineSession, Loaded, failure
 from runtime.backends.tensorrt.io import read_io
 from runtime.errors import ArtifactError, ConfigError
 from runtime.host.jetson import this_l4t
-from runtime.library import Library, importing
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
 

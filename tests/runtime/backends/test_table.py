@@ -9,9 +9,9 @@ import pytest
 import runtime.backends
 from benchmarks.latency_table.calls import GRAPH_OPENERS
 from engines.probe import PROBES
+from runtime.backends.library import BrokenLibrary
 from runtime.errors import DeviceError
 from runtime.gate import LIMITS
-from runtime.library import BrokenLibrary
 from runtime.opening import BACKEND_OPENERS, open_artifact
 from runtime.options.backends import ONNX_BACKENDS, PACKAGES
 from runtime.options.choices import BACKENDS

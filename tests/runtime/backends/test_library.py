@@ -11,15 +11,14 @@ import pytest
 from PIL import Image
 
 from engines import probe
-from runtime import library
-from runtime.backends import onnxruntime
+from runtime.backends import library, onnxruntime
+from runtime.backends.library import BrokenLibrary, Library, failure, held_back, importing
 from runtime.entry import guarded
 from runtime.errors import ArtifactError, DeviceError
-from runtime.library import BrokenLibrary, Library, failure, held_back, importing
 from runtime.opening import open_artifact
 from tests.fakes.tiny_model import write_model
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ORT = Library("onnxruntime", "pip install '.[cpu]'", "pip install --force-reinstall -U onnxruntime")
 # What numpy writes to stderr where a module was built for its first major version, shortened.
 NUMPY_1 = (
