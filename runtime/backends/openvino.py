@@ -126,8 +126,8 @@ class OpenVinoSession:
     def _check_call(self, images: NDArray[Any], camera_ids: NDArray[Any] | None) -> None:
         takes_ids = "camera_ids" in self._types
         if (camera_ids is not None) != takes_ids:
-            wanted = "one camera id per image" if takes_ids else "no camera ids"
-            raise ConfigError(f"{self._path}: takes {wanted}")
+            expected = "one camera id per image" if takes_ids else "no camera ids"
+            raise ConfigError(f"{self._path}: takes {expected}")
         # OpenVINO would cast another type without a word
         if images.dtype != TYPES[self._types["images"]]:
             raise ConfigError(f"{self._path}: takes images {self._types['images']}, not {images.dtype}")
@@ -159,8 +159,10 @@ class OpenVinoSession:
         shapes = {node.get_any_name(): node.get_partial_shape() for node in self._model.outputs}
         shape = shapes.get("features")
         if len(shapes) != 1 or shape is None or len(shape) != 2 or not shape[1].is_static:
-            said = {name: str(shape) for name, shape in shapes.items()}
-            raise ArtifactError(f"{self._path}: gives {said}, not features (batch, D); export it again")
+            output_shapes = {name: str(shape) for name, shape in shapes.items()}
+            raise ArtifactError(
+                f"{self._path}: gives {output_shapes}, not features (batch, D); export it again"
+            )
         return int(shape[1].get_length())
 
 

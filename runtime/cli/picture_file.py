@@ -94,13 +94,13 @@ def write_picture(
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     console.note(f"{path}: a picture of {len(rankings)} of {len(query.paths)} queries, with the images in it")
-    missing = [one for one in shots.values() if one.thumbnail.uri is None]
+    missing = [image for image in shots.values() if image.thumbnail.uri is None]
     if missing:
         console.note(
             f"{path}: {len(missing)} of {len(shots)} images are missing there, a placeholder stands for each; the first: "
             f"{missing[0].path}: {missing[0].thumbnail.missing}"
         )
-    if any(not os.path.isabs(one.path) and not os.path.exists(one.path) for one in missing):
+    if any(not os.path.isabs(image.path) and not os.path.exists(image.path) for image in missing):
         console.note(
             "features record the paths that extract was given; run this in the folder that extract ran in"
         )

@@ -79,10 +79,12 @@ class EngineSession:
         self._trt, self._cuda, self._log, self._engines = trt, cuda, log, engines
         self._io = engines[0].io
         self.dim = self._io.tensors["features"].row[0]
-        self._choice = choices([one.io for one in engines])
+        self._choice = choices([engine.io for engine in engines])
         self.batches = tuple(sorted(self._choice))
         # the batches that each engine and profile was built for, which `engines verify` runs
-        self.ends = tuple(sorted({size for one in engines for ends in one.io.profiles for size in ends}))
+        self.ends = tuple(
+            sorted({size for engine in engines for ends in engine.io.profiles for size in ends})
+        )
         self._lock = threading.Lock()
         self._steps: dict[tuple[int, int], _Step] = {}
         self._shared: dict[int, Any] = {}
@@ -90,7 +92,7 @@ class EngineSession:
         self._up, self._compute, self._down = (cuda.stream(stack) for _ in range(3))
         self._slots = [self._slot(stack) for _ in range(SLOTS)]
         # all contexts compute one after the other, so they share one scratch memory
-        self._scratch_size = max([_scratch_size(one.engine) for one in engines])
+        self._scratch_size = max([_scratch_size(loaded.engine) for loaded in engines])
         self._scratch = cuda.allocate(max(self._scratch_size, 1), stack)
         stack.callback(self._shared.clear)
         self._stack = stack.pop_all()
