@@ -4,8 +4,8 @@ BIN := .venv/bin
 PACKAGES := runtime export engines benchmarks
 
 # The tests that compare computed numbers, and how each library is kept from the newer instructions of a processor.
-NUMERIC := tests/prune tests/export tests/runtime/extraction tests/runtime/ranking tests/runtime/backends tests/test_int8_exact.py \
-	tests/benchmarks/experiments/test_peak.py
+NUMERIC := tests/prune tests/export tests/runtime/extraction tests/runtime/ranking tests/runtime/backends tests/runtime/images tests/runtime/test_session.py \
+	tests/test_int8_exact.py tests/benchmarks/experiments/test_peak.py
 OLD_PROCESSOR := ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default
 
 .PHONY: demo test test-isa lint check-full docker-check clean
@@ -14,13 +14,15 @@ demo: .venv/ready
 	$(BIN)/python -m benchmarks.demo --out runs/demo
 
 # One file stays in one worker, so that the full-size models it caches are built once; two workers of one thread each
-# finish sooner than one of two.
+# finish sooner than one of two. The slowest tests are printed at the end.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 --durations-min=1
+
 test: .venv/ready lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not full"
+	$(PYTEST) -m "not full"
 
 # No test may depend on one kind of processor. ONNX Runtime cannot be cut down: run `make test` on other processors as well.
 test-isa: .venv/ready
-	OMP_NUM_THREADS=1 $(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not full" $(NUMERIC)
+	$(OLD_PROCESSOR) $(PYTEST) -m "not full" $(NUMERIC)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -29,7 +31,7 @@ lint: .venv/ready
 	$(BIN)/hadolint docker/*.Dockerfile
 
 check-full: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "full or not full"
+	$(PYTEST) -m "full or not full"
 
 # Linux, root, buildah and mmdebstrap; no Docker and no GPU
 docker-check: .venv/ready

@@ -34,7 +34,7 @@ FED = feeds(8, seed=1)
 
 
 @pytest.fixture(scope="module")
-def written():
+def written(shared_traces):
     """(form, target) -> the graph in INT8, made once."""
     made, bases = {}, {}
 

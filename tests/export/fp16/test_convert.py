@@ -81,7 +81,7 @@ def test_the_gate_passes(fp32, fp16):
 def test_other_forms_become_clean_fp16_too(form, layout, needed):
     """One cast into FP16 (of the pixels as they are, where only a cast is in front) and one out of it."""
     spec = spec_of(layout, "mean")
-    graph = build_graph(lite.pruned(mode="kv", neck="after"), spec, form)[0]
+    graph = build_graph(lite.shallow(lite.pruned(mode="kv", neck="after")), spec, form)[0]
     half = to_fp16(graph)
     assert len(casts(half)) == needed
     check(graph, half, spec)
