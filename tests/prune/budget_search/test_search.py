@@ -138,8 +138,8 @@ def three_blocks(monkeypatch):
 
 def test_damage_is_measured_one_block_at_a_time_and_never_falls_with_fewer(three_blocks):
     model = three_blocks
-    scores, batches = scores_for(model.shape), [lite.batch(4), lite.batch(4, seed=1)]
-    table = damages(model, scores, batches)
+    scores, batches = scores_for(model.architecture), [lite.batch(4), lite.batch(4, seed=1)]
+    table = measure_feature_drift(model, scores, batches)
     assert len(table) == model.architecture.prunable == 3
     for heads, tokens, neurons in table:
         assert heads[6] == 0 and tokens[model.architecture.tokens] == 0 and set(heads) == set(range(1, 7))
@@ -148,16 +148,16 @@ def test_damage_is_measured_one_block_at_a_time_and_never_falls_with_fewer(three
             values = [found[count] for count in sorted(found)]
             assert values == sorted(values, reverse=True) and values[0] > 0
     whole = features_of(model, batches)
-    one = features_of(pruned_to(model, [6, 6, 1], [22] * 3, [768] * 3, scores), batches)
+    one = features_of(prune_to_counts(model, [6, 6, 1], [22] * 3, [768] * 3, scores), batches)
     assert table[2].heads[1] <= float((1 - (one * whole).sum(dim=1)).mean()) + 1e-6
-    one = features_of(pruned_to(model, [6] * 3, [22] * 3, [768, 192, 768], scores), batches)
+    one = features_of(prune_to_counts(model, [6] * 3, [22] * 3, [768, 192, 768], scores), batches)
     assert table[1].neurons[192] == pytest.approx(float((1 - (one * whole).sum(dim=1)).mean()), abs=1e-6)
 
 
 def test_what_is_not_searched_over_stays_whole_and_needs_no_scores(three_blocks):
     model = three_blocks
-    scores = scores_for(model.shape)._replace(neurons=())
-    table = damages(model, scores, [lite.batch(2)], over=("heads", "tokens"))
+    scores = scores_for(model.architecture)._replace(neurons=())
+    table = measure_feature_drift(model, scores, [lite.batch(2)], over=("heads", "tokens"))
     assert all(found.neurons == {768: 0.0} and len(found.heads) == 6 for found in table)
 
 
