@@ -62,7 +62,7 @@ def _open_torch(candidate: Candidate) -> Artifact:
     try:
         import torch
 
-        from prune.session import open_model, torch_session
+        from prune.session import open_torch_model, torch_session
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{candidate.path}: {error.name}, which weights run on, is not installed; pip install '.[workstation]', "
@@ -70,7 +70,7 @@ def _open_torch(candidate: Candidate) -> Artifact:
         ) from None
     if candidate.threads is not None:
         torch.set_num_threads(candidate.threads)
-    artifact, model = open_model(candidate.path, device=candidate.device)
+    artifact, model = open_torch_model(candidate.path, device=candidate.device)
     known = {"kind": "torch", "precision": "fp16" if candidate.half else "fp32", "form": "reference"}
     backend = "torch.compile" if candidate.compiled else "torch"
     artifact = replace(

@@ -21,7 +21,7 @@ from export.options import SHIPPED, ExportOptions, InputOptions
 from export.precision import ExportedGraph, PrecisionRequest, apply_precision, read_latencies
 from prune.model.flops import flops_report
 from prune.model.transreid import TransReID
-from prune.session import open_model
+from prune.session import open_torch_model
 from runtime.artifact import Artifact
 from runtime.console import note
 from runtime.datasets import guess_layout
@@ -76,7 +76,7 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
     """
     options, out = options or ExportOptions(), Path(out)
     _refuse_contradictions(weights, out, options)
-    parent, model = open_model(weights)
+    parent, model = open_torch_model(weights)
     spec = deployed_spec(parent.spec, options.input)
     if spec.cameras:
         # A camera that the model does not have is refused before anything else happens.

@@ -142,7 +142,7 @@ class _Conversion:
         if self.request.target == "tensorrt8":
             emulated = self.emulate_tensorrt8(lint_result, lambda: to_fp16(self.graph))
             return ExportedGraph(for_tensorrt8(self.graph), "fp16", emulated, report)
-        result = to_fp16(self.graph, keep=lint_result.keep)
+        result = to_fp16(self.graph, keep_fp32=lint_result.keep)
         if self.request.target == "tensorrt":
             raise_opset(result)
         return ExportedGraph(result, "fp16", emulate_fp16(result), report)
@@ -159,7 +159,7 @@ class _Conversion:
         if self.request.target == "tensorrt8":
             result = with_qdq(self.graph, ranges, target="tensorrt8", skip=skip)
             return ExportedGraph(result, "int8", self.emulate_tensorrt8(lint_result, typed), report)
-        result = typed(keep=lint_result.keep)
+        result = typed(keep_fp32=lint_result.keep)
         return ExportedGraph(result, "int8", emulate_fp16(result), report)
 
     def by_plan(self, plan: QuantPlan, ranges: Ranges, eval_set: EvalSet) -> ExportedGraph:

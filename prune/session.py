@@ -49,7 +49,7 @@ def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = Fal
     return run
 
 
-def open_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
+def open_torch_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
     """Open a model.safetensors; return (the runnable Artifact, the torch model in it).
 
     ArtifactError when it is another kind of file, or its hash or tensors do not fit its manifest.
@@ -81,7 +81,7 @@ def open_weights(
     ConfigError when a .pth comes without a configuration, or a model.safetensors differs from the configuration.
     """
     if Path(path).suffix not in (".pth", ".pt"):
-        artifact, model = open_model(path, device=device)
+        artifact, model = open_torch_model(path, device=device)
         if config is not None:
             _check_config(model, artifact.spec, config, path)
         return artifact, model

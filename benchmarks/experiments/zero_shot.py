@@ -96,7 +96,7 @@ def _mean(artifact: Artifact) -> str | None:
 def opened(path: str) -> Artifact:
     """The model at `path`; a model.safetensors through torch."""
     if Path(path).suffix == ".safetensors":
-        from prune.session import open_model
+        from prune.session import open_torch_model
 
-        return open_model(path)[0]
+        return open_torch_model(path)[0]
     return open_artifact(path)

@@ -31,19 +31,19 @@ PIXEL_MOVES = {"Cast", "Transpose"}
 SMALL = 64
 
 
-def to_fp16(graph: onnx.ModelProto, *, keep: Collection[str] = ()) -> onnx.ModelProto:
+def to_fp16(graph: onnx.ModelProto, *, keep_fp32: Collection[str] = ()) -> onnx.ModelProto:
     """Return a copy that computes in FP16 with FP16 weights; its inputs and outputs keep their names and types.
 
-    The nodes in `keep` (names as in `node_name`) and those of `always_fp32` stay FP32. Casts are added only where the type
-    changes, one per tensor. Additive masks are limited to -1e4. Raises ConfigError when `keep` names a node that does not
+    The nodes in `keep_fp32` (names as in `node_name`) and those of `always_fp32` stay FP32. Casts are added only where the type
+    changes, one per tensor. Additive masks are limited to -1e4. Raises ConfigError when `keep_fp32` names a node that does not
     exist. Raises ArtifactError for a constant of an FP16 node that FP16 cannot hold, and when a node would mix float types.
     """
-    if unknown := sorted(set(keep) - {node_name(node) for node in graph.graph.node}):
+    if unknown := sorted(set(keep_fp32) - {node_name(node) for node in graph.graph.node}):
         raise ConfigError(f"node {unknown[0]} cannot be kept in FP32: the graph has no node of this name")
     graph = cast_first(graph)
     result = without_tensors(graph)
     result.graph.ClearField("node")
-    conversion = _Conversion(graph, set(keep) | always_fp32(graph))
+    conversion = _Conversion(graph, set(keep_fp32) | always_fp32(graph))
     result.graph.node.extend(conversion.nodes())
     result.graph.initializer.extend(conversion.constants.values())
     if conflicts := type_conflicts(result):

@@ -71,10 +71,10 @@ def quantise(
     *,
     target: str,
     skip: Collection[str] = (),
-    keep: Collection[str] = (),
+    keep_fp32: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Run `calibrate` and then `with_qdq`."""
-    return with_qdq(graph, calibrate(graph, feeds), target=target, skip=skip, keep=keep)
+    return with_qdq(graph, calibrate(graph, feeds), target=target, skip=skip, keep_fp32=keep_fp32)
 
 
 def calibrate(
@@ -132,11 +132,11 @@ def with_qdq(
     *,
     target: str,
     skip: Collection[str] = (),
-    keep: Collection[str] = (),
+    keep_fp32: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Return the FP32 `graph` with its Linears in INT8: per-channel symmetric weights and per-tensor activations.
 
-    The groups in `skip` and all biases stay float. For the target tensorrt, all other nodes become FP16 except those in `keep`
+    The groups in `skip` and all biases stay float. For the target tensorrt, all other nodes become FP16 except those in `keep_fp32`
     (see `to_fp16`); for tensorrt8, the graph is also rewritten by `for_tensorrt8`. SCHEMES lists the targets. Raises
     ConfigError for an unknown target or group.
     """
@@ -147,7 +147,7 @@ def with_qdq(
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     matrices = {name: numpy_helper.to_array(weights[node.input[1]]) for name, node in linears.items()}
     if scheme.half:
-        graph = to_fp16(graph, keep=keep)
+        graph = to_fp16(graph, keep_fp32=keep_fp32)
     types = element_types(graph) if scheme.half else {}
     result = without_tensors(graph)
     result.graph.ClearField("node")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from export.integrations import deepstream, triton
-from prune.session import open_model
+from prune.session import open_torch_model
 from runtime.artifact import Artifact
 from runtime.datasets import count_warnings, guess_layout, read_dataset
 from runtime.datasets.cameras import dataset_name
@@ -58,7 +58,7 @@ def camera_cost(weights: Path, spec: InputSpec, check: Path) -> dict[str, Any]:
     The mAP is measured on the data set at `check`. Camera ids have a meaning for a model only on the data set it was trained on,
     so there is nothing to lose on any other.
     """
-    parent, _ = open_model(weights)
+    parent, _ = open_torch_model(weights)
     try:
         dataset = read_dataset(str(check), guess_layout(str(check)))
     except (ConfigError, DataError):

@@ -31,7 +31,7 @@ from runtime.extraction.accuracy import accuracy
 from runtime.files.manifest import replacing
 
 
-def recovery(
+def fine_tuning(
     teacher: TransReID,
     batches: Callable[[int], Sequence[Batch]],
     config: TrainConfig,
@@ -40,12 +40,13 @@ def recovery(
     device: str,
     resume: bool,
 ) -> FineTune:
-    """Fine-tuning between rounds (`fine_epochs`, constant rate) and after the last (`final_epochs`, whole schedule).
+    """Return the function that fine-tunes a pruned model.
 
-    `folders` are the rounds' own; `resume` goes on from the snapshots in them.
+    Between rounds it trains `fine_epochs` at a constant rate, after the last round `final_epochs` with the whole schedule.
+    `folders` are those of the rounds; `resume` continues from the checkpoints in them.
     """
 
-    def recover(model: TransReID, last: bool) -> TransReID:
+    def fine_tune(model: TransReID, last: bool) -> TransReID:
         train = config.for_final() if last else config.for_rounds()
         accelerator = make_accelerator(train.precision, device)
         return fit(
@@ -58,11 +59,11 @@ def recovery(
             accelerator=accelerator,
         )
 
-    return recover
+    return fine_tune
 
 
 def prune(options: PruneOptions) -> dict[str, Any]:
-    """Prune the model that the options name; returns what result.json holds."""
+    """Prune the model that the options name, and return the content of result.json."""
     config, out = load_config(options.config.path, options.config.overrides), options.out
     root = options.data or config.data.root
     if not root:
@@ -109,8 +110,8 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         model = with_new_classifiers(model, identities, seed=config.train.seed)
     model, stage = newest(out, model)
     if resumed:
-        note(f"going on after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))
-    recover = recovery(
+        note(f"resuming after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))
+    fine_tune = fine_tuning(
         teacher,
         training_batches(items, spec, config.train),
         config.train,
@@ -118,9 +119,9 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         device=options.device,
         resume=resumed,
     )
-    keep = keeper(out, source.spec, parent=source.sha256)
+    save_stage = keeper(out, source.spec, parent=source.sha256)
     pruned, records = prune_model(
-        model, settings, batches, loss, recover, stage=stage, save_stage=keep, plan=plan
+        model, settings, batches, loss, fine_tune, stage=stage, save_stage=save_stage, plan=plan
     )
     for record in records:
         note(f"{record['what']}: {record['removed']} removed of {record['asked']} asked")

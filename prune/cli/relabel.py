@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: RelabelOptions) -> None:
     """Write the model and print its name; GateError, and no file, where the classifiers do not know the people."""
     from prune.model.file import save_model
-    from prune.session import open_model
+    from prune.session import open_torch_model
     from prune.training.classifiers import row_votes, voting_batches, with_classifier_rows
     from prune.training.data import label_map
     from runtime.console import note
@@ -58,7 +58,7 @@ def run(options: RelabelOptions) -> None:
     from runtime.files.manifest import read_manifest
     from runtime.wording import printable
 
-    artifact, model = open_model(options.model)
+    artifact, model = open_torch_model(options.model)
     items = training_images(read_dataset(options.data, options.layout)).train
     identities = len(label_map(items))
     if not identities or model.architecture.identities < identities:

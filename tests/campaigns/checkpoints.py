@@ -18,7 +18,7 @@ from prune.model.architecture import unpruned
 from prune.model.file import save_model
 from prune.model.transreid import TransReID
 from prune.model.variants import VARIANTS
-from prune.session import open_model
+from prune.session import open_torch_model
 from runtime.files.manifest import sha256, write_manifest
 from runtime.spec import InputSpec
 from tests.campaigns.mutate import EXTREMES, damaged, json_text, tree_damaged
@@ -178,7 +178,7 @@ def _ours(material: Material, random: Random, folder: Path) -> tuple[Callable[[]
         return lambda: flops.main([str(path), "--json"]), False
 
     def read() -> int:
-        artifact, _ = open_model(path)
+        artifact, _ = open_torch_model(path)
         artifact.run(
             np.zeros((1, 3, artifact.spec.height, artifact.spec.width), np.float32), np.zeros(1, np.int64)
         )

@@ -132,7 +132,7 @@ def test_kept_nodes_are_fp32_and_a_kept_chain_has_no_cast_inside(fp32):
     chain = [node_name(node) for node in fp32.graph.node if node.op_type in ("Erf", "Div")][:2]
     first = next(index for index, node in enumerate(fp32.graph.node) if node_name(node) == chain[0])
     assert fp32.graph.node[first].output[0] in fp32.graph.node[first + 1].input
-    half = to_fp16(fp32, keep=chain)
+    half = to_fp16(fp32, keep_fp32=chain)
     types = element_types(half)
     nodes = {node_name(node): node for node in half.graph.node}
     for name in chain:
@@ -143,7 +143,7 @@ def test_kept_nodes_are_fp32_and_a_kept_chain_has_no_cast_inside(fp32):
 
 
 def test_keeping_everything_is_the_fp32_graph(fp32):
-    kept = to_fp16(fp32, keep=[node_name(node) for node in fp32.graph.node])
+    kept = to_fp16(fp32, keep_fp32=[node_name(node) for node in fp32.graph.node])
     assert len(casts(kept)) == len(casts(fp32))
     # only the mask differs, which ends at -1e4 in either precision
     np.testing.assert_allclose(run(kept, feeds()), run(fp32, feeds()), atol=1e-6)
@@ -151,7 +151,7 @@ def test_keeping_everything_is_the_fp32_graph(fp32):
 
 def test_an_unknown_node_name_is_refused(fp32):
     with pytest.raises(ConfigError, match="cannot be kept in FP32"):
-        to_fp16(fp32, keep=["node_of_another_model"])
+        to_fp16(fp32, keep_fp32=["node_of_another_model"])
 
 
 def with_constant(graph, name, change):
@@ -180,7 +180,7 @@ def test_a_weight_that_fp16_cannot_hold_is_refused_by_name_unless_its_node_is_ke
     poisoned = with_constant(fp32, name, poison)
     with pytest.raises(ArtifactError, match=f"{name}.*{node}.*{words}"):
         to_fp16(poisoned)
-    kept = to_fp16(poisoned, keep=[node])
+    kept = to_fp16(poisoned, keep_fp32=[node])
     assert {tensor.name: tensor.data_type for tensor in kept.graph.initializer}[name] == FLOAT
 
 
@@ -219,7 +219,7 @@ def test_a_constant_of_both_precisions_is_stored_in_both():
         helper.make_node("Tanh", ["b"], ["y"]),
     ]
     model = small_model(nodes, [weight])
-    half = to_fp16(model, keep=["kept"])
+    half = to_fp16(model, keep_fp32=["kept"])
     assert sorted(tensor.data_type for tensor in half.graph.initializer) == [FLOAT, HALF]
     assert type_conflicts(half) == []
     onnx.checker.check_model(half, full_check=True)
@@ -299,7 +299,7 @@ def test_each_planted_type_conflict_is_found(plant):
 def test_a_model_without_node_names_is_converted_too():
     graph = tiny_model.graph(tiny_model.SPEC)
     assert {node.name for node in graph.graph.node} == {""}
-    half = to_fp16(graph, keep=["linear"])
+    half = to_fp16(graph, keep_fp32=["linear"])
     assert type_conflicts(half) == []
     random = np.random.default_rng(0)
     fed = [{"images": random.integers(0, 256, (8, 32, 16, 3), dtype=np.uint8)}]
@@ -315,7 +315,7 @@ def test_a_strongly_typed_builder_takes_it_and_fuses_its_attention(fp32, fp16, t
 
 @needs_rtx
 def test_the_builder_takes_a_graph_with_kept_nodes_and_refuses_a_mixed_one(fp32, tmp_path):
-    half = to_fp16(fp32, keep=[node_name(node) for node in fp32.graph.node if node.op_type == "Erf"])
+    half = to_fp16(fp32, keep_fp32=[node_name(node) for node in fp32.graph.node if node.op_type == "Erf"])
     assert build(half, tmp_path / "kept.onnx")[1] > 0
     norm = next(node for node in half.graph.node if node.op_type == "LayerNormalization")
     scale = next(tensor for tensor in half.graph.initializer if tensor.name == norm.input[1])

@@ -50,7 +50,7 @@ def scaled(graph, *, into=1.0, out=1.0, unit=5):
 
 def verdict(graph, keep):
     """The gate's verdict on the FP16 form on the CPU, with every result rounded."""
-    half = emulate_fp16(to_fp16(graph, keep=keep))
+    half = emulate_fp16(to_fp16(graph, keep_fp32=keep))
     return failures(compare(run(graph, feeds()), run(half, feeds())), LIMITS["fp16"])
 
 
@@ -76,7 +76,7 @@ def test_a_planted_overflow_fails_the_gate_and_passes_with_what_the_lint_keeps(h
     assert {finding.kind for finding in found.findings} == {"overflow"}
     assert verdict(sick, found.keep) == []
     # one cast into the MLP and one out of it
-    assert len(casts(to_fp16(sick, keep=found.keep))) == len(casts(to_fp16(healthy))) + 2
+    assert len(casts(to_fp16(sick, keep_fp32=found.keep))) == len(casts(to_fp16(healthy))) + 2
 
 
 def test_an_overflow_that_reaches_the_residual_stream_keeps_the_stream_and_its_norms(healthy):
@@ -231,7 +231,7 @@ def test_a_bias_beyond_fp16_is_refused_and_then_kept(healthy):
         to_fp16(sick)
     found = lint(sick, {})
     assert found.keep == (node,)
-    to_fp16(sick, keep=found.keep)
+    to_fp16(sick, keep_fp32=found.keep)
 
 
 def test_a_vanishing_layer_is_kept_and_gains_by_it(healthy):
@@ -246,7 +246,7 @@ def test_a_vanishing_layer_is_kept_and_gains_by_it(healthy):
     assert found.keep == (node_name(norm), node_name(first))
     reference = run(sick, feeds())
     plain, kept = (
-        np.abs(run(emulate_fp16(to_fp16(sick, keep=keep)), feeds()) - reference).max()
+        np.abs(run(emulate_fp16(to_fp16(sick, keep_fp32=keep)), feeds()) - reference).max()
         for keep in ((), found.keep)
     )
     assert kept < 0.7 * plain

@@ -14,7 +14,7 @@ from engines.__main__ import main as engines
 from export import cli as command
 from export.integrations import deepstream
 from prune.model.file import save_model
-from prune.session import open_model
+from prune.session import open_torch_model
 from runtime.entry import guarded
 from runtime.files.manifest import read_manifest
 from runtime.images.preprocess import to_input
@@ -83,7 +83,7 @@ def test_its_numbers_on_raw_crops_give_our_features(normalisation, form, crops, 
     frames = np.random.default_rng(1).integers(0, 256, (5, 64, 32, 3), dtype=np.uint8)
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     (features,) = session.run(None, {session.get_inputs()[0].name: as_deepstream_sends(frames, reid)})
-    parent, _ = open_model(weights)
+    parent, _ = open_torch_model(weights)
     expected = parent.run(to_input(frames, parent.spec), np.full(5, parent.spec.mean_camera, dtype=np.int64))
     assert np.abs(features - expected).max() <= 1e-4
     # the tracker is told not to normalise, and to expect so many numbers

@@ -17,7 +17,7 @@ from export.exporting import deployed_spec
 from export.integrations import configuration, triton
 from export.options import InputOptions
 from prune.model.file import save_model
-from prune.session import open_model
+from prune.session import open_torch_model
 from runtime.entry import guarded
 from runtime.files.manifest import read_manifest, sha256
 from runtime.images.preprocess import to_input
@@ -118,7 +118,7 @@ def test_onnx_runtime_agrees_with_the_configuration(schema, exported):
 
 @pytest.mark.parametrize("batch", [1, 3, 32])
 def test_any_batch_gives_normalised_features_of_the_mean_camera(batch, weights, exported):
-    parent, _ = open_model(weights)
+    parent, _ = open_torch_model(weights)
     crops = np.random.default_rng(batch).integers(0, 256, (batch, 64, 32, 3), dtype=np.uint8)
     session = onnxruntime.InferenceSession(
         str(triton.repository(exported) / "people_v1/1/model.onnx"), providers=["CPUExecutionProvider"]

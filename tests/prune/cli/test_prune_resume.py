@@ -170,7 +170,7 @@ def test_a_stopped_run_is_neither_overwritten_nor_gone_on_with_differently(
     assert sorted(stopped.rglob("*")) == before
     # how batches are fetched changes nothing
     assert prune_runs.prune_into(stopped, root, data, "--resume", "--set", "train.workers=2") == 0
-    assert "going on after 1 finished rounds and a cut" in capsys.readouterr().err
+    assert "after 1 finished rounds and a cut" in capsys.readouterr().err
     assert len(losses(stopped)) == len(losses(unbroken))
 
 

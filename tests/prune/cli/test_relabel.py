@@ -5,7 +5,7 @@ import torch
 
 from prune.cli import relabel
 from prune.model.file import load_model, save_model
-from prune.session import open_model
+from prune.session import open_torch_model
 from prune.training.data import label_map
 from runtime.datasets import read_dataset
 from runtime.entry import guarded
@@ -51,7 +51,7 @@ def test_rows_are_those_of_the_people_and_features_do_not_change(data, trained, 
     for name, value in new.items():
         assert torch.equal(old[name][list(PERMUTED)] if name.startswith("classifier") else old[name], value)
     assert manifest["source"] == "train" and manifest["data"]["images"] == 9
-    assert manifest["parent"] == open_model(trained)[0].sha256
+    assert manifest["parent"] == open_torch_model(trained)[0].sha256
     assert manifest["relabelled"]["from"] == before.architecture.identities
 
 
