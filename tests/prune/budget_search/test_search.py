@@ -19,6 +19,7 @@ from prune.budget_search.search import (
     features_of,
     frontier,
     least_drift_within,
+    measure_feature_drift,
     neuron_counts,
     prune_to_counts,
     token_counts,
