@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from export import cli as command
-from export import exporting, gate
+from export import exporting, gate, precision
+from export.fp16.lint import lint
 from export.int8.calibration import Calibration
 from export.options import SHIPPED
 from export.precision import calibration_slice, held_out_count
@@ -121,8 +122,8 @@ def test_what_the_lint_does_not_see_the_gate_does_and_only_when_it_is_on(
     crops, tmp_path, monkeypatch, capsys
 ):
     hurt = saved(tmp_path, overflowing)
-    blind = exporting.lower.__globals__["lint"](onnx.ModelProto(), {})
-    monkeypatch.setitem(exporting.lower.__globals__, "lint", lambda *_: blind)
+    blind = lint(onnx.ModelProto(), {})
+    monkeypatch.setattr(precision, "lint", lambda *_: blind)
     out = tmp_path / "m.onnx"
     assert run(hurt, out, crops, "--precision", "fp16") == 7
     assert "rounded: " in capsys.readouterr().err and not out.exists()
