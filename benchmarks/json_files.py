@@ -1,4 +1,4 @@
-"""Read JSON files that another machine wrote, or that may be damaged: each is held to a JSON schema. Knows no document.
+"""Read JSON files that may be damaged or come from another machine, and check each against a JSON schema.
 
 The schemas are data: what `listed`, `members` and `maybe` return is plain JSON Schema (draft 2020-12).
 """
@@ -28,7 +28,7 @@ POSITIVE: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1e15}
 PART: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 1e15}
 OBJECT: Schema = {"type": "object"}
-# Of a refused value as the library shows it, which may be a whole document.
+# The most characters shown of a value that does not fit, which may be a whole document.
 LENGTH = 200
 
 
@@ -39,7 +39,7 @@ def listed(item: Schema, *, least: int = 0, most: int | None = None) -> Schema:
 
 
 def members(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
-    """The schema of an object; members that it does not name are free."""
+    """The schema of an object with these members. Other members are allowed, with any value."""
     return {
         "type": "object",
         "properties": {**required, **(optional or {})},
@@ -48,21 +48,21 @@ def members(required: Mapping[str, Schema], optional: Mapping[str, Schema] | Non
 
 
 def mapping(value: Schema) -> Schema:
-    """The schema of an object with any keys, whose values are all alike."""
+    """The schema of an object with any keys, each of whose values fits `value`."""
     return {"type": "object", "additionalProperties": value}
 
 
 def maybe(schema: Schema) -> Schema:
-    """The same, or null."""
+    """The schema of null or a value that fits `schema`, which must name its type."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
 def read_document(
     path: Path, schema: Schema, *, expected: str, advice: str, refusal: type[UserError] = ConfigError
 ) -> Any:
-    """The document at `path`; a `refusal` in one line where it cannot be read, is no JSON or does not fit the schema.
+    """Return the document at `path`. Raise `refusal` if it cannot be read, is not JSON or does not fit the schema.
 
-    The line says that the file is not `expected`, at which place it does not fit, and ends with `advice`.
+    The one-line message says that the file is not `expected` and why, and ends with `advice`.
     """
     try:
         return read_json(path, schema)
@@ -74,7 +74,7 @@ def read_document(
 
 
 def read_json(path: Path, schema: Schema) -> Any:
-    """The document at `path`, which fits the schema; ValueError in words where it does not, OSError where it cannot be read."""
+    """Return the document at `path`. ValueError says where it does not fit the schema; OSError if it cannot be read."""
     document = parse_json(path.read_text(), finite=True)
     if wrong := misfit(document, schema):
         raise ValueError(wrong)
@@ -82,14 +82,14 @@ def read_json(path: Path, schema: Schema) -> Any:
 
 
 def misfit(document: Any, schema: Schema) -> str | None:
-    """`document.models[0].batch: 0 is less than the minimum of 1`: a place that does not fit; None where all does.
+    """Return one place that does not fit, such as `document.models[0].batch: 0 is less than the minimum of 1`, or None.
 
-    DeviceError where jsonschema is not installed.
+    DeviceError if jsonschema is not installed.
     """
     with importing(JSONSCHEMA, needs=("Draft202012Validator",)):
         import jsonschema
 
-    # Draft 4's integers are those of Python: 1.0 is none.
+    # Draft 4 counts only what Python reads as int as an integer: 1.0 is not one.
     types = jsonschema.Draft4Validator.TYPE_CHECKER
     kind = jsonschema.Draft202012Validator
     validator = jsonschema.validators.extend(kind, type_checker=types)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Hand-drawn SVG figures: their elements, their axes and the look that they share. Plain numbers in, text out."""
+"""Build SVG figures as text: their elements, their axes and their common style."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Axis:
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """The pixel of a value."""
+        """The pixel coordinate at which `value` is drawn."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
@@ -36,7 +36,7 @@ class LogAxis(NamedTuple):
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """The pixel of a value."""
+        """The pixel coordinate at which `value` is drawn."""
         part = math.log(value / self.low) / math.log(self.high / self.low)
         return self.start + part * (self.end - self.start)
 
@@ -46,10 +46,10 @@ class Scale(Protocol):
 
     @property
     def ticks(self) -> tuple[float, ...]:
-        """The values that are marked."""
+        """The values that have a tick."""
 
     def at(self, value: float) -> float:
-        """The pixel of a value."""
+        """The pixel coordinate at which `value` is drawn."""
 
 
 class Plot(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a stopped measurement keeps: a document of its complete rows, marked as incomplete. Measures nothing."""
+"""Keep the complete rows of a stopped measurement in a document that is marked as incomplete."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ ROWS = Callable[[], dict[str, Any] | None]
 
 @contextmanager
 def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
-    """Write `rows()` to OUT.partial.json when a signal stops the block, never over OUT itself; None: there is nothing yet.
+    """Write `rows()` to OUT.partial.json when a signal stops the block, never to OUT itself.
 
-    `go_on` says what a new run need not do again. A block that ends well removes what an earlier, stopped run left there.
+    If `rows()` returns None, nothing was complete and no file is written. `go_on` says what a new run need not repeat. A block
+    that ends normally removes the partial file of an earlier run.
     """
     path = out.with_suffix(f".partial{out.suffix}")
     try:
@@ -37,7 +38,10 @@ def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
 
 @contextmanager
 def printed(rows: ROWS) -> Iterator[None]:
-    """Print `rows()` as one JSON document when a signal stops the block; None: there is nothing yet."""
+    """Print `rows()` as one JSON document when a signal stops the block.
+
+    If `rows()` returns None, nothing was complete and nothing is printed.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
@@ -49,7 +53,7 @@ def printed(rows: ROWS) -> Iterator[None]:
 
 
 def incomplete_line(made: Mapping[str, Any]) -> str | None:
-    """A line for people about a document that a stopped run left, or None."""
+    """Return a line that says which rows a stopped run's document lacks, or None for a complete document."""
     if made.get("complete", True):
         return None
     return (

@@ -152,7 +152,10 @@ def _is_one_plus_erf(node: onnx.NodeProto | None, producers: dict[str, onnx.Node
 
 
 def named_batch(model: onnx.ModelProto, name: str = "batch") -> onnx.ModelProto:
-    """Return a copy whose symbolic batch is called `name` in inputs and outputs; other recorded shapes are removed."""
+    """Return a copy whose inputs and outputs call the symbolic batch `name`.
+
+    The shapes of intermediate tensors (value_info) are removed.
+    """
     model = _copy(model)
     for value in [*model.graph.input, *model.graph.output]:
         dimension = value.type.tensor_type.shape.dim[0]

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.experiments.pipeline MODEL IMAGES`: the throughput of extraction from files against the bare model's.
+"""`python -m benchmarks.experiments.pipeline MODEL IMAGES`: the throughput of extraction from files and of the model alone.
 
-The engine alone, with crops in memory, and `extract` over JPEG files take turns in the same layout of processes and threads.
-Then `extract` runs in a new process for each of `--runs`: does its memory grow by more than the features?
+The model alone, with crops in memory, and `extract` over JPEG files take turns in the same layout of processes and threads.
+Then `extract` runs in a new process for each of `--runs`, which shows whether its memory grows by more than the features.
 """
 
 from __future__ import annotations
@@ -27,38 +27,51 @@ from runtime.options.choices import AUTO, BACKENDS, PRESETS, THROUGHPUT
 
 
 def parse(argv: Sequence[str] | None) -> PipelineOptions:
-    """The options of a command line. ConfigError for weights, which `extract` does not run."""
+    """Parse the command line. ConfigError for a torch model, which `extract` does not run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.pipeline", description=__doc__)
     parser.add_argument("models", metavar="MODEL[@BACKEND]", nargs=1, help="an exported .onnx file")
     parser.add_argument("images", metavar="IMAGES", help="a folder or list of crops, which are encoded again")
-    parser.add_argument("--preset", choices=PRESETS, default=THROUGHPUT, help="layout (%(default)s)")
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default=THROUGHPUT,
+        help="layout of processes and threads (default: %(default)s)",
+    )
     parser.add_argument(
         "--backend",
         "--engine",
         dest="backend",
         choices=(*BACKENDS, AUTO),
         default=BACKENDS[0],
-        help="(%(default)s)",
+        help="the backend that runs the model (default: %(default)s)",
     )
     parser.add_argument(
-        "--count", type=positive_integer, default=5000, metavar="N", help="files in turns (%(default)s)"
+        "--count",
+        type=positive_integer,
+        default=5000,
+        metavar="N",
+        help="files extracted in turns with the model alone (default: %(default)s)",
     )
     parser.add_argument(
         "--slice",
         type=positive_integer,
         default=1000,
         metavar="N",
-        help="files between two looks at the bare engine (%(default)s)",
+        help="files extracted between two timings of the model alone (default: %(default)s)",
     )
     parser.add_argument(
-        "--seconds", type=seconds, default=5.0, metavar="S", help="each such look (%(default)s)"
+        "--seconds",
+        type=seconds,
+        default=5.0,
+        metavar="S",
+        help="length of each timing of the model alone (default: %(default)s)",
     )
     parser.add_argument(
         "--runs",
         type=positive_integers,
         default=(500, 5000),
         metavar="N[,N]",
-        help="images of whole runs (500,5000)",
+        help="images of each whole run (default: 500,5000)",
     )
     parser.add_argument(
         "--allow-ungated", action="store_true", help="run a model that passed no quality gate"

@@ -131,14 +131,14 @@ def take_turns(
     slices: Sequence[Sequence[Item]],
     rounds: list[dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:
-    """{images, bare, extract, bare_cpu_ms, extract_cpu_ms} for each slice; both callables give (images/s, CPU ms an image).
+    """Return {images, bare, extract, bare_cpu_ms, extract_cpu_ms} for each slice. Both callables give (images/s, CPU ms an image).
 
-    The machine drifts: the extraction of a slice is compared with the engine right before and right after it. Every round is added to
-    `rounds` as it is done.
+    Because the machine drifts, the extraction of a slice is compared with the mean of two timings of the model alone, right before
+    and right after it. Each finished round is appended to `rounds`.
     """
     rounds, before = [] if rounds is None else rounds, engine()
     for part in slices:
-        console.note(f"extracting {len(part)} images after {before[0]:.1f} images/s of the bare engine")
+        console.note(f"model alone: {before[0]:.1f} images/s; now extracting {len(part)} images from files")
         rate, cpu = whole(part)
         after = engine()
         bare, bare_cpu = ((one + other) / 2 for one, other in zip(before, after))

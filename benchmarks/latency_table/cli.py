@@ -28,9 +28,9 @@ ROUNDS = 40
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Which model's blocks are measured on which device, and where the table goes; `threads` None: all cores.
+    """The model whose blocks are measured, the device, and the file of the table. `threads` None means all cores.
 
-    `backend` and `rounds` are of a CPU; on a GPU trtexec measures.
+    `backend`, `threads` and `rounds` are used only with the device cpu; on a GPU, trtexec measures.
     """
 
     model: Path
@@ -43,29 +43,44 @@ class TableOptions:
 
 
 def parse(argv: Sequence[str] | None) -> TableOptions:
-    """The options of a command line. ConfigError for those that do not go together."""
+    """Parse the command line. ConfigError for options that contradict each other."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency_table", description=main.__doc__)
     parser.add_argument(
         "model", type=Path, metavar="MODEL.onnx", help="an unpruned model, exported with --blocks"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="TABLE.json")
     parser.add_argument(
-        "--device", choices=DEVICES, default="cpu", help="cuda and jetson: TensorRT, by trtexec"
+        "--device",
+        choices=DEVICES,
+        default="cpu",
+        help="cpu times a backend; cuda and jetson time TensorRT with trtexec (default: %(default)s)",
     )
     parser.add_argument(
-        "--backend", "--engine", dest="backend", choices=BACKENDS, help=f"on the CPU ({BACKENDS[0]})"
+        "--backend",
+        "--engine",
+        dest="backend",
+        choices=BACKENDS,
+        help=f"the backend that is timed with --device cpu (default: {BACKENDS[0]})",
     )
-    parser.add_argument("--threads", type=positive_integer, metavar="N", help="on the CPU (all cores)")
+    parser.add_argument(
+        "--threads",
+        type=positive_integer,
+        metavar="N",
+        help="threads of that backend with --device cpu (default: all cores)",
+    )
     parser.add_argument("--batch", type=positive_integer, default=1, metavar="N")
     parser.add_argument(
-        "--rounds", type=positive_integer, metavar="N", help=f"on the CPU: runs of each block ({ROUNDS})"
+        "--rounds",
+        type=positive_integer,
+        metavar="N",
+        help=f"runs of each block with --device cpu (default: {ROUNDS})",
     )
     args = parser.parse_args(argv)
     if args.out.resolve() == args.model.resolve():
-        raise ConfigError(f"--out {args.out}: that is the model; give a .json file")
+        raise ConfigError(f"--out {args.out} is the model itself; give a .json file")
     for option in ("backend", "threads", "rounds"):
         if args.device != "cpu" and getattr(args, option) is not None:
-            raise ConfigError(f"--{option}: belongs to --device cpu; trtexec measures on a GPU")
+            raise ConfigError(f"--{option} needs --device cpu; on a GPU, trtexec measures")
     backend, rounds = args.backend or BACKENDS[0], args.rounds or ROUNDS
     return TableOptions(args.model, args.out, args.device, backend, args.threads, args.batch, rounds)
 
@@ -76,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: TableOptions) -> int:
-    """Measure what is not there yet, and print the table."""
+    """Measure the block sizes that the table does not have yet, and print the table."""
     from benchmarks.host import describe_host, doubts
     from benchmarks.latency_table.blocks import ABOUT, SAME, SCHEMA, Sample, cpu_sample, measure, read_index
     from benchmarks.latency_table.trtexec import Sampler, engine_path

@@ -110,7 +110,7 @@ def model_line(model: Path, manifest: Mapping[str, Any], engine: Path, target: T
 
 @dataclass(frozen=True)
 class Sampler:
-    """Times a group of blocks beside the whole model, whose engine is kept at `engine`, and the unpruned block."""
+    """Times the whole model, the unpruned block and a group of block sizes. The engine of the whole model is kept at `engine`."""
 
     model: Path
     index: Mapping[str, Any]
@@ -118,7 +118,7 @@ class Sampler:
     engine: Path
 
     def __call__(self, group: Sequence[Mapping[str, Any]]) -> list[float]:
-        """Milliseconds of the whole model, the unpruned block and every point of `group`."""
+        """Return the median ms of the whole model, of the unpruned block, and of each block size in `group`, in that order."""
         manifest = read_manifest(self.model)
         spec = InputSpec.from_json(manifest["input"], f"{self.model}.json")
         if not self.engine.exists():

@@ -14,9 +14,10 @@ HELP = "verify an engine on this machine"
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """The engine and the ONNX file that it was built from. The other options describe an engine without a manifest.
+    """The engine and the ONNX file that it was built from.
 
-    With `precision` None, it is the precision of the ONNX file.
+    `builder`, `precision` and `version_compatible` are used only if the engine has no manifest. `precision` None takes that of
+    the ONNX file.
     """
 
     engine: Path

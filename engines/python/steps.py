@@ -95,7 +95,8 @@ def read_job(document: dict[str, Any]) -> ChildJob:
 def create_network(trt: Any, builder: Any, *, typed: bool) -> tuple[Any, list[str]]:
     """Return (an empty network, the names of its flags).
 
-    The batch is explicit where the version has that flag, and the network is strongly typed for a `typed` file.
+    Sets EXPLICIT_BATCH, and STRONGLY_TYPED if `typed` (the ONNX graph fixes the precision), each where this TensorRT version
+    has the flag.
     """
     wanted = ["EXPLICIT_BATCH", *(["STRONGLY_TYPED"] if typed else [])]
     flags = trt.NetworkDefinitionCreationFlag

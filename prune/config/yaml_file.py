@@ -50,7 +50,7 @@ def read_yaml(path: Path | str) -> dict[Any, Any]:
         return {}
     if not isinstance(data, dict):
         raise ConfigError(
-            f"{path}: the file is not a configuration, which has sections such as model:; see configs/README.md"
+            f"{path}: the file is not a configuration: it has no sections such as `model:`; see configs/README.md"
         )
     return data
 

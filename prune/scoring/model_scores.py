@@ -192,7 +192,10 @@ def _gradient_scores(
     modules: Sequence[nn.Module],
     score: Callable[[Tensor, Tensor], Tensor],
 ) -> list[Tensor]:
-    """Return `score(output, gradient)` summed over batches; `modules` has one module per present block, whose output is scored."""
+    """Return `score(output, gradient)` summed over batches.
+
+    `modules` has one module for each block that was not removed; its output is scored.
+    """
     totals: list[Tensor] = []
     with eval_mode(model), torch.enable_grad(), captured_outputs(modules) as outputs:
         for images, labels, camera_ids in batches:

@@ -28,10 +28,10 @@ MAX_DISPUTED = 0.05
 
 @dataclass(frozen=True)
 class RowVotes:
-    """The result of a vote: label n has classifier row `rows[n]`; the rows are distinct, out of `available` rows.
+    """The classifier row that each label won by the votes of its images: label n gets `rows[n]`, each row at most once.
 
-    `agree` (0..1) is the share of the `images` whose best row is their label's row. A row that only one image of a person
-    chose does not count as agreement. `disputed` is the number of people whose images preferred another row than they got.
+    The classifier has `available` rows. `agree` (0..1) is the share of the `images` that voted for their label's row; a row
+    with only one vote does not count. `disputed` is the number of people whose images preferred another row than they got.
     """
 
     rows: tuple[int, ...]

@@ -107,7 +107,7 @@ def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random:
 class Epoch:
     """A sequence of augmented batches; each batch is made when it is asked for.
 
-    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera rows (B,) or None). Process `rank` of `ranks`
+    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None). Process `rank` of `ranks`
     processes gets its share of every batch's identities.
     """
 
@@ -203,7 +203,7 @@ def scoring_batches(
 ) -> Iterator[Batch]:
     """Yield `batches` training batches (0: one epoch) without augmentation, drawn by `seed`, one at a time.
 
-    Each batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera rows (B,) or None).
+    Each batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None).
     """
     label_of_pid = label_map(items)
     labels = [label_of_pid[item.pid] for item in items]
@@ -225,7 +225,7 @@ def generator(*key: int) -> torch.Generator:
 
 
 def targets(crops: Crops, labels: Sequence[int], indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """Return (labels (B,), camera rows (B,) or None) of the crops at `indices`."""
+    """Return (labels (B,), camera-table indices (B,) or None) of the crops at `indices`."""
     # The camera table is made for the cameras of the training set, so their ids always index it.
     policy = "input" if crops.spec.camera == "input" else None
     camera_rows, _ = camera_ids([crops.items[index].camid for index in indices], crops.spec, policy=policy)

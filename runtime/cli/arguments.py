@@ -71,29 +71,34 @@ def add_output_options(parser: ArgumentParser) -> None:
         type=fraction,
         default=MAX_BAD,
         metavar="FRACTION",
-        help="end with exit code 3 when more than this fraction of all images is unusable (%(default)s)",
+        help="end with exit code 3 when more than this fraction of all images is unusable (default: %(default)s)",
     )
 
 
 def add_model_options(parser: ArgumentParser) -> None:
     """Add `--device`, `--backend`, `--threads`, `--batch`, `--workers`, `--camera` and `--allow-ungated`."""
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the model runs (%(default)s)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="where the model runs (default: %(default)s)"
+    )
     parser.add_argument(
         "--backend",
         "--engine",
         dest="backend",
         choices=(*BACKENDS, AUTO),
         default=BACKENDS[0],
-        help="the library that runs an .onnx file on the CPU; auto: the one that `choose` found fastest here (%(default)s)",
+        help="the library that runs an .onnx file on the CPU; auto: the one that `choose` found fastest here (default: %(default)s)",
     )
     parser.add_argument(
-        "--threads", type=positive_integer, metavar="N", help="threads of the model (all cores)"
+        "--threads", type=positive_integer, metavar="N", help="threads of the model (default: all cores)"
     )
     parser.add_argument(
-        "--batch", type=positive_integer, metavar="N", help="images per run (the model's, or 16)"
+        "--batch",
+        type=positive_integer,
+        metavar="N",
+        help="images per run (default: the model's fixed batch, else 16)",
     )
     parser.add_argument(
-        "--workers", type=positive_integer, metavar="N", help="threads that decode images (up to 4)"
+        "--workers", type=positive_integer, metavar="N", help="threads that decode images (default: up to 4)"
     )
     parser.add_argument(
         "--camera",

@@ -1,4 +1,4 @@
-"""`python -m runtime choose`: find the fastest backend for a model on this CPU, and write it down for `--backend auto`."""
+"""`python -m runtime choose`: find the fastest backend for a model on this CPU, and record it for `--backend auto`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUSY = 0.5
 
 @dataclass(frozen=True)
 class ChooseOptions:
-    """The model whose backends are timed, and how: `threads` None uses all cores, `batch` None the model's own or 1."""
+    """The model whose backends are timed, and how. `threads` None uses all cores; `batch` None is the model's fixed batch, else 1."""
 
     model: Path
     threads: int | None
@@ -31,17 +31,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `choose`."""
     parser.add_argument("model", metavar="MODEL.onnx", help="an exported .onnx file with its check crops")
     parser.add_argument(
-        "--threads", type=positive_integer, metavar="N", help="threads of the model (all cores)"
+        "--threads", type=positive_integer, metavar="N", help="threads of the model (default: all cores)"
     )
     parser.add_argument(
-        "--batch", type=positive_integer, metavar="N", help="images per run (the model's, or 1)"
+        "--batch",
+        type=positive_integer,
+        metavar="N",
+        help="images per run (default: the model's fixed batch, else 1)",
     )
     parser.add_argument(
         "--seconds",
         type=seconds,
         default=SECONDS,
         metavar="S",
-        help="time each backend so long (%(default)s)",
+        help="how long to time each backend (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
 
@@ -52,7 +55,7 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ChooseOptions) -> None:
-    """Print the gate and the times of each backend, and write the fastest one that passes to `<model>.choice.json`.
+    """Print the gate and the times of each backend, and write the name of the fastest passing backend to `<model>.choice.json`.
 
     Raises GateError when none passes; `--backend auto` then refuses the model.
     """

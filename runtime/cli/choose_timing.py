@@ -25,7 +25,7 @@ from runtime.spec import InputSpec
 
 # The number of different batches that a backend sees before they repeat.
 FEEDS = 16
-# A backend further from the parent's numbers must be faster than a nearer one by this part.
+# A backend whose features are further from the torch model's must be faster than a closer backend by this fraction.
 MARGIN = 0.03
 
 
@@ -74,9 +74,10 @@ def measure(
 
 
 def choose(rows: Sequence[dict[str, Any]]) -> str | None:
-    """Return the backend of the fastest row that passed its gate, or None; rows are ordered from the nearest to the parent.
+    """Return the backend of the fastest row that passed its gate, or None.
 
-    A row replaces an earlier one only when its p50 is lower by more than MARGIN.
+    `rows` are ordered by numerical closeness to the torch model, closest first. A row replaces an earlier
+    one only when its p50 is lower by more than MARGIN.
     """
     best: dict[str, Any] | None = None
     for row in rows:

@@ -93,11 +93,13 @@ def write_picture(
     text = page(contents, rankings, lambda row: shot(0, row), lambda row: shot(1, row))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    console.note(f"{path}: a picture of {len(rankings)} of {len(query.paths)} queries, with the images in it")
+    console.note(
+        f"{path}: page with the matches of {len(rankings)} of {len(query.paths)} queries; it contains the images themselves"
+    )
     missing = [image for image in shots.values() if image.thumbnail.uri is None]
     if missing:
         console.note(
-            f"{path}: {len(missing)} of {len(shots)} images are missing there, a placeholder stands for each; the first: "
+            f"{path}: {len(missing)} of {len(shots)} images are missing and replaced by placeholders; the first is "
             f"{missing[0].path}: {missing[0].thumbnail.missing}"
         )
     if any(not os.path.isabs(image.path) and not os.path.exists(image.path) for image in missing):

@@ -41,9 +41,9 @@ def interleave(
 ) -> list[Samples]:
     """Time every call once per round, in a new (seeded) order each round, so that drift of the machine affects all calls alike.
 
-    A call receives the number of the round. `rounds` None means at least MIN_ROUNDS, and until `seconds` per call have passed.
-    Before that each call warms up for `warmup_s`, at least once. `clocks` return wall and CPU seconds. Every finished round is added
-    to `kept`, so that a caller that is stopped in between keeps them (`samples_of`).
+    A call receives the number of the round. With `rounds` None, rounds continue until there are MIN_ROUNDS of them and `seconds`
+    times the number of calls have passed. Every call first warms up for `warmup_s`, at least once. `clocks` return wall and CPU
+    seconds. Each finished round is appended to `kept`; a caller that is interrupted can pass it to `samples_of`.
     """
     wall, _ = clocks
     for call in calls:

@@ -26,7 +26,10 @@ from runtime.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Images:
-    """The images of one source. `notes` has sentences to print about them; `dataset` is the data set whose folder the source is."""
+    """The images of one source. `notes` has sentences to print about them.
+
+    `dataset` is the data set if the source is a data set's folder, else None.
+    """
 
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()

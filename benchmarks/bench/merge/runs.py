@@ -103,7 +103,7 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
     if len(data) > 1:
         (one, first), (other, second) = list(data.items())[:2]
         raise ConfigError(
-            f"{second}: mAP on {other}, in {first} on {one}; run bench.py with the same --data everywhere"
+            f"{second} has mAP on {other}, but {first} has mAP on {one}; run bench.py with the same --data everywhere"
         )
     return {
         "schema": SCHEMA,

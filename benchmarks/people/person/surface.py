@@ -104,7 +104,7 @@ _MARKS: Mapping[str, Callable[[Garment, Floats, Floats, Points, Noise], Bools]] 
 
 
 def fabric(garment: Garment, points: Points, noise: Noise) -> Floats:
-    """Return (N, 3) the sRGB colour of a garment's cloth at `points`."""
+    """Return the sRGB colours (N, 3) of a garment at `points`."""
     c = points.canon
     u = (np.arctan2(c[:, 3], -c[:, 4]) * np.where(points.part == ARM, 0.05, 0.14)).astype(np.float32)
     v = c[:, 5]

@@ -140,7 +140,7 @@ _COLOURS = (
 
 
 def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
-    """Return the layer `make(reach)`, reach 0..1, that hides the share of `person` nearest to `hidden`.
+    """Search reach in 0..1 and return the layer `make(reach)` whose hidden share of `person` is closest to `hidden`.
 
     The hidden share must grow with the reach.
     """
