@@ -97,8 +97,8 @@ def costs(
         table = read_table(search.table, architecture)
         if "neurons" in search.over and len(table.widths) == 1:
             raise ConfigError(
-                f"--latency-table {search.table} has no times for narrower MLPs; search with --over heads,tokens, or export with "
-                "--blocks (python export_onnx.py MODEL.safetensors --out MODEL.onnx --blocks) and measure the table again"
+                f"--latency-table {search.table} has no times for narrower MLPs; search with --over heads,tokens, or measure "
+                "the table again after: python export_onnx.py MODEL.safetensors --out MODEL.onnx --blocks"
             )
         return table.block_ms, table.fixed_ms
 

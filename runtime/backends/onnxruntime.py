@@ -180,8 +180,9 @@ def _not_loaded(path: Path, error: Exception) -> UserError:
         return OutOfMemory(f"{path}: no memory to load it; free memory, or use a smaller model")
     if newer := IR_TOO_NEW.search(text):
         return ArtifactError(
-            f"{path}: has IR version {newer[1]}, but ONNX Runtime {version} reads only up to IR version {newer[2]}; update ONNX Runtime: "
-            "pip install -U onnxruntime, or export the model with this version of the project, which writes an older one"
+            f"{path}: has IR version {newer[1]}, but ONNX Runtime {version} reads only up to IR version {newer[2]}; "
+            "update ONNX Runtime: pip install -U onnxruntime, or export the model with this version of the project, which writes an "
+            "older one"
         )
     if newer := OPSET_TOO_NEW.search(text):
         return ArtifactError(
