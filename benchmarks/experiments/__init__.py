@@ -1,1 +1,1 @@
-"""Single measurements behind the tables of the documentation."""
+"""The measurements behind single tables of the documentation."""

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.experiments.builds`: does every model build as an engine? TensorRT-RTX, ahead of time, on a CPU.
+"""`python -m benchmarks.experiments.builds`: build every model as a TensorRT-RTX engine, ahead of time, on a CPU.
 
-Full-size models have deterministic random weights: their build time, size, memory and fused attention are those of a
-trained one; an accuracy would mean nothing, so their INT8 goes everywhere, ungated.
+Full-size models have random weights from a fixed seed. Their build time, size, memory and fused attention are those of a trained
+model, but their accuracy means nothing. Their INT8 files are therefore exported without a gate.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from runtime.stopping import keeping
 DATA = "data/anny_reid"
 CAPABILITIES = ("8.6", "8.9")
 PRECISIONS = ("fp16", "int8")
-# pruned by its scores, but not recovered: a build does not care
+# Prune by scores without fine-tuning, because accuracy does not affect a build.
 QUICK = ("model.identities=20", "prune.heads.rounds=1", "prune.batches=2", "prune.identities=4") + (
     "train.fine_epochs=0",
     "train.final_epochs=0",
@@ -38,7 +38,7 @@ QUICK = ("model.identities=20", "prune.heads.rounds=1", "prune.batches=2", "prun
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model by the configurations that train (None: the weights are shipped) and prune it."""
+    """A model, named by the configurations that train it (None: its weights are shipped) and prune it."""
 
     name: str
     train: str | None
@@ -56,7 +56,7 @@ CANDIDATES = (
 
 
 def commands(candidate: Candidate, work: Path, weights: Path) -> dict[Path, list[str]]:
-    """File -> the command that makes it, in order, below `work`; `weights` is the unpruned model."""
+    """Return each file below `work` with the command that makes it, in order. `weights` is the unpruned model."""
     pruned = work / candidate.name / "pruned"
     random = candidate.train is not None
     prune = ["prune.py", "--config", candidate.prune, "--weights", str(weights), "--data", DATA]
@@ -93,7 +93,7 @@ def random_model(config: str, out: Path) -> None:
 
 
 def row(candidate: str, engine: Path) -> dict[str, Any]:
-    """One engine as its manifest tells it."""
+    """Return the row of one engine, from its manifest."""
     form, precision, capability = engine.name.split(".")[:3]
     manifest = read_manifest(engine)
     return {
@@ -111,7 +111,7 @@ def row(candidate: str, engine: Path) -> dict[str, Any]:
 
 
 def build_all(candidate: Candidate, work: Path) -> list[dict[str, Any]]:
-    """Make everything of one candidate that is not there yet, and read its engines' manifests."""
+    """Make the missing files of one candidate, and return the rows of its engines."""
     weights = work / candidate.name / "unpruned.safetensors"
     if candidate.train is None:
         weights = Path("data/demo/model.safetensors")
@@ -134,10 +134,10 @@ class BuildsOptions:
 
 
 def parse(argv: Sequence[str] | None) -> BuildsOptions:
-    """The options of a command line; without --model every one of CANDIDATES."""
+    """Parse the command line. Without --model, all CANDIDATES are built."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.builds", description=main.__doc__)
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the files; what is there is kept"
+        "--work", type=Path, required=True, help="folder for the files; existing files are reused"
     )
     parser.add_argument("--out", type=Path, required=True, help="result file (.json)")
     parser.add_argument("--model", action="append", choices=[one.name for one in CANDIDATES])
@@ -152,10 +152,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: BuildsOptions) -> int:
-    """Make what is not there yet, and write and print what the engines' manifests say."""
+    """Make the missing files, and write and print the rows of the engines."""
     rows: list[dict[str, Any]] = []
     with keeping(
-        lambda: f"the files made so far are kept in {options.work}; the same command goes on from there"
+        lambda: f"the files made so far are kept in {options.work}; the same command continues from there"
     ):
         for candidate in options.candidates:
             rows += build_all(candidate, options.work.resolve())

@@ -1,4 +1,4 @@
-"""Made-up features of people in clusters, and the time that evaluating or re-ranking them takes. Starts no process."""
+"""Make clusters of random features, one for each person, and time their evaluation or re-ranking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.ranking.rerank import rerank
 
 IDENTITIES = 750
 CAMERAS = 6
-# A person's images are this many standard deviations nearer than others': an mAP between chance and perfect.
+# A person's images are nearer to each other than to others by this many standard deviations, so that mAP is between chance and 1.
 SEPARATION = 2.7
 
 Floats = NDArray[np.float32]
@@ -23,7 +23,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Timing:
-    """One part's cost: seconds without making the data, peak resident memory of its whole process in MiB (None: unknown)."""
+    """The cost of one part. Seconds exclude making the data; the peak resident memory (MiB, None: unknown) is of its whole process."""
 
     part: str
     queries: int
@@ -36,7 +36,7 @@ class Timing:
 
 
 def clustered(count: int, centres: Floats, rng: np.random.Generator) -> tuple[Floats, Ids, Ids]:
-    """Unit features (count, D) around random rows of `centres`, their pids and camids (count,)."""
+    """Return unit features (count, D) around random rows of `centres`, and their pids and camids (count,)."""
     dim = centres.shape[1]
     # The cosine is 1 / (1 + noise^2) on average within a person, 0 between people, and spreads by dim^-0.5.
     noise = np.float32(max(dim**0.5 / SEPARATION - 1, 0) ** 0.5)
@@ -51,7 +51,7 @@ def clustered(count: int, centres: Floats, rng: np.random.Generator) -> tuple[Fl
 
 
 def measure(part: str, queries: int, gallery: int, dim: int) -> Timing:
-    """Time one part in this process: "evaluate" or "rerank" (re-ranking, and scoring its distances)."""
+    """Time one part in this process: "evaluate", or "rerank" (re-ranking, then scoring its distances)."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((IDENTITIES, dim), dtype=np.float32)
     q, q_pids, q_camids = clustered(queries, centres, rng)

@@ -1,4 +1,4 @@
-"""Options of the experiments that their measuring reads, too. Imports no numpy."""
+"""Options that both the command lines and the measurements of experiments use. Imports no numpy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.options import Candidate
 
-# Which people of a data set: the parts of it that hold their pictures.
+# --split -> the splits of the data set whose images are used
 SPLITS = {"train": ("train",), "test": ("query", "gallery"), "all": ("train", "query", "gallery")}
 
 
@@ -14,8 +14,8 @@ SPLITS = {"train": ("train",), "test": ("query", "gallery"), "all": ("train", "q
 class PipelineOptions:
     """Which model extracts from which images, and in which layout.
 
-    `count` files are extracted in turns, `slice` of them between two looks of `seconds` at the bare engine; then as many as each of
-    `runs` says, in a new process.
+    `count` files are extracted in turns: `slice` of them between two timings of the model alone, which last `seconds` each. Then
+    a new process extracts as many images as each number in `runs`.
     """
 
     candidate: Candidate

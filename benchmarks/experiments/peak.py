@@ -1,6 +1,6 @@
-"""`python -m benchmarks.experiments.peak MODEL[@BACKEND] ...`: how near a model comes to what this processor's matrix products reach.
+"""`python -m benchmarks.experiments.peak MODEL[@BACKEND] ...`: the speed of models as a share of matrix products.
 
-One 2048 x 2048 x 2048 product in each arithmetic, by ONNX Runtime, is timed interleaved with the models, in CPU time.
+ONNX Runtime computes one 2048 x 2048 x 2048 product in FP32 and one in INT8. They take turns with the models; CPU time is measured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from runtime.options.argument_types import positive_integer
 
 @dataclass(frozen=True)
 class PeakOptions:
-    """Which models are timed beside the products: images a call, threads and calls of each."""
+    """Which models are timed beside the products, with `batch` images a call, and the threads and number of calls of each."""
 
     candidates: tuple[Candidate, ...]
     batch: int
@@ -36,14 +36,26 @@ class PeakOptions:
 
 
 def parse(argv: Sequence[str] | None) -> PeakOptions:
-    """The options of a command line. ConfigError for weights, which torch runs."""
+    """Parse the command line. ConfigError for a torch model, because only exported files are measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.peak", description=main.__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL[@BACKEND]", help="exported .onnx files")
-    parser.add_argument("--batch", type=positive_integer, default=8, metavar="N", help="images a call (8)")
     parser.add_argument(
-        "--threads", type=positive_integer, default=1, metavar="N", help="threads of each (1)"
+        "--batch", type=positive_integer, default=8, metavar="N", help="images a call (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=positive_integer, default=20, metavar="N", help="calls of each (20)")
+    parser.add_argument(
+        "--threads",
+        type=positive_integer,
+        default=1,
+        metavar="N",
+        help="threads of each (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=positive_integer,
+        default=20,
+        metavar="N",
+        help="calls of each (default: %(default)s)",
+    )
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
     args = parser.parse_args(argv)
@@ -55,7 +67,7 @@ def parse(argv: Sequence[str] | None) -> PeakOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare what models compute a second with what single matrix products reach in the same minutes, on the CPU."""
+    """Compare the operations a second of models with those of single matrix products, measured in turns on the CPU."""
     return run(parse(argv))
 
 
@@ -70,7 +82,7 @@ def run(options: PeakOptions) -> int:
         note(f"WARNING {text}")
     artifacts = [open_candidate(candidate) for candidate in options.candidates]
     for artifact in artifacts:
-        # before anything is measured for nothing
+        # Fail before anything is measured in vain.
         operations(artifact, batch)
     found = measure(artifacts, threads=threads, batch=batch, rounds=options.rounds)
     if options.as_json:

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.experiments.precision`: what each precision costs.
+"""`python -m benchmarks.experiments.precision`: the accuracy and size of each precision.
 
-It evaluates every file of a model on the synthetic test set and on other people.
+Every file of a model is evaluated on the synthetic test set and on other people.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from runtime.errors import ConfigError
 from runtime.files.manifest import read_manifest, replacing
 from runtime.stopping import keeping
 
-# file -> what export_onnx.py is asked for
+# name of a file -> the options of export_onnx.py
 FILES: dict[str, list[str]] = {
     "fp32": [],
     "fp16": ["--precision", "fp16", "--target", "tensorrt"],
@@ -40,7 +40,7 @@ SCORES = ("mAP", "R1")
 def row(
     model: str, file: str, onnx: Path, anny: dict[str, Any], other: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """One file: its size, scores, the numbers of its gate and, for INT8, the sensitivity table out of its manifest."""
+    """Return the row of one file: its size, scores, gate numbers and, for INT8, the sensitivity table of its manifest."""
     manifest = read_manifest(onnx)
     sensitivity = manifest.get("sensitivity")
     rounded = manifest["gate"].get("rounded")
@@ -60,7 +60,7 @@ def row(
 
 
 def measure(models: Mapping[str, Path], data: str, other: str, work: Path) -> list[dict[str, Any]]:
-    """Export what is not in `work` yet, score all of it."""
+    """Export the files that `work` does not have yet, and return the row of every file."""
     onnx = {(model, file): work / f"{model}.{file}.onnx" for model in models for file in FILES}
     for (model, file), path in onnx.items():
         if not path.exists():
@@ -79,7 +79,7 @@ def measure(models: Mapping[str, Path], data: str, other: str, work: Path) -> li
 
 @dataclass(frozen=True)
 class PrecisionOptions:
-    """Which models (name -> weights) are exported in `work`, on whose pictures they are scored, and where the result goes."""
+    """The models (name -> weights) that are exported into `work`, the data sets they are scored on, and the result file."""
 
     models: Mapping[str, Path]
     data: str
@@ -89,15 +89,20 @@ class PrecisionOptions:
 
 
 def parse(argv: Sequence[str] | None) -> PrecisionOptions:
-    """The options of a command line. ConfigError for a model that is no NAME=M.safetensors."""
+    """Parse the command line. ConfigError for a model that is not NAME=M.safetensors."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.experiments.precision", description=main.__doc__
     )
     parser.add_argument("--model", action="append", required=True, metavar="NAME=M.safetensors")
     parser.add_argument("--data", default="data/anny_reid", metavar="ROOT")
-    parser.add_argument("--other", required=True, metavar="ROOT", help="people and cameras that no model saw")
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the files; what is there is kept"
+        "--other",
+        required=True,
+        metavar="ROOT",
+        help="a data set of people and cameras that the models were not trained on",
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the files; existing files are reused"
     )
     parser.add_argument("--out", type=Path, required=True, help="result file (.json)")
     args = parser.parse_args(argv)
@@ -113,10 +118,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: PrecisionOptions) -> int:
-    """Export what is not there yet, score all of it, and write and print the scores."""
+    """Export the missing files, score all files, and write and print the scores."""
     options.work.mkdir(parents=True, exist_ok=True)
     with keeping(
-        lambda: f"the files exported so far are kept in {options.work}; the same command goes on from there"
+        lambda: f"the files exported so far are kept in {options.work}; the same command continues from there"
     ):
         rows = measure(options.models, options.data, options.other, options.work.resolve())
     document = {

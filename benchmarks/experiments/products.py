@@ -1,4 +1,4 @@
-"""Models timed beside single matrix products of the same arithmetic, interleaved, in CPU time. Prints nothing."""
+"""Time models in turns with single matrix products of the same arithmetic, in CPU time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from runtime.host import stopwatch
 from runtime.options.backends import ONNX_BACKENDS
 
 SIDE = 2048
-# a file's precision -> operator and types of the product that it is measured against
+# precision of a file -> operator and input types of the product that it is compared with
 PRODUCTS = {"fp32": ("MatMul", np.float32, np.float32), "int8": ("MatMulInteger", np.uint8, np.int8)}
 
 
 def product(folder: Path, precision: str, threads: int | None) -> Callable[[int], object]:
-    """One (SIDE, SIDE) x (SIDE, SIDE) product a call, of which the second factor is constant, as in a model."""
+    """Return a call that computes one (SIDE, SIDE) x (SIDE, SIDE) product. The second factor is constant, as in a model."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -48,23 +48,26 @@ def product(folder: Path, precision: str, threads: int | None) -> Callable[[int]
 
 
 def operations(artifact: Artifact, batch: int) -> float:
-    """Multiplications and additions of one call, as the manifest counts them; ArtifactError where it does not."""
+    """Return the multiplications and additions of one call, from the manifest; ArtifactError if it does not count them."""
     manifest = artifact.manifest
     macs = (manifest.get("macs") or {}).get(f"macs_{manifest.get('form')}")
     if macs is None:
-        raise ArtifactError(f"{artifact.path}: its manifest counts no multiply-adds; export it again")
+        raise ArtifactError(f"{artifact.path}: its manifest has no count of multiply-adds; export it again")
     return float(2 * macs * batch)
 
 
 def model_call(artifact: Artifact, batch: int) -> Callable[[int], object]:
-    """One call on random pixels, camera `mean` where the model takes cameras."""
+    """Return a call of the model on random pixels, with camera `mean` if the model takes cameras."""
     images, spec = noise(artifact.spec, batch), artifact.spec
     ids = np.full(batch, spec.mean_camera, np.int64) if spec.camera == "input" else None
     return lambda turn: artifact.run(images, ids)
 
 
 def measure(artifacts: Sequence[Artifact], *, threads: int, batch: int, rounds: int) -> dict[str, Any]:
-    """{products, models}: CPU ms a call and 10^9 operations a CPU-second; a model's `share` of its arithmetic's product."""
+    """Return {products, models}, each with its CPU ms a call (`cpu_ms`) and 10^9 operations a CPU second (`gops`).
+
+    `share` is a model's `gops` divided by those of the product in the same arithmetic, None if there is no such product.
+    """
     with tempfile.TemporaryDirectory() as folder:
         calls = [product(Path(folder), precision, threads) for precision in PRODUCTS]
         calls += [model_call(artifact, batch) for artifact in artifacts]
@@ -74,7 +77,7 @@ def measure(artifacts: Sequence[Artifact], *, threads: int, batch: int, rounds: 
     models = []
     for artifact, value in zip(artifacts, ms[len(PRODUCTS) :]):
         rate, known = operations(artifact, batch) / value / 1e6, facts(artifact)
-        # a backend that computes an FP32 file in bf16 has no product here
+        # No product is measured for a backend that computes an FP32 file in bf16.
         peak = (
             peaks.get(known["precision"])
             if ONNX_BACKENDS[known["engine"]].arithmetic == "fp32" or known["precision"] == "int8"

@@ -1,7 +1,7 @@
-"""Time evaluation and re-ranking on made-up features. `python -m benchmarks.experiments.ranking --help`
+"""`python -m benchmarks.experiments.ranking`: time evaluation and re-ranking on random features.
 
-Each part runs in a process of its own, so that its peak memory is its own: interpreter, features and work
-together. Set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to 1 for numbers that compare between machines.
+Each part runs in its own process, so that its peak memory includes nothing of the other part: only the interpreter, the features and
+the computation. For numbers that can be compared between machines, set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RankingOptions:
-    """How many features of which size are ranked; a `rerank_dim` of 0 leaves the re-ranking out."""
+    """The number and size of the features that are ranked. With `rerank_dim` 0, the re-ranking is left out."""
 
     queries: int
     gallery: int
@@ -40,32 +40,45 @@ class RankingOptions:
 
 
 def parse(argv: Sequence[str] | None) -> RankingOptions:
-    """The options of a command line. ConfigError for counts below 1."""
+    """Parse the command line. ConfigError for counts below 1."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.ranking", description=__doc__)
-    parser.add_argument("--queries", type=int, default=3368, help="default: Market-1501's %(default)s")
-    parser.add_argument("--gallery", type=int, default=19732, help="default: Market-1501's %(default)s")
     parser.add_argument(
-        "--dim", type=int, default=3840, help="feature size for evaluation, default %(default)s"
+        "--queries",
+        type=int,
+        default=3368,
+        help="number of queries (default: that of Market-1501, %(default)s)",
     )
     parser.add_argument(
-        "--rerank-dim", type=int, default=512, help="for re-ranking, default %(default)s; 0: leave it out"
+        "--gallery",
+        type=int,
+        default=19732,
+        help="number of gallery images (default: that of Market-1501, %(default)s)",
+    )
+    parser.add_argument(
+        "--dim", type=int, default=3840, help="feature size for the evaluation (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rerank-dim",
+        type=int,
+        default=512,
+        help="feature size for the re-ranking; 0 leaves it out (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     args = parser.parse_args(argv)
     if min(args.queries, args.gallery, args.dim) < 1 or args.rerank_dim < 0:
         raise ConfigError(
-            "--queries, --gallery and --dim count from 1; see python -m benchmarks.experiments.ranking --help"
+            "--queries, --gallery and --dim must be 1 or more; see python -m benchmarks.experiments.ranking --help"
         )
     return RankingOptions(args.queries, args.gallery, args.dim, args.rerank_dim, args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print both parts' seconds and memory; with --json as {host, tools, threads, results: [Timing]}."""
+    """Print the seconds and memory of both parts; with --json, print {host, tools, threads, results: [Timing]}."""
     return run(parse(argv))
 
 
 def run(options: RankingOptions) -> int:
-    """Time each part in a process of its own, and print the parts."""
+    """Time each part in its own process, and print the results."""
     from benchmarks.experiments.clusters import measure
 
     parts = [("evaluate", options.dim)] + [("rerank", options.rerank_dim)] * (options.rerank_dim > 0)

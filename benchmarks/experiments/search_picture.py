@@ -1,4 +1,4 @@
-"""mAP against measured latency of groups of pruned models, as one SVG file that needs nothing else."""
+"""Draw the mAP of groups of pruned models against their measured latency, as one SVG file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLOURS = ("#0b7a75", "#3b6fb6", "#b45309", "#7c4d9e", "#8b949e", "#c2255c", "#5
 
 
 def picture(result: Mapping[str, Any]) -> str:
-    """The SVG: a dot per run, mAP against measured milliseconds, a colour per group."""
+    """Return the SVG text: one dot for each run, mAP against measured milliseconds, with one colour for each group."""
     runs = [run for group in result["groups"] for run in group["runs"]]
     legend = TOP + 24 * ((len(result["groups"]) + 1) // 2)
     base = HEIGHT - BOTTOM

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.experiments.search_report`: mAP against measured latency of pruned models.
+"""`python -m benchmarks.experiments.search_report`: compare groups of pruned models.
 
-It compares models whose budgets were searched with models whose budgets were not, with three seeds each.
+Each group is one pruning method, for example with and without budget search, run with several seeds. The report shows mAP
+against measured latency.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from runtime.options.argument_types import positive_integer
 
 @dataclass(frozen=True)
 class SearchReportOptions:
-    """Which runs of prune.py are compared, group by group, with which table; `data` tells how sure the differences are."""
+    """The groups of prune.py runs to compare, and the latency table. With `data`, the differences in mAP get intervals."""
 
     groups: Mapping[str, Sequence[Path]]
     table: Path
@@ -40,7 +41,7 @@ class SearchReportOptions:
 
 
 def read_groups(words: Sequence[str]) -> dict[str, list[Path]]:
-    """`NAME=DIR,DIR,..` -> the folders that prune.py wrote; ConfigError for anything else."""
+    """Return the folders of each group from words of the form `NAME=DIR,DIR,..`; ConfigError for other words."""
     groups = {}
     for word in words:
         name, _, folders = word.partition("=")
@@ -49,28 +50,37 @@ def read_groups(words: Sequence[str]) -> dict[str, list[Path]]:
             raise ConfigError(f"{word}: give NAME=DIR,DIR,.. of finished runs of prune.py")
         groups[name] = paths
     if len(groups) > len(COLOURS):
-        raise ConfigError(f"{len(groups)} groups, but the picture tells {len(COLOURS)} apart; compare fewer")
+        raise ConfigError(
+            f"{len(groups)} groups, but the picture has only {len(COLOURS)} colours; compare fewer"
+        )
     return groups
 
 
 def parse(argv: Sequence[str] | None) -> SearchReportOptions:
-    """The options of a command line. ConfigError for a group that names no finished runs."""
+    """Parse the command line. ConfigError for a group whose folders are not finished runs."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.experiments.search_report", description=main.__doc__
     )
     parser.add_argument(
-        "groups", nargs="+", metavar="NAME=DIR,DIR,..", help="runs of prune.py, one for each seed"
+        "groups",
+        nargs="+",
+        metavar="NAME=DIR,DIR,..",
+        help="a group and its runs of prune.py, one for each seed",
     )
     parser.add_argument("--table", type=Path, required=True, metavar="TABLE.json")
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="MODEL.onnx", help="the table's own unpruned model"
+        "--model",
+        type=Path,
+        required=True,
+        metavar="MODEL.onnx",
+        help="the unpruned model that the table was measured on",
     )
     parser.add_argument("--rounds", type=positive_integer, default=60, metavar="N")
     parser.add_argument(
         "--data",
         type=Path,
         metavar="ROOT",
-        help="a data set: how sure each method's mAP differs from the first's",
+        help="a data set on which to bootstrap the difference of each group's mAP from the first group's",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="R.json")
     parser.add_argument("--picture", type=Path, required=True, metavar="R.svg")
@@ -81,12 +91,12 @@ def parse(argv: Sequence[str] | None) -> SearchReportOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export, time and compare groups of pruned models; writes one JSON document and one picture."""
+    """Export, time and compare groups of pruned models, and write one JSON document and one picture."""
     return run(parse(argv))
 
 
 def run(options: SearchReportOptions) -> int:
-    """Measure every group, and write and print what came out."""
+    """Measure every group, and write and print the results."""
     from benchmarks.experiments.searched import against_first, group_of, reference_of
 
     reference = reference_of(options.table, options.model)

@@ -1,4 +1,4 @@
-"""Times and scores of pruned models, group by group, against one unpruned model. Draws nothing, and prints nothing."""
+"""Time and score groups of pruned models, and compare them with one unpruned model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUN = members({"after": members({"scores": SCORES, "flops": FLOPS})})
 
 @dataclass(frozen=True)
 class Reference:
-    """What pruned models are held to: the unpruned model, the facts of its latency table, and what predicts times from that."""
+    """What pruned models are compared with: the unpruned model, its latency table, and the predictor of times from that table."""
 
     whole: Path
     about: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Reference:
 
 
 def reference_of(table: Path, whole: Path) -> Reference:
-    """The reference for the latency table at that path, whose own model is `whole`."""
+    """Return the reference for the latency table at `table`, which was measured on the unpruned model `whole`."""
     from prune.budget_search.latency import read_table
     from prune.model.architecture import Architecture
 
@@ -44,7 +44,7 @@ def reference_of(table: Path, whole: Path) -> Reference:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What prune.py wrote of the pruned model: {scores, flops}. ConfigError where it is no finished run."""
+    """Return {scores, flops} of the pruned model in a folder of prune.py. ConfigError if it is not a finished run."""
     advice = "give the folder of a finished run of prune.py, with --evaluate both or after"
     found: dict[str, Any] = read_document(
         folder / "result.json", RUN, expected="a result of prune.py", advice=advice
@@ -53,12 +53,12 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def group_of(name: str, folders: Sequence[Path], reference: Reference, *, rounds: int) -> dict[str, Any]:
-    """A group's runs, each timed beside the unpruned model, and their means."""
+    """Return the runs of a group, each timed in turns with the unpruned model, and their means."""
     return summed(name, [measure(reference, folder, rounds) for folder in folders])
 
 
 def exported(folder: Path) -> Path:
-    """The run's model as ONNX beside it, exported where it is not there yet."""
+    """Return the path of the run's ONNX file, which is exported first if it does not exist."""
     onnx = folder / "model.onnx"
     if not onnx.exists():
         run_step(["export_onnx.py", str(folder / "model.safetensors"), "--out", str(onnx)])
@@ -66,10 +66,13 @@ def exported(folder: Path) -> Path:
 
 
 def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
-    """One run: its scores, counts, predicted time, and its time as a share of the whole model's in the same rounds."""
+    """Return the scores, counts and predicted and measured milliseconds of one run.
+
+    The measured time is scaled to the machine's speed when the table was measured, by the unpruned model's time in the same rounds.
+    """
     about, result = reference.about, read_run(folder)
     flops = result["flops"]
-    # without the JPM the last block is listed too, which is never pruned; runs from before MLPs were pruned do not list them
+    # Without the JPM, the list includes the last block, which is never pruned. Runs of older versions do not list MLP neurons.
     counts = [flops[key][: about["prunable"]] for key in ("heads", "tokens", "hidden") if key in flops]
     setting = (about["engine"], about["threads"], about["batch"])
     pair = stopwatch.interleave(
@@ -84,7 +87,6 @@ def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
         "mAP": result["scores"]["mAP"],
         "R1": result["scores"]["R1"],
         "predicted_ms": reference.predictor.model_ms(*counts),
-        # what the whole model took when the table was measured is the common yardstick
         "measured_ms": ms / whole_ms * about["model_ms"],
     }
 
@@ -99,7 +101,7 @@ def against_first(groups: Mapping[str, Sequence[Path]], data: Path) -> list[dict
 
 
 def summed(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A group's runs with the mean and standard deviation over seeds of what is compared."""
+    """Return a group's runs, with the mean and standard deviation over the seeds of each compared number."""
     found: dict[str, Any] = {"name": name, "runs": list(runs)}
     for key in ("mAP", "R1", "predicted_ms", "measured_ms", "macs_folded"):
         values = [run[key] for run in runs]

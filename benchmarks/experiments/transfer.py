@@ -1,8 +1,8 @@
-"""How a model does on people and cameras it never saw: `python -m benchmarks.experiments.transfer MODEL --data ROOT`.
+"""`python -m benchmarks.experiments.transfer MODEL --data ROOT`: zero-shot scores on people and cameras unseen in training.
 
-Two cameras, every picture of the first against every picture of the second, with the whole folder's people or a part
-of them. Beside the plain scores stand those after each camera's mean feature was taken away, which needs pictures of
-that camera but no labels. Any runnable artifact; a model.safetensors is run by torch.
+Every image of one camera is a query, and every image of another camera is in the gallery. A second set of scores is for features from
+which each camera's mean feature is subtracted; this needs images of the camera but no labels. MODEL is an ONNX file, an engine, or a
+model.safetensors, which torch runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHOWN = ("mAP", "R1", "R5", "R10")
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """Which models are scored, on whose pictures, and from which camera (0-based) to which."""
+    """The models to score, the data set and its split, and the cameras (0-based) of the queries and of the gallery."""
 
     models: tuple[str, ...]
     data: str
@@ -40,16 +40,33 @@ class TransferOptions:
 
 
 def parse(argv: Sequence[str] | None) -> TransferOptions:
-    """The options of a command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.experiments.transfer", description=main.__doc__
     )
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
     parser.add_argument("--layout", choices=sorted(READERS))
-    parser.add_argument("--split", choices=sorted(SPLITS), default="all", help="which people (all)")
-    parser.add_argument("--query-camera", type=int, default=0, metavar="ID", help="0-based (0)")
-    parser.add_argument("--gallery-camera", type=int, default=1, metavar="ID", help="0-based (1)")
+    parser.add_argument(
+        "--split",
+        choices=sorted(SPLITS),
+        default="all",
+        help="whose images: those of train, of query and gallery (test), or all (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--query-camera",
+        type=int,
+        default=0,
+        metavar="ID",
+        help="0-based camera of the queries (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--gallery-camera",
+        type=int,
+        default=1,
+        metavar="ID",
+        help="0-based camera of the gallery (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     args = parser.parse_args(argv)
     cameras = (args.query_camera, args.gallery_camera)
@@ -57,7 +74,7 @@ def parse(argv: Sequence[str] | None) -> TransferOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score MODEL on people and cameras it never saw, camera against camera."""
+    """Score MODEL zero-shot, with the images of one camera as queries and those of another as the gallery."""
     return run(parse(argv))
 
 
@@ -79,6 +96,6 @@ def run(options: TransferOptions) -> int:
         print_json({"models": results})
         return 0
     first = results[0]
-    note(f"{first['people']} people, {first['queries']} queries, {first['gallery']} gallery pictures")
+    note(f"{first['people']} people, {first['queries']} queries, {first['gallery']} gallery images")
     print_table(f"zero-shot, {options.split}", ["model", "features", *SHOWN], rows)
     return 0

@@ -1,4 +1,4 @@
-"""The bare engine and extraction from files in turns, and whole extractions in new processes. Prints no result."""
+"""Time the model alone in turns with extraction from files, and time whole extractions in new processes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from runtime.host.memory import high_water
 from runtime.opening import verify_artifact
 from runtime.options.choices import THROUGHPUT
 
-# As many different crops as the bare engine sees before they repeat.
+# The number of different crops that the model alone runs on before they repeat.
 CROPS = 128
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """One extraction to be done in a process of its own."""
+    """One extraction that runs in its own process."""
 
     candidate: Candidate
     preset: str
@@ -46,9 +46,9 @@ class Extraction:
 
 
 def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item]:
-    """`count` JPEG files in `folder`, made of the sources in turn: mirrored, shifted, brighter or darker, quality 85 to 95.
+    """Write `count` JPEG files to `folder`, from the sources in turn: mirrored, shifted, brighter or darker, quality 85 to 95.
 
-    All differ; the same ones in every run. They have the source's size, and nobody's name.
+    All files differ, and every run writes the same ones. They have the size of their source, and their names state no person.
     """
     random = np.random.default_rng(0)
     made = []
@@ -69,7 +69,7 @@ def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item
 
 
 def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[str, Any]:
-    """{host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}."""
+    """Return {host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}."""
     candidate, preset = options.candidate, options.preset
     artifact = _artifact(candidate, preset)
     chosen = plan(preset, artifact)
@@ -103,7 +103,7 @@ def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[st
                 lambda: {"host": host, "model": facts(artifact), "rounds": rounds} if rounds else None
             ):
                 take_turns(engine, whole, slices, rounds)
-    # 0 where a slice is shorter than the system's tick
+    # This is 0 if a slice is shorter than the system's tick.
     extract_cpu = _median(rounds, "extract_cpu_ms")
     ratios = [one["extract"] / one["bare"] for one in rounds]
     runs = [_extraction(Extraction(candidate, preset, tuple(items[:count]))) for count in options.runs]
@@ -149,7 +149,7 @@ def take_turns(
 
 
 def cpu_seconds(pids: Sequence[int | None]) -> float:
-    """What these running processes have computed so far, in the system's ticks (most often 0.01 s); Linux only."""
+    """Return the CPU seconds of these running processes so far, in steps of the system's tick (most often 0.01 s). Linux only."""
     fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
     return sum(int(found[11]) + int(found[12]) for found in fields) / os.sysconf("SC_CLK_TCK")
 
@@ -159,14 +159,14 @@ def _median(rounds: Sequence[dict[str, float]], key: str) -> float:
 
 
 def _extraction(task: Extraction) -> dict[str, Any]:
-    """One extraction in a new process; `start_s` is until the model is open and warm, `seconds` what the images take."""
+    """Run one extraction in a new process. `start_s` lasts until the model is open and warm; `seconds` is the time of the images."""
     console.note(f"extracting {len(task.items)} images in a new process")
     found: dict[str, Any] = apart(_extract, task)
     return found
 
 
 def _extract(task: Extraction) -> dict[str, Any]:
-    """{images, start_s, seconds, images_per_s, features_bytes, parent_peak_bytes, workers_peak_bytes[]}."""
+    """Return {images, start_s, seconds, images_per_s, features_bytes, parent_peak_bytes, workers_peak_bytes[]}."""
     started = time.monotonic()
     artifact = _artifact(task.candidate, task.preset)
     with extractor(artifact, task.preset, allow_ungated=task.candidate.allow_ungated) as run:
@@ -187,14 +187,14 @@ def _extract(task: Extraction) -> dict[str, Any]:
 
 
 def _warm_up(run: Extract, artifact: Artifact, items: Sequence[Item], chosen: Plan) -> None:
-    """A first batch or more in each process: OpenVINO compiles a model when it sees how large its batches are."""
+    """Run at least one batch in each process, because OpenVINO compiles a model when it sees the size of its batches."""
     first = items[: 2 * chosen.batch * chosen.processes]
     run(first, camera_ids=_mean_camera(artifact, [-1] * len(first)))
 
 
 def _artifact(candidate: Candidate, preset: str) -> Artifact:
     if preset == THROUGHPUT:
-        # its processes open it
+        # The worker processes open the model themselves.
         return verify_artifact(
             candidate.path, allow_ungated=candidate.allow_ungated, backend=candidate.backend
         )

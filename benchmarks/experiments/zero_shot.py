@@ -1,4 +1,4 @@
-"""Scores of a model on people and cameras it never saw, camera against camera. Prints nothing."""
+"""Score a model on people and cameras unseen in training, with queries of one camera and a gallery of another."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from runtime.ranking.metrics import evaluate
 
 
 def pictures(dataset: Dataset, split: str) -> tuple[Item, ...]:
-    """Every picture of `split`: train, test (query and gallery) or all."""
+    """Return every image of `split`: train, test (query and gallery) or all."""
     return tuple(item for part in SPLITS[split] for item in getattr(dataset, part))
 
 
 def centred(features: NDArray[np.float32], camids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(N, D) features minus the mean of their camera's, each of length 1 again."""
+    """Return the features (N, D) minus the mean feature of their camera, normalised to length 1 again."""
     out = np.array(features, np.float32)
     for camera in np.unique(camids):
         out[camids == camera] -= out[camids == camera].mean(axis=0)
@@ -37,9 +37,9 @@ def centred(features: NDArray[np.float32], camids: NDArray[np.int64]) -> NDArray
 def interval(
     found: Features, query: int, gallery: int, *, draws: int = 500, seed: int = 0
 ) -> dict[str, list[float]]:
-    """95 % intervals of R1 and mAP by drawing people with replacement (their pictures go and come together).
+    """Return 95 % intervals of R1 and mAP by drawing people with replacement; all images of a person are drawn together.
 
-    Each drawn person's queries are scored against the whole gallery, as measured; only the mean over people varies.
+    The queries of a drawn person are scored against the whole gallery, so only the mean over people varies.
     """
     people = np.unique(found.pids)
     each = [_scores(found, found.features, query, gallery, only=int(pid)) for pid in people]
@@ -69,16 +69,16 @@ def _scores(
 def transfer(
     artifact: Artifact, items: Sequence[Item], *, query: int = 0, gallery: int = 1, batch: int = 32
 ) -> dict[str, Any]:
-    """{people, queries, gallery, plain, camera_mean_subtracted, interval_95} of camera `query` against `gallery` (0-based).
+    """Return {people, queries, gallery, plain, camera_mean_subtracted, interval_95} of camera `query` against `gallery` (0-based).
 
-    The model's own camera rows mean nothing here: its mean camera is used. ConfigError when a camera has no pictures.
+    The mean camera embedding is used, because the model's cameras are others. ConfigError if a camera has no images.
     """
     items = [item for item in items if item.camid in (query, gallery)]
     ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=_mean(artifact))
     found = extract(artifact, items, batch=artifact.spec.batch or batch, camera_ids=ids)
     for camera in (query, gallery):
         if not (found.camids == camera).any():
-            raise ConfigError(f"no pictures of camera {camera}; choose --query-camera and --gallery-camera")
+            raise ConfigError(f"no images of camera {camera}; choose --query-camera and --gallery-camera")
     return {
         "people": len(np.unique(found.pids)),
         "queries": int((found.camids == query).sum()),
@@ -94,7 +94,7 @@ def _mean(artifact: Artifact) -> str | None:
 
 
 def opened(path: str) -> Artifact:
-    """The model at `path`; a model.safetensors through torch."""
+    """Open the model at `path`; torch runs a model.safetensors."""
     if Path(path).suffix == ".safetensors":
         from prune.session import open_torch_model
 

@@ -1,1 +1,1 @@
-"""What a block of a model costs on a machine, and how well that predicts whole models."""
+"""Measure the time of single blocks on a machine, and test how well these times predict whole models."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.latency_table MODEL.onnx --out table.json`: what a block of this model costs on this machine."""
+"""`python -m benchmarks.latency_table MODEL.onnx --out table.json`: measure the time of a block on this machine."""
 
 from runtime.entry import run_main
 

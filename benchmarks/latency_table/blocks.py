@@ -1,4 +1,4 @@
-"""The measuring of a latency table: blocks in groups, each beside the whole model, kept group by group. Knows no command line."""
+"""Measure a latency table: groups of blocks, each in turns with the whole model, saved group by group. Imports no command line."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from runtime.files.manifest import read_manifest, replacing
 from runtime.host import stopwatch
 
 SCHEMA = 2
-# what tells one block from another
+# the sizes that differ between blocks
 SIZES = ("heads", "tokens", "hidden")
-# what a table repeats of the blocks' index
+# keys that a table copies from the index of the blocks
 ABOUT = ("variant", "heads", "tokens", "width", "prunable")
-# What must agree before a stopped measurement goes on.
+# The facts that must be equal for a stopped measurement to continue.
 SAME = ("schema", "model", "device", "engine", "tensorrt", "batch", "threads", "processor", "gpu", "board")
-# a group's points -> milliseconds of the whole model, of the unpruned block, and of each of them
+# the block sizes of a group -> milliseconds of the whole model, of the unpruned block, and of each block size
 Sample = Callable[[Sequence[dict[str, Any]]], list[float]]
 
 
 def read_index(model: Path) -> dict[str, Any]:
-    """The index of the blocks beside MODEL.onnx; ArtifactError when they are missing or another model's."""
+    """Return the index of the blocks beside MODEL.onnx; ArtifactError if they are missing or belong to another model."""
     folder = Path(f"{model}.blocks")
     manifest = read_manifest(model)
     try:
         index: dict[str, Any] = parse_json((folder / "index.json").read_text())
         belongs = index["model"]["sha256"]
-        # what is read of it later: half an index is none
+        # Read every key that is needed later, so that an incomplete index fails here.
         _ = [(size_of(point), point["file"]) for point in index["grid"]], [index[key] for key in ABOUT]
         if not index["grid"]:
             raise ValueError("no blocks")
     except (OSError, ValueError, KeyError, TypeError):
         words = ["python", "export_onnx.py", "MODEL.safetensors", "--out", str(model), "--blocks"]
-        raise ArtifactError(f"{folder}: no blocks there; write them: {shlex.join(words)}") from None
+        raise ArtifactError(f"{folder}: has no blocks; write them: {shlex.join(words)}") from None
     if belongs != manifest["sha256"]:
         raise ArtifactError(f"{folder}: belongs to another export of {model}; export it again with --blocks")
     return index
 
 
 def groups(grid: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The grid's points of as many heads and neurons: what is measured interleaved, and kept before the next group begins."""
+    """Return the block sizes in groups with equal heads and neurons. A group is measured in turns and saved before the next one."""
     keys = dict.fromkeys((point["heads"], point["hidden"]) for point in grid)
     return [[point for point in grid if (point["heads"], point["hidden"]) == key] for key in keys]
 
 
 def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds: int) -> Sample:
-    """Times a group on the CPU, interleaved round by round."""
+    """Return a function that times a group on the CPU, in turns."""
     folder = Path(f"{model}.blocks")
     engine, threads, batch = about["engine"], about["threads"], about["batch"]
     random = np.random.default_rng(0)
@@ -73,10 +73,10 @@ def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds
 
 
 def measure(index: dict[str, Any], about: dict[str, Any], out: Path, sample: Sample) -> dict[str, Any]:
-    """The finished table; every group is timed beside the whole unpruned model and the unpruned block.
+    """Return the finished table. Every group is timed in turns with the whole unpruned model and the unpruned block.
 
-    A machine slows down and recovers within minutes: a group's times are those of its rounds, scaled by what the whole
-    model took then against what it took over all groups.
+    Because a machine slows down and recovers within minutes, the times of a group are scaled: they are multiplied by the median time
+    of the whole model over all groups and divided by its time in this group.
     """
     table = _begun(out, about)
     done = {size_of(row) for row in table["raw"]}
@@ -95,12 +95,12 @@ def measure(index: dict[str, Any], about: dict[str, Any], out: Path, sample: Sam
 
 
 def size_of(row: dict[str, Any]) -> tuple[int, ...]:
-    """(heads, tokens, neurons) of a point or a measured row."""
+    """Return (heads, tokens, neurons) of a block size or a measured row."""
     return tuple(row[key] for key in SIZES)
 
 
 def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
-    """{model_ms, fixed_ms, grid}: `fixed_ms` is the whole model less its prunable blocks, which are all alike."""
+    """Return {model_ms, fixed_ms, grid}. `fixed_ms` is the time of the whole model minus that of its equal prunable blocks."""
     model = float(np.median([row["model_ms"] for row in raw]))
     block = float(np.median([row["block_ms"] * model / row["model_ms"] for row in raw]))
     rows = [{key: row[key] for key in SIZES} | {"ms": row["ms"] * model / row["model_ms"]} for row in raw]
@@ -108,13 +108,13 @@ def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
 
 
 def _begun(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier run measured of the same thing, else an empty table."""
+    """Return the table that an earlier run of the same measurement began, else an empty table."""
     try:
         found: dict[str, Any] = parse_json(path.read_text())
-        # a table begun before graphics cards were in it has no key for them
+        # A table of an older version has no keys for GPUs.
         _ = [(size_of(row), row["ms"], row["model_ms"], row["block_ms"]) for row in found["raw"]]
         if not found["complete"] and all(found.get(key) == about[key] for key in SAME):
-            note(f"{path}: going on after {len(found['raw'])} blocks")
+            note(f"{path}: continuing after {len(found['raw'])} blocks")
             return found
     except (OSError, ValueError, KeyError, TypeError):
         pass

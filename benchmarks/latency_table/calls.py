@@ -1,4 +1,4 @@
-"""One run of a block or of a whole model on a backend, to be timed. Times nothing."""
+"""Make calls of a block or of a whole model on a backend, for others to time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _openvino(path: Path, threads: int | None, arithmetic: str) -> Graph:
     return open_graph(path, threads=threads, precision=arithmetic)
 
 
-# Every library of `ONNX_BACKENDS` -> what opens a block with it.
+# Each library of `ONNX_BACKENDS` -> the function that opens a block with it.
 GRAPH_OPENERS: dict[str, Callable[[Path, int | None, str], Graph]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
@@ -39,14 +39,14 @@ GRAPH_OPENERS: dict[str, Callable[[Path, int | None, str], Graph]] = {
 
 
 def graph_call(path: Path, backend: str, threads: int | None, x: NDArray[np.float32]) -> Call:
-    """Return one run of a block on `x` (B, N, D) by one of `BACKENDS`."""
+    """Return a call that runs a block on `x` (B, N, D) with one of `BACKENDS`."""
     row = ONNX_BACKENDS[backend]
     run = GRAPH_OPENERS[row.library](path, threads, row.arithmetic)
     return lambda turn: run(x)
 
 
 def model_call(model: Path, backend: str, threads: int | None, batch: int) -> Call:
-    """Return one run of the whole model on noise."""
+    """Return a call that runs the whole model on random pixels."""
     artifact = open_artifact(model, threads=threads, backend=backend, allow_ungated=True)
     images = noise(artifact.spec, batch)
     ids = np.full(batch, artifact.spec.mean_camera, np.int64) if artifact.spec.camera == "input" else None
@@ -54,7 +54,7 @@ def model_call(model: Path, backend: str, threads: int | None, batch: int) -> Ca
 
 
 def noise(spec: InputSpec, batch: int) -> NDArray[Any]:
-    """Random pixels in the model's layout, the same in every run."""
+    """Return random pixels in the model's layout, the same in every run."""
     random = np.random.default_rng(0)
     if spec.layout == "uint8-nhwc":
         return random.integers(0, 256, (batch, spec.height, spec.width, 3), dtype=np.uint8)

@@ -1,7 +1,8 @@
-"""`python -m benchmarks.latency_table MODEL.onnx --out table.json`: what a block of this model costs on this machine.
+"""`python -m benchmarks.latency_table MODEL.onnx --out table.json`: measure the time of a block on this machine.
 
-By heads, tokens and MLP neurons. Measures the blocks that `export_onnx.py --blocks` wrote beside MODEL.onnx, with the
-engine that will run the model, for `prune.py --search`. A stopped measurement goes on where it stopped.
+The table gives the milliseconds of a block by its heads, tokens and MLP neurons, for `prune.py --search`. It times the blocks that
+`export_onnx.py --blocks` wrote beside MODEL.onnx, on the backend that will run the model. A stopped measurement continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.latency_table.trtexec import Target
 
 DEVICES = ("cpu", "cuda", "jetson")
-# runs of each block on a CPU
+# The default number of runs of each block on a CPU.
 ROUNDS = 40
 
 
@@ -68,7 +69,9 @@ def parse(argv: Sequence[str] | None) -> TableOptions:
         metavar="N",
         help="threads of that backend with --device cpu (default: all cores)",
     )
-    parser.add_argument("--batch", type=positive_integer, default=1, metavar="N")
+    parser.add_argument(
+        "--batch", type=positive_integer, default=1, metavar="N", help="images per run (default: %(default)s)"
+    )
     parser.add_argument(
         "--rounds",
         type=positive_integer,
@@ -122,7 +125,7 @@ def run(options: TableOptions) -> int:
         sample = Sampler(options.model, index, target, engine)
     with keeping(
         lambda: (
-            f"the groups of blocks measured so far are kept in {options.out}; the same command goes on after them"
+            f"the groups of blocks measured so far are kept in {options.out}; the same command continues after them"
         )
     ):
         table = measure(index, about, options.out, sample)
@@ -134,7 +137,7 @@ def run(options: TableOptions) -> int:
 
 
 def _target(options: TableOptions) -> Target:
-    """trtexec on this machine; DeviceError where --device jetson is asked of another one."""
+    """Return trtexec on this machine; DeviceError if --device jetson is given on another machine."""
     from benchmarks.device.jetson import refuse_elsewhere
     from benchmarks.latency_table.trtexec import open_target
 
@@ -144,7 +147,7 @@ def _target(options: TableOptions) -> Target:
 
 
 def _board() -> dict[str, Any]:
-    """Module, JetPack and power mode of this Jetson: in another power mode the same block takes another time."""
+    """Return the module, JetPack and power mode of this Jetson. A block takes another time in another power mode."""
     from benchmarks.device import board
     from engines.doctor.doctor import nvpmodel_output
 

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.latency_table.predict TABLE.json --weights M.safetensors`: does the table tell how long unseen models take?
+"""`python -m benchmarks.latency_table.predict TABLE.json --weights M.safetensors`: test the predictions of a latency table.
 
-Models with random heads, tokens and MLP neurons in every block are exported and timed, interleaved, on the engine of the table.
+Models with random heads, tokens and MLP neurons in every block are exported and timed on the backend of the table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from runtime.options.argument_types import positive_integer
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Which table is held to how many random models, made of which unpruned weights, in `work`; and where the result goes."""
+    """The latency table, the unpruned model and weights, how many random models test the table, and the folder and result file."""
 
     table: Path
     model: Path
@@ -38,19 +38,37 @@ class PredictOptions:
 
 
 def parse(argv: Sequence[str] | None) -> PredictOptions:
-    """The options of a command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.latency_table.predict", description=main.__doc__
     )
     parser.add_argument("table", type=Path, metavar="TABLE.json")
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="MODEL.onnx", help="the table's own model"
+        "--model",
+        type=Path,
+        required=True,
+        metavar="MODEL.onnx",
+        help="the unpruned model that the table was measured on",
     )
-    parser.add_argument("--weights", type=Path, required=True, metavar="M.safetensors", help="unpruned")
-    parser.add_argument("--count", type=positive_integer, default=12, metavar="N", help="models (12)")
-    parser.add_argument("--rounds", type=positive_integer, default=60, metavar="N", help="runs of each (60)")
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the models; what is there is kept"
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="M.safetensors",
+        help="the unpruned weights of that model",
+    )
+    parser.add_argument(
+        "--count",
+        type=positive_integer,
+        default=12,
+        metavar="N",
+        help="number of random models (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds", type=positive_integer, default=60, metavar="N", help="runs of each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the models; existing models are reused"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="R.json")
     args = parser.parse_args(argv)
@@ -58,15 +76,15 @@ def parse(argv: Sequence[str] | None) -> PredictOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Time models with random counts per block and compare with what the table says of them."""
+    """Time models with random counts per block, and compare their times with the predictions of the table."""
     return run(parse(argv))
 
 
 def run(options: PredictOptions) -> int:
-    """Make the models that are not there, time them, and write and print what came out."""
+    """Make the missing models, time all of them, and write and print the comparison."""
     from benchmarks.latency_table.unseen import compared, random_models
 
-    # before models are made for nothing
+    # Fail before models are made in vain.
     read_cpu_table(options.table)
     options.work.mkdir(parents=True, exist_ok=True)
     models = random_models(options.weights, options.count, options.work.resolve())

@@ -1,4 +1,4 @@
-"""A finished latency table as other measurements read it. Measures nothing."""
+"""Read a finished latency table for other measurements."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ TABLE = members(
 
 
 def read_cpu_table(path: Path) -> dict[str, Any]:
-    """The facts of a finished table that a CPU backend was measured for; ConfigError for anything else."""
+    """Return the facts of a finished table of a CPU backend; ConfigError for any other table."""
     found: dict[str, Any] = read_document(path, TABLE, expected="a finished latency table", advice=ADVICE)
     if found["engine"] not in BACKENDS:
         raise ConfigError(
-            f"{path}: measured with {found['engine']}; whole models of that are timed by bench.py on the device"
+            f"{path}: measured with {found['engine']}, not on a CPU backend; time whole models with bench.py on the device"
         )
     return found

@@ -1,6 +1,6 @@
-"""Blocks timed by trtexec for a latency table: TensorRT on a desktop GPU or a Jetson. Not run on a GPU.
+"""Time blocks with trtexec for a latency table: TensorRT on a desktop GPU or a Jetson. Not run on a GPU so far.
 
-A block's time is the median of what the GPU computes, without copies: between two blocks nothing leaves the GPU.
+The time of a block is the median GPU compute time, without copies, because no data leaves the GPU between two blocks.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from runtime.wording import reason_of
 
 Version = tuple[int, ...]
 ENGINE = "tensorrt"
-# how long trtexec measures, and how long it may build first
+# seconds that trtexec measures, and that it may take to build first
 SECONDS, BUILDING_S = 3, 3600
 
 
 @dataclass(frozen=True)
 class Target:
-    """What measures: trtexec at this path, of this version, batches of `batch`; `cache` is its timing cache."""
+    """The trtexec that measures, its version, the batch, and its timing cache (`cache`)."""
 
     trtexec: Path
     version: Version
@@ -50,26 +50,27 @@ class Target:
     cache: Path
 
     def about(self) -> dict[str, Any]:
-        """What must agree before a stopped measurement goes on."""
+        """The facts that must be equal for a stopped measurement to continue."""
         return {"engine": ENGINE, "tensorrt": version_text(self.version)}
 
     @property
     def log(self) -> Path:
-        """Where all that a failed trtexec printed is kept, beside the table."""
+        """The file beside the table that keeps the output of a failed trtexec."""
         return self.cache.with_suffix(".trtexec.log")
 
 
 def engine_path(out: Path, same: Mapping[str, Any]) -> Path:
-    """Where the whole model's engine is kept while the table at `out` is measured.
+    """Return the path of the whole model's engine while the table at `out` is measured.
 
-    `same` is what must agree before a stopped measurement goes on: no other model's, GPU's or TensorRT's is taken for it.
+    `same` has the facts that must be equal for a stopped measurement to continue. They are part of the name, so that the engine of
+    another model, GPU or TensorRT is never used.
     """
     name = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
     return out.with_suffix(f".{name}.engine")
 
 
 def open_target(out: Path, batch: int) -> Target:
-    """The trtexec of this machine; ConfigError or DeviceError as `engines build` says them, its timing cache beside `out`."""
+    """Return the trtexec of this machine, with its timing cache beside `out`. Raises the errors of `engines build`."""
     trtexec = find_trtexec()
     version = trtexec_version(trtexec)
     if not is_supported(version):
@@ -80,7 +81,7 @@ def open_target(out: Path, batch: int) -> Target:
 def block_line(
     block: Path, manifest: Mapping[str, Any], index: Mapping[str, Any], target: Target
 ) -> list[str]:
-    """The words that build and time a block, `trtexec` first; `manifest` is the whole model's, whose precision the block has."""
+    """Return the command line, from `trtexec` on, that builds and times a block in the precision of the whole model's `manifest`."""
     dims = f"x:{target.batch}x{index['tokens']}x{index['width']}"
     return [
         "trtexec",
@@ -97,11 +98,13 @@ def block_line(
 
 
 def model_line(model: Path, manifest: Mapping[str, Any], engine: Path, target: Target) -> list[str]:
-    """The words that build the whole model for this batch into `engine`, as `engines build` would."""
+    """Return the command line that builds the whole model for this batch into `engine`, as `engines build` does."""
     spec = input_spec(manifest, str(model))
     profile = Profile(target.batch, target.batch, target.batch)
     if spec.batch not in (None, target.batch):
-        raise ConfigError(f"--batch {target.batch}: {model} has the fixed batch {spec.batch}; give that")
+        raise ConfigError(
+            f"--batch {target.batch}: {model} has the fixed batch {spec.batch}; give --batch {spec.batch}"
+        )
     profiles = () if spec.batch else (profile,)
     return trtexec_line(
         manifest, target.version, BuildRequest(model, engine, profiles, timing_cache=target.cache)
@@ -138,7 +141,7 @@ class Sampler:
         try:
             model_ms = self._median(whole)
         except UserError:
-            # what cannot be loaded today cannot be tomorrow: the next run builds it anew
+            # An engine that cannot be loaded is deleted, so that the next run builds it again.
             self.engine.unlink(missing_ok=True)
             raise
         return [model_ms, *map(self._median, blocks)]
@@ -156,19 +159,19 @@ class Sampler:
             self.target.log.write_text(f"{shlex.join(line)}\n{text}")
             raise refusal(report, code, file, self.target.log)
         if report.graph_refused:
-            note(f"WARNING {file.name}: timed without a CUDA graph, launches included")
+            note(f"WARNING {file.name}: timed without a CUDA graph, so its times include kernel launches")
         if report.unstable_percent is not None:
             note(
-                f"WARNING {file.name}: its times vary by {report.unstable_percent:.1f} %; hold the GPU's clocks"
+                f"WARNING {file.name}: its times vary by {report.unstable_percent:.1f} %; lock the GPU's clocks"
             )
         return report
 
 
 def refusal(report: Report, code: int, file: Path, log: Path) -> UserError:
-    """The kind of refusal, and so the exit code, that `engines build` gives this failure, without that command's options."""
+    """Return the error, with its exit code, that `engines build` raises for this failure, without advice on that command's options."""
     if code < 0:
         said = f"killed by {signal.Signals(-code).name}"
     else:
         said = reason_of(report.failure_reason()) or f"exit status {code} without a reason"
     kind = type(failure(report, code, file))
-    return kind(f"{file}: trtexec failed, {said}; read {log}; the same command goes on from here")
+    return kind(f"{file}: trtexec failed, {said}; read {log}; the same command continues from here")

@@ -1,4 +1,4 @@
-"""Models with random heads, tokens and MLP neurons in every block, timed and held to what a latency table says of them."""
+"""Time models with random heads, tokens and MLP neurons in every block, and compare the times with a latency table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from benchmarks.unfinished import written
 from runtime.files.manifest import read_manifest
 from runtime.host import stopwatch
 
-# shares of heads, tokens and neurons that a random block keeps
+# the smallest share of heads, tokens and neurons that a random block keeps
 LEAST = 0.3
 
 
 def random_counts(
     heads: int, tokens: int, hidden: int, blocks: int, seed: int
 ) -> tuple[list[int], list[int], list[int]]:
-    """(heads, tokens, MLP neurons) kept in each block, all between `LEAST` and all; neurons by eights, as the search takes them."""
+    """Return the numbers of heads, tokens and MLP neurons that each block keeps: a share between `LEAST` and 1.
+
+    Neurons are multiples of eight, as in the search.
+    """
     random = np.random.default_rng(seed)
     eights = random.integers(round(LEAST * hidden / 8), hidden // 8 + 1, blocks)
     return (
@@ -33,13 +36,13 @@ def random_counts(
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Rank correlation of two series without ties."""
+    """Return the rank correlation (Spearman) of two series without ties."""
     a, b = (np.argsort(np.argsort(np.asarray(series))) for series in (first, second))
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def random_models(weights: Path, count: int, work: Path) -> list[Path]:
-    """`count` models with random counts, exported below `work`; what is there already is kept."""
+    """Return the ONNX files of `count` models with random counts. Those that `work` does not have yet are exported."""
     from prune.model.file import load_model, save_model
     from prune.model.surgery import keep_heads, keep_neurons, keep_tokens
     from runtime.spec import InputSpec
@@ -68,11 +71,11 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
 
 
 def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, out: Path) -> dict[str, Any]:
-    """{points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
+    """Return {points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
 
-    `whole` is the table's own unpruned model, timed in the same rounds as each of the others: `drift` is how much slower the
-    machine is than when the table was measured, which `error`, `spearman` and `median_error` leave out. A
-    stopped run leaves the finished points beside `out`.
+    `whole` is the unpruned model of the table, timed in the same rounds as each of the others. `drift` is its time divided by its
+    time in the table; `error`, `spearman` and `median_error` are corrected for it. A stopped run leaves its finished points beside
+    `out`.
     """
     from prune.budget_search.latency import read_table
     from prune.model.architecture import Architecture
@@ -94,7 +97,7 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, o
         go_on="the models are kept in --work",
     ):
         for path, architecture in zip(models, shapes):
-            # in pairs: a dozen models in turn would push one another out of the caches, which no deployed model suffers
+            # Time pairs only. A dozen models in turns would push each other out of the caches, unlike a deployed model.
             pair = stopwatch.interleave([call(whole), call(path)], rounds=rounds)
             now, ms = (float(np.median(one.wall_ms)) for one in pair)
             drift = now / float(about["model_ms"])

@@ -119,7 +119,9 @@ def test_the_index_of_blocks_and_a_half_measured_table(damaged, tmp_path, capsys
     folder = tmp_path / "m.onnx.blocks"
     folder.mkdir()
     (folder / "index.json").write_text(text)
-    assert "no blocks there" in one_line(capsys, table.main, [model, "--out", tmp_path / "t.json"], code=4)
+    assert "export_onnx.py MODEL.safetensors" in one_line(
+        capsys, table.main, [model, "--out", tmp_path / "t.json"], code=4
+    )
 
 
 def test_what_is_whole_is_read():

@@ -69,6 +69,6 @@ def test_it_really_runs(tmp_path, capsys, monkeypatch):
 def test_what_cannot_be_rated_is_refused_before_anything_runs(tmp_path, capsys):
     bare = write_model(tmp_path / "m.onnx")
     assert guarded(peak.main, [str(bare)]) == 4
-    assert "counts no multiply-adds" in capsys.readouterr().err
+    assert "multiply-adds" in capsys.readouterr().err
     assert guarded(peak.main, [str(tmp_path / "m.safetensors")]) == 2
     assert "only exported .onnx files" in capsys.readouterr().err

@@ -57,4 +57,4 @@ def test_the_command_scores_one_camera_against_another_and_names_a_camera_withou
     assert result["people"] == 60 and 180 < result["queries"] < len(shown)
     assert result["interval_95"]["mAP"][0] < result["plain"]["mAP"] < result["interval_95"]["mAP"][1]
     assert guarded(transfer.main, [*words, "--gallery-camera", "9"]) == 2
-    assert "no pictures of camera 9" in capsys.readouterr().err
+    assert "camera 9" in capsys.readouterr().err

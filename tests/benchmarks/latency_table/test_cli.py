@@ -85,7 +85,7 @@ def test_a_stopped_measurement_goes_on_and_another_setting_begins_anew(model, tm
     assert guarded(table.main, words) == 0
     done = json.loads(out.read_text())
     assert done["raw"][:2] == begun["raw"] and len(done["raw"]) == 6
-    assert "going on after 2 blocks" in capsys.readouterr().err
+    assert "after 2 blocks" in capsys.readouterr().err
     out.write_text(json.dumps(begun))
     assert guarded(table.main, [*words[:-1], "2"]) == 0
     assert json.loads(out.read_text())["raw"][:2] != begun["raw"]
