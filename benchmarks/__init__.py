@@ -1,1 +1,1 @@
-"""Measurements: bench.py's timer, the demo, made-up people to run it on. Needs no torch to be imported."""
+"""Benchmarks of models, the demo, and the generator of the rendered people that it uses. The package imports without torch."""

@@ -1,4 +1,4 @@
-"""The parts of a measurement: how long they will take, which are done, which are missing. Measures nothing itself."""
+"""Keep track of the parts of a measurement: which are done, which are missing, and how long those will take."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from runtime.host import stopwatch
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a measurement, by a name of its own; `seconds` is what it is expected to take."""
+    """One part of a measurement. Its name is unique, and `seconds` is the time that it is expected to take."""
 
     name: str
     seconds: float
 
 
 class Agenda:
-    """The parts still to come and those that are done; says on stderr how long the rest will take before each part."""
+    """The parts of a measurement, done and missing. Before each part, a line on stderr estimates the remaining time."""
 
     def __init__(
         self, parts: Sequence[Part], *, basis: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`basis` says what the estimate rests on."""
+        """Take the `parts` in their order. `basis` says in words what the expected times are derived from."""
         self.parts = {part.name: part for part in parts}
         self.basis = basis
         self.done: list[str] = []
@@ -33,37 +33,37 @@ class Agenda:
 
     @property
     def missing(self) -> list[str]:
-        """Names of the parts that are not done, in their order."""
+        """Return the names of the parts that are not done, in their order."""
         return [name for name in self.parts if name not in self.done]
 
     @property
     def rest_s(self) -> float:
-        """The seconds that the missing parts are expected to take."""
+        """Return the seconds that all missing parts together are expected to take."""
         return sum(self.parts[name].seconds for name in self.missing)
 
     def announce(self) -> None:
-        """Say how long all of it will take, and how sure that is."""
+        """Print the expected time of the whole measurement to stderr, and how that time was estimated."""
         note(
-            f"{len(self.parts)} parts, about {in_words(self.rest_s)} in all; this is an estimate from {self.basis}, and other "
-            "work on this machine makes it longer. Ctrl-C or SIGTERM prints what is complete"
+            f"{len(self.parts)} parts will take about {in_words(self.rest_s)}. This estimate comes from {self.basis}; other work on "
+            "this machine makes the run longer. Ctrl-C or SIGTERM stops the run and prints the parts that are complete"
         )
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Do the part of that name; it is done when the block ends well."""
-        note(f"[{len(self.done) + 1}/{len(self.parts)}] {name}; about {in_words(self.rest_s)} to go")
+        """Announce the part `name` on stderr. Mark it as done if the block ends without an exception."""
+        note(f"[{len(self.done) + 1}/{len(self.parts)}] {name}; about {in_words(self.rest_s)} remain")
         yield
         self.done.append(name)
 
 
 def timing_s(call_s: float, *, rounds: int | None, seconds: float) -> float:
-    """What `stopwatch.interleave` takes for one of its calls, warm-up included."""
+    """Return the seconds that `stopwatch.interleave` spends on one model, including the warm-up. `call_s` is the time of one call."""
     warmup = max(stopwatch.WARMUP_S, call_s)
     return warmup + (rounds * call_s if rounds is not None else max(seconds, stopwatch.MIN_ROUNDS * call_s))
 
 
 def in_words(seconds: float) -> str:
-    """`40 s`, `5 min` or `2.5 h`."""
+    """Return a duration in the largest fitting unit, such as `40 s`, `5 min` or `2.5 h`."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

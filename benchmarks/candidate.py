@@ -1,4 +1,4 @@
-"""What bench.py runs: an exported artifact, or a torch model in eager mode as the baseline. Times nothing."""
+"""Open a model for bench.py: an exported artifact, or the weights of a torch model as the baseline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from runtime.opening import open_artifact
 
 
 def open_candidate(candidate: Candidate) -> Artifact:
-    """The verified, opened model. ArtifactError, ConfigError and DeviceError as the runtime names them."""
+    """Verify and open a model, and print a warning if the result of its quality gate may not hold on this machine.
+
+    Raises ArtifactError, ConfigError and DeviceError under the same conditions as `runtime.opening.open_artifact`.
+    """
     if candidate.torch:
         return _open_torch(candidate)
     artifact = open_artifact(
@@ -26,55 +29,57 @@ def open_candidate(candidate: Candidate) -> Artifact:
         allow_ungated=candidate.allow_ungated,
         backend=candidate.backend,
     )
-    if (remark := doubt(artifact)) is not None:
-        console.note(f"WARNING {remark}")
+    if (warning := doubt(artifact)) is not None:
+        console.note(f"WARNING {warning}")
     return artifact
 
 
 def reopen_candidate(candidate: Candidate) -> Artifact:
-    """A second, separate opening of the model, which does not repeat the warnings of the first."""
+    """Open a second, separate copy of a model without printing its warnings again."""
     with redirect_stderr(StringIO()):
         return open_candidate(candidate)
 
 
 def facts(artifact: Artifact) -> dict[str, Any]:
-    """What is known of a model without running it; null for what its manifest does not say."""
+    """Return the facts about a model that its file and manifest give. A fact that the manifest lacks is None."""
     manifest = artifact.manifest
     macs, gate = manifest.get("macs") or {}, manifest.get("gate")
     counts = {name: macs.get(name) for name in ("macs_paper", "macs_reference", "macs_folded")}
-    about = {name: manifest.get(name) for name in ("kind", "precision", "form")}
+    description = {name: manifest.get(name) for name in ("kind", "precision", "form")}
     return {
         "path": str(artifact.path),
         "sha256": artifact.sha256,
         "parent": manifest.get("parent"),
         "engine": artifact.backend,
-        **about,
+        **description,
         **counts,
         "params": manifest.get("params"),
-        # what --allow-ungated let through stays visible in the result
+        # The result shows that a model which --allow-ungated admitted has not passed its gate.
         "gate_passed": gate.get("passed") if isinstance(gate, dict) else None,
         "file_bytes": artifact.path.stat().st_size,
     }
 
 
 def _open_torch(candidate: Candidate) -> Artifact:
-    """The plain torch form; its features come from the published network, not from an exported graph."""
+    """Open weights in torch. They run as the published network computes them, without the transformations of an export."""
     try:
         import torch
 
         from prune.session import open_torch_model, torch_session
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{candidate.path}: {error.name}, which weights run on, is not installed; pip install '.[workstation]', "
-            "or leave it out"
+            f"{candidate.path}: weights run in torch, and its package {error.name} is not installed; run pip install "
+            "'.[workstation]', or leave this model out"
         ) from None
     if candidate.threads is not None:
         torch.set_num_threads(candidate.threads)
     artifact, model = open_torch_model(candidate.path, device=candidate.device)
-    known = {"kind": "torch", "precision": "fp16" if candidate.half else "fp32", "form": "reference"}
+    entries = {"kind": "torch", "precision": "fp16" if candidate.half else "fp32", "form": "reference"}
     backend = "torch.compile" if candidate.compiled else "torch"
     artifact = replace(
-        artifact, manifest=artifact.manifest | known, backend=f"{backend}-fp16" if candidate.half else backend
+        artifact,
+        manifest=artifact.manifest | entries,
+        backend=f"{backend}-fp16" if candidate.half else backend,
     )
     if not (candidate.compiled or candidate.half):
         return artifact

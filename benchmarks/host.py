@@ -1,4 +1,4 @@
-"""The machine that numbers were taken on, and what about it makes them doubtful. Knows nothing of models."""
+"""Describe the machine that runs a measurement, and warn about conditions on it that make the times unreliable."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from runtime.files import manifest
 from runtime.options.backends import PACKAGES
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-# Load above this part of the usable cores when nothing of ours runs yet: somebody else is working here.
+# A load above this fraction of the usable cores, taken before a measurement, means that other programs are running.
 BUSY = 0.5
 
 
 def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
-    """The machine, the load before the measurement, and how it is used; null where this system does not say.
+    """Return the machine's hardware, software versions and present load. A value that the system does not tell is None.
 
-    `gpu` is {name, compute_capability, memory_mib} of CUDA device 0, for `device` cuda.
-    `threads` null is the engine's own choice (all cores); `load_average` are means over 1, 5 and 15 minutes.
+    With `device` "cuda", `gpu` is {name, compute_capability, memory_mib} of CUDA device 0. If `threads` is None, the backend
+    chooses their number (all cores). `load_average` has the means over 1, 5 and 15 minutes.
     """
     return manifest.host() | {
         "usable_cores": usable_cores(),
         "device": device,
-        # the driver is asked in a child process: nothing of it stays in the one that measures
+        # A child process queries the driver, so that this process, which measures, does not load it.
         "gpu": next(iter(run_probe("cuda").get("gpus", [])), None) if device == "cuda" else None,
         "threads": threads,
         "governor": governor(),
@@ -35,18 +35,22 @@ def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
 
 
 def doubts(host: dict[str, Any]) -> list[str]:
-    """What about `describe_host`'s answer makes times unreliable, in sentences for people."""
-    found = []
+    """Return a warning for each condition in `host`, from `describe_host`, that makes times unreliable."""
+    warnings = []
     load, cores = host["load_average"], host["usable_cores"]
     if load is not None and cores is not None and load[0] > BUSY * cores:
-        found.append(f"load average {load[0]:.1f} on {cores} cores: something else runs here")
+        warnings.append(
+            f"load average {load[0]:.1f} on {cores} cores: other programs are running on this machine"
+        )
     if host["governor"] not in (None, "performance"):
-        found.append(f"CPU frequency governor {host['governor']}: clocks change while measuring")
-    return found
+        warnings.append(
+            f"CPU frequency governor {host['governor']}: the clock rates change during the measurement"
+        )
+    return warnings
 
 
 def governor(path: Path = GOVERNOR) -> str | None:
-    """The first core's frequency governor; None where there is none to read (virtual machines, not Linux)."""
+    """Return the frequency governor of the first core, or None on a system without one (a virtual machine, or not Linux)."""
     try:
         return path.read_text().strip()
     except OSError:
@@ -54,7 +58,7 @@ def governor(path: Path = GOVERNOR) -> str | None:
 
 
 def load_average() -> list[float] | None:
-    """Runnable processes on average over the last 1, 5 and 15 minutes; None where the system does not count."""
+    """Return the mean number of runnable processes over the last 1, 5 and 15 minutes, or None if the system does not count them."""
     try:
         return list(os.getloadavg())
     except (AttributeError, OSError):

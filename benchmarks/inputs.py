@@ -1,4 +1,4 @@
-"""Distinct images to time a model on: real crops or seeded noise. Knows no model, only what one takes."""
+"""Make the distinct images that models are timed on, from real crops or seeded noise, and batches in a model's input format."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from runtime.images.decode import load_image
 from runtime.images.preprocess import resize, to_input
 from runtime.spec import InputSpec
 
-# One batch of images as the graph takes them, and their camera ids (B,) or None.
+# One batch: images in the model's input format (B, ...), and their camera ids (B,) or None.
 Feed = tuple[NDArray[Any], "NDArray[np.int64] | None"]
 
 
 @dataclass(frozen=True)
 class Crops:
-    """N pictures (H, W, 3) uint8 RGB of any size, their 0-based cameras (-1 unknown), and where they are from."""
+    """N crops: `pixels` (H, W, 3) uint8 RGB of any size, 0-based `camids` (-1 if unknown), and the `source` in words."""
 
     pixels: tuple[NDArray[np.uint8], ...]
     camids: tuple[int, ...]
@@ -29,20 +29,20 @@ class Crops:
 
 
 def random_crops(count: int, *, height: int = 256, width: int = 128) -> Crops:
-    """`count` pictures of noise, the same ones in every run."""
+    """Return `count` crops of random pixels. The fixed seed gives the same pixels in every run."""
     random = np.random.default_rng(0)
     pixels = tuple(random.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count))
     return Crops(pixels, (-1,) * count, "images of random pixels (seed 0)")
 
 
 def read_crops(items: Sequence[Item], count: int, source: str) -> Crops:
-    """Up to `count` of the items' images, evenly spaced; those that cannot be read are left out.
+    """Read up to `count` of the items' images, evenly spaced, and leave out images that cannot be read.
 
-    DataError when none can.
+    `source` says in words where the items are from. Raises DataError if no image can be read.
     """
-    places = np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)
-    pixels, camids, reason = [], [], "there are none"
-    for item in (items[place] for place in places):
+    positions = np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)
+    pixels, camids, reason = [], [], "the data set has no images"
+    for item in (items[position] for position in positions):
         try:
             pixels.append(load_image(item.path))
         except DataError as error:
@@ -55,10 +55,10 @@ def read_crops(items: Sequence[Item], count: int, source: str) -> Crops:
 
 
 def feeds(crops: Crops, ids: NDArray[np.int64] | None, spec: InputSpec, batch: int) -> list[Feed]:
-    """The crops as batches of a model's input, all of them different; `ids` (N,) are its camera ids or None.
+    """Return the crops as batches of `batch` images in the input format of `spec`. No two batches share a crop.
 
-    Only where there are fewer crops than `batch` does one stand in a batch twice.
+    `ids` (N,) are the camera ids that the model takes, or None. A crop repeats only if there are fewer crops than `batch`.
     """
-    pixels = np.stack([resize(picture, spec) for picture in crops.pixels])
-    rows = np.arange(max(len(pixels) // batch, 1) * batch).reshape(-1, batch) % len(pixels)
-    return [(to_input(pixels[row], spec), None if ids is None else ids[row]) for row in rows]
+    pixels = np.stack([resize(crop, spec) for crop in crops.pixels])
+    batches = np.arange(max(len(pixels) // batch, 1) * batch).reshape(-1, batch) % len(pixels)
+    return [(to_input(pixels[indices], spec), None if ids is None else ids[indices]) for indices in batches]

@@ -1,4 +1,4 @@
-"""Names of models and numbers as the cells of a table. Prints nothing."""
+"""Format the names of models, and numbers, for the cells of a table."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from runtime.options.choices import BACKENDS
 
 DEFAULT = BACKENDS[0]
-# Files that more than one engine runs.
+# Files of these types run on more than one backend.
 CHOOSING = (".onnx", ".safetensors")
 
 
 def labels(paths: Sequence[str]) -> dict[str, str]:
-    """Path -> file name, or the whole path where two files share a name."""
+    """Map each path to its file name, or to the whole path if two files share a name."""
     unique = list(dict.fromkeys(paths))
     names = [os.path.basename(path) for path in unique]
     return {path: name if names.count(name) == 1 else path for path, name in zip(unique, names)}
 
 
 def number(value: float | None, scale: float = 1) -> str:
-    """Three to five digits of value / scale, or "-" for None."""
+    """Return `value` / `scale` with about four digits, or "-" for None."""
     if value is None:
         return "-"
     scaled = value / scale
@@ -30,13 +30,14 @@ def number(value: float | None, scale: float = 1) -> str:
 
 
 def name_of(model: Mapping[str, Any]) -> str:
-    """The path, and the engine where it is not the one that such files run on without being asked."""
+    """Return the model's path, followed by @BACKEND if it ran on another backend than the default of its file type."""
     plain = model.get("engine") in (DEFAULT, "torch", None) or not str(model["path"]).endswith(CHOOSING)
     return str(model["path"]) if plain else f"{model['path']}@{model['engine']}"
 
 
-def interval_text(sure: Mapping[str, float] | None) -> str:
-    """`+0.4 (-1.2 .. +2.0)` points of mAP; nothing for the first group."""
-    if sure is None:
+def interval_text(comparison: Mapping[str, float] | None) -> str:
+    """Return a difference and its interval in points, such as `+0.4 (-1.2 .. +2.0)`. Without a comparison, return ""."""
+    if comparison is None:
         return ""
-    return f"{100 * sure['difference']:+.1f} ({100 * sure['low']:+.1f} .. {100 * sure['high']:+.1f})"
+    low, high = 100 * comparison["low"], 100 * comparison["high"]
+    return f"{100 * comparison['difference']:+.1f} ({low:+.1f} .. {high:+.1f})"

@@ -1,4 +1,4 @@
-"""What commands measure, as frozen options: which models, for how long, on which images. Opens nothing, and imports no numpy."""
+"""Frozen options that several commands share: the models, the duration and the images of a measurement. Imports no numpy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from runtime.errors import ConfigError
 from runtime.options.choices import AUTO, BACKENDS
 
 WEIGHTS = ".safetensors"
-# How weights run in torch: word behind the @ -> (in half precision, through torch.compile).
+# How weights run in torch: the word after the @ -> (in half precision, through torch.compile).
 TORCH = {"compile": (False, True), "fp16": (True, False), "compile-fp16": (True, True)}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model to open, here or in a child process; `torch` for a model.safetensors in torch, eager or `compiled`, FP32 or `half`.
+    """A model that a measurement opens, in this process or in a child process.
 
-    `backend` runs an .onnx file on the CPU, as `runtime.opening.open_artifact` takes it.
+    With `torch`, `path` is a model.safetensors that runs in torch: compiled if `compiled`, else eager, and in FP16 if `half`,
+    else in FP32. For an .onnx file on the CPU, `backend` names the backend that runs it (see `runtime.opening.open_artifact`).
     """
 
     path: Path
@@ -32,15 +33,15 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """The path, and how it runs where that is not how such a file runs without being told."""
-        words = next((word for word, kind in TORCH.items() if kind == (self.half, self.compiled)), None)
-        how = words if self.torch else self.backend if self.backend != BACKENDS[0] else None
-        return f"{self.path}@{how}" if how else str(self.path)
+        """Return the path, followed by @BACKEND unless the file runs on the default backend of its type."""
+        torch_mode = next((mode for mode, kind in TORCH.items() if kind == (self.half, self.compiled)), None)
+        suffix = torch_mode if self.torch else self.backend if self.backend != BACKENDS[0] else None
+        return f"{self.path}@{suffix}" if suffix else str(self.path)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long each model is timed: for `rounds` calls, or where that is None for about `seconds`."""
+    """How long each model is timed: for `rounds` calls, or for about `seconds` if `rounds` is None."""
 
     rounds: int | None
     seconds: float
@@ -48,7 +49,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Images:
-    """The data set whose crops models are timed on (None: random pixels), how it is read, and whether models are scored on it."""
+    """The images that models are timed on: crops of the data set at `root`, or random pixels if `root` is None.
+
+    `layout` and `camera` say how the data set is read. With `accuracy`, the models are also scored on it.
+    """
 
     root: str | None = None
     layout: str | None = None
@@ -57,21 +61,22 @@ class Images:
 
 
 def candidates_of(names: Sequence[str], common: Candidate) -> tuple[Candidate, ...]:
-    """The models that `names` (`PATH` or `PATH@BACKEND`) stand for, in their order, and otherwise as `common`.
+    """Parse `names`, each `PATH` or `PATH@BACKEND`, and return one candidate for each, in the same order.
 
-    `common.backend` runs those .onnx files that name none. ConfigError for a backend that does not exist.
+    All other options come from `common`, including the backend of an .onnx file whose name gives none. Raises ConfigError for
+    a backend that does not exist.
     """
-    found = []
+    candidates = []
     for text in names:
         name, _, backend = text.partition("@")
         path = Path(name)
-        weights = path.suffix == WEIGHTS
-        known = tuple(TORCH) if weights else (*BACKENDS, AUTO)
-        if backend and backend not in known:
-            raise ConfigError(f"{text}: there is no backend {backend}; give {name}@{{{','.join(known)}}}")
-        if weights:
+        is_torch = path.suffix == WEIGHTS
+        choices = tuple(TORCH) if is_torch else (*BACKENDS, AUTO)
+        if backend and backend not in choices:
+            raise ConfigError(f"{text}: there is no backend {backend}; give {name}@{{{','.join(choices)}}}")
+        if is_torch:
             half, compiled = TORCH.get(backend, (False, False))
-            found.append(replace(common, path=path, torch=True, half=half, compiled=compiled))
+            candidates.append(replace(common, path=path, torch=True, half=half, compiled=compiled))
         else:
-            found.append(replace(common, path=path, backend=backend or common.backend))
-    return tuple(found)
+            candidates.append(replace(common, path=path, backend=backend or common.backend))
+    return tuple(candidates)

@@ -1,4 +1,4 @@
-"""Run a command of ours as a user would, from the project's root. Knows no command."""
+"""Run a command of this project as a user would, from its root folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class StepFailed(UserError):
-    """A command failed; its own message stands above. Ends with that command's exit code."""
+    """A command failed and has printed its own message. The calling program exits with the same code."""
 
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
@@ -23,10 +23,10 @@ class StepFailed(UserError):
 
 
 def run(command: Sequence[str]) -> str:
-    """What `python COMMAND` printed on stdout; StepFailed when it fails."""
+    """Run `python COMMAND` and return its stdout. Raises StepFailed if the command fails."""
     line = f"python {shlex.join(command)}"
     note(line)
     code, printed = run_apart([sys.executable, *command], cwd=ROOT)
     if code:
-        raise StepFailed(f"a step ended with {code}; run it alone: {line}", code)
+        raise StepFailed(f"a step failed with exit code {code}; to see why, run it alone: {line}", code)
     return printed

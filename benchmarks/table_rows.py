@@ -1,4 +1,4 @@
-"""The rows of the documents' measured tables, each from one committed result. Plain Markdown; reads no files."""
+"""Format the measured tables of the documents in Markdown. Each function formats one committed result, already parsed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.options.backends import ONNX_BACKENDS
 
 Document = Mapping[str, Any]
 
-# The files of the run of full-size models, as the commands of docs/performance.md name them -> words
+# Files of the run with full-size models, as the commands in docs/performance.md name them -> descriptions.
 BASE = {
     "plain.onnx": "plain form, unpruned",
     "folded.onnx": "folded, unpruned",
@@ -24,7 +24,7 @@ LABELS = {name: backend.label for name, backend in ONNX_BACKENDS.items()} | {
     "torch": "torch eager",
     "torch.compile": "torch.compile",
 }
-# What the README shows of them: (file, backend)
+# The rows that the README shows: (file, backend).
 SPEED = (
     ("plain.onnx", "onnxruntime"),
     ("folded.onnx", "onnxruntime"),
@@ -51,25 +51,25 @@ FILES = {
 
 
 def base(document: Document) -> str:
-    """Full-size models on every backend, a column of times and one of ratios for each batch size."""
+    """Return the table of full-size models on every backend. Each batch size has a column of times and two of ratios."""
     batches = list(dict.fromkeys(model["batch"] for model in document["models"]))
     first = [model for model in document["models"] if model["batch"] == batches[0]]
     columns = [
-        f"batch {batch}, {what}"
+        f"batch {batch}, {quantity}"
         for batch in batches
-        for what in ("ms", "times as fast (95 %)", "by CPU time")
+        for quantity in ("ms", "times as fast (95 %)", "by CPU time")
     ]
     rows = []
     for index, model in enumerate(first):
         cells = [BASE[Path(model["path"]).name], LABELS[model["engine"]]]
         cells.append(f"{model['macs_folded' if model['form'] == 'folded' else 'macs_reference'] / 1e9:.2f}")
         for number in range(len(batches)):
-            at = number * len(first) + index
-            timed, ratio = document["models"][at], document["ratios"][at]
-            sure = ratio["interval_95"]
+            position = number * len(first) + index
+            timed, ratio = document["models"][position], document["ratios"][position]
+            interval = ratio["interval_95"]
             cells += [
                 f"{timed['latency_ms']['p50']:.0f}",
-                f"{sure['ratio']:.2f} ({sure['low']:.2f} .. {sure['high']:.2f})",
+                f"{interval['ratio']:.2f} ({interval['low']:.2f} .. {interval['high']:.2f})",
                 f"{ratio['cpu_speed']['median']:.2f}",
             ]
         rows.append(cells)
@@ -77,7 +77,7 @@ def base(document: Document) -> str:
 
 
 def speed(document: Document) -> str:
-    """The fastest form of each step for a full-size model: the rows of `base` that the README shows."""
+    """Return the rows of `base` that the README shows, with fewer columns: each step that makes a full-size model faster."""
     batches = list(dict.fromkeys(model["batch"] for model in document["models"]))
     count = len(document["models"]) // len(batches)
     rows = []
@@ -85,18 +85,18 @@ def speed(document: Document) -> str:
         if (Path(model["path"]).name, model["engine"]) not in SPEED:
             continue
         cells = [BASE[Path(model["path"]).name], LABELS[model["engine"]]]
-        for at in range(index, len(document["models"]), count):
+        for position in range(index, len(document["models"]), count):
             cells += [
-                f"{document['models'][at]['latency_ms']['p50']:.0f}",
-                f"{document['ratios'][at]['interval_95']['ratio']:.2f}x",
+                f"{document['models'][position]['latency_ms']['p50']:.0f}",
+                f"{document['ratios'][position]['interval_95']['ratio']:.2f}x",
             ]
         rows.append(cells)
-    columns = [f"batch {batch}, {what}" for batch in batches for what in ("ms", "times as fast")]
+    columns = [f"batch {batch}, {quantity}" for batch in batches for quantity in ("ms", "times as fast")]
     return table(["model", "backend", *columns], rows)
 
 
 def demo(document: Document) -> str:
-    """What `make demo` printed."""
+    """Return the table of models that `make demo` printed."""
     results = document["results"]
     rows = []
     for model, ratio in zip(results["bench"]["models"], results["bench"]["ratios"], strict=True):
@@ -117,15 +117,15 @@ def demo(document: Document) -> str:
 
 
 def precision(document: Document) -> str:
-    """What each precision costs."""
+    """Return the table that compares file size, accuracy and gate values between precisions."""
     rows = []
-    for one in document["rows"]:
-        pairs = [one["anny_reid"], one["other"]["test"], one["other"]["all"]]
+    for row in document["rows"]:
+        pairs = [row["anny_reid"], row["other"]["test"], row["other"]["all"]]
         scores = [f"{100 * pair['mAP']:.1f} / {100 * pair['R1']:.1f}" for pair in pairs]
-        sensitivity = one["sensitivity"]
-        groups = f"{one['int8_groups']} of {len(sensitivity['rows'])}" if sensitivity else "-"
-        gate = [f"{one['gate']['cosine_min']:.6f}", f"{one['gate']['top1']:.3f}", groups]
-        rows.append([one["model"], FILES[one["file"]], f"{one['bytes'] / 1e6:.1f}", *scores, *gate])
+        sensitivity = row["sensitivity"]
+        groups = f"{row['int8_groups']} of {len(sensitivity['rows'])}" if sensitivity else "-"
+        gate = [f"{row['gate']['cosine_min']:.6f}", f"{row['gate']['top1']:.3f}", groups]
+        rows.append([row["model"], FILES[row["file"]], f"{row['bytes'] / 1e6:.1f}", *scores, *gate])
     names = [
         "Anny-ReID mAP / R1",
         "30 people mAP / R1",
@@ -138,47 +138,47 @@ def precision(document: Document) -> str:
 
 
 def rtx(document: Document) -> str:
-    """TensorRT-RTX builds; a row for both compute capabilities."""
+    """Return the table of TensorRT-RTX builds. Each row covers the builds for both compute capabilities."""
     groups: dict[tuple[str, str, str], list[Document]] = {}
-    for one in document["rows"]:
-        groups.setdefault((one["model"], one["form"], one["precision"]), []).append(one)
+    for row in document["rows"]:
+        groups.setdefault((row["model"], row["form"], row["precision"]), []).append(row)
     rows = []
-    for (model, form, kind), found in groups.items():
-        seconds = " / ".join(f"{one['seconds']:.1f}" for one in found)
-        sizes = [f"{max(one[key] for one in found) / 1e6:.1f}" for key in ("engine_bytes", "onnx_bytes")]
-        rest = [str(max(one[key] for one in found)) for key in ("peak_mib", "fused_attention_strings")]
+    for (model, form, kind), builds in groups.items():
+        seconds = " / ".join(f"{build['seconds']:.1f}" for build in builds)
+        sizes = [f"{max(build[key] for build in builds) / 1e6:.1f}" for key in ("engine_bytes", "onnx_bytes")]
+        rest = [str(max(build[key] for build in builds)) for key in ("peak_mib", "fused_attention_strings")]
         rows.append([model, form, kind.upper(), seconds, *sizes, *rest])
     names = ["build s", "engine MB", "ONNX MB", "peak MiB", "fused attention strings"]
     return table(["model", "form", "precision", *names], rows)
 
 
 def ranking(document: Document) -> str:
-    """Evaluation and re-ranking at Market-1501's size."""
+    """Return the table of evaluation and re-ranking times at the size of Market-1501."""
     rows = [
-        [one["part"], f"{one['queries']:,} x {one['gallery']:,} x {one['dim']}"]
-        + [f"{one['wall_s']:.1f}", f"{one['cpu_s']:.1f}", f"{one['peak_rss_mib']:.0f}"]
-        for one in document["results"]
+        [run["part"], f"{run['queries']:,} x {run['gallery']:,} x {run['dim']}"]
+        + [f"{run['wall_s']:.1f}", f"{run['cpu_s']:.1f}", f"{run['peak_rss_mib']:.0f}"]
+        for run in document["results"]
     ]
     return table(["part", "size", "s", "CPU s", "peak MiB"], rows)
 
 
 def peak(document: Document) -> str:
-    """Full-size models against what one matrix product reaches."""
+    """Return the table that compares the speed of full-size models with the speed of one large matrix product."""
     side = document["products"][0]["side"]
     rows = [
         [
-            f"one {side} x {side} x {side} product, {one['precision'].upper()}",
+            f"one {side} x {side} x {side} product, {product['precision'].upper()}",
             LABELS["onnxruntime"],
-            f"{one['cpu_ms']:.0f}",
-            f"{one['gops']:.0f}",
+            f"{product['cpu_ms']:.0f}",
+            f"{product['gops']:.0f}",
             "",
         ]
-        for one in document["products"]
+        for product in document["products"]
     ]
-    for one in document["models"]:
-        cells = [BASE[Path(one["path"]).name], LABELS[one["engine"]], f"{one['cpu_ms']:.0f}"]
-        share = "-" if one["share"] is None else f"{100 * one['share']:.0f} %"
-        rows.append([*cells, f"{one['gops']:.0f}", share])
+    for model in document["models"]:
+        cells = [BASE[Path(model["path"]).name], LABELS[model["engine"]], f"{model['cpu_ms']:.0f}"]
+        share = "-" if model["share"] is None else f"{100 * model['share']:.0f} %"
+        rows.append([*cells, f"{model['gops']:.0f}", share])
     names = [
         "",
         "backend",
@@ -190,7 +190,7 @@ def peak(document: Document) -> str:
 
 
 def pipeline(document: Document) -> str:
-    """Extraction from files against the bare backend, and its memory with few and many files."""
+    """Return the table that compares extraction from files with the bare backend, and shows its memory for few and many files."""
     rates = [f"{document[key]:.1f}" for key in ("bare_images_per_s", "extract_images_per_s")]
     cells = [BASE[Path(document["model"]["path"]).name], LABELS[document["model"]["engine"]]]
     cells += [*rates, f"{100 * document['ratio']:.1f} %", f"{100 * document['cpu_ratio']:.1f} %"]
@@ -215,7 +215,7 @@ def pipeline(document: Document) -> str:
 
 
 def predict(document: Document) -> str:
-    """How well a latency table tells what unseen models take."""
+    """Return the table of errors that a latency table makes when it predicts the latency of unseen models."""
     errors = [100 * abs(point["error"]) for point in document["points"]]
     cells = [str(len(errors)), f"{document['spearman']:.3f}", f"{100 * document['median_error']:.1f} %"]
     names = ["unseen models", "rank correlation", "median error", "largest error"]
@@ -223,7 +223,7 @@ def predict(document: Document) -> str:
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table with the column names `names`."""
+    """Return a Markdown table with the column headers `names`."""
     lines = [names, ["---"] * len(names), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 

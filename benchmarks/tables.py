@@ -1,13 +1,13 @@
-"""The documents' measured tables, written from the committed results: `python -m benchmarks.tables [--check]`.
+"""Write the measured tables of the documents from the committed results: `python -m benchmarks.tables [--check]`.
 
-A table stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`; its numbers have no other source. TABLES says which
-document holds which table.
+Each table stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`, and all its numbers come from one result file.
+TABLES lists the document and the result file of each table.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.tables"))
@@ -46,7 +46,10 @@ BLOCK = re.compile(r"<!-- (?P<name>\w+): begin .*?-->\n(?P<text>.*?)<!-- (?P=nam
 
 
 def search(document: Document) -> str:
-    """Searched counts against one fraction everywhere: mean and standard deviation of the seeds."""
+    """Return the table that compares a budget search with the same fraction in every block.
+
+    Each value is the mean and standard deviation over the seeds.
+    """
     rows = []
     for group in document["groups"]:
         scores = [f"{100 * group[key]['mean']:.1f} ± {100 * group[key]['sd']:.1f}" for key in ("mAP", "R1")]
@@ -60,11 +63,11 @@ def search(document: Document) -> str:
 
 
 def study(document: Document) -> str:
-    """The comparison of pruning methods."""
+    """Return the table that compares pruning methods."""
     return markdown(document) + "\n"
 
 
-# block -> its document, its result file below benchmarks/results, and what writes its text
+# Name of a table -> (document, result file below benchmarks/results, function that formats the table).
 TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "demo": ("README.md", "xeon_2_cores/demo.json", demo),
     "speed": ("README.md", "xeon_2_cores/vit_base.json", speed),
@@ -83,14 +86,16 @@ DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))
 
 
 def written(name: str, text: str, results: Path) -> str:
-    """The `text` of the document `name` with every table written anew.
+    """Return the `text` of the document `name` with all its tables replaced by those of the result files in `results`.
 
-    ConfigError where the document's markers are not those of its tables.
+    Raises ConfigError if the markers in the text do not match the tables that TABLES lists for the document.
     """
     expected = sorted(table for table, (document, _, _) in TABLES.items() if document == name)
     marked = sorted(block["name"] for block in BLOCK.finditer(text))
     if marked != expected:
-        raise ConfigError(f"{name}: has the tables {marked}, not {expected}; mend its markers")
+        raise ConfigError(
+            f"{name}: the markers name the tables {marked}, but TABLES lists {expected}; correct the markers"
+        )
 
     def block(match: re.Match[str]) -> str:
         table = match["name"]
@@ -102,32 +107,36 @@ def written(name: str, text: str, results: Path) -> str:
 
 
 def filled(path: Path, write: Callable[[Document], str]) -> str:
-    """What `write` makes of the result at `path`; ConfigError where that is damaged, or lacks what its table shows."""
+    """Format the result at `path` with `write`. Raises ConfigError if the file is damaged or lacks a value of the table."""
     advice = "measure it again, or restore the committed file"
     document = read_document(path, OBJECT, expected="a result", advice=advice)
     try:
         return write(document)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         reason = f"{type(error).__name__}: {reason_of(error)}"
-        raise ConfigError(f"{path}: lacks what its table shows ({reason}); {advice}") from None
+        raise ConfigError(
+            f"{path}: the result lacks a value that its table shows ({reason}); {advice}"
+        ) from None
 
 
 @dataclass(frozen=True)
 class TablesOptions:
-    """Whether the documents are only checked."""
+    """The options of the command. With `check`, it compares the documents and changes none."""
 
     check: bool
 
 
 def parse(argv: Sequence[str] | None) -> TablesOptions:
-    """The options of a command line."""
+    """Parse a command line into options."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit code 7 for an old table")
+    parser.add_argument(
+        "--check", action="store_true", help="change no document; exit with code 7 if a table is out of date"
+    )
     return TablesOptions(parser.parse_args(argv).check)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the documents' measured tables from the committed results; with --check, only say whether they are current."""
+    """Write the measured tables of the documents from the committed results. With --check, only report whether they are current."""
     options = parse(argv)
     for name in DOCUMENTS:
         before = (ROOT / name).read_text()
@@ -135,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if after == before:
             continue
         if options.check:
-            raise GateError(f"{name}: its tables are not what benchmarks/results say; run: {COMMAND}")
+            raise GateError(f"{name}: a table differs from its result in benchmarks/results; run: {COMMAND}")
         with replacing(ROOT / name) as temporary:
             temporary.write_text(after)
     return 0

@@ -1,4 +1,4 @@
-"""Sum times up: percentiles as trtexec prints them, and ratios of times. Knows nothing of models."""
+"""Summarise measured times: percentiles by the rule of trtexec, and ratios between two models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PERCENTS = (50, 90, 95, 99)
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median over rounds of one time divided by another of the same round, and its 5 % and 95 % points."""
+    """The ratio of two times in each round: its median over the rounds, and the 5th and 95th percentiles as `low` and `high`."""
 
     median: float
     low: float
@@ -21,10 +21,10 @@ class Ratio:
 
 
 def percentile(values: Times, percent: float) -> float:
-    """The `percent` point of `values` (n,) as trtexec has it: one of the values, never between two of them.
+    """Return a percentile of `values` (n,) by the rule of trtexec, which picks one of the values and never interpolates.
 
-    Source: findPercentile in TensorRT's sampleReporting.cpp: sorted[max(n - 1 - int((1 - p / 100) n), 0)] in
-    32-bit floats, which decide for round numbers: (1 - 90 / 100) 10 is 1.0000002 there, 0.99999... in 64 bits.
+    Source: findPercentile in TensorRT's sampleReporting.cpp takes sorted[max(n - 1 - int((1 - p / 100) n), 0)]. It computes in
+    32-bit floats, and this matters for round numbers: (1 - 90 / 100) 10 is 1.0000002 in 32 bits and 0.99999... in 64 bits.
     """
     count = len(values)
     left_out = int((np.float32(1) - np.float32(percent) / np.float32(100)) * np.float32(count))
@@ -32,18 +32,18 @@ def percentile(values: Times, percent: float) -> float:
 
 
 def latency(wall_ms: Times) -> dict[str, float]:
-    """{p50, p90, p95, p99, mean} in ms; the percentiles by `percentile`."""
+    """Return {p50, p90, p95, p99, mean} in ms. The percentiles come from `percentile`."""
     points = {f"p{percent}": percentile(wall_ms, percent) for percent in PERCENTS}
     return points | {"mean": float(wall_ms.mean())}
 
 
 def variation(values: Times) -> float:
-    """The coefficient of variation: standard deviation over mean."""
+    """Return the coefficient of variation: the standard deviation divided by the mean."""
     return float(values.std() / values.mean())
 
 
 def speed(base: Times, other: Times) -> Ratio | None:
-    """How many times faster `other` is than `base`, round by round; None where a clock read no time at all."""
+    """Return how many times faster `other` is than `base`, round by round. Return None if a clock measured 0 in any round."""
     if not (base > 0).all() or not (other > 0).all():
         return None
     ratios = base / other

@@ -65,7 +65,7 @@ def test_a_changed_number_is_found_and_mended(name, number, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("change", [("<!-- demo: end -->\n", ""), ("demo: ", "dem: ")])
 def test_a_lost_marker_is_one_line(change):
-    with pytest.raises(ConfigError, match=r"README\.md.*mend its markers"):
+    with pytest.raises(ConfigError, match=r"README\.md.*markers"):
         tables.written("README.md", text_of("README.md").replace(*change), tables.RESULTS)
 
 
