@@ -1,1 +1,1 @@
-"""`python bench.py`: latency, throughput, memory and accuracy of models, side by side."""
+"""The program `bench.py`, which compares the latency, throughput, memory and accuracy of models."""

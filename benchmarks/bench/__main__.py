@@ -1,4 +1,4 @@
-"""`python bench.py MODEL [MODEL ...]`: latency, throughput, size, memory and mAP of models, side by side."""
+"""Run `python -m benchmarks.bench`, which is the same program as bench.py."""
 
 from runtime.entry import run_main
 

@@ -1,4 +1,4 @@
-"""The command line of bench.py, and the frozen options that it becomes. Measures nothing, and imports no numpy."""
+"""Parse the command line of bench.py into frozen options. Imports no numpy."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from runtime.options.argument_types import batch_sizes, camera_policy, positive_
 from runtime.options.choices import AUTO, BACKENDS, LATENCY, PRESETS, SECONDS, THROUGHPUT
 from runtime.options.presets import refuse_contradictions
 
-# Of `--preset throughput` without --batch.
+# The batch sizes of `--preset throughput` if --batch is not given.
 THROUGHPUT_BATCHES = (1, 8)
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What bench.py was asked to measure.
+    """What bench.py measures.
 
-    `candidates` are the models; a replay names recorded ones instead, in `recorded`. `batches` None are those that the device
-    calls for. With `parity`, features are compared with the first model's; with `keep_going`, a model that does not run is reported.
+    `candidates` are the models to run. A replay runs none, and `recorded` names the models of the recorded run instead. If
+    `batches` is None, the device determines the batch sizes. With `parity`, the features of each model are compared with those
+    of the first. With `keep_going`, a model that fails is reported, and the others are measured.
     """
 
     candidates: tuple[Candidate, ...]
@@ -43,23 +44,28 @@ class BenchOptions:
 
 
 def parse(argv: Sequence[str] | None, description: str | None = None) -> BenchOptions:
-    """The options of a command line. ConfigError for those that contradict each other; argparse ends with exit code 2."""
+    """Parse a command line into options. Raises ConfigError if options contradict each other; argparse exits with code 2."""
     args = parser(description).parse_args(argv)
     if args.replay is not None and args.device != "jetson":
-        raise ConfigError("--replay: only with --device jetson, whose recorded runs it reads")
+        raise ConfigError(
+            "--replay: works only with --device jetson, because it reads a run that was recorded on a Jetson"
+        )
     if args.record is not None and (args.device != "jetson" or args.replay is not None):
         raise ConfigError(
-            "--record: only with --device jetson and without --replay; it keeps what a board did"
+            "--record: works only with --device jetson and without --replay, because it records a run on a Jetson"
         )
     for option in ("parity", "keep_going"):
         if args.device == "jetson" and getattr(args, option):
             name = option.replace("_", "-")
             raise ConfigError(
-                f"--{name}: not with --device jetson; leave it out, or use --device cuda or cpu"
+                f"--{name}: does not work with --device jetson; leave it out, or use --device cuda or cpu"
             )
-    other = next((size for size in args.batch or () if size != 1), 1)
+    not_one = next((size for size in args.batch or () if size != 1), 1)
     refuse_contradictions(
-        args.preset, device=args.device, batch=other if args.preset == LATENCY else None, threads=args.threads
+        args.preset,
+        device=args.device,
+        batch=not_one if args.preset == LATENCY else None,
+        threads=args.threads,
     )
     throughput = args.preset == THROUGHPUT
     threads = 1 if throughput else args.threads
@@ -84,28 +90,32 @@ def parse(argv: Sequence[str] | None, description: str | None = None) -> BenchOp
 def _candidates(args: argparse.Namespace, threads: int | None) -> tuple[Candidate, ...]:
     common = Candidate(
         Path(),
-        # a Jetson's engines run on its GPU
+        # On a Jetson, engines run on the GPU.
         device="cuda" if args.device == "jetson" else args.device,
         threads=threads,
         allow_ungated=args.allow_ungated,
         backend=args.backend,
     )
-    last = tuple(replace(common, path=path, torch=True) for path in args.torch)
-    return candidates_of(args.models, common) + last
+    torch_models = tuple(replace(common, path=path, torch=True) for path in args.torch)
+    return candidates_of(args.models, common) + torch_models
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The command line of bench.py."""
+    """Return the argument parser of bench.py."""
     parser = argparse.ArgumentParser(prog="bench.py", description=description)
     parser.add_argument(
         "models",
         nargs="+",
         metavar="MODEL[@BACKEND]",
-        help="exported .onnx files, or model.safetensors for torch eager mode; ratios are to the first. M.onnx@openvino runs "
-        "on that backend, M.safetensors@compile through torch.compile, @fp16 and @compile-fp16 in half precision",
+        help="a model to measure; speeds are relative to the first model. An exported .onnx file runs on the backend after @, "
+        "as in M.onnx@openvino, or on that of --backend. A .safetensors file runs in torch: eagerly, or with @compile through "
+        "torch.compile; @fp16 and @compile-fp16 do the same in half precision",
     )
     parser.add_argument(
-        "--device", choices=["cpu", "cuda", "jetson"], default="cpu", help="where (%(default)s)"
+        "--device",
+        choices=["cpu", "cuda", "jetson"],
+        default="cpu",
+        help="the device that the models run on (%(default)s)",
     )
     parser.add_argument(
         "--backend",
@@ -113,70 +123,101 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         dest="backend",
         choices=(*BACKENDS, AUTO),
         default=BACKENDS[0],
-        help="of .onnx files on the CPU (%(default)s)",
+        help="the backend that runs .onnx files on the CPU; auto: the one that `choose` found fastest here (%(default)s)",
     )
     parser.add_argument(
         "--batch",
         type=batch_sizes,
         metavar="N[,N]",
-        help="images per call (1; with --device cuda 1, 8, 16 and 32, and with jetson these besides)",
+        help="one or more batch sizes: images per call (1; with --device cuda: 1, 8, 16 and 32; with --device jetson, the "
+        "sizes given here are measured in addition to the usual ones)",
     )
     parser.add_argument(
-        "--threads", type=positive_integer, metavar="N", help="threads of each model (all cores)"
+        "--threads",
+        type=positive_integer,
+        metavar="N",
+        help="number of threads that each model uses (as many as cores)",
     )
     parser.add_argument(
         "--preset",
         choices=PRESETS,
-        help="of a CPU: latency (batch 1, all cores), or throughput: one thread, and besides the images a second of as many "
-        "processes as cores (batches 1 and 8)",
+        help="settings for a CPU. latency: batch 1 on all cores. throughput: one thread, batches 1 and 8, and also the images "
+        "per second of several processes at once, one on each core",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
-        "--rounds", type=positive_integer, metavar="N", help="calls of each model and batch size"
+        "--rounds",
+        type=positive_integer,
+        metavar="N",
+        help="number of timed calls of each model at each batch size",
     )
     length.add_argument(
         "--seconds",
         type=seconds,
         default=SECONDS,
         metavar="S",
-        help="measure about so long for each model and batch size, in at least 10 rounds (%(default)s)",
+        help="seconds for which each model is timed at each batch size, in at least 10 calls (%(default)s)",
     )
-    parser.add_argument("--data", metavar="ROOT", help="a data set: time on its crops, and report mAP")
     parser.add_argument(
-        "--no-accuracy", action="store_false", dest="accuracy", help="with --data: only time on its crops"
+        "--data",
+        metavar="ROOT",
+        help="folder of a data set: the models are timed on its crops, and their mAP is measured (default: random pixels)",
     )
-    parser.add_argument("--layout", choices=sorted(READERS), help="its layout, guessed where that is sure")
-    parser.add_argument("--camera", type=camera_policy, metavar="P", help="input, mean, none or a 0-based id")
+    parser.add_argument(
+        "--no-accuracy",
+        action="store_false",
+        dest="accuracy",
+        help="with --data: time the models on its crops, but do not measure mAP",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=sorted(READERS),
+        help="layout of the data set; by default it is guessed from the folder, where the guess is certain",
+    )
+    parser.add_argument(
+        "--camera",
+        type=camera_policy,
+        metavar="P",
+        help="camera embedding: input (ids from the names), mean, none or a 0-based id; default: input on the data set that the "
+        "model was trained on, else mean",
+    )
     parser.add_argument(
         "--torch",
         type=Path,
         action="append",
         default=[],
         metavar="model.safetensors",
-        help="a last model, in torch eager mode and its plain published form; may be repeated",
+        help="one more model, measured after all others: it runs in torch eager mode as the published network computes it; the "
+        "option may be repeated",
     )
     parser.add_argument(
-        "--compare", type=Path, metavar="OLD.json", help="against a run saved with --json: with intervals"
+        "--compare",
+        type=Path,
+        metavar="OLD.json",
+        help="compare the times with those of an earlier run, saved with --json: ratios with 95 %% intervals",
     )
     parser.add_argument(
-        "--replay", type=Path, metavar="DIR", help="with --device jetson: a recorded run instead of a board"
+        "--replay",
+        type=Path,
+        metavar="DIR",
+        help="with --device jetson: read a run that --record saved, instead of measuring on a board",
     )
     parser.add_argument(
         "--record",
         type=Path,
         metavar="DIR",
-        help="with --device jetson: keep what --replay needs in a new folder",
+        help="with --device jetson: save the run in a new folder, for --replay",
     )
     parser.add_argument(
         "--parity",
         action="store_true",
-        help="compare each model's features with those of the first, on the same images",
+        help="compare the features of each model with those of the first model, on the same images",
     )
     parser.add_argument(
         "--keep-going",
         action="store_true",
-        help="report a model that does not run here, and measure the rest",
+        help="if a model does not run here, report it and measure the others",
     )
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     return parser

@@ -1,7 +1,7 @@
-"""`python bench.py MODEL [MODEL ...]`: latency, throughput, size, memory and mAP of models, side by side.
+"""Compare the latency, throughput, size, memory and mAP of models: `python bench.py MODEL [MODEL ...]`.
 
-All models run interleaved in one process, on the same distinct images; ratios are to the first one. What they
-computed while being timed is compared with a fresh run of each.
+All models run in one process and take turns, on the same images; speeds are relative to the first model. To find faulty
+measurements, the features that a model computed while it was timed are compared with those of a freshly opened copy.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from benchmarks.bench.arguments import BenchOptions, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the models and print tables or one JSON document. Returns 0; raises a UserError otherwise."""
+    """Measure the models, and print tables or one JSON document. Returns 0, or raises a UserError."""
     return run(parse(argv, __doc__))
 
 
 def run(options: BenchOptions) -> int:
-    """Do what the options ask for, and print it; after a signal, what is complete."""
+    """Measure as the options say, and print the result. If a signal stops the run, print the parts that are complete."""
     from benchmarks.bench.compare import compare, read_run
     from benchmarks.bench.measure import measured
     from benchmarks.bench.report import print_report
@@ -25,7 +25,7 @@ def run(options: BenchOptions) -> int:
     from runtime import console
     from runtime.stopping import Stopped
 
-    # before anything is measured for nothing
+    # Read the earlier run first: if it is damaged, the command fails before it measures for minutes.
     before = read_run(options.compare) if options.compare else None
     document, stop = measured(options)
     if before is not None and document["models"]:
@@ -40,5 +40,7 @@ def run(options: BenchOptions) -> int:
     else:
         print_report(document)
     if stop is not None:
-        raise Stopped(stop.number, "what is complete is printed, and marked as incomplete")
+        raise Stopped(
+            stop.number, "the result above holds the complete parts of the run and is marked as incomplete"
+        )
     return 0

@@ -1,4 +1,4 @@
-"""How sure a ratio of times is, and this run against a saved one. Measures nothing."""
+"""Compare the times of a run of bench.py with those of an earlier, saved run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.json_files import COUNT, OBJECT, POSITIVE, TEXT, listed, members
 from benchmarks.stats.interval import interval
 from runtime.errors import ConfigError
 
-# A document without these was not written by bench.py, or by one that kept no rounds.
+# A document that lacks these members was written by another program, or by an old bench.py that saved no times of rounds.
 TIMED = members(
     {
         "path": TEXT,
@@ -24,48 +24,51 @@ TIMED = members(
     }
 )
 RUN = members({"host": OBJECT, "models": listed(TIMED, least=1)})
-# What makes two machines, or two uses of one, incomparable.
+# Members of `host`. If one differs, the times of the two runs are not comparable.
 HOST = ("processor", "usable_cores", "device", "threads", "governor")
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """A document that bench.py --json printed; ConfigError for anything else."""
-    found: dict[str, Any] = read_document(
+    """Read a document that bench.py --json printed. Raises ConfigError for any other file."""
+    document: dict[str, Any] = read_document(
         path, RUN, expected="a document of bench.py --json for --compare", advice="make one first"
     )
-    return found
+    return document
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """{models: [{path, engine, batch, ratio, low, high, verdict}], warnings}: every model and batch that both runs have.
+    """Compare each model at each batch size that both runs have.
 
-    The same model by its hash, or by its path where it was made anew. ConfigError when the runs share none.
+    Returns {models: [{path, engine, batch, ratio, low, high, verdict}], warnings}. Two models are the same if they have the same
+    hash, or else the same file name, which covers a file that was exported again. Raises ConfigError if the runs share no model.
     """
     rows = []
     for model in after["models"]:
-        if found := _match(model, before["models"]):
-            times = [np.array(one["wall_ms"], np.float64) for one in (found, model)]
-            sure = interval(*times, paired=False)
-            about = {key: model[key] for key in ("path", "engine", "batch")}
+        if earlier := _match(model, before["models"]):
+            times = [np.array(timed["wall_ms"], np.float64) for timed in (earlier, model)]
+            comparison = interval(*times, paired=False)
+            identity = {key: model[key] for key in ("path", "engine", "batch")}
             rows.append(
-                about
-                | asdict(sure)
-                | {"verdict": sure.verdict, "same_file": found["sha256"] == model["sha256"]}
+                identity
+                | asdict(comparison)
+                | {"verdict": comparison.verdict, "same_file": earlier["sha256"] == model["sha256"]}
             )
     if not rows:
         raise ConfigError(
-            "--compare: the two runs share no model at the same batch and engine; compare what both measured"
+            "--compare: the two runs share no model at the same batch size and backend; measure a model of the earlier run again"
         )
     different = [key for key in HOST if before["host"].get(key) != after["host"].get(key)]
     warnings = [
-        f"not the same machine or use: {key} was {before['host'].get(key)}, is {after['host'].get(key)}"
+        f"the runs differ in their machine or settings: {key} was {before['host'].get(key)}, is {after['host'].get(key)}"
         for key in different
     ]
     return {"models": rows, "warnings": warnings}
 
 
 def _match(model: Mapping[str, Any], others: list[dict[str, Any]]) -> dict[str, Any] | None:
-    same = [one for one in others if (one["batch"], one["engine"]) == (model["batch"], model["engine"])]
-    by_hash = [one for one in same if one["sha256"] == model["sha256"]]
-    by_path = [one for one in same if Path(one["path"]).name == Path(model["path"]).name]
+    """Return the one of `others` that is the same model at the same batch size and backend, or None."""
+    setting = (model["batch"], model["engine"])
+    same_setting = [other for other in others if (other["batch"], other["engine"]) == setting]
+    by_hash = [other for other in same_setting if other["sha256"] == model["sha256"]]
+    by_path = [other for other in same_setting if Path(other["path"]).name == Path(model["path"]).name]
     return next(iter(by_hash + by_path), None)

@@ -1,4 +1,4 @@
-"""What a run of bench.py has measured so far, and its document, also of a run that was stopped. Measures no model."""
+"""Collect the measurements of a bench.py run, and make its JSON document, also if the run was stopped early."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.device import desktop, gpu_state
 from benchmarks.host import describe_host, doubts, load_average
 from runtime.stopping import Stopped
 
-# Trustworthy times vary less than this (standard deviation over mean).
+# Reliable times have a smaller coefficient of variation (standard deviation divided by mean).
 STEADY = 0.025
-# From here on the p99 is not simply the slowest round.
+# With this many rounds or more, p99 is no longer the slowest round.
 FULL = 101
-# What a row lacks until its part is done.
+# The values in a model's row until the part that measures them is done.
 NOT_MEASURED: Mapping[str, Any] = {
     "accuracy": None,
     "stages": None,
@@ -26,10 +26,11 @@ NOT_MEASURED_ON_CARD: Mapping[str, Any] = {"measured": None, "trtexec": []}
 
 
 @dataclass
-class Seen:
-    """What was asked for, and what is filled in while models are measured.
+class Progress:
+    """The options of a run, and its measurements so far. The run fills the other fields as it proceeds.
 
-    That is rows, ratios, states of the card, galleries, models that do not run, and the agenda with what is missing.
+    `models` has a row for each model and batch size, and `ratios` its speed relative to the first model. `states` are states of
+    the graphics card, `failed` the models that do not run, and `agenda` the parts of the run, with those that are missing.
     """
 
     options: BenchOptions
@@ -43,33 +44,33 @@ class Seen:
     failed: list[dict[str, str]] = field(default_factory=list)
 
 
-def document(seen: Seen, *, stop: Stopped | None = None) -> dict[str, Any]:
-    """The document of bench.py, with warnings about its numbers. After a stop it is marked as incomplete."""
-    options = seen.options
+def document(progress: Progress, *, stop: Stopped | None = None) -> dict[str, Any]:
+    """Return the JSON document of bench.py, with warnings about its numbers. `stop` marks it as incomplete."""
+    options = progress.options
     card = options.device == "cuda"
-    host = seen.host or describe_host(device=options.device, threads=options.threads)
-    lacking = {**NOT_MEASURED, **(NOT_MEASURED_ON_CARD if card else {})}
-    made = {
+    host = progress.host or describe_host(device=options.device, threads=options.threads)
+    unmeasured = {**NOT_MEASURED, **(NOT_MEASURED_ON_CARD if card else {})}
+    content = {
         "host": host | {"load_average_after": load_average()},
         "preset": options.preset,
-        "images": seen.images,
-        "models": [{**lacking, **model} for model in seen.models],
-        "ratios": seen.ratios,
-        "failed": seen.failed,
-        "warnings": doubts(host) + doubtful(seen.models),
-    } | completeness(seen.agenda, stop)
+        "images": progress.images,
+        "models": [{**unmeasured, **model} for model in progress.models],
+        "ratios": progress.ratios,
+        "failed": progress.failed,
+        "warnings": doubts(host) + doubtful(progress.models),
+    } | completeness(progress.agenda, stop)
     if card:
-        states = seen.states or [gpu_state.state()]
-        made |= {"state": desktop.state([*states, gpu_state.state()]), "galleries": seen.galleries}
-        made["warnings"] += desktop.warnings(made)
-    return made
+        states = progress.states or [gpu_state.state()]
+        content |= {"state": desktop.state([*states, gpu_state.state()]), "galleries": progress.galleries}
+        content["warnings"] += desktop.warnings(content)
+    return content
 
 
 def doubtful(models: Sequence[dict[str, Any]]) -> list[str]:
-    """What about the models' numbers makes them unreliable, in sentences for people."""
-    found = [
-        f"{model['path']}, batch {model['batch']}: features while timing differ by "
-        f"{model['features_difference']:.1e} from a fresh run; do not trust this model's numbers"
+    """Return a warning for each reason not to trust the numbers of these models."""
+    warnings = [
+        f"{model['path']}, batch {model['batch']}: the features computed during timing differ by "
+        f"{model['features_difference']:.1e} from those of a freshly opened model; do not trust this model's numbers"
         for model in models
         if model["features_equal"] is False
     ]
@@ -79,18 +80,23 @@ def doubtful(models: Sequence[dict[str, Any]]) -> list[str]:
         if model["cv"] > STEADY
     ]
     if unsteady:
-        found.append(
-            f"times vary by more than {STEADY:.1%} ({', '.join(unsteady)}): trust the ratios, or measure "
+        warnings.append(
+            f"times vary by more than {STEADY:.1%} ({', '.join(unsteady)}): rely on the ratios only, or measure "
             "longer on an idle machine"
         )
     if (rounds := min((model["rounds"] for model in models), default=FULL)) < FULL:
-        found.append(f"p99 of {rounds} rounds is the slowest of them; for a real one give --rounds {FULL}")
-    return found
+        warnings.append(
+            f"p99 of {rounds} rounds is the slowest of them; for a meaningful p99, use --rounds {FULL} or more"
+        )
+    return warnings
 
 
 def completeness(agenda: Agenda | None, stop: Stopped | None) -> dict[str, Any]:
-    """{complete, stopped, missing}: true, null and nothing, or false, the signal's name and the parts that are not done."""
-    missing = ["everything: it was stopped before anything was measured"]
+    """Return {complete, stopped, missing}, which says whether the run is complete.
+
+    `stopped` is the name of the signal that stopped it, or None, and `missing` lists the parts that a stopped run did not measure.
+    """
+    missing = ["everything: the run was stopped before its first measurement"]
     if agenda is not None:
         missing = agenda.missing
     return {

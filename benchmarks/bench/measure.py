@@ -1,4 +1,4 @@
-"""Measure models side by side for bench.py: together, then each alone. Opens none itself, and prints no result."""
+"""Measure models for bench.py: first all of them in turns, then each alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from benchmarks.bench import plan
 from benchmarks.bench.arguments import BenchOptions
-from benchmarks.bench.document import Seen, document
+from benchmarks.bench.document import Progress, document
 from benchmarks.bench.memory import peak_memory
-from benchmarks.bench.running import Running, compared_with_first, open_all, try_all
+from benchmarks.bench.running import RunnableModel, compared_with_first, open_all, try_all
 from benchmarks.bench.stages import stages
 from benchmarks.bench.throughput import Load, throughput
 from benchmarks.bench.times import CutShort, Timed, compared, on_feeds, ratio, result, time_models
@@ -28,26 +28,26 @@ from runtime.extraction.processes import usable_cores
 from runtime.options.choices import THROUGHPUT
 from runtime.stopping import Stopped, stopped
 
-# As many different images, and as many different batches, as a model sees before they repeat.
+# A model gets this many different images, and this many different batches, before they repeat.
 IMAGES, BATCHES = 64, 4
 
 
 def measured(options: BenchOptions) -> tuple[dict[str, Any], Stopped | None]:
-    """(the document of what the options ask for, the signal that ended it early or None)."""
-    seen = Seen(options)
+    """Measure as the options say. Return the JSON document, and the signal that stopped the run early or None."""
+    progress = Progress(options)
     try:
         if options.device == "jetson":
             return _on_jetson(options), None
-        return measure(seen), None
+        return measure(progress), None
     except jetson.Interrupted as error:
         return device_document(error.run), error
     except KeyboardInterrupt as error:
         stop = stopped(error)
-        return document(seen, stop=stop), stop
+        return document(progress, stop=stop), stop
 
 
 def jetson_options(options: BenchOptions) -> jetson.JetsonOptions:
-    """What `benchmarks.device.jetson` measures for these options."""
+    """Convert the options of bench.py into those of `benchmarks.device.jetson`."""
     batches = options.batches or ()
     return jetson.JetsonOptions(options.candidates, batches, options.timing, options.images, options.record)
 
@@ -58,135 +58,149 @@ def _on_jetson(options: BenchOptions) -> dict[str, Any]:
     return jetson.measure(jetson_options(options))
 
 
-def measure(seen: Seen) -> dict[str, Any]:
-    """{host, images, models[], ratios[], failed[], warnings[]}: one model and one ratio for each batch size and candidate.
+def measure(progress: Progress) -> dict[str, Any]:
+    """Measure all models on a CPU or a graphics card, and return the JSON document.
 
-    Of a graphics card {state, galleries} besides, and each model's {measured, trtexec} (`benchmarks.device.desktop`). `seen` says what
-    was asked for, and is filled on the way, for a caller that is stopped in between.
+    The document is {host, images, models[], ratios[], failed[], warnings[]}, with a model and a ratio for each batch size and
+    candidate. For a graphics card, it also has {state, galleries}, and each model has {measured, trtexec} (see
+    `benchmarks.device.desktop`). The options are in `progress`, and every result is stored there as soon as it is complete, so that
+    the caller can report the results of a stopped run.
     """
-    options = seen.options
+    options = progress.options
     card = options.device == "cuda"
-    seen.host = describe_host(device=options.device, threads=options.threads)
+    progress.host = describe_host(device=options.device, threads=options.threads)
     data = options.images
     dataset = read_dataset(data.root, data.layout) if data.root else None
-    opened = open_all(seen)
+    opened = open_all(progress)
     fixed = any(artifact.spec.batch is not None for _, artifact, _ in opened)
     batches = options.batches or desktop.sizes(fixed=fixed, card=card)
     crops = _crops(dataset, max(IMAGES, BATCHES * max(batches)))
-    seen.images = {"source": crops.source, "count": len(crops.pixels)}
-    running = try_all(opened, crops, dataset, batches, seen)
+    progress.images = {"source": crops.source, "count": len(crops.pixels)}
+    runnable = try_all(opened, crops, dataset, batches, progress)
     del opened
-    names = plan.names([name_of(facts(one.artifact)) for one in running])
-    costs = [one.cost for one in running]
-    agenda = seen.agenda = plan.agenda(names, costs, _wanted(options, batches, dataset, crops))
+    names = plan.names([name_of(facts(model.artifact)) for model in runnable])
+    costs = [model.cost for model in runnable]
+    agenda = progress.agenda = plan.agenda(names, costs, _settings(options, batches, dataset, crops))
     agenda.announce()
     if options.parity:
-        # before minutes of timing, which a set of images that proves nothing would lose
+        # The parity comes before minutes of timing, because it fails on images that are all alike.
         with agenda.part(plan.PARITY):
-            running = compared_with_first(running, crops, min(batches))
-    _together(running, crops, batches, seen)
-    _each(running, names, dataset, seen)
-    loaded = [desktop.Loaded(one.artifact.path, one.artifact.manifest, one.artifact.spec) for one in running]
-    known = [(one.candidate, one.ids) for one in running]
-    # A child that opens a model needs its memory once more: give ours back first.
-    running.clear()
-    for index, model in enumerate(seen.models):
-        which = index % len(known)
-        candidate, ids = known[which]
-        with agenda.part(plan.beside(names[which], model["batch"])):
-            found: dict[str, Any] = {"peak_memory_bytes": peak_memory(candidate, model["batch"])}
+            runnable = compared_with_first(runnable, crops, min(batches))
+    _time_all(runnable, crops, batches, progress)
+    _measure_on_dataset(runnable, names, dataset, progress)
+    artifacts = [model.artifact for model in runnable]
+    loaded = [desktop.Loaded(artifact.path, artifact.manifest, artifact.spec) for artifact in artifacts]
+    inputs = [(model.candidate, model.ids) for model in runnable]
+    # Close the models first, because the child processes that open them need the same memory again.
+    del artifacts
+    runnable.clear()
+    for index, model in enumerate(progress.models):
+        position = index % len(inputs)
+        candidate, ids = inputs[position]
+        with agenda.part(plan.beside(names[position], model["batch"])):
+            values: dict[str, Any] = {"peak_memory_bytes": peak_memory(candidate, model["batch"])}
             if card:
-                found |= desktop.trtexec_times(model, loaded[which], options.timing.seconds)
+                values |= desktop.trtexec_times(model, loaded[position], options.timing.seconds)
             if options.preset == THROUGHPUT:
                 load = Load(candidate, crops, ids, model["batch"])
-                found["throughput"] = throughput(load, usable_cores(), seconds=options.timing.seconds)
-            model |= found
-    return document(seen)
+                values["throughput"] = throughput(load, usable_cores(), seconds=options.timing.seconds)
+            model |= values
+    return document(progress)
 
 
-def _together(running: Sequence[Running], crops: Crops, batches: Sequence[int], seen: Seen) -> None:
-    """Time all models interleaved, batch by batch."""
-    assert seen.agenda is not None
-    options = seen.options
-    seen.states += [gpu_state.state()] if options.device == "cuda" else []
+def _time_all(
+    runnable: Sequence[RunnableModel], crops: Crops, batches: Sequence[int], progress: Progress
+) -> None:
+    """Time all models in turns, at one batch size after the other."""
+    assert progress.agenda is not None
+    options = progress.options
+    progress.states += [gpu_state.state()] if options.device == "cuda" else []
     for batch in batches:
-        with seen.agenda.part(plan.times_at(batch)):
-            _time_batch(running, crops, batch, seen)
+        with progress.agenda.part(plan.times_at(batch)):
+            _time_batch(runnable, crops, batch, progress)
 
 
-def _time_batch(running: Sequence[Running], crops: Crops, batch: int, seen: Seen) -> None:
-    """Add a row and a ratio for each model; of a timing that is stopped after enough rounds, those rounds."""
-    artifacts, ids = [one.artifact for one in running], [one.ids for one in running]
-    options, timing = seen.options, seen.options.timing
+def _time_batch(runnable: Sequence[RunnableModel], crops: Crops, batch: int, progress: Progress) -> None:
+    """Time all models at one batch size, and add a row and a ratio for each. A stop after enough rounds keeps those rounds."""
+    artifacts, ids = [model.artifact for model in runnable], [model.ids for model in runnable]
+    options, timing = progress.options, progress.options.timing
     try:
         timed = time_models(artifacts, crops, ids, batch, rounds=timing.rounds, seconds=timing.seconds)
     except CutShort as cut:
         unknown = {"features_equal": None, "features_difference": None, "energy": None, "cut_short": True}
-        seen.models += [
-            _facts(one) | result(times, batch) | unknown for one, times in zip(running, cut.timed)
+        progress.models += [
+            _facts(model) | result(times, batch) | unknown for model, times in zip(runnable, cut.timed)
         ]
-        seen.ratios += [
-            ratio(cut.timed[0], times, artifacts[0], one) for one, times in zip(artifacts, cut.timed)
+        progress.ratios += [
+            ratio(cut.timed[0], times, artifacts[0], artifact)
+            for artifact, times in zip(artifacts, cut.timed)
         ]
         raise
     if options.device == "cuda":
-        seen.states.append(gpu_state.state())
+        progress.states.append(gpu_state.state())
     energies = _energies(artifacts, timed, batch, options.device)
     rows = [
-        _facts(one)
+        _facts(model)
         | result(times, batch)
-        | compared(reopen_candidate(one.candidate), times)
+        | compared(reopen_candidate(model.candidate), times)
         | {"energy": joules}
-        for one, times, joules in zip(running, timed, energies)
+        for model, times, joules in zip(runnable, timed, energies)
     ]
-    # all at once: a stop finds the batch whole, or not at all
-    seen.models += rows
-    seen.ratios += [ratio(timed[0], one, artifacts[0], artifact) for artifact, one in zip(artifacts, timed)]
+    # The rows are added at once, so that a stopped run has all models at a batch size or none.
+    progress.models += rows
+    progress.ratios += [
+        ratio(timed[0], times, artifacts[0], artifact) for artifact, times in zip(artifacts, timed)
+    ]
 
 
-def _facts(one: Running) -> dict[str, Any]:
-    return facts(one.artifact) | {"parity": one.parity}
+def _facts(model: RunnableModel) -> dict[str, Any]:
+    return facts(model.artifact) | {"parity": model.parity}
 
 
-def _each(running: Sequence[Running], names: Sequence[str], dataset: Dataset | None, seen: Seen) -> None:
-    """What each model does with a data set: its accuracy, where its time goes, and on a graphics card a whole gallery."""
+def _measure_on_dataset(
+    runnable: Sequence[RunnableModel], names: Sequence[str], dataset: Dataset | None, progress: Progress
+) -> None:
+    """Measure each model on the data set: accuracy, the time of each stage and, on a graphics card, a whole gallery."""
     if dataset is None:
         return
-    assert seen.agenda is not None
-    options, part, camera = seen.options, seen.agenda.part, seen.options.images.camera
-    for place, (one, name) in enumerate(zip(running, names)):
+    assert progress.agenda is not None
+    options, part, camera = progress.options, progress.agenda.part, progress.options.images.camera
+    for index, (model, name) in enumerate(zip(runnable, names)):
         if options.images.accuracy:
             with part(plan.accuracy_of(name)):
-                _add(seen, running, place, {"accuracy": accuracy(one.artifact, dataset, camera=camera)})
+                scores = accuracy(model.artifact, dataset, camera=camera)
+                _add(progress, runnable, index, {"accuracy": scores})
     with part(plan.STAGES):
-        for place, one in enumerate(running):
-            _add(seen, running, place, {"stages": _stages(one.artifact, dataset, camera)})
+        for index, model in enumerate(runnable):
+            _add(progress, runnable, index, {"stages": _stages(model.artifact, dataset, camera)})
     if options.device == "cuda":
         with part(plan.GALLERIES):
-            seen.galleries += desktop.galleries([one.artifact for one in running], dataset, camera)
+            progress.galleries += desktop.galleries([model.artifact for model in runnable], dataset, camera)
 
 
-def _add(seen: Seen, running: Sequence[Running], place: int, found: dict[str, Any]) -> None:
-    """The same for every batch size of the model in that place."""
-    for model in seen.models[place :: len(running)]:
-        model |= found
+def _add(progress: Progress, runnable: Sequence[RunnableModel], index: int, values: dict[str, Any]) -> None:
+    """Add `values` to the rows of model number `index`, at every batch size."""
+    for row in progress.models[index :: len(runnable)]:
+        row |= values
 
 
 def _energies(
     artifacts: Sequence[Artifact], timed: Sequence[Timed], batch: int, device: str
 ) -> list[dict[str, Any] | None]:
-    """What an image costs each model in joules, where the device tells; None for each elsewhere."""
+    """Return the energy per image of each model on a graphics card, or None for each model on a CPU."""
     if device != "cuda":
         return [None] * len(artifacts)
-    return gpu_energy([on_feeds(model, one.feeds, {}) for model, one in zip(artifacts, timed)], batch)
+    return gpu_energy(
+        [on_feeds(artifact, times.feeds, {}) for artifact, times in zip(artifacts, timed)], batch
+    )
 
 
-def _wanted(
+def _settings(
     options: BenchOptions, batches: Sequence[int], dataset: Dataset | None, crops: Crops
-) -> plan.Wanted:
+) -> plan.RunSettings:
     items = len(dataset.query) + len(dataset.gallery) if dataset else 0
     card = options.device == "cuda"
-    return plan.Wanted(
+    return plan.RunSettings(
         batches,
         options.timing.rounds,
         options.timing.seconds,
@@ -206,7 +220,7 @@ def _crops(dataset: Dataset | None, count: int) -> Crops:
 
 
 def _stages(artifact: Artifact, dataset: Dataset, policy: str | int | None) -> dict[str, Any]:
-    """Where the time of one image goes, over some of the queries."""
+    """Time the stages of one image over the first queries of the data set."""
     items = dataset.query[:IMAGES]
     name = dataset_name(dataset.layout, count_warnings(dataset))
     ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=policy, dataset=name)

@@ -1,4 +1,4 @@
-"""Peak memory of a model, taken in a process that does nothing else. Times nothing."""
+"""Measure the peak memory of a model in processes that run only this model."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from runtime.extraction.processes import ChildGone, apart
 from runtime.host.memory import high_water
 from runtime.images.preprocess import to_input
 
-# glibc's allocator keeps 200 MB more in one start than in the next: a single process may miss the peak.
+# The memory that glibc's allocator keeps differs by up to 200 MB between starts, so one process may miss the peak.
 PROCESSES = 3
 RUNS = 3
 
 
 def peak_memory(candidate: Candidate, batch: int) -> int | None:
-    """Bytes of resident memory at their highest while a new process opens the model and runs it three times.
+    """Return the peak resident memory, in bytes, of a new process that opens the model and runs it three times.
 
-    The highest of three processes. Nothing is subtracted: interpreter, libraries, weights and working memory
-    together are what a device must have. Host memory only. None where the system does not say (not Linux), or
-    when a process was killed.
+    Measures three processes and returns the highest peak. The peak includes the interpreter, the libraries, the weights and the
+    working memory, because a device must have room for all of them. It covers the memory of the host, not that of a GPU.
+    Returns None if the system does not tell (not Linux), or if a process was killed.
     """
     peaks = [_in_child(candidate, batch) for _ in range(PROCESSES)]
     known = [peak for peak in peaks if peak is not None]
@@ -29,10 +29,10 @@ def peak_memory(candidate: Candidate, batch: int) -> int | None:
 
 def _in_child(candidate: Candidate, batch: int) -> int | None:
     try:
-        found: int | None = apart(_open_and_run, candidate, batch)
+        peak: int | None = apart(_open_and_run, candidate, batch)
     except ChildGone:
         return None
-    return found
+    return peak
 
 
 def _open_and_run(candidate: Candidate, batch: int) -> int | None:

@@ -1,4 +1,4 @@
-"""What bench.py is going to do and how long that will take, from a short calibration. Keeps no measurement."""
+"""List the parts of a bench.py run, and estimate the time of each from two short calls of every model."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from benchmarks.inputs import Feed
 from benchmarks.labels import labels
 from runtime.artifact import Artifact
 
-# A new Python with numpy and a session library; starting trtexec and loading an engine.
+# Seconds to start Python with numpy and a backend, and to start trtexec and load an engine.
 START_S, TRTEXEC_S = 2.0, 8.0
-# What a fresh run is compared on, and the pictures whose way through the stages is timed.
+# Calls on which a freshly opened model is compared, and images for which the time of each stage is measured.
 COMPARED, STAGED = 4, 64
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model costs in seconds: to open, and to run on one image (measured at the smallest batch)."""
+    """The seconds to open a model, and the seconds that it needs for one image at the smallest batch size."""
 
     open_s: float
     image_s: float
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What was asked for: how each batch is timed, `images` to score (0: none), `gallery` to extract on a graphics card.
+class RunSettings:
+    """The settings that determine the parts of a run and their length.
 
-    `compared` images are run for the parity with the first model (0: none).
+    `rounds` and `seconds` say how long each batch size is timed. The other numbers count images, and 0 omits the part: `images`
+    are scored, the `gallery` is extracted on a graphics card, and `compared` images test the parity with the first model.
+    `staged` adds the time of each stage, `card` the measurements of a graphics card, and `throughput` several processes at once.
     """
 
     batches: Sequence[int]
@@ -46,7 +48,7 @@ class Wanted:
 
 
 def calibrate(artifact: Artifact, feed: Feed, open_s: float) -> Cost:
-    """The cost of a model that took `open_s` to open, from two calls on its input, the second of them timed."""
+    """Call the model twice on `feed`, time the second call, and return the cost. The model took `open_s` seconds to open."""
     artifact.run(*feed)
     started = time.monotonic()
     artifact.run(*feed)
@@ -54,62 +56,62 @@ def calibrate(artifact: Artifact, feed: Feed, open_s: float) -> Cost:
 
 
 def times_at(batch: int) -> str:
-    """The name of the part in which all models are timed at that batch size."""
+    """Return the name of the part that times all models at one batch size."""
     return f"times at batch {batch}"
 
 
 def accuracy_of(name: str) -> str:
-    """The name of the part in which a model is scored."""
+    """Return the name of the part that measures the accuracy of a model."""
     return f"accuracy of {name}"
 
 
 def beside(name: str, batch: int) -> str:
-    """The name of the part that measures in processes of their own."""
+    """Return the name of the part that measures a model in separate processes: its memory, throughput and time in trtexec."""
     return f"memory of {name} at batch {batch}"
 
 
 def names(paths: Sequence[str]) -> list[str]:
-    """File names that tell the models apart; one that is there twice gets a number."""
+    """Return a short, unique name for each path. Names that would be equal get a number."""
     short = [labels(paths)[path] for path in paths]
     return [
-        f"{name} ({short[: place + 1].count(name)})" if short.count(name) > 1 else name
-        for place, name in enumerate(short)
+        f"{name} ({short[: index + 1].count(name)})" if short.count(name) > 1 else name
+        for index, name in enumerate(short)
     ]
 
 
 PARITY, STAGES, GALLERIES = "parity with the first model", "time of each stage", "whole galleries"
 
 
-def agenda(names: Sequence[str], costs: Sequence[Cost], wanted: Wanted) -> Agenda:
-    """Every part of the run in its order; `names` tell the models apart."""
+def agenda(names: Sequence[str], costs: Sequence[Cost], settings: RunSettings) -> Agenda:
+    """Return all parts of the run, in order. `names` are the unique names of the models, and `costs` belong to the same models."""
     parts = []
-    if wanted.compared:
-        parts.append(Part(PARITY, sum(cost.image_s * wanted.compared for cost in costs)))
+    if settings.compared:
+        parts.append(Part(PARITY, sum(cost.image_s * settings.compared for cost in costs)))
     parts += [
-        Part(times_at(batch), sum(_times_s(cost, batch, wanted) for cost in costs))
-        for batch in wanted.batches
+        Part(times_at(batch), sum(_times_s(cost, batch, settings) for cost in costs))
+        for batch in settings.batches
     ]
-    if wanted.images:
-        parts += [Part(accuracy_of(name), cost.image_s * wanted.images) for name, cost in zip(names, costs)]
-    if wanted.staged:
+    if settings.images:
+        parts += [Part(accuracy_of(name), cost.image_s * settings.images) for name, cost in zip(names, costs)]
+    if settings.staged:
         parts.append(Part(STAGES, sum(2 * STAGED * cost.image_s for cost in costs)))
-    if wanted.gallery:
-        parts.append(Part(GALLERIES, sum(max(LEAST_S, cost.image_s * wanted.gallery) for cost in costs)))
-    for batch in wanted.batches:
+    if settings.gallery:
+        parts.append(Part(GALLERIES, sum(max(LEAST_S, cost.image_s * settings.gallery) for cost in costs)))
+    for batch in settings.batches:
         parts += [
-            Part(beside(name, batch), _beside_s(cost, batch, wanted)) for name, cost in zip(names, costs)
+            Part(beside(name, batch), _beside_s(cost, batch, settings)) for name, cost in zip(names, costs)
         ]
     return Agenda(parts, basis="two calls of each model at the smallest batch")
 
 
-def _times_s(cost: Cost, batch: int, wanted: Wanted) -> float:
+def _times_s(cost: Cost, batch: int, settings: RunSettings) -> float:
     call_s = cost.image_s * batch
-    timed = timing_s(call_s, rounds=wanted.rounds, seconds=wanted.seconds)
-    return timed + cost.open_s + COMPARED * call_s + (LEAST_S if wanted.card else 0)
+    timed = timing_s(call_s, rounds=settings.rounds, seconds=settings.seconds)
+    return timed + cost.open_s + COMPARED * call_s + (LEAST_S if settings.card else 0)
 
 
-def _beside_s(cost: Cost, batch: int, wanted: Wanted) -> float:
-    once = START_S + cost.open_s
-    total = PROCESSES * (once + RUNS * cost.image_s * batch)
-    total += once + wanted.seconds if wanted.throughput else 0
-    return total + (2 * (TRTEXEC_S + wanted.seconds) if wanted.card else 0)
+def _beside_s(cost: Cost, batch: int, settings: RunSettings) -> float:
+    start_s = START_S + cost.open_s
+    total = PROCESSES * (start_s + RUNS * cost.image_s * batch)
+    total += start_s + settings.seconds if settings.throughput else 0
+    return total + (2 * (TRTEXEC_S + settings.seconds) if settings.card else 0)

@@ -1,4 +1,4 @@
-"""bench.py's result as tables for people, narrow enough for 100 columns. Measures nothing."""
+"""Print the result of bench.py as tables that fit into 100 columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.console import print_table
 
 
 def print_report(document: dict[str, Any]) -> None:
-    """Print the document of `benchmarks.bench`: the models, then the times and the ratios of each batch size."""
+    """Print the tables of a bench.py document: the models, their times at each batch size, and whatever else was measured."""
     models = document["models"]
     if line := incomplete_line(document):
         print(line)
@@ -24,33 +24,33 @@ def print_report(document: dict[str, Any]) -> None:
     print_table(_host(document["host"]), *_columns(MODEL, [_model(model, names) for model in first]))
     for batch in batches:
         rows = [_times(model, names) for model in models if model["batch"] == batch]
-        title = f"batch {batch}, ms a call; {document['images']['count']} {document['images']['source']}"
+        title = f"batch {batch}, ms per call; {document['images']['count']} {document['images']['source']}"
         print_table(title, *_columns(TIMES, rows))
     if len(first) > 1:
-        rows = [_ratio(one, names) for index, one in enumerate(document["ratios"]) if index % len(first)]
-        title = f"times as fast as {names[name_of(first[0])]}: median of rounds (5 % .. 95 %)"
+        rows = [_ratio(ratio, names) for index, ratio in enumerate(document["ratios"]) if index % len(first)]
+        title = f"times as fast as {names[name_of(first[0])]}: median over rounds (5 % .. 95 %)"
         print_table(title, *_columns(RATIO, rows))
     if split := [_split(model, names) for model in first if model["stages"]]:
         gallery = next(model["stages"]["gallery"] for model in first if model["stages"])
-        print_table(f"one image, ms; rank: against {gallery} others", *_columns(SPLIT, split))
-    if near := [_parity(model, names) for model in first if model.get("parity")]:
-        title = f"features against those of {names[name_of(first[0])]}"
-        print_table(title, *_columns(PARITY, near))
-    if together := [_throughput(model, names) for model in models if model.get("throughput")]:
-        print_table("processes of one thread at the same time", *_columns(THROUGHPUT, together))
-    if joules := [_energy(model, names) for model in models if model.get("energy")]:
-        print_table("energy of the graphics card alone", *_columns(ENERGY, joules))
-    if beside := [_trtexec(model, names) for model in models if model.get("trtexec")]:
-        print_table("trtexec's median beside ours, ms a call", *_columns(BESIDE, beside))
-    if galleries := [_gallery(one, names) for one in document.get("galleries") or ()]:
-        print_table("the whole gallery from its files on", *_columns(GALLERY, galleries))
+        print_table(f"stages of one image, ms; rank: search in {gallery} features", *_columns(SPLIT, split))
+    if parities := [_parity(model, names) for model in first if model.get("parity")]:
+        title = f"features compared with those of {names[name_of(first[0])]}"
+        print_table(title, *_columns(PARITY, parities))
+    if throughputs := [_throughput(model, names) for model in models if model.get("throughput")]:
+        print_table("several processes at once, one thread each", *_columns(THROUGHPUT, throughputs))
+    if energies := [_energy(model, names) for model in models if model.get("energy")]:
+        print_table("energy of the graphics card alone", *_columns(ENERGY, energies))
+    if trtexec_rows := [_trtexec(model, names) for model in models if model.get("trtexec")]:
+        print_table("our median and that of trtexec, ms per call", *_columns(TRTEXEC, trtexec_rows))
+    if galleries := [_gallery(row, names) for row in document.get("galleries") or ()]:
+        print_table("extraction of the whole gallery from its files", *_columns(GALLERY, galleries))
     if card := (document.get("state") or {}).get("before"):
-        print_table("graphics card before the first time", ("", ""), _card(card, document["state"]))
-    if failed := [[one["model"], one["why"]] for one in document["failed"]]:
-        print_table("does not run here", ("model", "why"), failed)
+        print_table("graphics card before the first measurement", ("", ""), _card(card, document["state"]))
+    if failed := [[failure["model"], failure["why"]] for failure in document["failed"]]:
+        print_table("models that do not run here", ("model", "reason"), failed)
     if compared := document.get("compared"):
         rows = [_compared(row, names) for row in compared["models"]]
-        print_table("times as fast as before: ratio of medians (95 %)", *_columns(COMPARED, rows))
+        print_table("times as fast as in the earlier run: ratio of medians (95 %)", *_columns(COMPARED, rows))
 
 
 MODEL = ("model", "form", "GMAC paper/plain/folded", "M par.", "file MB", "peak MB", "mAP")
@@ -60,7 +60,7 @@ SPLIT = ("model", *STAGES)
 PARITY = ("model", "lowest cosine", "largest difference", "top-1", "top-10")
 THROUGHPUT = ("model", "batch", "processes", "images/s", "of one alone")
 ENERGY = ("model", "batch", "mJ/image", "without idle", "W", "idle W")
-BESIDE = ("engine", "batch", "ours", "trtexec", "with copies")
+TRTEXEC = ("engine", "batch", "ours", "trtexec", "with copies")
 GALLERY = ("model", "files", "images/s", "mJ/image", "without idle")
 COMPARED = ("model", "batch", "ratio", "verdict")
 
@@ -87,9 +87,9 @@ def _times(model: dict[str, Any], names: dict[str, str]) -> list[str]:
 
 
 def _ratio(ratio: dict[str, Any], names: dict[str, str]) -> list[str]:
-    sure = ratio["interval_95"]
-    interval = f"{sure['low']:.2f} .. {sure['high']:.2f}"
-    times = [_spread(ratio["speed"]), interval, _spread(ratio["cpu_speed"])]
+    interval = ratio["interval_95"]
+    limits = f"{interval['low']:.2f} .. {interval['high']:.2f}"
+    times = [_spread(ratio["speed"]), limits, _spread(ratio["cpu_speed"])]
     return [names[name_of(ratio)], str(ratio["batch"]), *times]
 
 
@@ -99,16 +99,16 @@ def _split(model: dict[str, Any], names: dict[str, str]) -> list[str]:
 
 def _parity(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     forms = (("cosine_min", ".6f"), ("difference_max", ".1e"), ("top1", ".3f"), ("top10", ".3f"))
-    # features that are not finite have no cosine
+    # Features that are not finite have no cosine.
     cells = [format(model["parity"][key], form) if key in model["parity"] else "-" for key, form in forms]
     return [names[name_of(model)], *cells]
 
 
 def _throughput(model: dict[str, Any], names: dict[str, str]) -> list[str]:
-    found = model["throughput"]
-    times = f"{found['images_per_s'] / model['images_per_s']:.2f}x"
-    counts = [str(model["batch"]), str(found["processes"])]
-    return [names[name_of(model)], *counts, number(found["images_per_s"]), times]
+    load = model["throughput"]
+    speedup = f"{load['images_per_s'] / model['images_per_s']:.2f}x"
+    counts = [str(model["batch"]), str(load["processes"])]
+    return [names[name_of(model)], *counts, number(load["images_per_s"]), speedup]
 
 
 def _energy(model: dict[str, Any], names: dict[str, str]) -> list[str]:
@@ -119,14 +119,14 @@ def _energy(model: dict[str, Any], names: dict[str, str]) -> list[str]:
 
 
 def _trtexec(model: dict[str, Any], names: dict[str, str]) -> list[str]:
-    found = {one["transfers"]: (one["latency_ms"] or {}).get("p50") for one in model["trtexec"]}
-    times = [model["latency_ms"]["p50"], found.get(False), found.get(True)]
+    medians = {run["transfers"]: (run["latency_ms"] or {}).get("p50") for run in model["trtexec"]}
+    times = [model["latency_ms"]["p50"], medians.get(False), medians.get(True)]
     return [names[name_of(model)], str(model["batch"]), *map(number, times)]
 
 
-def _gallery(one: dict[str, Any], names: dict[str, str]) -> list[str]:
-    joules = [number(one["energy"][key], 0.001) for key in ("gross_j_per_image", "net_j_per_image")]
-    return [names[name_of(one)], str(one["images"]), number(one["images_per_s"]), *joules]
+def _gallery(gallery: dict[str, Any], names: dict[str, str]) -> list[str]:
+    joules = [number(gallery["energy"][key], 0.001) for key in ("gross_j_per_image", "net_j_per_image")]
+    return [names[name_of(gallery)], str(gallery["images"]), number(gallery["images_per_s"]), *joules]
 
 
 def _card(card: Mapping[str, Any], state: Mapping[str, Any]) -> list[list[object]]:
@@ -137,7 +137,7 @@ def _card(card: Mapping[str, Any], state: Mapping[str, Any]) -> list[list[object
         ["SM clock", f"{number(card['sm_mhz'])} of {number(card['sm_max_mhz'])} MHz"],
         ["temperature", f"{number(card['temperature_c'])} C -> {number(after)} C"],
     ]
-    return rows + [["for its best", command] for command in state["commands"]]
+    return rows + [["for highest speed", command] for command in state["commands"]]
 
 
 def _compared(row: dict[str, Any], names: dict[str, str]) -> list[str]:
@@ -156,7 +156,7 @@ def _host(host: dict[str, Any]) -> str:
 
 
 def _columns(names: Sequence[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """(headers, rows), every column but the first as right-aligned text."""
+    """Return (headers, rows) with all columns but the first aligned to the right."""
     widths = [max(map(len, column)) for column in zip(names, *rows)]
     aligned = [[row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))] for row in rows]
     return [names[0], *(name.rjust(width) for name, width in zip(names[1:], widths[1:]))], aligned

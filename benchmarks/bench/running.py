@@ -1,6 +1,6 @@
-"""The models of a run of bench.py: opened, tried once, and compared with the first of them. Times none.
+"""Open the models of a bench.py run, test that they run, and compare their features with those of the first model.
 
-With `--keep-going` a model that does not run here is reported, and the others go on.
+With `--keep-going`, a model that does not run here is reported, and the run continues with the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bench import plan
-from benchmarks.bench.document import Seen
+from benchmarks.bench.document import Progress
 from benchmarks.candidate import open_candidate
 from benchmarks.inputs import Crops, feeds
 from benchmarks.options import Candidate
@@ -26,15 +26,16 @@ from runtime.errors import ConfigError, DeviceError
 from runtime.gate import compare
 from runtime.wording import reason_of
 
-# (what was asked for, the model, the seconds that it took to open)
+# (the requested model, the opened model, the seconds that opening took)
 Opened = tuple[Candidate, Artifact, float]
 
 
 @dataclass(frozen=True)
-class Running:
-    """An opened model that answers: the camera ids (N,) of the crops, or None where it takes none, and what it costs.
+class RunnableModel:
+    """An opened model that has returned features for a first batch.
 
-    `parity` says how near its features are to those of the first model (`runtime.gate.compare`); None where nobody asked.
+    `ids` are the camera ids (N,) of the crops, or None if the model takes none, and `cost` is the time that it needs. `parity`
+    compares its features with those of the first model (see `runtime.gate.compare`), and is None without --parity.
     """
 
     candidate: Candidate
@@ -44,18 +45,18 @@ class Running:
     parity: dict[str, Any] | None = None
 
 
-def open_all(seen: Seen) -> list[Opened]:
-    """The models that open. DeviceError where none does."""
+def open_all(progress: Progress) -> list[Opened]:
+    """Open the models of the options. Raises DeviceError if no model can be opened."""
     opened: list[Opened] = []
-    for candidate in seen.options.candidates:
+    for candidate in progress.options.candidates:
         started = time.monotonic()
         try:
             opened.append((candidate, open_candidate(candidate), time.monotonic() - started))
-        # a compiler or a provider that is not there raises what it likes
+        # A missing compiler or execution provider can raise any exception.
         except Exception as error:
-            _report(candidate, error, seen)
+            _report(candidate, error, progress)
     if not opened:
-        raise _nothing(seen)
+        raise _nothing_runs(progress)
     return opened
 
 
@@ -64,60 +65,64 @@ def try_all(
     crops: Crops,
     dataset: Dataset | None,
     batches: Sequence[int],
-    seen: Seen,
-) -> list[Running]:
-    """The opened models that take these batches and answer two calls. DeviceError where none does."""
-    running: list[Running] = []
-    options = seen.options
+    progress: Progress,
+) -> list[RunnableModel]:
+    """Call each opened model twice, and return those that succeed. Raises DeviceError if none does.
+
+    A model also fails if it cannot run the batch sizes in `batches`.
+    """
+    runnable: list[RunnableModel] = []
+    options = progress.options
     name = dataset_name(dataset.layout, count_warnings(dataset)) if dataset else None
-    remarks = []
+    camera_notes = []
     for candidate, artifact, open_s in opened:
         try:
             _check_batch(artifact, batches)
-            ids, remark = camera_ids(crops.camids, artifact.spec, policy=options.images.camera, dataset=name)
-            if options.parity and running:
-                _check_width(running[0].artifact, artifact)
+            policy = options.images.camera
+            ids, camera_note = camera_ids(crops.camids, artifact.spec, policy=policy, dataset=name)
+            if options.parity and runnable:
+                _check_width(runnable[0].artifact, artifact)
             feed = feeds(crops, ids, artifact.spec, min(batches))[0]
-            running.append(Running(candidate, artifact, ids, plan.calibrate(artifact, feed, open_s)))
-            remarks += [remark] if remark and dataset else []
+            runnable.append(RunnableModel(candidate, artifact, ids, plan.calibrate(artifact, feed, open_s)))
+            camera_notes += [camera_note] if camera_note and dataset else []
         except Exception as error:
-            _report(candidate, error, seen)
-    for remark in dict.fromkeys(remarks):
-        console.note(remark)
-    if not running:
-        raise _nothing(seen)
-    return running
+            _report(candidate, error, progress)
+    for camera_note in dict.fromkeys(camera_notes):
+        console.note(camera_note)
+    if not runnable:
+        raise _nothing_runs(progress)
+    return runnable
 
 
-def compared_with_first(running: Sequence[Running], crops: Crops, batch: int) -> list[Running]:
-    """The same models with their parity. DataError where the first model sees no difference between the crops."""
-    reference = _features(running[0], crops, batch)
-    return [replace(one, parity=compare(reference, _features(one, crops, batch))) for one in running]
+def compared_with_first(runnable: Sequence[RunnableModel], crops: Crops, batch: int) -> list[RunnableModel]:
+    """Return the models with `parity` set. Raises DataError if the first model gives all crops the same features."""
+    reference = _features(runnable[0], crops, batch)
+    return [replace(model, parity=compare(reference, _features(model, crops, batch))) for model in runnable]
 
 
-def _features(one: Running, crops: Crops, batch: int) -> NDArray[np.float32]:
-    inputs = feeds(crops, one.ids, one.artifact.spec, batch)
-    return np.concatenate([one.artifact.run(*feed) for feed in inputs])
+def _features(model: RunnableModel, crops: Crops, batch: int) -> NDArray[np.float32]:
+    inputs = feeds(crops, model.ids, model.artifact.spec, batch)
+    return np.concatenate([model.artifact.run(*feed) for feed in inputs])
 
 
-def _report(candidate: Candidate, error: Exception, seen: Seen) -> None:
-    """Note why a model does not run; without `--keep-going` that ends the run."""
-    if not seen.options.keep_going:
+def _report(candidate: Candidate, error: Exception, progress: Progress) -> None:
+    """Record and print why a model does not run. Without `--keep-going`, raise the error instead."""
+    if not progress.options.keep_going:
         raise error
     reason = f"{type(error).__name__}: {reason_of(error)}"
-    seen.failed.append({"model": candidate.name, "why": reason})
+    progress.failed.append({"model": candidate.name, "why": reason})
     console.note(f"WARNING {candidate.name} does not run here: {reason}")
 
 
-def _nothing(seen: Seen) -> DeviceError:
-    return DeviceError(f"nothing runs with --device {seen.options.device}; the reasons stand above")
+def _nothing_runs(progress: Progress) -> DeviceError:
+    return DeviceError(f"no model runs with --device {progress.options.device}; see the reasons above")
 
 
 def _check_batch(artifact: Artifact, batches: Sequence[int]) -> None:
     fixed = artifact.spec.batch
     if fixed is not None and set(batches) != {fixed}:
         raise ConfigError(
-            f"{artifact.path}: has a fixed batch of {fixed}, so other sizes would time its padding; "
+            f"{artifact.path}: the model has a fixed batch of {fixed}, so at other sizes the times would include padding; "
             f"use --batch {fixed}, or export it with --batch dynamic"
         )
 
@@ -125,6 +130,6 @@ def _check_batch(artifact: Artifact, batches: Sequence[int]) -> None:
 def _check_width(first: Artifact, other: Artifact) -> None:
     if first.dim != other.dim:
         raise ConfigError(
-            f"{other.path}: has features of {other.dim} numbers, and {first.path} of {first.dim}; give models of one network, "
-            "or leave --parity out"
+            f"{other.path}: its features have {other.dim} numbers, but those of {first.path} have {first.dim}; give models that were "
+            "made from the same network, or leave --parity out"
         )

@@ -1,4 +1,4 @@
-"""Where the time between a file and its ranking goes: decode, preprocess, infer, rank. One image at a time."""
+"""Time the stages between an image file and its ranking, one image at a time: decode, preprocess, infer, rank."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.images.preprocess import resize, to_input
 from runtime.ranking.nearest import nearest_rows
 
 STAGES = ("decode", "preprocess", "infer", "rank")
-# Market-1501's gallery
+# The number of images in the gallery of Market-1501.
 GALLERY = 19_732
 TOP = 50
 
@@ -29,14 +29,15 @@ def stages(
     gallery: int = GALLERY,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """{images, gallery, ms: {decode, preprocess, infer, rank}}: the median of each stage over the items.
+    """Return {images, gallery, ms: {decode, preprocess, infer, rank}} with the median time of each stage over the items.
 
-    `decode` reads the file too; `preprocess` resizes; `infer` is a batch of 1; `rank` finds the best 50 of `gallery` made-up
-    features of the model's width. `ids` (N,) are the items' camera ids. The first image warms everything up.
+    `decode` includes reading the file, `preprocess` includes resizing, and `infer` runs a batch of 1. `rank` finds the best 50
+    among `gallery` random features as wide as the model's. `ids` (N,) are the camera ids of the items, or None if the model takes
+    none. The first image runs once more before the others, as a warm-up that is not counted.
     """
     random = np.random.default_rng(0)
-    others = random.standard_normal((gallery, artifact.dim), dtype=np.float32)
-    others /= np.linalg.norm(others, axis=1, keepdims=True)
+    gallery_features = random.standard_normal((gallery, artifact.dim), dtype=np.float32)
+    gallery_features /= np.linalg.norm(gallery_features, axis=1, keepdims=True)
     times: list[tuple[float, ...]] = []
     for row, item in [(0, items[0]), *enumerate(items)]:
         marks = [clock()]
@@ -46,7 +47,7 @@ def stages(
         marks.append(clock())
         features = artifact.run(images, None if ids is None else ids[row : row + 1])
         marks.append(clock())
-        nearest_rows(features, others, top=TOP)
+        nearest_rows(features, gallery_features, top=TOP)
         marks.append(clock())
         times.append(tuple(1000 * (after - before) for before, after in zip(marks, marks[1:])))
     medians = np.median(np.array(times[1:]), axis=0)

@@ -1,4 +1,4 @@
-"""Images a second of several processes that run one model at the same time, crops already in memory. Reads no files."""
+"""Measure the images per second of several processes that run one model at the same time, on crops already in memory."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from benchmarks.inputs import Crops, feeds
 from benchmarks.options import Candidate
 from runtime.extraction.processes import Child, processes
 
-# All have heard of the start before it comes, and nobody waits for the last to hear.
+# The start lies this far ahead, so that every process receives it in time and all begin together.
 LEAD_S = 0.1
 WARMUP_S = 0.2
 
 
 @dataclass(frozen=True)
 class Load:
-    """What each process runs: `crops` through `candidate` in batches; `ids` (N,) are their camera ids or None."""
+    """What each process runs: the model `candidate` on `crops` in batches. `ids` (N,) are their camera ids, or None."""
 
     candidate: Candidate
     crops: Crops
@@ -34,7 +34,7 @@ class Load:
 
 @contextmanager
 def open_runners(load: Load, count: int) -> Iterator[list[Child]]:
-    """`count` processes that have opened and warmed the model up, for `measure`. Refusals are the model's own."""
+    """Start `count` processes for `measure`, in which the model is open and warmed up. Raises the error if the model fails to open."""
     with processes(count, _run, load) as children:
         for child in children:
             child.receive()
@@ -42,28 +42,29 @@ def open_runners(load: Load, count: int) -> Iterator[list[Child]]:
 
 
 def measure(children: Sequence[Child], load: Load, *, seconds: float) -> dict[str, Any]:
-    """{processes, threads, batch, seconds, images, images_per_s, images_per_s_each[]} of one window in which all run.
+    """Run all processes for the same `seconds`, and return their total and separate rates.
 
-    All begin at one moment and go on for `seconds`; the rate of each counts up to the end of its last call.
+    Returns {processes, threads, batch, seconds, images, images_per_s, images_per_s_each[]}. All processes begin at the same moment.
+    The rate of a process covers the time until the end of its last call.
     """
     start = time.monotonic() + LEAD_S
     for child in children:
         child.send((start, seconds))
-    done: list[tuple[int, float]] = [child.receive() for child in children]
-    rates = [load.batch * calls / elapsed for calls, elapsed in done]
+    results: list[tuple[int, float]] = [child.receive() for child in children]
+    rates = [load.batch * calls / elapsed for calls, elapsed in results]
     return {
         "processes": len(children),
         "threads": load.candidate.threads,
         "batch": load.batch,
         "seconds": seconds,
-        "images": sum(load.batch * calls for calls, _ in done),
+        "images": sum(load.batch * calls for calls, _ in results),
         "images_per_s": sum(rates),
         "images_per_s_each": rates,
     }
 
 
 def throughput(load: Load, count: int, *, seconds: float) -> dict[str, Any]:
-    """`measure`'s answer for `count` new processes."""
+    """Start `count` new processes and return the result of `measure` for them."""
     with open_runners(load, count) as children:
         return measure(children, load, seconds=seconds)
 
@@ -81,7 +82,7 @@ def _run(pipe: Connection, load: Load) -> None:
 
 
 def _turns(run: Any, inputs: Sequence[Any], until: float) -> int:
-    """Calls until then, at least one."""
+    """Call `run` on one input after the other until the time `until`, at least once. Return the number of calls."""
     calls = 0
     while not calls or time.monotonic() < until:
         run(*inputs[calls % len(inputs)])

@@ -1,4 +1,4 @@
-"""Times of models at one batch size, with what they computed meanwhile, and the numbers made of them. Opens no model."""
+"""Time models at one batch size, keep the features that they compute meanwhile, and summarise the times."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from runtime.artifact import Artifact
 from runtime.host import stopwatch
 from runtime.stopping import Stopped, stopped
 
-# One engine gives the same features twice but for the order of a parallel sum.
+# Repeated runs of a model differ only by the order of parallel sums, which changes features by less than this.
 SAME = 1e-5
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One model at one batch size: its times, and by feed the features of the last timed call on it."""
+    """One timed model at one batch size.
+
+    `samples` are its times, `feeds` its batches, and `produced` maps the index of a batch to the features of the last call on it.
+    """
 
     samples: stopwatch.Samples
     feeds: list[Feed]
@@ -30,7 +33,7 @@ class Timed:
 
 
 class CutShort(Stopped):
-    """Stopped while models were timed, after rounds enough to be worth keeping: `timed`."""
+    """A signal stopped the timing of models. `timed` holds the completed rounds, which are enough to report."""
 
     def __init__(self, number: int, timed: list[Timed]) -> None:
         super().__init__(number)
@@ -46,26 +49,27 @@ def time_models(
     rounds: int | None,
     seconds: float,
 ) -> list[Timed]:
-    """Each model's times and features, interleaved; in one round all models see the same crops.
+    """Time the models in turns, and return the times and features of each. In one round, all models see the same crops.
 
-    `ids` are one array of camera ids (N,) for each model, or None where it takes none. A signal after enough rounds raises CutShort.
+    `ids` has an array of camera ids (N,) for each model, or None for a model that takes none. Raises CutShort if a signal arrives
+    after enough rounds.
     """
-    inputs = [feeds(crops, own, one.spec, batch) for one, own in zip(artifacts, ids)]
+    inputs = [feeds(crops, camids, artifact.spec, batch) for artifact, camids in zip(artifacts, ids)]
     produced: list[dict[int, NDArray[np.float32]]] = [{} for _ in artifacts]
     calls = [on_feeds(*parts) for parts in zip(artifacts, inputs, produced)]
-    done: list[stopwatch.Round] = []
+    rounds_done: list[stopwatch.Round] = []
     try:
-        samples = stopwatch.interleave(calls, rounds=rounds, seconds=seconds, kept=done)
+        samples = stopwatch.interleave(calls, rounds=rounds, seconds=seconds, kept=rounds_done)
     except KeyboardInterrupt as error:
-        if len(done) < stopwatch.MIN_ROUNDS:
+        if len(rounds_done) < stopwatch.MIN_ROUNDS:
             raise
-        parts = zip(stopwatch.samples_of(done), inputs, produced)
-        raise CutShort(stopped(error).number, [Timed(*one) for one in parts]) from None
-    return [Timed(*one) for one in zip(samples, inputs, produced)]
+        parts = zip(stopwatch.samples_of(rounds_done), inputs, produced)
+        raise CutShort(stopped(error).number, [Timed(*fields) for fields in parts]) from None
+    return [Timed(*fields) for fields in zip(samples, inputs, produced)]
 
 
 def result(timed: Timed, batch: int) -> dict[str, Any]:
-    """The numbers of one model at one batch size; times in ms of one call on a whole batch."""
+    """Return the summary of one model at one batch size. Times are in ms and belong to a call on a whole batch."""
     wall, cpu = timed.samples.wall_ms, timed.samples.cpu_ms
     return {
         "batch": batch,
@@ -74,13 +78,16 @@ def result(timed: Timed, batch: int) -> dict[str, Any]:
         "images_per_s": 1000 * batch / float(wall.mean()),
         "cpu_ms": float(np.median(cpu)),
         "cv": timing.variation(wall),
-        # every round, for a later --compare
+        # A later --compare needs the time of every round.
         "wall_ms": [round(float(ms), 4) for ms in wall],
     }
 
 
 def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
-    """{features_equal, features_difference}: timed features against those of a freshly opened, untimed model."""
+    """Return {features_equal, features_difference}, which compares the features computed during timing with those of `fresh`.
+
+    `fresh` is a newly opened copy of the same model.
+    """
     differences = [
         float(np.abs(fresh.run(*timed.feeds[index]) - features).max())
         for index, features in timed.produced.items()
@@ -89,9 +96,10 @@ def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
 
 
 def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) -> dict[str, Any]:
-    """How many times faster than the first model: by wall time and by CPU time, median and 5-95 % of rounds.
+    """Return how many times faster `other` is than the `first` model, by wall time (`speed`) and by CPU time (`cpu_speed`).
 
-    `interval_95` is the ratio of the median wall times with its 95 % interval (`benchmarks.stats.interval.interval`).
+    Both give the median and the 5th and 95th percentiles over the rounds. `interval_95` is the ratio of the median wall times with
+    its 95 % interval (`benchmarks.stats.interval.interval`).
     """
     wall = timing.speed(first.samples.wall_ms, other.samples.wall_ms)
     cpu = timing.speed(first.samples.cpu_ms, other.samples.cpu_ms)
@@ -109,7 +117,7 @@ def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) ->
 def on_feeds(
     artifact: Artifact, inputs: list[Feed], produced: dict[int, NDArray[np.float32]]
 ) -> Callable[[int], None]:
-    """A call of the model on one feed after the other, which keeps the features by the feed's number in `produced`."""
+    """Return a function that runs the model on batch `turn`, modulo their number, and stores the features in `produced`."""
 
     def call(turn: int) -> None:
         index = turn % len(inputs)

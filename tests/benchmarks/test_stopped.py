@@ -16,7 +16,7 @@ from benchmarks.agenda import Agenda, Part, in_words, timing_s
 from benchmarks.bench import cli as bench
 from benchmarks.bench import measure, running
 from benchmarks.bench.arguments import parse
-from benchmarks.bench.plan import Cost, Wanted, agenda, names
+from benchmarks.bench.plan import Cost, RunSettings, agenda, names
 from benchmarks.device import jetson
 from benchmarks.device.report import print_device_report
 from benchmarks.device.run import document as device_document
@@ -202,7 +202,7 @@ def test_the_estimate_is_what_interleaving_takes():
     assert timing_s(0.5, rounds=10, seconds=3) == 0.5 + 5
     assert timing_s(0.01, rounds=None, seconds=3) == 0.2 + 3
     assert timing_s(1, rounds=None, seconds=3) == 1 + 10
-    plan = agenda(["m"], [Cost(open_s=1, image_s=0.1)], Wanted((1, 8), 100, 3.0, images=50))
+    plan = agenda(["m"], [Cost(open_s=1, image_s=0.1)], RunSettings((1, 8), 100, 3.0, images=50))
     first, second, accuracy, *_ = plan.parts.values()
     assert first.seconds == pytest.approx(0.2 + 100 * 0.1 + 1 + 4 * 0.1)
     assert second.seconds == pytest.approx(0.8 + 100 * 0.8 + 1 + 4 * 0.8)

@@ -1,1 +1,1 @@
-"""`python -m benchmarks.bench.merge`: runs of bench.py on several devices side by side."""
+"""Merge runs of bench.py on several devices: `python -m benchmarks.bench.merge`."""

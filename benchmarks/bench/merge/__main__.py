@@ -1,4 +1,4 @@
-"""`python -m benchmarks.bench.merge RUN.json ...`: runs of bench.py on several devices in one table and one picture."""
+"""Run `python -m benchmarks.bench.merge`, which shows runs of bench.py on several devices in one table and one picture."""
 
 from runtime.entry import run_main
 

@@ -1,8 +1,8 @@
-"""Put bench.py's runs on several devices side by side.
+"""Show runs of bench.py on several devices in one table, and optionally in a picture of mAP against latency.
+
+The runs are the files that bench.py --json printed on each device:
 
     python -m benchmarks.bench.merge A.json B.json --out merged.json --picture merged.svg
-
-Takes the documents of bench.py --json from any device: one table, one picture of mAP against latency. Measures nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COLUMNS = ("device", "model", "precision", "batch", "p50 ms", "p99 ms", "images/
 
 @dataclass(frozen=True)
 class MergeOptions:
-    """Which documents are merged, where the rows and the picture go, and the batch that the picture shows."""
+    """The documents to merge, the files for the rows and the picture, and the batch size that the picture shows."""
 
     documents: tuple[Path, ...]
     out: Path | None
@@ -35,29 +35,32 @@ class MergeOptions:
 
 
 def parse(argv: Sequence[str] | None) -> MergeOptions:
-    """The options of a command line."""
+    """Parse a command line into options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench.merge", description=__doc__)
-    parser.add_argument("documents", nargs="+", type=Path, metavar="RUN.json", help="of bench.py --json")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="all rows as one JSON document")
-    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="mAP against latency")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "documents", nargs="+", type=Path, metavar="RUN.json", help="a document that bench.py --json printed"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all rows to a JSON file")
+    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw mAP against latency")
     parser.add_argument(
         "--batch",
         type=positive_integer,
         default=1,
         metavar="N",
-        help="of the picture: images a call (%(default)s)",
+        help="the batch size that the picture shows (%(default)s)",
     )
     args = parser.parse_args(argv)
     return MergeOptions(tuple(args.documents), args.out, args.picture, args.batch)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Merge the documents, write what is asked for, print the table. Returns 0; raises a UserError otherwise."""
+    """Merge the documents, write the requested files, and print the table. Returns 0, or raises a UserError."""
     return run(parse(argv))
 
 
 def run(options: MergeOptions) -> int:
-    """Write the rows and the picture that the options ask for, and print the table."""
+    """Write the rows and the picture to the files of the options, and print the table."""
     document = merge([(path, read(path)) for path in options.documents])
     if options.out:
         _write(options.out, json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -71,16 +74,16 @@ def run(options: MergeOptions) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    """The whole text, or the file as it was; StorageError where it cannot be written."""
+    """Write the file as a whole. Raises StorageError, and leaves an earlier file as it was, if it cannot be written."""
     with replacing(path) as temporary:
         temporary.write_text(text)
 
 
 def _title(document: Mapping[str, Any], batch: int) -> str:
-    # rendered people are never taken for real ones
-    made = " of rendered (synthetic) people" if str(document["data"]).startswith("anny") else ""
-    images = f"{batch} image{'s' * (batch > 1)} a call"
-    return f"{document['data']}{made}; {images}; copies to and from the device included"
+    # The title says that the people are rendered, so that nobody takes them for real ones.
+    synthetic = " of rendered (synthetic) people" if str(document["data"]).startswith("anny") else ""
+    images = f"{batch} image{'s' * (batch > 1)} per call"
+    return f"{document['data']}{synthetic}; {images}; times include copies to and from the device"
 
 
 def _shown(row: Mapping[str, Any]) -> list[object]:

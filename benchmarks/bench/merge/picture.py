@@ -1,4 +1,4 @@
-"""mAP against latency of several devices as one SVG file that needs nothing else: plain strings out of plain numbers."""
+"""Draw mAP against latency of several devices as one self-contained SVG file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.svg import log_axis, nice_axis
 
 WIDTH, HEIGHT = 900, 560
 LEFT, RIGHT, TOP, BOTTOM, LEGEND_ROW = 74, 40, 78, 62, 24
-# Okabe and Ito's colours, which nobody confuses; a shape each besides
+# Colours after Okabe and Ito, which colour-blind people can tell apart. Each device also gets its own shape.
 COLOURS = ("#0b7a75", "#c65102", "#3b6fb6", "#9a4f96", "#a67c00", "#5d6670")
 SHAPES = (
     "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0z",
@@ -21,13 +21,13 @@ SHAPES = (
     "M0-7.5L7.5 0L0 7.5L-7.5 0z",
 )
 LETTER, LINE = 7.3, 16.0
-# letters of a label beside its point, of a line of the legend, and of the smaller line under the title
+# The most letters of a label beside its point, of a line in the legend, and of the line under the title.
 LABEL, LEGEND, SUBTITLE = 28, 105, 120
 STYLE = svg.sheet(".road{fill:none;stroke-opacity:.35;stroke-width:1.5}")
 
 
 class Point(NamedTuple):
-    """One model on one device: median ms of a call, mAP in 0..1."""
+    """One model on one device: the median time of a call in ms, and the mAP in 0..1 as `precision`."""
 
     device: str
     model: str
@@ -36,7 +36,7 @@ class Point(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A rectangle that holds a label or a point."""
+    """A rectangle around a label or a point, in pixels."""
 
     left: float
     top: float
@@ -44,7 +44,7 @@ class Box(NamedTuple):
     bottom: float
 
     def meets(self, other: Box) -> bool:
-        """Whether the two share any of their area."""
+        """Return whether the two rectangles overlap."""
         return (
             self.left < other.right
             and other.left < self.right
@@ -54,10 +54,10 @@ class Box(NamedTuple):
 
 
 def picture(points: Sequence[Point], subtitle: str) -> str:
-    """The SVG: a colour and shape for each device, a label at each point; up and to the left is better."""
+    """Draw the picture and return its SVG text. Each device has a colour and a shape, and each point is labelled with its model."""
     devices = list(dict.fromkeys(point.device for point in points))
     shown = short_names(list(dict.fromkeys(point.model for point in points)))
-    # numbers stand for names that do not fit beside a point
+    # If a name does not fit beside its point, numbers stand for all names.
     numbered = [] if shown is not None else list(dict.fromkeys(point.model for point in points))
     height = HEIGHT + LEGEND_ROW * (len(devices) + len(numbered))
     across = log_axis([point.p50_ms for point in points], LEFT, WIDTH - RIGHT)
@@ -67,7 +67,7 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
         svg.text(16, 26, "mAP against latency", "title"),
         svg.text(16, 46, shorten(subtitle, SUBTITLE), "soft"),
         *svg.grid(across, up, svg.Plot(LEFT, TOP, right, base)),
-        svg.text((LEFT + right) / 2, base + 40, "median ms a call (logarithmic)", "soft mid"),
+        svg.text((LEFT + right) / 2, base + 40, "median ms per call (logarithmic)", "soft mid"),
     ]
     places = [(across.at(point.p50_ms), up.at(point.precision)) for point in points]
     for number, device in enumerate(devices):
@@ -89,27 +89,32 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str] | None:
-    """Name -> what fits beside a point, without the words that all names begin or end with; None where one is too long."""
+    """Map each name to a short form that fits beside a point. Return None if one does not fit.
+
+    Names that are too long lose the words with which all names begin or end.
+    """
     parts = [re.split(r"(?<=[_.-])", name) for name in names]
     ends = [re.split(r"(?=[_.-])", name)[::-1] for name in names]
     first, last = (len("".join(_common(words))) for words in (parts, ends))
     if max(map(len, names)) <= LABEL:
         return {name: name for name in names}
-    # one letter has to be left of the shortest
+    # The shortest name must keep at least one letter.
     if len(names) == 1 or first + last >= min(map(len, names)):
         return None
-    found = {name: f"{'…' * (first > 0)}{name[first : len(name) - last]}{'…' * (last > 0)}" for name in names}
-    return found if max(map(len, found.values())) <= LABEL else None
+    shortened = {
+        name: f"{'…' * (first > 0)}{name[first : len(name) - last]}{'…' * (last > 0)}" for name in names
+    }
+    return shortened if max(map(len, shortened.values())) <= LABEL else None
 
 
 def _common(lists: Sequence[Sequence[str]]) -> list[str]:
-    """The words that all of the lists begin with."""
-    together = zip(*lists)
-    return [words[0] for words in takewhile(lambda words: len(set(words)) == 1, together)]
+    """Return the words with which all of the lists begin."""
+    columns = zip(*lists)
+    return [words[0] for words in takewhile(lambda words: len(set(words)) == 1, columns)]
 
 
 def shorten(text: str, letters: int) -> str:
-    """At most so many letters, those of the middle left out: names differ at their ends."""
+    """Shorten a text to at most `letters` letters. It loses its middle, because names differ most at their ends."""
     if len(text) <= letters:
         return text
     end = letters // 2
@@ -117,9 +122,9 @@ def shorten(text: str, letters: int) -> str:
 
 
 def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list[tuple[float, float, str]]:
-    """(x, y, class) of every label: beside its point, where it meets no other label and no point."""
+    """Return (x, y, class) for each label. If possible, it stands near its point and overlaps no other label and no point."""
     taken = [Box(x - 8, y - 8, x + 8, y + 8) for x, y in places]
-    found = []
+    labels = []
     for (x, y), name in zip(places, names):
         width = LETTER * len(name)
         options = [
@@ -130,13 +135,13 @@ def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list
             for away in (-14 - LINE * (step - 1), 22 + LINE * (step - 1)):
                 box = Box(x - width / 2, y + away - 12, x + width / 2, y + away + 4)
                 options.append((x, y + away, "mid", box))
-        inside = [one for one in options if one[3].left >= LEFT and one[3].right <= WIDTH - 12]
-        free = [one for one in inside if not any(one[3].meets(box) for box in taken)]
-        # where everything is taken, the least bad is the usual place
+        inside = [option for option in options if option[3].left >= LEFT and option[3].right <= WIDTH - 12]
+        free = [option for option in inside if not any(option[3].meets(box) for box in taken)]
+        # If every place is taken, the label overlaps at its usual place.
         left, top, kind, box = (free or inside or options)[0]
         taken.append(box)
-        found.append((left, top, kind))
-    return found
+        labels.append((left, top, kind))
+    return labels
 
 
 def _mark(x: float, y: float, number: int, words: str) -> str:

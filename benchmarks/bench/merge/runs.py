@@ -1,4 +1,4 @@
-"""Runs of bench.py on several devices as one document: a row for each model, batch and run. Measures nothing."""
+"""Merge the documents of several bench.py runs into one, with a row for each model, batch size and run."""
 
 from __future__ import annotations
 
@@ -75,17 +75,18 @@ RUN = members(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A document of bench.py --json; ConfigError for anything else."""
-    found: dict[str, Any] = read_document(
+    """Read a document that bench.py --json printed. Raises ConfigError for any other file."""
+    document: dict[str, Any] = read_document(
         path, RUN, expected="a document of bench.py --json", advice="make one first"
     )
-    return found
+    return document
 
 
 def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
-    """{schema, runs: [{file, sha256, device, replayed, ...}], data, rows, warnings}: a row for each model, batch and run.
+    """Merge documents, each given with its path, into one with a row for each model, batch size and run.
 
-    ConfigError where the runs have mAP of different data sets, which say nothing side by side.
+    Returns {schema, runs: [{file, sha256, device, replayed, ...}], data, rows, warnings}. Raises ConfigError if the runs measured
+    mAP on different data sets, because those values are not comparable.
     """
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
@@ -94,8 +95,8 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
     names = _names([document for _, document in documents])
     for name, (path, document) in zip(names, documents):
         runs.append(_run(path, document, name))
-        shown = labels([name_of(model) for model in document["models"]])
-        rows += [_row(name, printable(shown[name_of(model)]), model) for model in document["models"]]
+        short_names = labels([name_of(model) for model in document["models"]])
+        rows += [_row(name, printable(short_names[name_of(model)]), model) for model in document["models"]]
         warnings += [f"{name}: {text}" for text in document.get("warnings") or ()]
         for model in document["models"]:
             if model.get("accuracy"):
@@ -115,31 +116,31 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
 
 
 def points(document: Mapping[str, Any], batch: int) -> list[Point]:
-    """What the picture shows: the rows at this batch that have a mAP. ConfigError where none has."""
-    found = [
+    """Return the points of the picture: the rows at this batch size that have a mAP. Raises ConfigError if no row has one."""
+    selected = [
         Point(row["device"], row["model"], row["latency_ms"]["p50"], row["mAP"])
         for row in document["rows"]
         if row["batch"] == batch and row["mAP"] is not None
     ]
-    if not found:
+    if not selected:
         raise ConfigError(
-            f"--picture: no run has mAP and a batch of {batch}; run bench.py with --data, or give another --batch"
+            f"--picture: no run has mAP at a batch size of {batch}; run bench.py with --data, or give another --batch"
         )
-    return found
+    return selected
 
 
 def device_name(document: Mapping[str, Any]) -> str:
-    """The device in words: the Jetson's module and power mode, else the GPU, else the processor; replays say so."""
-    host, found = document["host"], document.get("board") or {}
+    """Name the device: a Jetson by its module and power mode, else the GPU, else the processor. A replay is marked as one."""
+    host, board = document["host"], document.get("board") or {}
     gpu = host.get("gpu") or {}
     name = (
-        found.get("module")
-        or found.get("model")
+        board.get("module")
+        or board.get("model")
         or gpu.get("name")
         or host.get("processor")
         or "unknown device"
     )
-    mode = found.get("power_mode")
+    mode = board.get("power_mode")
     words = f"{name}, {mode.get('name') or mode.get('id')}" if mode else str(name)
     if host["device"] == "cpu":
         words += f", {host.get('threads') or host.get('usable_cores') or 'all'} threads"
@@ -149,49 +150,49 @@ def device_name(document: Mapping[str, Any]) -> str:
 def _once(
     documents: Sequence[tuple[Path, Mapping[str, Any]]],
 ) -> tuple[list[tuple[Path, Mapping[str, Any]]], list[str]]:
-    """The documents without copies of one before, and what was left out in sentences for people."""
+    """Return the documents without repeated ones, and a warning for each document that is left out."""
     first: dict[str, Path] = {}
     kept, warnings = [], []
     for path, document in documents:
-        if (known := first.setdefault(sha256(path), path)) is path:
+        if (original := first.setdefault(sha256(path), path)) is path:
             kept.append((path, document))
         else:
-            warnings.append(f"{path}: the same run as {known}, left out")
+            warnings.append(f"{path}: the same run as {original}, left out")
     return kept, warnings
 
 
 def _namesakes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Models that share a name but not what they were exported as, which stand side by side as if they were one."""
-    found: dict[str, dict[str, str]] = {}
+    """Return a warning for each name that belongs to different exported models, because the table shows them as one model."""
+    origins_of: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["origin"]:
-            found.setdefault(row["model"], {}).setdefault(row["origin"], row["device"])
+            origins_of.setdefault(row["model"], {}).setdefault(row["origin"], row["device"])
     return [
         f"{model} is not the same model on {' and on '.join(origins.values())}"
-        for model, origins in found.items()
+        for model, origins in origins_of.items()
         if len(origins) > 1
     ]
 
 
 def _meters(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each device's energy was measured of, where that differs: a card alone is less than a whole board."""
-    known = [row for row in rows if row["gross_j_per_image"] is not None]
-    found = dict.fromkeys((row["rail"], row["device"]) for row in known)
-    if len({rail for rail, _ in found}) < 2:
+    """Return a warning if energy was measured at different rails, because a card alone uses less than a whole board."""
+    measured = [row for row in rows if row["gross_j_per_image"] is not None]
+    rails = dict.fromkeys((row["rail"], row["device"]) for row in measured)
+    if len({rail for rail, _ in rails}) < 2:
         return []
-    told = "; ".join(f"{rail or 'an unknown rail'} on {device}" for rail, device in found)
-    return [f"energy is not of the same part everywhere: {told}"]
+    listing = "; ".join(f"{rail or 'an unknown rail'} on {device}" for rail, device in rails)
+    return [f"the energy values are not comparable, because they come from different rails: {listing}"]
 
 
 def _names(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Every run's device, numbered where two runs have the same."""
+    """Return the device name of each run. If several runs share a name, each of them gets a number."""
     names = [printable(device_name(document)) for document in documents]
-    seen: dict[str, int] = {}
-    found = []
+    counts: dict[str, int] = {}
+    unique_names = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        found.append(f"{name} #{seen[name]}" if names.count(name) > 1 else name)
-    return found
+        counts[name] = counts.get(name, 0) + 1
+        unique_names.append(f"{name} #{counts[name]}" if names.count(name) > 1 else name)
+    return unique_names
 
 
 def _run(path: Path, document: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def _row(device: str, name: str, model: Mapping[str, Any]) -> dict[str, Any]:
         "device": device,
         "model": name,
         "sha256": model["sha256"],
-        # the ONNX file, which is the same everywhere; every device builds its own engine of it
+        # `origin` is the ONNX file. It is the same on all devices, while each device builds its own engine from it.
         "origin": model.get("parent") if model.get("kind") == "engine" else model["sha256"],
         "engine": model.get("engine"),
         "precision": model.get("precision"),
@@ -232,6 +233,6 @@ def _row(device: str, name: str, model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data(document: Mapping[str, Any], model: Mapping[str, Any]) -> str:
-    """The data set in words: its folder's name and how many queries it has."""
+    """Describe the data set by the name of its folder and its number of queries."""
     source = ((document.get("images") or {}).get("source") or "").removeprefix("crops of ")
     return printable(f"{os.path.basename(source.rstrip('/'))} ({model['accuracy'].get('queries')} queries)")
