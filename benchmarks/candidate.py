@@ -54,7 +54,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         **description,
         **counts,
         "params": manifest.get("params"),
-        # The result shows that a model which --allow-ungated admitted has not passed its gate.
+        # With --allow-ungated, a model runs that has not passed its quality gate, and the result must show this.
         "gate_passed": gate.get("passed") if isinstance(gate, dict) else None,
         "file_bytes": artifact.path.stat().st_size,
     }

@@ -25,7 +25,7 @@ def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
     return manifest.host() | {
         "usable_cores": usable_cores(),
         "device": device,
-        # A child process queries the driver, so that this process, which measures, does not load it.
+        # A child process queries the driver, because the driver must not be loaded into the process that measures.
         "gpu": next(iter(run_probe("cuda").get("gpus", [])), None) if device == "cuda" else None,
         "threads": threads,
         "governor": governor(),

@@ -129,8 +129,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--batch",
         type=batch_sizes,
         metavar="N[,N]",
-        help="one or more batch sizes: images per call (1; with --device cuda: 1, 8, 16 and 32; with --device jetson, the "
-        "sizes given here are measured in addition to the usual ones)",
+        help="one or more batch sizes: images per call (1; with --device cuda: 1, 8, 16 and 32; with --device jetson: 1, 8, "
+        "16 and 32, and the sizes given here in addition)",
     )
     parser.add_argument(
         "--threads",

@@ -31,7 +31,7 @@ HOST = ("processor", "usable_cores", "device", "threads", "governor")
 def read_run(path: Path) -> dict[str, Any]:
     """Read a document that bench.py --json printed. Raises ConfigError for any other file."""
     document: dict[str, Any] = read_document(
-        path, RUN, expected="a document of bench.py --json for --compare", advice="make one first"
+        path, RUN, expected="a document of bench.py --json", advice="save one first with bench.py --json"
     )
     return document
 

@@ -23,8 +23,8 @@ def peak_memory(candidate: Candidate, batch: int) -> int | None:
     Returns None if the system does not tell (not Linux), or if a process was killed.
     """
     peaks = [_in_child(candidate, batch) for _ in range(PROCESSES)]
-    known = [peak for peak in peaks if peak is not None]
-    return max(known) if len(known) == len(peaks) else None
+    known_peaks = [peak for peak in peaks if peak is not None]
+    return max(known_peaks) if len(known_peaks) == len(peaks) else None
 
 
 def _in_child(candidate: Candidate, batch: int) -> int | None:

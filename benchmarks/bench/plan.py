@@ -15,7 +15,7 @@ from runtime.artifact import Artifact
 
 # Seconds to start Python with numpy and a backend, and to start trtexec and load an engine.
 START_S, TRTEXEC_S = 2.0, 8.0
-# Calls on which a freshly opened model is compared, and images for which the time of each stage is measured.
+# Number of calls whose features are compared with those of a freshly opened model, and of images whose stages are timed.
 COMPARED, STAGED = 4, 64
 
 

@@ -117,7 +117,10 @@ def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) ->
 def on_feeds(
     artifact: Artifact, inputs: list[Feed], produced: dict[int, NDArray[np.float32]]
 ) -> Callable[[int], None]:
-    """Return a function that runs the model on batch `turn`, modulo their number, and stores the features in `produced`."""
+    """Return a function that runs the model on one batch and takes the number of the turn. The turns go through `inputs` in a circle.
+
+    Each call stores the features in `produced`, under the index of the batch.
+    """
 
     def call(turn: int) -> None:
         index = turn % len(inputs)

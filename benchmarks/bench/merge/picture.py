@@ -69,15 +69,15 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
         *svg.grid(across, up, svg.Plot(LEFT, TOP, right, base)),
         svg.text((LEFT + right) / 2, base + 40, "median ms per call (logarithmic)", "soft mid"),
     ]
-    places = [(across.at(point.p50_ms), up.at(point.precision)) for point in points]
+    positions = [(across.at(point.p50_ms), up.at(point.precision)) for point in points]
     for number, device in enumerate(devices):
-        own = sorted(place for place, point in zip(places, points) if point.device == device)
+        own = sorted(position for position, point in zip(positions, points) if point.device == device)
         parts.append(svg.path(svg.joined(own), kind="road", stroke=COLOURS[number % len(COLOURS)]))
-    for place, point in zip(places, points):
+    for position, point in zip(positions, points):
         tip = f"{point.device}, {point.model}: {point.p50_ms:.3g} ms, mAP {100 * point.precision:.1f} %"
-        parts.append(_mark(*place, devices.index(point.device), tip))
+        parts.append(_mark(*position, devices.index(point.device), tip))
     names = [shown[point.model] if shown else str(1 + numbered.index(point.model)) for point in points]
-    parts += [svg.text(x, y, name, kind) for (x, y, kind), name in zip(_labels(places, names), names)]
+    parts += [svg.text(x, y, name, kind) for (x, y, kind), name in zip(_labels(positions, names), names)]
     for number, device in enumerate(devices):
         y = HEIGHT + LEGEND_ROW * number
         parts += [_mark(LEFT, y, number, device), svg.text(LEFT + 16, y + 4, shorten(device, LEGEND))]
@@ -121,11 +121,11 @@ def shorten(text: str, letters: int) -> str:
     return f"{text[: letters - end - 1]}…{text[-end:]}"
 
 
-def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list[tuple[float, float, str]]:
+def _labels(positions: Sequence[tuple[float, float]], names: Sequence[str]) -> list[tuple[float, float, str]]:
     """Return (x, y, class) for each label. If possible, it stands near its point and overlaps no other label and no point."""
-    taken = [Box(x - 8, y - 8, x + 8, y + 8) for x, y in places]
+    taken = [Box(x - 8, y - 8, x + 8, y + 8) for x, y in positions]
     labels = []
-    for (x, y), name in zip(places, names):
+    for (x, y), name in zip(positions, names):
         width = LETTER * len(name)
         options = [
             (x + 12, y + 4, "", Box(x + 12, y - 8, x + 12 + width, y + 8)),

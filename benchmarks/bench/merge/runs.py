@@ -77,7 +77,7 @@ RUN = members(
 def read(path: Path) -> dict[str, Any]:
     """Read a document that bench.py --json printed. Raises ConfigError for any other file."""
     document: dict[str, Any] = read_document(
-        path, RUN, expected="a document of bench.py --json", advice="make one first"
+        path, RUN, expected="a document of bench.py --json", advice="save one first with bench.py --json"
     )
     return document
 
@@ -102,9 +102,10 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
             if model.get("accuracy"):
                 data.setdefault(_data(document, model), path)
     if len(data) > 1:
-        (one, first), (other, second) = list(data.items())[:2]
+        (first_data, first_path), (second_data, second_path) = list(data.items())[:2]
         raise ConfigError(
-            f"{second} has mAP on {other}, but {first} has mAP on {one}; run bench.py with the same --data everywhere"
+            f"{second_path} has mAP on {second_data}, but {first_path} has mAP on {first_data}; run bench.py with the same "
+            "--data everywhere"
         )
     return {
         "schema": SCHEMA,

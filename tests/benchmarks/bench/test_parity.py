@@ -73,7 +73,7 @@ def test_without_keep_going_the_first_model_that_does_not_run_ends_the_run(tmp_p
 
 def test_where_nothing_runs_there_is_no_document(tmp_path, capsys, monkeypatch):
     code, (out, err) = run(capsys, tmp_path / "absent.onnx", "--keep-going", "--json")
-    assert code == 5 and not out and err.splitlines()[-1].endswith("see the reasons above")
+    assert code == 5 and not out and "reasons" in err.splitlines()[-1]
 
     def fails_when_it_runs(candidate):
         artifact = open_candidate(candidate)
