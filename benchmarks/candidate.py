@@ -68,7 +68,7 @@ def _open_torch(candidate: Candidate) -> Artifact:
         from prune.session import open_torch_model, torch_session
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{candidate.path}: weights run in torch, and its package {error.name} is not installed; run pip install "
+            f"{candidate.path}: a .safetensors file runs in torch, but {error.name} is not installed; run pip install "
             "'.[workstation]', or leave this model out"
         ) from None
     if candidate.threads is not None:

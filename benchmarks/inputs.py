@@ -50,7 +50,7 @@ def read_crops(items: Sequence[Item], count: int, source: str) -> Crops:
             continue
         camids.append(item.camid)
     if not pixels:
-        raise DataError(f"{source}: no image to time on ({reason}); check --data")
+        raise DataError(f"{source}: there is no usable image for timing ({reason}); check --data")
     return Crops(tuple(pixels), tuple(camids), source)
 
 

@@ -97,7 +97,7 @@ def measure(progress: Progress) -> dict[str, Any]:
     for index, model in enumerate(progress.models):
         position = index % len(inputs)
         candidate, ids = inputs[position]
-        with agenda.part(plan.beside(names[position], model["batch"])):
+        with agenda.part(plan.separate_part(names[position], model["batch"])):
             values: dict[str, Any] = {"peak_memory_bytes": peak_memory(candidate, model["batch"])}
             if card:
                 values |= desktop.trtexec_times(model, loaded[position], options.timing.seconds)

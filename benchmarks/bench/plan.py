@@ -65,7 +65,7 @@ def accuracy_of(name: str) -> str:
     return f"accuracy of {name}"
 
 
-def beside(name: str, batch: int) -> str:
+def separate_part(name: str, batch: int) -> str:
     """Return the name of the part that measures a model in separate processes: its memory, throughput and time in trtexec."""
     return f"memory of {name} at batch {batch}"
 
@@ -99,7 +99,8 @@ def agenda(names: Sequence[str], costs: Sequence[Cost], settings: RunSettings) -
         parts.append(Part(GALLERIES, sum(max(LEAST_S, cost.image_s * settings.gallery) for cost in costs)))
     for batch in settings.batches:
         parts += [
-            Part(beside(name, batch), _beside_s(cost, batch, settings)) for name, cost in zip(names, costs)
+            Part(separate_part(name, batch), _separate_s(cost, batch, settings))
+            for name, cost in zip(names, costs)
         ]
     return Agenda(parts, basis="two calls of each model at the smallest batch")
 
@@ -110,7 +111,7 @@ def _times_s(cost: Cost, batch: int, settings: RunSettings) -> float:
     return timed + cost.open_s + COMPARED * call_s + (LEAST_S if settings.card else 0)
 
 
-def _beside_s(cost: Cost, batch: int, settings: RunSettings) -> float:
+def _separate_s(cost: Cost, batch: int, settings: RunSettings) -> float:
     start_s = START_S + cost.open_s
     total = PROCESSES * (start_s + RUNS * cost.image_s * batch)
     total += start_s + settings.seconds if settings.throughput else 0

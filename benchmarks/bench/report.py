@@ -30,9 +30,12 @@ def print_report(document: dict[str, Any]) -> None:
         rows = [_ratio(ratio, names) for index, ratio in enumerate(document["ratios"]) if index % len(first)]
         title = f"times as fast as {names[name_of(first[0])]}: median over rounds (5 % .. 95 %)"
         print_table(title, *_columns(RATIO, rows))
-    if split := [_split(model, names) for model in first if model["stages"]]:
+    if stage_rows := [_stage_times(model, names) for model in first if model["stages"]]:
         gallery = next(model["stages"]["gallery"] for model in first if model["stages"])
-        print_table(f"stages of one image, ms; rank: search in {gallery} features", *_columns(SPLIT, split))
+        print_table(
+            f"stages of one image, ms; rank: search in {gallery} features",
+            *_columns(STAGE_COLUMNS, stage_rows),
+        )
     if parities := [_parity(model, names) for model in first if model.get("parity")]:
         title = f"features compared with those of {names[name_of(first[0])]}"
         print_table(title, *_columns(PARITY, parities))
@@ -56,7 +59,7 @@ def print_report(document: dict[str, Any]) -> None:
 MODEL = ("model", "form", "GMAC paper/plain/folded", "M par.", "file MB", "peak MB", "mAP")
 TIMES = ("model", "p50", "p90", "p95", "p99", "mean", "CPU ms", "cv", "images/s")
 RATIO = ("model", "batch", "wall time", "95 %", "CPU time")
-SPLIT = ("model", *STAGES)
+STAGE_COLUMNS = ("model", *STAGES)
 PARITY = ("model", "lowest cosine", "largest difference", "top-1", "top-10")
 THROUGHPUT = ("model", "batch", "processes", "images/s", "of one alone")
 ENERGY = ("model", "batch", "mJ/image", "without idle", "W", "idle W")
@@ -93,7 +96,7 @@ def _ratio(ratio: dict[str, Any], names: dict[str, str]) -> list[str]:
     return [names[name_of(ratio)], str(ratio["batch"]), *times]
 
 
-def _split(model: dict[str, Any], names: dict[str, str]) -> list[str]:
+def _stage_times(model: dict[str, Any], names: dict[str, str]) -> list[str]:
     return [names[name_of(model)], *(number(model["stages"]["ms"][stage]) for stage in STAGES)]
 
 

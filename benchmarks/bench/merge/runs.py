@@ -90,7 +90,7 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
     """
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    documents, warnings = _once(documents)
+    documents, warnings = _without_repeats(documents)
     data: dict[str, Path] = {}
     names = _names([document for _, document in documents])
     for name, (path, document) in zip(names, documents):
@@ -100,7 +100,7 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
         warnings += [f"{name}: {text}" for text in document.get("warnings") or ()]
         for model in document["models"]:
             if model.get("accuracy"):
-                data.setdefault(_data(document, model), path)
+                data.setdefault(_data_set(document, model), path)
     if len(data) > 1:
         (first_data, first_path), (second_data, second_path) = list(data.items())[:2]
         raise ConfigError(
@@ -112,7 +112,7 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
         "runs": runs,
         "data": next(iter(data), None),
         "rows": rows,
-        "warnings": warnings + _namesakes(rows) + _meters(rows),
+        "warnings": warnings + _name_warnings(rows) + _rail_warnings(rows),
     }
 
 
@@ -148,7 +148,7 @@ def device_name(document: Mapping[str, Any]) -> str:
     return f"{words} (replayed)" if document.get("replayed") else words
 
 
-def _once(
+def _without_repeats(
     documents: Sequence[tuple[Path, Mapping[str, Any]]],
 ) -> tuple[list[tuple[Path, Mapping[str, Any]]], list[str]]:
     """Return the documents without repeated ones, and a warning for each document that is left out."""
@@ -158,11 +158,11 @@ def _once(
         if (original := first.setdefault(sha256(path), path)) is path:
             kept.append((path, document))
         else:
-            warnings.append(f"{path}: the same run as {original}, left out")
+            warnings.append(f"{path} is the same run as {original} and is left out")
     return kept, warnings
 
 
-def _namesakes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _name_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a warning for each name that belongs to different exported models, because the table shows them as one model."""
     origins_of: dict[str, dict[str, str]] = {}
     for row in rows:
@@ -175,7 +175,7 @@ def _namesakes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _meters(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _rail_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a warning if energy was measured at different rails, because a card alone uses less than a whole board."""
     measured = [row for row in rows if row["gross_j_per_image"] is not None]
     rails = dict.fromkeys((row["rail"], row["device"]) for row in measured)
@@ -233,7 +233,7 @@ def _row(device: str, name: str, model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _data(document: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+def _data_set(document: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     """Describe the data set by the name of its folder and its number of queries."""
     source = ((document.get("images") or {}).get("source") or "").removeprefix("crops of ")
     return printable(f"{os.path.basename(source.rstrip('/'))} ({model['accuracy'].get('queries')} queries)")

@@ -98,7 +98,7 @@ def test_a_run_given_twice_counts_once(tmp_path, capsys):
     files = [str(write(tmp_path / name, run())) for name in ("a.json", "copy.json")]
     assert cli.main([files[0], *files, "--out", str(tmp_path / "out.json")]) == 0
     assert len(json.loads((tmp_path / "out.json").read_text())["rows"]) == 1
-    assert f"{files[1]}: the same run as {files[0]}, left out" in capsys.readouterr().err
+    assert f"{files[1]} is the same run as {files[0]} " in capsys.readouterr().err
 
 
 def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
