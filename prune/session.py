@@ -24,50 +24,51 @@ from runtime.spec import InputSpec
 
 
 def torch_device(name: str) -> torch.device:
-    """Return the torch device `cpu` or `cuda`; DeviceError when this machine or this torch has no CUDA device."""
+    """Return the torch device `cpu` or `cuda`. Raises DeviceError for cuda when torch finds no CUDA device."""
     if name == "cuda" and not torch.cuda.is_available():
         raise DeviceError("--device cuda: torch sees no CUDA device here; use --device cpu")
     return torch.device(name)
 
 
 def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = False) -> Session:
-    """Return the model in eval mode as a Session: float-nchw images and camera rows -> (B, dim) float32, L2-normalised.
+    """Return a Session that runs the model in eval mode: float-nchw images and camera rows -> (B, dim) float32, L2-normalised.
 
-    It computes in the dtype of its weights. With `compiled` it is compiled by torch.compile at the first call with each batch size.
+    The model computes in the dtype of its weights. With `compiled`, torch.compile compiles it at the first call with each batch size.
     """
     target = torch_device(device)
     model = model.to(target).eval()
-    kind = next(model.parameters()).dtype
+    dtype = next(model.parameters()).dtype
     network = torch.compile(model) if compiled else model
 
     def run(images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /) -> NDArray[np.float32]:
-        rows = None if camera_ids is None else torch.from_numpy(camera_ids.astype(np.int64)).to(target)
+        camera_rows = None if camera_ids is None else torch.from_numpy(camera_ids.astype(np.int64)).to(target)
         with torch.inference_mode():
-            features = F.normalize(network(torch.from_numpy(images).to(target, kind), rows).float(), dim=1)
+            features = network(torch.from_numpy(images).to(target, dtype), camera_rows)
+            features = F.normalize(features.float(), dim=1)
         return check_features(features.cpu().numpy(), len(images), model.architecture.dim)
 
     return run
 
 
 def open_torch_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
-    """Open a model.safetensors; return (the runnable Artifact, the torch model in it).
+    """Open a model.safetensors file and return (the runnable Artifact, its torch model).
 
-    ArtifactError when it is another kind of file, or its hash or tensors do not fit its manifest.
+    Raises ArtifactError when the file is of another kind, or when its hash or tensors do not match its manifest.
     """
     if Path(path).suffix in (".pth", ".pt"):
         out = str(Path(path).with_suffix(".safetensors"))
-        words = ["python", "-m", "prune.convert", str(path), "--config", "CONFIG.yaml", "--out", out]
-        raise ArtifactError(f"{path}: is a published checkpoint; convert it first: {shlex.join(words)}")
+        command = ["python", "-m", "prune.convert", str(path), "--config", "CONFIG.yaml", "--out", out]
+        raise ArtifactError(f"{path}: is a published checkpoint; convert it first: {shlex.join(command)}")
     model, manifest = load_model(path)
     spec = InputSpec.from_json(manifest.get("input") or {}, f"{path}.json")
-    # a manifest describes the input twice: as an image and in the architecture
-    described, built = (
+    # A manifest holds the input size and the cameras twice: in the input specification and in the architecture.
+    specified, built = (
         (spec.height, spec.width, spec.cameras),
         (model.architecture.height, model.architecture.width, model.architecture.cameras),
     )
-    if described != built:
+    if specified != built:
         raise ArtifactError(
-            f"{path}.json: its input (height, width, cameras) {described} differs from its architecture's, "
+            f"{path}.json: the input specification has (height, width, cameras) {specified}, but the architecture has "
             f"{built}; convert or prune again"
         )
     return artifact_of(model, spec, path, manifest, device=device), model
@@ -76,9 +77,10 @@ def open_torch_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact
 def open_weights(
     path: Path | str, config: Config | None, *, device: str = "cpu"
 ) -> tuple[Artifact, TransReID]:
-    """Open a model.safetensors, or a published .pth as `config` describes it; return (the runnable Artifact, its torch model).
+    """Open a model.safetensors, or a published .pth with the `config` it was trained with.
 
-    ConfigError when a .pth comes without a configuration, or a model.safetensors differs from the configuration.
+    Returns (the runnable Artifact, its torch model). Raises ConfigError when a .pth is given without a configuration, or when a
+    model.safetensors does not match the configuration.
     """
     if Path(path).suffix not in (".pth", ".pt"):
         artifact, model = open_torch_model(path, device=device)
@@ -87,7 +89,7 @@ def open_weights(
         return artifact, model
     if config is None:
         raise ConfigError(
-            f"{path}: is a published checkpoint, which does not store its stride and cameras; add --config C"
+            f"{path}: is a published checkpoint, which does not store its stride and number of cameras; add --config C"
         )
     model = convert(path, config.architecture(), drop_path=config.model.drop_path)
     spec = checkpoint_spec(config, model.architecture, path)
@@ -97,7 +99,7 @@ def open_weights(
 def artifact_of(
     model: TransReID, spec: InputSpec, path: Path | str, manifest: dict[str, Any], *, device: str = "cpu"
 ) -> Artifact:
-    """Return a torch model that is in memory as a runnable Artifact; `manifest` must have its sha256."""
+    """Return a runnable Artifact of a torch model in memory. `manifest` must contain the `sha256` of the file at `path`."""
     run = torch_session(model, device)
     return Artifact(Path(path), manifest, spec, model.architecture.dim, manifest["sha256"], run)
 
@@ -113,6 +115,6 @@ def _check_config(model: TransReID, spec: InputSpec, config: Config, path: Path 
     for name, actual, configured in pairs:
         if actual != configured:
             raise ConfigError(
-                f"{path}: its {name} is {actual}, but the configuration says {configured}; use the configuration that the model "
-                "was made with"
+                f"{path}: the model has {name} {actual}, but the configuration has {configured}; use the configuration that the "
+                "model was made with"
             )

@@ -1,1 +1,1 @@
-"""The commands of `prune.py` and of `python -m prune.NAME`, one module each. What they need is imported after parsing."""
+"""The commands of `prune.py` and of `python -m prune.NAME`, one module each. Each imports heavy libraries only after parsing."""

@@ -1,4 +1,4 @@
-"""Options that several commands share: how they are parsed, and the frozen objects that they become."""
+"""Options that several commands share: parser arguments, and the frozen objects that hold the parsed values."""
 
 from __future__ import annotations
 
@@ -10,25 +10,35 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class ConfigOptions:
-    """Which configuration file is read, and the `section.key=value` overrides of it: what `load_config` takes."""
+    """The configuration file, and the `section.key=value` overrides of its values; `load_config` takes both."""
 
     path: str
     overrides: tuple[str, ...]
 
 
 def add_config_options(
-    parser: ArgumentParser, *, required: bool = False, text: str = "our YAML or the authors'"
+    parser: ArgumentParser,
+    *,
+    required: bool = False,
+    text: str = "configuration file: our YAML, or the YAML of the published code",
 ) -> None:
-    """`--config` and `--set`."""
+    """Add `--config` and `--set`."""
     parser.add_argument("--config", required=required, help=text)
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="section.key=value",
+        dest="overrides",
+        help="override a value of the configuration; may be given several times",
+    )
 
 
 def config_options(args: Namespace) -> ConfigOptions:
-    """What `add_config_options` parsed, where it was required."""
+    """Return the parsed `--config` and `--set`; for a command that requires `--config`."""
     return ConfigOptions(args.config, tuple(args.overrides))
 
 
 def optional_config(args: Namespace) -> ConfigOptions | None:
-    """What `add_config_options` parsed; None without `--config`, whose overrides then have nothing to override."""
+    """Return the parsed `--config` and `--set`, or None without `--config`; `--set` alone has no effect."""
     return config_options(args) if args.config else None

@@ -1,4 +1,4 @@
-"""`python -m prune.convert`: a TransReID or AMG checkpoint (.pth) becomes a model.safetensors."""
+"""`python -m prune.convert`: convert a TransReID or AMG checkpoint (.pth) to a model.safetensors."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class ConvertOptions:
 
 
 def parse(argv: Sequence[str] | None) -> ConvertOptions:
-    """The options of a command line. argparse exits 2 where it is wrong; ConfigError where the checkpoint would be replaced."""
+    """Parse the command line. Raises ConfigError when `--out` is the checkpoint itself; argparse exits with code 2 on other errors."""
     parser = ArgumentParser(prog="python -m prune.convert", description=main.__doc__)
-    parser.add_argument("checkpoint", help="TransReID or AMG checkpoint (.pth)")
+    parser.add_argument("checkpoint", help="the TransReID or AMG checkpoint (.pth)")
     add_config_options(parser, required=True)
-    parser.add_argument("--out", required=True, help="model.safetensors to write")
+    parser.add_argument("--out", required=True, help="the model.safetensors to write")
     args = parser.parse_args(argv)
     if Path(args.out).resolve() == Path(args.checkpoint).resolve():
-        raise ConfigError(f"--out {args.out}: that is the checkpoint itself; choose another name")
+        raise ConfigError(f"--out {args.out}: this is the checkpoint itself; choose another name")
     return ConvertOptions(args.checkpoint, config_options(args), args.out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m prune.convert CKPT.pth --config C --out model.safetensors`."""
+    """Convert a published TransReID or AMG checkpoint to a model.safetensors with its manifest."""
     run(parse(argv))
     return 0
 
 
 def run(options: ConvertOptions) -> None:
-    """Write the model, and print its architecture."""
+    """Convert the checkpoint, write the model, and print its architecture."""
     from prune.config.load import load_config
     from prune.importing.convert import convert
     from prune.model.file import save_model

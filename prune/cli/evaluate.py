@@ -1,4 +1,4 @@
-"""CMC and mAP of a torch model, as the authors' test.py prints them: `python -m prune.evaluate`."""
+"""`python -m prune.evaluate`: print the CMC and mAP of a torch model, as test.py of the published code does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtime.options.choices import DEVICES, SAME_CAMERA
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Which weights are scored, where they run, and on what; a published .pth needs the configuration."""
+    """The weights to evaluate, the device, and the data set. A published .pth also needs `config`."""
 
     weights: str
     config: ConfigOptions | None
@@ -27,26 +27,37 @@ class EvaluateOptions:
 
 
 def parse(argv: Sequence[str] | None) -> EvaluateOptions:
-    """The options of a command line; argparse exits 2 where it is wrong."""
+    """Parse the command line; argparse exits with code 2 on an error."""
     parser = ArgumentParser(prog="python -m prune.evaluate", description=main.__doc__)
-    parser.add_argument("model", metavar="WEIGHTS", help="model.safetensors or a published .pth")
-    add_config_options(parser, text="our YAML or the authors'; needed for a .pth")
+    parser.add_argument("model", metavar="WEIGHTS", help="a model.safetensors or a published .pth")
+    add_config_options(parser, text="configuration file; a .pth needs it")
     parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
     add_layout_option(parser)
     parser.add_argument(
-        "--camera", type=camera_policy, metavar="P", help="input, mean, none or a 0-based camera id"
+        "--camera",
+        type=camera_policy,
+        metavar="P",
+        help="camera embedding: input (ids from the file names), mean, none or a 0-based camera id",
     )
     parser.add_argument(
         "--same-camera",
         choices=SAME_CAMERA,
-        help="what becomes of images from the query's camera (as published)",
+        help="remove or keep gallery images of the query's person from the query's camera (default: as the published protocol does)",
     )
-    parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
+    parser.add_argument(
+        "--rerank", action="store_true", help="re-rank with k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)"
+    )
     add_picture_options(parser)
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the model runs (%(default)s)")
     parser.add_argument("--batch", type=positive_integer, default=16, metavar="N", help="images per run (16)")
-    parser.add_argument("--max-bad", type=fraction, default=MAX_BAD, metavar="FRACTION")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument(
+        "--max-bad",
+        type=fraction,
+        default=MAX_BAD,
+        metavar="FRACTION",
+        help="end with exit code 3 when more than this fraction of all images is unusable (%(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
     return EvaluateOptions(
         weights=args.model,
@@ -61,13 +72,13 @@ def parse(argv: Sequence[str] | None) -> EvaluateOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate the torch model: model.safetensors, or a TransReID or AMG .pth with its configuration."""
+    """Evaluate a torch model on a data set: a model.safetensors, or a TransReID or AMG .pth with its configuration."""
     run(parse(argv))
     return 0
 
 
 def run(options: EvaluateOptions) -> None:
-    """Print the scores; a configuration or data set that cannot be read is refused before the model is loaded."""
+    """Print the scores. The configuration and the data set are read first, so that their errors appear before the model is loaded."""
     from prune.config.load import load_config
     from prune.session import open_weights
     from runtime import Model

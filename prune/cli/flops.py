@@ -1,4 +1,4 @@
-"""`python -m prune.flops`: the multiply-adds and parameters of a model file, or of what a configuration would leave."""
+"""`python -m prune.flops`: count the multiply-adds and parameters of a model file, or of the model that a configuration prunes to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlopsOptions:
-    """What is counted: a model file, or what a configuration would leave. Exactly one of the two is given."""
+    """The model file or the configuration to count, and the output format. Exactly one of `model` and `config` is set."""
 
     model: str | None
     config: ConfigOptions | None
@@ -25,35 +25,38 @@ class FlopsOptions:
 
 
 def parse(argv: Sequence[str] | None) -> FlopsOptions:
-    """The options of a command line. argparse exits 2 where it is wrong; ConfigError unless one of the two is given."""
+    """Parse the command line. Raises ConfigError unless exactly one of MODEL and `--config` is given."""
     parser = ArgumentParser(prog="python -m prune.flops", description=main.__doc__)
-    parser.add_argument("model", nargs="?", help="model.safetensors (its shape is read from the manifest)")
-    add_config_options(parser, text="our YAML or the authors'; its fractions are spread uniformly")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("model", nargs="?", help="a model.safetensors; only its manifest is read")
+    add_config_options(
+        parser,
+        text="count the model that this configuration prunes to, with the removed parts spread evenly over the blocks",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
     if bool(args.model) == bool(args.config):
-        raise ConfigError("give either model.safetensors or --config C")
+        raise ConfigError("give either a model.safetensors or --config C")
     return FlopsOptions(args.model, optional_config(args), args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the multiply-adds of a model or a configuration three ways, its parameters, and heads and tokens per block."""
+    """Print the multiply-adds of a model, counted in three ways, its parameters, and its heads, tokens and MLP neurons per block."""
     run(parse(argv))
     return 0
 
 
 def run(options: FlopsOptions) -> None:
-    """Print the numbers as a table or as one JSON document."""
+    """Print the counts as a table or as one JSON document."""
     from prune.model.flops import flops_report
     from runtime.console import print_table
 
     architecture = _architecture(options)
-    numbers = flops_report(architecture)
+    counts = flops_report(architecture)
     if options.as_json:
-        print(json.dumps(numbers))
+        print(json.dumps(counts))
         return
     title = f"{architecture.variant} {architecture.height}x{architecture.width} stride {architecture.stride}"
-    print_table(title, ["", ""], _rows(numbers))
+    print_table(title, ["", ""], _rows(counts))
 
 
 def _architecture(options: FlopsOptions) -> Architecture:
@@ -68,11 +71,11 @@ def _architecture(options: FlopsOptions) -> Architecture:
     return Architecture.from_json(read_manifest(model).get("shape", {}), f"{model}.json")
 
 
-def _rows(numbers: dict[str, Any]) -> list[list[str]]:
+def _rows(counts: dict[str, Any]) -> list[list[str]]:
     macs = ("macs_paper", "macs_reference", "macs_folded")
     per_block = ("heads", "tokens", "hidden")
     return [
-        *([name, f"{numbers[name] / 1e9:.2f} G"] for name in macs),
-        ["params", f"{numbers['params'] / 1e6:.2f} M"],
-        *([f"{name} per block", " ".join(map(str, numbers[name]))] for name in per_block),
+        *([name, f"{counts[name] / 1e9:.2f} G"] for name in macs),
+        ["params", f"{counts['params'] / 1e6:.2f} M"],
+        *([f"{name} per block", " ".join(map(str, counts[name]))] for name in per_block),
     ]

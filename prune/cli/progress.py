@@ -1,7 +1,7 @@
-"""A pruning run on disk, so that a stopped one can go on: what it was asked to do, and its newest model. Decides nothing.
+"""Save the progress of a pruning run on disk, so that a stopped run can be resumed.
 
-While a run lasts, DIR/run.json says what it was asked, and DIR/round_NN holds the model after that round (model.safetensors)
-or after its cut (cut.safetensors), the newest alone. A finished run leaves neither.
+During a run, DIR/run.json holds its weights, settings and data, and DIR/round_NN holds the newest model: model.safetensors after
+the fine-tuning of that round, or cut.safetensors after its cut. A finished run removes these files.
 """
 
 from __future__ import annotations
@@ -23,73 +23,83 @@ from runtime.files.manifest import manifest_path, replacing
 from runtime.spec import InputSpec
 
 RUN = "run.json"
-# What may differ between a run and the one that goes on with it: it changes nothing of what is learnt.
-FREE = ("config.train.workers", "config.train.cache_mib", "config.train.checkpoint_steps", "config.data.root")
+# A resumed run may change these settings, because they do not affect what the model learns.
+MAY_DIFFER = (
+    "config.train.workers",
+    "config.train.cache_mib",
+    "config.train.checkpoint_steps",
+    "config.data.root",
+)
 
 
 def round_folder(out: Path, number: int) -> Path:
-    """Where round `number`, from 1, keeps its metrics, its snapshots and its model."""
+    """Return the folder for the metrics, the training checkpoints and the model of round `number`, counted from 1."""
     return out / f"round_{number:02d}"
 
 
 def unfinished(out: Path) -> bool:
-    """Whether `out` holds a pruning run that was stopped after its first cut: before, nothing is lost."""
-    return (out / RUN).is_file() and bool(_kept(out))
+    """Return whether `out` holds a run that was stopped after its first cut; a run stopped earlier has nothing to resume."""
+    return (out / RUN).is_file() and bool(_saved_models(out))
 
 
-def begin(out: Path, asked: dict[str, Any], *, resume: bool) -> bool:
-    """Whether a stopped run is gone on with; else a fresh one begins, and `out` says so from here on.
+def begin(out: Path, request: dict[str, Any], *, resume: bool) -> bool:
+    """Begin a run in `out`, or prepare to resume the stopped run there. Return whether a run is resumed.
 
-    `asked` is plain data: what was pruned, on what, by which settings. ConfigError when `out` holds a stopped run and `resume`
-    is not given, when that run was asked something else, and when there is only a finished one to resume.
+    `request` is plain data: the weights, the configuration and the data of the run. A new run writes it to run.json. Raises
+    ConfigError when `out` holds a stopped run and `resume` is False, when the stopped run had another request, and when `resume`
+    is True but the run in `out` is finished.
     """
     if unfinished(out):
         if not resume:
             raise ConfigError(
-                f"{out}: holds an unfinished run; add --resume to go on with it, or choose another --out"
+                f"{out}: holds an unfinished run; add --resume to resume it, or choose another --out"
             )
-        _check_same(out, asked)
+        _check_same(out, request)
         return True
     if resume and (out / "result.json").is_file():
-        raise ConfigError(f"{out}: its run is finished; leave --resume out to prune again")
+        raise ConfigError(f"{out}: the run is finished; leave --resume out to prune again")
     _sweep(out)
     with replacing(out / RUN) as temporary:
-        temporary.write_text(json.dumps(asked, indent=1, sort_keys=True) + "\n")
+        temporary.write_text(json.dumps(request, indent=1, sort_keys=True) + "\n")
     return False
 
 
-def keeper(out: Path, spec: InputSpec, *, parent: str) -> SaveStage:
-    """What prune_model calls after every cut and round: the model and the records go to disk, what came before goes away."""
+def stage_saver(out: Path, spec: InputSpec, *, parent: str) -> SaveStage:
+    """Return a function for prune_model to call after every cut and every round.
 
-    def keep(model: TransReID, stage: Stage) -> None:
+    It saves the model and the records of the cuts, and removes the model that was saved before. `parent` is the sha256 of the
+    unpruned model.
+    """
+
+    def save(model: TransReID, stage: Stage) -> None:
         name = "cut.safetensors" if stage.cut else "model.safetensors"
         path = round_folder(out, stage.rounds + stage.cut) / name
         notes = {"source": "prune", "rounds": stage.rounds, "cut": stage.cut, "cuts": list(stage.records)}
         save_model(model, path, spec, parent=parent, notes=notes)
         _sweep(out, path)
 
-    return keep
+    return save
 
 
-def newest(out: Path, model: TransReID) -> tuple[TransReID, Stage]:
-    """(the model of the stopped run in `out`, how far it came); `model` itself where no round had got anywhere.
+def newest_model(out: Path, model: TransReID) -> tuple[TransReID, Stage]:
+    """Return (the newest model that a stopped run saved in `out`, its stage), or (`model`, Stage()) when none was saved.
 
-    `model` is the one the run began with: device, training mode and drop-path are taken from it.
+    `model` is the model that the run began with. The returned model has its device, training mode and drop-path.
     """
-    for path in sorted(_kept(out), key=_order, reverse=True):
+    for path in sorted(_saved_models(out), key=_order, reverse=True):
         try:
-            found, manifest = load_model(path)
+            saved, manifest = load_model(path)
         except ArtifactError as error:
-            # killed before its manifest was there: the one before it still is
-            note(f"{error}; trying the one before")
+            # The run was killed before it wrote the manifest of this model. The previous model still exists.
+            note(f"{error}; trying the previous model")
             continue
         stage = Stage(manifest["rounds"], manifest["cut"], tuple(manifest["cuts"]))
-        return rebuild(model, found.architecture, found.state_dict()), stage
+        return rebuild(model, saved.architecture, saved.state_dict()), stage
     return model, Stage()
 
 
 def finish(out: Path) -> None:
-    """The run in `out` is over: only its results and metrics stay."""
+    """Remove everything that a finished run no longer needs from `out`; the results and the metrics stay."""
     (out / RUN).unlink()
     _sweep(out)
     for folder in _rounds(out):
@@ -97,19 +107,19 @@ def finish(out: Path) -> None:
             folder.rmdir()
 
 
-def _check_same(out: Path, asked: dict[str, Any]) -> None:
+def _check_same(out: Path, request: dict[str, Any]) -> None:
     try:
         stored = dict(_flat(parse_json((out / RUN).read_text())))
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{out / RUN}: cannot be read ({error}); choose another --out") from None
-    mine = dict(_flat(json.loads(json.dumps(asked))))
-    keys = sorted(mine.keys() | stored.keys())
-    changed = [key for key in keys if key not in FREE and mine.get(key) != stored.get(key)]
+    current = dict(_flat(json.loads(json.dumps(request))))
+    keys = sorted(current.keys() | stored.keys())
+    changed = [key for key in keys if key not in MAY_DIFFER and current.get(key) != stored.get(key)]
     if changed:
         names = ", ".join(key.removeprefix("config.") for key in changed[:5])
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise ConfigError(
-            f"{out}: the stopped run had another {names}{more}; go on with the same, or choose another --out"
+            f"{out}: the stopped run used another {names}{more}; resume it with the same, or choose another --out"
         )
 
 
@@ -121,7 +131,7 @@ def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _kept(out: Path) -> list[Path]:
+def _saved_models(out: Path) -> list[Path]:
     paths = [folder / f"{name}.safetensors" for folder in _rounds(out) for name in ("cut", "model")]
     return [path for path in paths if path.is_file()]
 
@@ -135,11 +145,11 @@ def _order(path: Path) -> tuple[int, bool]:
     return int(path.parent.name.removeprefix("round_")), path.name == "model.safetensors"
 
 
-def _sweep(out: Path, but: Path | None = None) -> None:
-    """Remove what a run keeps to go on from, except the model `but`, and what a killed write left."""
-    for path in _kept(out):
-        if path != but:
-            # without its manifest a model counts as half written: that goes first
+def _sweep(out: Path, kept_model: Path | None = None) -> None:
+    """Remove the saved models except `kept_model`, the training checkpoints, and the temporary files of writes that were killed."""
+    for path in _saved_models(out):
+        if path != kept_model:
+            # A model without a manifest counts as half written, so the manifest is removed first.
             manifest_path(path).unlink(missing_ok=True)
             path.unlink()
     for folder in _rounds(out):

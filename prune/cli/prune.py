@@ -1,4 +1,4 @@
-"""`python prune.py`: score, prune, fine-tune, evaluate. The work is done by `prune.cli.pruning`."""
+"""`python prune.py`: score, prune, fine-tune and evaluate a model. `prune.cli.pruning` does the work."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ SHOWN = ("mAP", "R1", "R5", "R10", "mINP")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prune a TransReID model: score, cut, fine-tune, evaluate; writes DIR/model.safetensors and result.json."""
+    """Prune a TransReID model: score, cut, fine-tune and evaluate it. Write DIR/model.safetensors and DIR/result.json."""
     run(parse(argv, main.__doc__))
     return 0
 
 
 def run(options: PruneOptions) -> None:
-    """Prune, and print what the model costs and how it ranks before and after."""
+    """Prune the model, and print its multiply-adds, parameters and accuracy before and after."""
     from prune.cli.pruning import prune
     from runtime.console import print_json, print_table
     from runtime.stopping import keeping
 
     with keeping(
         lambda: (
-            f"finished rounds and snapshots in {options.out} are kept; go on with the same command and --resume"
+            f"finished rounds and checkpoints in {options.out} are kept; add --resume to the same command to resume"
         )
     ):
         result = prune(options)
@@ -35,7 +35,7 @@ def run(options: PruneOptions) -> None:
 
 
 def rows(result: dict[str, Any]) -> list[list[str]]:
-    """Rows (name, before, after) for people."""
+    """Return the rows (name, before, after) of the printed table."""
     sides = (result["before"], result["after"])
     table = [
         [name, *(f"{side['flops'][name] / 1e9:.2f} G" for side in sides)]

@@ -1,4 +1,4 @@
-"""Score, prune, fine-tune, evaluate: what `prune.py` does. Puts data, model and pruning together, decides nothing."""
+"""The work of `prune.py`: read the data and the model, score, prune, fine-tune and evaluate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prune.budget_search.run import run_search
-from prune.cli.progress import begin, finish, keeper, newest, round_folder
+from prune.cli.progress import begin, finish, newest_model, round_folder, stage_saver
 from prune.cli.prune_options import BOTH, NONE, PruneOptions
 from prune.config.load import TrainConfig, load_config
 from prune.model.file import save_model
@@ -42,8 +42,8 @@ def fine_tuning(
 ) -> FineTune:
     """Return the function that fine-tunes a pruned model.
 
-    Between rounds it trains `fine_epochs` at a constant rate, after the last round `final_epochs` with the whole schedule.
-    `folders` are those of the rounds; `resume` continues from the checkpoints in them.
+    After each round but the last it trains for `fine_epochs` at a constant learning rate. After the last round it trains for
+    `final_epochs` with the whole schedule. `folders` are the folders of the rounds; `resume` continues from their checkpoints.
     """
 
     def fine_tune(model: TransReID, last: bool) -> TransReID:
@@ -67,7 +67,7 @@ def prune(options: PruneOptions) -> dict[str, Any]:
     config, out = load_config(options.config.path, options.config.overrides), options.out
     root = options.data or config.data.root
     if not root:
-        raise ConfigError("say where the data set is: --data ROOT")
+        raise ConfigError("the configuration has no data.root; add --data ROOT")
     device = make_accelerator(config.train.precision, options.device).device.type
     source, model = open_weights(options.weights, config, device=device)
     dataset = training_images(read_dataset(root, options.layout or config.data.layout))
@@ -79,12 +79,12 @@ def prune(options: PruneOptions) -> dict[str, Any]:
     identities = len(label_map(items))
     data = {"layout": dataset.layout, "images": len(items), "identities": identities}
     search = options.search
-    asked = {"weights": source.sha256, "config": dataclasses.asdict(config), "data": data}
-    asked |= {"search": search.to_json()} if search else {}
-    resumed = begin(out, asked, resume=options.resume)
+    request = {"weights": source.sha256, "config": dataclasses.asdict(config), "data": data}
+    request |= {"search": search.to_json()} if search else {}
+    resumed = begin(out, request, resume=options.resume)
     batches = batch_source(items, spec, settings, device)
-    model, loss, why = fit_classifier(model, items, spec, batches, device)
-    note(f"token scores from {why}")
+    model, loss, loss_reason = fit_classifier(model, items, spec, batches, device)
+    note(f"loss of the token scores: {loss_reason}")
     if search:
         settings = run_search(
             model,
@@ -93,22 +93,24 @@ def prune(options: PruneOptions) -> dict[str, Any]:
             items,
             [item.camid for item in dataset.train],
             spec,
-            batch_source=lambda some: batch_source(some, spec, settings, device),
+            batch_source=lambda subset: batch_source(subset, spec, settings, device),
             loss=loss,
             out=out,
             device=device,
         )
         config = dataclasses.replace(config, prune=settings)
     plan = plan_rounds(model, settings)
-    tunes = plan and (config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and len(plan) > 1))
+    fine_tunes = plan and (config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and len(plan) > 1))
     teacher = copy.deepcopy(model).eval()
-    if tunes and loss is triplet_only:
-        # its classifiers would teach that people are somebody else
+    if fine_tunes and loss is triplet_only:
+        # The model's classifiers were trained on other people, so their logits are wrong targets for these.
         config = dataclasses.replace(config, train=config.train.for_unknown_identities())
-        how = "without distillation" if config.train.distill.type == "none" else "distilling features"
-        note(f"fine-tuning with new classifiers for {identities} identities, {how}")
+        distillation = (
+            "without distillation" if config.train.distill.type == "none" else "distilling features"
+        )
+        note(f"fine-tuning with new classifiers for {identities} identities, {distillation}")
         model = with_new_classifiers(model, identities, seed=config.train.seed)
-    model, stage = newest(out, model)
+    model, stage = newest_model(out, model)
     if resumed:
         note(f"resuming after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))
     fine_tune = fine_tuning(
@@ -119,20 +121,25 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         device=options.device,
         resume=resumed,
     )
-    save_stage = keeper(out, source.spec, parent=source.sha256)
+    save_stage = stage_saver(out, source.spec, parent=source.sha256)
     pruned, records = prune_model(
         model, settings, batches, loss, fine_tune, stage=stage, save_stage=save_stage, plan=plan
     )
     for record in records:
-        note(f"{record['what']}: {record['removed']} removed of {record['asked']} asked")
+        note(f"{record['what']}: removed {record['removed']} of the {record['asked']} requested")
     path = out / "model.safetensors"
-    notes = {"source": "prune", "config": dataclasses.asdict(config), "scoring_loss": why, "cuts": records}
+    notes = {
+        "source": "prune",
+        "config": dataclasses.asdict(config),
+        "scoring_loss": loss_reason,
+        "cuts": records,
+    }
     manifest = save_model(pruned, path, source.spec, parent=source.sha256, notes=notes)
     result: dict[str, Any] = {
         "model": str(path),
         "sha256": manifest["sha256"],
         "parent": source.sha256,
-        "scoring_loss": why,
+        "scoring_loss": loss_reason,
         "cuts": [{key: record[key] for key in ("what", "asked", "removed")} for record in records],
         "before": {"flops": flops_report(before)},
         "after": {"flops": flops_report(pruned.architecture)},

@@ -1,7 +1,7 @@
-"""`python -m prune.relabel`: a model whose classifiers know the training people of one data set alone, as numbered there.
+"""`python -m prune.relabel`: keep only the classifier rows of one data set's training people, in the order of their labels.
 
-A teacher trained on many people ships without those that nobody has pictures of, and still distils into a model that is
-fine-tuned on the few. Features do not change.
+A teacher trained on many people can then be distributed with the rows of a few people only. It can still be distilled into a model
+that is fine-tuned on these few people. Its features do not change.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from runtime.cli.arguments import add_layout_option
 from runtime.errors import ConfigError, GateError
 
-# what `prune.train` says of how a model came to be: still true of one with fewer rows
+# Manifest keys of `prune.train` that stay true for a model with fewer classifier rows.
 TRAINING = ("source", "init", "config", "data")
 
 
 @dataclass(frozen=True)
 class RelabelOptions:
-    """The model, the data set whose people stay (`layout` None is guessed), and the model file to write."""
+    """The model, the data set whose people keep their rows, and the model file to write. A `layout` of None is guessed."""
 
     model: str
     data: str
@@ -29,12 +29,12 @@ class RelabelOptions:
 
 
 def parse(argv: Sequence[str] | None) -> RelabelOptions:
-    """The options of a command line. argparse exits 2 where it is wrong; ConfigError where the model would be replaced."""
+    """Parse the command line. Raises ConfigError when `--out` is the model itself; argparse exits with code 2 on other errors."""
     parser = ArgumentParser(prog="python -m prune.relabel", description=main.__doc__)
-    parser.add_argument("model", metavar="MODEL", help="model.safetensors")
+    parser.add_argument("model", metavar="MODEL", help="a model.safetensors")
     parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
     add_layout_option(parser)
-    parser.add_argument("--out", required=True, type=Path, help="the new model.safetensors")
+    parser.add_argument("--out", required=True, type=Path, help="the new model.safetensors to write")
     args = parser.parse_args(argv)
     if args.out.resolve() == Path(args.model).resolve():
         raise ConfigError(f"--out {args.out}: is the model itself; choose another name")
@@ -42,13 +42,13 @@ def parse(argv: Sequence[str] | None) -> RelabelOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Find the training people of a data set among a model's classifier rows by vote, and keep their rows alone."""
+    """Keep only the classifier rows of a data set's training people; the rows are matched to the people by vote."""
     run(parse(argv))
     return 0
 
 
 def run(options: RelabelOptions) -> None:
-    """Write the model and print its name; GateError, and no file, where the classifiers do not know the people."""
+    """Write the model and print its path. Raises GateError, and writes nothing, when the people do not match."""
     from prune.model.file import save_model
     from prune.session import open_torch_model
     from prune.training.classifiers import row_votes, voting_batches, with_classifier_rows
@@ -63,14 +63,14 @@ def run(options: RelabelOptions) -> None:
     identities = len(label_map(items))
     if not identities or model.architecture.identities < identities:
         raise ConfigError(
-            f"{options.model}: its classifiers know {model.architecture.identities} people, {options.data} has "
-            f"{identities} to train on; give a data set that the model was trained on"
+            f"{options.model}: its classifiers have {model.architecture.identities} people, but the training set of "
+            f"{options.data} has {identities}; give a data set that the model was trained on"
         )
     votes = row_votes(model, voting_batches(items, artifact.spec, "cpu"), identities)
     note(str(votes))
     if not votes.accepted:
         raise GateError(
-            f"{options.out}: not written, the classifiers of {options.model} do not know the people of {options.data}: {votes}; "
+            f"{options.out}: not written; the classifiers of {options.model} do not know the people of {options.data} ({votes}); "
             "give a data set that the model was trained on"
         )
     manifest = read_manifest(options.model)

@@ -1,4 +1,4 @@
-"""Train a TransReID model: `python -m prune.train`. Puts data, model and loop together, decides nothing."""
+"""`python -m prune.train`: train a TransReID model on a data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What is trained, on what, and where the model goes. `data` and `layout` None are the configuration's."""
+    """The configuration, the data set, the initial weights and the output folder. `data` and `layout` of None come from `config`."""
 
     config: ConfigOptions
     data: str | None
@@ -32,19 +32,26 @@ class TrainOptions:
 
 
 def parse(argv: Sequence[str] | None) -> TrainOptions:
-    """The options of a command line; argparse exits 2 where it is wrong."""
+    """Parse the command line; argparse exits with code 2 on an error."""
     parser = ArgumentParser(prog="python -m prune.train", description=main.__doc__)
     add_config_options(parser, required=True)
     parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
     parser.add_argument(
-        "--layout", choices=sorted(READERS), help="how the data set is laid out (data.layout, or guessed)"
+        "--layout",
+        choices=sorted(READERS),
+        help="layout of the data set (default: data.layout of the configuration, or guessed)",
     )
-    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
     parser.add_argument(
-        "--init", help="imagenet, a model.safetensors, or a plain ViT's weights (.pth, .safetensors)"
+        "--init",
+        help="initial weights: imagenet, a model.safetensors, or the weights of a plain ViT (.pth, .safetensors)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last snapshot in DIR")
-    parser.add_argument("--device", default="auto", choices=DEVICES)
+    parser.add_argument(
+        "--resume", action="store_true", help="resume the stopped run in DIR from its newest checkpoint"
+    )
+    parser.add_argument(
+        "--device", default="auto", choices=DEVICES, help="auto uses CUDA if there is a device (%(default)s)"
+    )
     args = parser.parse_args(argv)
     return TrainOptions(
         config=config_options(args),
@@ -58,13 +65,13 @@ def parse(argv: Sequence[str] | None) -> TrainOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the unpruned model; writes DIR/model.safetensors, metrics.jsonl and snapshots to go on from."""
+    """Train an unpruned model. Write DIR/model.safetensors, metrics.jsonl, and checkpoints from which a stopped run resumes."""
     run(parse(argv))
     return 0
 
 
 def run(options: TrainOptions) -> None:
-    """Train, write the model of the last epoch and print its name; ConfigError for a folder that holds another run."""
+    """Train, write the model after the last epoch and print its path. Raises ConfigError when `out` holds another run."""
     from prune.config.load import load_config
     from prune.importing.initial import initial_model
     from prune.model.file import save_model
@@ -80,13 +87,11 @@ def run(options: TrainOptions) -> None:
     config, out = load_config(options.config.path, options.config.overrides), options.out
     root = options.data or config.data.root
     if not root:
-        raise ConfigError("say where the data set is: --data ROOT")
+        raise ConfigError("the configuration has no data.root; add --data ROOT")
     if checkpoint_files(out) and not options.resume:
-        raise ConfigError(
-            f"{out}: holds a training run; add --resume to go on with it, or choose another --out"
-        )
+        raise ConfigError(f"{out}: holds a training run; add --resume to resume it, or choose another --out")
     dataset = training_images(read_dataset(root, options.layout or config.data.layout))
-    config = fitted(config, dataset.train)
+    config = with_identities(config, dataset.train)
     warnings = count_warnings(dataset)
     accelerator = make_accelerator(config.train.precision, options.device)
     main_process = accelerator.is_main_process
@@ -100,13 +105,13 @@ def run(options: TrainOptions) -> None:
         rank=accelerator.process_index,
         ranks=accelerator.num_processes,
     )
-    begun = initial_model(config, options.init)
-    for remark in begun.notes if main_process else []:
+    initial = initial_model(config, options.init)
+    for remark in initial.notes if main_process else []:
         note(remark)
-    # The last epoch is the result: nothing is ever selected on the test set.
-    with keeping(lambda: kept(checkpoint_files(out), out)):
+    # The model after the last epoch is the result, because no epoch is selected on the test set.
+    with keeping(lambda: resume_advice(checkpoint_files(out), out)):
         fit(
-            begun.model,
+            initial.model,
             batches,
             config=config.train,
             out=out,
@@ -115,35 +120,37 @@ def run(options: TrainOptions) -> None:
         )
     if main_process:
         path = out / "model.safetensors"
-        save_model(begun.model, path, spec, parent=begun.parent, notes=notes(config, dataset, options.init))
+        save_model(
+            initial.model, path, spec, parent=initial.parent, notes=notes(config, dataset, options.init)
+        )
         print(printable(str(path)))
 
 
-def fitted(config: Config, items: Sequence[Item]) -> Config:
-    """The configuration with the training set's identities and cameras.
+def with_identities(config: Config, items: Sequence[Item]) -> Config:
+    """Return the configuration with the number of identities in the training set.
 
-    `model.identities` 0 is counted; `model.cameras` 0 means no camera embedding and stays. ConfigError when a
-    number that is set differs from what the images have.
+    Raises ConfigError when `model.identities` or `model.cameras` is set (not 0) and differs from the training set. A
+    `model.cameras` of 0 means no camera embedding and stays 0.
     """
     if not items:
         raise ConfigError("the training set is empty; check --data and its bounding_box_train")
     identities = len({item.pid for item in items})
     cameras = max(item.camid for item in items) + 1
     model = config.model
-    for key, said, found in (
+    for key, configured, counted in (
         ("identities", model.identities, identities),
         ("cameras", model.cameras, cameras),
     ):
-        if said and said != found:
+        if configured and configured != counted:
             raise ConfigError(
-                f"model.{key} is {said}, the training set has {found}; check --data, or add "
-                f"--set model.{key}={found}"
+                f"model.{key} is {configured}, but the training set has {counted}; check --data, or add "
+                f"--set model.{key}={counted}"
             )
     return dataclasses.replace(config, model=dataclasses.replace(model, identities=identities))
 
 
 def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
-    """What the manifest says about how the model came to be."""
+    """Return the manifest entries about the training: initial weights, configuration and data."""
     return {
         "source": "train",
         "init": init if init in (None, "imagenet") else Path(init).name,
@@ -152,8 +159,8 @@ def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
     }
 
 
-def kept(saved: Sequence[Path], out: Path) -> str:
-    """What a stopped training leaves (its snapshots, the newest last), and how to go on with it."""
-    if not saved:
-        return f"no snapshot had been written yet in {out}; the same command begins anew"
-    return f"{saved[-1]} is kept; go on with the same command and --resume"
+def resume_advice(checkpoints: Sequence[Path], out: Path) -> str:
+    """Return the message of a stopped training: its newest checkpoint (the last of `checkpoints`) and how to resume."""
+    if not checkpoints:
+        return f"no checkpoint was written in {out} yet; the same command starts again from the beginning"
+    return f"{checkpoints[-1]} is kept; add --resume to the same command to resume"

@@ -1,6 +1,6 @@
 """The commands of `python -m runtime`, one file each.
 
-A command's file adds its arguments, turns the parsed arguments into a frozen options object, and runs it. Its parser loads
-neither numpy nor Pillow: what a command needs is imported when the command runs. Opening and running models and ranking features is
-left to the public API of `runtime`. No module here is called like a function of it.
+The file of a command adds its arguments, turns the parsed arguments into a frozen options object, and runs the command. Parsing
+loads neither numpy nor Pillow, because a command imports heavy libraries only when it runs. The commands open models, extract
+features and rank them through the public API of `runtime`. No module here has the name of a function of that API.
 """

@@ -1,4 +1,4 @@
-"""Options that several commands share: how they are parsed, and the frozen objects that they become."""
+"""Options that several commands share: parser arguments, and the frozen objects that hold the parsed values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.options.choices import AUTO, BACKENDS, DEVICES
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model file is opened, and how it runs: what `runtime.opening.open_artifact` takes."""
+    """The model file to open and how to run it; `runtime.opening.open_artifact` takes these values."""
 
     path: str
     device: str
@@ -25,8 +25,8 @@ class ModelOptions:
 class RunOptions:
     """How features are extracted with an opened model.
 
-    `camera` is a camera policy, or None for what the model and the data set call for. More unusable images than the
-    fraction `max_bad` (0..1) end the run.
+    `camera` is a camera policy; None chooses the policy from the model and the data set. If `batch` or `workers` is None, a default
+    applies. The run fails when more than the fraction `max_bad` (0..1) of the images is unusable.
     """
 
     batch: int | None
@@ -37,7 +37,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which data set is read; `layout` None is guessed. More badly named images than the fraction `max_bad` are an error."""
+    """The data set to read. A `layout` of None is guessed. Reading fails when more than the fraction `max_bad` of names is invalid."""
 
     root: str
     layout: str | None
@@ -45,12 +45,12 @@ class DataOptions:
 
 
 def model_options(args: Namespace) -> ModelOptions:
-    """Return what `add_model_options` and the positional MODEL parsed."""
+    """Return the parsed values of MODEL and of the options of `add_model_options`."""
     return ModelOptions(args.model, args.device, args.backend, args.threads, args.allow_ungated)
 
 
 def run_options(args: Namespace) -> RunOptions:
-    """Return what `add_model_options` and `add_output_options` parsed."""
+    """Return the parsed values of the options of `add_model_options` and `add_output_options`."""
     return RunOptions(args.batch, args.workers, args.camera, args.max_bad)
 
 
@@ -59,7 +59,7 @@ def add_layout_option(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--layout",
         choices=sorted(READERS),
-        help="layout of the data set; by default it is guessed from the folder, where the guess is certain",
+        help="layout of the data set (default: guessed from the folder; an uncertain guess is an error)",
     )
 
 
@@ -104,16 +104,16 @@ def add_model_options(parser: ArgumentParser) -> None:
         "--camera",
         type=camera_policy,
         metavar="P",
-        help="camera embedding: input (ids from the names), mean, none or a 0-based id; default: input on "
-        "the data set that the model was trained on, else mean",
+        help="camera embedding: input (ids from the file names), mean, none or a 0-based id (default: input on "
+        "the data set that the model was trained on, otherwise mean)",
     )
     parser.add_argument(
-        "--allow-ungated", action="store_true", help="run a model that passed no quality gate"
+        "--allow-ungated", action="store_true", help="also run a model that has not passed its quality gate"
     )
 
 
 def add_partial_option(parser: ArgumentParser) -> None:
     """Add `--allow-partial`."""
     parser.add_argument(
-        "--allow-partial", action="store_true", help="accept saved features of an extraction that was stopped"
+        "--allow-partial", action="store_true", help="accept the partial features of a stopped extraction"
     )

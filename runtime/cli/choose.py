@@ -12,7 +12,7 @@ from runtime.options.argument_types import positive_integer, seconds
 from runtime.options.choices import SECONDS
 
 HELP = "find the fastest backend for a model on this CPU"
-# A load average above this fraction of the cores means that other work runs here, which slows backends down by different amounts.
+# Warn when the load average exceeds this fraction of the cores: other work slows the backends down by different amounts.
 BUSY = 0.5
 
 
@@ -71,7 +71,9 @@ def run(options: ChooseOptions) -> None:
             f"{path}: choose compares the backends that run an .onnx file on this CPU; give the .onnx file"
         )
     if (load := load_average()) is not None and load > BUSY * (os.cpu_count() or 1):
-        console.note(f"WARNING load average {load:.1f} on {os.cpu_count()} cores: choose on an idle machine")
+        console.note(
+            f"WARNING the load average is {load:.1f} on {os.cpu_count()} cores; run choose on an idle machine"
+        )
     document = measure(path, threads=options.threads, batch=options.batch, seconds=options.seconds)
     written = write_choice(path, document)
     if options.as_json:
@@ -81,9 +83,9 @@ def run(options: ChooseOptions) -> None:
         console.print_table(str(path), columns, [_cells(row) for row in document["rows"]])
     if document["chosen"] is None:
         raise GateError(
-            f"{path}: no backend passes its gate here, see {written}; export it in a higher --precision"
+            f"{path}: no backend passes its gate here (details in {written}); export the model in a higher --precision"
         )
-    console.note(f"chosen: {document['chosen']}, for --backend auto; written to {written}")
+    console.note(f"chosen for --backend auto: {document['chosen']}; written to {written}")
 
 
 def _cells(row: dict[str, Any]) -> list[object]:

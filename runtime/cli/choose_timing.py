@@ -1,4 +1,4 @@
-"""Judge every CPU backend by the gate of one model, and time those that pass side by side."""
+"""Run the quality gate of a model on every CPU backend, and time the backends that pass in turns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from runtime.opening import load_artifact
 from runtime.options.choices import BACKENDS, SECONDS
 from runtime.spec import InputSpec
 
-# The number of different batches that a backend sees before they repeat.
+# The number of different batches; a backend runs all of them before the first is repeated.
 FEEDS = 16
 # A backend whose features are further from the torch model's must be faster than a closer backend by this fraction.
 MARGIN = 0.03
@@ -34,8 +34,9 @@ def measure(
 ) -> dict[str, Any]:
     """Return {model, processor, cores, versions, threads, batch, load_average, rows[], chosen} of the ONNX file at `path`.
 
-    `threads` None means all cores. One row for each of BACKENDS: {engine, passed, failures, numbers, latency_ms, cpu_ms, rounds},
-    or {engine, missing} for one that is not installed here. Times are those of one call; the backends take turns.
+    `threads` of None means all cores. There is one row for each of BACKENDS: {engine, passed, failures, numbers, latency_ms, cpu_ms,
+    rounds, products}, without the times when the gate fails, or {engine, missing} when the backend is not installed. The times are
+    those of one call; the backends take turns.
     """
     load = load_average()
     rows: list[dict[str, Any]] = []
@@ -45,7 +46,7 @@ def measure(
         rows.append(row)
         try:
             opened.append((row, load_artifact(path, threads=threads, backend=backend)))
-        # a backend that is installed but broken must not drop out of the choice in silence
+        # A backend that is installed but broken is an error; it must not be skipped silently.
         except BrokenLibrary:
             raise
         except DeviceError as error:
@@ -58,19 +59,19 @@ def measure(
     size = _batch(model, batch)
     check = load_check(path, model.manifest)
     for row, artifact in opened:
-        row |= _judged(check, artifact, row["engine"], size)
-    sound = [(row, artifact) for row, artifact in opened if row["passed"]]
-    inputs = _feeds(check, model.spec, size)
-    calls = [_call(artifact, inputs) for _, artifact in sound]
-    for (row, artifact), times in zip(sound, interleave(calls, seconds=seconds)):
+        row |= _gate_result(check, artifact, row["engine"], size)
+    passing = [(row, artifact) for row, artifact in opened if row["passed"]]
+    inputs = _input_batches(check, model.spec, size)
+    calls = [_call(artifact, inputs) for _, artifact in passing]
+    for (row, artifact), times in zip(passing, interleave(calls, seconds=seconds)):
         row |= {
             "latency_ms": {f"p{point}": float(np.percentile(times.wall_ms, point)) for point in (50, 95)},
             "cpu_ms": float(np.median(times.cpu_ms)),
             "rounds": len(times.wall_ms),
             "products": getattr(artifact.run, "matmul_types", dict)(),
         }
-    facts = {"model": model.sha256, "threads": threads, "batch": size, "load_average": load, "rows": rows}
-    return facts | this_machine() | {"chosen": choose(rows)}
+    header = {"model": model.sha256, "threads": threads, "batch": size, "load_average": load, "rows": rows}
+    return header | this_machine() | {"chosen": choose(rows)}
 
 
 def choose(rows: Sequence[dict[str, Any]]) -> str | None:
@@ -89,14 +90,14 @@ def choose(rows: Sequence[dict[str, Any]]) -> str | None:
 
 
 def load_average() -> float | None:
-    """Return the mean number of runnable processes over the last minute; None where the system does not count them."""
+    """Return the mean number of runnable processes over the last minute, or None if the system does not report it."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):
         return None
 
 
-def _judged(check: Check, artifact: Artifact, backend: str, batch: int) -> dict[str, Any]:
+def _gate_result(check: Check, artifact: Artifact, backend: str, batch: int) -> dict[str, Any]:
     limits = backend_limits(artifact.manifest.get("precision", ""), backend)
     console.note(f"{backend}: gate on {len(check.images)} crops")
     try:
@@ -108,16 +109,20 @@ def _judged(check: Check, artifact: Artifact, backend: str, batch: int) -> dict[
 def _batch(model: Artifact, batch: int | None) -> int:
     fixed = model.spec.batch
     if fixed is not None and batch not in (None, fixed):
-        raise ConfigError(f"{model.path}: has a fixed batch; leave --batch out, or give {fixed}")
+        raise ConfigError(
+            f"{model.path}: has a fixed batch of {fixed}; leave --batch out, or give --batch {fixed}"
+        )
     return batch or fixed or 1
 
 
-def _feeds(check: Check, spec: InputSpec, batch: int) -> list[tuple[NDArray[Any], NDArray[np.int64] | None]]:
-    """Return different batches of the check crops as the graph takes them; crops repeat only where there are too few."""
-    rows = np.arange(FEEDS * batch).reshape(FEEDS, batch) % len(check.images)
+def _input_batches(
+    check: Check, spec: InputSpec, batch: int
+) -> list[tuple[NDArray[Any], NDArray[np.int64] | None]]:
+    """Return FEEDS batches of the check crops, preprocessed for the graph. Crops are repeated if there are too few."""
+    indices = np.arange(FEEDS * batch).reshape(FEEDS, batch) % len(check.images)
     return [
-        (to_input(check.images[row], spec), check.camera_ids[row] if spec.camera == "input" else None)
-        for row in rows
+        (to_input(check.images[chosen], spec), check.camera_ids[chosen] if spec.camera == "input" else None)
+        for chosen in indices
     ]
 
 

@@ -1,6 +1,6 @@
 """`python -m runtime evaluate`: score a model on a data set, or two feature files.
 
-`runtime.cli.evaluation` does the work. It also scores models that another program opened.
+`runtime.cli.evaluation` does the work, also for models that other commands open.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--data", metavar="ROOT", help="the data set's own folder")
     parser.add_argument("--query", metavar="Q.npz", help="saved query features, instead of MODEL and --data")
     parser.add_argument("--gallery", metavar="G.npz", help="saved gallery features")
-    parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (20, 6, 0.3)")
+    parser.add_argument(
+        "--rerank", action="store_true", help="re-rank with k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)"
+    )
     parser.add_argument(
         "--same-camera",
         choices=SAME_CAMERA,
-        help="images of the query's person from the query's camera: remove, as almost every published protocol does, or keep "
-        "(for a set of one camera)",
+        help="remove or keep gallery images of the query's person from the query's camera; keep is for a data set of one camera "
+        "(default: as the published protocol of the data set does)",
     )
     add_partial_option(parser)
     add_layout_option(parser)
@@ -55,7 +57,7 @@ def command(args: Namespace) -> None:
 
 
 def score_options(args: Namespace) -> ScoreOptions:
-    """Return the options `--rerank`, `--same-camera`, `--picture...` and `--json`; raises what `picture_options` raises."""
+    """Return the options `--rerank`, `--same-camera`, `--picture...` and `--json`. Raises the errors of `picture_options`."""
     return ScoreOptions(args.rerank, args.same_camera, picture_options(args), args.json)
 
 
@@ -78,7 +80,7 @@ def run_model(model: ModelOptions, options: ModelEvaluation) -> None:
     from runtime.cli.evaluation import evaluate_model, read_data
     from runtime.cli.model_features import open_with_options
 
-    # A data set that cannot be read is refused before the model is loaded.
+    # The data set is read first, so that its errors appear before the model is loaded.
     dataset = read_data(options)
     evaluate_model(open_with_options(model, options.run_options), dataset, options)
 

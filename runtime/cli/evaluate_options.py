@@ -13,7 +13,7 @@ from runtime.cli.picture_options import PictureOptions
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How rankings are scored and shown. `same_camera` None follows the published protocol."""
+    """How to score and print rankings. A `same_camera` of None follows the published protocol."""
 
     rerank: bool
     same_camera: str | None
@@ -23,7 +23,7 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """An opened model is scored on a data set."""
+    """The options to evaluate an opened model on a data set."""
 
     data: DataOptions
     run_options: RunOptions
@@ -32,7 +32,7 @@ class ModelEvaluation:
 
 @dataclass(frozen=True)
 class FileEvaluation:
-    """Two feature files are scored."""
+    """The options to evaluate two feature files."""
 
     query: str
     gallery: str

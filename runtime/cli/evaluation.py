@@ -1,4 +1,4 @@
-"""Score an opened model on a data set, or two feature files; print the scores and draw the worst queries."""
+"""Evaluate an opened model on a data set, or two feature files; print the scores and write a picture of the worst queries."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def read_data(options: ModelEvaluation) -> Dataset:
 
 
 def evaluate_model(model: Model, dataset: Dataset, options: ModelEvaluation) -> None:
-    """Print mAP, CMC and mINP of an opened model, and write the picture of its worst queries where one is asked for.
+    """Print mAP, CMC and mINP of an opened model, and write the picture of its worst queries if the options have one.
 
-    `model` may wrap the artifact of any program: its `run` only has to be a `runtime.session.Session`.
+    `model` may wrap an artifact of any kind whose `run` is a `runtime.session.Session`.
     """
     splits = {
         "query": Images(dataset.query, dataset=dataset),
@@ -44,7 +44,7 @@ def evaluate_model(model: Model, dataset: Dataset, options: ModelEvaluation) -> 
 
 
 def evaluate_files(options: FileEvaluation) -> None:
-    """Print mAP, CMC and mINP of saved features, and write the picture of the worst queries where one is asked for."""
+    """Print mAP, CMC and mINP of saved features, and write the picture of the worst queries if the options have one."""
     query, gallery = (
         saved_features(path, allow_partial=options.allow_partial) for path in (options.query, options.gallery)
     )
@@ -52,7 +52,7 @@ def evaluate_files(options: FileEvaluation) -> None:
 
 
 def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
-    """Score the pair and print the scores; the picture is written after them."""
+    """Score the pair, print the scores, and then write the picture."""
     picture = options.picture
     # A cosine distance is 1 minus the cosine; a re-ranked distance has no such offset.
     worst = (
@@ -67,14 +67,14 @@ def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
     try:
         _print_scores(result, skipped, as_json=options.as_json)
     finally:
-        # also when the reader of stdout has gone away
+        # The picture is also written when stdout was closed by its reader.
         if picture and worst:
             contents = evaluation_contents(result, picture)
             write_picture(picture.path, contents, worst.rankings(), query=query, gallery=gallery)
 
 
 def _known(query: Features, gallery: Features) -> Pair:
-    """Return the features of known people, and print how many images show nobody known."""
+    """Return the features of images with a known identity, and print how many images are left out."""
     for name, side in (("query", query), ("gallery", gallery)):
         if unknown := int((side.pids < 0).sum()):
             console.note(f"{name}: {unknown} images of unknown people (pid -1) are left out of the ranking")
@@ -86,14 +86,16 @@ def _scores(
 ) -> dict[str, Any]:
     """Print warnings about the features, then score one query and gallery pair."""
     if query.camera != gallery.camera:
-        console.note(f"query and gallery differ in their camera embedding: {query.camera}, {gallery.camera}")
+        console.note(
+            f"the camera embedding differs: {query.camera} for the query, {gallery.camera} for the gallery"
+        )
     compare_backends(query, gallery)
     for text, copies in (
         (
-            "query images are also in the gallery, byte for byte: the result is too good",
+            "query images are also in the gallery, byte for byte, so the scores are too high",
             leaks(query, gallery, same_camera=rule),
         ),
-        ("gallery images are copies of others, byte for byte", duplicates(gallery)),
+        ("gallery images are byte-for-byte copies of others", duplicates(gallery)),
     ):
         if copies:
             console.note(f"{copies} {text}")

@@ -23,7 +23,7 @@ HELP = "write the features of images to a .npz file"
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """Which images a model embeds, how, and the file that the features go to."""
+    """The model, the images, how to extract their features, and the file to write."""
 
     model: ModelOptions
     run_options: RunOptions
@@ -38,11 +38,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `extract`."""
     parser.add_argument("model", metavar="MODEL", help="an exported .onnx file with its manifest beside it")
     parser.add_argument("images", metavar="IMAGES", help="a folder, a list file or one image")
-    parser.add_argument("--out", required=True, metavar="FILE.npz", help="where the features go")
+    parser.add_argument("--out", required=True, metavar="FILE.npz", help="the feature file to write")
     parser.add_argument(
         "--preset",
         choices=PRESETS,
-        help="of a CPU: latency (one process, all cores, batch 1) or throughput (one process of one thread per core)",
+        help="settings for a CPU: latency (one process, all cores, batch 1) or throughput (one single-threaded process per core)",
     )
     add_layout_option(parser)
     add_model_options(parser)
@@ -64,7 +64,7 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ExtractOptions) -> None:
-    """Write the features, and print a summary. They are also written when too many other images are unusable."""
+    """Write the features and print a summary. When too many images are unusable, write those of the others and raise TooManyBad."""
     from runtime import ConfigError, TooManyBad, Unfinished, console, save_features
     from runtime.cli.model_features import features_of, open_with_options
     from runtime.cli.notes import print_notes, print_result
@@ -76,7 +76,7 @@ def run(options: ExtractOptions) -> None:
     out = options.out
     model = open_with_options(options.model, options.run_options, preset=options.preset)
     if out.suffix != ".npz":
-        raise ConfigError(f"--out {out}: features are an .npz file; try {out.with_suffix('.npz')}")
+        raise ConfigError(f"--out {out}: features are saved as an .npz file; try {out.with_suffix('.npz')}")
     images = labelled_images(options.images, options.layout)
     print_notes(images.notes)
     try:
@@ -87,19 +87,22 @@ def run(options: ExtractOptions) -> None:
         write_skipped(out, error.features.skipped)
         raise
     except Unfinished as stop:
-        kept = "nothing was done yet"
+        message = "no image was finished yet"
         if stop.features.paths:
             part = partial_path(out)
             save_features(part, stop.features, total=stop.total)
-            kept = f"{len(stop.features.paths)} of {stop.total} images are in {part}; the same command extracts all of them anew"
-        raise Stopped(stop.number, kept) from None
+            message = (
+                f"the features of {len(stop.features.paths)} of {stop.total} images are in {part}; "
+                "the same command starts again from the first image"
+            )
+        raise Stopped(stop.number, message) from None
     save_features(out, features)
     _remove(partial_path(out))
     listed = write_skipped(out, features.skipped)
     if listed:
-        console.note(f"{len(features.skipped)} images skipped, see {listed}")
+        console.note(f"{len(features.skipped)} images were skipped; {listed} lists them")
     if copies := duplicates(features):
-        console.note(f"{copies} images are copies of others, byte for byte")
+        console.note(f"{copies} images are byte-for-byte copies of others")
     result = {
         "out": os.fspath(out),
         "images": len(features.paths),
@@ -115,7 +118,7 @@ def run(options: ExtractOptions) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file of features and its manifest, where they are."""
+    """Remove a feature file and its manifest, if they exist."""
     from runtime.files.manifest import manifest_path
 
     for file in (path, manifest_path(path)):

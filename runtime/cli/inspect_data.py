@@ -1,4 +1,4 @@
-"""`python -m runtime inspect`: count what a data set holds, and warn about what is unusual."""
+"""`python -m runtime inspect`: count the images, identities and cameras of a data set, and print warnings."""
 
 from __future__ import annotations
 

@@ -27,16 +27,16 @@ def open_with_options(options: ModelOptions, run_options: RunOptions, *, preset:
 
 
 def saved_features(path: str, *, allow_partial: bool) -> Features:
-    """Load the features saved at `path`; those of a stopped extraction only with `allow_partial`, after a warning."""
+    """Load the features saved at `path`. With `allow_partial`, also load those of a stopped extraction, with a warning."""
     if allow_partial and read_manifest(path).get("kind") == PARTIAL:
         console.note(
-            f"WARNING {path}: the extraction was stopped; results hold for the images in this file only"
+            f"WARNING {path}: the extraction was stopped; the results cover only the images in this file"
         )
     return load_features(path, partial=allow_partial)
 
 
 def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[Features]:
-    """Extract the features of each split, with the camera policy that the options and the data set call for."""
+    """Extract the features of each split under the camera policy of the options."""
     remarks = _camera_remarks(model, splits, options)
     print_notes(remarks)
     features = []
@@ -51,9 +51,9 @@ def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions)
                     progress=advance,
                 )
         except TooManyBad as error:
-            # --max-bad helps only where some image is usable
-            more = ", or raise --max-bad" if error.features.paths else ""
-            raise TooManyBad(f"{error}{more}", error.features) from None
+            # Raising --max-bad helps only if at least one image is usable.
+            advice = ", or raise --max-bad" if error.features.paths else ""
+            raise TooManyBad(f"{error}{advice}", error.features) from None
         print_skipped([f"{skipped.path}: {skipped.reason}" for skipped in extracted.skipped])
         print_notes(note for note in extracted.notes if note not in remarks)
         features.append(extracted)
@@ -61,7 +61,7 @@ def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions)
 
 
 def _camera_remarks(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[str]:
-    """Return the warnings about the camera embedding, which are printed before the work, because that may take long."""
+    """Return the warnings about the camera embedding, so that they can be printed before the long extraction."""
     remarks = []
     for images in splits.values():
         camids = [item.camid for item in images.items]
@@ -71,7 +71,9 @@ def _camera_remarks(model: Model, splits: Mapping[str, Images], options: RunOpti
 
 
 def compare_backends(query: Features, gallery: Features) -> None:
-    """Print a note when two backends made the features that are ranked together."""
+    """Print a note when the query and gallery features come from different backends."""
     if query.backend != gallery.backend:
         names = ", ".join(side.backend or "not recorded" for side in (query, gallery))
-        console.note(f"query and gallery come from different backends, which round differently: {names}")
+        console.note(
+            f"query and gallery features come from different backends ({names}), which round differently"
+        )

@@ -1,4 +1,4 @@
-"""What commands print beside their results: warnings and skipped images on stderr, one result as a table or as JSON."""
+"""Print warnings and skipped images on stderr, and a result on stdout as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 def print_skipped(skipped: Sequence[str]) -> None:
-    """Print the first few skipped images on stderr, and how many more there are."""
+    """Print the first five skipped images on stderr, and the number of the others."""
     for text in skipped[:SHOWN]:
         console.note(f"skipped {text}")
     if len(skipped) > SHOWN:
@@ -26,7 +26,7 @@ def print_skipped(skipped: Sequence[str]) -> None:
 
 
 def print_data_warnings(dataset: Dataset, warnings: Sequence[str]) -> None:
-    """Print on stderr the warnings about a data set, what it leaves out, and its badly named images."""
+    """Print the warnings about a data set, the files that it leaves out and its badly named images on stderr."""
     print_notes((*warnings, *dataset.left_out))
     print_skipped([reason for _, reason in dataset.skipped])
 

@@ -1,4 +1,4 @@
-"""Write the HTML page of rankings that `--picture` asks for."""
+"""Write the HTML page of rankings for `--picture`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.ranking.strips import Ranking
 
 
 def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> Contents:
-    """Return the title, facts and notes of the page of an evaluation; `result` is what the evaluation prints."""
+    """Return the title, facts and notes of the page of an evaluation; `result` is the printed result."""
     scored = result["queries"] - result["queries_without_match"]
     shown = min(options.queries, scored)
     keeps = result["same_camera"] == "keep"
@@ -28,15 +28,15 @@ def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> C
         else "gallery images of the query's own person from its own camera, and junk (pid -1)"
     )
     notes = [
-        f"The {shown} queries of {scored} with the lowest average precision, the worst first (--picture-queries N shows "
-        f"more); the {options.top} nearest of {result['gallery']} gallery images (--picture-top N), and where none of them is "
-        "right, the first right image behind a dotted line.",
-        f"Left out, as the evaluation does: {left_out}. Distances and order are those that gave the scores.",
+        f"This page shows the {shown} of {scored} queries with the lowest average precision, the worst first (--picture-queries N "
+        f"shows more). Each has the {options.top} nearest of {result['gallery']} gallery images (--picture-top N). If none of them "
+        "is right, the first right image follows behind a dotted line.",
+        f"As in the evaluation, the ranking leaves out {left_out}. Distances and order are those that gave the scores.",
     ]
     if result["queries_without_match"]:
         notes.append(
-            f"{result['queries_without_match']} more queries have no match{elsewhere}: they are not scored and "
-            "not shown."
+            f"{result['queries_without_match']} more queries have no match{elsewhere}; they are neither scored "
+            "nor shown."
         )
     facts = [(name, f"{100 * result[name]:.2f} %") for name in ("mAP", "R1", "mINP")]
     facts += [("queries scored", str(scored)), ("gallery", str(result["gallery"]))]
@@ -51,13 +51,13 @@ def search_contents(query: Features, gallery: Features, options: PictureOptions)
     """Return the title, facts and notes of the page of a search."""
     shown = min(options.queries, len(query.paths))
     notes = [
-        f"{shown} of {len(query.paths)} queries in the order that they were given (--picture-queries N shows more) and "
+        f"This page shows {shown} of {len(query.paths)} queries in their given order (--picture-queries N shows more). Each has "
         f"at most {options.top} (--picture-top N) of the nearest images that the search found (--top N).",
-        "A search leaves nothing out: images of the query's own camera and junk are among the nearest.",
+        "A search leaves nothing out, so images from the query's own camera and junk images may be among the nearest.",
     ]
     if (query.pids > 0).any():
         notes.append(
-            "Who is on an image is read from the file names; person numbers of two data sets say nothing about each other."
+            "The identity of an image is read from its file name. Identities of different data sets cannot be compared."
         )
     facts = [("gallery", str(len(gallery.paths)))]
     facts += _origin({"engine": query.backend, "model": query.model, "camera": query.camera})
@@ -75,10 +75,10 @@ def _origin(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 def write_picture(
     path: Path, contents: Contents, rankings: Sequence[Ranking], *, query: Features, gallery: Features
 ) -> None:
-    """Write the complete page or nothing, and print on stderr what it holds and what is missing.
+    """Write the page, complete or not at all, and print on stderr how many queries it shows and which images are missing.
 
-    An image file that cannot be read, or has changed since its features were extracted, gets a placeholder. Raises StorageError or
-    OSError when the page cannot be written.
+    A placeholder stands for an image file that cannot be read or has changed since its features were extracted. Raises StorageError
+    or OSError when the page cannot be written.
     """
     shots: dict[tuple[int, int], Shot] = {}
 
@@ -104,5 +104,5 @@ def write_picture(
         )
     if any(not os.path.isabs(image.path) and not os.path.exists(image.path) for image in missing):
         console.note(
-            "features record the paths that extract was given; run this in the folder that extract ran in"
+            "the features record relative image paths; run this command in the folder in which extract ran"
         )

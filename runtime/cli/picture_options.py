@@ -16,7 +16,7 @@ SUFFIXES = (".html", ".htm")
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """The file of the page, how many queries it shows at most, and how many gallery images of each."""
+    """The HTML file to write, the most queries on its page, and the number of gallery images beside each query."""
 
     path: Path
     queries: int = QUERIES
@@ -32,7 +32,7 @@ def add_picture_options(parser: ArgumentParser) -> None:
         "--picture-queries",
         type=positive_integer,
         metavar="N",
-        help=f"queries on that page at most ({QUERIES})",
+        help=f"the most queries on the page of --picture ({QUERIES})",
     )
     parser.add_argument(
         "--picture-top", type=positive_integer, metavar="N", help=f"gallery images beside each query ({TOP})"
@@ -42,8 +42,8 @@ def add_picture_options(parser: ArgumentParser) -> None:
 def picture_options(args: Namespace) -> PictureOptions | None:
     """Return the options of the page, or None without `--picture`.
 
-    Raises ConfigError for another kind of file, or for an option that has no effect, and StorageError for a folder that cannot be
-    written: before the work, so that nobody waits for a page that is then lost.
+    Raises ConfigError for a file name that is not HTML and for an option that has no effect, and StorageError for a folder in which
+    no file can be written. These errors come before the extraction, so that no work is lost.
     """
     if args.picture is None:
         for option in ("picture_queries", "picture_top"):
@@ -55,7 +55,9 @@ def picture_options(args: Namespace) -> PictureOptions | None:
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--picture {path}: the picture is an HTML page; try {path.with_suffix('.html')}")
     if path.is_dir():
-        raise ConfigError(f"--picture {path}: a folder; name a file in it, such as {path / 'ranking.html'}")
+        raise ConfigError(
+            f"--picture {path}: is a folder; name a file in it, such as {path / 'ranking.html'}"
+        )
     folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise StorageError(f"{path}: cannot write in {folder}; choose another place for --picture")

@@ -26,10 +26,7 @@ HELP = "find the gallery images nearest to query images"
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The query images (files, folders or list files), the gallery features, and how many matches of each query are shown.
-
-    `picture` is the HTML page of matches that `--picture` asks for.
-    """
+    """The model, the query images (files, folders or list files), the gallery features, and the number of matches per query."""
 
     model: ModelOptions
     run_options: RunOptions
@@ -48,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "queries",
         metavar="QUERY",
         nargs="+",
-        help="image files, folders, or list files; the names give each query's person and camera",
+        help="image files, folders or list files; identity and camera of a query are read from its file name",
     )
     parser.add_argument("--gallery", required=True, metavar="G.npz", help="saved gallery features")
     parser.add_argument(
@@ -89,7 +86,7 @@ def run(options: SearchOptions) -> None:
     images = Images(tuple(item for source in sources for item in source.items))
     camera = options.run_options.camera
     if camera is None and model.artifact.spec.camera == "input":
-        # The query takes the gallery's camera policy, because features under two policies cannot be compared.
+        # The query gets the camera policy of the gallery, because features under different policies cannot be compared.
         camera = camera_policy(gallery.camera)
     (query,) = features_of(model, {"query": images}, replace(options.run_options, camera=camera))
     compare_backends(query, gallery)
@@ -99,7 +96,7 @@ def run(options: SearchOptions) -> None:
     try:
         _print_matches(options, query, gallery, matches)
     finally:
-        # also when the reader of stdout has gone away
+        # The picture is also written when stdout was closed by its reader.
         if options.picture:
             _write_picture(options.picture, query, gallery, matches)
 

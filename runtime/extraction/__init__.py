@@ -1,1 +1,1 @@
-"""From image files to features: decoding beside inference, several processes, presets."""
+"""Extract features from image files: decoding during inference, extraction in several processes, and presets."""

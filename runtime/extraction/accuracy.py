@@ -1,4 +1,4 @@
-"""Evaluate an opened model on a data set in one call. Prints its progress and nothing else."""
+"""Evaluate an opened model on a data set in one call, which prints only its progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def accuracy(
 ) -> dict[str, Any]:
     """Return {mAP, R1, R5, R10, mINP (0..1), queries, ...} of the model on the data set.
 
-    `camera` is a camera policy; None follows the model and the data set. Raises DataError when more than 1 % of the images are
+    `camera` is a camera policy; None chooses it from the model and the data set. Raises DataError when more than 1 % of the images are
     unusable.
     """
     extract_items = partial(extract, artifact, batch=artifact.spec.batch or batch)

@@ -22,10 +22,10 @@ def extract_with_policy(
     max_bad: float = 0.01,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Features:
-    """Return the features of the images; `policy` None is what the model and the data set of the images call for.
+    """Return the features of the images; a `policy` of None is chosen from the model and the data set of the images.
 
-    `extract` is what `runtime.extraction.preset.extractor` yields for the artifact. Raises ConfigError for a policy that the model
-    cannot follow, and what `runtime.extraction.extract.extract` raises.
+    `extract` is the function that `runtime.extraction.preset.extractor` yields for the artifact. Raises ConfigError for a policy that
+    the model does not support, and the errors of `runtime.extraction.extract.extract`.
     """
     name = images.dataset_name
     camids = [item.camid for item in images.items]
@@ -34,10 +34,10 @@ def extract_with_policy(
     try:
         features = extract(images.items, camera_ids=ids, max_bad=max_bad, progress=progress)
     except TooManyBad as error:
-        kept = replace(error.features, camera=camera, layout=images.layout)
-        raise TooManyBad(str(error), kept) from None
+        features = replace(error.features, camera=camera, layout=images.layout)
+        raise TooManyBad(str(error), features) from None
     except Unfinished as stop:
-        kept = replace(stop.features, camera=camera, layout=images.layout)
-        raise Unfinished(stop.number, kept, stop.total) from None
+        features = replace(stop.features, camera=camera, layout=images.layout)
+        raise Unfinished(stop.number, features, stop.total) from None
     notes = ((remark,) if remark else ()) + features.notes
     return replace(features, camera=camera, layout=images.layout, notes=notes)

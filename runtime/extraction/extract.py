@@ -1,4 +1,4 @@
-"""Extract the features of image files: threads decode the next images while the model runs, in bounded memory."""
+"""Extract the features of image files. Threads decode the next images while the model runs; memory stays bounded."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from runtime.session import Session
 from runtime.spec import InputSpec
 from runtime.stopping import Stopped, stopped
 
-# A feature shorter than this has no direction worth ranking by (an all-zero output).
+# A feature with a smaller norm, such as an all-zero output, has no reliable direction and is not used.
 MIN_NORM = 1e-6
-# How many chunks may be decoded, or wait for it, while the model runs on another.
+# The number of chunks that may be decoded in advance while the model runs on the current one.
 AHEAD = 2
 
 
 class ImageItem(Protocol):
-    """An image file, its identity and its 0-based camera (-1: unknown), as in `runtime.datasets.Item`."""
+    """An image file with its identity and its 0-based camera (-1 if unknown), as in `runtime.datasets.Item`."""
 
     @property
     def path(self) -> str: ...  # noqa: D102
@@ -44,7 +44,7 @@ class ImageItem(Protocol):
 
 
 class TooManyBad(DataError):
-    """More images were unusable than allowed. `features` holds those of the usable images, so that no work is lost."""
+    """More images were unusable than allowed. `features` holds the features of the usable images, so that no work is lost."""
 
     def __init__(self, text: str, features: Features) -> None:
         super().__init__(text)
@@ -52,7 +52,7 @@ class TooManyBad(DataError):
 
 
 class Unfinished(Stopped):
-    """A signal stopped the extraction. `features` holds those of the images that were done, out of `total`."""
+    """A signal stopped the extraction. `features` holds the features of the finished images; `total` counts all images."""
 
     def __init__(self, number: int, features: Features, total: int) -> None:
         super().__init__(number)
@@ -62,7 +62,7 @@ class Unfinished(Stopped):
 
 @dataclass(frozen=True)
 class Flow:
-    """How images reach a model: `batch` images per run, decoded by `workers` threads (None: up to 4), `ahead` chunks in advance."""
+    """Batching and decoding: images per run, decoding threads (None: up to 4), and the chunks to decode in advance."""
 
     batch: int = 16
     workers: int | None = None
@@ -71,10 +71,11 @@ class Flow:
 
 @dataclass(frozen=True)
 class Part:
-    """The result for some of the images.
+    """The result for one chunk of the images.
 
-    `positions` are those of the usable images among the items. `features` (n, D) float32, L2-normalised, `images` (the sha256 of each
-    file) and `notes` (what was done to read it) are in the same order. `skipped` holds position and reason of the other images.
+    `positions` are the indices of the usable images in the list of all items. `features` (n, D) float32, L2-normalised, `images`
+    (the sha256 of each file) and `notes` (remarks about how each file was read) have the same order. `skipped` holds the
+    index and the reason of each unusable image.
     """
 
     positions: tuple[int, ...]
@@ -105,12 +106,12 @@ def extract(
     """Return the features of all usable `items`, in their order; `.skipped` lists the others.
 
     `camera_ids` (N,) is what `runtime.datasets.cameras.camera_ids` returns for the items. `workers` threads decode while the model
-    runs, and at most two batches of crops wait. When the device runs out of memory, the batch is halved, down to 1. `progress` is
-    called with the number of images that each step finished.
+    runs, and keep at most two batches of crops in advance. When the device runs out of memory, the batch is halved, down to 1.
+    `progress` is called with the number of images that each step finished.
 
-    Raises TooManyBad (a DataError) when more than the fraction `max_bad` of all images is unusable, or every one;
-    NonFiniteFeatures, which names the first image whose features are NaN or infinite; Unfinished, with the features of the images
-    that were done, when a signal arrives.
+    Raises TooManyBad (a DataError) when more than the fraction `max_bad` of all images is unusable, or when every image is. Raises
+    NonFiniteFeatures with the name of the first image whose features are NaN or infinite. Raises Unfinished, with the features of
+    the finished images, when a signal stops the extraction.
     """
     flow = Flow(batch, workers)
     results = parts(artifact, items, chunks(len(items), batch), flow=flow, camera_ids=camera_ids)
@@ -118,7 +119,7 @@ def extract(
 
 
 def chunks(count: int, size: int) -> Iterator[range]:
-    """Yield the positions 0 to `count` in chunks of `size`; each chunk is one batch, whichever process runs it."""
+    """Yield the positions 0 to `count` - 1 in chunks of `size`; each chunk is one batch in whichever process runs it."""
     return (range(start, min(start + size, count)) for start in range(0, count, size))
 
 
@@ -130,14 +131,14 @@ def parts(
     flow: Flow,
     camera_ids: NDArray[np.int64] | None = None,
 ) -> Generator[Part, None, None]:
-    """Yield one Part for each chunk of `positions`, in their order; at most `flow.ahead` further chunks are decoded meanwhile."""
+    """Yield one Part for each chunk of `positions`, in order, while at most `flow.ahead` further chunks are decoded."""
     batch = flow.batch
     for decoded in _decoded(items, positions, artifact.spec, flow):
         skipped = [(position, crop) for position, crop in decoded if isinstance(crop, Skipped)]
         crops = [crop for _, crop in decoded if isinstance(crop, _Crop)]
         features = np.empty((0, artifact.dim), np.float32)
         if crops:
-            # A copy of another image takes the place of an unusable one, because backends are slow at every new batch size.
+            # Copies of the last crop replace the unusable images, because backends are slow at every new batch size.
             padded = crops + crops[-1:] * len(skipped)
             features, batch = _run(artifact, items, padded, camera_ids, batch)
             features = features[: len(crops)]
@@ -166,10 +167,10 @@ def collect(
     max_bad: float,
     progress: Callable[[int], None],
 ) -> Features:
-    """Put the parts, which may come in any order, into the order of the items. Raises what `extract` raises."""
+    """Return the features of all parts, sorted into the order of the items. Raises the errors of `extract`."""
     if not items:
-        raise DataError("no images to extract; check the folder or list that you gave")
-    # The table is filled in place, so that the features of a large gallery exist only once.
+        raise DataError("there are no images to extract; check the given folder or list")
+    # The table is filled in place, so that memory holds the features of a large gallery only once.
     table = np.empty((len(items), artifact.dim), np.float32)
     digests: dict[int, str] = {}
     notes: dict[int, tuple[str, ...]] = {}
@@ -189,7 +190,7 @@ def collect(
     for row, position in enumerate(usable):
         if row != position:
             table[row] = table[position]
-    counted = Counter(note for position in sorted(notes) for note in notes[position])
+    note_counts = Counter(note for position in sorted(notes) for note in notes[position])
     features = Features(
         features=table[: len(usable)],
         paths=tuple(items[i].path for i in usable),
@@ -199,14 +200,16 @@ def collect(
         images=tuple(digests[i] for i in usable),
         backend=artifact.backend,
         skipped=skipped,
-        notes=tuple(f"{count} images: {note}" for note, count in counted.items()),
+        notes=tuple(f"{count} images: {note}" for note, count in note_counts.items()),
     )
     if stop is not None:
         raise Unfinished(stop.number, features, len(items))
     if not usable or len(skipped) > max_bad * len(items):
         first = skipped[0]
         allowed = (
-            f"at most {max_bad:.3g} of all may be; repair or remove them" if usable else "give other images"
+            f"but the allowed fraction is {max_bad:.3g}; repair or remove them"
+            if usable
+            else "so give other images"
         )
         raise TooManyBad(
             f"{first.path}: {first.reason}; {len(skipped)} of {len(items)} images are unusable, {allowed}",
@@ -235,9 +238,9 @@ def _run(
 def run_halving(
     run: Session, images: NDArray[np.generic], ids: NDArray[np.int64] | None, batch: int
 ) -> tuple[NDArray[np.float32], int]:
-    """Run all images, halving the batch while the device is out of memory; return the features and the batch that fitted.
+    """Run all images, and halve the batch size whenever the device is out of memory. Return (the features, the final batch size).
 
-    The rows of a NonFiniteFeatures count from the first image.
+    The rows in a NonFiniteFeatures error count from the first image of `images`.
     """
     parts: list[NDArray[np.float32]] = []
     at = 0
@@ -260,13 +263,13 @@ def run_halving(
 def _decoded(
     items: Sequence[ImageItem], positions: Iterable[range], spec: InputSpec, flow: Flow
 ) -> Iterator[list[tuple[int, _Crop | Skipped]]]:
-    """Yield the decoded and resized crops of each chunk; at most `flow.ahead` chunks are decoded ahead of the reader."""
+    """Yield the decoded and resized crops of each chunk, and decode at most `flow.ahead` further chunks in advance."""
     pool = ThreadPoolExecutor(flow.workers or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
     pending: deque[list[tuple[int, Future[_Crop | Skipped]]]] = deque()
-    coming = iter(positions)
+    remaining = iter(positions)
     try:
         while True:
-            while len(pending) <= flow.ahead and (chunk := next(coming, None)) is not None:
+            while len(pending) <= flow.ahead and (chunk := next(remaining, None)) is not None:
                 pending.append([(i, pool.submit(_load, i, items[i].path, spec)) for i in chunk])
             if not pending:
                 return

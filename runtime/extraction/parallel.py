@@ -1,4 +1,4 @@
-"""Extract in several processes, one for each core: hand out the chunks, and collect their results."""
+"""Extract features in several processes, one for each core. The main process hands out chunks and collects the results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from runtime.extraction.extract import Flow, ImageItem, Part, chunks, collect, p
 from runtime.extraction.processes import Child, processes, ready
 from runtime.features import Features
 
-# A process decodes one chunk while it runs another, and holds a third that it starts on next.
+# A process runs one chunk, decodes the next one, and has a third one waiting.
 AHEAD, HANDED_OUT = 1, 3
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker process receives once: how to open its model, the sha256 of that file, and how images reach it."""
+    """The settings that a worker process receives once: a function that opens the model, the sha256 of its file, and the Flow."""
 
     opens: Callable[[], Artifact]
     sha256: str
@@ -34,7 +34,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that have opened one model. Their `extract` is `runtime.extraction.extract.extract`, spread over all of them."""
+    """Processes that have opened the same model. `extract` spreads `runtime.extraction.extract.extract` over all of them."""
 
     children: Sequence[Child]
     batch: int
@@ -48,9 +48,10 @@ class Workers:
         max_bad: float = 0.01,
         progress: Callable[[int], None] = lambda images: None,
     ) -> Features:
-        """Return the features of the items, equal to those of one process with the same batch. Raises the same errors.
+        """Return the features of the items, equal to those of a single process with the same batch size. Raises the same errors.
 
-        Raises DeviceError when a process is gone. `artifact` may be verified only. After an error the workers cannot be used again.
+        Also raises DeviceError when a process has died. `artifact` may be verified without being loaded. After an error the workers
+        cannot be used again.
         """
         results = self._parts(items, camera_ids)
         return collect(artifact, items, results, max_bad=max_bad, progress=progress)
@@ -58,8 +59,8 @@ class Workers:
     def _parts(
         self, items: Sequence[ImageItem], camera_ids: NDArray[np.int64] | None
     ) -> Generator[Part, None, None]:
-        """Yield the parts as they come. Of several failures, raise the one that a single process would have met first."""
-        coming = chunks(len(items), self.batch)
+        """Yield the parts as they arrive. Of several failures, raise the one that a single process would have reached first."""
+        remaining = chunks(len(items), self.batch)
         given: dict[Child, deque[int]] = {child: deque() for child in self.children}
         informed = set[Child]()
         first, failure = len(items), None
@@ -67,7 +68,7 @@ class Workers:
             child.send((tuple(items), camera_ids))
         for _ in range(HANDED_OUT):
             for child in self.children:
-                _hand_out(child, coming, given[child], informed)
+                _hand_out(child, remaining, given[child], informed)
         while waiting := [child for child in self.children if any(at < first for at in given[child])]:
             for child in ready(waiting):
                 try:
@@ -78,7 +79,7 @@ class Workers:
                     continue
                 given[child].popleft()
                 if failure is None:
-                    _hand_out(child, coming, given[child], informed)
+                    _hand_out(child, remaining, given[child], informed)
                 yield part
         if failure is not None:
             raise failure
@@ -86,7 +87,7 @@ class Workers:
 
 @contextmanager
 def open_workers(setup: Setup, count: int) -> Iterator[Workers]:
-    """Start `count` processes and wait until each has opened the model; an error of one of them is raised here."""
+    """Start `count` processes and wait until each has opened the model. An error in one of them is raised here."""
     setup = replace(setup, flow=replace(setup.flow, ahead=AHEAD, workers=setup.flow.workers or 1))
     with processes(count, _work, setup) as children:
         for child in children:
@@ -94,9 +95,9 @@ def open_workers(setup: Setup, count: int) -> Iterator[Workers]:
         yield Workers(children, setup.flow.batch)
 
 
-def _hand_out(child: Child, coming: Iterator[range], given: deque[int], informed: set[Child]) -> None:
-    """Give the child its next chunk; when none is left, send None once."""
-    chunk = next(coming, None)
+def _hand_out(child: Child, remaining: Iterator[range], given: deque[int], informed: set[Child]) -> None:
+    """Send the child its next chunk, or None, once, when no chunk is left."""
+    chunk = next(remaining, None)
     if chunk is not None:
         given.append(chunk.start)
         child.send(chunk)
@@ -106,11 +107,11 @@ def _hand_out(child: Child, coming: Iterator[range], given: deque[int], informed
 
 
 def _work(pipe: Connection, setup: Setup) -> None:
-    # The parent verified the same file and printed its warnings.
+    # The main process verified the same file and has already printed its warnings.
     with redirect_stderr(StringIO()):
         artifact = setup.opens()
     if artifact.sha256 != setup.sha256:
-        raise ArtifactError(f"{artifact.path}: changed while it was opened; start again")
+        raise ArtifactError(f"{artifact.path}: the file changed while it was opened; run the command again")
     pipe.send(None)
     while True:
         items, camera_ids = pipe.recv()

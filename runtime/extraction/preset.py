@@ -1,6 +1,6 @@
-"""The extractor of every command, with or without a `--preset`.
+"""Choose the processes, threads and batch of an extraction, with or without a `--preset`.
 
-A preset sets processes, threads and batch for the least latency or the most images per second on a CPU.
+A preset is for the least latency, or for the most images per second, on a CPU.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from runtime.features import Features
 from runtime.opening import load_artifact
 from runtime.options.choices import BACKENDS, LATENCY
 
-# Images per run in a process of one thread. OpenVINO gains by it; ONNX Runtime gains on small models and loses nothing on large.
+# Images per run in a process of one thread. OpenVINO is faster with it; ONNX Runtime is faster on small models and as fast on large.
 BATCH = 8
 
 
 class Extract(Protocol):
-    """`runtime.extraction.extract.extract` of one artifact, with its batch and workers given."""
+    """The function `runtime.extraction.extract.extract` with the artifact, batch and workers already given."""
 
     def __call__(
         self,
@@ -53,19 +53,19 @@ class Plan:
 
 
 def plan(preset: str, artifact: Artifact, batch: int | None = None) -> Plan:
-    """Return what `preset` means for the model; `batch` overrides its batch.
+    """Return the plan of `preset` for the model; `batch` overrides the batch of the throughput preset.
 
     Raises ConfigError for a model that runs on a GPU, and for a fixed batch that the preset cannot use.
     """
     if artifact.backend not in BACKENDS:
         raise ConfigError(
-            f"{artifact.path}: --preset is for CPUs, and this model runs on a GPU; leave it out and give --batch N"
+            f"{artifact.path}: --preset is for CPUs, but this model runs on a GPU; leave --preset out and give --batch N"
         )
     fixed = artifact.spec.batch
     if preset == LATENCY:
         if fixed not in (None, 1):
             raise ConfigError(
-                f"{artifact.path}: has a fixed batch of {fixed}, --preset latency runs 1; export it with --batch dynamic"
+                f"{artifact.path}: has a fixed batch of {fixed}, but --preset latency needs 1; export the model with --batch dynamic"
             )
         return Plan(1, None, 1)
     return Plan(usable_cores(), 1, batch or fixed or BATCH)
@@ -80,9 +80,9 @@ def extractor(
     workers: int | None = None,
     allow_ungated: bool = False,
 ) -> Iterator[Extract]:
-    """Yield what extracts with the artifact under `preset`.
+    """Yield the function that extracts features with the artifact under `preset`.
 
-    For throughput the artifact may be verified only, because the processes open it themselves.
+    For throughput, the artifact may be verified without being loaded, because each process opens the model itself.
     """
     if preset is None:
         yield partial(extract, artifact, batch=batch or artifact.spec.batch or 16, workers=workers)
@@ -91,7 +91,7 @@ def extractor(
     if preset == LATENCY:
         yield partial(extract, artifact, batch=chosen.batch, workers=workers)
         return
-    # The gate on this processor was run when the artifact was verified.
+    # The gate of this processor already ran when the artifact was verified.
     opens = partial(
         load_artifact,
         artifact.path,

@@ -1,4 +1,4 @@
-"""Run work in child processes, which receive messages over pipes and never outlive their parent."""
+"""Run functions in child processes that communicate over pipes and end with the main process."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from typing import Any
 from runtime.errors import DeviceError
 from runtime.stopping import SIGNALS, descendants
 
-# How long a child may take to end after its pipe has closed.
+# Seconds that a child may take to end after its pipe has closed.
 GRACE_S = 5.0
 
 Work = Callable[[Connection, Any], None]
-"""The work of a child: a function of a module, which takes the pipe and the argument of `processes`."""
+"""The function that a child runs. It takes the pipe and the argument of `processes`, and must be defined at module level."""
 
 
 class ChildGone(DeviceError):
-    """A child process ended without an answer: it was killed, or crashed. Exit code 5."""
+    """A child process was killed or crashed before it answered. Exit code 5."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Child:
-    """A running process and our end of its pipe."""
+    """A running child process, and the main process's end of the pipe to it."""
 
     process: SpawnProcess
     pipe: Connection
 
     def send(self, message: object) -> None:
-        """Send the child a message. `receive` notices a child that has died in the meantime."""
+        """Send the child a message. If the child has died, this does nothing, and `receive` raises the error."""
         try:
             self.pipe.send(message)
         except OSError:
@@ -58,8 +58,8 @@ class Child:
         except (EOFError, OSError):
             self.process.join(GRACE_S)
             raise ChildGone(
-                f"a worker process {_fate(self.process.exitcode)}; give it more memory or start fewer: "
-                "leave --preset out, or limit the cores (taskset -c 0,1 ...)"
+                f"a worker process {_fate(self.process.exitcode)}; free some memory, leave --preset out, or start fewer "
+                "processes by limiting the cores (taskset -c 0,1 ...)"
             ) from None
         if isinstance(message, Failure):
             raise message.error
@@ -74,14 +74,14 @@ def usable_cores() -> int:
 
 @contextmanager
 def processes(count: int, work: Work, argument: Any) -> Iterator[list[Child]]:
-    """Start `count` processes that run work(pipe, argument); they end when the block ends, also by an exception.
+    """Start `count` child processes that run work(pipe, argument). They end when the `with` block ends, also after an exception.
 
-    They are spawned, not forked, so that they inherit no threads or sessions. Only this process receives the signals that stop a
-    command. A child whose parent was killed finds its pipe closed, and ends.
+    The children are spawned, not forked, so that they inherit no threads or sessions. They ignore the signals that stop a command;
+    only the main process handles these. If the main process is killed, the pipe closes and the child ends.
     """
     context = multiprocessing.get_context("spawn")
     children: list[Child] = []
-    # multiprocessing's own helper must not start below, where it would unblock the signals
+    # Start the resource tracker of multiprocessing here, because starting it below would unblock the signals.
     resource_tracker.ensure_running()
     try:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -100,7 +100,7 @@ def processes(count: int, work: Work, argument: Any) -> Iterator[list[Child]]:
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run `function(*arguments)`, a function of a module, in a new process and return its result; its exceptions are raised here."""
+    """Run `function(*arguments)` in a new process, and return its result or raise its exception. `function` is at module level."""
     with processes(1, _answer, function) as (child,):
         child.send(arguments)
         return child.receive()
@@ -113,9 +113,10 @@ def each_apart(
     *,
     first: Callable[[], None] | None = None,
 ) -> Iterator[Any]:
-    """Yield the results of `function(task)`, a function of a module, as `count` new processes finish them; each calls `first` once.
+    """Run `function(task)` for all tasks in `count` new processes, and yield each result when its task has finished.
 
-    After an exception no further task begins; it is raised here when the other processes have finished their tasks.
+    `function` is defined at module level. Each process calls `first` once before its tasks. After an exception no further task
+    begins, and the exception is raised when the running tasks have finished.
     """
     failure: Exception | None = None
     waiting = deque(tasks)
@@ -157,7 +158,9 @@ def _start(context: Any, work: Work, argument: Any) -> Child:
     try:
         process.start()
     except OSError as error:
-        raise DeviceError(f"a worker process does not start ({error.strerror}); leave --preset out") from None
+        raise DeviceError(
+            f"a worker process cannot be started ({error.strerror}); leave --preset out"
+        ) from None
     finally:
         theirs.close()
     return Child(process, ours)
@@ -176,14 +179,14 @@ def _answer_each(pipe: Connection, work: tuple[Callable[[Any], Any], Callable[[]
 
 
 def _child(pipe: Connection, work: Work, argument: Any) -> None:
-    # this ignores also the signals that came while the process started, which are blocked until here
+    # Signals were blocked while the process started. Those that arrived in the meantime are ignored, too.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         work(pipe, argument)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        # The parent needs nothing more, or has ended.
+        # The main process needs no more results, or has ended.
         return
     except Exception as error:
         try:
@@ -193,7 +196,7 @@ def _child(pipe: Connection, work: Work, argument: Any) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """Return the exception itself where it can be pickled, else a RuntimeError with its traceback."""
+    """Return the exception itself if it can be pickled, or else a RuntimeError with its traceback."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -205,7 +208,7 @@ def _end(children: Sequence[Child]) -> None:
     for child in children:
         child.pipe.close()
         if child.process.is_alive():
-            # kill the processes that it has started, too
+            # Kill also the processes that the child has started.
             for pid in descendants(child.process.pid or 0):
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)

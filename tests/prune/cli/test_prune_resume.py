@@ -156,17 +156,18 @@ def test_a_stopped_run_is_neither_overwritten_nor_gone_on_with_differently(
 ):
     before = sorted(stopped.rglob("*"))
     assert prune_runs.prune_into(stopped, root, data) == 2
-    assert "add --resume to go on with it, or choose another --out" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--resume" in error and "--out" in error
     other = ["--resume", "--set", "train.lr=1e-3", "--set", "prune.tokens.fraction=0.1"]
     assert prune_runs.prune_into(stopped, root, data, *other) == 2
-    assert "another prune.tokens.fraction, train.lr; go on with the same" in capsys.readouterr().err
+    assert "prune.tokens.fraction, train.lr;" in capsys.readouterr().err
     weights = prune_runs.teacher(tmp_path / "other", prune_runs.network(8))
     assert prune_runs.prune_into(stopped, weights, data, "--resume") == 2
-    assert "another weights; go on" in capsys.readouterr().err
+    assert "another weights;" in capsys.readouterr().err
     fewer = prune_runs.people(tmp_path / "fewer")
     next((fewer / "bounding_box_train").iterdir()).unlink()
     assert prune_runs.prune_into(stopped, root, fewer, "--resume") == 2
-    assert "another data.images; go on" in capsys.readouterr().err
+    assert "another data.images;" in capsys.readouterr().err
     assert sorted(stopped.rglob("*")) == before
     # how batches are fetched changes nothing
     assert prune_runs.prune_into(stopped, root, data, "--resume", "--set", "train.workers=2") == 0
@@ -176,7 +177,7 @@ def test_a_stopped_run_is_neither_overwritten_nor_gone_on_with_differently(
 
 def test_a_finished_run_is_not_resumed_but_can_be_done_again(unbroken, root, data, capsys):
     assert prune_runs.prune_into(unbroken, root, data, "--resume") == 2
-    assert "its run is finished; leave --resume out" in capsys.readouterr().err
+    assert "leave --resume out" in capsys.readouterr().err
 
 
 def test_a_mistake_before_the_first_cut_does_not_block_the_folder(root, data, tmp_path, capsys):

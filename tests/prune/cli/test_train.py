@@ -61,9 +61,11 @@ def test_the_command_counts_identities_and_writes_a_loadable_model(market, capsy
 
 def test_the_command_names_both_numbers_when_data_and_configuration_differ(market, capsys):
     assert command(market, "--set", "model.identities=751") == 2
-    assert "model.identities is 751, the training set has 3" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "model.identities is 751" in error and "model.identities=3" in error
     assert command(market, "--set", "model.cameras=6") == 2
-    assert "model.cameras is 6, the training set has 2" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "model.cameras is 6" in error and "model.cameras=2" in error
 
 
 def test_the_command_starts_from_one_of_our_models(market):

@@ -332,7 +332,7 @@ def test_the_camera_policy_depends_on_whose_images_they_are(
     code, *_ = run("extract", model, data / "bounding_box_test", "--out", data / "g.npz", "--camera", "mean")
     assert code == 0
     _, _, err = run("evaluate", "--query", data / "q.npz", "--gallery", data / "g.npz")
-    assert "differ in their camera embedding: input, mean" in err
+    assert "input for the query, mean for the gallery" in err
 
 
 def test_names_without_identity_are_extracted_with_minus_one(run: Run, data: Path, model: Path) -> None:
