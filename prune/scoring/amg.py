@@ -1,4 +1,4 @@
-"""Attention-map-guided pruning (AMG), and the criteria it is compared with: score, cut and fine-tune a model in rounds."""
+"""Score, cut and fine-tune a model in rounds, by attention-map-guided pruning (AMG) or by a criterion that AMG is compared with."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from prune.scoring.thinning import choose_blocks, choose_neurons, measure_neuron
 from runtime.errors import ConfigError
 
 Batches = Callable[[], Iterable[Batch]]
-# (model after a cut, whether that was the last cut) -> the model after fine-tuning
+# Takes the model after a cut and whether this was the last cut; returns the fine-tuned model.
 FineTune = Callable[[TransReID, bool], TransReID]
 
 
 @dataclass(frozen=True)
 class Round:
-    """What is removed before one fine-tuning: numbers of heads and tokens, and with `prunes_mlp` also MLP neurons and whole blocks."""
+    """The numbers of heads and tokens to remove in one round. With `prunes_mlp`, MLP neurons and whole blocks are removed, too."""
 
     heads: int = 0
     tokens: int = 0
@@ -53,7 +53,7 @@ class Round:
 class Stage:
     """How far a run has come: the number of finished `rounds`, and the `records` of all cuts so far.
 
-    `cut` means that the cut of the next round has been made too, so that its fine-tuning comes next.
+    If `cut` is True, the cut of the next round has been made as well, and its fine-tuning comes next.
     """
 
     rounds: int = 0
@@ -61,14 +61,15 @@ class Stage:
     records: tuple[dict[str, Any], ...] = ()
 
 
-# called with the model after every cut and after every fine-tuning, so that a stopped run can resume from there
+# Called with the model after every cut and after every fine-tuning, so that a stopped run can be resumed.
 SaveStage = Callable[[TransReID, Stage], None]
 
 
 def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = None) -> int:
-    """Return how many heads a run removes: those beyond `kept`, `count` of them, or a `fraction` of the unpruned model's.
+    """Return how many heads a run removes, from the first setting that is given: `kept`, `count` or `fraction`.
 
-    The fraction counts the heads of `blocks` prunable blocks (None: of all that are not removed).
+    `kept` is the number of heads that each block keeps, and `count` the number to remove. `fraction` is the share of the unpruned
+    model's heads in `blocks` prunable blocks; `blocks` None means all prunable blocks that are not removed.
     """
     if config.kept:
         return count_to_remove(
@@ -87,9 +88,10 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
 
 
 def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = None) -> int:
-    """Return how many patch tokens, summed over blocks, a run removes: those beyond `kept`, `count`, or a `fraction`.
+    """Return how many patch tokens, summed over blocks, a run removes, from the first given of `kept`, `count` and `fraction`.
 
-    The fraction is of the unpruned model's tokens in `blocks` prunable blocks (None: in all that are not removed).
+    `kept` is the number of tokens that each block keeps, and `count` the number to remove. `fraction` is the share of the unpruned
+    model's patch tokens in `blocks` prunable blocks; `blocks` None means all prunable blocks that are not removed.
     """
     if config.kept:
         return count_to_remove(
@@ -108,7 +110,7 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
 
 
 def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
-    """Return the unweighted scores for `choose_heads`, (h_l,) per prunable block: entropies, magnitudes or random numbers."""
+    """Return the entropies, magnitudes or random scores of the heads, (h_l,) per prunable block, unweighted, for `choose_heads`."""
     if config.heads.by == "magnitude":
         return score_magnitudes(model)
     if config.heads.by == "random":
@@ -118,7 +120,7 @@ def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> li
 
 
 def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss: Loss) -> list[Tensor]:
-    """Return the unweighted scores for `choose_tokens`, (n_l - 1,) per prunable block, without the class token."""
+    """Return the unweighted token scores for `choose_tokens`, (n_l - 1,) per prunable block, without the class token."""
     if config.tokens.by == "class_attention":
         return score_class_attention(model, batches())
     if config.tokens.by == "random":
@@ -128,14 +130,14 @@ def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss
 
 
 def head_ranking(scores: list[Tensor], config: HeadConfig) -> list[Tensor]:
-    """Weight the scores of `measure_heads` so that the heads with the lowest values are removed."""
+    """Return the scores of `measure_heads`, weighted so that the heads with the lowest values are to be removed."""
     if config.by == "entropy":
         return [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
     return relative_magnitudes(scores) if config.by == "magnitude" else scores
 
 
 def token_ranking(scores: list[Tensor], config: TokenConfig) -> list[Tensor]:
-    """Weight the scores of `measure_tokens` so that the tokens with the lowest values are removed.
+    """Return the scores of `measure_tokens`, weighted so that the tokens with the lowest values are to be removed.
 
     Importances are normalised per block and weighted by depth; class attention is only normalised per block.
     """
@@ -145,7 +147,7 @@ def token_ranking(scores: list[Tensor], config: TokenConfig) -> list[Tensor]:
 
 
 def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple[list[list[int]], int]:
-    """Return (positions kept per block, number of heads removed): the heads with the lowest `head_ranking` are removed."""
+    """Remove the heads with the lowest `head_ranking`; return (positions kept per block, number of heads removed)."""
     scores = head_ranking(scores, config)
     if config.kept:
         return select_per_block(scores, config.kept)
@@ -155,7 +157,7 @@ def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple
 def choose_tokens(
     scores: list[Tensor], model: TransReID, remove: int, config: TokenConfig
 ) -> tuple[list[list[int]], int]:
-    """Return (original ids kept per block, number of tokens removed): the tokens with the lowest `token_ranking` are removed.
+    """Remove the tokens with the lowest `token_ranking`; return (original ids kept per block, number of tokens removed).
 
     The class token is neither scored nor among the ids.
     """
@@ -176,7 +178,7 @@ def choose_tokens(
 def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
     """Return the rounds of a run, each of which removes something and is followed by fine-tuning.
 
-    Whole blocks and MLP neurons are removed in the first round. Fractions of heads and tokens refer to the blocks that stay.
+    Whole blocks and MLP neurons are removed in the first round. Fractions of heads and tokens refer to the remaining blocks.
     """
     blocks_removed = removed_count(model.architecture, config.blocks.removed)
     blocks_left = model.architecture.present_blocks - blocks_removed
@@ -207,17 +209,17 @@ def prune_model(
     save_stage: SaveStage | None = None,
     plan: Sequence[Round] | None = None,
 ) -> tuple[TransReID, list[dict[str, Any]]]:
-    """Prune and fine-tune in rounds as `config` says; return (the pruned model, one record per cut). `model` is not changed.
+    """Prune and fine-tune in the rounds of `config`; return (the pruned model, the records of all cuts). `model` is not changed.
 
-    `batches()` returns the scoring batches anew at every call, and `fine_tune` is called after every cut. A record holds `what`
-    was removed, how many were `asked` for, how many were `removed` (fewer only where rounding to a multiple keeps some) and the
-    scores per block. ConfigError when the floors do not leave enough to remove.
+    `batches()` returns a new iterator over the scoring batches at every call, and `fine_tune` is called after every cut. A record
+    says `what` was removed, how many were requested (`asked`), how many were `removed` (fewer only when rounding to a multiple keeps
+    some) and the scores per block. Raises ConfigError when the floors do not leave enough to remove.
 
-    To resume a run, give the model and the `stage` with which it last called `save_stage`, and its `plan`, which is that of the
-    model before its first cut (None: the plan of `model`).
+    To resume a run, give the model and the `stage` of its last call of `save_stage`, and its `plan`, which is that of the model
+    before the first cut. A `plan` of None is computed from `model`.
     """
     if config.mode != model.architecture.mode:
-        # the mode says what pruned tokens skip, so it can change as long as no tokens are pruned
+        # The mode defines which operations pruned tokens skip, so it can change while no tokens are pruned.
         _refuse_mode_change(model, config.mode)
         architecture = dataclasses.replace(model.architecture, mode=config.mode)
         model = rebuild(model, architecture, model.state_dict())
@@ -244,7 +246,7 @@ def _cut(
         blocks, drifts = choose_blocks(model, config.blocks, batches)
         model = remove_blocks(model, blocks)
         records.append(_record("blocks", block_count, len(blocks), drifts))
-    # heads, tokens and neurons are all scored before any of them is removed
+    # Heads, tokens and neurons are all scored before any of them is removed.
     head_values = measure_heads(model, config, batches) if step.heads else []
     token_values = measure_tokens(model, config, batches, loss) if step.tokens else []
     prunes_mlp = step.prunes_mlp and config.mlp.cuts
@@ -276,5 +278,6 @@ def _refuse_mode_change(model: TransReID, mode: str) -> None:
         for block in model.architecture.blocks
     ):
         raise ConfigError(
-            f"prune.mode {mode}: the tokens of this model are already pruned in mode {model.architecture.mode}; set prune.mode to that"
+            f"prune.mode {mode}: the tokens of this model are already pruned in mode {model.architecture.mode}; "
+            f"set prune.mode={model.architecture.mode}"
         )

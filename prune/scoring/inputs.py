@@ -1,4 +1,4 @@
-"""Prepare what scores are computed with: training images, batches, and a loss that fits the model's classifier."""
+"""Prepare the training images and batches for scoring, and choose a loss that fits the model's classifier."""
 
 from __future__ import annotations
 
@@ -21,23 +21,27 @@ from runtime.spec import InputSpec
 
 
 def triplet_only(model: TransReID, images: Tensor, labels: Tensor, camera_ids: Tensor | None) -> Tensor:
-    """Return the soft-margin triplet loss alone, the scoring loss of a model whose classifier was trained on other people."""
+    """Return the soft-margin triplet loss alone; it scores the tokens of a model whose classifier was trained on other people."""
     return triplet_loss(model.parts(images, camera_ids), labels)
 
 
 def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[Loss, str]:
-    """Return (the loss whose gradient scores tokens, the reason for it).
+    """Choose the loss whose gradient scores the tokens; return (the loss, the reason for the choice).
 
-    It is the training loss if the classifier knows the people in the batches, else only its triplet part. The classifier knows
-    them if it has as many identities and is right on at least half of the first batch. The number alone proves nothing:
-    published Duke checkpoints number people in an order that depends on the machine they were trained on.
+    The training loss is chosen if the classifier was trained on the people in the batches, otherwise only its triplet part. This is
+    taken to be so if the classifier has `identities` rows and is right on at least half of the first batch. The number of rows
+    is not enough, because published Duke checkpoints number people in an order that depends on the machine of their training.
     """
     if model.architecture.identities != identities:
-        why = f"triplet: the classifier has {model.architecture.identities} identities, the data {identities}"
-        return triplet_only, why
-    images, labels, rows = next(iter(batches()))
+        return (
+            triplet_only,
+            f"triplet: the classifier has {model.architecture.identities} identities, but the data has {identities}",
+        )
+    images, labels, camera_rows = next(iter(batches()))
     with torch.no_grad():
-        accuracy = (model.logits(model.parts(images, rows))[0].argmax(dim=1) == labels).float().mean().item()
+        accuracy = (
+            (model.logits(model.parts(images, camera_rows))[0].argmax(dim=1) == labels).float().mean().item()
+        )
     if accuracy < 0.5:
         return triplet_only, f"triplet: the classifier is right on only {accuracy:.0%} of a training batch"
     return (
@@ -54,7 +58,7 @@ def training_items(dataset: Dataset, trained_on: str | None) -> tuple[Item, ...]
 
 
 def batch_source(items: Sequence[Item], spec: InputSpec, config: PruneConfig, device: str) -> Batches:
-    """Return a callable that iterates over the scoring batches on the device, anew at every call."""
+    """Return a callable that yields the scoring batches on `device`; every call starts a new iteration."""
 
     def batches() -> Iterator[Batch]:
         cpu_batches = scoring_batches(
@@ -65,8 +69,9 @@ def batch_source(items: Sequence[Item], spec: InputSpec, config: PruneConfig, de
             batches=config.batches,
             seed=config.seed,
         )
-        for images, labels, rows in cpu_batches:
-            yield images.to(device), labels.to(device), None if rows is None else rows.to(device)
+        for images, labels, camera_rows in cpu_batches:
+            device_rows = None if camera_rows is None else camera_rows.to(device)
+            yield images.to(device), labels.to(device), device_rows
 
     return batches
 
@@ -74,18 +79,18 @@ def batch_source(items: Sequence[Item], spec: InputSpec, config: PruneConfig, de
 def fit_classifier(
     model: TransReID, items: Sequence[Item], spec: InputSpec, batches: Batches, device: str
 ) -> tuple[TransReID, Loss, str]:
-    """Fit the classifier to the people in `items`; return (the model, the loss that scores tokens, the reason for it).
+    """Fit the classifier to the people in `items`; return (the model, the loss that scores tokens, the reason for the loss).
 
-    If the classifier does not know the people by their numbers, their images vote for its rows, and its rows are put in the
-    order of the people. If the vote fails too, the model stays as it is and the loss is `triplet_only`.
+    If the rows of the classifier do not match the labels of the people, the people's images vote for rows, and the rows are put in
+    the order of the labels. If this vote fails as well, the model is returned unchanged with the loss `triplet_only`.
     """
     identities = len(label_map(items))
-    loss, why = scoring_loss(model, identities, batches)
+    loss, reason = scoring_loss(model, identities, batches)
     if loss is training_loss or model.architecture.identities < identities:
-        return model, loss, why
+        return model, loss, reason
     votes = row_votes(model, voting_batches(items, spec, device), identities)
     if not votes.accepted:
-        return model, loss, f"{why}, and no rows were found by vote: {votes}"
+        return model, loss, f"{reason}, and no rows were found by vote: {votes}"
     return (
         with_classifier_rows(model, votes.rows),
         training_loss,

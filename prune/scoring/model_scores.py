@@ -32,7 +32,7 @@ def present_blocks(model: TransReID) -> list[Block]:
 
 
 def padded_to_all_blocks(model: TransReID, values: Sequence[Tensor]) -> list[Tensor]:
-    """Return one tensor per prunable block from one per present block: an empty one, (0,), for every removed block."""
+    """Return one tensor per prunable block: the `values` of the present blocks, and an empty tensor (0,) for each removed block."""
     present, empty = iter(values), torch.empty(0)
     blocks = model.architecture.blocks[: model.architecture.prunable]
     return [empty if block.removed else next(present) for block in blocks]
@@ -45,7 +45,7 @@ def attention_probes(model: TransReID) -> list[nn.Module]:
 
 @contextmanager
 def captured_outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """Yield a list to which every forward pass inside the `with` block appends the outputs of `modules`, in their order."""
+    """Yield a list; every forward pass inside the `with` block appends the outputs of `modules` to it, in the order of execution."""
     outputs: list[Tensor] = []
     hooks = [
         module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
@@ -60,7 +60,7 @@ def captured_outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def eval_mode(model: TransReID) -> Iterator[None]:
-    """Set eval mode (no drop-path, frozen batch statistics) inside the `with` block, and the former mode after it."""
+    """Put the model in eval mode (no drop-path, frozen batch statistics) inside the `with` block, and restore its mode afterwards."""
     before = model.training
     model.eval()
     try:
@@ -70,11 +70,11 @@ def eval_mode(model: TransReID) -> Iterator[None]:
 
 
 def score_heads(model: TransReID, batches: Iterable[Batch], *, entropy: str = "mean_map") -> list[Tensor]:
-    """Return the head entropies in bits, unweighted, (h_l,) per prunable block, over the images of all batches in eval mode.
+    """Return the unweighted head entropies in bits, (h_l,) per prunable block, over the images of all batches in eval mode.
 
     `entropy` is mean_map (the entropy of the mean attention map, as published) or per_image (the mean of the entropies of the
-    images, which spares heads that look at another place in every image). GateError when a map is not finite, DataError when
-    there are no batches.
+    images, which keeps heads that attend to a different place in every image). Raises GateError when a map is not finite, and
+    DataError when there are no batches.
     """
     totals: list[Tensor] = []
     count = 0
@@ -92,7 +92,7 @@ def score_heads(model: TransReID, batches: Iterable[Batch], *, entropy: str = "m
             totals = [total + part for total, part in zip(totals, sums)] if totals else sums
             count += len(images)
     if not count:
-        raise DataError("no images to score heads on; check --data")
+        raise DataError("there are no images to score heads on; check --data")
     means = [total / count for total in totals]
     entropies = means if entropy == "per_image" else [attention_entropy(mean) for mean in means]
     return _check_finite(padded_to_all_blocks(model, entropies), "attention maps")
@@ -116,7 +116,7 @@ def score_magnitudes(model: TransReID) -> list[Tensor]:
 def score_class_attention(model: TransReID, batches: Iterable[Batch]) -> list[Tensor]:
     """Return the mean attention of the class token to each patch token, (n_l - 1,) per prunable block, in eval mode.
 
-    The mean is over heads and images. GateError when a map is not finite, DataError when there are no batches.
+    The mean is over heads and images. Raises GateError when a map is not finite, and DataError when there are no batches.
     """
     totals: list[Tensor] = []
     count = 0
@@ -128,15 +128,15 @@ def score_class_attention(model: TransReID, batches: Iterable[Batch]) -> list[Te
             totals = [total + part for total, part in zip(totals, parts)] if totals else parts
             count += len(images)
     if not count:
-        raise DataError("no images to score tokens on; check --data")
+        raise DataError("there are no images to score tokens on; check --data")
     return _check_finite(padded_to_all_blocks(model, [total / count for total in totals]), "attention maps")
 
 
 def score_tokens(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list[Tensor]:
     """Return the token scores summed over batches, (n_l - 1,) per prunable block, without the class token, in eval mode.
 
-    `loss(model, images, labels, camera_ids)` returns the scalar whose gradient is taken at the attention maps. GateError when a
-    score is not finite, DataError when there are no batches.
+    `loss(model, images, labels, camera_ids)` returns the scalar whose gradient is taken at the attention maps. Raises GateError when
+    a score is not finite, and DataError when there are no batches.
     """
     scores = _gradient_scores(
         model,
@@ -149,7 +149,10 @@ def score_tokens(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list
 
 
 def score_neurons(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list[Tensor]:
-    """Return the MLP neuron scores summed over batches, (hidden_l,) per prunable block; `loss`, mode and errors as in score_tokens."""
+    """Return the MLP neuron scores summed over batches, (hidden_l,) per prunable block.
+
+    The loss, the eval mode and the errors are as in `score_tokens`.
+    """
     activations = [block.mlp.act for block in present_blocks(model)]
     return _check_finite(_gradient_scores(model, batches, loss, activations, neuron_scores), "neuron scores")
 
@@ -165,22 +168,25 @@ def score_neuron_magnitudes(model: TransReID) -> list[Tensor]:
 def features_of(model: TransReID, batches: Iterable[Batch]) -> Tensor:
     """Return the L2-normalised features (N, dim) of the images of all batches, in eval mode."""
     with eval_mode(model), torch.inference_mode():
-        return torch.cat([F.normalize(model(images, rows).float(), dim=1) for images, _, rows in batches])
+        return torch.cat(
+            [F.normalize(model(images, camera_rows).float(), dim=1) for images, _, camera_rows in batches]
+        )
 
 
 def score_blocks(model: TransReID, batches: Sequence[Batch]) -> list[float]:
-    """Return the feature drift of removing each prunable block alone: the mean of 1 - cosine over all images.
+    """Return how much the features drift when each prunable block alone is removed, as the mean of 1 - cosine over all images.
 
-    It is infinite for a block that is already removed. GateError when features are not finite, DataError when there are no batches.
+    The drift of a block that is already removed is infinite. Raises GateError when features are not finite, and DataError when there
+    are no batches.
     """
     if not batches:
-        raise DataError("no images to score blocks on; check --data")
+        raise DataError("there are no images to score blocks on; check --data")
     blocks = model.architecture.blocks[: model.architecture.prunable]
-    whole = _check_finite([features_of(model, batches)], "features")[0]
+    features = _check_finite([features_of(model, batches)], "features")[0]
     return [
         float("inf")
         if block.removed
-        else float((1 - (features_of(remove_blocks(model, [index]), batches) * whole).sum(dim=1)).mean())
+        else float((1 - (features_of(remove_blocks(model, [index]), batches) * features).sum(dim=1)).mean())
         for index, block in enumerate(blocks)
     ]
 
@@ -201,12 +207,12 @@ def _gradient_scores(
         for images, labels, camera_ids in batches:
             outputs.clear()
             value = loss(model, images, labels, camera_ids)
-            # only the gradients of the outputs are asked for, so none is computed or accumulated for a parameter
+            # Only the gradients of the outputs are computed, so that none is accumulated in a parameter.
             gradients = torch.autograd.grad(value, outputs)
             parts = [score(output.detach(), gradient) for output, gradient in zip(outputs, gradients)]
             totals = [total + part for total, part in zip(totals, parts)] if totals else parts
     if not totals:
-        raise DataError("no images to score on; check --data")
+        raise DataError("there are no images to score on; check --data")
     return padded_to_all_blocks(model, totals)
 
 

@@ -1,4 +1,4 @@
-"""Scores and selection as pure functions on tensors: those of AMG, and those that it is compared with."""
+"""Pure tensor functions that compute scores and select by them, for AMG and for the criteria that AMG is compared with."""
 
 from __future__ import annotations
 
@@ -75,27 +75,30 @@ def neuron_scores(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def neuron_magnitudes(fc1: Tensor, bias: Tensor, fc2: Tensor) -> Tensor:
-    """Return the 2-norm (hidden,) of each neuron's weights: its row of `fc1` (hidden, D) and `bias` (hidden,), its column of `fc2`."""
+    """Return the 2-norm (hidden,) of each neuron's weights.
+
+    They are its row of `fc1` (hidden, D) and `bias` (hidden,), and its column of `fc2` (D, hidden).
+    """
     return (fc1.square().sum(dim=1) + bias.square() + fc2.square().sum(dim=0)).sqrt()
 
 
 def count_to_remove(present: Sequence[int], kept: Sequence[int], what: str, least: int) -> int:
-    """Return how many of `present`, a number per block, must be removed so that `kept` are left.
+    """Return how many heads, tokens or neurons must be removed to go from `present` to `kept`, both numbers per block.
 
-    ConfigError when a block would keep more than it has, or fewer than `least`.
+    Raises ConfigError when a block would keep more than it has, or fewer than `least`.
     """
-    # a removed block has none and keeps none
+    # A removed block has none and keeps none.
     possible = [least <= keep <= has or keep == has == 0 for keep, has in zip(kept, present)]
     if len(kept) != len(present) or not all(possible):
         raise ConfigError(
-            f"prune.{what}.kept {list(kept)}: this model has {list(present)}; give {len(present)} numbers, each from {least} to "
-            "that of its block"
+            f"prune.{what}.kept {list(kept)}: the blocks of this model have {list(present)}; give {len(present)} numbers, each "
+            f"from {least} to the number that its block has"
         )
     return sum(present) - sum(kept)
 
 
 def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
-    """Return the magnitudes (h_l,) divided by the mean of their block, so that blocks with large and small weights compare."""
+    """Return the magnitudes (h_l,) divided by the mean of their block, so that blocks with large and small weights are comparable."""
     return [
         magnitude / magnitude.mean().clamp_min(torch.finfo(magnitude.dtype).tiny) for magnitude in magnitudes
     ]
@@ -104,8 +107,8 @@ def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
 def class_attention(attention: Tensor) -> Tensor:
     """Return the attention (n - 1,) of the class token, query 0, to each patch token in maps (B, h, q, n).
 
-    It is the mean over heads, summed over images: the keep criterion of EViT (Liang et al., ICLR 2022, section 3.2), here over
-    all images.
+    It is the mean over heads, summed over images. EViT keeps tokens by this criterion in each image (Liang et al., ICLR 2022,
+    section 3.2); here it covers all images.
     """
     return attention[:, :, 0, 1:].mean(dim=1).sum(dim=0)
 
@@ -113,8 +116,8 @@ def class_attention(attention: Tensor) -> Tensor:
 def random_scores(ids: Sequence[Sequence[int]], *, seed: int, stream: int) -> list[Tensor]:
     """Return uniform random numbers in 0..1, (n_l,) float64 per block, one for every original id.
 
-    A number depends only on seed, stream, block and id, so that removing the lowest in several rounds removes the same ids as one
-    round. `stream` separates heads from tokens.
+    A number depends only on `seed`, `stream`, block and id. Several rounds that remove the lowest numbers therefore remove the same
+    ids as one round. `stream` makes the numbers of heads differ from those of tokens.
     """
     return [
         torch.from_numpy(
@@ -130,12 +133,12 @@ def count_from_fraction(fraction: float, per_block: int, blocks: int) -> int:
     """Return a fraction of an unpruned model's heads, patch tokens or neurons as a count: int(per_block x blocks x fraction)."""
     if not 0 <= fraction < 1:
         raise ConfigError(f"a pruning fraction must be at least 0 and less than 1, not {fraction}")
-    # 0.29 * 100 is 28.999..; the published counts come from exact products
+    # In floating point, 0.29 * 100 is 28.999.., but the published counts come from exact products.
     return int(per_block * blocks * fraction + 1e-9)
 
 
 def split_rounds(count: int, rounds: int) -> list[int]:
-    """Split `count` evenly over `rounds`, the remainder over the first ones; rounds that would get nothing are left out."""
+    """Split `count` evenly over `rounds`. The first rounds share the remainder, and rounds of zero are left out."""
     if rounds < 1:
         raise ConfigError(f"prune rounds must be at least 1, not {rounds}")
     share, extra = divmod(count, rounds)
@@ -145,7 +148,7 @@ def split_rounds(count: int, rounds: int) -> list[int]:
 def select_per_block(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[list[list[int]], int]:
     """Keep the highest `kept` scores of each block; return (indices kept per block, number removed).
 
-    Of equal scores the one with the lower index is removed first. ConfigError when a score is not finite.
+    Of equal scores, the one with the lower index is removed first. Raises ConfigError when a score is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(
@@ -163,11 +166,11 @@ def select_across_blocks(
 ) -> tuple[list[list[int]], int]:
     """Remove the lowest `remove` scores of all blocks together; return (indices kept per block, number removed).
 
-    A block keeps at least `floor` entries, or all if it has no more; the next lowest score of another block is removed instead.
-    With `multiple` > 1 the number that each block keeps plus `offset` (1 for a class token that is not scored) is then rounded up
-    to a multiple, as far as the block has that many, so fewer than `remove` may be removed. Of equal scores the one of the
-    lower block, then of the lower index, is removed first. ConfigError when the floors allow fewer than `remove` to be removed,
-    or a score is not finite.
+    A block keeps at least `floor` entries, or all of them if it has no more; other blocks then lose more. With `multiple` > 1, the
+    number that each block keeps plus `offset` (1 for a class token, which is not scored) is rounded up to a multiple, as far as the
+    block has that many. Fewer than `remove` may then be removed. Of equal scores, the one in the lower block is removed first, and
+    within a block the one with the lower index. Raises ConfigError when the floors allow fewer than `remove` to be removed, or when
+    a score is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(
@@ -193,7 +196,7 @@ def select_across_blocks(
     for block, size in enumerate(sizes):
         kept = size - len(removed[block]) + offset
         restored = min(-kept % multiple, len(removed[block]))
-        # the entries that were removed last are the best of them, and are restored first
+        # The entries that were removed last have the highest scores, so they are restored first.
         removed[block] = removed[block][: len(removed[block]) - restored]
     removed_sets = [set(indices) for indices in removed]
     kept_lists = [

@@ -1,4 +1,4 @@
-"""Spread the pruning that a configuration asks for evenly over the blocks, to count the multiply-adds without any scores."""
+"""Spread the pruning of a configuration evenly over the blocks, so that its multiply-adds can be counted without scores."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from runtime.errors import ConfigError
 def spread(config: Config) -> Architecture:
     """Return the architecture with the configuration's pruning spread evenly over the blocks.
 
-    The first blocks lose the remainder, and the ids that are removed are arbitrary. Where the configuration removes a number of
-    blocks, the last prunable ones are removed, because a choice by their effect on the features would need a model. ConfigError
-    when the blocks do not have enough heads or tokens.
+    When a count does not divide evenly, the first blocks lose one more. The removed ids are arbitrary. If the configuration gives a
+    number of blocks to remove, the last prunable blocks are removed, because measuring the effect of each block would need a model.
+    Raises ConfigError when the blocks do not have enough heads or tokens.
     """
     architecture, prune = config.architecture(), config.prune
     removed = prune.blocks.removed

@@ -1,4 +1,4 @@
-"""Choose the MLP neurons and the whole blocks to remove, which AMG does not prune."""
+"""Choose MLP neurons and whole blocks to remove. AMG itself prunes neither."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ Batches = Callable[[], Iterable[Batch]]
 def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> tuple[list[int], list[Tensor]]:
     """Return (original indices of the blocks to remove, the feature drifts (prunable blocks,) before each removal).
 
-    A number of blocks is chosen one by one, each time the block whose removal changes the features least. The others are measured
-    anew after every choice, because two blocks that do the same work can replace each other. Indices in the configuration are
-    taken as they are, without drifts.
+    If the configuration gives a number of blocks, they are chosen one by one. Each choice is the block whose removal changes the
+    features least. The drifts are measured again after every choice, because two blocks that do the same work can replace each
+    other. If the configuration gives indices, these are returned without drifts.
     """
     if not isinstance(config.removed, int):
         return sorted(config.removed), []
     batch_list = list(batches())
     chosen: list[int] = []
-    rows = []
+    drift_rows = []
     for _ in range(removed_count(model.architecture, config.removed)):
         drifts = score_blocks(remove_blocks(model, chosen), batch_list)
         chosen.append(drifts.index(min(drifts)))
-        # -1 stands for a removed block, because JSON has no infinity
-        rows.append(torch.tensor([-1.0 if drift == float("inf") else drift for drift in drifts]))
-    return sorted(chosen), rows
+        # A removed block gets -1, because JSON has no infinity.
+        drift_rows.append(torch.tensor([-1.0 if drift == float("inf") else drift for drift in drifts]))
+    return sorted(chosen), drift_rows
 
 
 def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss: Loss) -> list[Tensor]:
@@ -52,16 +52,17 @@ def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss:
 
 
 def neuron_count(architecture: Architecture, config: MlpConfig) -> int:
-    """Return how many MLP neurons a run removes: those beyond `kept`, or the fraction `pruned` of those in the present blocks."""
+    """Return how many MLP neurons a run removes: down to `kept` per block, or the fraction `pruned` of the present blocks' neurons."""
     if config.kept:
         return count_to_remove(architecture.hidden[: architecture.prunable], config.kept, "mlp", 1)
     return count_from_fraction(config.pruned, architecture.vit.hidden, architecture.present_blocks)
 
 
 def choose_neurons(scores: Sequence[Tensor], remove: int, config: MlpConfig) -> tuple[list[list[int]], int]:
-    """Return (positions kept per block, number of neurons removed): the lowest scores of all blocks, or of each, are removed.
+    """Remove the neurons with the lowest scores; return (positions kept per block, number of neurons removed).
 
-    ConfigError as in `select_across_blocks`.
+    The scores are compared across all blocks if `config.within` is "model", and otherwise within each block. Raises ConfigError as
+    `select_across_blocks` does.
     """
     if config.kept:
         return select_per_block(scores, config.kept)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from runtime.spec import InputSpec
 
-# Random erasing (Zhong et al., AAAI 2020): the box's share of the image's area, and its range of height / width.
+# Random erasing (Zhong et al., AAAI 2020): the ranges of the box's share of the image area and of its height / width.
 AREA = (0.02, 0.33)
 ASPECT = (0.3, 1 / 0.3)
 TRIES = 10
@@ -35,7 +35,7 @@ def shift(crops: Tensor, pad: int, generator: torch.Generator) -> Tensor:
 
 
 def normalise(pixels: Tensor, spec: InputSpec) -> Tensor:
-    """Return (pixel - mean) / std, float32, of (B, 3, H, W) pixels 0..1, as runtime.images.preprocess.to_input computes it."""
+    """Return (pixel - mean) / std, float32, of (B, 3, H, W) pixels 0..1, equal to runtime.images.preprocess.to_input."""
     mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (spec.mean, spec.std))
     return (pixels - mean) / std
 
@@ -43,8 +43,8 @@ def normalise(pixels: Tensor, spec: InputSpec) -> Tensor:
 def erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Replace one box of each (B, C, H, W) float image by standard normal noise per pixel, with `probability`.
 
-    The box covers 2 to 33 % of the image. Its height / width is log-uniform in 0.3 .. 3.3. At most ten boxes are drawn until
-    one fits into the image.
+    The box covers 2 to 33 % of the image. Its height / width is log-uniform in 0.3 .. 3.3. Boxes are drawn until
+    one fits into the image; after ten that do not fit, the image stays unchanged.
     """
     erased = images.clone()
     chosen = torch.rand(len(images), generator=generator) < probability
@@ -57,7 +57,7 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
 
 
 def _box(height: int, width: int, generator: torch.Generator) -> tuple[int, int, int, int] | None:
-    """Return (top, left, height, width) of a random box inside the image, or None where no draw fits."""
+    """Return (top, left, height, width) of a random box inside the image, or None if none of TRIES boxes fits."""
     low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
     for area_draw, aspect_draw, top_draw, left_draw in torch.rand((TRIES, 4), generator=generator).tolist():
         area = (AREA[0] + area_draw * (AREA[1] - AREA[0])) * height * width

@@ -1,4 +1,4 @@
-"""Training checkpoints on disk, so that a stopped run can be resumed. Works for any content that torch can save."""
+"""Save and load training checkpoints, so that a stopped run can be resumed."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """Return the content of the newest readable checkpoint, or None where `folder` holds none.
+    """Return the content of the newest readable checkpoint, or None if `folder` has no checkpoint.
 
-    Raises ArtifactError when all of them are damaged.
+    Raises ArtifactError when all checkpoints are damaged.
     """
     paths = checkpoint_files(folder)
     for path in reversed(paths):

@@ -20,8 +20,8 @@ from runtime.images.preprocess import to_input
 from runtime.spec import InputSpec
 
 # Measured on a vit_lite trained on 400 rendered people (benchmarks/people, 8 images each). For the people it was trained on,
-# 98 % of the images agree and each person has a row of its own. For other people, 57 to 61 % agree, on the rows of whoever
-# looks like them, and 3 to 12 % of the rows are the first choice of two people. A threshold of one half would accept them.
+# 98 % of the images agree and each person has a row of its own. For other people, 57 to 61 % agree on the row of a similar
+# person, and 3 to 12 % of the rows are the first choice of two people. A threshold of one half would accept these people.
 MIN_AGREEMENT = 0.75
 MAX_DISPUTED = 0.05
 
@@ -53,8 +53,9 @@ class RowVotes:
 def assign_rows(votes: Tensor, scores: Tensor) -> list[int]:
     """Return a distinct classifier row for every label, a list of K row numbers.
 
-    `votes` (K, R) counts votes and `scores` (K, R) breaks ties; R >= K. The assignment is greedy: pairs with the most votes
-    come first, and a label whose row is taken gets the best row that is still free.
+    `votes` (K, R) holds the number of votes of each label for each row, with R >= K; `scores` (K, R) breaks ties. The
+    assignment is greedy: the pairs of label and row with the most votes come first, and a label whose best row is taken gets
+    the best free row.
     """
     count, available = votes.shape
     order = np.lexsort((-scores.numpy().ravel(), -votes.numpy().ravel()))
@@ -90,7 +91,7 @@ def row_votes(model: TransReID, batches: Iterable[Batch], identities: int) -> Ro
     images_per_label = votes.sum(dim=1)
     rows = assign_rows(votes, scores / images_per_label.clamp_min(1)[:, None])
     votes_for_row = votes[torch.arange(identities), rows]
-    # A single vote does not count: one image always agrees with itself.
+    # A single vote does not count, because one image always agrees with itself.
     agreement = votes_for_row[votes_for_row > 1].sum() / images_per_label.sum().clamp_min(1)
     disputed = int((votes_for_row < votes.amax(dim=1)).sum())
     return RowVotes(tuple(rows), available, int(images_per_label.sum()), float(agreement), disputed)
@@ -114,7 +115,7 @@ def voting_items(items: Sequence[Item], each: int = 8) -> list[Item]:
 
 
 def voting_batches(items: Sequence[Item], spec: InputSpec, device: str, *, size: int = 64) -> Iterator[Batch]:
-    """Yield the images of `voting_items` in batches of `size` on `device`, labelled as in training; `spec` is float-nchw."""
+    """Yield the images of `voting_items` in batches of `size` on `device`, with the labels of training; `spec` is float-nchw."""
     labels, selected = label_map(items), voting_items(items)
     crops = Crops(selected, spec, cache_mib=0)
     policy = "input" if spec.camera == "input" else None
@@ -129,7 +130,7 @@ def voting_batches(items: Sequence[Item], spec: InputSpec, device: str, *, size:
 
 
 def with_classifier_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
-    """Return a model whose classifiers have only these rows, in this order: row n is the former row `rows[n]`."""
+    """Return a model whose classifiers have only the given rows; row n of the new classifiers is the former row `rows[n]`."""
     index = torch.tensor(list(rows), device=model.base.cls_token.device)
     state = {
         key: value.index_select(0, index) if key.startswith("classifier") else value
@@ -139,7 +140,7 @@ def with_classifier_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
 
 
 def with_new_classifiers(model: TransReID, identities: int, *, seed: int) -> TransReID:
-    """Return a model with newly initialised classifiers for `identities` people; `seed` draws their weights."""
+    """Return a model with newly initialised classifiers for `identities` people; `seed` determines their weights."""
     architecture = dataclasses.replace(model.architecture, identities=identities)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,6 +1,6 @@
-"""Training batches: which crops a batch holds, and how they are augmented. Imports no model.
+"""Select the crops of each training batch, and augment them. Imports no model.
 
-The content of a batch depends only on (seed, epoch, step), so any thread can make any step again on its own.
+The content of a batch depends only on (seed, epoch, step), so any thread can compute any batch, in any order.
 """
 
 from __future__ import annotations
@@ -29,25 +29,29 @@ from runtime.spec import InputSpec
 
 
 def label_map(items: Sequence[Item]) -> dict[int, int]:
-    """Map each person id to a label 0..K-1, in ascending order of the person ids, so it is the same on every machine."""
+    """Map each person id to a label 0..K-1, in ascending order of the person ids, which is the same on every machine."""
     return {pid: label for label, pid in enumerate(sorted({item.pid for item in items}))}
 
 
 def pk_batches(
     labels: Sequence[int], *, identities: int, images: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Return one epoch of batches: lists of `identities` x `images` indices into `labels`, grouped by identity.
+    """Return the batches of one epoch, each a list of `identities` x `images` indices into `labels`, grouped by identity.
 
-    The images of each identity are shuffled and cut into groups of `images`. An incomplete last group is dropped, and an
-    identity with fewer images is drawn with replacement. Batches of distinct identities are drawn until fewer than
-    `identities` have a group left. Raises ConfigError when the data has fewer identities than a batch needs.
+    The images of each identity are shuffled and cut into groups of `images`. An incomplete last group is dropped. If
+    an identity has fewer images, `images` are drawn from them with replacement. Each batch takes one group of `identities`
+    different identities, until fewer than `identities` have a group left. Raises ConfigError when the data
+    has fewer identities than a batch needs.
     """
     random = np.random.default_rng([seed, epoch])
     all_labels = np.asarray(labels)
     groups = {}
     for label in np.unique(all_labels).tolist():
-        own = np.flatnonzero(all_labels == label)
-        order = random.permutation(own) if len(own) >= images else random.choice(own, images)
+        label_indices = np.flatnonzero(all_labels == label)
+        if len(label_indices) >= images:
+            order = random.permutation(label_indices)
+        else:
+            order = random.choice(label_indices, images)
         groups[label] = [
             order[start : start + images].tolist() for start in range(0, len(order) - images + 1, images)
         ]
@@ -65,7 +69,7 @@ def pk_batches(
 
 @dataclass
 class Crops:
-    """Resized crops by index. Crops stay in memory up to `cache_mib` MiB; the others are read again each time."""
+    """The resized crops of `items` by index. Up to `cache_mib` MiB of crops stay in memory; the others are read again each time."""
 
     items: Sequence[Item]
     spec: InputSpec
@@ -73,7 +77,7 @@ class Crops:
     _cache: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     def __call__(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the crops as (B, height, width, 3) uint8 RGB; raise DataError that names an image that cannot be read."""
+        """Return the crops as (B, height, width, 3) uint8 RGB. Raises DataError for an image that cannot be read."""
         return np.stack([self._crop(index) for index in indices])
 
     def _crop(self, index: int) -> NDArray[np.uint8]:
@@ -88,7 +92,7 @@ class Crops:
 def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random: torch.Generator) -> Tensor:
     """Change (B, 3, H, W) pixels 0..1 as if other cameras had taken them; `cameras` (B,) are the crops' camera numbers.
 
-    Returns the pixels unchanged when the configuration sets none of these augmentations.
+    An augmentation whose setting is 0 is not applied.
     """
     if config.warp:
         pixels = photography.warp(pixels, config.warp, random)
@@ -105,7 +109,7 @@ def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A sequence of augmented batches; each batch is made when it is asked for.
+    """The augmented batches of one epoch, as a sequence; each batch is computed when it is indexed.
 
     A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None). Process `rank` of `ranks`
     processes gets its share of every batch's identities.
@@ -150,7 +154,7 @@ class TrainingBatches:
     silhouettes: Silhouettes | None = None
 
     def __call__(self, epoch: int) -> Epoch:
-        """Return the batches of one epoch; raise ConfigError when the processes cannot share its identities evenly."""
+        """Return the batches of one epoch. Raises ConfigError when processes cannot share the identities of a batch evenly."""
         config = self.config
         # The triplet loss needs negatives, so each process needs two identities.
         if config.identities % self.ranks or config.identities < 2 * self.ranks:
@@ -169,7 +173,7 @@ class TrainingBatches:
 def training_batches(
     items: Sequence[Item], spec: InputSpec, config: TrainConfig, *, rank: int = 0, ranks: int = 1
 ) -> TrainingBatches:
-    """Return the batches that prune.training.loop.fit takes; `spec` is the torch model's input (float-nchw).
+    """Return the `batches_of_epoch` for prune.training.loop.fit; `spec` is the input of the torch model (float-nchw).
 
     Raises DataError when `config.background` is set and the data set has no masks.
     """
@@ -201,7 +205,7 @@ def scoring_batches(
     batches: int = 0,
     seed: int = 1234,
 ) -> Iterator[Batch]:
-    """Yield `batches` training batches (0: one epoch) without augmentation, drawn by `seed`, one at a time.
+    """Yield `batches` training batches (0: one epoch) without augmentation; `seed` determines which crops they hold.
 
     Each batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None).
     """

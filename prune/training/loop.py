@@ -1,4 +1,4 @@
-"""The training loop: losses, schedule, distillation, checkpoints and metrics. Imports no data set.
+"""The training loop with its schedule, distillation, checkpoints and metrics. Imports no data set.
 
 The random numbers of a step are seeded by (seed, epoch, step, process). A resumed run therefore needs no saved generator
 states, and its remaining losses equal those of a run that was never stopped.
@@ -35,9 +35,9 @@ from runtime.files.manifest import replacing
 
 
 def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerator:
-    """Set up the device, the processes and mixed precision; `device` is auto (CUDA where there is one), cpu or cuda.
+    """Set up the device, the processes and mixed precision; `device` is auto (CUDA if there is a device), cpu or cuda.
 
-    Raises DeviceError when `device` is cuda and there is none, and ConfigError for fp16 without CUDA.
+    Raises DeviceError when `device` is cuda and there is no CUDA device, and ConfigError for fp16 without CUDA.
     """
     if device != "auto":
         torch_device(device)
@@ -75,9 +75,9 @@ def fit(
 ) -> TransReID:
     """Train `model` in place for config.epochs epochs and return it, in eval mode, on the training device.
 
-    `batches_of_epoch(n)` is the sequence of epoch n's batches; config.workers threads fetch them ahead. The folder `out` gets
+    `batches_of_epoch(n)` returns the batches of epoch n; config.workers threads fetch them in advance. The folder `out` gets
     metrics.jsonl, with one line per epoch, and the newest two checkpoints. `resume` continues from the newest checkpoint and
-    may set another number of epochs; without it, earlier checkpoints are removed. The teacher runs in eval mode. With zero
+    may change the number of epochs; without `resume`, earlier checkpoints are removed. The teacher runs in eval mode. With zero
     epochs nothing is trained or written.
 
     Raises GateError at the first loss or weight that is not finite; the last good checkpoint stays. Raises ConfigError when
@@ -153,7 +153,7 @@ class _Run:
         # These settings change how batches are fetched and how often the run saves, not what the model learns.
         may_differ = {"workers", "cache_mib", "checkpoint_steps"}
         if current["epochs"] != stored.get("epochs") and current["epochs"] > state.epoch:
-            # A resumed run may end earlier or later: from here on the learning rate follows the new schedule.
+            # A resumed run may end earlier or later. From here on, the learning rate follows the new schedule.
             may_differ.add("epochs")
             if self.accelerator.is_main_process:
                 note(
@@ -200,7 +200,7 @@ class _Run:
             with torch.no_grad(), self.accelerator.autocast():
                 targets = teacher_targets(teacher, images, camera_rows, self.config)
         loss, terms = self.objective(images, labels, camera_rows, targets)
-        # The mean over processes: when one process has a loss that is not finite, all processes stop.
+        # This is the mean over all processes, so that all stop when one of them has a loss that is not finite.
         values = self.accelerator.reduce(terms.float(), reduction="mean").tolist()
         if not torch.isfinite(torch.tensor(values)).all():
             raise self._gate(state, f"the loss is {values[0]}")
@@ -212,7 +212,7 @@ class _Run:
 
     @torch.no_grad()
     def _average(self, done: int) -> None:
-        # Early in the run the average decays faster, or the initial weights would count for thousands of steps.
+        # The average decays faster early in the run, because otherwise the initial weights would count for thousands of steps.
         decay = min(self.config.average, (1 + done) / (10 + done))
         current = self.model.state_dict()
         for key, value in self.averaged.items():
@@ -282,7 +282,7 @@ def _plain(config: TrainConfig) -> dict[str, Any]:
 
 
 def _metrics_rows(path: Path, epochs: int) -> list[dict[str, Any]]:
-    """Return the rows of the first `epochs` epochs; later rows and an incomplete last line are left out."""
+    """Return the rows of the first `epochs` epochs in a metrics file, without later rows and an incomplete last line."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:

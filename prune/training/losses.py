@@ -17,7 +17,7 @@ from runtime.errors import ConfigError
 
 
 def balanced(values: Sequence[Tensor]) -> Tensor:
-    """Return half the first value plus half the mean of the others, or a single value unchanged."""
+    """Return half the first value plus half the mean of the others. A single value is returned unchanged."""
     if len(values) == 1:
         return values[0]
     return 0.5 * values[0] + 0.5 * torch.stack(list(values[1:])).mean(dim=0)
@@ -44,7 +44,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float | None
     of the Triplet Loss", 2017, eq. 5.
     """
     with torch.autocast(features.device.type, enabled=False):
-        # In half precision, subtracting large squares would lose the small distance.
+        # In half precision, the difference of large squares would lose a small distance.
         distance = distances(features.float())
         same = labels[:, None] == labels[None]
         farthest = distance.masked_fill(~same, -torch.inf).amax(dim=1)
@@ -122,7 +122,7 @@ def check_labels(model: TransReID, labels: Tensor) -> None:
 
 
 def training_loss(model: TransReID, images: Tensor, labels: Tensor, camera_rows: Tensor | None) -> Tensor:
-    """Return the identity loss plus the soft-margin triplet loss of a batch, a scalar, as the scores need it.
+    """Return the identity loss plus the soft-margin triplet loss of a batch, a scalar, for the gradients of token and neuron scores.
 
     `images` is (B, 3, H, W) normalised float32, `labels` (B,) 0-based and `camera_rows` (B,) or None. Raises ConfigError
     when the model's classifier has fewer identities than the labels need.

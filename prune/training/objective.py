@@ -13,7 +13,7 @@ TERMS = ("loss", "identity", "metric", "distillation", "accuracy")
 
 
 class Objective(nn.Module):
-    """A model together with its training loss, in one module so that several processes can share its gradients."""
+    """A model together with its training loss. A single module is needed for gradients to be shared between processes."""
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The optimiser and the learning rate of a TrainConfig. The schedule is a pure function of the completed epochs."""
+"""The optimiser and the learning-rate schedule of a TrainConfig."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.errors import ConfigError
 
 
 def lr_scale(progress: float, config: TrainConfig) -> float:
-    """Return the factor of the learning rate after `progress` epochs, which may be a fraction.
+    """Return the factor by which the learning rate is multiplied after `progress` epochs, a fractional number.
 
     The factor rises linearly from warmup_factor to 1 during the warm-up and then follows half a cosine from 1 to
     lr_min_factor at the end. With the schedule `constant` it stays at 1 after the warm-up.

@@ -26,7 +26,7 @@ def uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Ge
 
 
 def background(images: Tensor, person: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Replace the background by another image of the batch, mirrored and in other colours, with `probability`.
+    """With `probability`, replace the background of each image by another image of the batch, mirrored and recoloured.
 
     `person` (B, 1, H, W) is the person's share of each pixel, 0..1. Half of the new backgrounds are blended with random
     blotches of colour. Without this, a model trained on rendered people may recognise them by the few places where they were
@@ -67,7 +67,7 @@ def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
 
 
 def tone(images: Tensor, cameras: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Apply a linear tone curve per camera of the batch, with `probability`: it moves the black and the white point.
+    """With `probability`, move the black and the white point of all images from the same camera by a linear tone curve.
 
     `cameras` (B,) are any whole numbers; images with the same number share a curve. Black moves to -0.16 .. 0.16, and each
     channel's black by a further 0.04 (one standard deviation), which tints it. White moves to 0.85 .. 1.35. The result is
@@ -84,7 +84,7 @@ def tone(images: Tensor, cameras: Tensor, probability: float, generator: torch.G
 
 
 def blur_matrix(length: int, sigma: float) -> Tensor:
-    """Return a (length, length) matrix whose product with a line of pixels blurs it: 7 Gaussian taps, edges repeated.
+    """Return a (length, length) matrix that blurs a line of pixels with 7 Gaussian taps; edge pixels are repeated.
 
     On a CPU, two small matrix products take a tenth of the time of two depthwise convolutions.
     """
@@ -98,7 +98,7 @@ def blur_matrix(length: int, sigma: float) -> Tensor:
 
 
 def sharpness(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Blur or sharpen each image: x + a (x - blurred x), where a is in -1 .. 1 times `strength` and at least -1.
+    """Blur or sharpen each image x to x + a (x - blurred x), where a is in -1 .. 1 times `strength` and at least -1.
 
     The blur is a Gaussian of 0.7 to 1.6 pixels, the same for the whole batch. The result is clipped to 0..1.
     """
@@ -110,7 +110,7 @@ def sharpness(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 
 def jpeg(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Compress each image as JPEG at a quality of 30 to 85, with `probability`, and decode it again."""
+    """With `probability`, compress each image as JPEG at a quality of 30 to 85 and decode it again."""
     changed = images.clone()
     chosen = torch.rand(len(images), generator=generator) < probability
     qualities = torch.randint(*QUALITY, (len(images),), generator=generator).tolist()

@@ -33,7 +33,7 @@ class Silhouettes:
     rows: Mapping[str, int]
 
     def __call__(self, items: Sequence[Item], height: int, width: int) -> Tensor:
-        """Return the person's share of each pixel, 0..1, (B, 1, height, width); one pixel around the person is at 0.5."""
+        """Return the person's share of each pixel, 0..1, (B, 1, height, width), before resizing 0.5 on a border of one pixel."""
         bits = np.unpackbits(self.packed[[self.rows[picture_name(item)] for item in items]], axis=1)
         inside = torch.from_numpy(bits.reshape(-1, 1, *self.size)).float()
         soft = (inside + F.max_pool2d(inside, 3, 1, 1)) / 2
@@ -41,7 +41,7 @@ class Silhouettes:
 
 
 def picture_name(item: Item) -> str:
-    """Return the image's name as anny.json has it: folder/file."""
+    """Return the name of the image in anny.json, which is folder/file."""
     path = Path(item.path)
     return f"{path.parent.name}/{path.name}"
 
@@ -49,7 +49,7 @@ def picture_name(item: Item) -> str:
 def read_silhouettes(items: Sequence[Item]) -> Silhouettes:
     """Read the masks of a data set's images from anny.json and masks.npz, which lie beside the images' folder.
 
-    Raises DataError where these files are missing, cannot be read or belong to other images.
+    Raises DataError when these files are missing, cannot be read or belong to other images.
     """
     root = Path(items[0].path).parent.parent
     try:

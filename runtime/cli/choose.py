@@ -12,7 +12,7 @@ from runtime.options.argument_types import positive_integer, seconds
 from runtime.options.choices import SECONDS
 
 HELP = "find the fastest backend for a model on this CPU"
-# Warn when the load average exceeds this fraction of the cores: other work slows the backends down by different amounts.
+# Warn when the load average exceeds this fraction of the cores, because other work slows the backends down unequally.
 BUSY = 0.5
 
 

@@ -113,4 +113,4 @@ def test_before_the_first_batch_there_is_nothing_to_keep(
 ) -> None:
     stop_after(0)
     assert extract(write_model(tmp_path / "m.onnx"), images, tmp_path / "f.npz") == 143
-    assert "nothing" in capsys.readouterr().err and not list(tmp_path.glob("f.*"))
+    assert "no image" in capsys.readouterr().err and not list(tmp_path.glob("f.*"))
