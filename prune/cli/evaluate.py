@@ -48,14 +48,22 @@ def parse(argv: Sequence[str] | None) -> EvaluateOptions:
         "--rerank", action="store_true", help="re-rank with k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)"
     )
     add_picture_options(parser)
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the model runs (%(default)s)")
-    parser.add_argument("--batch", type=positive_integer, default=16, metavar="N", help="images per run (16)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="where the model runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch",
+        type=positive_integer,
+        default=16,
+        metavar="N",
+        help="images per run (default: %(default)s)",
+    )
     parser.add_argument(
         "--max-bad",
         type=fraction,
         default=MAX_BAD,
         metavar="FRACTION",
-        help="end with exit code 3 when more than this fraction of all images is unusable (%(default)s)",
+        help="end with exit code 3 when more than this fraction of all images is unusable (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)

@@ -17,7 +17,7 @@ BOTH, AFTER, NONE = "both", "after", "none"
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """Which model is pruned, on what, and where the result goes.
+    """The model to prune, the data set, the search and the output folder.
 
     `data` and `layout` None take the values of the configuration. `evaluate` says whether the models before and after pruning
     (both), only the one after (after) or none are scored on query and gallery, with `batch` images per run. `search` None takes
@@ -41,9 +41,11 @@ def parse(argv: Sequence[str] | None, description: str | None) -> PruneOptions:
     """Parse the command line. Exits with code 2 if it is wrong; ConfigError if the result would overwrite a file."""
     parser = ArgumentParser(prog="prune.py", description=description)
     add_config_options(parser, required=True)
-    parser.add_argument("--weights", required=True, help="model.safetensors, or a published .pth")
+    parser.add_argument(
+        "--weights", required=True, help="the model to prune: a model.safetensors or a published .pth"
+    )
     parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
-    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
     parser.add_argument(
         "--resume",
         action="store_true",

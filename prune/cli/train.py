@@ -50,7 +50,10 @@ def parse(argv: Sequence[str] | None) -> TrainOptions:
         "--resume", action="store_true", help="resume the stopped run in DIR from its newest checkpoint"
     )
     parser.add_argument(
-        "--device", default="auto", choices=DEVICES, help="auto uses CUDA if there is a device (%(default)s)"
+        "--device",
+        default="auto",
+        choices=DEVICES,
+        help="auto: CUDA if there is a GPU, else the CPU (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     return TrainOptions(

@@ -230,7 +230,7 @@ def generator(*key: int) -> torch.Generator:
 
 def targets(crops: Crops, labels: Sequence[int], indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
     """Return (labels (B,), camera-table indices (B,) or None) of the crops at `indices`."""
-    # The camera table is made for the cameras of the training set, so their ids always index it.
+    # The camera table has a row for every camera of the training set, so the ids are always valid.
     policy = "input" if crops.spec.camera == "input" else None
     camera_rows, _ = camera_ids([crops.items[index].camid for index in indices], crops.spec, policy=policy)
     batch_labels = torch.tensor([labels[index] for index in indices])

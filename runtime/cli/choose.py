@@ -18,7 +18,7 @@ BUSY = 0.5
 
 @dataclass(frozen=True)
 class ChooseOptions:
-    """The model whose backends are timed, and how. `threads` None uses all cores; `batch` None is the model's fixed batch, else 1."""
+    """The model to time, and the settings. `threads` None means all cores; `batch` None means the model's fixed batch, else 1."""
 
     model: Path
     threads: int | None

@@ -32,10 +32,13 @@ def add_picture_options(parser: ArgumentParser) -> None:
         "--picture-queries",
         type=positive_integer,
         metavar="N",
-        help=f"the most queries on the page of --picture ({QUERIES})",
+        help=f"the most queries on the page of --picture (default: {QUERIES})",
     )
     parser.add_argument(
-        "--picture-top", type=positive_integer, metavar="N", help=f"gallery images beside each query ({TOP})"
+        "--picture-top",
+        type=positive_integer,
+        metavar="N",
+        help=f"gallery images beside each query (default: {TOP})",
     )
 
 

@@ -49,7 +49,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--gallery", required=True, metavar="G.npz", help="saved gallery features")
     parser.add_argument(
-        "--top", type=positive_integer, default=10, metavar="N", help="matches per query (10)"
+        "--top",
+        type=positive_integer,
+        default=10,
+        metavar="N",
+        help="matches per query (default: %(default)s)",
     )
     add_partial_option(parser)
     add_picture_options(parser)
