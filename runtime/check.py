@@ -25,7 +25,7 @@ MOST_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Check:
-    """N crops (N, H, W, 3) uint8 RGB, their camera ids (N,) int64, and the parent's features (N, D) float32, L2-normalised."""
+    """N crops (N, H, W, 3) uint8 RGB, their camera ids (N,) int64, and the torch model's features (N, D) float32, L2-normalised."""
 
     images: NDArray[np.uint8]
     camera_ids: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""The quality gate: does an artifact still rank people as its parent did? Pure functions on features."""
+"""The quality gate: check that an artifact ranks people as its torch model does. Pure functions on features."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Limits:
 
     `difference_max` None is reported but not judged. `top1_min` is a share of the images whose best match in the reference leads by
     more than `gap`; a share below 1 always allows one image to differ. `top10_min` is the mean overlap of the ten best.
-    `spread_min` is the share of the parent's own spread (1 - mean cosine between different images, and the standard deviation of those
-    cosines) that must be left: collapsed features are 0.9999 similar to everything and would pass a test of cosines alone.
+    `spread_min` is the share of the torch model's spread (1 - mean cosine between different images, and the standard deviation of
+    those cosines) that must be left: collapsed features are 0.9999 similar to everything and would pass a test of cosines alone.
     """
 
     cosine_min: float
@@ -58,11 +58,11 @@ def backend_limits(precision: str, backend: str) -> Limits:
 def compare(
     reference: NDArray[np.float32], candidate: NDArray[np.float32], *, gap: float = GAP
 ) -> dict[str, Any]:
-    """Return the differences between two feature sets (N, D) of the same N images: the parent's and the artifact's.
+    """Return the differences between two feature sets (N, D) of the same N images: the torch model's and the artifact's.
 
     Keys: images, non_finite, norm_error, cosine_min, cosine_mean, difference_max, top1, clear, top10 (rank agreement of every
     image against all others), and the mean and standard deviation of the cosines between different images, for both.
-    Raises DataError for fewer than three images, or where the parent sees no difference between them, and GateError where the parent's
+    Raises DataError for fewer than three images, or if the reference features of all of them are equal, and GateError if the reference
     features are not finite.
     """
     if len(reference) < 3 or reference.shape != candidate.shape:
@@ -70,11 +70,11 @@ def compare(
             f"cannot compare features {reference.shape} and {candidate.shape}: need 3 or more equal rows"
         )
     if not np.isfinite(reference).all():
-        raise GateError("the parent's own features are not finite; check its weights")
+        raise GateError("the reference features are not finite; check the weights of the torch model")
     alike = _among_others(unit(reference))
     if alike[np.isfinite(alike)].min() > 1 - 1e-6:
         raise DataError(
-            "the parent sees no difference between the check images: they prove nothing; export with --check and other images"
+            "the reference features of the check images are all equal, so they prove nothing; export with --check and other images"
         )
     finite = np.isfinite(candidate).all(axis=1)
     numbers: dict[str, Any] = {"images": len(reference), "non_finite": int((~finite).sum())}
@@ -128,8 +128,8 @@ def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
     if top1_min < 1 and numbers["clear"]:
         top1_min = min(top1_min, (numbers["clear"] - 1) / numbers["clear"])
     floors = (
-        ("cosine_min", limits.cosine_min, "lowest cosine to the parent"),
-        ("cosine_mean", limits.cosine_mean, "mean cosine to the parent"),
+        ("cosine_min", limits.cosine_min, "lowest cosine to the torch model"),
+        ("cosine_mean", limits.cosine_mean, "mean cosine to the torch model"),
         ("top1", top1_min, "top-1 agreement"),
         ("top10", limits.top10_min, "top-10 overlap"),
     )

@@ -5,7 +5,7 @@ The ranges come from onnxruntime's calibrator with percentile 99.999. Among min-
 a tensor for every consumer, also for those that stay float, and it quantises the weights of an FP16 graph after their rounding
 to FP16.
 
-The form for onnxruntime is static. Dynamic quantisation is 2 to 8 % faster on a CPU and as close to the parent, but it takes its
+The form for onnxruntime is static. Dynamic quantisation is 2 to 8 % faster on a CPU and as close to the torch model, but it takes its
 ranges from the whole batch, so the features of an image would depend on the other images of the batch.
 """
 

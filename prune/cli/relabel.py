@@ -37,7 +37,7 @@ def parse(argv: Sequence[str] | None) -> RelabelOptions:
     parser.add_argument("--out", required=True, type=Path, help="the new model.safetensors to write")
     args = parser.parse_args(argv)
     if args.out.resolve() == Path(args.model).resolve():
-        raise ConfigError(f"--out {args.out}: is the model itself; choose another name")
+        raise ConfigError(f"--out {args.out} is the model itself; choose another name")
     return RelabelOptions(args.model, args.data, args.layout, args.out)
 
 
