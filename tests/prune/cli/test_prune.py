@@ -177,13 +177,13 @@ def test_evaluate_reads_a_published_checkpoint_with_its_configuration(tmp_path, 
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
-        (["--set", "prune.heads.fraction=1.5"], 2, "0..1"),
+        (["--set", "prune.heads.fraction=1.5"], 2, "fraction"),
         (["--set", "prune.heads.fration=0.1"], 2, "did you mean fraction"),
         (["--set", "prune.tokens.count=5000"], 2, "at most"),
         (["--set", "prune.identities=0"], 2, "identities must be at least 2"),
         (["--set", "prune.heads.multiple=0"], 2, "multiple must be at least 1"),
-        (["--set", "model.neck=after"], 2, "neck is before"),
-        (["--set", "model.stride=12"], 2, "stride is 8"),
+        (["--set", "model.neck=after"], 2, "neck before"),
+        (["--set", "model.stride=12"], 2, "stride 8"),
         (["--data", "nowhere"], 3, "nowhere"),
     ],
 )
