@@ -45,7 +45,7 @@ def main_module(entry: str):
     """The module whose `main` an entry runs."""
     path = ROOT / entry if entry.endswith(".py") else ROOT.joinpath(*entry.split("."))
     path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
-    (name,) = re.findall(r'command\("([\w.]+)"\)', path.read_text())
+    (name,) = re.findall(r'run_main\("([\w.]+)"\)', path.read_text())
     return importlib.import_module(name)
 
 
