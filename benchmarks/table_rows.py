@@ -215,7 +215,7 @@ def pipeline(document: Document) -> str:
 
 
 def predict(document: Document) -> str:
-    """Return the table of errors that a latency table makes when it predicts the latency of unseen models."""
+    """Return the table of how well a latency table predicts the measured latency of models that it does not contain."""
     errors = [100 * abs(point["error"]) for point in document["points"]]
     cells = [str(len(errors)), f"{document['spearman']:.3f}", f"{100 * document['median_error']:.1f} %"]
     names = ["unseen models", "rank correlation", "median error", "largest error"]

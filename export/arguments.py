@@ -122,13 +122,13 @@ def _parser(description: str | None) -> ArgumentParser:
         "--max-map-drop",
         type=float,
         metavar="X",
-        help="also fail when mAP on ROOT drops by more than X points",
+        help="also fail the gate if mAP on ROOT drops by more than X points",
     )
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="DIR",
-        help="the images on which fp16 and int8 ranges are measured (default: the training images of --check)",
+        help="the images on which the value ranges for fp16 and int8 are measured (default: the training images of --check)",
     )
     parser.add_argument(
         "--calibration-count",

@@ -184,13 +184,16 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
     try:
         inferred = onnx.shape_inference.infer_shapes(bound, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        raise ArtifactError(f"the graph is not static: {reason_of(error)}") from None
+        raise ArtifactError(
+            f"the graph is not static: {reason_of(error)}; export with --form folded or report it"
+        ) from None
     known = {value.name for value in [*inferred.graph.value_info, *inferred.graph.output] if _is_known(value)}
     for node in inferred.graph.node:
         for name in node.output:
             if name and name not in known:
                 raise ArtifactError(
-                    f"the graph is not static: the output {name} of {node.op_type} {node.name} has an unknown shape"
+                    f"the graph is not static: the output {name} of {node.op_type} {node.name} has an unknown shape; "
+                    "export with --form folded or report it"
                 )
     return counts
 

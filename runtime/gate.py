@@ -51,7 +51,9 @@ def backend_limits(precision: str, backend: str) -> Limits:
     ArtifactError for a precision that has no limits.
     """
     if precision not in LIMITS:
-        raise ArtifactError(f"precision {precision!r} has no limits; export the model again")
+        raise ArtifactError(
+            f"the quality gate does not know the precision {precision!r}; export the model again"
+        )
     return LIMITS[ONNX_BACKENDS[backend].fp32_limits if precision == "fp32" else precision]
 
 

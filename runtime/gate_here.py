@@ -143,7 +143,10 @@ def _verdicts(record: Path, sha256: str) -> list[dict[str, Any]]:
 
 
 def _conditions(backend: str | None) -> dict[str, Any]:
-    """Return what a verdict holds for: the kernels depend on the processor, the backend and the versions of its packages."""
+    """Return the conditions under which a gate verdict stays valid: processor kind, backend and package versions.
+
+    The kernels depend on them.
+    """
     packages = ONNX_BACKENDS[backend].packages if backend in ONNX_BACKENDS else ()
     versions = {name: version for name, version in tools(*packages).items() if name != "python"}
     return {"processor_kind": this_kind(), "engine": backend, "versions": versions}

@@ -21,11 +21,11 @@ LARGEST = 100_000
 class InputSpec:
     """One image input and, where `camera` is "input", one camera input.
 
-    `layout` uint8-nhwc: (B, height, width, 3) uint8 RGB 0..255, resized outside, everything else in the graph;
-    float-nchw: (B, 3, height, width) float32, (rgb / 255 - mean) / std. `camera` is "input" (a second input `camera_ids`
+    `layout` "uint8-nhwc" is (B, height, width, 3) uint8 RGB 0..255: the caller resizes the image, and the graph does the rest.
+    "float-nchw" is (B, 3, height, width) float32, (rgb / 255 - mean) / std. `camera` is "input" (a second input `camera_ids`
     (B,), see `mean_camera`), "none", "mean" or a 0-based camera id that was baked in. `colour` is the order of the
-    channels, "rgb" and no other. `cameras` is the size of the embedding
-    table (0: the model has none), `dataset` the data set whose camera ids index it. `batch` is a fixed batch or None (any).
+    channels, always "rgb". `cameras` is the size of the camera embedding table (0: the model has none). `dataset` names the data
+    set whose camera ids index this table. `batch` is a fixed batch size, or None for any.
     """
 
     height: int = 256

@@ -142,7 +142,10 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack without `stoppable` too, so that children and temporary files are removed; exit status 143."""
+    """Make SIGTERM unwind the stack even outside `stoppable`.
+
+    Children and temporary files are removed, and the exit status is 143.
+    """
     if _active is not None or threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Make foreign text safe and short for a terminal: file names, keys, the messages of libraries."""
+"""Make text from outside this project safe and short for a terminal: file names, keys and the messages of libraries."""
 
 from __future__ import annotations
 

@@ -72,17 +72,17 @@ def throughput(load: Load, count: int, *, seconds: float) -> dict[str, Any]:
 def _run(pipe: Connection, load: Load) -> None:
     artifact = reopen_candidate(load.candidate)
     inputs = feeds(load.crops, load.ids, artifact.spec, load.batch)
-    _turns(artifact.run, inputs, time.monotonic() + WARMUP_S)
+    _call_until(artifact.run, inputs, time.monotonic() + WARMUP_S)
     pipe.send(None)
     while True:
         start, seconds = pipe.recv()
         time.sleep(max(start - time.monotonic(), 0))
-        calls = _turns(artifact.run, inputs, start + seconds)
+        calls = _call_until(artifact.run, inputs, start + seconds)
         pipe.send((calls, time.monotonic() - start))
 
 
-def _turns(run: Any, inputs: Sequence[Any], until: float) -> int:
-    """Call `run` on one input after the other until the time `until`, at least once. Return the number of calls."""
+def _call_until(run: Any, inputs: Sequence[Any], until: float) -> int:
+    """Call `run` on the inputs in turn, at least once, until the time `until`. Return the number of calls."""
     calls = 0
     while not calls or time.monotonic() < until:
         run(*inputs[calls % len(inputs)])

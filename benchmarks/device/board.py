@@ -137,7 +137,10 @@ def advice(root: Path, description: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def doubts(root: Path, description: Mapping[str, Any], states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return warnings about the board that make its times doubtful; `states` run from before the first time to the end."""
+    """Return warnings about the board that make its times doubtful.
+
+    `states` are the board's states in order: before the first measurement, between measurements, and after the last.
+    """
     warnings = []
     if commands := advice(root, description, states[0]):
         mode = description["power_mode"]

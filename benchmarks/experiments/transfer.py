@@ -58,14 +58,14 @@ def parse(argv: Sequence[str] | None) -> TransferOptions:
         type=int,
         default=0,
         metavar="ID",
-        help="0-based camera of the queries (default: %(default)s)",
+        help="0-based camera id of the queries (default: %(default)s)",
     )
     parser.add_argument(
         "--gallery-camera",
         type=int,
         default=1,
         metavar="ID",
-        help="0-based camera of the gallery (default: %(default)s)",
+        help="0-based camera id of the gallery (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     args = parser.parse_args(argv)

@@ -69,7 +69,10 @@ def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item
 
 
 def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[str, Any]:
-    """Return {host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}."""
+    """Compare the model alone (`bare`) with full extraction from files, in alternating rounds. `ratio` is extract / bare.
+
+    Return {host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}.
+    """
     candidate, preset = options.candidate, options.preset
     artifact = _artifact(candidate, preset)
     chosen = plan(preset, artifact)

@@ -54,7 +54,10 @@ def groups(grid: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds: int) -> Sample:
-    """Return a function that times a group on the CPU, in turns."""
+    """Return a function that times the whole model, the unpruned block and a group of block sizes on the CPU.
+
+    It alternates between them.
+    """
     folder = Path(f"{model}.blocks")
     engine, threads, batch = about["engine"], about["threads"], about["batch"]
     random = np.random.default_rng(0)

@@ -149,7 +149,8 @@ class Sampler:
     def _median(self, line: Sequence[str]) -> float:
         compute = self._run(line).gpu_compute
         if compute is None:
-            raise ArtifactError(f"{line[1]}: trtexec printed no GPU compute time; run it by hand to see why")
+            command = shlex.join([str(self.target.trtexec), *line[1:]])
+            raise ArtifactError(f"{line[1]}: trtexec printed no GPU compute time; to see why, run {command}")
         return compute.median
 
     def _run(self, line: Sequence[str]) -> Report:

@@ -2,7 +2,7 @@
 
 Identity i depends only on (seed, i), and an image only on (seed, i, camera, number), so a larger set contains the smaller one.
 `anny.json` in the root holds the generator version and the plan, and for each image the pid, the 0-based camid, the visible
-fraction of the person and the sha256. `masks.npz` holds the visible person of each image in the same order:
+fraction of the person and the sha256. `masks.npz` holds a mask of the pixels that show the person, for each image in the same order:
 `numpy.unpackbits(visible[n]).reshape(128, 64)`.
 """
 
@@ -43,8 +43,9 @@ _STREAM = {"identity": 1, "image": 2, "query": 3, "passer_by": 4}
 
 @dataclass(frozen=True)
 class RenderedImage:
-    """One rendered image: its path, JPEG bytes, the visible fraction of the person and the visible person (128, 64) bool.
+    """One rendered image: its path, its JPEG bytes and the visible fraction of the person.
 
+    `mask` (128, 64) bool is true at the pixels that show the person.
     `unoccluded` is the path of the unoccluded image of the same person and pose; only queries have one.
     """
 

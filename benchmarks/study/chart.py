@@ -1,4 +1,7 @@
-"""The result of a study as one self-contained SVG file: a panel per level, a row per method and a dot per seed."""
+"""Draw the result of a study as one self-contained SVG file.
+
+It has a panel for each pruning level (fractions of heads and tokens), a row for each method and a dot for each seed.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def parse(argv: Sequence[str] | None) -> CompareOptions | ShowOptions:
         "--methods",
         type=names,
         default=tuple(METHODS),
-        help=f"from {','.join(METHODS)}; amg always runs because it sets the budget",
+        help=f"the methods to compare, separated by commas, from {','.join(METHODS)}; amg always runs because it sets the budget",
     )
     parser.add_argument(
         "--device",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.onnx_compat import Version
-from engines.trtexec.command import Profile, is_supported, timing_flags, version_text
+from engines.trtexec.command import SUPPORTED, Profile, is_supported, timing_flags, version_text
 from runtime.backends.tensorrt.compat import others_of
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
@@ -55,9 +55,12 @@ def load_line(
     `transfers`. ConfigError for a version that is not supported, or that cannot choose the profile.
     """
     if not is_supported(version):
-        raise ConfigError(f"TensorRT {version_text(version)} is not supported")
+        raise ConfigError(f"TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}")
     if profile.profile and version[0] == 8:
-        raise ConfigError(f"trtexec of TensorRT {version_text(version)} runs the first profile only")
+        raise ConfigError(
+            f"trtexec of TensorRT {version_text(version)} runs the first profile only; "
+            "build one engine per batch size with --separate"
+        )
     line = [f"--loadEngine={profile.engine}", f"--duration={seconds}"]
     if profile.profiles > 1 and version[0] != 8:
         line.append(f"--useProfile={profile.profile}")

@@ -132,8 +132,8 @@ def least_drift_within(points: Sequence[Point], goal: Goal) -> Point:
 def cheapest_above(points: Sequence[Point], goal: Goal, measure: Callable[[Point], float]) -> Point:
     """Return the cheapest point whose measured mAP reaches `goal.value`.
 
-    It is found by bisection, because the feature drift falls as the cost grows. ConfigError when even the most expensive point does
-    not reach the goal.
+    It is found by bisection, which assumes that mAP rises with cost: costlier points change the teacher's features less.
+    ConfigError when even the most expensive point does not reach the goal.
     """
     ordered = sorted(points, key=lambda point: point.cost)
     reached = measure(ordered[-1])

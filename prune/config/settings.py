@@ -183,8 +183,8 @@ class PruneConfig:
 class DistillConfig:
     """Distillation from the unpruned teacher: a loss with the weight `alpha`, added to the other losses.
 
-    `type` is none, soft (the logits of all heads, at `temperature`), hard (the teacher's best identity, global head) or this
-    project's own features (the angle between the heads' features, which also suits a teacher trained on other people).
+    `type` is "none", "soft" (the logits of all heads, at `temperature`), "hard" (the teacher's best identity, global head) or
+    "features", a loss of this project: the angle between the heads' features, which also suits a teacher trained on other people.
     """
 
     type: str = "none"

@@ -141,12 +141,15 @@ class Trunk(nn.Module):
         return torch.cat([table, table.mean(dim=0, keepdim=True), torch.zeros_like(table[:1])])
 
     def forward(self, images: Tensor, camera_ids: Tensor | None) -> Tensor:
-        """Return the tokens (B, N, D), in original order and before the last norm, of images (B, 3, H, W) and camera rows (B,)."""
+        """Return the tokens (B, N, D), in original order and before the last norm, of images (B, 3, H, W).
+
+        `camera_ids` (B,) are those of `TransReID.forward`.
+        """
         patches = self.patch_embed(images)
         x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1) + self.pos_embed
         if hasattr(self, "sie_embed"):
             table = self.camera_table()
-            # Without camera rows the mean camera is used, as for an unknown camera.
+            # Without camera ids the mean camera is used, as for an unknown camera.
             x = x + (table[-2:-1] if camera_ids is None else table.index_select(0, camera_ids))
         for block in self.blocks:
             x = block(x)
@@ -218,8 +221,9 @@ class TransReID(nn.Module):
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
         """Return the descriptor (B, 5D), or (B, D) without the JPM, not L2-normalised.
 
-        `images` are (B, 3, H, W) normalised float32, `camera_ids` (B,) int64 rows of the camera table: 0-based camera ids,
-        `cameras` for their mean, `cameras` + 1 for none. The descriptor is the concatenation [g, l1/4, .., l4/4].
+        `images` are (B, 3, H, W) normalised float32. `camera_ids` (B,) int64 select the camera embedding: a 0-based camera id,
+        `cameras` for the mean of all, `cameras` + 1 for none. The descriptor is the global feature, followed by the four local
+        features, each divided by 4.
         """
         parts = self.parts(images, camera_ids)
         if self.architecture.neck == "after":

@@ -51,7 +51,7 @@ def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerat
 class State:
     """The progress of a run: the next step is `step` of `epoch`, and `done` is the number of finished steps of all epochs.
 
-    `images`, `seconds`, `data_seconds` and `terms` belong to the current epoch.
+    `images`, `seconds`, `data_seconds` and `terms` belong to the current epoch; `terms` holds the values of TERMS for each step.
     """
 
     epoch: int = 0

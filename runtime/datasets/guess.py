@@ -48,7 +48,7 @@ def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -
     content = f"holds {', '.join(existing)}" if existing else f"holds none of {', '.join(FOLDERS.values())}"
     if inside := _data_sets_in(root, names_of):
         raise ConfigError(
-            f"{root}: {content}, but it contains data sets; give one of them: {', '.join(inside)}"
+            f"{root}: {content}, but it contains data sets; give the folder of one of them: {', '.join(inside)}"
         )
     raise ConfigError(
         f"{root}: the layout cannot be guessed ({content}); give it with --layout or, in a configuration, with data.layout: "

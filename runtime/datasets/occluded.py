@@ -1,7 +1,8 @@
 """Read the data sets of partly hidden people: Occluded-REID, Partial-REID and P-DukeMTMC-reID.
 
-Their queries show occluded people and their galleries show whole bodies. The names of the first two state no camera (camid -1),
-so that no image is removed as one of the query's camera: their protocol ranks every whole-body image for every query.
+Their queries show occluded people and their galleries show whole bodies. File names of Occluded-REID and Partial-REID contain no
+camera, so camid is -1 and no gallery image is removed for sharing the query's camera. This matches their protocol, which ranks every
+whole-body image.
 P-DukeMTMC-reID keeps DukeMTMC's names and cameras; its published protocol does not remove images of the query's camera either
 (`runtime.datasets.published.SAME_CAMERA_STAYS`).
 """

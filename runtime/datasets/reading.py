@@ -87,7 +87,7 @@ def _checked(dataset: Dataset, max_bad: float) -> Dataset:
     for split in ("query", "gallery"):
         if not getattr(dataset, split):
             folder = os.path.join(dataset.root, dict(dataset.folders)[split])
-            raise DataError(f"the {split} is empty: {folder}; put images there, or give the right layout")
+            raise DataError(f"the {split} set is empty: {folder}; put images there, or give the right layout")
     return dataset
 
 

@@ -239,7 +239,7 @@ def test_missing_or_empty_data_ends_3(run: Run, data: Path, model: Path) -> None
     refused(run("extract", model, data / "nowhere", "--out", data / "f.npz"), 3, "nowhere")
     for path in (data / "bounding_box_test").iterdir():
         path.unlink()
-    refused(run("evaluate", model, "--data", data), 3, "gallery is empty", "bounding_box_test")
+    refused(run("evaluate", model, "--data", data), 3, "gallery set", "bounding_box_test")
     refused(run("extract", model, data / "bounding_box_test", "--out", data / "f.npz"), 3, "no image")
 
 

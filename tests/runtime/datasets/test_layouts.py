@@ -65,7 +65,7 @@ def test_cuhk03_np(tmp_path: Path, kind: str) -> None:
     assert dataset.layout == "cuhk03_np" and seen(dataset.gallery) == [(3, 0), (3, 1), (7, 0), (7, 1)]
     assert counts(dataset)["train"] == {"images": 4, "identities": 2, "cameras": 2}
     same_from_its_folder(root, "query", "query")
-    with pytest.raises(ConfigError, match=rf"give one of them: .*cuhk03-np/{kind}"):
+    with pytest.raises(ConfigError, match=rf"one of them: .*cuhk03-np/{kind}"):
         read_dataset(root.parent)
 
 
