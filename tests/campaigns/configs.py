@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+# The command imports this where it uses it. Here it is imported before the memory of the process is limited.
+import prune.model.flops  # noqa: F401
 from prune.cli import flops
 from prune.config.load import load_config
 from tests.campaigns.mutate import ODD, damaged, tree_damaged

@@ -148,7 +148,7 @@ def test_feature_distillation_is_one_minus_the_cosine_and_knows_no_length():
 
 def test_training_loss_reads_parts_before_the_necks_and_logits_after_them():
     class Fake(nn.Module):
-        shape = SimpleNamespace(identities=2)
+        architecture = SimpleNamespace(identities=2)
 
         def parts(self, images, camera_ids=None):
             return [images, 2 * images]
