@@ -137,10 +137,10 @@ def test_bypass_is_the_authors_reordering_form(name):
 @pytest.mark.parametrize("name", JPM)
 def test_published_flops_of_the_golden_cuts(name):
     golden = case(name)
-    architecture = model(name, "pruned").architecture
-    assert [len(block.heads) for block in architecture.blocks] == golden.meta["heads"]
-    assert [len(block.tokens) for block in architecture.blocks] == golden.meta["channels"]
-    assert macs_paper(architecture) / 1e9 == pytest.approx(golden.meta["paper_gflops_with_last"], rel=1e-9)
+    shape = model(name, "pruned").architecture
+    assert [len(block.heads) for block in shape.blocks] == golden.meta["heads"]
+    assert [len(block.tokens) for block in shape.blocks] == golden.meta["channels"]
+    assert macs_paper(shape) / 1e9 == pytest.approx(golden.meta["paper_gflops_with_last"], rel=1e-9)
 
 
 def test_small_before_and_after_base_in_one_process():
