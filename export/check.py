@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from export.options import CHECK_COUNT
 from runtime.check import Check as Check
 from runtime.check import run_check as run_check
-from runtime.datasets import guess_layout, read_dataset
+from runtime.console import note
+from runtime.datasets import Item, guess_layout, read_dataset
 from runtime.errors import ConfigError, DataError
 from runtime.files.manifest import replacing, sha256
 from runtime.images.decode import load_image
@@ -31,18 +33,9 @@ def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> 
         raise DataError(
             f"{root}: the folder of check images does not exist; give --check ROOT, or --gate off"
         )
-    paths = _test_paths(str(root))
-    chosen = [
-        paths[index]
-        for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))
-    ]
-    crops = []
-    for path in chosen:
-        try:
-            crops.append(resize(load_image(path), spec))
-        except DataError:
-            # Unreadable images are left out here; only their number matters, which is checked below.
-            continue
+    items = _test_items(str(root))
+    indices = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))
+    crops, _ = read_crops([items[index] for index in indices], spec)
     if len(crops) < 3:
         raise DataError(
             f"{root}: only {len(crops)} images can be read; the gate needs at least 3 (256 are better)"
@@ -50,12 +43,30 @@ def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> 
     return np.stack(crops)
 
 
-def _test_paths(root: str) -> list[str]:
+def read_crops(items: Sequence[Item], spec: InputSpec) -> tuple[list[NDArray[np.uint8]], list[Item]]:
+    """Return the resized crops (H, W, 3) uint8 of the images that can be read, and their items.
+
+    A line on stderr counts the images that cannot be read, and says why the first of them cannot.
+    """
+    crops, readable, reasons = [], [], []
+    for item in items:
+        try:
+            crops.append(resize(load_image(item.path), spec))
+        except DataError as error:
+            reasons.append(str(error))
+        else:
+            readable.append(item)
+    if reasons:
+        note(f"{len(reasons)} of {len(items)} images are left out; the first: {reasons[0]}")
+    return crops, readable
+
+
+def _test_items(root: str) -> list[Item]:
     try:
         dataset = read_dataset(root, guess_layout(root))
     except (ConfigError, DataError):
-        return [item.path for item in read_images(root)]
-    return [item.path for item in (*dataset.query, *dataset.gallery)]
+        return read_images(root)
+    return [*dataset.query, *dataset.gallery]
 
 
 def make_check(

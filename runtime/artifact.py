@@ -14,8 +14,8 @@ from runtime.spec import InputSpec
 class Artifact:
     """A verified, opened model: `run` is its Session, `sha256` its identity, `dim` its features' width.
 
-    `backend` is what runs it: one of `BACKENDS` (runtime.options.choices), "tensorrt", "tensorrt_rtx", "torch", or None where
-    nobody says.
+    `backend` is what runs it: one of `BACKENDS` (runtime.options.choices), "tensorrt", "tensorrt_rtx", "torch", or None if
+    it is not recorded.
     """
 
     path: Path

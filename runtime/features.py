@@ -34,13 +34,13 @@ TOOLS = (
 
 @dataclass(frozen=True)
 class Features:
-    """N images as one model sees them.
+    """The features of N images from one model, with what is known of each image.
 
-    `features` (N, D) float32 L2-normalised; `paths` N names; `pids` (N,) int64, -1 unknown or junk; `camids`
-    (N,) int64 0-based, -1 unknown; `model` the sha256 of the artifact; `layout` the data set layout the names
-    were read by, or None; `camera` the camera policy in words; `images` the sha256 of each image file (N,),
-    or empty when not known; `backend` what ran the model (key `engine` in the file), or None where nobody says. `skipped` and
-    `notes` (what happened on the way) are not kept in a file.
+    `features` (N, D) are float32 and L2-normalised, and `paths` are the N image files. `pids` (N,) are int64, -1 for unknown people
+    and junk; `camids` (N,) are int64 and 0-based, -1 if unknown. `model` is the sha256 of the artifact, and `layout` the data set
+    layout by which the file names were read, or None. `camera` describes the camera policy. `images` has the sha256 of each image
+    file (N,), or is empty. `backend` ran the model (key `engine` in the file); it is None if that was not recorded. `skipped`
+    images and `notes` for the user are not saved.
     """
 
     features: NDArray[np.float32]

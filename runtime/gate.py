@@ -120,7 +120,7 @@ def rank_agreement(
 
 
 def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
-    """Return in words why these numbers do not pass; empty when they do."""
+    """Return the reasons why these numbers do not pass the gate; an empty list means that they pass."""
     if numbers["non_finite"]:
         return [f"{numbers['non_finite']} of {numbers['images']} features are not finite"]
     reasons = []

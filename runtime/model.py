@@ -13,8 +13,8 @@ from typing import Literal, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from runtime import console
 from runtime.artifact import Artifact
+from runtime.console import note
 from runtime.datasets import MAX_BAD
 from runtime.datasets.cameras import camera_ids
 from runtime.errors import ConfigError, DataError, NonFiniteFeatures
@@ -68,7 +68,7 @@ def open_model(
             path, device=device, backend=backend, threads=threads, allow_ungated=allow_ungated
         )
     if (remark := doubt(artifact)) is not None:
-        console.note(f"WARNING {remark}")
+        note(f"WARNING {remark}")
     size = plan(preset, artifact, batch).batch if preset else batch or artifact.spec.batch or BATCH
     return Model(artifact, size, preset)
 
@@ -161,7 +161,7 @@ class Model:
         `images` is a folder, a list file, one image file, or `runtime.images.sources.Images`. People and cameras are read from file
         names. `camera` is "input" (the cameras of the names), "mean", "none" or a 0-based camera id; None means "input" on the
         data set that the model was trained on and "mean" elsewhere. `workers` threads decode while the model runs (default: up
-        to 4). Unusable images are in `.skipped`, and `.notes` says what was odd. `progress` is told how many more images are done.
+        to 4). Unusable images are in `.skipped`, and `.notes` has warnings. `progress` receives the number of further images done.
 
         Raises ConfigError for a camera policy that the model cannot follow, DataError where there is no image, TooManyBad (a
         DataError) when more than the fraction `max_bad` of all images is unusable, NonFiniteFeatures with the path of the first such

@@ -11,7 +11,8 @@ from benchmarks.options import Candidate, Images, Timing, candidates_of
 from runtime.datasets import READERS
 from runtime.errors import ConfigError
 from runtime.options.argument_types import batch_sizes, camera_policy, positive_integer, seconds
-from runtime.options.choices import AUTO, BACKENDS, LATENCY, PRESETS, SECONDS, THROUGHPUT
+from runtime.options.backend_option import add_backend_option
+from runtime.options.choices import LATENCY, PRESETS, SECONDS, THROUGHPUT
 from runtime.options.presets import refuse_contradictions
 
 # The batch sizes of `--preset throughput` if --batch is not given.
@@ -117,14 +118,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         default="cpu",
         help="the device that the models run on (%(default)s)",
     )
-    parser.add_argument(
-        "--backend",
-        "--engine",
-        dest="backend",
-        choices=(*BACKENDS, AUTO),
-        default=BACKENDS[0],
-        help="the backend that runs .onnx files on the CPU; auto: the one that `choose` found fastest here (%(default)s)",
-    )
+    add_backend_option(parser)
     parser.add_argument(
         "--batch",
         type=batch_sizes,

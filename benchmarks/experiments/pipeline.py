@@ -23,7 +23,8 @@ from benchmarks.options import Candidate, candidates_of
 from runtime import console
 from runtime.errors import ConfigError
 from runtime.options.argument_types import positive_integer, positive_integers, seconds
-from runtime.options.choices import AUTO, BACKENDS, PRESETS, THROUGHPUT
+from runtime.options.backend_option import add_backend_option
+from runtime.options.choices import PRESETS, THROUGHPUT
 
 
 def parse(argv: Sequence[str] | None) -> PipelineOptions:
@@ -37,14 +38,7 @@ def parse(argv: Sequence[str] | None) -> PipelineOptions:
         default=THROUGHPUT,
         help="layout of processes and threads (default: %(default)s)",
     )
-    parser.add_argument(
-        "--backend",
-        "--engine",
-        dest="backend",
-        choices=(*BACKENDS, AUTO),
-        default=BACKENDS[0],
-        help="the backend that runs the model (default: %(default)s)",
-    )
+    add_backend_option(parser)
     parser.add_argument(
         "--count",
         type=positive_integer,
@@ -116,10 +110,17 @@ def _print(document: dict[str, Any]) -> None:
         for one in document["rounds"]
     ]
     layout = f"{document['processes']} processes, batch {document['batch']}, {document['model']['engine']}"
-    shares = f"{document['ratio']:.1%} of the bare engine's"
+    shares = f"{document['ratio']:.1%} of the model alone"
     if document["cpu_ratio"]:
         shares += f", {document['cpu_ratio']:.1%} by CPU time"
-    columns = ["images", "bare engine", "extract", "ratio", "bare CPU ms/image", "extract CPU ms/image"]
+    columns = [
+        "images",
+        "model alone",
+        "extract",
+        "ratio",
+        "model alone CPU ms/image",
+        "extract CPU ms/image",
+    ]
     console.print_table(f"images/s ({layout}): {shares}", columns, rows)
     columns = ["images", "start s", "extract s", "images/s", "features MB", "peak MB", "largest worker MB"]
     console.print_table("each in a new process", columns, [_run_row(one) for one in document["runs"]])

@@ -111,16 +111,24 @@ def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
 
 
 def _begun(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Return the table that an earlier run of the same measurement began, else an empty table."""
+    """Return the table that an earlier run of the same measurement began, else an empty table.
+
+    A line on stderr says that the measurement continues, or that another file at `path` will be replaced.
+    """
     try:
-        found: dict[str, Any] = parse_json(path.read_text())
+        table: dict[str, Any] = parse_json(path.read_text())
         # A table of an older version has no keys for GPUs.
-        _ = [(size_of(row), row["ms"], row["model_ms"], row["block_ms"]) for row in found["raw"]]
-        if not found["complete"] and all(found.get(key) == about[key] for key in SAME):
-            note(f"{path}: continuing after {len(found['raw'])} blocks")
-            return found
+        _ = [(size_of(row), row["ms"], row["model_ms"], row["block_ms"]) for row in table["raw"]]
+        if not table["complete"] and all(table.get(key) == about[key] for key in SAME):
+            note(f"{path}: continuing after {len(table['raw'])} blocks")
+            return table
+        reason = "a finished table" if table["complete"] else "a table with other settings"
+    except FileNotFoundError:
+        reason = ""
     except (OSError, ValueError, KeyError, TypeError):
-        pass
+        reason = "not a table of this command"
+    if reason:
+        note(f"{path}: is {reason}; the measurement begins anew and replaces it")
     return about | {"complete": False, "raw": []}
 
 

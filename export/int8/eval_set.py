@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from export.check import read_crops
 from export.int8.calibration import spaced
 from runtime.datasets import Item, count_warnings, guess_layout, read_dataset
 from runtime.datasets.cameras import camera_ids, dataset_name
 from runtime.errors import ConfigError, DataError
-from runtime.images.decode import load_image
-from runtime.images.preprocess import resize
 from runtime.images.sources import read_images
 from runtime.spec import InputSpec
 
@@ -51,21 +50,15 @@ def read_eval_set(
     if not query_items:
         all_items = [*query, *gallery]
         gallery_items = [all_items[index] for index in spaced(len(all_items), count)]
-    crops, readable, queries = [], [], 0
-    for split in (query_items, gallery_items):
-        for item in split:
-            try:
-                crops.append(resize(load_image(item.path), spec))
-            except DataError:
-                continue
-            readable.append(item)
-            queries += split is query_items
+    query_crops, readable_queries = read_crops(query_items, spec)
+    gallery_crops, readable_gallery = read_crops(gallery_items, spec)
+    crops, readable = query_crops + gallery_crops, readable_queries + readable_gallery
     if len(crops) < 3:
         raise DataError(f"{root}: only {len(crops)} images can be read; give --check ROOT with at least 3")
     camids = np.array([item.camid for item in readable], np.int64)
     camera_rows, _ = camera_ids(camids, spec, policy=camera, dataset=dataset)
     pids = np.array([item.pid for item in readable], np.int64)
-    return EvalSet(np.stack(crops), camera_rows, spec, pids, camids, queries)
+    return EvalSet(np.stack(crops), camera_rows, spec, pids, camids, len(query_crops))
 
 
 def matched_people(

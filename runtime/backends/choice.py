@@ -58,10 +58,10 @@ def chosen_backend(model: Path | str, sha256: str) -> str:
 
 
 def unproven(model: Path | str, sha256: str, backend: str | None) -> str | None:
-    """Return why the features of this file on this backend may not be its parent's, in words; None where its gate passed here.
+    """Return why features may differ from the torch model's on this backend, as text; None if the file's gate passed here.
 
-    Export ran the gate on the default backend. For the others, the file that `python -m runtime choose` wrote says it. What runs
-    no ONNX file (TensorRT, torch) has a gate of its own, and None is returned for it.
+    Export ran the gate on the default backend. For the others, the file that `python -m runtime choose` wrote records the
+    gate. TensorRT and torch run no ONNX file and have a gate of their own, so the result for them is None.
     """
     if backend not in BACKENDS[1:]:
         return None

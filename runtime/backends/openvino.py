@@ -57,7 +57,7 @@ class OpenVinoSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Images (B, ...) and, where the graph has them, camera ids (B,) -> (B, dim) float32, finite."""
+        """Run images (B, ...) and, if the graph takes them, camera ids (B,); return (B, dim) float32, finite."""
         self._check_call(images, camera_ids)
         step = self._batch or max(len(images), 1)
         parts = [
@@ -68,7 +68,7 @@ class OpenVinoSession:
         return check_features(features, len(images), self.dim)
 
     def matmul_types(self) -> dict[str, int]:
-        """How many of the matrix products compute in which type, such as {"u8": 36, "bf16": 4}; empty before the first call."""
+        """Count the matrix products by the type they compute in, such as {"u8": 36, "bf16": 4}; empty before the first call."""
         if not self._compiled:
             return {}
         compiled = next(reversed(self._compiled.values())).get_compiled_model()
@@ -232,22 +232,22 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
 
 
 def has_bf16(core: openvino.Core | None = None) -> bool:
-    """Whether this CPU multiplies BF16 natively (AVX512-BF16 or AMX)."""
+    """Return whether this CPU multiplies BF16 natively (AVX512-BF16 or AMX)."""
     return "BF16" in (core or openvino.Core()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _computed_in(precision: str, kernel: str) -> str:
-    """The type of a product: a float kernel that unpacks INT8 weights names theirs."""
+    """Return the type of a product. A float kernel that unpacks INT8 weights reports the type of the weights instead."""
     return "f32" if kernel.endswith("_f32") else precision
 
 
 def devices() -> list[str]:
-    """What OpenVINO could run on here, such as ["CPU"]; only its CPU is used."""
+    """Return the devices that OpenVINO finds, such as ["CPU"]. This project uses only the CPU."""
     return list(openvino.Core().available_devices)
 
 
 def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """The array, its last row repeated up to `size` rows, in one piece of memory."""
+    """Repeat the last row up to `size` rows; return the result in contiguous memory."""
     short = size - len(array)
     whole = np.concatenate([array, np.repeat(array[-1:], short, axis=0)]) if short else array
     return np.ascontiguousarray(whole)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from runtime.datasets import MAX_BAD, READERS
 from runtime.options.argument_types import camera_policy, fraction, positive_integer
-from runtime.options.choices import AUTO, BACKENDS, DEVICES
+from runtime.options.backend_option import add_backend_option
+from runtime.options.choices import DEVICES
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,7 @@ def add_model_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=DEVICES, default="cpu", help="where the model runs (default: %(default)s)"
     )
-    parser.add_argument(
-        "--backend",
-        "--engine",
-        dest="backend",
-        choices=(*BACKENDS, AUTO),
-        default=BACKENDS[0],
-        help="the library that runs an .onnx file on the CPU; auto: the one that `choose` found fastest here (default: %(default)s)",
-    )
+    add_backend_option(parser)
     parser.add_argument(
         "--threads", type=positive_integer, metavar="N", help="threads of the model (default: all cores)"
     )

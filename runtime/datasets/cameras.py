@@ -16,8 +16,8 @@ def dataset_name(layout: str | None, warnings: Sequence[str]) -> str | None:
     """Return the name of the published data set that a folder in this layout is, or None when that is not certain.
 
     A layout alone proves nothing, because many data sets are published in Market-1501's folders and file names. The published
-    numbers of images do: `warnings` is the result of `runtime.datasets.count_warnings`, which must be empty. Layouts for data
-    sets of somebody's own never name one. Only our own `anny` has a layout that nobody else uses.
+    numbers of images do: `warnings` is the result of `runtime.datasets.count_warnings`, which must be empty. Layouts for
+    users' own data sets never name one. Only this project's `anny` has a layout of its own.
     """
     return layout if layout == "anny" or (layout in PUBLISHED and not warnings) else None
 

@@ -51,7 +51,7 @@ def read_folders(layout: str, root: str, listing: Listing) -> Dataset:
     """Read a data set of `layout` from Market-1501's folders, or from those that layumi's prepare.py writes."""
     folders = split_folders(listing)
     for split, names in folders.items():
-        # A data set of somebody's own may have nothing to train on.
+        # A user's own data set may have no training images.
         if not names and (split != "train" or layout != "market_like"):
             raise FileNotFoundError(FOLDERS[split])
     dataset = read_named(layout, root, listing, folders)

@@ -1,4 +1,4 @@
-"""Read a data set of somebody's own, with a folder for each person in the folders of the splits, and any names of images."""
+"""Read a user's own data set: each split has a folder for each person, and the images may have any names."""
 
 from __future__ import annotations
 

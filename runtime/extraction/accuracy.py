@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from runtime import console
 from runtime.artifact import Artifact
+from runtime.console import progress
 from runtime.datasets import Dataset, Item
 from runtime.extraction.camera import extract_with_policy
 from runtime.extraction.extract import extract
@@ -26,7 +26,7 @@ def accuracy(
     extract_items = partial(extract, artifact, batch=artifact.spec.batch or batch)
 
     def features(items: tuple[Item, ...], title: str) -> Features:
-        with console.progress(f"{artifact.path.name}: {title}", len(items)) as advance:
+        with progress(f"{artifact.path.name}: {title}", len(items)) as advance:
             images = Images(items, dataset=dataset)
             return extract_with_policy(extract_items, artifact, images, policy=camera, progress=advance)
 

@@ -139,7 +139,7 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     try:
         manifest = parse_json(sidecar.read_text(), finite=True)
     except FileNotFoundError:
-        # the command must not overwrite this file, which may be somebody else's
+        # the command must not overwrite this file, which may belong to another program
         other = f"make one: {making_command(Path(f'model{file.suffix}'))}"
         if file.suffix in ENGINES:
             other = f"adopt it: {shlex.join(['python', '-m', 'engines', 'verify', str(file), '--onnx', 'model.onnx'])}"

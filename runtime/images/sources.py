@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from runtime import console
+from runtime.console import note
 from runtime.datasets import (
     IMAGE_SUFFIXES,
     Dataset,
@@ -49,8 +49,8 @@ class Images:
 def read_images(source: str | os.PathLike[str]) -> list[Item]:
     """Return the items of `list_images`, and print its notes to stderr."""
     images = list_images(source)
-    for note in images.notes:
-        console.note(note)
+    for line in images.notes:
+        note(line)
     return list(images.items)
 
 

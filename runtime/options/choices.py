@@ -9,10 +9,10 @@ BACKENDS = tuple(ONNX_BACKENDS)
 # The backend that `python -m runtime choose` measured as the fastest on this machine.
 AUTO = "auto"
 
-# How long a command times each of several things, unless it is told otherwise: trtexec's default.
+# The default number of seconds for which a command times each model or backend; it is trtexec's default.
 SECONDS = 3.0
 
-# What a file computes in; `runtime.gate.LIMITS` has what each must reach.
+# The precisions of a file; `runtime.gate.LIMITS` has the limits of the gate for each.
 PRECISIONS = ("fp32", "fp16", "int8")
 
 LATENCY, THROUGHPUT = "latency", "throughput"

@@ -47,9 +47,26 @@ def test_doctor_reads_every_release_from_its_files(tmp_path, row, capsys):
         assert words in table
 
 
+# The parts of the report that each file of the board decides; no other file decides any.
+DECIDES = {
+    "etc/nv_tegra_release": {"board"},
+    "etc/nvpmodel.conf": {"power_mode"},
+    "etc/os-release": {"system"},
+    "proc/meminfo": {"cuda", "memory_gib"},
+    "proc/driver/nvidia/version": {"driver_release"},
+    "proc/device-tree/model": {"board"},
+    "proc/device-tree/compatible": {"board", "can", "cuda", "system"},
+    "usr/src/tensorrt/bin/trtexec": {"agree", "can", "trtexec"},
+    "usr/local/cuda/version.json": {"cuda_toolkit"},
+    "var/lib/dpkg/status": {"agree", "can", "tensorrt", "tensorrt_package", "trtexec"},
+    "var/lib/nvpmodel/status": {"power_mode"},
+}
+
+
 @pytest.mark.parametrize("content", [b"", b"\x00\xff" * 500, b"nan\n", b"9" * 5000, None], ids=str)
 def test_a_damaged_file_costs_its_own_answer_and_never_the_report(tmp_path, content):
     root = put_board(tmp_path)
+    whole = diagnose(root=root, environment={})
     for path in [path for path in root.rglob("*") if path.is_file()]:
         kept = path.read_bytes()
         path.unlink()
@@ -58,6 +75,8 @@ def test_a_damaged_file_costs_its_own_answer_and_never_the_report(tmp_path, cont
         report = diagnose(root=root, environment={})
         json.dumps(report, allow_nan=False)
         print_report(report)
+        changed = {part for part in whole | report if whole.get(part) != report.get(part)}
+        assert changed <= DECIDES.get(path.relative_to(root).as_posix(), set())
         path.write_bytes(kept)
 
 

@@ -210,11 +210,17 @@ def test_a_model_without_cameras_refuses_a_camera(crops, tmp_path, capsys):
     assert open_artifact(tmp_path / "m.onnx").spec.camera == "none"
 
 
-def test_unreadable_check_images_are_skipped_until_too_few_are_left(tmp_path):
+def test_unreadable_check_images_are_counted_and_left_out_until_too_few_are_left(tmp_path, capsys):
     for index in range(3):
         (tmp_path / f"{index}.png").write_bytes(b"torn")
     with pytest.raises(DataError, match="only 0 "):
         check_crops(tmp_path, lite.SPEC)
+    for index in range(3):
+        Image.new("RGB", (16, 32)).save(tmp_path / f"good{index}.png")
+    capsys.readouterr()
+    assert len(check_crops(tmp_path, lite.SPEC)) == 3
+    err = capsys.readouterr().err
+    assert "3 of 6 images" in err and "0.png" in err
 
 
 @pytest.mark.parametrize(("limit", "code"), [("0.5", 0), ("-1", 7)])

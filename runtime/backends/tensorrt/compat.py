@@ -20,7 +20,9 @@ WORKSPACE_MIB, LEVEL = 2048, 3
 def differences(
     manifest: Mapping[str, Any], *, tensorrt: str, gpu: Gpu, l4t: str | None, portable: bool
 ) -> list[str]:
-    """Return in words how the machine of an engine's manifest differs from this one; what the manifest lacks is not compared.
+    """Return how the machine in an engine's manifest differs from this one, one text a difference.
+
+    What the manifest does not contain is not compared.
 
     `l4t` is this machine's Jetson release, None where it is no Jetson. `portable` engines (TensorRT-RTX) are built for many GPUs,
     ahead of time, and refuse the wrong one themselves.
@@ -45,7 +47,7 @@ def differences(
     version = built.get("tensorrt")
     if isinstance(version, str) and not _loads(version, tensorrt, version_compatible(manifest)):
         mismatches.insert(0, f"built for TensorRT {version}, here {tensorrt}")
-    # null means that the engine's machine was no Jetson; a missing entry means that nobody knows
+    # null means that the engine's machine was no Jetson; a missing entry means that it was not recorded
     if "l4t" in built and _branch(built["l4t"]) != _branch(l4t):
         mismatches.append(_other_release(built, l4t))
     return mismatches

@@ -184,11 +184,13 @@ def test_an_extraction_is_compared_with_the_engine_before_and_after_it() -> None
 
 
 def test_cpu_seconds_are_what_a_process_has_computed() -> None:
+    start = time.process_time()
     before = turns.cpu_seconds([os.getpid()])
-    until = time.process_time() + 0.3
-    while time.process_time() < until:
+    while time.process_time() < start + 0.3:
         pass
-    assert 0.2 <= turns.cpu_seconds([os.getpid()]) - before < 5
+    counted = turns.cpu_seconds([os.getpid()]) - before
+    # /proc counts in ticks of a hundredth of a second, for user and system time apart
+    assert counted == pytest.approx(time.process_time() - start, abs=0.05)
 
 
 def test_the_pipeline_prints_tables_for_people(
@@ -198,7 +200,7 @@ def test_the_pipeline_prints_tables_for_people(
     short = ("--count", "20", "--slice", "20", "--seconds", "0.05", "--runs", "10")
     assert guarded(pipeline.main, [str(model), str(crops), *short]) == 0
     out = capsys.readouterr().out
-    assert "of the bare engine's" in out and "each in a new process" in out
+    assert "model alone" in out and "each in a new process" in out
 
 
 def test_memory_does_not_grow_with_the_number_of_images(crops: Path, tmp_path: Path) -> None:

@@ -89,6 +89,10 @@ def test_a_stopped_measurement_goes_on_and_another_setting_begins_anew(model, tm
     out.write_text(json.dumps(begun))
     assert guarded(table.main, [*words[:-1], "2"]) == 0
     assert json.loads(out.read_text())["raw"][:2] != begun["raw"]
+    assert "other settings" in capsys.readouterr().err
+    out.write_text("{torn")
+    assert guarded(table.main, words) == 0
+    assert "not a table" in capsys.readouterr().err and json.loads(out.read_text())["complete"]
 
 
 def test_missing_blocks_and_anothers_are_one_line(tmp_path, model, capsys):
