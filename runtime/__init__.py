@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "runtime.model": ("open_model", "Model"),
+    "runtime.backend_timing": ("choose_backend", "BackendChoice", "BackendResult", "BackendTiming"),
+    "runtime.datasets.summary": ("inspect_dataset", "DatasetSummary", "SplitCounts"),
     "runtime.features": ("Features", "load_features", "save_features"),
     "runtime.ranking.api": ("evaluate", "search", "Metrics", "Hit"),
     "runtime.extraction.extract": ("TooManyBad", "Unfinished"),
@@ -34,6 +36,13 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605
 
 if TYPE_CHECKING:
     # The same names for type checkers and editors, which cannot read the table.
+    from runtime.backend_timing import BackendChoice as BackendChoice
+    from runtime.backend_timing import BackendResult as BackendResult
+    from runtime.backend_timing import BackendTiming as BackendTiming
+    from runtime.backend_timing import choose_backend as choose_backend
+    from runtime.datasets.summary import DatasetSummary as DatasetSummary
+    from runtime.datasets.summary import SplitCounts as SplitCounts
+    from runtime.datasets.summary import inspect_dataset as inspect_dataset
     from runtime.errors import ArtifactError as ArtifactError
     from runtime.errors import ConfigError as ConfigError
     from runtime.errors import DataError as DataError

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.checked_model import write_checked_model
 from tests.fakes.documents import (
     INLINE,
     PACKAGES,
@@ -22,7 +23,7 @@ from tests.fakes.documents import (
     program,
     prose,
 )
-from tests.fakes.tiny_model import write_model
+from tests.fakes.tiny_model import SPEC, write_model
 
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 DATA = [ROOT / "configs/README.md", *sorted(ROOT.glob("data/*_reid/*.md")), ROOT / "data/demo/README.md"]
@@ -132,7 +133,7 @@ def test_every_command_is_in_the_list():
 
 @pytest.mark.parametrize("page", GUIDES, ids=name_of)
 def test_every_python_block_runs_or_says_what_it_needs(page, tmp_path, monkeypatch):
-    write_model(tmp_path / "pruned.onnx")
+    write_checked_model(tmp_path / "pruned.onnx", SPEC)
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "document"}

@@ -34,7 +34,7 @@ RUNTIME = (
     ("runtime.artifact", "runtime.check"),
     ("runtime.gate_here",),
     ("runtime.opening",),
-    ("runtime.extraction",),
+    ("runtime.extraction", "runtime.backend_timing"),
     ("runtime.model", "runtime.gallery"),
     ("runtime", "runtime.service"),
     ("runtime.cli",),

@@ -37,7 +37,7 @@ def this_machine() -> dict[str, Any]:
 
 
 def write_choice(model: Path | str, document: dict[str, Any]) -> Path:
-    """Write the result of `runtime.cli.choose` beside the model, and return its path. Raises StorageError where it cannot."""
+    """Write the result of `runtime.choose_backend` beside the model, and return its path. Raises StorageError where it cannot."""
     path = choice_path(model)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({"schema": SCHEMA} | document, indent=1, sort_keys=True) + "\n")

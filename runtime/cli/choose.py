@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from runtime.options.argument_types import positive_integer, seconds
 from runtime.options.choices import SECONDS
 
+if TYPE_CHECKING:
+    from runtime import BackendResult
+
 HELP = "find the fastest backend for a model on this CPU"
-# Warn when the load average exceeds this fraction of the cores, because other work slows the backends down unequally.
-BUSY = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,45 +55,38 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ChooseOptions) -> None:
-    """Print the gate and the times of each backend, and write the name of the fastest passing backend to `<model>.choice.json`.
+    """Print the gate and the times of each backend; `choose_backend` writes the fastest passing backend to `<model>.choice.json`.
 
     Raises GateError when none passes; `--backend auto` then refuses the model.
     """
-    from runtime import console
-    from runtime.backends.choice import write_choice
-    from runtime.cli.choose_timing import load_average, measure
-    from runtime.errors import ConfigError, GateError
-    from runtime.files.manifest import ENGINES
+    from runtime import GateError, choose_backend, console
 
-    path = options.model
-    if path.suffix in ENGINES:
-        raise ConfigError(
-            f"{path}: choose compares the backends that run an .onnx file on this CPU; give the .onnx file"
-        )
-    if (load := load_average()) is not None and load > BUSY * (os.cpu_count() or 1):
-        console.note(
-            f"WARNING the load average is {load:.1f} on {os.cpu_count()} cores; run choose on an idle machine"
-        )
-    document = measure(path, threads=options.threads, batch=options.batch, seconds=options.seconds)
-    written = write_choice(path, document)
+    choice = choose_backend(
+        options.model,
+        threads=options.threads,
+        batch=options.batch,
+        seconds=options.seconds,
+        progress=console.note,
+    )
     if options.as_json:
-        console.print_json(document)
+        console.print_json(choice.to_json())
     else:
         columns = ["engine", "gate", "cosine min", "p50 ms", "p95 ms", "CPU ms", "products"]
-        console.print_table(str(path), columns, [_cells(row) for row in document["rows"]])
-    if document["chosen"] is None:
+        console.print_table(str(options.model), columns, [_cells(result) for result in choice.results])
+    if choice.chosen is None:
         raise GateError(
-            f"{path}: no backend passes its gate here (details in {written}); export the model in a higher --precision"
+            f"{options.model}: no backend passes its gate here (details in {choice.path}); export the model in a higher --precision"
         )
-    console.note(f"chosen for --backend auto: {document['chosen']}; written to {written}")
+    console.note(f"chosen for --backend auto: {choice.chosen}; written to {choice.path}")
 
 
-def _cells(row: dict[str, Any]) -> list[object]:
-    if "missing" in row:
-        return [row["engine"], row["missing"], "", "", "", "", ""]
-    gate = "passed" if row["passed"] else "; ".join(row["failures"])
-    cosine = f"{row['numbers']['cosine_min']:.6f}" if "cosine_min" in row.get("numbers", {}) else ""
-    latency = row.get("latency_ms", {})
-    products = ", ".join(f"{count} {kind}" for kind, count in row.get("products", {}).items())
-    times = [latency.get("p50", ""), latency.get("p95", ""), row.get("cpu_ms", "")]
-    return [row["engine"], gate, cosine, *times, products]
+def _cells(result: BackendResult) -> list[object]:
+    if result.missing is not None:
+        return [result.backend, result.missing, "", "", "", "", ""]
+    gate = "passed" if result.passed else "; ".join(result.gate["failures"])
+    numbers = result.gate.get("numbers", {})
+    cosine = f"{numbers['cosine_min']:.6f}" if "cosine_min" in numbers else ""
+    if (timing := result.timing) is None:
+        return [result.backend, gate, cosine, "", "", "", ""]
+    products = ", ".join(f"{count} {kind}" for kind, count in timing.products.items())
+    return [result.backend, gate, cosine, timing.p50_ms, timing.p95_ms, timing.cpu_ms, products]

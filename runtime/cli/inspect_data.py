@@ -32,20 +32,18 @@ def command(args: Namespace) -> None:
 
 def run(options: InspectOptions) -> None:
     """Print the images, identities and cameras of each split; warnings go to stderr."""
-    from runtime import console
+    from runtime import console, inspect_dataset
     from runtime.cli.notes import print_data_warnings
-    from runtime.datasets import count_warnings, counts, read_dataset
     from runtime.wording import printable
 
     data = options.data
-    dataset = read_dataset(data.root, data.layout, max_bad=data.max_bad)
-    warnings = count_warnings(dataset)
-    splits = counts(dataset)
-    print_data_warnings(dataset, warnings)
+    summary = inspect_dataset(data.root, layout=data.layout, max_bad=data.max_bad)
+    print_data_warnings(summary, summary.warnings)
+    splits = {name: counts.to_json() for name, counts in summary.splits.items()}
     if options.as_json:
-        document = {"layout": dataset.layout, "splits": splits, "skipped": len(dataset.skipped)}
-        document |= {"warnings": [printable(text) for text in warnings]}
-        console.print_json(document | {"left_out": [printable(text) for text in dataset.left_out]})
+        document = {"layout": summary.layout, "splits": splits, "skipped": len(summary.skipped)}
+        document |= {"warnings": [printable(text) for text in summary.warnings]}
+        console.print_json(document | {"left_out": [printable(text) for text in summary.left_out]})
         return
-    rows = [[name, *split.values()] for name, split in splits.items()]
-    console.print_table(dataset.layout, ["split", "images", "identities", "cameras"], rows)
+    rows = [[name, *counts.values()] for name, counts in splits.items()]
+    console.print_table(summary.layout, ["split", "images", "identities", "cameras"], rows)

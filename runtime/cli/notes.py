@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from runtime import console
+from runtime import DatasetSummary, console
 from runtime.datasets import Dataset
 
 SHOWN = 5
@@ -25,7 +25,7 @@ def print_skipped(skipped: Sequence[str]) -> None:
         console.note(f"... and {len(skipped) - SHOWN} more")
 
 
-def print_data_warnings(dataset: Dataset, warnings: Sequence[str]) -> None:
+def print_data_warnings(dataset: Dataset | DatasetSummary, warnings: Sequence[str]) -> None:
     """Print the warnings about a data set, the files that it leaves out and its badly named images on stderr."""
     print_notes((*warnings, *dataset.left_out))
     print_skipped([reason for _, reason in dataset.skipped])

@@ -23,7 +23,7 @@ class Backend:
 
 
 # The first one is the default: export judges a file on it, and its numbers are the nearest to the exported model's. A row further
-# down must be faster to be chosen (`runtime.cli.choose_timing`).
+# down must be faster to be chosen (`runtime.backend_timing.fastest`).
 ONNX_BACKENDS = {
     "onnxruntime": Backend("ONNX Runtime", "onnxruntime", ("onnxruntime", "onnxruntime-gpu")),
     "openvino": Backend("OpenVINO", "openvino", ("openvino",)),

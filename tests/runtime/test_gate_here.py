@@ -14,7 +14,7 @@ from runtime.files.manifest import sha256, write_manifest
 from runtime.gate_here import record_path, recorded
 from runtime.host.processor import this_kind
 from runtime.opening import open_artifact, verify_artifact
-from tests.runtime.cli.test_choose import with_check
+from tests.fakes.checked_model import write_checked_model
 
 pytest.importorskip("runtime.backends.onnxruntime", reason="needs onnxruntime")
 
@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def model(tmp_path):
     """A file whose gate passed on a Z80."""
-    path = with_check(tmp_path / "m.onnx")
+    path = write_checked_model(tmp_path / "m.onnx")
     changed(path, host={"processor_kind": "z80"})
     return path
 
@@ -57,7 +57,7 @@ def spoil(path):
 
 
 def test_on_the_kind_of_the_manifest_nothing_is_run_or_written(tmp_path, judged):
-    path = with_check(tmp_path / "m.onnx")
+    path = write_checked_model(tmp_path / "m.onnx")
     assert json.loads(Path(f"{path}.json").read_text())["host"]["processor_kind"] == this_kind()
     open_artifact(path)
     assert judged == [] and not record_path(path).exists()

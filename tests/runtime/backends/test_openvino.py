@@ -255,7 +255,7 @@ def test_without_openvino_the_refusal_says_what_to_install(
 
 
 def test_openvino_is_imported_only_when_it_is_asked_for() -> None:
-    code = "import sys, runtime.opening, runtime.cli.evaluation, runtime.cli.choose_timing; sys.exit('openvino' in sys.modules)"
+    code = "import sys, runtime.opening, runtime.cli.evaluation, runtime.backend_timing; sys.exit('openvino' in sys.modules)"
     root = Path(__file__).resolve().parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
 

@@ -1,4 +1,4 @@
-"""An engine is chosen by its gate and its speed, the choice is written down, and used only where it holds."""
+"""A backend is chosen by its gate and its speed, the choice is written down, and used only where it holds."""
 
 from __future__ import annotations
 
@@ -10,44 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime import BackendResult, BackendTiming, choose_backend
 from runtime import opening as session_module
 from runtime.__main__ import main
+from runtime.backend_timing import fastest
 from runtime.backends import choice
 from runtime.backends.choice import choice_path, chosen_backend
-from runtime.cli import choose_timing
 from runtime.entry import guarded
 from runtime.errors import ArtifactError, ConfigError, DeviceError, GateError
-from runtime.files.manifest import sha256, write_manifest
+from runtime.files.manifest import sha256
 from runtime.gate import LIMITS, backend_limits
 from runtime.host.stopwatch import MIN_ROUNDS
 from runtime.opening import open_artifact
 from runtime.options.choices import BACKENDS
 from runtime.spec import InputSpec
+from tests.fakes.checked_model import write_checked_model
 from tests.fakes.tiny_model import DIM, SPEC, write_model
 
 pytest.importorskip("runtime.backends.onnxruntime", reason="needs onnxruntime")
 
-CAMERAS = dataclasses.replace(SPEC, camera="input", cameras=3, dataset="anny")
-
-
-def with_check(path: Path, spec: InputSpec = CAMERAS, *, count: int = 40, precision: str = "fp32") -> Path:
-    """A tiny model that travels with check crops, whose features are ONNX Runtime's."""
-    write_model(path, spec, manifest={"precision": precision})
-    random = np.random.default_rng(2)
-    images = random.integers(0, 256, (count, spec.height, spec.width, 3), dtype=np.uint8)
-    ids = np.arange(count) % 5
-    features = open_artifact(path, threads=1).run(images, ids if spec.camera == "input" else None)
-    crops = path.with_name(f"{path.name}.check.npz")
-    np.savez(crops, images=images, camera_ids=ids, features=features)
-    manifest = json.loads(Path(f"{path}.json").read_text())
-    content = manifest | {"check": {"file": crops.name, "sha256": sha256(crops), "images": count}}
-    write_manifest(path, content)
-    return path
-
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return with_check(tmp_path / "m.onnx")
+    return write_checked_model(tmp_path / "m.onnx")
 
 
 def test_every_engine_is_judged_timed_and_written_down(
@@ -64,7 +49,8 @@ def test_every_engine_is_judged_timed_and_written_down(
     for row in document["rows"][:2]:
         assert row["passed"] and row["limits"] == dataclasses.asdict(LIMITS["fp32"])
         assert row["rounds"] >= MIN_ROUNDS and 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
-    assert document["chosen"] == choose_timing.choose(document["rows"])
+    times = {row["engine"]: row["latency_ms"]["p50"] for row in document["rows"] if row.get("passed")}
+    assert times[document["chosen"]] <= 1.03 * min(times.values())
     assert chosen_backend(model, sha256(model)) == document["chosen"]
 
 
@@ -118,17 +104,17 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Replace what one backend's session gives: other features, an error, or no session at all."""
     real = session_module.BACKEND_OPENERS["onnxruntime"]
 
-    def spoil(backend: str, how: str) -> None:
+    def spoil(backend: str, failure: str) -> None:
         def session(path: Path, spec: InputSpec, target: session_module.Target) -> object:
             if target.backend != backend and backend != "all":
                 # one backend is enough to test the others' rows, also where OpenVINO is not installed
                 return real(path, spec, target)
-            if how == "missing":
+            if failure == "missing":
                 raise DeviceError(f"--backend {backend}: not installed")
             run = real(path, spec, target)
 
             def wrong(images: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
-                if how == "fails":
+                if failure == "fails":
                     raise DeviceError("the backend failed")
                 return run(images, ids)[:, ::-1]
 
@@ -141,14 +127,16 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return spoil
 
 
-@pytest.mark.parametrize("how", ["other people", "fails", "missing"])
-def test_an_engine_that_fails_its_gate_is_never_chosen_nor_timed(model: Path, spoil: Fake, how: str) -> None:
-    spoil("onnxruntime", how)
-    document = choose_timing.measure(model, threads=1, seconds=0.01)
-    first = document["rows"][0]
-    assert not first.get("passed") and "latency_ms" not in first
-    assert bool(first.get("missing")) == (how == "missing")
-    assert document["chosen"] in BACKENDS[1:]
+@pytest.mark.parametrize("failure", ["other people", "fails", "missing"])
+def test_an_engine_that_fails_its_gate_is_never_chosen_nor_timed(
+    model: Path, spoil: Fake, failure: str
+) -> None:
+    spoil("onnxruntime", failure)
+    measured = choose_backend(model, threads=1, seconds=0.01)
+    first = measured.results[0]
+    assert first.backend == BACKENDS[0] and not first.passed and first.timing is None
+    assert bool(first.missing) == (failure == "missing")
+    assert measured.chosen in BACKENDS[1:]
 
 
 def test_where_no_engine_passes_the_file_says_so_and_auto_refuses(
@@ -165,14 +153,14 @@ def test_where_no_engine_passes_the_file_says_so_and_auto_refuses(
 def test_where_no_engine_is_installed_the_refusal_says_what_to_install(model: Path, spoil: Fake) -> None:
     spoil("all", "missing")
     with pytest.raises(DeviceError, match="pip install"):
-        choose_timing.measure(model)
+        choose_backend(model)
     assert not choice_path(model).exists()
 
 
-def row(engine: str, p50: float | None) -> dict:
-    if p50 is None:
-        return {"engine": engine, "passed": False}
-    return {"engine": engine, "passed": True, "latency_ms": {"p50": p50}}
+def result(backend: str, p50_ms: float | None) -> BackendResult:
+    if p50_ms is None:
+        return BackendResult(backend, gate={"passed": False})
+    return BackendResult(backend, gate={"passed": True}, timing=BackendTiming(p50_ms, p50_ms, p50_ms, 10))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +178,7 @@ def row(engine: str, p50: float | None) -> dict:
 def test_the_fastest_that_passes_is_chosen_and_the_exacter_one_of_equals(
     times: tuple[float | None, ...], chosen: str | None
 ) -> None:
-    assert choose_timing.choose([row(engine, time) for engine, time in zip(BACKENDS, times)]) == chosen
+    assert fastest([result(backend, time) for backend, time in zip(BACKENDS, times)]) == chosen
 
 
 @pytest.mark.parametrize(
@@ -210,12 +198,33 @@ def test_an_engine_is_held_to_the_limits_of_the_file(precision: str, engine: str
 
 def test_a_fixed_batch_is_the_one_that_is_measured(tmp_path: Path, spoil: Fake) -> None:
     spoil("none", "")
-    fixed = with_check(tmp_path / "m.onnx", dataclasses.replace(SPEC, batch=4))
-    assert choose_timing.measure(fixed, seconds=0.01)["batch"] == 4
+    fixed = write_checked_model(tmp_path / "m.onnx", dataclasses.replace(SPEC, batch=4))
+    assert choose_backend(fixed, seconds=0.01).batch == 4
     with pytest.raises(ConfigError, match="fixed batch"):
-        choose_timing.measure(fixed, batch=2, seconds=0.01)
+        choose_backend(fixed, batch=2, seconds=0.01)
 
 
 def test_a_model_without_check_crops_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="check crops"):
-        choose_timing.measure(write_model(tmp_path / "m.onnx"))
+        choose_backend(write_model(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 0}, {"batch": 0}, {"seconds": 0}, {"seconds": float("nan")}])
+def test_wrong_arguments_are_named(model: Path, wrong: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        choose_backend(model, **wrong)
+
+
+def test_an_engine_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="onnx"):
+        choose_backend(tmp_path / "m.engine")
+
+
+def test_a_result_is_frozen_and_its_steps_are_reported(model: Path, spoil: Fake) -> None:
+    spoil("none", "")
+    steps: list[str] = []
+    measured = choose_backend(model, seconds=0.01, progress=steps.append)
+    assert [step.split(":")[0] for step in steps] == list(BACKENDS)
+    assert measured.path == choice_path(model) and measured.path.is_file()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        measured.chosen = "openvino"  # type: ignore[misc]
