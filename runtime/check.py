@@ -40,7 +40,7 @@ def load_check(onnx: Path, manifest: Mapping[str, Any]) -> Check:
     entry = manifest.get("check")
     name = entry.get("file") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(name, str) or Path(name).name != name:
-        raise ArtifactError(f"{onnx}: has no check crops; export it again with --check ROOT")
+        raise ArtifactError(f"{onnx}: has no check crops; export it again with export_onnx.py --check ROOT")
     path = onnx.parent / name
     if not path.is_file():
         raise ArtifactError(

@@ -114,7 +114,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
     if kind == PARTIAL and not partial:
         raise ArtifactError(
             f"{path}: holds a stopped extraction of {manifest.get('images')} of {manifest.get('asked')} images; run extract again, or "
-            "add --allow-partial"
+            "load it with partial=True (--allow-partial)"
         )
     if kind not in ("features", PARTIAL):
         raise ArtifactError(

@@ -76,7 +76,8 @@ def compare(
     alike = _among_others(unit(reference))
     if alike[np.isfinite(alike)].min() > 1 - 1e-6:
         raise DataError(
-            "the reference features of the check images are all equal, so they prove nothing; export with --check and other images"
+            "the reference features of the check images are all equal, so they prove nothing; "
+            "export with other images for export_onnx.py --check"
         )
     finite = np.isfinite(candidate).all(axis=1)
     numbers: dict[str, Any] = {"images": len(reference), "non_finite": int((~finite).sum())}

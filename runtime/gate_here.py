@@ -76,10 +76,10 @@ def prove(artifact: Artifact, *, allow_failed: bool = False) -> None:
     text = f"{artifact.path}: fails its gate on this kind of processor ({this_kind()}): {'; '.join(verdict['failures'])}"
     if not allow_failed:
         raise GateError(
-            f"{text}; see whether another backend passes: python -m runtime choose {artifact.path}, or add --allow-ungated "
-            "to run it anyway"
+            f"{text}; see whether another backend passes: python -m runtime choose {artifact.path}, or run it "
+            "anyway with allow_ungated=True (--allow-ungated)"
         )
-    _note(f"WARNING {text}; its features are not trustworthy (--allow-ungated)")
+    _note(f"WARNING {text}; its features are not trustworthy (allow_ungated=True)")
 
 
 def doubt(artifact: Artifact) -> str | None:

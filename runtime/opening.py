@@ -142,15 +142,15 @@ def _backend(path: Path, manifest: dict[str, Any], device: str, backend: str) ->
     """Return the name of what will run the file: `backend` itself, what AUTO stands for, or the TensorRT that built the engine."""
     if manifest.get("kind") == "engine":
         if backend != BACKENDS[0]:
-            raise ConfigError(f"{path}: --backend is for .onnx files on a CPU; leave it out")
+            raise ConfigError(f"{path}: backend={backend!r} is for .onnx files on a CPU; leave it out")
         builder = manifest.get("builder")
         name = builder.get("name") if isinstance(builder, dict) else None
         # `engines build --builder rtx` is the one builder whose engines plain TensorRT cannot read
         return "tensorrt_rtx" if name == "rtx" else "tensorrt"
     if backend not in (*BACKENDS, AUTO):
-        raise ConfigError(f"--backend {backend}: use one of {', '.join(BACKENDS)}, or {AUTO}")
+        raise ConfigError(f"backend={backend!r}: give one of {', '.join(BACKENDS)}, or {AUTO}")
     if device != "cpu" and backend != BACKENDS[0]:
-        raise ConfigError(f"--backend {backend}: runs on --device cpu only")
+        raise ConfigError(f"backend={backend!r}: runs with device='cpu' only")
     if backend != AUTO:
         return backend
     chosen = chosen_backend(path, manifest["sha256"])
@@ -158,7 +158,7 @@ def _backend(path: Path, manifest: dict[str, Any], device: str, backend: str) ->
         raise ArtifactError(
             f"{path}: there is no backend {chosen!r} here; run: {shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
         )
-    print(printable(f"{path}: --backend {AUTO} is {chosen}"), file=sys.stderr)
+    print(printable(f"{path}: backend={AUTO!r} is {chosen}"), file=sys.stderr)
     return chosen
 
 
@@ -194,10 +194,10 @@ BACKEND_OPENERS: dict[str, Callable[[Path, InputSpec, Target], SizedSession]] = 
 def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
     if target.device != "cuda":
         raise ConfigError(
-            f"{path}: an engine runs on a GPU; run it with --device cuda, or give the .onnx file"
+            f"{path}: an engine runs on a GPU; run it with device='cuda', or give the .onnx file"
         )
     if target.threads is not None:
-        raise ConfigError(f"{path}: --threads has no effect on an engine; leave it out")
+        raise ConfigError(f"{path}: threads={target.threads} has no effect on an engine; leave it out")
     from runtime.backends.tensorrt.session import open_tensorrt
 
     session = open_tensorrt(path, spec, flavour=target.backend, manifest=manifest)
@@ -228,7 +228,7 @@ def _check_gate(path: Path, manifest: dict[str, Any], allow_ungated: bool) -> No
         return
     failed = isinstance(gate, dict) and gate.get("passed") is False
     state = "FAILED its quality gate" if failed else "never passed a quality gate"
-    proof = "export it again with --check ROOT"
+    proof = "export it again with export_onnx.py --check ROOT"
     if manifest.get("kind") == "engine":
         builder = manifest.get("builder")
         name = builder.get("onnx") if isinstance(builder, dict) else None
@@ -237,9 +237,9 @@ def _check_gate(path: Path, manifest: dict[str, Any], allow_ungated: bool) -> No
         proof = f"run: {shlex.join(words)}"
     if not allow_ungated:
         raise ArtifactError(
-            f"{path}: {state}; {proof} (extract, evaluate, search and bench.py run it all the same with --allow-ungated)"
+            f"{path}: {state}; {proof}; allow_ungated=True runs it anyway (--allow-ungated of extract, evaluate, search and bench.py)"
         )
-    warning = f"WARNING {path}: {state}; its features are not trustworthy (--allow-ungated)"
+    warning = f"WARNING {path}: {state}; its features are not trustworthy (allow_ungated=True)"
     print(printable(warning), file=sys.stderr)
 
 

@@ -221,6 +221,33 @@ def test_what_all_commands_share_advises_no_option_of_some(name: str) -> None:
     assert {option for text in refusals(tree) for option in named_options(text)} <= {"--check"}
 
 
+# Where messages are about the options of a command: its own parser, and the types of its arguments.
+PARSING = ("runtime/cli/", "runtime/options/argument_types.py", "runtime/options/backend_option.py")
+
+
+def bare_options(text: str) -> set[str]:
+    """The options that a message names, but for those of export_onnx.py and those in parentheses, which follow an argument."""
+    return named_options(re.sub(r"export_onnx\.py --[\w-]+|\(--[^)]*\)", "", text))
+
+
+def test_a_message_of_the_public_api_names_the_python_argument() -> None:
+    bare = [
+        (file, option)
+        for file, tree in sources()
+        if file.startswith("runtime/") and not file.startswith(PARSING)
+        for text in refusals(tree)
+        for option in bare_options(text)
+    ]
+    assert not bare
+
+
+def test_a_message_that_names_only_an_option_is_noticed() -> None:
+    assert bare_options("m.onnx: not gated; add --allow-ungated") == {"--allow-ungated"}
+    assert not bare_options(
+        "run it with allow_ungated=True (--allow-ungated), or export_onnx.py --check ROOT"
+    )
+
+
 def advised(text: str) -> list[str]:
     """The first command line of a message."""
     (line, *_) = re.findall(r"python (?:-m )?[\w.]+.*", text)

@@ -52,7 +52,7 @@ def chosen_backend(model: Path | str, sha256: str) -> str:
     chosen = _choice(model, sha256).get("chosen")
     if not isinstance(chosen, str):
         raise ArtifactError(
-            f"--backend auto: no backend passed the gate here, says {choice_path(model).name}; {_again(model)}"
+            f"backend='auto': no backend passed the gate here, says {choice_path(model).name}; {_again(model)}"
         )
     return chosen
 
@@ -81,16 +81,16 @@ def _choice(model: Path | str, sha256: str) -> dict[str, Any]:
     try:
         document = parse_json(path.read_text(), finite=True)
     except FileNotFoundError:
-        raise ArtifactError(f"--backend auto: {path.name} is missing; {_again(model)}") from None
+        raise ArtifactError(f"backend='auto': {path.name} is missing; {_again(model)}") from None
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"--backend auto: {path} is unreadable ({error}); {_again(model)}") from None
+        raise ArtifactError(f"backend='auto': {path} is unreadable ({error}); {_again(model)}") from None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise ArtifactError(f"--backend auto: {path} is of another version; {_again(model)}")
+        raise ArtifactError(f"backend='auto': {path} is of another version; {_again(model)}")
     expected = {"model": sha256} | this_machine()
     for key, here in expected.items():
         if (then := document.get(key)) != here:
             named = "another file" if key == "model" else f"{key} {_words(then)}, here {_words(here)}"
-            raise ArtifactError(f"--backend auto: {path.name} was measured on {named}; {_again(model)}")
+            raise ArtifactError(f"backend='auto': {path.name} was measured on {named}; {_again(model)}")
     return document
 
 

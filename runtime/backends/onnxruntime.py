@@ -83,7 +83,7 @@ class OnnxRuntimeSession:
             text = str(error)
             if any(sign in text for sign in NO_MEMORY):
                 raise OutOfMemory(
-                    f"{self._path}: out of memory at batch {count}; use a smaller --batch"
+                    f"{self._path}: out of memory at batch {count}; use a smaller batch"
                 ) from None
             raise DeviceError(
                 f"{self._path}: ONNX Runtime failed at batch {count}: {reason_of(error)}"
@@ -151,7 +151,7 @@ def starts(provider: str, model: bytes) -> tuple[bool, str | None]:
 def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxruntime.InferenceSession:
     provider = _provider(device)
     if threads is not None and threads < 1:
-        raise ConfigError(f"--threads {threads}: give 1 or more")
+        raise ConfigError(f"threads={threads}: give 1 or more")
     refuse_external_data(path)
     refuse_control_flow(path)
     options = session_options(threads=threads, spin=spin)
@@ -205,7 +205,7 @@ def _advice(text: str) -> str:
 
 def _provider(device: str) -> str:
     if device not in PROVIDERS:
-        raise ConfigError(f"--device {device}: ONNX Runtime runs on {', '.join(PROVIDERS)}")
+        raise ConfigError(f"device={device!r}: ONNX Runtime runs on {', '.join(PROVIDERS)}")
     if PROVIDERS[device] not in onnxruntime.get_available_providers():
         raise _missing(device, f"this ONNX Runtime {onnxruntime.__version__} has no {PROVIDERS[device]}")
     return PROVIDERS[device]
@@ -215,8 +215,8 @@ def _missing(device: str, cause: str) -> DeviceError:
     if clash := clashing("onnxruntime"):
         cause = f"{cause} ({clash})"
     return DeviceError(
-        f"--device {device}: {cause}; in a fresh environment: pip install '.[gpu]' (onnxruntime-gpu, never "
-        "beside the onnxruntime of '.[cpu]'), or use --device cpu"
+        f"device={device!r}: {cause}; in a fresh environment: pip install '.[gpu]' (onnxruntime-gpu, never "
+        "beside the onnxruntime of '.[cpu]'), or use device='cpu'"
     )
 
 

@@ -118,9 +118,9 @@ class OpenVinoSession:
         if isinstance(error, MemoryError) or any(
             sign in text.lower() for sign in ("bad_alloc", "allocate", "out of memory")
         ):
-            return OutOfMemory(f"{self._path}: out of memory at batch {count}; use a smaller --batch")
+            return OutOfMemory(f"{self._path}: out of memory at batch {count}; use a smaller batch")
         return DeviceError(
-            f"{self._path}: OpenVINO failed at batch {count}: {reason_of(error)}; try --backend onnxruntime"
+            f"{self._path}: OpenVINO failed at batch {count}: {reason_of(error)}; try backend='onnxruntime'"
         )
 
     def _check_call(self, images: NDArray[Any], camera_ids: NDArray[Any] | None) -> None:
@@ -199,14 +199,14 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
     if precision not in HINTS:
         raise ConfigError(f"precision {precision!r}: OpenVINO computes in {', '.join(HINTS)}")
     if threads is not None and threads < 1:
-        raise ConfigError(f"--threads {threads}: give 1 or more")
+        raise ConfigError(f"threads={threads}: give 1 or more")
     refuse_external_data(path)
     refuse_control_flow(path)
     core = openvino.Core()
     if precision == "bf16" and not has_bf16(core):
         # OpenVINO would compute in fp32, or emulate bf16 slowly, without a word
         raise DeviceError(
-            "--backend openvino-bf16: this CPU has no BF16 instructions; use --backend openvino"
+            "backend='openvino-bf16': this CPU has no BF16 instructions; use backend='openvino'"
         )
     config: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
@@ -226,7 +226,7 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
         model = core.read_model(str(path))
     except Exception as error:
         raise ArtifactError(
-            f"{path}: OpenVINO cannot load it: {reason_of(error)}; use --backend onnxruntime, or export it again"
+            f"{path}: OpenVINO cannot load it: {reason_of(error)}; use backend='onnxruntime', or export it again"
         ) from None
     return core, model, config
 

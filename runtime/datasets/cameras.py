@@ -38,20 +38,20 @@ def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | 
     ConfigError for an unknown policy, and for one that the model cannot follow.
     """
     if isinstance(policy, str) and policy not in CAMERA_MODES:
-        raise ConfigError(f"camera {policy!r:.40}: give input, mean, none or a 0-based camera id")
+        raise ConfigError(f"camera={policy!r:.40}: give input, mean, none or a 0-based camera id")
     if spec.camera != "input":
         if policy not in (None, spec.camera) and not spec.cameras:
-            raise ConfigError(f"--camera {policy}: this model has no camera embedding; leave --camera out")
+            raise ConfigError(f"camera={policy!r}: this model has no camera embedding; leave camera out")
         if policy not in (None, spec.camera):
             raise ConfigError(
-                f"--camera {policy}: this model's camera is fixed to {spec.camera!r}; leave --camera out, "
-                "or export again with --camera input"
+                f"camera={policy!r}: this model's camera is fixed to {spec.camera!r}; leave camera out, "
+                "or export again with export_onnx.py --camera input"
             )
         return spec.camera
     if policy is None:
         return "input" if dataset is not None and dataset == own_dataset(spec) else "mean"
     if isinstance(policy, int) and not 0 <= policy < spec.cameras:
-        raise ConfigError(f"--camera {policy}: this model has cameras 0 to {spec.cameras - 1}")
+        raise ConfigError(f"camera={policy!r}: this model has cameras 0 to {spec.cameras - 1}")
     return policy
 
 
@@ -76,6 +76,6 @@ def camera_ids(
     constant = {"mean": spec.mean_camera, "none": spec.no_camera}.get(str(chosen), chosen)
     note = (
         "camera embedding: mean, because this model's camera ids are valid only on the data set that it was trained on "
-        f"({own_dataset(spec) or 'unknown'}); to use the ids in the file names anyway, give --camera input"
+        f"({own_dataset(spec) or 'unknown'}); to use the ids in the file names anyway, give camera='input'"
     )
     return np.full_like(ids, constant), note if policy is None else None

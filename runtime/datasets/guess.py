@@ -31,7 +31,7 @@ OWN_NAMES = {"msmt": "msmt17", "cuhk": "cuhk03_np"}
 def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -> str:
     """Return the layout of the data set at `root`, a folder or a list file.
 
-    ConfigError, which lists the choices of --layout, where the layout is ambiguous; DataError where there is no folder.
+    ConfigError, which lists the layouts, where the layout is ambiguous; DataError where there is no folder.
     """
     root = os.fspath(root)
     if listing is None and os.path.isfile(root):
@@ -51,7 +51,7 @@ def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -
             f"{root}: {content}, but it contains data sets; give the folder of one of them: {', '.join(inside)}"
         )
     raise ConfigError(
-        f"{root}: the layout cannot be guessed ({content}); give it with --layout or, in a configuration, with data.layout: "
+        f"{root}: the layout cannot be guessed ({content}); set layout (--layout, or data.layout in a configuration) to one of "
         f"{'|'.join(LAYOUTS)}; a DukeMTMC folder needs neither when it is called dukemtmc or occluded_duke"
     )
 

@@ -81,7 +81,7 @@ def parse_path(path: str, relative: str, layout: str) -> tuple[int, int]:
     if slash and re.fullmatch(r"-1|[0-9]{1,9}", folder) and int(folder) != pid - (layout in FROM_ZERO):
         raise DataError(
             f"{path}: the folder states person {int(folder)}, the file name another; rename one of them, or let the "
-            "folders decide with --layout person_folders"
+            "folders decide with layout='person_folders'"
         )
     return pid, camid
 

@@ -1,4 +1,4 @@
-"""Choose the processes, threads and batch of an extraction, with or without a `--preset`.
+"""Choose the processes, threads and batch of an extraction, with or without a preset.
 
 A preset is for the least latency, or for the most images per second, on a CPU.
 """
@@ -59,13 +59,14 @@ def plan(preset: str, artifact: Artifact, batch: int | None = None) -> Plan:
     """
     if artifact.backend not in BACKENDS:
         raise ConfigError(
-            f"{artifact.path}: --preset is for CPUs, but this model runs on a GPU; leave --preset out and give --batch N"
+            f"{artifact.path}: preset={preset!r} is for CPUs, but this model runs on a GPU; leave preset out and give a batch"
         )
     fixed = artifact.spec.batch
     if preset == LATENCY:
         if fixed not in (None, 1):
             raise ConfigError(
-                f"{artifact.path}: has a fixed batch of {fixed}, but --preset latency needs 1; export the model with --batch dynamic"
+                f"{artifact.path}: has a fixed batch of {fixed}, but preset={preset!r} needs 1; "
+                "export the model again with export_onnx.py --batch dynamic"
             )
         return Plan(1, None, 1)
     return Plan(usable_cores(), 1, batch or fixed or BATCH)

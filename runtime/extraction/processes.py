@@ -58,7 +58,7 @@ class Child:
         except (EOFError, OSError):
             self.process.join(GRACE_S)
             raise ChildGone(
-                f"a worker process {_fate(self.process.exitcode)}; free some memory, leave --preset out, or start fewer "
+                f"a worker process {_fate(self.process.exitcode)}; free some memory, leave preset out, or start fewer "
                 "processes by limiting the cores (taskset -c 0,1 ...)"
             ) from None
         if isinstance(message, Failure):
@@ -159,7 +159,7 @@ def _start(context: Any, work: Work, argument: Any) -> Child:
         process.start()
     except OSError as error:
         raise DeviceError(
-            f"a worker process cannot be started ({error.strerror}); leave --preset out"
+            f"a worker process cannot be started ({error.strerror}); leave preset out"
         ) from None
     finally:
         theirs.close()

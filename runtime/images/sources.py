@@ -94,7 +94,7 @@ def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -
     if root is None:
         if layout is not None:
             raise ConfigError(
-                f"{os.fspath(source)}: not a folder of a data set's query or gallery; leave --layout out"
+                f"{os.fspath(source)}: not a folder of a data set's query or gallery; leave layout out"
             )
         return images
     try:

@@ -1,4 +1,4 @@
-"""The options that may be combined with `--preset`."""
+"""The options that may be combined with `preset`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def refuse_contradictions(preset: str | None, *, device: str, batch: int | None,
         return
     if device != "cpu":
         raise ConfigError(
-            f"--preset {preset}: a preset spreads the work over the cores of a CPU; with --device {device} leave it out and "
-            "give --batch N (1 for latency, the largest that fits for throughput)"
+            f"preset={preset!r}: a preset spreads the work over the cores of a CPU; with device={device!r} leave it out and "
+            "give a batch (1 for latency, the largest that fits for throughput)"
         )
     if preset == LATENCY and (threads is not None or batch not in (None, 1)):
-        raise ConfigError("--preset latency is batch 1 on all cores; leave --batch and --threads out")
+        raise ConfigError(f"preset={preset!r} is batch 1 on all cores; leave batch and threads out")
     if preset == THROUGHPUT and threads not in (None, 1):
-        raise ConfigError("--preset throughput is one thread in each process; leave --threads out")
+        raise ConfigError(f"preset={preset!r} is one thread in each process; leave threads out")

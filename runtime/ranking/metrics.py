@@ -133,7 +133,7 @@ def evaluate_distances(
             watch(Scored(number, row, matches, removed, ranks, precision))
     if not scores:
         raise DataError(
-            f"none of {len(pids)} queries has a match from another camera; check file names and --layout"
+            f"none of {len(pids)} queries has a match from another camera; check file names and the layout"
         )
     steps, trapezoids, inverse_penalties, firsts = (np.array(column) for column in zip(*scores))
     hits = np.bincount(firsts[firsts <= max_rank] - 1, minlength=max_rank)

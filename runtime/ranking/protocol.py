@@ -105,12 +105,12 @@ def _check_matches(query: Features, gallery: Features, same_camera: str) -> None
     if not matched:
         raise DataError(
             f"none of {len(query.paths)} queries has a match: no person of the query is in the gallery; check that both come "
-            "from one data set, and --layout"
+            "from one data set, and the layout"
         )
     if same_camera == REMOVE and all(
         camid != -1 and not gallery_camids - {camid} for camid, gallery_camids in matched
     ):
         raise DataError(
-            f"none of {len(query.paths)} queries has a match from another camera; check file names and --layout, or for a "
-            "data set of one camera: python -m runtime evaluate ... --same-camera keep (not the published protocol)"
+            f"none of {len(query.paths)} queries has a match from another camera; check file names and the layout, or for a "
+            "data set of one camera give same_camera='keep' (--same-camera keep), which is not the published protocol"
         )

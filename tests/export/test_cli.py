@@ -164,7 +164,7 @@ def test_each_planted_fault_is_caught_and_only_by_the_gate(
     assert run(weights, out, crops, "--gate", "off") == 0
     assert "WARNING --gate off" in capsys.readouterr().err
     assert read_manifest(out)["gate"] == {"off": True, "passed": None}
-    with pytest.raises(ArtifactError, match="--allow-ungated"):
+    with pytest.raises(ArtifactError, match="allow_ungated"):
         open_artifact(out)
     assert open_artifact(out, allow_ungated=True).dim == 960
 

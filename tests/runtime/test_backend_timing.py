@@ -60,7 +60,7 @@ def test_auto_runs_what_was_chosen_and_says_so(model: Path, capsys: pytest.Captu
     choice.write_choice(model, document)
     artifact = open_artifact(model, threads=1, backend="auto")
     assert artifact.backend == "openvino" and type(artifact.run).__name__ == "OpenVinoSession"
-    assert "--backend auto is openvino" in capsys.readouterr().err
+    assert "backend='auto' is openvino" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _version(number: int) -> str:
 
 def _failure(bindings: Any, call: str, error: Any) -> DeviceError:
     if int(error) == OUT_OF_MEMORY:
-        return OutOfMemory(f"CUDA: out of memory in {call}; use a smaller --batch, or free memory")
+        return OutOfMemory(f"CUDA: out of memory in {call}; use a smaller batch, or free memory")
     _, name = bindings.cudaGetErrorName(error)
     _, text = bindings.cudaGetErrorString(error)
     return DeviceError(

@@ -262,7 +262,7 @@ def failure(text: str, log: Sequence[str]) -> DeviceError:
     """Return the error for `text` with the library's first message as its reason; OutOfMemory where the message says so."""
     reason = log[0] if log else "no reason given"
     if "out of memory" in reason.lower() or "outofmemory" in reason.lower():
-        return OutOfMemory(f"{text}: {reason_of(reason)}; use a smaller --batch, or free memory")
+        return OutOfMemory(f"{text}: {reason_of(reason)}; use a smaller batch, or free memory")
     return DeviceError(f"{text}: {reason_of(reason)}; run: python -m engines doctor")
 
 

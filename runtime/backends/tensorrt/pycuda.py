@@ -33,7 +33,7 @@ class PyCuda:
         try:
             return function(*arguments)
         except self._driver.MemoryError as error:
-            raise OutOfMemory(f"CUDA: {error}; use a smaller --batch, or free memory") from None
+            raise OutOfMemory(f"CUDA: {error}; use a smaller batch, or free memory") from None
         except self._driver.Error as error:
             raise DeviceError(
                 NO_DEVICE_TEXT if "no CUDA-capable" in str(error) else f"CUDA: {error}"

@@ -188,7 +188,7 @@ def test_an_ungated_model_is_refused_unless_allowed(tmp_path, capsys, no_childre
         bench.main([str(model), *QUICK])
     assert bench.main([str(model), "--allow-ungated", *QUICK, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert err.count("--allow-ungated)") == 1, "said, and said once"
+    assert err.count("allow_ungated=True)") == 1, "said, and said once"
     assert json.loads(out)["models"][0]["gate_passed"] is not True, "and recorded"
 
 

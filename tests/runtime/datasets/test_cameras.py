@@ -27,7 +27,7 @@ def test_on_the_training_data_set_every_image_gets_its_camera() -> None:
 def test_on_any_other_data_the_mean_is_used_and_said(dataset: str | None) -> None:
     ids, note = camera_ids([0, 5, 3], SIX, dataset=dataset)
     assert ids is not None and ids.tolist() == [6, 6, 6]
-    assert note is not None and "mean" in note and "market1501" in note and "--camera input" in note
+    assert note is not None and "mean" in note and "market1501" in note and "camera='input'" in note
 
 
 def test_a_model_of_unknown_training_data_gets_the_mean() -> None:

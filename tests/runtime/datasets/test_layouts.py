@@ -323,5 +323,5 @@ def test_an_image_of_no_split_is_nobody(tmp_path: Path) -> None:
 def test_a_folder_beside_a_data_set_belongs_to_none(tmp_path: Path) -> None:
     root = made(tmp_path / "set", *(f"{folder}/0002_c1s1_000451_03.jpg" for folder in (*THREE, "extra")))
     assert labelled_images(root / "extra").dataset is None
-    with pytest.raises(ConfigError, match="--layout"):
+    with pytest.raises(ConfigError, match="leave layout out"):
         labelled_images(root / "extra", "market1501")

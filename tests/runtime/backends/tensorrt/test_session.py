@@ -64,7 +64,7 @@ def test_an_engine_of_the_rtx_builder_opens_through_a_fake_of_that_library(
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({}, "--device cuda"), ({"device": "cuda", "threads": 2}, "--threads has no effect")],
+    [({}, "device='cuda'"), ({"device": "cuda", "threads": 2}, "threads=2 has no effect")],
 )
 def test_an_engine_never_runs_elsewhere_than_it_was_asked_to(
     tmp_path: Path, options: dict[str, Any], reason: str
