@@ -32,7 +32,7 @@ def test_doctor_reads_every_release_from_its_files(tmp_path, row, capsys):
     assert report["power_mode"] == {"id": 2, "name": "MAXN_SUPER"}
     assert report["memory_gib"] == {"total": 7.4, "available": 5.0, "swap": 3.7, "swap_free": 3.7}
     assert report["system"]["os"] == f"Ubuntu {row.ubuntu} LTS" and report["system"]["machine"] == "aarch64"
-    can = {task for task, one in report["can"].items() if one["ok"]}
+    can = {task for task, answer in report["can"].items() if answer["ok"]}
     assert can == {"build engines with trtexec", "build engines with Python"}
     assert "--root" in report["can"]["run TensorRT engines"]["why"], "nor is it promised"
     print_report(json.loads(json.dumps(report, allow_nan=False)))
@@ -90,7 +90,7 @@ def test_a_machine_that_is_no_jetson_has_none_of_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "mode"),
+    ("output", "mode"),
     [
         ("NV Power Mode: MAXN\n0\n", {"id": 0, "name": "MAXN"}),
         (
@@ -101,8 +101,8 @@ def test_a_machine_that_is_no_jetson_has_none_of_it(tmp_path):
         ("", {"id": 2, "name": "MAXN_SUPER"}),
     ],
 )
-def test_what_nvpmodel_says_comes_before_its_file(tmp_path, said, mode):
-    assert board.power_mode(put_board(tmp_path), said) == mode
+def test_what_nvpmodel_says_comes_before_its_file(tmp_path, output, mode):
+    assert board.power_mode(put_board(tmp_path), output) == mode
 
 
 def test_a_mode_known_by_its_name_alone_gets_its_number_from_the_list(tmp_path):

@@ -222,8 +222,8 @@ def test_a_wrong_variable_is_never_passed_over_for_python(onnx, monkeypatch, tmp
 
 def test_rtx_builds_for_a_named_capability_and_can_be_repeated(onnx, builders, capsys):
     main(["build", str(onnx), "--builder", "rtx", "--compute-capability", "8.6", "--batch", "1,8,16"])
-    ((asked, flavour, capability),) = builders.asked
-    assert (flavour, capability, asked.profiles) == ("tensorrt_rtx", "8.6", (Profile(1, 8, 16),))
+    ((request, flavour, capability),) = builders.asked
+    assert (flavour, capability, request.profiles) == ("tensorrt_rtx", "8.6", (Profile(1, 8, 16),))
     engine = onnx.with_name("m.engine")
     assert builders.written != [engine] and engine.read_bytes() == b"plan of tensorrt_rtx"
     manifest = read_manifest(engine)

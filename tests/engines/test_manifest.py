@@ -97,16 +97,18 @@ def test_a_fitting_engine_has_no_differences(manifest, parent):
 def test_every_forged_fact_is_the_one_difference_and_names_the_rebuilding_command(
     manifest, field, value, named
 ):
-    (found,) = differences(forged(manifest, ["machine", field], value), HOST)
-    assert found.startswith("built for ") and found.endswith(f"; rebuild: {rebuild_command(manifest)}")
-    assert re.search(named, found)
+    (difference,) = differences(forged(manifest, ["machine", field], value), HOST)
+    assert difference.startswith("built for ") and difference.endswith(
+        f"; rebuild: {rebuild_command(manifest)}"
+    )
+    assert re.search(named, difference)
 
 
 @pytest.mark.parametrize("field", ["tensorrt", "compute_capability", "gpu"])
 def test_a_host_that_does_not_say_what_it_is_loads_nothing(manifest, field):
     host = dataclasses.replace(HOST, **{field: None})
-    (found,) = differences(manifest, host)
-    assert "here none" in found
+    (difference,) = differences(manifest, host)
+    assert "here none" in difference
 
 
 def test_the_third_number_of_l4t_and_the_build_number_of_tensorrt_make_no_difference(manifest):
@@ -128,15 +130,15 @@ def test_an_rtx_engine_of_another_gpu_is_left_to_its_library_but_not_one_of_anot
     manifest = engine_manifest(parent, ahead, build, ["SM86"], builder="rtx", compute_capability="8.6")
     host = dataclasses.replace(ahead, compute_capability="8.9", gpu="NVIDIA GeForce RTX 4090")
     assert differences(manifest, host) == []
-    (found,) = differences(manifest, dataclasses.replace(host, tensorrt="1.6.1.120"))
-    assert "built for TensorRT 1.7.1.116, here 1.6.1.120" in found
-    assert "--builder rtx" in found and "--compute-capability 8.6" in found
+    (difference,) = differences(manifest, dataclasses.replace(host, tensorrt="1.6.1.120"))
+    assert "built for TensorRT 1.7.1.116, here 1.6.1.120" in difference
+    assert "--builder rtx" in difference and "--compute-capability 8.6" in difference
 
 
 def test_another_onnx_file_is_told_with_what_differs(manifest, tmp_path):
     other = onnx_file(tmp_path / "other.onnx", precision="fp32", layout="float-nchw", height=8)
     other["sha256"] = "f" * 64
-    (found,) = differences(manifest, HOST, parent=other)
+    (difference,) = differences(manifest, HOST, parent=other)
     for text in (
         "built from another ONNX file",
         "precision is fp16,.* fp32",
@@ -144,14 +146,14 @@ def test_another_onnx_file_is_told_with_what_differs(manifest, tmp_path):
         "input height is 4,.* 8",
         "rebuild: python -m engines build",
     ):
-        assert re.search(text, found)
-    assert "width" not in found and "output" not in found
+        assert re.search(text, difference)
+    assert "width" not in difference and "output" not in difference
 
 
 def test_a_container_on_a_jetson_is_told_how_to_say_so(manifest):
     host = dataclasses.replace(HOST, l4t=None, jetpack=None)
-    found = differences(forged(manifest, ["machine", "processor"], "aarch64"), host)[-1]
-    assert "L4T 36.4.3 (JetPack 6.2), here none (in a container: mount /etc/nv_tegra_release" in found
+    difference = differences(forged(manifest, ["machine", "processor"], "aarch64"), host)[-1]
+    assert "L4T 36.4.3 (JetPack 6.2), here none (in a container: mount /etc/nv_tegra_release" in difference
 
 
 @pytest.mark.parametrize("key", ["machine", "builder", "kind"])
@@ -194,20 +196,22 @@ def test_preflight_is_silent_only_for_a_whole_proved_engine_of_this_machine(mani
     assert preflight(engine, HOST) == []
     for passed in (None, False):
         write_manifest(engine, manifest | {"gate": {"passed": passed}})
-        (found,) = preflight(engine, HOST)
-        assert ("FAILED" in found) is (passed is False)
-        assert "gate" in found and found.endswith(f"; run: python -m engines verify {engine} --onnx m.onnx")
+        (problem,) = preflight(engine, HOST)
+        assert ("FAILED" in problem) is (passed is False)
+        assert "gate" in problem and problem.endswith(
+            f"; run: python -m engines verify {engine} --onnx m.onnx"
+        )
     write_manifest(engine, forged(manifest, ["machine", "gpu"], "Thor") | {"gate": {"passed": True}})
-    (found,) = preflight(engine, HOST)
-    assert "GPU Thor, here Orin" in found
+    (problem,) = preflight(engine, HOST)
+    assert "GPU Thor, here Orin" in problem
 
 
 def test_preflight_names_another_batch_that_is_gone(manifest, build):
     build.engine.write_bytes(b"plan")
     others = [{"file": "m.b1.engine", "sha256": "0" * 64, "batch": [1, 1, 1]}]
     write_manifest(build.engine, manifest | {"gate": {"passed": True}, "others": others})
-    (found,) = preflight(build.engine, HOST)
-    assert "m.b1.engine is not there; rebuild: python -m engines build" in found and "--separate" in found
+    (problem,) = preflight(build.engine, HOST)
+    assert "m.b1.engine is not there; rebuild: python -m engines build" in problem and "--separate" in problem
 
 
 def test_preflight_of_a_changed_or_unknown_file_stops_at_its_hash(manifest, build):
@@ -220,7 +224,7 @@ def test_preflight_of_a_changed_or_unknown_file_stops_at_its_hash(manifest, buil
     ):
         preflight(engine, HOST)
     manifest_path(engine).unlink()
-    (found,) = preflight(engine, HOST)
-    assert "manifest" in found and found.endswith(
+    (problem,) = preflight(engine, HOST)
+    assert "manifest" in problem and problem.endswith(
         f"; run: python -m engines verify {engine} --onnx MODEL.onnx"
     )

@@ -103,11 +103,11 @@ def test_the_export_command_is_one_that_export_takes_and_keeps_precision_and_inp
 ) -> None:
     words = shlex.split(export_command(manifest("fp16", "onnxruntime", **spec), (10, 3), "my models/m.onnx"))
     assert words[:2] == ["python", "export_onnx.py"]
-    asked = parse(words[2:])
-    assert asked.out == Path("my models/m.tensorrt.onnx")
-    assert (asked.options.precision, asked.options.target) == ("fp16", "tensorrt")
+    parsed = parse(words[2:])
+    assert parsed.out == Path("my models/m.tensorrt.onnx")
+    assert (parsed.options.precision, parsed.options.target) == ("fp16", "tensorrt")
     camera = spec.get("camera", "none")
-    assert asked.options.input == InputOptions(
+    assert parsed.options.input == InputOptions(
         layout=spec.get("layout", "uint8-nhwc"),
         camera=camera if spec.get("cameras") and camera != "input" else None,
         batch=spec.get("batch"),
@@ -121,6 +121,6 @@ def test_a_file_for_the_same_target_is_exported_in_its_place() -> None:
 def test_the_file_of_an_integration_is_exported_for_it_again() -> None:
     file = manifest(target="onnxruntime") | {"neighbour": {"for": "triton"}}
     words = shlex.split(export_command(file, (10, 3), "m.onnx"))
-    asked = parse(words[2:]).options
-    assert (asked.input.integration, asked.target) == ("triton", "tensorrt")
+    export_options = parse(words[2:]).options
+    assert (export_options.input.integration, export_options.target) == ("triton", "tensorrt")
     assert "--for" not in export_command(file | {"neighbour": "damaged"}, (10, 3), "m.onnx")

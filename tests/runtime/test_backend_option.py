@@ -81,8 +81,8 @@ def test_extract_and_search_run_on_the_backend_asked_for(
     assert load_features(gallery).backend == "openvino"
     main(["search", model, str(crop_folder / "3.png"), "--gallery", gallery, "--top", "1", "--json"])
     captured = capsys.readouterr()
-    (found,) = json.loads(captured.out)["queries"]
-    assert found["matches"][0]["path"].endswith("3.png")
+    (query,) = json.loads(captured.out)["queries"]
+    assert query["matches"][0]["path"].endswith("3.png")
     assert "different backends" in captured.err
 
 
@@ -97,7 +97,7 @@ def test_bench_says_which_backend_it_timed(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "reason"),
     [
         (None, "python -m runtime choose"),
         (
@@ -110,7 +110,11 @@ def test_bench_says_which_backend_it_timed(tmp_path: Path, capsys: pytest.Captur
     ],
 )
 def test_a_backend_that_passed_no_gate_here_runs_with_a_warning(
-    tmp_path: Path, crop_folder: Path, capsys: pytest.CaptureFixture[str], row: dict | None, said: str | None
+    tmp_path: Path,
+    crop_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    row: dict | None,
+    reason: str | None,
 ) -> None:
     model = write_model(tmp_path / "m.onnx")
     if row is not None:
@@ -119,8 +123,8 @@ def test_a_backend_that_passed_no_gate_here_runs_with_a_warning(
     main([*extract, "--engine", "openvino"])
     bench.main([str(model), "--engine", "openvino", "--rounds", "1"])
     warnings = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line and "gate" in line]
-    assert len(warnings) == (0 if said is None else 2)
-    assert all(str(said) in line for line in warnings)
+    assert len(warnings) == (0 if reason is None else 2)
+    assert all(str(reason) in line for line in warnings)
     main([*extract, "--engine", "onnxruntime"])
     assert "WARNING" not in capsys.readouterr().err
 

@@ -48,11 +48,11 @@ def test_what_an_export_saved_is_read_back(onnx):
 
 
 @pytest.mark.parametrize(
-    "said", [None, {}, {"file": 3}, {"file": "../m.onnx.check.npz"}, {"file": "/etc/passwd"}]
+    "entry", [None, {}, {"file": 3}, {"file": "../m.onnx.check.npz"}, {"file": "/etc/passwd"}]
 )
-def test_a_manifest_without_crops_of_its_own_folder_is_refused(onnx, said):
+def test_a_manifest_without_crops_of_its_own_folder_is_refused(onnx, entry):
     with pytest.raises(ArtifactError, match="no check crops; .*--check"):
-        load_check(onnx, manifest_of(onnx) | {"check": said})
+        load_check(onnx, manifest_of(onnx) | {"check": entry})
 
 
 def test_missing_and_exchanged_crops_are_refused(onnx):
@@ -123,11 +123,11 @@ def test_the_verdict_holds_limits_numbers_and_reasons(onnx):
 def test_near_ties_are_judged_by_the_precision(onnx):
     """Only crops whose best neighbour leads by more than the precision can blur are asked for it."""
     check = load_check(onnx, manifest_of(onnx))
-    found = {name: judge(check, by_number, SPEC, LIMITS[name])["numbers"]["clear"] for name in LIMITS}
+    clear = {name: judge(check, by_number, SPEC, LIMITS[name])["numbers"]["clear"] for name in LIMITS}
     similar = check.features @ check.features.T - 2 * np.eye(12)
     lead = np.diff(np.sort(similar, axis=1)[:, -2:], axis=1)[:, 0]
-    assert found == {name: int((lead > LIMITS[name].gap).sum()) for name in LIMITS}
-    assert found["int8"] < found["fp32"]
+    assert clear == {name: int((lead > LIMITS[name].gap).sum()) for name in LIMITS}
+    assert clear["int8"] < clear["fp32"]
 
 
 def test_features_that_are_not_finite_fail_without_numbers(onnx):

@@ -46,7 +46,7 @@ def test_files_have_the_features_that_the_command_writes(tmp_path, folder, monke
         *(["--preset", name] if name else []),
     ]
     assert guarded(main, [str(word) for word in words]) == 0
-    written, said = load_features(out), json.loads(capsys.readouterr().out)
+    written, summary = load_features(out), json.loads(capsys.readouterr().out)
     model = open_model(path, preset=name)
     steps = []
     features = model.embed_files(folder, max_bad=0.2, progress=steps.append)
@@ -54,7 +54,7 @@ def test_files_have_the_features_that_the_command_writes(tmp_path, folder, monke
     for field in ("paths", "images", "model", "layout", "camera", "backend"):
         assert getattr(features, field) == getattr(written, field)
     assert [Path(image.path).name for image in features.skipped] == ["9999_c1s1_000000_00.jpg"]
-    assert sum(steps) == len(QUERY) + 1 == said["images"] + said["skipped"]
+    assert sum(steps) == len(QUERY) + 1 == summary["images"] + summary["skipped"]
     assert model.batch == {None: 16, "latency": 1, "throughput": preset.BATCH}[name]
 
 

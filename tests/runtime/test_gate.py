@@ -30,9 +30,9 @@ def test_rounding_passes_and_noise_fails_fp32():
     noise = np.random.default_rng(1).normal(size=(40, 32)).astype(np.float32)
     near, far = features() + 1e-7 * noise, features() + 1e-2 * noise
     assert verdict(near / np.linalg.norm(near, axis=1, keepdims=True)) == []
-    found = verdict(far / np.linalg.norm(far, axis=1, keepdims=True))
-    assert any("lowest cosine" in text for text in found) and any(
-        "largest difference" in text for text in found
+    failures = verdict(far / np.linalg.norm(far, axis=1, keepdims=True))
+    assert any("lowest cosine" in text for text in failures) and any(
+        "largest difference" in text for text in failures
     )
 
 
@@ -59,8 +59,8 @@ def test_collapse_is_caught_although_every_cosine_is_high():
     parent /= np.linalg.norm(parent, axis=1, keepdims=True)
     fallen = parent + 0.35 * common
     fallen /= np.linalg.norm(fallen, axis=1, keepdims=True)
-    found = verdict(fallen, "int8", parent)
-    assert any(text.startswith("features collapse") for text in found)
+    failures = verdict(fallen, "int8", parent)
+    assert any(text.startswith("features collapse") for text in failures)
     assert compare(parent, fallen)["cosine_min"] > LIMITS["int8"].cosine_min
 
 

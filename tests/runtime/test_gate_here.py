@@ -106,7 +106,7 @@ def test_another_engine_has_a_verdict_of_its_own(model, judged, capsys):
     for engine in ("onnxruntime", "openvino", "openvino"):
         assert gate_here.doubt(open_artifact(model, backend=engine)) is None
     assert judged == [40, 40]
-    assert {one["engine"] for one in json.loads(record_path(model).read_text())["gates"]} == {
+    assert {verdict["engine"] for verdict in json.loads(record_path(model).read_text())["gates"]} == {
         "onnxruntime",
         "openvino",
     }

@@ -40,7 +40,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """The JSON document that a command prints."""
 
     def run(*arguments: object) -> dict:
-        code = guarded(main, [*(str(one) for one in arguments), "--json", "--max-bad", "0.2"])
+        code = guarded(main, [*(str(argument) for argument in arguments), "--json", "--max-bad", "0.2"])
         captured = capsys.readouterr()
         assert code == 0, captured.err
         return json.loads(captured.out)
@@ -158,9 +158,9 @@ def test_a_search_finds_what_the_evaluation_ranks_first(run: Run, tmp_path: Path
     root, folders = made(tmp_path / "set", "market1501", seed=3)
     model, file = write_model(tmp_path / "m.onnx"), tmp_path / "g.npz"
     run("extract", model, folders[1], "--out", file)
-    found = run("search", model, folders[0], "--gallery", file, "--top", 500)["queries"]
+    queries = run("search", model, folders[0], "--gallery", file, "--top", 500)["queries"]
     firsts = []
-    for query in found:
+    for query in queries:
         name = Path(query["path"]).name
         if name.startswith(("-1", "stray")):
             continue

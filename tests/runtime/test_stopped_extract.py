@@ -86,8 +86,8 @@ def test_what_was_done_is_kept_beside_an_older_whole_file(
 
     stop_after(3)
     assert extract(model, images, out) == 143
-    said = capsys.readouterr()
-    assert said.out == "" and "6 of 10" in said.err and said.err.endswith("error[143] stopped\n")
+    printed = capsys.readouterr()
+    assert printed.out == "" and "6 of 10" in printed.err and printed.err.endswith("error[143] stopped\n")
     assert out.read_bytes() == before
     kept = load_features(part, partial=True)
     assert kept.paths == whole.paths[:6] and (kept.features == whole.features[:6]).all()
@@ -99,9 +99,10 @@ def test_what_was_done_is_kept_beside_an_older_whole_file(
     monkeypatch.undo()
     capsys.readouterr()
     assert guarded(main, [*words, "--allow-partial"]) == 0
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert (
-        json.loads(said.out)["queries"][0]["matches"][0]["path"] == whole.paths[0] and "WARNING" in said.err
+        json.loads(printed.out)["queries"][0]["matches"][0]["path"] == whole.paths[0]
+        and "WARNING" in printed.err
     )
 
     assert extract(model, images, out) == 0

@@ -83,7 +83,7 @@ def gone(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
-    ids=lambda one: str(one),
+    ids=str,
 )
 def test_the_first_signal_unwinds_the_stack_and_gives_its_exit_code(number, code, ignoring):
     body = """
@@ -181,8 +181,8 @@ class Slow:
         say("within")
         time.sleep(1000)
 def main(argv):
-    one = Slow()
-    del one
+    slow = Slow()
+    del slow
     wait()
 """
     with started(body) as process:
@@ -275,6 +275,6 @@ def test_work_in_processes_of_their_own_comes_back_as_it_is_done():
 
 
 def test_without_a_signal_handlers_are_as_before():
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert guarded(lambda argv: 0) == 0
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before

@@ -15,9 +15,9 @@ ANY = st.text(st.characters() | st.sampled_from("\x1b[]mM;0189\x07\\\n\t\u202e")
 
 @given(ANY, st.integers(40, 200))
 def test_reasons_are_short_and_printable(text: str, length: int) -> None:
-    said = reason_of(text, length)
-    assert said.isprintable()
-    assert len(said) <= length
+    reason = reason_of(text, length)
+    assert reason.isprintable()
+    assert len(reason) <= length
 
 
 @given(ANY)
@@ -33,9 +33,9 @@ def test_colours_are_dropped_and_lines_joined() -> None:
 
 
 def test_start_and_end_of_a_long_message_stay() -> None:
-    said = reason_of("FAIL : Load model from " + "a/long/path/" * 100 + " max supported IR version: 10")
-    assert said.startswith("FAIL : Load model")
-    assert said.endswith("max supported IR version: 10")
+    reason = reason_of("FAIL : Load model from " + "a/long/path/" * 100 + " max supported IR version: 10")
+    assert reason.startswith("FAIL : Load model")
+    assert reason.endswith("max supported IR version: 10")
 
 
 def test_an_exception_without_a_message_gives_its_name() -> None:

@@ -62,7 +62,7 @@ def report_of(root, answers, environment=None, **changed):
 
 
 def can(report):
-    return {task for task, one in report["can"].items() if one["ok"]}
+    return {task for task, answer in report["can"].items() if answer["ok"]}
 
 
 def test_a_jetson_is_read_from_its_system_files(root):
@@ -98,8 +98,8 @@ def test_a_whole_jetson_can_do_all_but_tensorrt_rtx(root):
 def test_without_a_gpu_onnx_runs_on_the_cpu_and_every_no_has_its_reason(tmp_path):
     report = report_of(tmp_path, CPU_ONLY)
     assert can(report) == {"run model.onnx on the CPU"}
-    for task, one in report["can"].items():
-        assert one["ok"] or "no NVIDIA driver" in one["why"] or "not installed" in one["why"], task
+    for task, answer in report["can"].items():
+        assert answer["ok"] or "no NVIDIA driver" in answer["why"] or "not installed" in answer["why"], task
     assert report["agree"] is None
 
 
@@ -174,12 +174,14 @@ def test_an_engine_is_judged_by_its_manifest_on_this_machine(root, tmp_path):
     content = engine_manifest(parent, here, BuildRequest(tmp_path / "m.onnx", engine), [])
     report = report_of(root, ORIN)
     write_manifest(engine, content | {"gate": {"passed": True}})
-    found = examine_model(engine, report)
-    assert (found["ok"], found["why"]) == (True, "built for this machine")
+    examination = examine_model(engine, report)
+    assert (examination["ok"], examination["why"]) == (True, "built for this machine")
     write_manifest(engine, content | {"machine": dataclasses.asdict(here) | {"gpu": "Thor"}})
-    found = examine_model(engine, report)
-    assert not found["ok"] and "GPU Thor, here Orin" in found["why"] and "gate" in found["why"]
-    assert "build it with: python -m engines build" not in found["why"]
+    examination = examine_model(engine, report)
+    assert (
+        not examination["ok"] and "GPU Thor, here Orin" in examination["why"] and "gate" in examination["why"]
+    )
+    assert "build it with: python -m engines build" not in examination["why"]
     none = examine_model(tmp_path / "none.engine", report)
     assert not none["ok"] and none["missing"][0]["fix"].startswith("python -m engines build MODEL.onnx --out")
     assert "here none" in examine_model(engine, report_of(tmp_path, CPU_ONLY))["why"]
@@ -193,8 +195,8 @@ def test_an_engine_of_tensorrt_rtx_needs_that_library_and_not_tensorrt(root, tmp
     here = Machine("1.7.1", "8.7", "Orin", platform.system(), platform.machine(), "36.4.3", "6.2")
     content = engine_manifest(parent, here, BuildRequest(tmp_path / "m.onnx", engine), [], builder="rtx")
     write_manifest(engine, content | {"gate": {"passed": True}})
-    found = examine_model(engine, report_of(root, ORIN, **rtx))
-    assert not any("Python's" in one["what"] for one in found["missing"])
+    examination = examine_model(engine, report_of(root, ORIN, **rtx))
+    assert not any("Python's" in problem["what"] for problem in examination["missing"])
 
 
 def test_unknown_memory_is_never_shown_as_none(tmp_path, capsys):

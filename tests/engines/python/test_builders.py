@@ -52,10 +52,14 @@ def files(folder):
 def test_options_that_cannot_be_served(folder, monkeypatch, flavour, capability, options, words):
     monkeypatch.setattr(builders, "run", lambda *args, **rest: pytest.fail("a child was started"))
     model = write_model(folder / "m.onnx")
-    asked = BuildRequest(model, folder / "m.engine", **options)
+    request = BuildRequest(model, folder / "m.engine", **options)
     with pytest.raises(ConfigError, match=words):
         build(
-            asked, read_manifest(model), flavour=flavour, compute_capability=capability, engine=asked.engine
+            request,
+            read_manifest(model),
+            flavour=flavour,
+            compute_capability=capability,
+            engine=request.engine,
         )
 
 
@@ -78,11 +82,11 @@ def fake(tmp_path, monkeypatch):
 
 def told(path, **options) -> tuple[BuildResult, dict]:
     """(what build reports, what the fake library was told)."""
-    asked = BuildRequest(path, path.with_suffix(".engine"), **options)
+    request = BuildRequest(path, path.with_suffix(".engine"), **options)
     built = build(
-        asked, read_manifest(path), flavour="tensorrt", compute_capability=None, engine=asked.engine
+        request, read_manifest(path), flavour="tensorrt", compute_capability=None, engine=request.engine
     )
-    return built, json.loads(asked.engine.read_bytes().split(b"fmha ")[-1])
+    return built, json.loads(request.engine.read_bytes().split(b"fmha ")[-1])
 
 
 def old(precision):
@@ -109,12 +113,12 @@ def typed(precision):
 def test_fake_versions_are_told_what_they_have(fake, folder, version, manifest, network, flags):
     fake(version)
     model = write_model(folder / "m.onnx", manifest=manifest)
-    built, said = told(
+    built, received = told(
         model, version_compatible=True, workspace_mib=64, level=2, profiles=(Profile(1, 2, 4),)
     )
-    assert said["network"] == network and said["flags"] == [*flags, "VERSION_COMPATIBLE"]
-    assert said["workspace"] == 64 << 20 and said["builder_optimization_level"] == 2
-    assert said["profiles"] == [{"images": [[size, 32, 16, 3] for size in (1, 2, 4)]}]
+    assert received["network"] == network and received["flags"] == [*flags, "VERSION_COMPATIBLE"]
+    assert received["workspace"] == 64 << 20 and received["builder_optimization_level"] == 2
+    assert received["profiles"] == [{"images": [[size, 32, 16, 3] for size in (1, 2, 4)]}]
     assert {*network, *flags, "workspace_mib=64", "profile=1,2,4"} <= set(built.settings)
     assert built.version == version and built.fused_attention_strings == 2
     assert built.warnings == ("Detected layernorm nodes in FP16: Norm_1",)
@@ -147,10 +151,10 @@ def test_several_profiles_reach_the_fake_8_6_and_a_fixed_batch_needs_none(fake, 
     fake("8.6.1")
     ids = onnx.TensorProto.INT32
     model = write_model(folder / "m.onnx", CAMERAS, camera_type=ids, manifest=old("fp16"))
-    _, said = told(model, profiles=(Profile(1, 1, 1), Profile(2, 4, 8)))
-    assert said["profiles"][1]["camera_ids"] == [[2], [4], [8]] and len(said["profiles"]) == 2
-    built, said = told(write_model(folder / "f.onnx", FIXED, manifest=old("fp16")))
-    assert said["profiles"] == [] and "batch=4" in built.settings
+    _, received = told(model, profiles=(Profile(1, 1, 1), Profile(2, 4, 8)))
+    assert received["profiles"][1]["camera_ids"] == [[2], [4], [8]] and len(received["profiles"]) == 2
+    built, received = told(write_model(folder / "f.onnx", FIXED, manifest=old("fp16")))
+    assert received["profiles"] == [] and "batch=4" in built.settings
 
 
 def test_the_timing_cache_is_read_and_extended_and_a_foreign_one_refused_fake(fake, folder):

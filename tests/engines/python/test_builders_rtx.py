@@ -33,9 +33,9 @@ def folder(tmp_path):
 
 def rtx(path, *, capability="8.6", profiles=(), parent=None, **options):
     engine = path.with_suffix(".engine")
-    asked = BuildRequest(path, engine, tuple(Profile(*sizes) for sizes in profiles), **options)
+    request = BuildRequest(path, engine, tuple(Profile(*sizes) for sizes in profiles), **options)
     parent = parent or read_manifest(path)
-    return build(asked, parent, flavour="tensorrt_rtx", compute_capability=capability, engine=engine)
+    return build(request, parent, flavour="tensorrt_rtx", compute_capability=capability, engine=engine)
 
 
 def files(folder):
@@ -185,7 +185,9 @@ def test_weakly_typed_files_of_tensorrt_8_are_not_for_rtx(folder):
 
 def test_a_folder_that_takes_no_file_is_a_storage_error(folder):
     model = write_model(folder / "m.onnx")
-    asked = BuildRequest(model, folder / "none" / "m.engine")
+    request = BuildRequest(model, folder / "none" / "m.engine")
     temporary = folder / "none" / ".m.engine.abcdefgh.engine"
     with pytest.raises(StorageError, match="none/m.engine: .*--out"):
-        build(asked, read_manifest(model), flavour="tensorrt_rtx", compute_capability=None, engine=temporary)
+        build(
+            request, read_manifest(model), flavour="tensorrt_rtx", compute_capability=None, engine=temporary
+        )

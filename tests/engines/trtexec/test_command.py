@@ -88,8 +88,8 @@ def test_workspace_level_and_version_compatibility_are_in_every_version(version:
     words = line(
         onnx(target="tensorrt8", batch=1), version, workspace_mib=512, level=5, version_compatible=True
     )
-    asked = {"--memPoolSize=workspace:512", "--builderOptimizationLevel=5", "--versionCompatible"}
-    assert asked <= set(words)
+    flags = {"--memPoolSize=workspace:512", "--builderOptimizationLevel=5", "--versionCompatible"}
+    assert flags <= set(words)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_precision_is_said_in_flags_only_where_the_version_has_them(
 
 @pytest.mark.parametrize("version", NEW)
 def test_todays_files_without_target_are_typed_fp32(version: str) -> None:
-    said = onnx(layout="float-nchw")
-    silent = {key: value for key, value in said.items() if key not in ("target", "precision")}
-    assert line(silent, version) == line(said, version)
+    inputs = onnx(layout="float-nchw")
+    silent = {key: value for key, value in inputs.items() if key not in ("target", "precision")}
+    assert line(silent, version) == line(inputs, version)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
@@ -266,8 +266,8 @@ def test_options_that_make_no_engine_are_refused_by_name(options: dict[str, Any]
 
 
 def test_profiles_of_a_dynamic_file_are_as_asked() -> None:
-    asked = (Profile(1, 2, 3), Profile(4, 5, 6))
-    assert profiles_of(InputSpec(), asked) == asked
+    profiles = (Profile(1, 2, 3), Profile(4, 5, 6))
+    assert profiles_of(InputSpec(), profiles) == profiles
 
 
 def test_every_flag_of_every_line_is_documented_for_its_version() -> None:

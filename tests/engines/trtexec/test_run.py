@@ -29,9 +29,9 @@ def run(trtexec, out, **options):
 
 
 def test_the_variable_comes_before_path_and_path_before_the_known_places(tmp_path):
-    said, on_path, known = (fake_trtexec(tmp_path / name) for name in ("said", "path", "known"))
-    environment = {"TRTEXEC": str(said), "PATH": str(on_path.parent)}
-    assert find_trtexec(environment, [known]) == said
+    named, on_path, known = (fake_trtexec(tmp_path / name) for name in ("said", "path", "known"))
+    environment = {"TRTEXEC": str(named), "PATH": str(on_path.parent)}
+    assert find_trtexec(environment, [known]) == named
     assert find_trtexec({"PATH": str(on_path.parent)}, [known]) == on_path
     assert find_trtexec({"PATH": str(tmp_path)}, [tmp_path / "none", known]) == known
 
@@ -127,7 +127,7 @@ FAILED = (
 
 
 @pytest.mark.parametrize(
-    ("said", "workspace", "cause", "advice"),
+    ("lines", "workspace", "cause", "advice"),
     [
         # the device has no more: a larger workspace would not help
         (
@@ -165,17 +165,21 @@ FAILED = (
         ),
     ],
 )
-def test_a_layer_without_a_tactic_for_lack_of_memory_is_no_fault_of_the_model(said, workspace, cause, advice):
-    report = parse(RUNNING.format(workspace) + said + FAILED)
-    found = failure(report, 1, Path("m.engine"))
-    assert isinstance(found, DeviceError)
-    assert "Could not find any implementation" in str(found) and cause in str(found) and advice in str(found)
+def test_a_layer_without_a_tactic_for_lack_of_memory_is_no_fault_of_the_model(
+    lines, workspace, cause, advice
+):
+    report = parse(RUNNING.format(workspace) + lines + FAILED)
+    error = failure(report, 1, Path("m.engine"))
+    assert isinstance(error, DeviceError)
+    assert "Could not find any implementation" in str(error) and cause in str(error) and advice in str(error)
 
 
 def test_a_killed_build_that_lacked_memory_before_says_so():
-    said = "[W] Tactic Device request: 414MB Available: 216MB. Device memory is insufficient to use tactic.\n"
-    found = failure(parse(RUNNING.format(2048) + said), -9, Path("m.engine"))
-    assert isinstance(found, DeviceError) and "Available: 216MB" in str(found) and "--workspace" in str(found)
+    lines = (
+        "[W] Tactic Device request: 414MB Available: 216MB. Device memory is insufficient to use tactic.\n"
+    )
+    error = failure(parse(RUNNING.format(2048) + lines), -9, Path("m.engine"))
+    assert isinstance(error, DeviceError) and "Available: 216MB" in str(error) and "--workspace" in str(error)
 
 
 def test_the_same_failure_without_a_word_of_memory_is_the_model_s():

@@ -89,8 +89,8 @@ def test_a_broken_library_is_one_line_with_its_cause(
         importing(Library(name, "pip install it", "pip install it again"), needs=("Session",)),
     ):
         __import__(name)
-    said = str(caught.value)
-    assert cause.replace("NAME", name) in said and "pip install" in said and "\n" not in said
+    message = str(caught.value)
+    assert cause.replace("NAME", name) in message and "pip install" in message and "\n" not in message
     assert capfd.readouterr() == ("", ""), "nothing else is printed"
 
 
@@ -126,8 +126,8 @@ def test_builds_installed_over_one_another_are_named_and_a_single_one_is_reinsta
 ) -> None:
     versions = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.20.2"}
     monkeypatch.setattr(library, "_version", versions.get)
-    said = failure(ORT, ImportError("undefined symbol: x"))
-    assert "onnxruntime 1.32.0 and onnxruntime-gpu 1.20.2" in said and "uninstall all of them" in said
+    message = failure(ORT, ImportError("undefined symbol: x"))
+    assert "onnxruntime 1.32.0 and onnxruntime-gpu 1.20.2" in message and "uninstall all of them" in message
     del versions["onnxruntime"]
     assert failure(ORT, ImportError("undefined symbol: x")).endswith("-U onnxruntime-gpu")
 
@@ -179,7 +179,7 @@ def test_a_broken_decoder_that_nothing_depends_on_leaves_decoding_to_pillow(
 
 
 @pytest.mark.parametrize(
-    ("name", "asked"),
+    ("name", "probed"),
     [
         ("onnxruntime", "onnxruntime"),
         ("openvino", "openvino"),
@@ -189,12 +189,12 @@ def test_a_broken_decoder_that_nothing_depends_on_leaves_decoding_to_pillow(
     ],
 )
 def test_doctor_says_why_a_library_that_is_there_cannot_be_used(
-    name: str, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, probed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = BROKEN["a shared library is missing"][0]
     monkeypatch.setenv("PYTHONPATH", str(package(tmp_path, name, text)))
-    said = probe.run_probe(asked)["error"]
-    assert "is installed, but does not load" in said and "libcudart.so.12" in said and name in said
+    message = probe.run_probe(probed)["error"]
+    assert "is installed, but does not load" in message and "libcudart.so.12" in message and name in message
 
 
 def test_doctor_says_of_a_leftover_folder_that_it_is_one(

@@ -112,7 +112,7 @@ def test_bf16_where_the_cpu_has_none_is_refused(tmp_path: Path, monkeypatch: pyt
 def quantised(spec: InputSpec) -> onnx.ModelProto:
     """The tiny model, its product between QuantizeLinear and DequantizeLinear as the export writes them."""
     model = graph(spec)
-    (weight,) = (one for one in model.graph.initializer if one.name == "weight")
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "weight")
     values = numpy_helper.to_array(weight)
     scale = np.abs(values).max(axis=0) / 127
     model.graph.initializer.remove(weight)

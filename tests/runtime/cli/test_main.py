@@ -69,7 +69,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
     def run(*arguments: object) -> tuple[int, str, str]:
         try:
-            code = guarded(main, [str(one) for one in arguments])
+            code = guarded(main, [str(argument) for argument in arguments])
         except SystemExit as stop:
             code = int(str(stop.code))
         captured = capsys.readouterr()
@@ -90,14 +90,14 @@ def refused(result: tuple[int, str, str], code: int, *words: str) -> None:
 
 def test_inspect_counts_the_splits(run: Run, data: Path) -> None:
     code, out, err = run("inspect", data, "--json")
-    found = json.loads(out)
-    assert code == 0 and found["layout"] == "market1501"
-    assert found["splits"] == {
+    document = json.loads(out)
+    assert code == 0 and document["layout"] == "market1501"
+    assert document["splits"] == {
         "train": {"images": 12, "identities": 6, "cameras": 2},
         "query": {"images": 6, "identities": 6, "cameras": 1},
         "gallery": {"images": 13, "identities": 7, "cameras": 1},
     }
-    assert "published" in err and len(found["warnings"]) == 3
+    assert "published" in err and len(document["warnings"]) == 3
     code, out, _ = run("inspect", data)
     assert code == 0 and "market1501" in out and "identities" in out and "13" in out
 
@@ -107,11 +107,11 @@ def test_extract_writes_features_their_manifest_and_a_summary(run: Run, data: Pa
     code, out, err = run(
         "extract", model, data / "query", "--out", out_file, "--json", "--batch", 4, "--threads", 1
     )
-    found = json.loads(out)
-    assert code == 0 and found["images"] == 6 and found["skipped"] == 0 and found["dim"] == DIM
+    summary = json.loads(out)
+    assert code == 0 and summary["images"] == 6 and summary["skipped"] == 0 and summary["dim"] == DIM
     saved = load_features(out_file)
     assert saved.pids.tolist() == [1, 2, 3, 4, 5, 6] and set(saved.camids.tolist()) == {0}
-    assert found["model"] == saved.model and saved.layout == "market1501"
+    assert summary["model"] == saved.model and saved.layout == "market1501"
     assert not (out_file.parent / "skipped.jsonl").exists()
     assert "6 of 6" in err
 
@@ -159,9 +159,9 @@ def test_search_finds_the_query_image_itself_first(run: Run, data: Path, model: 
     run("extract", model, data / "bounding_box_test", "--out", gallery)
     wanted = sorted((data / "bounding_box_test").iterdir())[3:5]
     code, out, _ = run("search", model, *wanted, "--gallery", gallery, "--top", 3, "--json")
-    found = json.loads(out)["queries"]
-    assert code == 0 and [query["path"] for query in found] == [str(path) for path in wanted]
-    for query in found:
+    queries = json.loads(out)["queries"]
+    assert code == 0 and [query["path"] for query in queries] == [str(path) for path in wanted]
+    for query in queries:
         assert [match["rank"] for match in query["matches"]] == [1, 2, 3]
         assert query["matches"][0]["path"] == query["path"]
         assert query["matches"][0]["distance"] == pytest.approx(0, abs=1e-5)
@@ -180,9 +180,9 @@ def test_bad_images_within_the_limit_are_listed_and_the_run_ends_well(
     assert code == 0 and json.loads(out)["skipped"] == 1 and "skipped.jsonl" in err
     (record,) = map(json.loads, (out_file.parent / "skipped.jsonl").read_text().splitlines())
     assert record["path"] == str(bad) and record["reason"] == "empty file"
-    found = json.loads(run("evaluate", model, "--data", data, "--max-bad", 0.2, "--json")[1])
-    assert found["skipped"] == 1 and found["queries"] == 5
-    assert found["skipped_images"] == [{"path": str(bad), "reason": "empty file"}]
+    scores = json.loads(run("evaluate", model, "--data", data, "--max-bad", 0.2, "--json")[1])
+    assert scores["skipped"] == 1 and scores["queries"] == 5
+    assert scores["skipped_images"] == [{"path": str(bad), "reason": "empty file"}]
 
 
 def test_too_many_bad_images_end_3_and_the_good_features_are_kept(run: Run, data: Path, model: Path) -> None:
@@ -230,7 +230,7 @@ def test_nothing_usable_ends_3_and_writes_no_features(run: Run, data: Path, mode
 )
 def test_wrong_usage_ends_2(run: Run, data: Path, model: Path, arguments: list[str]) -> None:
     places = {"MODEL": str(model), "DATA": str(data)}
-    code, out, err = run(*[places.get(one, one) for one in arguments])
+    code, out, err = run(*[places.get(argument, argument) for argument in arguments])
     assert (code, out) == (2, "") and err and "Traceback" not in err
 
 
@@ -319,16 +319,16 @@ def test_the_camera_policy_depends_on_whose_images_they_are(
         assert code == 0, err
         return str(json.loads(out)["camera"])
 
-    found, err = evaluated()
-    assert found["camera"] == extracted() == "mean" and "camera='input'" in err
+    scores, err = evaluated()
+    assert scores["camera"] == extracted() == "mean" and "camera='input'" in err
     for policy in ("input", "none", "2"):
         assert evaluated("--camera", policy)[0]["camera"] == policy
     refused(run("evaluate", model, "--data", data, "--camera", 6), 2, "cameras 0 to 5")
     # Were these the published images, their cameras would be the model's own.
     for module in (evaluation, sources):
         monkeypatch.setattr(module, "count_warnings", lambda dataset: [])
-    found, err = evaluated()
-    assert found["camera"] == extracted() == "input" and "camera=" not in err
+    scores, err = evaluated()
+    assert scores["camera"] == extracted() == "input" and "camera=" not in err
     code, *_ = run("extract", model, data / "bounding_box_test", "--out", data / "g.npz", "--camera", "mean")
     assert code == 0
     _, _, err = run("evaluate", "--query", data / "q.npz", "--gallery", data / "g.npz")
@@ -365,8 +365,8 @@ def test_real_people_rank_better_than_chance(run: Run, model: Path) -> None:
     if not PEOPLE.is_dir():
         pytest.skip("the PKU-Reid crops are not on this machine")
     code, out, err = run("evaluate", model, "--data", PEOPLE, "--json")
-    found = json.loads(out)
-    assert code == 0 and found["queries"] == 240 and found["queries_without_match"] == 0
+    scores = json.loads(out)
+    assert code == 0 and scores["queries"] == 240 and scores["queries_without_match"] == 0
     # 30 people: guessing finds the right one first in 3.3 % of the queries.
-    assert 0.05 < found["R1"] < 1 and 0.04 < found["mAP"] < 1
+    assert 0.05 < scores["R1"] < 1 and 0.04 < scores["mAP"] < 1
     assert "published" in err

@@ -40,9 +40,9 @@ def seen(items: tuple[Item, ...]) -> list[tuple[int, int]]:
 def same_from_its_folder(root: Path, split: str, folder: str) -> None:
     """Persons and cameras of `extract`'s items are those of the data set, item by item."""
     expected = {item.path: item for item in getattr(read_dataset(root), split)}
-    found = labelled_images(root / folder)
+    images = labelled_images(root / folder)
     assert (
-        found.dataset is not None and {item.path: item for item in found.items if item.pid >= 0} == expected
+        images.dataset is not None and {item.path: item for item in images.items if item.pid >= 0} == expected
     )
 
 

@@ -81,8 +81,8 @@ def lists(request):
 )
 def test_the_published_counts(lists, layout, expected):
     dataset = read_dataset("ROOT", layout, listing=published(lists, layout))
-    found = {split: tuple(numbers.values()) for split, numbers in counts(dataset).items()}
-    assert found == expected
+    numbers_of_splits = {split: tuple(numbers.values()) for split, numbers in counts(dataset).items()}
+    assert numbers_of_splits == expected
     assert count_warnings(dataset) == [] and dataset.skipped == ()
 
 
@@ -279,7 +279,7 @@ def test_pku_crops_are_read_as_market():
         pytest.skip("../shared/data/pku_reid_74 (not ours to copy) is not on this machine")
     dataset = read_dataset(root)
     assert dataset.layout == "market1501"
-    assert {split: tuple(found.values()) for split, found in counts(dataset).items()} == {
+    assert {split: tuple(numbers.values()) for split, numbers in counts(dataset).items()} == {
         "train": (704, 44, 2),
         "query": (240, 30, 1),
         "gallery": (240, 30, 1),

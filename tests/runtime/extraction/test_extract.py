@@ -259,12 +259,14 @@ def test_skipped_images_are_listed_per_output(tmp_path: Path) -> None:
     q, g = tmp_path / "q.npz", tmp_path / "g.npz"
     assert write_skipped(q, [Skipped("a.jpg", "empty", "0" * 64)]) == tmp_path / "skipped.jsonl"
     write_skipped(g, [Skipped("b.jpg", "cut", None)])
-    assert [(one["out"], one["path"], one["reason"], one["sha256"]) for one in records(tmp_path)] == [
+    assert [
+        (record["out"], record["path"], record["reason"], record["sha256"]) for record in records(tmp_path)
+    ] == [
         ("q.npz", "a.jpg", "empty", "0" * 64),
         ("g.npz", "b.jpg", "cut", None),
     ]
     assert write_skipped(q, []) is None
-    assert [one["out"] for one in records(tmp_path)] == ["g.npz"]
+    assert [record["out"] for record in records(tmp_path)] == ["g.npz"]
     write_skipped(g, [])
     assert not (tmp_path / "skipped.jsonl").exists()
 

@@ -65,7 +65,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(preset, "usable_cores", lambda: 2)
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        code = guarded(main, [str(one) for one in arguments])
+        code = guarded(main, [str(argument) for argument in arguments])
         captured = capsys.readouterr()
         assert not multiprocessing.active_children()
         return code, captured.out, captured.err
@@ -86,26 +86,31 @@ def test_features_skipped_images_notes_and_words_are_those_of_one_process(
 ) -> None:
     common = ("--batch", 4, "--max-bad", 0.1, "--json")
     alone, together = tmp_path / "alone" / "f.npz", tmp_path / "together" / "f.npz"
-    code, said, told = run("extract", model, images, "--out", alone, "--threads", 1, *common)
+    code, out, err = run("extract", model, images, "--out", alone, "--threads", 1, *common)
     assert code == 0
-    code, said_too, told_too = run(
+    code, out_parallel, err_parallel = run(
         "extract", model, images, "--out", together, "--preset", "throughput", *common
     )
     assert code == 0
-    one, many = load_features(alone), load_features(together)
+    alone_features, parallel_features = load_features(alone), load_features(together)
     # to the bit: every chunk is the same batch, whoever runs it
-    np.testing.assert_array_equal(many.features, one.features)
-    assert (many.paths, many.images, many.model, many.backend) == (
-        one.paths,
-        one.images,
-        one.model,
-        one.backend,
+    np.testing.assert_array_equal(parallel_features.features, alone_features.features)
+    assert (
+        parallel_features.paths,
+        parallel_features.images,
+        parallel_features.model,
+        parallel_features.backend,
+    ) == (
+        alone_features.paths,
+        alone_features.images,
+        alone_features.model,
+        alone_features.backend,
     )
     listed = [(path.parent / "skipped.jsonl").read_text() for path in (alone, together)]
     assert listed[0] == listed[1] and len(listed[0].splitlines()) == 3
-    assert told_too.replace("together", "alone") == told and "41 of 41" in told and "EXIF" in told
-    found, found_too = json.loads(said), json.loads(said_too)
-    assert found_too == found | {"out": str(together), "preset": "throughput"}
+    assert err_parallel.replace("together", "alone") == err and "41 of 41" in err and "EXIF" in err
+    summary, summary_parallel = json.loads(out), json.loads(out_parallel)
+    assert summary_parallel == summary | {"out": str(together), "preset": "throughput"}
 
 
 def test_too_many_bad_images_end_alike_and_keep_the_rest(
@@ -186,9 +191,9 @@ def test_of_several_failures_the_first_in_the_order_of_the_items_is_raised() -> 
     second.send(part(1))
     late = threading.Timer(0.3, second.send, [Failure(ConfigError("of image 3"))])
     late.start()
-    found = Workers(children, 1)._parts([Item(str(n), 1, 0) for n in range(20)], None)
+    parts = Workers(children, 1)._parts([Item(str(n), 1, 0) for n in range(20)], None)
     with pytest.raises(ConfigError, match="of image 3"):
-        list(found)
+        list(parts)
     late.join()
 
 
@@ -219,8 +224,8 @@ def children_of(pid: int, at_least: int) -> list[int]:
     listed = Path(f"/proc/{pid}/task/{pid}/children")
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        if len(found := [int(one) for one in listed.read_text().split()]) >= at_least:
-            return found
+        if len(pids := [int(word) for word in listed.read_text().split()]) >= at_least:
+            return pids
         time.sleep(0.01)
     raise AssertionError("the workers did not start")
 

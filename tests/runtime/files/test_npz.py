@@ -11,8 +11,8 @@ from runtime.files.manifest import read_manifest, write_manifest
 from runtime.files.npz import read_npz
 
 
-def archive(path, members, how=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", how) as file:
+def archive(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as file:
         for name, content in members.items():
             file.writestr(name, content)
     return path
@@ -24,8 +24,8 @@ def npy(header, values=b""):
 
 def test_whole_arrays_come_back(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", x=np.arange(5), y=np.array("word"))
-    found = read_npz(tmp_path / "a.npz", most_bytes=1000)
-    assert found["x"].tolist() == [0, 1, 2, 3, 4] and str(found["y"]) == "word"
+    arrays = read_npz(tmp_path / "a.npz", most_bytes=1000)
+    assert arrays["x"].tolist() == [0, 1, 2, 3, 4] and str(arrays["y"]) == "word"
 
 
 @pytest.mark.parametrize(

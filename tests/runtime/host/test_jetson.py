@@ -44,9 +44,9 @@ def test_a_release_between_two_known_ones_is_unknown_and_never_its_neighbour():
             assert jetpack_version(other) == JETPACKS.get(other)
 
 
-@pytest.mark.parametrize("said", ["36.4.3", "r36.4.3", "R36.4.3"])
-def test_a_container_without_the_file_is_told_by_the_environment(said):
-    assert l4t_version("", {"L4T_VERSION": said}) == "36.4.3"
+@pytest.mark.parametrize("version", ["36.4.3", "r36.4.3", "R36.4.3"])
+def test_a_container_without_the_file_is_told_by_the_environment(version):
+    assert l4t_version("", {"L4T_VERSION": version}) == "36.4.3"
     assert l4t_version(ORIN, {"L4T_VERSION": "36.5.0"}) == "36.5.0"
 
 

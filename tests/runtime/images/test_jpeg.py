@@ -49,10 +49,15 @@ def outcome(data: bytes) -> tuple[object, ...]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            found = decode(data)
+            decoded = decode(data)
         except DataError as error:
-            return "refused", str(error), [str(one.message) for one in caught]
-    return found.pixels.shape, found.pixels.tobytes(), found.notes, [str(one.message) for one in caught]
+            return "refused", str(error), [str(warning.message) for warning in caught]
+    return (
+        decoded.pixels.shape,
+        decoded.pixels.tobytes(),
+        decoded.notes,
+        [str(warning.message) for warning in caught],
+    )
 
 
 @pytest.mark.parametrize("sampling", ["4:4:4", "4:2:2", "4:2:0"])

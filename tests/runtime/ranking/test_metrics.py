@@ -66,11 +66,11 @@ def exact(distances, q_pids, q_camids, g_pids, g_camids, max_rank):
             continue
         wrong = {distance for match, distance in ranking if not match}
         ties += sum(match and distance in wrong for match, distance in ranking)
-        found, precisions, area = 0, [], Fraction(0)
+        matches, precisions, area = 0, [], Fraction(0)
         old_recall, old_precision = Fraction(0), Fraction(1)
         for rank, (match, _) in enumerate(ranking, 1):
-            found += match
-            recall, precision = Fraction(found, total), Fraction(found, rank)
+            matches += match
+            recall, precision = Fraction(matches, total), Fraction(matches, rank)
             area += (recall - old_recall) * (old_precision + precision) / 2
             old_recall, old_precision = recall, precision
             if match:
@@ -132,8 +132,10 @@ def test_every_metric_equals_exact_fractions_also_with_ties(case, max_rank, bloc
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"seed{case['seed']}")
 def test_the_authors_evaluator(case):
     query, gallery = golden_set(case)
-    found = evaluate(*query, *gallery, block=50).to_json()
-    assert found == pytest.approx(found | {name: case[name] for name in ("mAP", "R1", "R5", "R10")}, abs=1e-6)
+    metrics = evaluate(*query, *gallery, block=50).to_json()
+    assert metrics == pytest.approx(
+        metrics | {name: case[name] for name in ("mAP", "R1", "R5", "R10")}, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

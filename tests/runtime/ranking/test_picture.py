@@ -119,10 +119,10 @@ def test_rankings_are_those_of_a_plain_sort_worst_query_first(seed: int, reranke
                 for index, rank in shown
             ]
             expected.append((precision, -ranks[0], number, hits))
-    expected.sort(key=lambda one: one[:3])
-    found = worst.rankings()
-    assert [one.query for one in found] == [number for *_, number, _ in expected[:4]]
-    for ranking, (precision, first, _, hits) in zip(found, expected):
+    expected.sort(key=lambda ranking: ranking[:3])
+    worst_rankings = worst.rankings()
+    assert [ranking.query for ranking in worst_rankings] == [number for *_, number, _ in expected[:4]]
+    for ranking, (precision, first, _, hits) in zip(worst_rankings, expected):
         assert ranking.precision == pytest.approx(precision) and ranking.first_right == -first
         assert [(hit.index, hit.rank, hit.distance, hit.right) for hit in ranking.hits] == hits
 
@@ -142,10 +142,10 @@ def test_evaluate_draws_what_it_scored(run: Run, data: Path, model: Path) -> Non
     code, scores, err = run("evaluate", model, "--data", data, "--json", "--picture", out, "--picture-top", 3)
     assert code == 0 and json.loads(scores)["queries"] == 6 and "6 of 6 queries" in err
     text, parsed = out.read_text(encoding="utf-8"), read(out)
-    precisions = [float(one) for one in re.findall(r"average precision ([\d.]+) %", text)]
+    precisions = [float(number) for number in re.findall(r"average precision ([\d.]+) %", text)]
     assert len(precisions) == 6 and precisions == sorted(precisions)
     assert np.mean(precisions) == pytest.approx(100 * json.loads(scores)["mAP"], abs=0.05)
-    firsts = [int(one) for one in re.findall(r"first right image at rank (\d+)", text)]
+    firsts = [int(number) for number in re.findall(r"first right image at rank (\d+)", text)]
     shown = figures(text)
     for first, hits in zip(firsts, shown, strict=True):
         assert [rank for _, rank, _ in hits] == [1, 2, 3] + [first] * (first > 3)
@@ -162,7 +162,9 @@ def test_the_page_needs_nothing_else(run: Run, data: Path, model: Path) -> None:
     assert {tag for tag, _ in parsed.tags} & {"script", "link", "iframe", "object", "form", "a"} == set()
     assert "url(" not in out.read_text() and "@import" not in out.read_text()
     images = parsed.all("img")
-    assert len(images) >= 6 * 2 and all(one["src"].startswith("data:image/jpeg;base64,") for one in images)
+    assert len(images) >= 6 * 2 and all(
+        image["src"].startswith("data:image/jpeg;base64,") for image in images
+    )
     with Image.open(io.BytesIO(base64.b64decode(images[0]["src"].split(",")[1]))) as first:
         assert first.size == (24, 48)
     assert "prefers-color-scheme:dark" in out.read_text()
@@ -217,7 +219,7 @@ def test_missing_and_changed_images_get_a_placeholder_and_are_counted(
     )
     code, _, err = run("evaluate", "--query", q, "--gallery", g, "--picture", out)
     assert code == 0 and "2 of " in err and "0001_c1s1_000001_00.png" in err + out.read_text()
-    holes = [one for one in read(out).all("div") if one.get("class") == "hole"]
+    holes = [division for division in read(out).all("div") if division.get("class") == "hole"]
     assert len(holes) == 2 and "changed" in read(out).words
 
 
@@ -244,9 +246,9 @@ def test_search_draws_its_matches_in_their_order(run: Run, data: Path, model: Pa
     g, out = data.parent / "g.npz", data.parent / "page.html"
     run("extract", model, data / "bounding_box_test", "--out", g)
     ask = ("search", model, data / "query", "--gallery", g, "--top", 5, "--json", "--picture", out)
-    code, found, err = run(*ask, "--picture-queries", 4, "--picture-top", 3)
+    code, stdout, err = run(*ask, "--picture-queries", 4, "--picture-top", 3)
     assert code == 0 and "4 of 6" in err and "4 of 6 queries" in read(out).words
-    for query, hits in zip(json.loads(found)["queries"], figures(out.read_text())):
+    for query, hits in zip(json.loads(stdout)["queries"], figures(out.read_text())):
         pid = int(Path(query["path"]).name[:4])
         for match, (kind, rank, distance) in zip(query["matches"], hits, strict=False):
             assert rank == match["rank"] and distance == pytest.approx(match["distance"], abs=6e-5)

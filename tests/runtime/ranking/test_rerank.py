@@ -62,9 +62,9 @@ def whole(*features, **options):
 )
 def test_equals_the_dense_form(seed, k1, k2, weight):
     query, gallery = clustered(seed, 23, 140)
-    found = whole(query, gallery, k1=k1, k2=k2, weight=weight)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, dense(query, gallery, k1, k2, weight), atol=1e-5, rtol=0)
+    distances = whole(query, gallery, k1=k1, k2=k2, weight=weight)
+    assert distances.dtype == np.float32
+    np.testing.assert_allclose(distances, dense(query, gallery, k1, k2, weight), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("queries, gallery", [(1, 1), (1, 4), (3, 2), (5, 12)])
@@ -110,9 +110,9 @@ def test_the_authors_re_ranking(case):
     noise = [case["noise"] * random.standard_normal((case[side], case["dim"])) for side in "QG"]
     rows = [(centres[ids] + off).astype(np.float32) for ids, off in zip(pids, noise)]
     query, gallery = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in rows)
-    found = evaluate_distances(rerank(query, gallery), pids[0] + 1, camids[0], pids[1] + 1, camids[1])
-    assert found.mAP == pytest.approx(case["rr_mAP"], abs=1e-5)
-    assert found.cmc[0] == pytest.approx(case["rr_R1"], abs=1e-5)
+    metrics = evaluate_distances(rerank(query, gallery), pids[0] + 1, camids[0], pids[1] + 1, camids[1])
+    assert metrics.mAP == pytest.approx(case["rr_mAP"], abs=1e-5)
+    assert metrics.cmc[0] == pytest.approx(case["rr_R1"], abs=1e-5)
 
 
 def test_re_ranking_helps_where_people_cluster():

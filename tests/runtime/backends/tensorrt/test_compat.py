@@ -38,15 +38,15 @@ HERE = {
 )
 def test_versions_that_load_each_others_engines(built: str, here: str, compatible: bool, loads: bool) -> None:
     manifest = {"machine": HERE | {"tensorrt": built}, "builder": {"version_compatible": compatible}}
-    found = differences(manifest, tensorrt=here, gpu=Gpu("Orin", "8.7"), l4t=None, portable=False)
-    assert found == ([] if loads else [f"built for TensorRT {built}, here {here}"])
+    reasons = differences(manifest, tensorrt=here, gpu=Gpu("Orin", "8.7"), l4t=None, portable=False)
+    assert reasons == ([] if loads else [f"built for TensorRT {built}, here {here}"])
 
 
 def test_every_difference_is_named_and_what_is_not_said_is_not_compared() -> None:
     gpu = Gpu("Thor", "11.0")
     manifest = {"machine": HERE | {"tensorrt": "10.3.0", "system": "QNX", "processor": "sh4"}}
-    found = differences(manifest, tensorrt="11.4.1", gpu=gpu, l4t=None, portable=False)
-    assert len(found) == 5 and "built for GPU Orin, here Thor" in found
+    reasons = differences(manifest, tensorrt="11.4.1", gpu=gpu, l4t=None, portable=False)
+    assert len(reasons) == 5 and "built for GPU Orin, here Thor" in reasons
     assert len(differences(manifest, tensorrt="11.4.1", gpu=gpu, l4t=None, portable=True)) == 3
     for silent in ({}, {"machine": None}, {"machine": {}}, {"machine": {"gpu": None, "tensorrt": None}}):
         assert differences(silent, tensorrt="11.4.1", gpu=gpu, l4t=None, portable=False) == []
@@ -66,10 +66,10 @@ def test_another_l4t_is_a_difference_unless_only_its_third_number_is(
     built: str | None, here: str | None, words: str | None
 ) -> None:
     machine = {"l4t": built, "jetpack": "6.2", "processor": "aarch64"}
-    found = differences(
+    reasons = differences(
         {"machine": machine}, tensorrt="10.3.0", gpu=Gpu("Orin", "8.7"), l4t=here, portable=False
     )
-    others = [text for text in found if not text.startswith("built for processor")]
+    others = [text for text in reasons if not text.startswith("built for processor")]
     assert [text[: len(words or "")] for text in others] == ([words] if words else [])
 
 
@@ -103,8 +103,8 @@ def with_other(folder: Path) -> tuple[Path, dict[str, Any], Path]:
     """(an engine, its manifest, the engine of batch 1 that the manifest names)."""
     other = folder / "m.b1.engine"
     other.write_bytes(b"plan of 1")
-    said = {"file": other.name, "sha256": sha256(other), "batch": [1, 1, 1]}
-    return folder / "m.engine", {"builder": BUILDER | {"profiles": [[8, 8, 8]]}, "others": [said]}, other
+    entry = {"file": other.name, "sha256": sha256(other), "batch": [1, 1, 1]}
+    return folder / "m.engine", {"builder": BUILDER | {"profiles": [[8, 8, 8]]}, "others": [entry]}, other
 
 
 def test_the_engines_that_a_manifest_names_lie_beside_it(tmp_path: Path) -> None:

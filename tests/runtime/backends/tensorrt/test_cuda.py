@@ -212,7 +212,9 @@ class FakePyCuda:
             raise self.MemoryError("cuMemAlloc failed: out of memory")
         self.memory[4096] = np.zeros(size, np.uint8)
         return type(
-            "DeviceAllocation", (), {"__int__": lambda one: 4096, "free": lambda one: self.memory.clear()}
+            "DeviceAllocation",
+            (),
+            {"__int__": lambda allocation: 4096, "free": lambda allocation: self.memory.clear()},
         )()
 
     def Stream(self, flags: int) -> Any:

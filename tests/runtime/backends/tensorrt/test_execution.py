@@ -91,9 +91,9 @@ def test_threads_share_a_fake_engine(bench: Callable[..., Bench]) -> None:
 
     sets = [crops(count, seed) for seed, count in enumerate([1, 5, 9, 4] * 6)]
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(session, sets))
+        results = list(pool.map(session, sets))
     session.close()
-    for images, features in zip(sets, found):
+    for images, features in zip(sets, results):
         np.testing.assert_array_equal(features, model(images))
     assert made.gpu.leaks() == []
 

@@ -58,7 +58,7 @@ def test_batch_sizes_of_the_default_profile() -> None:
 def test_of_several_engines_the_one_made_for_a_size_is_chosen() -> None:
     fixed = [EngineIO({}, ((size, size),), dynamic=False) for size in (8, 1)]
     wide = EngineIO({}, ((1, 32), (4, 12)), dynamic=True)
-    found = choices([wide, *fixed])
-    assert found[8] == (1, 0) and found[1] == (2, 0)
-    assert found[6] == (0, 1) and found[2] == (0, 0) and found[32] == (0, 0)
-    assert set(found) >= {1, 2, 3, 4, 6, 8, 12, 16, 24, 32}
+    chosen = choices([wide, *fixed])
+    assert chosen[8] == (1, 0) and chosen[1] == (2, 0)
+    assert chosen[6] == (0, 1) and chosen[2] == (0, 0) and chosen[32] == (0, 0)
+    assert set(chosen) >= {1, 2, 3, 4, 6, 8, 12, 16, 24, 32}

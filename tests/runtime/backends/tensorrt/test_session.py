@@ -132,12 +132,12 @@ def test_an_engine_of_another_jetpack_is_refused_before_a_fake_loads_it(
 
 def others_of(folder: Path, *sizes: int) -> list[dict[str, Any]]:
     """Engines of one fixed batch each, as a manifest names them."""
-    found = []
+    entries = []
     for size in sizes:
         path = folder / f"m.b{size}.engine"
         path.write_bytes(plan(size))
-        found.append({"file": path.name, "sha256": sha256(path), "batch": [size] * 3})
-    return found
+        entries.append({"file": path.name, "sha256": sha256(path), "batch": [size] * 3})
+    return entries
 
 
 def test_an_engine_opens_those_of_other_batches_that_its_manifest_names_on_a_fake(
@@ -193,11 +193,11 @@ def test_a_plan_that_does_not_fit_is_refused_and_freed_by_a_fake(
 def test_engines_of_different_models_never_make_one_session_on_a_fake(
     trt: FakeTensorRt, tmp_path: Path
 ) -> None:
-    one, other = tmp_path / "1.engine", tmp_path / "2.engine"
-    one.write_bytes(plan(1))
+    engine, other = tmp_path / "1.engine", tmp_path / "2.engine"
+    engine.write_bytes(plan(1))
     other.write_bytes(plan(4, dim=DIM + 1))
     with pytest.raises(ArtifactError, match="not the same model"):
-        open_tensorrt(one, SPEC, others=[other])
+        open_tensorrt(engine, SPEC, others=[other])
     assert trt.gpu.leaks() == []
 
 
