@@ -1,1 +1,1 @@
-"""Export a torch model to one self-contained, static ONNX file that a gate has checked."""
+"""Export a torch model to one self-contained ONNX file with static shapes, whose features agree with the torch model's."""

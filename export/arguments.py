@@ -25,7 +25,11 @@ from runtime.spec import INPUT_LAYOUTS
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """The model to export, the file to write, whether to write its blocks as well, and the options of the export."""
+    """The parsed command line of export_onnx.py.
+
+    `weights` is the model.safetensors to export, and `out` the ONNX file to write. With `blocks`, single transformer blocks are
+    exported as well, for a latency table. `options` holds all other options.
+    """
 
     weights: Path
     out: Path
@@ -34,7 +38,7 @@ class ExportCommand:
 
 
 def batch_size(text: str) -> int | None:
-    """Return a fixed batch, or None for `dynamic`; raise ConfigError for anything else."""
+    """Return the batch size that `text` gives, or None for `dynamic` (any batch size); raise ConfigError for other text."""
     if text == "dynamic":
         return None
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
@@ -43,7 +47,11 @@ def batch_size(text: str) -> int | None:
 
 
 def parse(argv: Sequence[str] | None, description: str | None = None) -> ExportCommand:
-    """Parse a command line; argparse exits with 2 when it is wrong. `--for` decides the layout and target that are not given."""
+    """Return the parsed command line `argv` (None: that of this process); `description` is the first text of --help.
+
+    Without --input and --target, the product of --for determines the image layout and the target. Raises ConfigError for a wrong
+    --batch or --camera; argparse ends the process with exit code 2 for any other wrong option.
+    """
     args = _parser(description).parse_args(argv)
     inputs = InputOptions(
         layout=args.layout or default_layout(args.integration),
@@ -89,15 +97,16 @@ def _parser(description: str | None) -> ArgumentParser:
         "--for",
         choices=sorted(INTEGRATIONS),
         dest="integration",
-        help="export for a product and write its configuration: a model repository for triton (for an engine with --target "
-        "tensorrt), or the ReID block of the tracker for deepstream. The file then has one image input in the product's layout, a "
-        "dynamic batch and --camera mean",
+        help="export for this product and also write its configuration: a model repository for triton (with --target tensorrt for "
+        "an engine), or the ReID block of the tracker for deepstream. The file then has one image input in the product's layout and a "
+        "dynamic batch, and --camera defaults to mean",
     )
     parser.add_argument(
         "--camera",
-        help="the camera policy: input, mean, none or a camera id (default: input if the model has a camera table)",
+        help="which camera embedding the file adds: that of a second input (input), the mean, none, or that of a 0-based camera id "
+        "(default: input if the model has camera embeddings)",
     )
-    parser.add_argument("--batch", default="dynamic", help="a fixed batch, or dynamic (default)")
+    parser.add_argument("--batch", default="dynamic", help="a fixed batch size, or dynamic (default)")
     parser.add_argument(
         "--form",
         choices=FORM_NAMES,
@@ -109,7 +118,8 @@ def _parser(description: str | None) -> ArgumentParser:
         type=Path,
         default=SHIPPED,
         metavar="ROOT",
-        help="the data set or folder with the images for the gate (default: the crops that ship with the project)",
+        help="the data set or folder with the check images, on which the file is compared with the torch model (default: the crops "
+        "that ship with the project)",
     )
     parser.add_argument(
         "--check-count",
@@ -122,7 +132,7 @@ def _parser(description: str | None) -> ArgumentParser:
         "--max-map-drop",
         type=float,
         metavar="X",
-        help="also fail the gate if mAP on ROOT drops by more than X points",
+        help="also refuse the file if its mAP on ROOT is more than X points (0..100) below the torch model's",
     )
     parser.add_argument(
         "--calibration",
@@ -141,17 +151,19 @@ def _parser(description: str | None) -> ArgumentParser:
         "--latency-table",
         type=Path,
         metavar="JSON",
-        help="for int8: the milliseconds that INT8 saves in each group on the target, {group: ms}; other groups stay float",
+        help="for int8: a JSON object {group: ms} with the milliseconds that INT8 saves on the target in each group of Linear layers "
+        "(such as block0.fc1); groups that save nothing or are missing stay float",
     )
     parser.add_argument(
         "--gate",
         choices=["on", "off"],
         default="on",
-        help="off: write the file without a check; the runtime then refuses it by default",
+        help="off: write the file without comparing it with the torch model; the runtime refuses such a file without --allow-ungated "
+        "(default: on)",
     )
     parser.add_argument(
         "--blocks",
         action="store_true",
-        help="also write MODEL.onnx.blocks/, one block at many sizes, for python -m benchmarks.latency_table",
+        help="also write the folder OUT.blocks with one transformer block at many sizes, for python -m benchmarks.latency_table",
     )
     return parser

@@ -1,4 +1,4 @@
-"""Export one transformer block at many sizes, each as a small ONNX file, for the measurement of a latency table."""
+"""Export one transformer block at many sizes, each as a small ONNX file, so that benchmarks.latency_table can time them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ from runtime.errors import ConfigError, StorageError
 from runtime.files.manifest import replacing
 
 INDEX = "index.json"
-# The kept tokens as shares of all tokens. Linear interpolation between them is close enough (benchmarks/latency_table/cli.py).
+# The exported numbers of tokens, as shares of all tokens. Times of other numbers are interpolated linearly, which is close enough.
 SHARES = (0.3, 0.45, 0.6, 0.75, 0.9, 1.0)
-# The largest number of different head counts, which include the unpruned one.
+# The number of exported head counts, the unpruned one included; a model with fewer heads has fewer.
 HEADS = 8
-# Narrower MLPs, as shares of all neurons. They keep all heads, because the cost of an MLP does not depend on the heads.
+# The exported widths of narrower MLPs, as shares of all MLP neurons. These blocks have all heads, because the cost of an MLP does
+# not depend on the heads.
 WIDTHS = (0.75, 0.5, 0.25)
 
 
 def block_sizes(architecture: Architecture) -> list[tuple[int, int, int]]:
-    """Return (heads, tokens, MLP neurons) of every file, the unpruned block first."""
+    """Return the sizes (heads, tokens with the class token, MLP neurons) of the blocks to export, the unpruned block first."""
     total, hidden = architecture.vit.heads, architecture.vit.hidden
     heads = sorted({max(1, round(total * step / HEADS)) for step in range(1, HEADS + 1)}, reverse=True)
     tokens = sorted({max(2, round(share * architecture.tokens)) for share in SHARES}, reverse=True)
@@ -45,7 +46,11 @@ def block_sizes(architecture: Architecture) -> list[tuple[int, int, int]]:
 def block_form(
     architecture: Architecture, heads: int, tokens: int, hidden: int | None = None, *, seed: int = 0
 ) -> nn.Module:
-    """Return a block in the deployed form (bypass) with random weights and randomly drawn kept tokens plus the class token."""
+    """Return a transformer block with random weights that computes `tokens` of the tokens, while the other tokens skip it.
+
+    The kept tokens are the class token and `tokens` - 1 randomly chosen patch tokens. `hidden` is the number of MLP neurons (None:
+    as many as in the unpruned block).
+    """
     torch.manual_seed(seed)
     block = Block(architecture.vit, heads, hidden=hidden).eval()
     fold_scale(block)
@@ -60,7 +65,10 @@ def block_form(
 def block_graph(
     architecture: Architecture, heads: int, tokens: int, hidden: int | None = None
 ) -> onnx.ModelProto:
-    """Export a block, x (batch, N, D) -> y (batch, N, D) float32, with the same operators as in a whole exported model."""
+    """Return the ONNX model of one block (see `block_form`): x (batch, N, D) -> y (batch, N, D), both float32.
+
+    It has the same operators as a block in a whole exported model.
+    """
     example = torch.zeros(2, architecture.tokens, architecture.vit.width)
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
@@ -81,15 +89,15 @@ def block_graph(
 
 
 def refuse(precision: str) -> None:
-    """Raise ConfigError for INT8: a block with random weights has no ranges for a Q/DQ graph."""
+    """Raise ConfigError if `precision` is int8, which needs measured value ranges that a block with random weights does not have."""
     if precision == "int8":
         raise ConfigError(
-            "--blocks does not support INT8; export the unpruned model with --blocks --precision fp16, or in FP32 for a CPU"
+            "--blocks does not support INT8; export the unpruned model with --precision fp16 for a GPU, or fp32 for a CPU"
         )
 
 
 def with_precision(graph: onnx.ModelProto, precision: str, target: str) -> onnx.ModelProto:
-    """Convert the FP32 block as a whole model is converted for this precision and target; its input and output stay FP32."""
+    """Return the FP32 block in `precision` for `target`, converted as a whole model is; its input and output stay FP32."""
     if target == "tensorrt8":
         # TensorRT 8.6 makes it FP16 by build flags.
         return for_tensorrt8(graph)
@@ -108,9 +116,11 @@ def write_blocks(
     precision: str = "fp32",
     target: str = "onnxruntime",
 ) -> Iterable[Path]:
-    """Write a file for every size, and the index; yield each path once it is written. `model` describes the whole model.
+    """Write one ONNX file for each block size, and then index.json, into `folder`; yield each path once it is written.
 
-    Existing files are kept, so an interrupted export can be resumed. Raises StorageError when the folder cannot be created.
+    `sizes` has (heads, tokens, MLP neurons) for each file (None: `block_sizes`). `model` is {file, sha256, shape} of the whole
+    exported model, for the index. Existing files are kept, so that an interrupted export can be resumed. Raises ConfigError for
+    INT8, and StorageError when the folder cannot be created.
     """
     refuse(precision)
     try:

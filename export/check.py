@@ -1,4 +1,8 @@
-"""Make and save the check crops of an artifact, with its parent's features. The gate compares on them, here and on a device."""
+"""Make and save the check of an exported file: test crops, and the features that the torch model computes for them.
+
+The gate compares the features that the exported file computes for these crops with the saved ones, after the export and again on
+a device.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,10 @@ from runtime.spec import InputSpec
 
 
 def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> NDArray[np.uint8]:
-    """Return up to `count` resized crops, (N, H, W, 3) uint8, evenly spaced over the test images under `root`.
+    """Return up to `count` resized crops, (N, H, W, 3) uint8 RGB, evenly spaced over the test images under `root`.
 
-    `root` is a data set or any folder of images. Raises DataError when fewer than three images can be read.
+    `root` is a data set or any folder of images, and `spec` gives the size. Raises DataError when fewer than three images can be
+    read.
     """
     if not Path(root).is_dir():
         raise DataError(
@@ -44,9 +49,9 @@ def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> 
 
 
 def read_crops(items: Sequence[Item], spec: InputSpec) -> tuple[list[NDArray[np.uint8]], list[Item]]:
-    """Return the resized crops (H, W, 3) uint8 of the images that can be read, and their items.
+    """Return (resized crops, their items) of all `items` whose image can be read; a crop is (H, W, 3) uint8 RGB.
 
-    A line on stderr counts the images that cannot be read, and says why the first of them cannot.
+    The other items are left out, and one line on stderr gives their number and the reason for the first of them.
     """
     crops, readable, reasons = [], [], []
     for item in items:
@@ -57,7 +62,9 @@ def read_crops(items: Sequence[Item], spec: InputSpec) -> tuple[list[NDArray[np.
         else:
             readable.append(item)
     if reasons:
-        note(f"{len(reasons)} of {len(items)} images are left out; the first: {reasons[0]}")
+        note(
+            f"{len(reasons)} of {len(items)} images cannot be read and are left out; the first: {reasons[0]}"
+        )
     return crops, readable
 
 
@@ -72,10 +79,10 @@ def _test_items(root: str) -> list[Item]:
 def make_check(
     crops: NDArray[np.uint8], parent: Session, spec: InputSpec, row: int | None, *, batch: int = 8
 ) -> Check:
-    """Return the crops with the parent's features; `spec` is the parent's input (float-nchw).
+    """Return the check of an export: `crops` (N, H, W, 3) uint8 RGB, with the features that the torch model computes for them.
 
-    `row` is the camera row that is fixed in the artifact. With None, the crops use all rows of the camera table in turn, including
-    the rows mean and none.
+    `parent` runs the torch model, and `spec` is its input (float-nchw). `row` is the row of the camera table that is fixed in the
+    exported file. With None, the crops use all rows in turn, including those for the mean camera and for no camera.
     """
     count = len(crops)
     camera_rows = np.arange(count) % (spec.cameras + 2) if row is None else np.full(count, row)
@@ -84,7 +91,7 @@ def make_check(
 
 
 def save_check(path: Path, check: Check) -> dict[str, Any]:
-    """Write `<model>.onnx.check.npz` and return {file, sha256, images} for the manifest."""
+    """Write the check to the .npz file at `path`; return its manifest entry {file, sha256, images}, `images` being their number."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(
             file, images=check.images, camera_ids=check.camera_ids, features=check.features.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The command `python export_onnx.py`: export model.safetensors to one gated ONNX file, or exit with 7 and write nothing."""
+"""The command `python export_onnx.py`: write an ONNX file whose features agree with the torch model's, or exit with code 7."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from export.arguments import ExportCommand, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export a model to one self-contained, static ONNX file. A gate compares it with the torch model before it is kept."""
+    """Export a model to one self-contained, static ONNX file. It is kept only if its features agree with the torch model's."""
     run(parse(argv, main.__doc__))
     return 0
 
 
 def run(command: ExportCommand) -> None:
-    """Export the model, write its blocks and configuration if requested, and print a summary."""
-    # This import comes first because it explains why ONNX Runtime cannot be used.
+    """Export the model and print a summary; with --blocks also write single blocks, and with --for a product's configuration."""
+    # This module is imported first, because it says why ONNX Runtime cannot be used where its import fails.
     import runtime.backends.onnxruntime  # noqa: F401
     from export.blocks import refuse as refuse_blocks
     from export.exporting import export
@@ -31,7 +31,9 @@ def run(command: ExportCommand) -> None:
     if command.blocks:
         refuse_blocks(options.precision)
     if not options.gate:
-        note(f"WARNING --gate off: {out} will be ungated, and the runtime refuses it by default")
+        note(
+            f"WARNING --gate off: {out} is not compared with the torch model; the runtime opens it only with --allow-ungated"
+        )
     manifest = export(command.weights, out, options)
     if command.blocks:
         _write_blocks(out, manifest)

@@ -34,7 +34,10 @@ FORMS = {"folded": Folded, "reference": Reference}
 
 
 def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
-    """Return the input specification of the artifact; raise ConfigError for a camera that the model does not have."""
+    """Return the input of the exported file, made from the torch model's input `spec` and the `options` of the export.
+
+    Raises ConfigError when the options name a camera but the model has no camera embedding, or when they contradict the product.
+    """
     default = "mean" if options.integration else "input"
     policy = options.camera if options.camera is not None else (default if spec.cameras else "none")
     if not spec.cameras and policy != "none":
@@ -44,9 +47,10 @@ def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
 
 
 def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Return the simplified ONNX model, proven static, and its node counts {exported, simplified, operators}.
+    """Return (the simplified ONNX model, its node counts) of `model` in the form folded or reference.
 
-    A fixed batch is written at the very end, so that the graph is the same as with a dynamic batch.
+    The counts are {exported, simplified, operators}: the nodes before and after the simplification, and the nodes per operator. A
+    fixed batch is set last, so that the nodes are the same as with a dynamic batch. Raises ArtifactError if a shape is not static.
     """
     raw = to_onnx(FORMS[form](model, spec), spec)
     graph = named_batch(fusible_gelu(simplified(raw)))
@@ -61,7 +65,10 @@ def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.Mode
 
 
 def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportOptions) -> Check:
-    """Return the check crops with the parent's features, for the camera that is fixed in the artifact, if there is one."""
+    """Return the check crops of `options` with the features that the torch model computes for them.
+
+    `parent` runs the torch model `model`. `spec` is the input of the exported file; if it fixes a camera, all crops use this camera.
+    """
     row = None if spec.camera == "input" or not spec.cameras else camera_row(model.architecture, spec.camera)
     return make_check(
         check_crops(options.check, parent.spec, options.check_count), parent.run, parent.spec, row
@@ -69,10 +76,11 @@ def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: E
 
 
 def export(weights: Path | str, out: Path | str, options: ExportOptions | None = None) -> dict[str, Any]:
-    """Export `weights` to `out` and return the manifest.
+    """Export the model.safetensors `weights` to the ONNX file `out`, and return the manifest of this file.
 
-    Raises GateError when the gate fails; then neither the new file nor an older one is left at `out`. With the gate off the verdict
-    is recorded as null, and the runtime refuses the file by default.
+    Raises GateError when the features of the file differ too much from the torch model's; then `out` does not exist afterwards, not
+    even if it held an older export. With `options.gate` off nothing is compared. The manifest then records null as the verdict, and
+    the runtime refuses the file by default.
     """
     options, out = options or ExportOptions(), Path(out)
     _refuse_contradictions(weights, out, options)
@@ -99,17 +107,18 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
                 onnx.save(exported.graph, temporary)
                 verdict = _verdict(check, parent, temporary, spec, options, exported)
                 while verdict["passed"] is False and exported.fallback is not None:
-                    # The gate uses other images than the choice of INT8 groups, and FP16 around them.
+                    # The gate may refuse an accepted choice of INT8 groups: it uses other images, and FP16 in the rest of the graph.
                     exported = exported.fallback(verdict["failures"])
                     onnx.save(exported.graph, temporary)
                     verdict = _verdict(check, parent, temporary, spec, options, exported)
                 if verdict["passed"] is False:
                     raise GateError(
-                        f"{out}: the file was not written: {'; '.join(verdict['failures'])}; --gate off writes it ungated"
+                        f"{out}: not written, because its features differ too much from the torch model's: "
+                        f"{'; '.join(verdict['failures'])}; --gate off writes the file all the same"
                     )
                 if exported.precision != "fp32" or options.target != "onnxruntime":
                     nodes["operators"] = dict(prove_static(exported.graph))
-                # From here until all files are written, the files of two exports are mixed, so a stop is deferred.
+                # From here until all files are written, files of an older export may lie beside new ones, so a stop is deferred.
                 committing.enter_context(deferred())
                 # The check crops of an older export must not be taken for those of this one.
                 check_path(out).unlink(missing_ok=True)
@@ -131,7 +140,7 @@ def _remove(files: Sequence[Path]) -> None:
 
 
 def check_path(out: Path) -> Path:
-    """Return the path of an artifact's check crops."""
+    """Return the path of the .npz file with the check crops of the exported file `out`."""
     return Path(f"{out}.check.npz")
 
 
@@ -143,7 +152,7 @@ def manifest_of(
     spec: InputSpec,
     options: ExportOptions,
 ) -> dict[str, Any]:
-    """Return the manifest of the file without its entries gate and check."""
+    """Return the manifest of the exported file without the entries `gate` and `check`; `nodes` are the counts of `build_graph`."""
     numbers, graph = flops_report(model.architecture), exported.graph
     return {
         "kind": "onnx",
@@ -181,10 +190,12 @@ def _refuse_contradictions(weights: Path | str, out: Path, options: ExportOption
     if options.latency_table is not None and options.precision != "int8":
         raise ConfigError("--latency-table: the table only applies to INT8; add --precision int8")
     if options.latency_table is not None and not options.gate:
-        raise ConfigError("--latency-table: with --gate off every group becomes INT8; leave one of them out")
+        raise ConfigError(
+            "--latency-table: with --gate off every group becomes INT8; leave one of the two options out"
+        )
     if options.calibration is not None and options.precision == "fp32":
         raise ConfigError(
-            "--calibration: fp32 needs no calibration; leave it out, or add --precision fp16 or int8"
+            "--calibration: fp32 needs no calibration; leave --calibration out, or add --precision fp16 or int8"
         )
 
 
@@ -206,7 +217,7 @@ def _request(spec: InputSpec, options: ExportOptions) -> PrecisionRequest:
         images = calibration_set(root, spec, count=options.calibration_count)
     if options.precision != "fp32" and options.calibration is None and options.check == SHIPPED:
         note(
-            "WARNING ranges are measured on the rendered people that ship with the project; give --calibration DIR with crops "
+            "WARNING value ranges are measured on the rendered people that ship with the project; give --calibration DIR with crops "
             "from your own cameras"
         )
     return PrecisionRequest(
@@ -226,7 +237,7 @@ def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportO
     except UserError as error:
         if options.gate:
             raise
-        note(f"WARNING the file has no check crops: {error}")
+        note(f"WARNING no check crops are saved with the file: {error}")
         return None
 
 

@@ -1,6 +1,6 @@
 """The two exportable forms of a model: `folded` (exact, with all constants folded) and `reference` (as published).
 
-Both take images in the deployed layout and return L2-normalised features. Neither changes the model it is made from.
+Both take images in the layout of the exported file and return L2-normalised features. Making a form does not change the model.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from prune.model.transreid import Block, TransReID
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
 
-# Stands for minus infinity in a mask: it is finite in float16, and its exp() is 0 in both precisions.
+# Stands for minus infinity in a mask: it is finite in float16, and its exp() is 0 in float16 and float32.
 MASKED = -30000.0
 
 
 class Reference(nn.Module):
-    """Pixel normalisation, the unchanged model and L2-normalisation: the direct export of the published model."""
+    """The model as published, with the pixel normalisation before it and an L2-normalisation of its features after it."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -39,7 +39,10 @@ class Reference(nn.Module):
         self.register_buffer("camera_row", _baked_row(model.architecture, spec))
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
-        """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) float32 and camera rows (B,)."""
+        """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) normalised float32.
+
+        `camera_ids` (B,) int64 are rows of the camera table; None if the form has a fixed camera or no camera.
+        """
         if self.takes_uint8:
             images = (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
         if camera_ids is None and self.camera_row is not None:
@@ -49,12 +52,15 @@ class Reference(nn.Module):
 
 
 class Folded(nn.Module):
-    """The deployed form: equal to `Reference` up to float rounding, with all constants folded.
+    """The form to deploy: it computes the features of `Reference`, up to float rounding, with fewer operations.
 
-    Pixel normalisation folds into the patch convolution (exactly, because it has no padding). Class token, position and camera
-    embedding fold into one table, and the attention scale into the query rows. The inverse token order and the JPM's shift,
-    shuffle and grouping become constant masks. The last block shrinks to its class-token queries, and the division by 4 of local
-    parts (and the neck) becomes the last affine.
+    - The pixel normalisation is folded into the patch convolution. This is exact, because the convolution has no padding.
+    - Class token, position and camera embedding become one table. The attention scale is multiplied into the query weights.
+    - The kept tokens of a block move to the front and stay there. Constant masks over this order replace the JPM's shift, shuffle
+      and grouping.
+    - The last block is computed for the class token only.
+    - The division of the local features by 4 is folded into the last norm. If the feature is taken after the batch-norm necks, the
+      necks and this division together become one scale and one shift.
     """
 
     table: Tensor
@@ -91,7 +97,10 @@ class Folded(nn.Module):
         self.register_buffer("shift", shift if architecture.neck == "after" else None)
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
-        """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) float32 and camera rows (B,)."""
+        """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) normalised float32.
+
+        `camera_ids` (B,) int64 are rows of the camera table; None if the form has a fixed camera or no camera.
+        """
         if self.takes_uint8:
             images = images.permute(0, 3, 1, 2).float()
         patches = self.patch(images).flatten(2).transpose(1, 2)
@@ -107,9 +116,10 @@ class Folded(nn.Module):
 
 
 class ReorderedBlock(nn.Module):
-    """A block that acts on the first `kept` tokens after a constant permutation; the other tokens pass unchanged.
+    """A block that acts on the first `kept` tokens (None: on all) after a constant permutation; the other tokens pass unchanged.
 
-    The permutation is not undone afterwards, and later permutations and masks refer to the new order.
+    `gather` has the permutation: for each new position, the position of its token before (None: the order stays). The old order is
+    not restored, so later permutations and masks refer to the new one.
     """
 
     gather: Tensor | None
@@ -130,13 +140,13 @@ class ReorderedBlock(nn.Module):
 
 
 def normalised(features: Tensor) -> Tensor:
-    """Divide features (B, D) by their 2-norms, with operations that need no batch size."""
+    """Return features (B, D) divided by their 2-norms; the operations also export with a dynamic batch."""
     norms: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / norms.clamp_min(1e-12)
 
 
 def fold_pixels(convolution: nn.Conv2d, spec: InputSpec) -> None:
-    """Change a patch convolution (with a bias) in place so that it takes RGB pixels 0..255 instead of normalised pixels."""
+    """Change a patch convolution with a bias, in place, to take RGB pixels 0..255 instead of pixels normalised as `spec` says."""
     assert convolution.bias is not None
     mean, std = torch.tensor(spec.mean).double(), torch.tensor(spec.std).double()
     weight = convolution.weight.data.double()
@@ -146,7 +156,7 @@ def fold_pixels(convolution: nn.Conv2d, spec: InputSpec) -> None:
 
 
 def fold_scale(block: Block) -> None:
-    """Fold a block's attention scale into its query rows, in place."""
+    """Multiply the query weights and bias of a block by its attention scale, in place, and set the scale to 1."""
     attn: Any = block.attn
     inner = attn.heads * attn.head_dim
     attn.qkv.weight.data[:inner] *= attn.scale
@@ -156,9 +166,10 @@ def fold_scale(block: Block) -> None:
 
 
 def running_order(keep: tuple[int, ...], order: list[int]) -> tuple[list[int] | None, list[int]]:
-    """Return a constant gather that brings the kept tokens to the front (None if they are in front) and the new order.
+    """Return (the permutation that moves the kept tokens to the front, the token order after it).
 
-    `order[i]` is the original id of the token at position i. The class token stays first.
+    `keep` has the original ids of the kept tokens, and `order[i]` is the original id of the token at position i. The permutation has
+    the old position for each new position; it is None if the order does not change. The class token stays first.
     """
     kept = set(keep)
     new_order = [token for token in order if token in kept] + [token for token in order if token not in kept]
@@ -169,10 +180,11 @@ def running_order(keep: tuple[int, ...], order: list[int]) -> tuple[list[int] | 
 
 
 def group_mask(architecture: Architecture, order: list[int]) -> Tensor:
-    """Return the (4, N) additive mask of the JPM's local groups over tokens in `order`.
+    """Return the additive attention masks (4, N) of the JPM's four local groups, one row each.
 
-    The mask is 0 for the class token and the tokens of the group. A token that is in a group twice (with an odd number of patches)
-    counts twice and has log 2.
+    `order[i]` is the original id of the token at position i. A row is 0 for the class token and for the tokens of its group, and
+    MASKED for the others. With an odd number of patches a token can be in a group twice; its value is then log 2, so that the
+    softmax counts it twice.
     """
     mask = torch.full((PARTS, architecture.tokens), MASKED)
     position = {token: index for index, token in enumerate(order)}
@@ -183,7 +195,10 @@ def group_mask(architecture: Architecture, order: list[int]) -> Tensor:
 
 
 def output_affine(model: TransReID) -> tuple[Tensor, Tensor]:
-    """Return (parts, D) scale and shift after the final norms: the batch-norm necks and the division of local parts by 4."""
+    """Return (scale, shift), both (parts, D), that together do what the batch-norm necks and the division by 4 do.
+
+    The parts are the global feature and, with the JPM, the four local features; only the local ones are divided by 4.
+    """
     divide = torch.tensor([1.0] + [1 / PARTS] * (len(model.suffixes) - 1)).unsqueeze(1)
     rows = []
     for suffix in model.suffixes:
@@ -241,10 +256,10 @@ def _embedding_table(model: Any, spec: InputSpec) -> Tensor:
 
 
 def rescaled(model: TransReID, own: InputSpec, sent: InputSpec) -> TransReID:
-    """The model for pixels normalised with `sent`'s mean and std instead of its `own`: exact, in the patch convolution.
+    """Return the model changed so that it takes pixels normalised with the mean and std of `sent` instead of those of `own`.
 
-    The model itself where the two agree. The convolution has no padding, so a change of scale and offset of its input is one of
-    its weights and bias.
+    `own` is the input of the model as trained, and `sent` that of the exported file. The patch convolution absorbs the difference
+    exactly, because it has no padding. If mean and std are the same in both, the model itself is returned.
     """
     if (own.mean, own.std) == (sent.mean, sent.std):
         return model

@@ -1,4 +1,4 @@
-"""The gate of an export: compare the file with its torch parent on the check crops and, if asked, by mAP on a data set."""
+"""The gate of an export: compare the file with the torch model by the features of the check crops and, optionally, by mAP."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def verdict_on(
     root: Path,
     max_map_drop: float | None,
 ) -> dict[str, Any]:
-    """Run the whole gate on the file at `path` and return the verdict {passed, failures, ...}.
+    """Return the verdict {passed, failures, limits, numbers, ...} on the exported file at `path`.
 
-    The file is judged on the check crops. If there is a graph that emulates the device's FP16, that graph is judged as well. With
-    `max_map_drop`, in points of mAP, the model is also evaluated on the data set at `root`.
+    The features that the file computes for the check crops are compared with the torch model's. If `exported.emulated` is a graph
+    that rounds like a device in FP16, its features are compared as well (key `rounded`). With `max_map_drop`, in points of mAP, the
+    file and the torch model `parent` are also evaluated on the data set at `root` (key `map`).
     """
     limits = LIMITS[exported.precision]
     verdict = judge(check, open_onnxruntime(path, spec), spec, limits)
@@ -51,7 +52,11 @@ def verdict_on(
 
 
 def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: float) -> dict[str, Any]:
-    """Compare the mAP of parent and file: {passed, failures, map: {parent, artifact, drop, limit}} on the data set at `root`."""
+    """Return {passed, failures, map: {parent, artifact, drop, limit}}, a comparison of two mAPs on the data set at `root`.
+
+    `parent` and `artifact` are the mAPs (0..1) of the torch model and of the file at `path`; `drop` and `limit` are in points
+    (0..100).
+    """
     dataset = read_dataset(str(root), guess_layout(str(root)))
     session = open_onnxruntime(path, spec)
     artifact = Artifact(path, {}, spec, parent.dim, parent.sha256, session)

@@ -1,4 +1,4 @@
-"""Convert a torch form to one static, simplified ONNX model. Measures no accuracy and writes no manifest."""
+"""Convert a form of a model (export.forms) to a simplified ONNX model with static shapes. Measures no accuracy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FORBIDDEN |= {"ScatterND", "ScatterElements", "Range", "OneHot", "SequenceAt"}
 
 
 def example(spec: InputSpec, batch: int) -> tuple[torch.Tensor, ...]:
-    """Return example inputs with the shapes and types of `spec`."""
+    """Return inputs of zeros for `batch` images, with the shapes and types of `spec`: (images,) or (images, camera ids)."""
     if spec.layout == "uint8-nhwc":
         images = torch.zeros(batch, spec.height, spec.width, 3, dtype=torch.uint8)
     else:
@@ -49,12 +49,12 @@ def example(spec: InputSpec, batch: int) -> tuple[torch.Tensor, ...]:
 
 
 def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
-    """Export the form as an ONNX model (opset 18): inputs `images` [, `camera_ids`], output `features`, dynamic batch.
+    """Return the form as an ONNX model of opset 18: inputs `images` [, `camera_ids`], output `features`, dynamic batch.
 
-    The batch is always dynamic here because optimisers recognise axes by their sizes. One rule of onnxscript turns Reshape,
-    MatMul, Reshape into one MatMul wherever the sizes broadcast. With four images and four local groups, or as many images as
-    heads, the product would then mix the images. A symbolic batch equals no other axis; `with_batch` fixes it after all
-    optimisers have run.
+    The batch is dynamic here even if the file gets a fixed one, which `with_batch` sets after all optimisers have run. The reason
+    is that optimisers recognise axes by their sizes. One rule of onnxscript turns Reshape, MatMul, Reshape into one MatMul wherever
+    the sizes broadcast. With four images and four local groups, or as many images as heads, that product would mix the images. A
+    symbolic batch equals no other axis.
     """
     # The example has two images, because the exporter would treat 0 and 1 as constants.
     inputs = example(spec, 2)
@@ -94,7 +94,7 @@ def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def quiet() -> Any:
-    """Silence the exporter, which prints its progress to stdout and logs warnings."""
+    """Silence torch's ONNX exporter inside the `with` block; it prints its progress to stdout and logs warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -152,9 +152,9 @@ def _is_one_plus_erf(node: onnx.NodeProto | None, producers: dict[str, onnx.Node
 
 
 def named_batch(model: onnx.ModelProto, name: str = "batch") -> onnx.ModelProto:
-    """Return a copy whose inputs and outputs call the symbolic batch `name`.
+    """Return a copy in which the symbolic batch axis of every input and output is called `name`.
 
-    The shapes of intermediate tensors (value_info) are removed.
+    The recorded shapes of intermediate tensors (value_info) are removed.
     """
     model = _copy(model)
     for value in [*model.graph.input, *model.graph.output]:
@@ -166,10 +166,10 @@ def named_batch(model: onnx.ModelProto, name: str = "batch") -> onnx.ModelProto:
 
 
 def prove_static(model: onnx.ModelProto) -> Counter[str]:
-    """Prove that the model is static and return its operator counts; raise ArtifactError with the first reason if it is not.
+    """Return the number of nodes per operator, after a proof that the model is static; raise ArtifactError if it is not.
 
-    A static model has no forbidden operator, no external data and native LayerNormalization. With the batch fixed to a number,
-    strict shape inference gives every tensor a fully known shape.
+    In a static model, strict shape inference finds the whole shape of every tensor once the batch is a number, and no operator of
+    FORBIDDEN occurs. The model must also keep its constants in the same file and use the LayerNormalization operator.
     """
     counts: Counter[str] = Counter(node.op_type for node in model.graph.node)
     if forbidden := sorted(FORBIDDEN & set(counts)):
@@ -177,9 +177,13 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
             f"the graph is not static: it contains {', '.join(forbidden)}; export with --form folded or report it"
         )
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ArtifactError("the graph refers to external data, but it must be a single file")
+        raise ArtifactError(
+            "the graph keeps constants in another file (external data), but an export is a single file; report it"
+        )
     if not counts["LayerNormalization"]:
-        raise ArtifactError("the graph has no native LayerNormalization, which needs opset 17 or newer")
+        raise ArtifactError(
+            "the graph has no LayerNormalization operator (it needs opset 17 or newer); report it"
+        )
     bound = with_batch(model, 2)
     try:
         inferred = onnx.shape_inference.infer_shapes(bound, check_type=True, strict_mode=True, data_prop=True)

@@ -1,9 +1,9 @@
-"""The last transformer block for class-token queries only. It computes exactly what is used of TransReID's b1 and b2.
+"""The last transformer block, computed for the class token only; it replaces TransReID's global and local branch (b1, b2).
 
-A branch uses a single output, that of the class token. Keys and values therefore fold into the query and the output side: scores =
-(Wk^T q) . y and context = Wv (sum a . y), where y are the normalised tokens. The key bias adds the same number to every score of a
-query and does not change the softmax. The products stay factored (q first, then Wk), because the multiplied matrices would be
-larger, slower and less exact.
+Of the last block, the features use only the output of the class token. Keys and values of the other tokens therefore need not be
+computed: scores = (Wk^T q) . y and context = Wv (sum a . y), where q is the query of the class token, y are the normalised tokens
+and a are the attention weights. The key bias adds the same number to every score of a query, so it does not change the softmax. The
+query and key weights are applied one after the other: multiplied into one matrix they would be larger, slower and less exact.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from prune.model.transreid import Block
 
 
 class ClassTokenBlock(nn.Module):
-    """A pre-norm block and the final norm after it, with one class-token output for each group of keys.
+    """A pre-norm transformer block and the norm after it, computed for the class token only, once for each group of tokens.
 
-    The additive `mask` (groups, N) is 0 where the query of a group attends and very low elsewhere; None means one group with
+    The additive attention `mask` (groups, N) is 0 for the tokens of a group and very low for the others; None means one group of
     all tokens.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# The rendered test crops that ship with the project.
+# The data set of rendered people that ships with the project.
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "anny_reid"
 CHECK_COUNT, CALIBRATION_COUNT = 256, 512
 
@@ -15,10 +15,11 @@ TARGETS = ("onnxruntime", "tensorrt", "tensorrt8")
 
 @dataclass(frozen=True)
 class InputOptions:
-    """The inputs of the exported file: image `layout`, `camera` policy and a fixed `batch` (None: any batch).
+    """The inputs of the exported file: the image `layout` (uint8-nhwc or float-nchw) and a fixed `batch` size (None: any).
 
-    `integration` names a product of export.integrations.table.INTEGRATIONS; the file's input is then what this product sends. A
-    `camera` of None means `mean` for an integration, and otherwise `input` if the model has a camera table.
+    `camera` is input (camera ids are a second input), mean, none or a 0-based camera id that is fixed in the file. `integration` is
+    a product of export.integrations.table.INTEGRATIONS that will send the input, or None. A `camera` of None means mean for such a
+    product, and otherwise input if the model has camera embeddings.
     """
 
     layout: str = "uint8-nhwc"
@@ -29,11 +30,13 @@ class InputOptions:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """The options of one export: `input`, `form` (folded or reference), `precision` and `target`.
+    """The options of one export: `input`, `form` (folded or reference), `precision` (fp32, fp16, int8) and `target` (TARGETS).
 
-    With `gate` on, the file is judged on up to `check_count` crops of `check`. `max_map_drop` (points of mAP, 0..100) makes the gate
-    also evaluate parent and artifact on `check`, which must then be a data set. Ranges are measured on the images of `calibration`
-    (default: the training images of `check`). `latency_table` is a JSON file with the time that INT8 saves per group on the target.
+    With `gate` on, the file is compared with the torch model on up to `check_count` crops of `check`, a data set or folder. With
+    `max_map_drop` (points of mAP, 0..100), `check` must be a data set, and the loss of mAP on it is limited, too. FP16 and INT8
+    measure value ranges on up to `calibration_count` images of `calibration` (None: the training images of `check`).
+    `latency_table` is a JSON file with the milliseconds that INT8 saves on the target in each group of Linear layers (None: every
+    group may become INT8).
     """
 
     input: InputOptions = field(default_factory=InputOptions)

@@ -1,4 +1,4 @@
-"""Convert the exact FP32 graph to the requested precision and target, and make the graph that emulates FP16 for the gate."""
+"""Convert an FP32 graph to the requested precision and target, and make the graph that emulates FP16 for the gate."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from runtime.errors import ArtifactError, ConfigError, GateError
 from runtime.files.json_text import parse_json
 from runtime.spec import InputSpec
 
-# The lint measures every tensor on every image, and magnitudes vary little between people.
+# The number of images for the FP16 lint, which measures every tensor on every image. Magnitudes vary little between people.
 LINT_COUNT = 64
-# Held-out images for the sensitivity table: at most, and at least for a model of more MACs, so that it takes minutes on a CPU.
+# The number of held-out images on which INT8 is measured: MAX_HELD_OUT for models of up to LARGE_MACS multiply-adds per image, fewer
+# for larger models, so that it takes minutes on a CPU, but at least MIN_HELD_OUT.
 MAX_HELD_OUT, MIN_HELD_OUT, LARGE_MACS = 300, 48, 0.5e9
 
 # A callable that shows one line to the user.
@@ -36,8 +37,10 @@ Notify = Callable[[str], None]
 class PrecisionRequest:
     """The requested precision and target, with the images and limits that the conversion needs.
 
-    `calibration` is None for FP32. `check` is a folder of images or a data set, and `saved_ms` a latency table (`read_latencies`).
-    With `gated` False nothing is judged, and INT8 is used in every group without a measurement.
+    `calibration` has the images for value ranges (None for FP32). `check` is the data set or folder of held-out images on which
+    INT8 is measured. mAP may drop by at most `max_map_drop` points there (None: no limit). `saved_ms` maps groups of Linear layers
+    to the milliseconds that INT8 saves (None: not measured). With `gated` False, accuracy is not measured and every group becomes
+    INT8.
     """
 
     precision: str
@@ -53,10 +56,10 @@ class PrecisionRequest:
 class ExportedGraph:
     """The converted graph, and what the gate and the manifest need to know about it.
 
-    `graph` is the content of the file. `emulated` computes what a device computes in FP16, which a CPU hides; the gate runs it as
-    well. `precision` is the precision of the file, which differs from the requested one where INT8 does not pay. `report` goes into
-    the manifest. `fallback` takes the failures of the gate and returns a graph with INT8 in fewer groups; it is None when there is
-    nothing to reduce.
+    `graph` is the ONNX model to write. `emulated` rounds like a device in FP16, which a CPU does not; the gate runs it as well (None:
+    nothing to emulate). `precision` is that of the file; it is fp16 or fp32 if INT8 was requested but no group of Linear layers
+    stays in INT8. `report` has entries for the manifest. `fallback` takes the failures of the gate and returns a graph with fewer
+    groups in INT8; None if the graph has no INT8 groups that were chosen by measurement.
     """
 
     graph: onnx.ModelProto
@@ -69,10 +72,10 @@ class ExportedGraph:
 def apply_precision(
     graph: onnx.ModelProto, spec: InputSpec, request: PrecisionRequest, *, macs: int, notify: Notify
 ) -> ExportedGraph:
-    """Convert the FP32 `graph` (`macs` multiply-adds per image) as requested; `notify` gets every finding as one line.
+    """Return the FP32 `graph` converted as requested; `notify` is called with one line for each finding.
 
-    Raises ConfigError for a request that contradicts itself or the model, and GateError if TensorRT 8.6 could not hold the model
-    in FP16.
+    `spec` is the input of the graph, and `macs` its number of multiply-adds per image. Raises ConfigError for a request
+    that contradicts itself or the model, and GateError if TensorRT 8.6 could not hold the model in FP16.
     """
     if request.calibration is None:
         return ExportedGraph(_as_fp32(graph, request.target), "fp32")
@@ -97,21 +100,21 @@ def apply_precision(
 
 
 def held_out_count(macs: int) -> int:
-    """Return the number of held-out images for the sensitivity table, for a model of `macs` multiply-adds per image."""
+    """Return the number of held-out images on which INT8 is measured, for a model of `macs` multiply-adds per image."""
     return max(MIN_HELD_OUT, min(MAX_HELD_OUT, int(MAX_HELD_OUT * LARGE_MACS / macs)))
 
 
 def read_latencies(path: Path) -> dict[str, float]:
-    """Read a JSON object of group -> milliseconds that INT8 saves there, such as {"block0.fc1": 0.02}.
+    """Return {group of Linear layers: milliseconds that INT8 saves there}, such as {"block0.fc1": 0.02}, from a JSON file.
 
-    Raises ConfigError for anything else.
+    Raises ConfigError when the file cannot be read or contains anything else.
     """
     try:
         table = parse_json(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"--latency-table {path}: the file cannot be read as JSON ({error})") from None
     values: list[Any] = list(table.values()) if isinstance(table, dict) else []
-    # A bool is an int in Python, and a NaN, which Python's JSON accepts, would mean that a group saves nothing.
+    # The exact types exclude bool, which is an int in Python. The comparison excludes NaN, which Python's JSON accepts.
     if not values or not all(type(value) in (int, float) and abs(value) < math.inf for value in values):
         raise ConfigError(
             f'--latency-table {path}: write a JSON object of group -> saved milliseconds, such as {{"block0.fc1": 0.02}}'
@@ -136,7 +139,7 @@ class _Conversion:
     notify: Notify
 
     def to_fp16(self) -> ExportedGraph:
-        """Convert to FP16, except for the nodes that the lint keeps in FP32."""
+        """Convert the graph to FP16, except for the nodes that the lint keeps in FP32."""
         lint_result, report = self.run_lint()
         report |= {"calibration": self.images.to_json()}
         if self.request.target == "tensorrt8":
@@ -175,7 +178,9 @@ class _Conversion:
         exported = self.to_int8(ranges, plan.skip)
 
         def fallback(failures: list[str]) -> ExportedGraph:
-            self.notify(f"INT8: refused by the gate ({'; '.join(failures)}); more groups return to float")
+            self.notify(
+                f"INT8: refused by the gate ({'; '.join(failures)}); more groups of Linears return to float"
+            )
             target = self.request.target
             smaller = reduce_plan(plan, self.graph, ranges, eval_set, target=target, failures=failures)
             return self.by_plan(smaller, ranges, eval_set)
@@ -193,7 +198,7 @@ class _Conversion:
     def emulate_tensorrt8(
         self, lint_result: Lint, make_fp16: Callable[[], onnx.ModelProto]
     ) -> onnx.ModelProto | None:
-        """Return what TensorRT 8.6 computes when build flags turn an FP32 file into FP16, or None without a gate.
+        """Return a graph that emulates TensorRT 8.6 when build flags turn the FP32 file into FP16; None without a gate.
 
         Raises GateError when FP16 cannot hold the model's constants.
         """

@@ -1,4 +1,4 @@
-"""Rewrite a graph for TensorRT 8.6: opset 17, IR version 8 and 32-bit camera ids. The numbers stay the same."""
+"""Rewrite a graph for TensorRT 8.6: opset 17, IR version 8 and 32-bit camera ids. The features do not change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REDUCTIONS = {"ReduceL2", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSqua
 
 
 def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Convert an FP32 model of opset 17 to 19 to opset 17, with int32 `camera_ids` and a cast of uint8 images at the start.
+    """Return a copy of an FP32 model of opset 17 to 19 in opset 17, with int32 `camera_ids` and uint8 images cast to float first.
 
     Raises ArtifactError for anything that opset 17 cannot express.
     """
@@ -24,7 +24,7 @@ def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
         if opset.domain == "":
             if not OPSET <= opset.version <= 19:
                 raise ArtifactError(
-                    f"opset {opset.version} cannot be rewritten for TensorRT 8; export the model again"
+                    f"opset {opset.version} cannot be rewritten for TensorRT 8.6 (opset 17); export the model again"
                 )
             opset.version = OPSET
     for value in result.graph.input:
@@ -42,7 +42,7 @@ def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
             _remove_attribute(node, "num_outputs")
         elif node.op_type == "Pad" and len(node.input) > 3 and node.input[3]:
             raise ArtifactError(
-                f"node {node.name}: opset 17 has no axes input of Pad; export the model again"
+                f"node {node.name}: Pad has no input for axes in opset 17; export the model again"
             )
     used_names = {name for node in result.graph.node for name in node.input}
     used = [tensor for tensor in result.graph.initializer if tensor.name in used_names]

@@ -23,16 +23,16 @@ FLOATS = {FLOAT, HALF, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 LARGEST, SMALLEST = 65504.0, 2.0**-14
 # The lowest value of an additive mask: exp() of it is 0, and it stays within FP16 when a score is added.
 MASK = -1e4
-# In FP16, the sum of thousands of squares overflows, and the 1e-12 that guards the division becomes 0.
+# Norms stay FP32: in FP16, a sum of thousands of squares overflows, and the 1e-12 that guards the division becomes 0.
 NORMS = {"ReduceL2", "ReduceSumSquare", "LpNormalization"}
 PIXEL_ARITHMETIC = {"Sub", "Div", "Mul", "Add"}
 PIXEL_MOVES = {"Cast", "Transpose"}
-# Constants of up to this many elements may determine shapes, so type inference sees their values.
+# Type inference sees the values of constants of up to this many elements, because they may determine shapes.
 SMALL = 64
 
 
 def to_fp16(graph: onnx.ModelProto, *, keep_fp32: Collection[str] = ()) -> onnx.ModelProto:
-    """Return a copy that computes in FP16 with FP16 weights; its inputs and outputs keep their names and types.
+    """Return a copy of the FP32 `graph` that computes in FP16; its inputs and outputs keep their names and types.
 
     The nodes in `keep_fp32` (names as in `node_name`) and those of `always_fp32` stay FP32. Casts are added only where the type
     changes, one per tensor. Additive masks are limited to -1e4. Raises ConfigError when `keep_fp32` names a node that does not
@@ -61,7 +61,7 @@ def node_name(node: onnx.NodeProto) -> str:
 def always_fp32(graph: onnx.ModelProto) -> set[str]:
     """Return the names of the nodes that stay FP32 in every FP16 graph: pixel normalisation and the final L2-normalisation.
 
-    A bare cast of pixels 0..255 is not among them, because FP16 holds these numbers exactly.
+    Where the graph only casts pixels 0..255 and does not normalise them, the cast becomes FP16, which holds these numbers exactly.
     """
     nodes, constants = graph.graph.node, {tensor.name for tensor in graph.graph.initializer}
     pixels = {
@@ -90,9 +90,9 @@ def always_fp32(graph: onnx.ModelProto) -> set[str]:
 
 
 def cast_first(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy that casts a uint8 input before it transposes it: TensorRT accepts a uint8 input only in a Cast.
+    """Return a copy that casts uint8 images to float before it transposes them: TensorRT accepts uint8 only as input of a Cast.
 
-    The tensors keep their names: the name of the transposed uint8 image now stands for the float image before its transpose.
+    No tensor is renamed, so the name of the transposed uint8 image now stands for the float image before the transpose.
     """
     uint8 = {
         value.name for value in graph.graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8
@@ -132,13 +132,13 @@ def mask_names(graph: onnx.ModelProto) -> set[str]:
 
 
 def finite_mask(values: NDArray[Any]) -> NDArray[Any]:
-    """Return an additive mask of any float type with lower values, also -inf, raised to -1e4; exp() of all of them is 0."""
+    """Return the additive mask `values` with everything below -1e4, also -inf, raised to -1e4; a softmax gives 0 for both."""
     limited: NDArray[Any] = np.maximum(values, values.dtype.type(MASK))
     return limited
 
 
 def element_types(graph: onnx.ModelProto) -> dict[str, int]:
-    """Return the ONNX element type of every tensor that type inference reaches."""
+    """Return {tensor name: ONNX element type} for the constants and for every tensor whose type can be inferred."""
     skeleton = without_tensors(graph)
     for tensor in graph.graph.initializer:
         if np.prod(tensor.dims) <= SMALL:
@@ -147,7 +147,7 @@ def element_types(graph: onnx.ModelProto) -> dict[str, int]:
             value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             skeleton.graph.input.append(value)
     for value in skeleton.graph.output:
-        # The type of an output is inferred, not taken from what the file declares.
+        # The declared type is removed, so that the type of an output is inferred.
         value.ClearField("type")
     inferred = onnx.shape_inference.infer_shapes(skeleton).graph
     values = [*inferred.value_info, *inferred.output, *inferred.input]
@@ -156,9 +156,9 @@ def element_types(graph: onnx.ModelProto) -> dict[str, int]:
 
 
 def type_conflicts(graph: onnx.ModelProto) -> list[str]:
-    """Return a line for each thing a strongly typed engine refuses: nodes that mix float types, and tensors without a type.
+    """Return one line for each reason why a strongly typed engine would refuse the graph; an empty list if there is none.
 
-    The check is stricter than ONNX, which lets some operators mix float types: only Cast may change the float type.
+    Reasons are nodes other than Cast that mix float types, tensors without a type, and outputs of another type than declared.
     """
     types, conflicts = element_types(graph), []
     for node in graph.graph.node:
@@ -179,7 +179,7 @@ def type_conflicts(graph: onnx.ModelProto) -> list[str]:
 
 
 def set_cast_target(node: onnx.NodeProto, kind: int) -> None:
-    """Change the element type that a Cast node produces, in place."""
+    """Set the element type that a Cast node produces to `kind`, in place."""
     next(attribute for attribute in node.attribute if attribute.name == "to").i = kind
 
 
@@ -256,7 +256,7 @@ class _Conversion:
                 values = finite_mask(values)
             if kind == HALF:
                 values = _half(values, name, node)
-            # The first type that is needed keeps the constant's name.
+            # The constant keeps its name in the type that is needed first; in the other type it gets a new name.
             other = HALF if kind == FLOAT else FLOAT
             new_name = self._new_name(name, kind) if (name, other) in self.constants else name
             self.constants[name, kind] = numpy_helper.from_array(values, new_name)

@@ -33,12 +33,12 @@ from export.fp16.convert import (
 from runtime.errors import DataError
 
 PROBE = "largest magnitude of "
-# These operators stay FP32 only for their own ranges. Any other node between FP32 nodes may stay FP32 to save casts.
+# Expensive operators, which stay FP32 only if their values do not fit FP16. Other nodes may also stay FP32 to save casts.
 HEAVY = {"MatMul", "Gemm", "Conv", "Softmax", "LayerNormalization", "Attention"}
 # Operators that only move numbers stay FP32 where they must, but are not reported as findings.
 MOVES = {"Transpose", "Reshape", "Slice", "Split", "Concat"}
 MOVES |= {"Gather", "Unsqueeze", "Squeeze", "Flatten", "Pad"}
-# Underflow in an input of these operators is harmless: beside the other operand it is negligible.
+# Underflow in an input of these operators is harmless, because so small a number is negligible beside the other inputs.
 UNDERFLOW_SAFE = {"Add", "Sub", "Concat"}
 # Operators whose first constant input is a factor.
 FACTORS = {"MatMul", "Gemm", "Conv", "LayerNormalization", "Mul", "Div", "Clip"}
@@ -51,7 +51,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A tensor that FP16 cannot hold well: `largest` is its magnitude and `kind` is overflow, close or tiny.
+    """A tensor that FP16 cannot hold well: `largest` is its largest magnitude, and `kind` is overflow, close or tiny.
 
     `node` and `operator` are the node that produces the tensor or, for a constant, the node that uses it.
     """
@@ -68,9 +68,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lint:
-    """The findings, and the names of the nodes that must therefore stay FP32 (`keep` of `to_fp16`), in the graph's order.
+    """The result of the lint: its findings, and in `keep` the names of the nodes that must stay FP32, in the graph's order.
 
-    `peak` is the largest magnitude measured where FP16 is possible, not counting masks.
+    `keep` is the argument `keep_fp32` of `to_fp16`. `peak` is the largest magnitude measured, without the masks and the nodes that
+    are FP32 in every graph.
     """
 
     findings: tuple[Finding, ...]
@@ -92,10 +93,10 @@ class Lint:
 def ranges(
     graph: onnx.ModelProto, feeds: Iterable[Mapping[str, NDArray[Any]]], *, threads: int | None = None
 ) -> dict[str, float]:
-    """Measure the largest magnitude, over all feeds (input name -> array), of every FP32 tensor that a node produces.
+    """Return {tensor name: largest magnitude over all feeds} for every FP32 tensor that a node of `graph` produces.
 
-    The magnitude is inf for a tensor that is not finite. The graph returns only these numbers and not the tensors. Additive
-    masks count as -1e4, the value that `to_fp16` writes. Raises DataError when there are no feeds.
+    A feed is {input name: array}. The magnitude of a tensor with an inf or NaN is inf. Additive masks count as -1e4, the value that
+    `to_fp16` writes. `threads` is the number of CPU threads (None: ONNX Runtime's default). Raises DataError without feeds.
     """
     probed = _with_probes(graph)
     options = onnxruntime.SessionOptions()
@@ -132,9 +133,10 @@ def ranges(
 def lint(
     graph: onnx.ModelProto, ranges: Mapping[str, float], *, limit: float = LARGEST, margin: float = 0.25
 ) -> Lint:
-    """Check an FP32 graph against FP16 by the `ranges` of its tensors.
+    """Return which tensors of an FP32 graph do not fit FP16, and which nodes must therefore stay FP32.
 
-    A tensor overflows beyond `limit`, is close beyond `margin` x `limit` and is tiny below 2**-14. The nodes that produce or
+    `ranges` maps each tensor to its largest magnitude, as the function `ranges` returns it. A tensor overflows beyond `limit`, is
+    close beyond `margin` x `limit` and is tiny below 2**-14. The nodes that produce or
     consume such a tensor stay FP32, and so does a node with a constant beyond `limit`. The margin allows for images that were
     not measured.
     """
@@ -168,9 +170,9 @@ def lint(
 
 
 def emulate_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Return an FP16 graph as FP32 arithmetic that rounds every result to FP16, with casts that no runtime may drop.
+    """Return a copy of an FP16 graph that computes in FP32 and rounds every result to FP16, with casts that no runtime may drop.
 
-    The gate uses it: on a CPU, an overflow then gives the same inf and NaN as on a device. Sums inside one operator are FP32.
+    The gate runs it on a CPU, where an overflow then gives the same inf and NaN as on a device. Sums inside one operator stay FP32.
     """
     result, types = without_tensors(graph), element_types(graph)
     result.graph.ClearField("node")

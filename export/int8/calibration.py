@@ -1,4 +1,4 @@
-"""The calibration images, on which ranges are measured: choose them, hash them, and feed them in the artifact's input format.
+"""The calibration images, on which value ranges are measured: choose them, hash them, and feed them to the exported graph.
 
 Random data never takes their place, and a warning says when there are few images.
 """
@@ -29,10 +29,11 @@ ENOUGH = 500
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibration crops (N, H, W, 3) uint8 RGB for `spec`, with their `camera_ids` (N,) int64 or None.
+    """Calibration crops `images` (N, H, W, 3) uint8 RGB in the size of `spec`, the input of the exported file.
 
-    `sha256` covers the content of the files, not their names or order. `notes` are lines for the user. Each iteration yields the
-    feeds (input name -> array) of `batch` images again.
+    `camera_ids` (N,) int64 are rows of the camera table; None if the file takes no camera ids. `sha256` covers the content of the
+    image files, not their names or order. `notes` are lines for the user. Iterating yields feeds {input name: array} of `batch`
+    images, and every iteration starts again.
     """
 
     images: NDArray[np.uint8]
@@ -43,7 +44,7 @@ class Calibration:
     batch: int = 16
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield feeds in the artifact's input format; a fixed batch is filled up with the last image."""
+        """Yield feeds in the input format of the exported file; a fixed batch is filled up with the last image."""
         return feeds(self.images, self.camera_ids, self.spec, batch=self.batch)
 
     def to_json(self) -> dict[str, Any]:
@@ -54,17 +55,17 @@ class Calibration:
 def calibration_set(
     root: Path | str, spec: InputSpec, *, count: int = CALIBRATION_COUNT, camera: str | int | None = None
 ) -> Calibration:
-    """Read up to `count` images, evenly spaced over the training images of the data set or over the folder at `root`.
+    """Return up to `count` images, evenly spaced over the training images of a data set, or over all images of a plain folder.
 
-    `spec` is the artifact's input; `camera` is the policy of `runtime.datasets.cameras.camera_ids`. Unreadable images are left
-    out, with a note. Raises DataError when the folder does not exist, has no images or none that can be read, and ConfigError for
-    a `count` below 1.
+    `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
+    data set that the model was trained on, otherwise mean). Unreadable images are left out, with a note. Raises
+    DataError when the folder does not exist, has no images or none that can be read, and ConfigError for a `count` below 1.
     """
     if count < 1:
         raise ConfigError(f"--calibration-count {count}: give 1 or more")
     if not Path(root).is_dir():
         raise DataError(
-            f"{root}: the folder of calibration images does not exist; give --calibration DIR, or another --check"
+            f"{root}: the folder of calibration images does not exist; give --calibration DIR, or --check with another data set"
         )
     items, dataset = _items(str(root))
     chosen = [items[index] for index in spaced(len(items), count)]
@@ -94,10 +95,10 @@ def calibration_set(
 def feeds(
     images: NDArray[np.uint8], camera_rows: NDArray[np.int64] | None, spec: InputSpec, *, batch: int = 16
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield feeds {images[, camera_ids]} from crops (N, H, W, 3) uint8 and camera rows (N,), in batches.
+    """Yield feeds {images[, camera_ids]} of batches of crops (N, H, W, 3) uint8 RGB in the input format of `spec`.
 
-    A feed has `batch` images, or the fixed batch of `spec`. The last feed is shorter, unless the batch is fixed; then the last
-    image is repeated.
+    `camera_rows` (N,) are rows of the camera table; None if the file takes no camera ids. A feed has `batch` images, or the fixed
+    batch of `spec`. The last feed may be shorter; with a fixed batch, its last image is repeated instead.
     """
     step = spec.batch or batch
     for start in range(0, len(images), step):
@@ -110,7 +111,7 @@ def feeds(
 
 
 def content_hash(digests: Sequence[str]) -> str:
-    """Return one sha256 for a set of files from their sha256 digests, regardless of order; repeated files count."""
+    """Return one sha256 for a set of files from their sha256 digests, in any order; a file that occurs twice counts twice."""
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 

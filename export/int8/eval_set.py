@@ -1,4 +1,4 @@
-"""Read the held-out crops that INT8 is measured on, with identities where the images have them. Runs no model."""
+"""Read the held-out crops on which INT8 is measured, with their identities where these are known. Runs no model."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ PER_PERSON = 4
 
 @dataclass(frozen=True)
 class EvalSet:
-    """Held-out test crops (N, H, W, 3) uint8 RGB; the first `queries` of them are searched in the others.
+    """Held-out test crops `images` (N, H, W, 3) uint8 RGB; the first `queries` of them are queries, the others the gallery.
 
-    `camera_rows` (N,) int64 are their rows of the camera table, or None. `pids` and `camids` (N,) are their person ids and camera
-    ids. With `queries` 0 the identities are unknown and mAP is not measured.
+    `spec` is the input of the exported file. `camera_rows` (N,) int64 are rows of the camera table; None if the file takes no camera
+    ids. `pids` and `camids` (N,) are person ids and camera ids. With `queries` 0 the identities are unknown, and mAP is not
+    measured.
     """
 
     images: NDArray[np.uint8]
@@ -41,9 +42,10 @@ class EvalSet:
 def read_eval_set(
     root: Path | str, spec: InputSpec, *, count: int = COUNT, camera: str | int | None = None
 ) -> EvalSet:
-    """Read up to `count` test crops of the data set at `root`, chosen so that queries have matches; or images of a plain folder.
+    """Return about `count` test crops of a data set, chosen so that queries have matches, or images of a plain folder at `root`.
 
-    Raises DataError when fewer than three images can be read.
+    `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
+    data set that the model was trained on, otherwise mean). Raises DataError when fewer than three images can be read.
     """
     query, gallery, dataset = _items(str(root))
     query_items, gallery_items = matched_people(query, gallery, count)
@@ -64,9 +66,10 @@ def read_eval_set(
 def matched_people(
     query: Sequence[Item], gallery: Sequence[Item], count: int
 ) -> tuple[list[Item], list[Item]]:
-    """Return (queries, gallery) with up to `count` crops of people that more than one camera saw, evenly spaced over them.
+    """Choose about `count` crops of people that more than one camera saw; return (queries, gallery).
 
-    Each person has PER_PERSON crops or more, in the proportion of the splits, with at least a query and a match. Both lists are
+    The people are evenly spaced over all such people. Each person gets at least one query and one match, and PER_PERSON crops in all
+    or more, if there are as many. The crops of a person are divided between queries and gallery as in the data set. Both lists are
     empty when no query has a match.
     """
     own: dict[int, list[Item]] = {}
@@ -74,7 +77,7 @@ def matched_people(
     for item in query:
         own.setdefault(item.pid, []).append(item)
     for item in gallery:
-        # A crop from the first query's own camera is not a match.
+        # A gallery crop from the camera of the person's first query is not a match.
         if item.pid in own and (item.camid != own[item.pid][0].camid or item.camid < 0):
             matches.setdefault(item.pid, []).append(item)
     pids = sorted(matches)

@@ -1,7 +1,7 @@
 """Find the Linear layers of an exported graph and group them under readable names: `block3.fc1`, `jpm.b2.proj`.
 
-The groups are read from the graph's structure, because the exporter does not keep the names of weights: zero biases
-disappear and equal norms are merged.
+The groups are found by the structure of the graph. Names of weights cannot be used, because the exporter does not keep them: zero
+biases disappear, and equal norms are merged.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import onnx
 
 LINEARS = ("qkv", "proj", "fc1", "fc2")
-# Tensor -> what lies upstream of it: the names of Linears, and of the output tensors of LayerNormalizations.
+# Tensor -> the nodes upstream of it: Linears by node name, LayerNormalizations by the name of their output tensor.
 Upstream = dict[str, frozenset[str]]
 
 
 def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
-    """Map each group name to the names of its MatMul and Gemm nodes with a constant 2-D weight.
+    """Return {group name: names of its nodes}; a group is one Linear layer, made of MatMul or Gemm nodes with constant 2-D weights.
 
-    Blocks are numbered from 0 among those that the network still has, in its order: after a removed block, the numbers are lower than
-    those of the unpruned model. The qkv group of a folded class-token block is its query alone,
-    because keys and values are no Linear there. Everything else (attention, patches, folded 3-D weights) is in no group.
+    A name such as `block3.fc1` is a block and one of LINEARS. Blocks are numbered from 0 among those that the network still has: after
+    a removed block, the numbers are lower than in the unpruned model. In a block that is computed for the class token only, qkv is
+    the query alone, because keys and values are no Linear layers there. Attention products, the patch convolution and folded 3-D
+    weights are in no group.
     """
     linears = linear_nodes(graph)
     upstream, norm_inputs = _nearest_upstream(graph, linears), _norm_inputs(graph)
@@ -44,7 +45,7 @@ def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
             queries = [other for other in linears_above if part.get(other) == "qkv"]
             block_of[name] = blocks[name] = {"qkv": queries}
         if part.get(name) == "fc1":
-            # It belongs to the block whose projection was the last to be added to the input of this norm.
+            # This fc1 belongs to the block whose projection was the last to be added to the input of its norm.
             residual = upstream.get(norm_inputs[next(iter(above))], frozenset())
             projections = [other for other in linears if other in residual and part.get(other) == "proj"]
             block_of[name] = blocks[projections[-1]] if projections else blocks.setdefault(name, {})

@@ -1,6 +1,7 @@
-"""Split the joint query, key and value product into three products, which CPU backends run faster in INT8.
+"""Replace the joint matrix product for query, key and value by three products, which CPU backends run faster in INT8.
 
-The Split node copies three times the tokens, and it keeps a backend from dequantising each part where it is produced.
+After the joint product, a Split node copies the whole result. It also keeps a backend from dequantising query, key and value where
+each is computed.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _joint_projection(
 
 
 def _splits_in_thirds(split: onnx.NodeProto, constants: dict[str, onnx.TensorProto], dims: list[int]) -> bool:
-    """Whether `split` cuts the columns of (B, N, columns), a product with a weight of `dims` (rows, columns), into thirds."""
+    """Return whether `split` cuts the columns of (B, N, columns), a product with a weight of `dims` (rows, columns), into thirds."""
     axis = next((attribute.i for attribute in split.attribute if attribute.name == "axis"), 0)
     if len(split.output) != len(QKV) or len(dims) != 2 or dims[1] % len(QKV) or axis not in (-1, 2):
         return False

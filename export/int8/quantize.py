@@ -1,12 +1,12 @@
-"""Quantise Linear layers to INT8 with Q/DQ nodes, in the form that each target accepts. Uses no images, measures no accuracy.
+"""Quantise Linear layers to INT8 with Q/DQ nodes, in the form that each target accepts. Measures no accuracy.
 
-The ranges come from onnxruntime's calibrator with percentile 99.999. Among min-max, entropy and the percentiles 99.9, 99.99 and
-99.999, it kept the features of the demo's teacher closest to the FP32 ones. Its inserter (QDQQuantizer) is not used: it replaces
-a tensor for every consumer, also for those that stay float, and it quantises the weights of an FP16 graph after their rounding
-to FP16.
+The value ranges come from onnxruntime's calibrator with percentile 99.999. Among min-max, entropy and the percentiles 99.9, 99.99 and
+99.999, it kept the features of the demo's teacher closest to the FP32 ones. Its code that inserts Q/DQ nodes (QDQQuantizer)
+is not used: it quantises a tensor for all its consumers, also for those that stay float, and it quantises the weights of an FP16
+graph after they were rounded to FP16.
 
-The form for onnxruntime is static. Dynamic quantisation is 2 to 8 % faster on a CPU and as close to the torch model, but it takes its
-ranges from the whole batch, so the features of an image would depend on the other images of the batch.
+The form for onnxruntime is static: its ranges are constants. Dynamic quantisation is 2 to 8 % faster on a CPU and as close to the
+torch model. But its ranges are those of the whole batch, so the features of an image would depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ from runtime.errors import ConfigError, DataError
 PERCENTILE = 99.999
 # ONNX has FP16 scales from this opset and IR version on; with them TensorRT 10 keeps fused attention.
 OPSET_FP16_SCALES, IR_FP16_SCALES = 19, 9
-# A smaller FP16 scale would be a subnormal number with too few digits.
+# The smallest FP16 scale used; a much smaller one would be a subnormal number with too few digits.
 SMALLEST_HALF_SCALE = 2.0**-20
 
+# Tensor name -> its (lowest, highest) value.
 Ranges = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """The form of Q/DQ that a target accepts.
+    """How a target accepts INT8, written with the nodes QuantizeLinear (Q) and DequantizeLinear (DQ).
 
-    Activations are int8 with zero point 0 if `symmetric`, else uint8 with a zero point. Weights are int8 constants if
-    `quantised_weights`, else float constants with a Q of their own. `half` means an FP16 graph with FP16 scales, and `largest`
-    is the largest integer of a weight.
+    Activations are int8 with zero point 0 if `symmetric`, else uint8 with a zero point. Weights are int8 constants before a DQ if
+    `quantised_weights`, else float constants before a Q and a DQ. With `half`, the rest of the graph and the scales are FP16. The
+    integers of the weights are -`largest`..`largest`.
     """
 
     symmetric: bool
@@ -73,7 +74,7 @@ def quantise(
     skip: Collection[str] = (),
     keep_fp32: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """Run `calibrate` and then `with_qdq`."""
+    """Return the FP32 `graph` with its Linears in INT8, as `with_qdq` does, with the ranges that `calibrate` measures on `feeds`."""
     return with_qdq(graph, calibrate(graph, feeds), target=target, skip=skip, keep_fp32=keep_fp32)
 
 
@@ -83,10 +84,10 @@ def calibrate(
     *,
     percentile: float = PERCENTILE,
 ) -> Ranges:
-    """Return the (lowest, highest) input value of every Linear of `groups`, by tensor name.
+    """Return {tensor name: (lowest, highest) value} for the inputs of all Linears of `groups`.
 
-    A tail of 100 - `percentile` % of the values is left out. `feeds` has one dict per batch, input name -> array; only the
-    tensors of one batch are in memory at a time. Raises DataError when there are no feeds.
+    Of the values, the 100 - `percentile` % that lie furthest out are ignored. `feeds` has one {input name: array} for each batch, and
+    the tensors of only one batch are in memory at a time. Raises DataError when there are no feeds.
     """
     from onnxruntime.quantization import CalibrationDataReader
     from onnxruntime.quantization.calibrate import PercentileCalibrater
@@ -137,7 +138,7 @@ def with_qdq(
     """Return the FP32 `graph` with its Linears in INT8: per-channel symmetric weights and per-tensor activations.
 
     The groups in `skip` and all biases stay float. For the target tensorrt, all other nodes become FP16 except those in `keep_fp32`
-    (see `to_fp16`); for tensorrt8, the graph is also rewritten by `for_tensorrt8`. SCHEMES lists the targets. Raises
+    (names as in `to_fp16`). For tensorrt8, the graph is also rewritten by `for_tensorrt8`. SCHEMES lists the targets. Raises
     ConfigError for an unknown target or group.
     """
     if target not in SCHEMES:
@@ -239,7 +240,7 @@ def _qdq_pair(
 
 
 def stored_scale(scale: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
-    """Return scales in the float type that stores them; they are never 0, not even for a column of zeros."""
+    """Return scales in `kind`, the float type that stores them; a scale is above 0 even where all weights of a column are 0."""
     floor = SMALLEST_HALF_SCALE if kind == np.float16 else float(np.finfo(np.float32).tiny)
     stored: NDArray[Any] = np.maximum(scale, floor).astype(kind)
     return stored
@@ -263,7 +264,7 @@ def _with_outputs(graph: onnx.ModelProto, tensors: Collection[str]) -> onnx.Mode
 def raise_opset(graph: onnx.ModelProto) -> None:
     """Raise the declared opset to at least 19 and the IR version to match, in place.
 
-    No node changes: between opset 18 and 19, only the types that our operators accept have changed.
+    The nodes need no change: for the operators used here, opset 19 differs from 18 only in the types that they accept.
     """
     graph.ir_version = max(graph.ir_version, IR_FP16_SCALES)
     for opset in graph.opset_import:

@@ -1,7 +1,7 @@
-"""Measure what INT8 costs in each group of Linears on held-out images, and choose the groups that stay float.
+"""Measure how much accuracy INT8 costs in each group of Linears on held-out images, and choose the groups that stay float.
 
-The ranges are measured once (`export.int8.quantize.calibrate`). Every trial is the same graph with other groups quantised, run on
-the CPU. The speed of a target is not measured here.
+The value ranges are measured once (`export.int8.quantize.calibrate`). Every trial quantises other groups of the same graph and runs
+it on the CPU. Speed is not measured here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from runtime.gate import LIMITS, compare, failures
 from runtime.ranking.metrics import evaluate
 
 NOTHING_LEFT = "FP16 is the better choice for this model"
-# A CPU computes FP16 in FP32 with casts around it, so FP32 takes the place of FP16 there.
+# The note for a CPU names FP32, because a CPU computes FP16 operators in FP32 with additional casts.
 NOTHING_LEFT_CPU = "FP32 is the better choice for this model"
 
 
@@ -33,8 +33,9 @@ NOTHING_LEFT_CPU = "FP32 is the better choice for this model"
 class Constraints:
     """The constraints on an INT8 model, in addition to the limits of the gate.
 
-    mAP may be at most `max_map_drop` points below the parent's (None: no limit). `saved_ms` maps a group to the milliseconds that
-    INT8 saves there on the target. A group that is missing there or saves nothing stays float; with None every group may be INT8.
+    mAP may be at most `max_map_drop` points below that of the FP32 graph (None: no limit). `saved_ms` maps a group to the milliseconds
+    that INT8 saves on the target; a group that is not in it, or saves nothing, stays float. With `saved_ms` None every group may be
+    INT8.
     """
 
     max_map_drop: float | None = None
@@ -43,10 +44,12 @@ class Constraints:
 
 @dataclass(frozen=True)
 class QuantPlan:
-    """The groups that stay float (`skip`, for `with_qdq`) and those in `int8`, with the accuracy of this choice.
+    """Which groups of Linears become INT8 (`int8`) and which stay float (`skip`), with the accuracy of this choice.
 
-    `rows` has a row for every group quantised alone. `slow` are the groups that save no time on the target. `note` says what to
-    write instead of an INT8 file, or is None. `refused` lists the earlier plans that the final gate refused, {skip, failures} each.
+    `accuracy` compares its features with those of the FP32 graph: {map_drop, cosine_min, cosine_mean, top1, top10}. `rows` has the
+    same numbers for each group quantised alone. `slow` are the groups in which INT8 saves no time on the target. `note` says which
+    precision is better if no group is left in INT8, else None. `refused` has {skip, failures} for each earlier plan that the gate
+    refused.
     """
 
     skip: tuple[str, ...]
@@ -66,7 +69,8 @@ class QuantPlan:
 
 def features(graph: onnx.ModelProto, eval_set: EvalSet) -> NDArray[np.float32]:
     """Return the (N, D) float32 features of the held-out crops, computed by ONNX Runtime on the CPU."""
-    # The runtime's own options keep a processor that saturates from being mistaken for the cost of a target's INT8.
+    # With the options of our runtime, INT8 products do not saturate on any processor. Otherwise saturation on this one would be
+    # mistaken for a cost of INT8 on the target.
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
     )
@@ -79,7 +83,10 @@ def features(graph: onnx.ModelProto, eval_set: EvalSet) -> NDArray[np.float32]:
 def compare_features(
     reference: NDArray[np.float32], candidate: NDArray[np.float32], eval_set: EvalSet
 ) -> dict[str, Any]:
-    """Return the numbers of `runtime.gate.compare` and, if identities are known, `map_drop` in points (negative: a gain)."""
+    """Return how much two feature sets (N, D) of the held-out crops differ.
+
+    The keys are those of `runtime.gate.compare` and, if the identities are known, `map_drop` in points of mAP (negative: a gain).
+    """
     numbers = compare(reference, candidate, gap=LIMITS["int8"].gap)
     if eval_set.queries and not numbers["non_finite"]:
         numbers["map_drop"] = 100 * (_map(reference, eval_set) - _map(candidate, eval_set))
@@ -87,7 +94,7 @@ def compare_features(
 
 
 def violations(numbers: Mapping[str, Any], constraints: Constraints) -> list[str]:
-    """Return the reasons why an INT8 form is not good enough, or an empty list.
+    """Return one line for each limit that the `numbers` of an INT8 graph (`compare_features`) break; an empty list if none.
 
     Raises ConfigError when mAP is limited but was not measured.
     """
@@ -111,10 +118,10 @@ def choose_groups(
 ) -> QuantPlan:
     """Choose the groups of the FP32 `graph` that become INT8 on `target`: all except the fewest that break the constraints.
 
-    The groups return to float in the order of their harm, the most harmful first. The harm is the mean cosine of the features
-    with only this group in INT8, because mAP and rank agreement change in steps of one image. Each tried form is measured as a
-    whole; only the search assumes that more float groups never cost accuracy. Raises ConfigError when the constraints name a
-    group that the model does not have.
+    Groups return to float one after another, the most harmful first. The most harmful group is the one with the lowest mean cosine
+    of the features when only this group is INT8; mAP and rank agreement change in steps of one image, which is too coarse. Each
+    tried combination is measured. The search assumes that more float groups never cost accuracy. Raises ConfigError when the
+    constraints name a group that the model does not have.
     """
     limits = constraints or Constraints()
     names = list(groups(graph))
@@ -155,7 +162,7 @@ def reduce_plan(
     target: str,
     failures: list[str],
 ) -> QuantPlan:
-    """Return a plan with fewer INT8 groups, after the final gate refused `plan` for `failures`.
+    """Return a plan with fewer INT8 groups than `plan`, which the gate of the export refused for the reasons `failures`.
 
     The first refusal turns the worst INT8 group back to float; each further refusal turns back twice as many as the one before.
     """
@@ -173,12 +180,15 @@ def reduce_plan(
 
 
 def measured_form(target: str) -> str:
-    """Return the form that stands for `target` here: FP16 has a gate of its own, and an FP32 graph uses integer kernels."""
+    """Return the key of SCHEMES that is measured for `target`: for TensorRT, the same INT8 arithmetic in an otherwise FP32 graph.
+
+    On a CPU such a graph uses integer kernels, which are fast. The gate of the export judges FP16 separately.
+    """
     return "tensorrt-on-cpu" if target.startswith("tensorrt") else target
 
 
 def group_row(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a group's row, {group, map_drop, cosine_min, cosine_mean, top1, top10}, with None for what was not measured."""
+    """Return the row of the group `name`, {group, map_drop, cosine_min, cosine_mean, top1, top10}; None: not measured."""
     return {"group": name} | _accuracy(numbers)
 
 
@@ -196,7 +206,7 @@ def smallest_passing(passes: Callable[[int], bool], limit: int) -> int:
     low, step = 0, 1
     while low < limit and not passes(low):
         low, step = low + step, 2 * step
-    # `passes` failed at `below` and held at `above`, unless that is `limit`.
+    # `passes` failed for `below` and held for `above`, unless `above` is `limit`.
     above, below = min(low, limit), low - step // 2 if step > 1 else -1
     while above - below > 1:
         middle = (above + below) // 2

@@ -1,4 +1,4 @@
-"""Write the configuration of a server or tracker (`--for`) for an exported file, and measure the cost of its camera policy.
+"""Write the configuration of a product (`--for`) for an exported file, and measure what its fixed camera costs in mAP.
 
 export/integrations/triton.py and export/integrations/deepstream.py hold the format of each product.
 """
@@ -20,7 +20,7 @@ from runtime.extraction.accuracy import accuracy
 from runtime.files.manifest import write_manifest
 from runtime.spec import InputSpec
 
-# (exported file, manifest, remarks about the camera policy) -> (configuration file, next command or None)
+# (exported file, its manifest, remarks about its fixed camera) -> (written file or folder, next command for the user or None)
 Writer = Callable[[Path, dict[str, Any], list[str]], tuple[Path, str | None]]
 WRITERS: dict[str, Writer] = {"triton": triton.write, "deepstream": deepstream.write_configuration}
 # The products that do not support every precision; the function raises ConfigError for an unsupported one.
@@ -28,7 +28,7 @@ REFUSALS = {"deepstream": deepstream.refuse}
 
 
 def refuse_precision(name: str, *, precision: str) -> None:
-    """Raise ConfigError for a precision that the product does not support."""
+    """Raise ConfigError if the product `name` does not support files of this precision."""
     if name in REFUSALS:
         REFUSALS[name](precision)
 
@@ -36,9 +36,10 @@ def refuse_precision(name: str, *, precision: str) -> None:
 def write_integration(
     name: str, weights: Path, out: Path, manifest: dict[str, Any], *, check: Path, measured: bool
 ) -> list[list[object]]:
-    """Write the product's configuration for the exported file and return the rows of the summary table.
+    """Write the configuration of the product `name` for the exported file `out`; return its rows (name, text) of the summary.
 
-    The cost of the camera policy is measured on the data set at `check`, unless `measured` is False, and recorded in the manifest.
+    If the file fixes a camera, the mAP that this costs the torch model `weights` on the data set at `check` is measured, unless
+    `measured` is False. The cost is recorded in the manifest.
     """
     spec = InputSpec.from_json(manifest["input"], f"{out}.json")
     cost: dict[str, Any] | None = None
@@ -53,10 +54,11 @@ def write_integration(
 
 
 def camera_cost(weights: Path, spec: InputSpec, check: Path) -> dict[str, Any]:
-    """Return {dataset, input, baked}, the torch model's mAP (0..1) with camera ids and with the fixed camera, or {reason}.
+    """Return the mAPs (0..1) of the torch model with camera ids and with a fixed camera, {dataset, input, baked}, or {reason}.
 
-    The mAP is measured on the data set at `check`. Camera ids have a meaning for a model only on the data set it was trained on,
-    so there is nothing to lose on any other.
+    `input` is the mAP on the data set at `check` with the camera ids of its images, and `baked` that with the camera which `spec`
+    fixes. Camera ids mean something to a model only on the data set that it was trained on. For any other data set, nothing is
+    measured, and `reason` says why.
     """
     parent, _ = open_torch_model(weights)
     try:
@@ -82,7 +84,7 @@ def _named(parent: Artifact, name: str) -> Artifact:
 
 
 def cost_text(spec: InputSpec, cost: dict[str, Any]) -> str:
-    """Return one line with the fixed camera and its cost in mAP."""
+    """Return one line with the camera that `spec` fixes and with `cost`, the result of `camera_cost`."""
     if "reason" in cost:
         return f"{spec.camera}; its cost in mAP {cost['reason']}"
     before, after = 100 * cost["input"], 100 * cost["baked"]

@@ -18,12 +18,12 @@ BATCH = 32
 MODES = {"fp32": 0, "fp16": 1}
 # The number of frames between two features of a target, as in NVIDIA's own tracker configuration for accuracy.
 INTERVAL = 8
-# Round starting values that were not measured on any stream: the right values depend on the model and the cameras.
+# Starting values that were not measured on any stream: the right values depend on the model and the cameras.
 SIMILARITY, WEIGHT = 0.5, 0.5
 
 
 def refuse(precision: str) -> None:
-    """Raise ConfigError for INT8: the tracker builds INT8 engines from a calibration table, which a Q/DQ file does not have."""
+    """Raise ConfigError if `precision` is int8: the tracker needs a calibration table, which a file with Q/DQ nodes does not have."""
     if precision not in MODES:
         raise ConfigError(
             f"--precision {precision}: --for deepstream supports fp32 and fp16 (the tracker builds int8 from a calibration table, "
@@ -32,9 +32,10 @@ def refuse(precision: str) -> None:
 
 
 def scaling(spec: InputSpec) -> tuple[list[float], float]:
-    """Return (offsets, net-scale-factor) such that y = factor (x - offset), x in 0..255 RGB, is the file's input.
+    """Return (one offset per channel, net-scale-factor), with which DeepStream computes the input of the file.
 
-    Both are float32 values, as in the tracker. Raises ValueError when the channels have different scales.
+    It computes factor x (pixel - offset) from RGB pixels 0..255. All numbers have float32 precision, as in the tracker. Raises
+    ValueError when the channels have different scales.
     """
     if len(set(spec.std)) != 1:
         raise ValueError(f"std {spec.std}: DeepStream has one net-scale-factor for all channels")
@@ -48,7 +49,7 @@ def _single(value: float) -> float:
 
 
 def configuration(path: Path, manifest: dict[str, Any], remarks: list[str]) -> str:
-    """Return the YAML blocks for the file at `path` with this manifest; `remarks` are comments about its camera policy."""
+    """Return the tracker's YAML blocks for the ONNX file at `path` with this manifest; `remarks` on its camera become comments."""
     onnx, folder = path.name, path.resolve().parent
     spec = InputSpec.from_json(manifest["input"], onnx)
     offsets, factor = scaling(spec)
@@ -95,15 +96,17 @@ def _quoted(path: Path) -> str:
 
 
 def engine_name(onnx: str, precision: str) -> str:
-    """Return the file name of the engine, the name that DeepStream itself gives to an engine it builds."""
+    """Return the file name that DeepStream itself gives to the engine that it builds from the file `onnx`."""
     return f"{onnx}_b{BATCH}_gpu0_{precision}.engine"
 
 
 def write_configuration(out: Path, manifest: dict[str, Any], remarks: list[str]) -> tuple[Path, str | None]:
-    """Write `model.deepstream.yaml` beside the ONNX file at `out`; return its path and the command that builds the engine."""
+    """Write `model.deepstream.yaml` beside `out`, such as model.onnx; return (its path, the command that builds the engine)."""
     path = out.with_suffix(".deepstream.yaml")
     with replacing(path) as temporary:
         temporary.write_text(configuration(out, manifest, remarks))
     engine = out.with_name(engine_name(out.name, str(manifest["precision"])))
     words = ["python", "-m", "engines", "build", str(out), "--out", str(engine), "--batch", f"1,8,{BATCH}"]
-    return path, shlex.join(words) + "   (on the device; otherwise the tracker builds it at its first start)"
+    return path, shlex.join(
+        words
+    ) + "   (on the device; otherwise the tracker builds the engine at its first start)"

@@ -16,7 +16,7 @@ from runtime.spec import InputSpec
 class Integration:
     """A product that runs exported files: the image `layouts` that it can send, the default first, and its default `target`.
 
-    With `one_scale` it has one standard deviation for all three channels.
+    With `one_scale` it can divide pixels only by the same standard deviation in all three channels.
     """
 
     layouts: tuple[str, ...]
@@ -31,17 +31,17 @@ INTEGRATIONS = {
 
 
 def default_layout(name: str | None) -> str:
-    """Return the image layout for an export without --input."""
+    """Return the image layout of an export without --input, for the product `name` (None: no product)."""
     return INTEGRATIONS[name].layouts[0] if name else "uint8-nhwc"
 
 
 def default_target(name: str | None) -> str:
-    """Return the target for an export without --target."""
+    """Return the target of an export without --target, for the product `name` (None: no product)."""
     return INTEGRATIONS[name].target if name else "onnxruntime"
 
 
 def integration_input(spec: InputSpec, name: str) -> InputSpec:
-    """Return the input as the product sends it: one image input, a dynamic batch, and pixels in the product's scale.
+    """Return `spec` changed to what the product `name` sends: one image input, a dynamic batch, and pixels in its scale.
 
     Raises ConfigError for a layout that the product cannot send, a fixed batch, or a camera input.
     """
@@ -57,7 +57,7 @@ def integration_input(spec: InputSpec, name: str) -> InputSpec:
             f"--camera input: --for {name} sends one image and no camera; give mean, none or a camera id"
         )
     if integration.one_scale and len(set(spec.std)) > 1:
-        # Any single number is right, because the graph compensates for it.
+        # Any single number will do, because the exported graph compensates for it (export.forms.rescaled).
         scale = sum(spec.std) / 3
         return dataclasses.replace(spec, std=(scale, scale, scale))
     return spec

@@ -30,12 +30,12 @@ def repository(out: Path) -> Path:
 
 
 def is_plan(manifest: dict[str, Any]) -> bool:
-    """Whether Triton's TensorRT backend runs the model (`--target tensorrt`), which needs an engine built on the server's GPU."""
+    """Return whether Triton's TensorRT backend runs the file (`--target tensorrt`); it needs an engine built on the server's GPU."""
     return str(manifest["target"]).startswith("tensorrt")
 
 
 def configuration(name: str, manifest: dict[str, Any], remarks: list[str]) -> str:
-    """Return config.pbtxt for the file with this manifest; `remarks` are comments about its camera policy.
+    """Return the text of config.pbtxt for the model `name` with this manifest; `remarks` on its camera become comments.
 
     The `dims` of images and features contain no batch, because Triton puts the batch before them.
     """
@@ -60,7 +60,7 @@ def configuration(name: str, manifest: dict[str, Any], remarks: list[str]) -> st
 
 
 def pixels(spec: InputSpec) -> str:
-    """Describe in words the pixels that a client must send."""
+    """Return a description of the pixels that a client must send for an input `spec`."""
     size = f"({spec.height}, {spec.width})"
     resized = f"resized to {size} by Pillow's {spec.interpolation} filter without keeping the aspect ratio"
     if spec.layout == "uint8-nhwc":
@@ -74,10 +74,11 @@ def _camera(remarks: list[str]) -> str:
 
 
 def write(out: Path, manifest: dict[str, Any], remarks: list[str]) -> tuple[Path, str | None]:
-    """Write the repository beside the ONNX file at `out`; return its folder and the command that completes it, or None.
+    """Write a model repository beside the ONNX file `out`; return (its folder, the command that completes it or None).
 
-    The repository holds NAME/config.pbtxt and NAME/1/model.onnx. For TensorRT, the folder of NAME/1/model.plan stays empty, because
-    only the GPU and the TensorRT of the server can build the plan. Raises StorageError when the repository cannot be written.
+    The repository holds NAME/config.pbtxt and NAME/1/model.onnx. For TensorRT, NAME/1 stays empty, because NAME/1/model.plan must be
+    built with the GPU and the TensorRT of the server; the returned command builds it. Raises StorageError when the repository cannot
+    be written.
     """
     name, root = model_name(out), repository(out)
     version = root / name / "1"
