@@ -103,7 +103,7 @@ def _parser(description: str | None) -> ArgumentParser:
     )
     parser.add_argument(
         "--camera",
-        help="which camera embedding the file adds: that of a second input (input), the mean, none, or that of a 0-based camera id "
+        help="the camera embedding that the file adds: input (by a second input, camera_ids), mean, none or a 0-based camera id "
         "(default: input if the model has camera embeddings)",
     )
     parser.add_argument("--batch", default="dynamic", help="a fixed batch size, or dynamic (default)")

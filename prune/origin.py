@@ -16,11 +16,12 @@ STRIDES = range(8, 17)
 
 
 def checkpoint_spec(config: Config, architecture: Architecture, path: object) -> InputSpec:
-    """Return the input specification that `config` gives for the checkpoint at `path`; its tensors have `architecture`.
+    """Return the input of the model in the checkpoint at `path`, as `config` describes it.
 
-    Camera ids are valid rows of the camera table only on the data set that the model was trained on. If the table and the data set
-    have different numbers of cameras, the model was trained on other data. Then the specification names no data set, and a warning
-    is printed.
+    `architecture` is that of the checkpoint. Camera ids from file names are valid rows of its camera table only on the data set that
+    the model was trained on. If the camera table and the configured data set have different numbers of cameras, the model was
+    trained on other data: the returned input then names no data set, and a warning is printed. A warning is also printed if only
+    the numbers of people differ.
     """
     spec, name = config.spec(), config.data.layout
     if name is None or not architecture.cameras:
@@ -41,7 +42,7 @@ def checkpoint_spec(config: Config, architecture: Architecture, path: object) ->
 
 
 def camera_advice(cameras: int) -> str:
-    """Return advice for a checkpoint with `cameras` camera embeddings when the configuration has another number."""
+    """Return the advice for a checkpoint with `cameras` camera embeddings (0: none) where the configuration has another number."""
     if not cameras:
         return "it was trained without cameras: add --set model.cameras=0"
     datasets = [name for name, count in CAMERAS.items() if count == cameras]
@@ -54,7 +55,10 @@ def camera_advice(cameras: int) -> str:
 
 
 def token_advice(positions: int, architecture: Architecture) -> str:
-    """Return advice that lists the input sizes and strides with `positions` position embeddings; several may fit."""
+    """Return the advice for a checkpoint with `positions` position embeddings where the configuration has another number.
+
+    It lists the input sizes and strides that have this number; several may fit. `architecture` is that of the configuration.
+    """
     same_size = [
         ("", stride)
         for stride in STRIDES
@@ -68,7 +72,7 @@ def token_advice(positions: int, architecture: Architecture) -> str:
     ]
     options = [f"{size}--set model.stride={stride}" for size, stride in same_size or other_sizes]
     if not options:
-        return "set model.size and model.stride to those it was trained with"
+        return "set model.size and model.stride to the values that the checkpoint was trained with"
     return f"add {' or '.join(options)}" + (", whichever it was trained with" if len(options) > 1 else "")
 
 

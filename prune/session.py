@@ -31,9 +31,10 @@ def torch_device(name: str) -> torch.device:
 
 
 def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = False) -> Session:
-    """Return a Session that runs the model in eval mode: float-nchw images and camera rows -> (B, dim) float32, L2-normalised.
+    """Return a Session that runs the model in eval mode and returns L2-normalised features (B, dim) float32.
 
-    The model computes in the dtype of its weights. With `compiled`, torch.compile compiles it at the first call with each batch size.
+    It takes images (B, 3, H, W) normalised float32, and camera rows (B,) or None. The model computes in
+    the dtype of its weights. With `compiled`, torch.compile compiles it at the first call with each batch size.
     """
     target = torch_device(device)
     model = model.to(target).eval()
@@ -61,7 +62,7 @@ def open_torch_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact
         raise ArtifactError(f"{path}: is a published checkpoint; convert it first: {shlex.join(command)}")
     model, manifest = load_model(path)
     spec = InputSpec.from_json(manifest.get("input") or {}, f"{path}.json")
-    # A manifest holds the input size and the cameras twice: in the input specification and in the architecture.
+    # A manifest holds the input size and the number of cameras twice: in the input specification and in the architecture.
     specified, built = (
         (spec.height, spec.width, spec.cameras),
         (model.architecture.height, model.architecture.width, model.architecture.cameras),
@@ -99,7 +100,7 @@ def open_weights(
 def artifact_of(
     model: TransReID, spec: InputSpec, path: Path | str, manifest: dict[str, Any], *, device: str = "cpu"
 ) -> Artifact:
-    """Return a runnable Artifact of a torch model in memory. `manifest` must contain the `sha256` of the file at `path`."""
+    """Return a runnable Artifact of a torch model in memory with input `spec`; `manifest` has the `sha256` of the file at `path`."""
     run = torch_session(model, device)
     return Artifact(Path(path), manifest, spec, model.architecture.dim, manifest["sha256"], run)
 

@@ -1,4 +1,4 @@
-"""The goal of a budget search and what it may choose. Imports neither torch nor numpy, so that command lines parse fast."""
+"""The goal of a budget search, and what the search may prune. Imports neither torch nor numpy, so that command lines parse fast."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The goal of a search, and which of `AXES` it chooses `over`.
+    """The goal of a budget search, and in `over` which of `AXES` it may prune.
 
-    `table` is a file of `benchmarks.latency_table`, which says what blocks cost (None: blocks cost their multiply-adds).
+    `table` is the JSON file of a latency table that `benchmarks.latency_table` measured. None: the cost of a block is its number of
+    multiply-adds.
     """
 
     goal: Goal
@@ -38,13 +39,13 @@ class SearchOptions:
     over: tuple[str, ...] = AXES
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data that is equal for two searches only if they have the same result; the table counts by its hash."""
+        """Return plain data that tells whether two searches have the same options; the table is represented by its hash."""
         table = None if self.table is None else sha256(self.table)
         return {"goal": self.goal.kind, "value": self.goal.value, "table": table, "over": list(self.over)}
 
 
 def parse_goal(text: str) -> Goal:
-    """Return the goal that `latency_ms=3.2`, `macs=1.2e8` or `map=0.85` says; ConfigError for anything else."""
+    """Return the goal in a text such as `latency_ms=3.2`, `macs=1.2e8` or `map=0.85`; raise ConfigError for any other text."""
     kind, _, number = text.partition("=")
     try:
         value = float(number)

@@ -21,12 +21,12 @@ SCHEMAS = (1, 2)
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Measured milliseconds of one block and of the rest of the model.
+    """Measured milliseconds of transformer blocks of many sizes, and of everything outside the prunable blocks (`fixed_ms`).
 
-    `ms` (len(heads), len(tokens)) is the latency of a block with a whole MLP, and `fixed_ms` that of everything that is not
-    pruned. `saved_ms` (len(widths), len(tokens)) is how much faster a block is with as many MLP neurons as `widths` says. All axes
-    ascend. The last of `widths` is the whole MLP, and the only one if no narrower MLPs were measured. `sha256` is that of the
-    measured model.
+    `ms` (len(heads), len(tokens)) has the milliseconds of a block with a whole MLP, for each of the measured numbers `heads` and
+    `tokens` (class token included). `saved_ms` (len(widths), len(tokens)) has the milliseconds that a block saves if its MLP has as
+    many neurons as `widths` says instead of all. The numbers in `heads`, `tokens` and `widths` ascend. The last of `widths` is the
+    whole MLP; it is the only one if no narrower MLPs were measured. `sha256` is the hash of the measured model.
     """
 
     heads: tuple[int, ...]
@@ -38,7 +38,7 @@ class LatencyTable:
     sha256: str
 
     def block_ms(self, heads: float, tokens: float, hidden: float | None = None) -> float:
-        """Predict the milliseconds of a block by its numbers of heads, kept tokens (with the class token) and neurons (None: all).
+        """Return the predicted milliseconds of a block with these numbers of heads, tokens (with class token) and neurons (None: all).
 
         The prediction is linear between the measured points and continues the outermost slope beyond them.
         """
@@ -50,13 +50,13 @@ class LatencyTable:
     def model_ms(
         self, heads: Sequence[int], tokens: Sequence[int], hidden: Sequence[int | None] | None = None
     ) -> float:
-        """Predict the milliseconds of a model with these counts in its prunable blocks; `hidden` None means whole MLPs."""
+        """Return the predicted milliseconds of a model whose prunable blocks have these counts; `hidden` None means whole MLPs."""
         widths = [None] * len(heads) if hidden is None else hidden
         counts = zip(heads, tokens, widths, strict=True)
         return self.fixed_ms + sum(self.block_ms(*block) for block in counts)
 
     def architecture_ms(self, architecture: Architecture) -> float | None:
-        """Predict the milliseconds of a model; None if it has narrower MLPs but none were measured. Removed blocks cost nothing."""
+        """Return the predicted milliseconds of a model, or None if it has narrower MLPs but the table has none."""
         blocks = [block for block in architecture.blocks[: architecture.prunable] if not block.removed]
         if len(self.widths) == 1 and any(block.hidden is not None for block in blocks):
             return None
@@ -80,7 +80,11 @@ def _line(points: Sequence[int], values: Sequence[float] | NDArray[np.float64], 
 
 
 def read_table(path: Path | str, architecture: Architecture) -> LatencyTable:
-    """Return the table at `path` for models of this architecture; ConfigError when it is unreadable, unfinished or another model's."""
+    """Return the latency table in the JSON file at `path`.
+
+    Raises ConfigError when the file is unreadable or unfinished, or when the measured model has another architecture than
+    `architecture`, apart from pruning.
+    """
     try:
         document: dict[str, Any] = parse_json(Path(path).read_text())
         cells = {
@@ -98,7 +102,8 @@ def read_table(path: Path | str, architecture: Architecture) -> LatencyTable:
         ) from None
     if schema not in SCHEMAS or complete is not True:
         raise ConfigError(
-            f"--latency-table {path}: has schema {schema} and complete {complete}; run python -m benchmarks.latency_table to its end"
+            f"--latency-table {path}: is unfinished or of another version "
+            f"(complete {complete}, schema {schema}); run python -m benchmarks.latency_table to its end"
         )
     measured = Architecture.from_json(shape, str(path))
     for name in ("variant", "height", "width", "stride", "jpm", "mode"):
@@ -117,7 +122,8 @@ def read_table(path: Path | str, architecture: Architecture) -> LatencyTable:
         or not all(math.isfinite(value) and value > 0 for value in cells.values())
     ):
         raise ConfigError(
-            f"--latency-table {path}: lacks some times, or has times that are not positive; measure it again to another --out"
+            f"--latency-table {path}: lacks the times of some sizes, or has times that are not positive; "
+            "measure the table again, with another --out"
         )
     ms = np.array([[cells[h, t, whole] for t in tokens] for h in heads])
     saved = np.array([[cells[most, t, whole] - cells[most, t, m] for t in tokens] for m in widths])

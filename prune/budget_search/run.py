@@ -43,18 +43,19 @@ from runtime.ranking.metrics import evaluate
 from runtime.spec import InputSpec
 
 PARETO = "pareto.json"
-# HELD_OUT is the share of the training people that are not scored on but chosen on, with at most MOST_IMAGES images
+# HELD_OUT is the share of the training people who are held out of the scores, with at most MOST_IMAGES images in all; the model is
+# chosen on these images, in batches of BATCH
 HELD_OUT, MOST_IMAGES, BATCH = 0.25, 256, 32
 
 
 def held_out(
     items: Sequence[Item], camids: Sequence[int]
 ) -> tuple[tuple[Item, ...], tuple[Item, ...], NDArray[np.int64]]:
-    """Hold out every fourth person; return (items to score on, items to choose on, camera ids (M,) of the latter).
+    """Hold out every fourth training person; return (items of the others, held-out items, camera ids (M,) of the held-out items).
 
-    The held-out items are evenly thinned to MOST_IMAGES. `camids` (N,) are the real camera ids of `items`: the `camid` of an item
-    is what the model is given, which is -1 on another data set than the model's own. DataError when no held-out person has
-    images of two cameras.
+    The items of the other people serve to compute scores. The held-out items serve to choose the model; at most MOST_IMAGES of them
+    are kept, evenly spaced. `camids` (N,) are the real camera ids of `items`. The field `camid` of an item cannot be used: it is -1
+    if the model was trained on another data set. Raises DataError when no held-out person has images of two cameras.
     """
     people = sorted({item.pid for item in items})
     held_out_people = set(people[:: round(1 / HELD_OUT)])
@@ -73,7 +74,7 @@ def held_out(
 
 
 def batches_of(items: Sequence[Item], spec: InputSpec, device: str) -> list[Batch]:
-    """Return all items, in their order, as batches of BATCH images on the device; the labels are the people's ids."""
+    """Return all items, in their order, as batches of BATCH images on `device`; the labels are the person ids."""
     crops = Crops(items, spec)
     pids = [item.pid for item in items]
     batches = []
@@ -88,10 +89,10 @@ def batches_of(items: Sequence[Item], spec: InputSpec, device: str) -> list[Batc
 def costs(
     architecture: Architecture, search: SearchOptions
 ) -> tuple[Callable[[int, int, int], float], float]:
-    """Return (the cost of a block by heads, tokens and neurons; the cost of the rest of the model).
+    """Return (a function (heads, tokens, neurons) -> cost of a block, the cost of everything outside the prunable blocks).
 
-    Costs are milliseconds with a table, else multiply-adds.
-    ConfigError when the search chooses neurons but the table has no narrower MLPs.
+    Costs are milliseconds if the search has a latency table and its goal is not macs, and otherwise multiply-adds per image. Raises
+    ConfigError when the search may prune neurons but the table has no narrower MLPs.
     """
     if search.table is not None and search.goal.kind != "macs":
         table = read_table(search.table, architecture)
@@ -111,7 +112,7 @@ def costs(
 
 
 def mean_average_precision(model: TransReID, batches: Sequence[Batch], camids: NDArray[np.int64]) -> float:
-    """Return the mAP (0..1) of every image as a query against all images of other cameras; `camids` (N,) are their real cameras."""
+    """Return the mAP (0..1) with every image as a query against all images of other cameras; `camids` (N,) are real camera ids."""
     features = features_of(model, batches).cpu().numpy()
     pids = np.concatenate([labels.cpu().numpy() for _, labels, _ in batches])
     return float(evaluate(features, pids, camids, features, pids, camids).mAP)
@@ -130,11 +131,11 @@ def run_search(
     out: Path,
     device: str,
 ) -> PruneConfig:
-    """Return the pruning settings with the counts per block that meet the goal, and write the frontier to `out`/pareto.json.
+    """Return `config` with the counts per block that meet the goal of `search`, and write all candidates to `out`/pareto.json.
 
-    `batch_source(items)` returns the scoring batches of some items. `camids` are the real cameras of `items` (see `held_out`). A
-    run that was stopped and is started with the same settings takes its result from pareto.json. ConfigError when the options
-    contradict the settings or the model, or no model meets the goal.
+    `items` are the training images and `camids` their real camera ids (see `held_out`). `batch_source(items)` returns the scoring
+    batches of some of them. If pareto.json already has the result of the same search, as after a stopped run, nothing is
+    measured again. Raises ConfigError when the options contradict the configuration or the model, or when no model meets the goal.
     """
     _check(model.architecture, search, config)
     path, settings = out / PARETO, search.to_json() | {"config": dataclasses.asdict(config)}
@@ -216,7 +217,7 @@ def _search(
 
 def _point_json(point: Point) -> dict[str, Any]:
     fields = dataclasses.asdict(point)
-    # the file's key is older than the name of the field
+    # the key in the file, damage, is older than the name of the field
     return fields | {"damage": fields.pop("feature_drift")}
 
 
@@ -231,7 +232,7 @@ def _check(architecture: Architecture, search: SearchOptions, config: PruneConfi
         )
     if config.mode != "bypass" or architecture.mode != "bypass":
         raise ConfigError(
-            "--search: the cost of blocks is known only in prune.mode bypass; set prune.mode to bypass"
+            "--search: needs prune.mode bypass, because the cost of blocks is known only there; set prune.mode to bypass"
         )
     if unknown := [axis for axis in search.over if axis not in AXES]:
         raise ConfigError(f"--over {unknown[0]}: choose from {','.join(AXES)}")

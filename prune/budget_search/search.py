@@ -2,7 +2,7 @@
 
 Feature drift is the mean of 1 - cosine between the features of held-out people before and after a block's lowest-scored heads,
 tokens or neurons are removed, without fine-tuning. The drifts of different blocks, and of a block's heads, tokens and neurons,
-are added up. What a block costs comes from a latency table or from its multiply-adds. All functions are pure, except that
+are added up. The cost of a block comes from a latency table, or is its number of multiply-adds. All functions are pure, except that
 `measure_feature_drift` runs the model.
 """
 
@@ -25,7 +25,7 @@ from runtime.errors import ConfigError
 
 # the candidate numbers of kept tokens, as shares of all tokens
 TOKEN_SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-# the candidate numbers of kept MLP neurons, likewise; they are multiples of MULTIPLE, because TensorRT is fastest there
+# the candidate numbers of kept MLP neurons, as shares of all neurons, rounded to a multiple of MULTIPLE, where TensorRT is fastest
 NEURON_SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 MULTIPLE = 8
 # costs are rounded to this fraction of their whole range, which is far finer than a latency is measured
@@ -41,7 +41,10 @@ class Scores(NamedTuple):
 
 
 class FeatureDrift(NamedTuple):
-    """The feature drift of one block by the number that it keeps, 0 for all of them; tokens count the class token."""
+    """The feature drift of one block, {number that it keeps: drift}, for heads, tokens (class token included) and MLP neurons.
+
+    The drift is 0 if all are kept.
+    """
 
     heads: Mapping[int, float]
     tokens: Mapping[int, float]
@@ -50,7 +53,7 @@ class FeatureDrift(NamedTuple):
 
 @dataclass(frozen=True)
 class Option:
-    """What one block may keep, and the cost and the feature drift of that."""
+    """The numbers of heads, tokens and MLP neurons (`hidden`) that one block may keep, with their cost and feature drift."""
 
     heads: int
     tokens: int
@@ -61,7 +64,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Point:
-    """What each prunable block of a model keeps, with its predicted cost and feature drift; tokens count the class token."""
+    """The numbers that each prunable block of a model keeps, with the predicted cost and feature drift of the model.
+
+    `tokens` include the class token, and `hidden` are MLP neurons. A cost is in milliseconds or multiply-adds.
+    """
 
     heads: tuple[int, ...]
     tokens: tuple[int, ...]
@@ -71,7 +77,7 @@ class Point:
 
 
 def block_options(drift: FeatureDrift, cost: Callable[[int, int, int], float]) -> list[Option]:
-    """Return the options of one block that no other beats in both cost and feature drift, the cheapest first.
+    """Return the options of one block that no other option beats in both cost and feature drift, the cheapest first.
 
     `cost(heads, tokens, neurons)` is the cost of the block with these counts.
     """
@@ -93,10 +99,11 @@ def _undominated(options: Sequence[Any]) -> list[Any]:
 
 
 def frontier(blocks: Sequence[Sequence[Option]], fixed: float, *, bins: int = BINS) -> list[Point]:
-    """Return the models that no other beats in both predicted cost and feature drift, the cheapest first.
+    """Return the models that no other model beats in both predicted cost and feature drift, the cheapest first.
 
-    `fixed` is the cost of everything outside the prunable blocks. The models are built block by block; of all partial models that
-    cost the same, to a `bins`th of the range, only the one with the least drift is continued.
+    `blocks` has the options of each prunable block, and `fixed` is the cost of everything outside these blocks. The models are built
+    block by block. The range of possible costs is divided into `bins` equal steps; of all partial models whose costs round to the
+    same step, only the one with the least drift is continued.
     """
     low = sum(min(option.cost for option in options) for options in blocks)
     high = sum(max(option.cost for option in options) for options in blocks)
@@ -120,7 +127,7 @@ def frontier(blocks: Sequence[Sequence[Option]], fixed: float, *, bins: int = BI
 
 
 def least_drift_within(points: Sequence[Point], goal: Goal) -> Point:
-    """Return the point with the least feature drift that costs at most `goal.value`; ConfigError when none does."""
+    """Return the point with the least feature drift that costs at most `goal.value`; raise ConfigError when none is that cheap."""
     affordable = [point for point in points if point.cost <= goal.value]
     if not affordable:
         raise ConfigError(
@@ -132,8 +139,9 @@ def least_drift_within(points: Sequence[Point], goal: Goal) -> Point:
 def cheapest_above(points: Sequence[Point], goal: Goal, measure: Callable[[Point], float]) -> Point:
     """Return the cheapest point whose measured mAP reaches `goal.value`.
 
-    It is found by bisection, which assumes that mAP rises with cost: costlier points change the teacher's features less.
-    ConfigError when even the most expensive point does not reach the goal.
+    `measure(point)` returns the mAP (0..1) of the model that the point describes. The point is found by bisection, which assumes that
+    mAP rises with cost, because costlier points change the features less. Raises ConfigError when even the most expensive point
+    does not reach the goal.
     """
     ordered = sorted(points, key=lambda point: point.cost)
     reached = measure(ordered[-1])
@@ -152,12 +160,12 @@ def cheapest_above(points: Sequence[Point], goal: Goal, measure: Callable[[Point
 
 
 def token_counts(total: int) -> list[int]:
-    """Return the candidate numbers of kept tokens, with the class token, in descending order from `total`."""
+    """Return the candidate numbers of kept tokens of a block with `total` tokens, class token included, in descending order."""
     return sorted({max(2, round(share * total)) for share in TOKEN_SHARES}, reverse=True)
 
 
 def neuron_counts(total: int) -> list[int]:
-    """Return the candidate numbers of kept MLP neurons in descending order from `total`."""
+    """Return the candidate numbers of kept MLP neurons of a block with `total` neurons, in descending order."""
     fewer = {max(MULTIPLE, round(share * total / MULTIPLE) * MULTIPLE) for share in NEURON_SHARES}
     return sorted({total} | {count for count in fewer if count < total}, reverse=True)
 
@@ -169,9 +177,9 @@ def prune_to_counts(
     hidden: Sequence[int],
     scores: Scores,
 ) -> TransReID:
-    """Return the model with these numbers of heads, tokens (with the class token) and neurons in each prunable block.
+    """Return the model pruned to these numbers of heads, tokens (with the class token) and neurons in each prunable block.
 
-    Those with the lowest scores are removed.
+    In each block, the heads, patch tokens and neurons with the lowest scores are removed.
     """
     architecture = model.architecture
     positions, _ = select_per_block(scores.heads, heads)
@@ -194,9 +202,10 @@ def measure_feature_drift(
     over: Sequence[str] = AXES,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[FeatureDrift]:
-    """Return the feature drift of every prunable block, measured one count at a time on `batches` of held-out people.
+    """Return the feature drift of every prunable block for every candidate number, measured on `batches` of held-out people.
 
-    Only the axes in `over` vary. `progress(1)` is called after every measurement.
+    Each measurement prunes one block by one number of heads, tokens or neurons. What is not named in
+    `over` is not pruned, and has only the drift 0 of keeping all. `progress(1)` is called after every measurement.
     """
     architecture = model.architecture
     features = features_of(model, batches)
@@ -223,7 +232,7 @@ def measure_feature_drift(
 
 
 def candidate_counts(architecture: Architecture) -> dict[str, list[int]]:
-    """Return, by axis, the candidate numbers to keep in a block of an unpruned model, in descending order from all of them."""
+    """Return {heads, tokens, neurons: candidate numbers that a block of an unpruned model may keep}, in descending order."""
     return {
         "heads": list(range(architecture.vit.heads, 0, -1)),
         "tokens": token_counts(architecture.tokens),
@@ -232,7 +241,7 @@ def candidate_counts(architecture: Architecture) -> dict[str, list[int]]:
 
 
 def _monotone(drifts: Mapping[int, float]) -> dict[int, float]:
-    """Remove measurement noise: a count drifts at most as much as any smaller count, and never less than 0."""
+    """Remove measurement noise: return drifts of at least 0 that do not grow with the number that is kept."""
     monotone: dict[int, float] = {}
     least = np.inf
     for count in sorted(drifts):

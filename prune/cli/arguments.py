@@ -10,7 +10,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class ConfigOptions:
-    """The configuration file, and the `section.key=value` overrides of its values; `load_config` takes both."""
+    """The path of a configuration file, and the `section.key=value` overrides of its values, as `load_config` takes them."""
 
     path: str
     overrides: tuple[str, ...]
@@ -20,9 +20,9 @@ def add_config_options(
     parser: ArgumentParser,
     *,
     required: bool = False,
-    text: str = "configuration file: our YAML, or the YAML of the published code",
+    text: str = "configuration file: one of ours, or a .yml file of TransReID or AMG",
 ) -> None:
-    """Add `--config` and `--set`."""
+    """Add the options `--config`, with the help `text`, and `--set` to `parser`."""
     parser.add_argument("--config", required=required, help=text)
     parser.add_argument(
         "--set",
@@ -35,7 +35,7 @@ def add_config_options(
 
 
 def config_options(args: Namespace) -> ConfigOptions:
-    """Return the parsed `--config` and `--set`; for a command that requires `--config`."""
+    """Return the parsed `--config` and `--set` of a command that requires `--config`."""
     return ConfigOptions(args.config, tuple(args.overrides))
 
 

@@ -21,7 +21,7 @@ class ConvertOptions:
 
 
 def parse(argv: Sequence[str] | None) -> ConvertOptions:
-    """Parse the command line. Raises ConfigError when `--out` is the checkpoint itself; argparse exits with code 2 on other errors."""
+    """Return the parsed command line. Raises ConfigError when --out is the checkpoint; argparse exits with code 2 on other errors."""
     parser = ArgumentParser(prog="python -m prune.convert", description=main.__doc__)
     parser.add_argument("checkpoint", help="the TransReID or AMG checkpoint (.pth)")
     add_config_options(parser, required=True)

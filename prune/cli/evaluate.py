@@ -27,22 +27,24 @@ class EvaluateOptions:
 
 
 def parse(argv: Sequence[str] | None) -> EvaluateOptions:
-    """Parse the command line; argparse exits with code 2 on an error."""
+    """Return the parsed command line; argparse exits with code 2 on an error."""
     parser = ArgumentParser(prog="python -m prune.evaluate", description=main.__doc__)
     parser.add_argument("model", metavar="WEIGHTS", help="a model.safetensors or a published .pth")
-    add_config_options(parser, text="configuration file; a .pth needs it")
-    parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
+    add_config_options(parser, text="the configuration that the model was trained with; only a .pth needs it")
+    parser.add_argument("--data", required=True, metavar="ROOT", help="the folder of the data set")
     add_layout_option(parser)
     parser.add_argument(
         "--camera",
         type=camera_policy,
         metavar="P",
-        help="camera embedding: input (ids from the file names), mean, none or a 0-based camera id",
+        help="camera embedding: input (by the camera ids in the file names), mean, none or a 0-based camera id (default: input on the "
+        "data set that the model was trained on, otherwise mean)",
     )
     parser.add_argument(
         "--same-camera",
         choices=SAME_CAMERA,
-        help="remove or keep gallery images of the query's person from the query's camera (default: as the published protocol does)",
+        help="remove or keep gallery images of the query's person from the query's camera "
+        "(default: as the published protocol does)",
     )
     parser.add_argument(
         "--rerank", action="store_true", help="re-rank with k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)"
@@ -56,7 +58,7 @@ def parse(argv: Sequence[str] | None) -> EvaluateOptions:
         type=positive_integer,
         default=16,
         metavar="N",
-        help="images per run (default: %(default)s)",
+        help="images per batch (default: %(default)s)",
     )
     parser.add_argument(
         "--max-bad",
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: EvaluateOptions) -> None:
-    """Print the scores. The configuration and the data set are read first, so that their errors appear before the model is loaded."""
+    """Evaluate the model and print its scores. The configuration and the data set are read first, so that errors appear early."""
     from prune.config.load import load_config
     from prune.session import open_weights
     from runtime import Model

@@ -25,17 +25,17 @@ class FlopsOptions:
 
 
 def parse(argv: Sequence[str] | None) -> FlopsOptions:
-    """Parse the command line. Raises ConfigError unless exactly one of MODEL and `--config` is given."""
+    """Return the parsed command line. Raises ConfigError unless exactly one of MODEL and --config is given."""
     parser = ArgumentParser(prog="python -m prune.flops", description=main.__doc__)
     parser.add_argument("model", nargs="?", help="a model.safetensors; only its manifest is read")
     add_config_options(
         parser,
-        text="count the model that this configuration prunes to, with the removed parts spread evenly over the blocks",
+        text="count the model that this configuration prunes to, with what it removes spread evenly over the blocks",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
     if bool(args.model) == bool(args.config):
-        raise ConfigError("give either a model.safetensors or --config C")
+        raise ConfigError("give either a model.safetensors or --config C, and not both")
     return FlopsOptions(args.model, optional_config(args), args.json)
 
 

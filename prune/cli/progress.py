@@ -1,7 +1,7 @@
 """Save the progress of a pruning run on disk, so that a stopped run can be resumed.
 
-During a run, DIR/run.json holds its weights, settings and data, and DIR/round_NN holds the newest model: model.safetensors after
-the fine-tuning of that round, or cut.safetensors after its cut. A finished run removes these files.
+During a run with --out DIR, DIR/run.json holds its weights, settings and data. The newest folder DIR/round_NN holds the newest model:
+cut.safetensors after the cut of that round, or model.safetensors after its fine-tuning. A finished run removes these files.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def stage_saver(out: Path, spec: InputSpec, *, parent: str) -> SaveStage:
 def newest_model(out: Path, model: TransReID) -> tuple[TransReID, Stage]:
     """Return (the newest model that a stopped run saved in `out`, its stage), or (`model`, Stage()) when none was saved.
 
-    `model` is the model that the run began with. The returned model has its device, training mode and drop-path.
+    `model` is the model that the run began with. A saved model gets the device, training mode and drop-path rates of `model`.
     """
     for path in sorted(_saved_models(out), key=_order, reverse=True):
         try:
             saved, manifest = load_model(path)
         except ArtifactError as error:
             # The run was killed before it wrote the manifest of this model. The previous model still exists.
-            note(f"{error}; trying the previous model")
+            note(f"{error}; trying the model that was saved before it")
             continue
         stage = Stage(manifest["rounds"], manifest["cut"], tuple(manifest["cuts"]))
         return rebuild(model, saved.architecture, saved.state_dict()), stage
@@ -99,7 +99,7 @@ def newest_model(out: Path, model: TransReID) -> tuple[TransReID, Stage]:
 
 
 def finish(out: Path) -> None:
-    """Remove everything that a finished run no longer needs from `out`; the results and the metrics stay."""
+    """Remove from `out` what a finished run no longer needs: run.json, saved models of rounds and checkpoints. The metrics stay."""
     (out / RUN).unlink()
     _sweep(out)
     for folder in _rounds(out):
@@ -119,7 +119,7 @@ def _check_same(out: Path, request: dict[str, Any]) -> None:
         names = ", ".join(key.removeprefix("config.") for key in changed[:5])
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise ConfigError(
-            f"{out}: the stopped run used another {names}{more}; resume it with the same, or choose another --out"
+            f"{out}: the stopped run used another {names}{more}; resume it with the same settings, or choose another --out"
         )
 
 

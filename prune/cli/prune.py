@@ -35,7 +35,7 @@ def run(options: PruneOptions) -> None:
 
 
 def rows(result: dict[str, Any]) -> list[list[str]]:
-    """Return the rows (name, before, after) of the printed table."""
+    """Return the rows (name, before, after) of the printed table; `result` is the content of result.json."""
     sides = (result["before"], result["after"])
     table = [
         [name, *(f"{side['flops'][name] / 1e9:.2f} G" for side in sides)]

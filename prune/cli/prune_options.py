@@ -17,11 +17,11 @@ BOTH, AFTER, NONE = "both", "after", "none"
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """The model to prune, the data set, the search and the output folder.
+    """The parsed command line of prune.py: the model to prune (`weights`), the data set, the search and the output folder `out`.
 
-    `data` and `layout` None take the values of the configuration. `evaluate` says whether the models before and after pruning
-    (both), only the one after (after) or none are scored on query and gallery, with `batch` images per run. `search` None takes
-    the numbers of heads and tokens from the configuration.
+    `data` is the folder of the data set and `layout` its layout; None means the value of the configuration. `evaluate` says which
+    models are scored on query and gallery, with `batch` images per batch: those before and after pruning (both), only the pruned
+    one (after) or none. With `search` None, the configuration says how many heads and tokens are removed.
     """
 
     config: ConfigOptions
@@ -38,14 +38,16 @@ class PruneOptions:
 
 
 def parse(argv: Sequence[str] | None, description: str | None) -> PruneOptions:
-    """Parse the command line. Exits with code 2 if it is wrong; ConfigError if the result would overwrite a file."""
+    """Return the parsed command line. Raises ConfigError if the result would overwrite a file, or if options contradict each other."""
     parser = ArgumentParser(prog="prune.py", description=description)
     add_config_options(parser, required=True)
     parser.add_argument(
         "--weights", required=True, help="the model to prune: a model.safetensors or a published .pth"
     )
-    parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    parser.add_argument("--data", help="the folder of the data set (default: data.root of the configuration)")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="the folder for the pruned model and the results"
+    )
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -69,10 +71,10 @@ def parse(argv: Sequence[str] | None, description: str | None) -> PruneOptions:
         type=positive_integer,
         default=16,
         metavar="N",
-        help="images per run in the evaluation (default: %(default)s)",
+        help="images per batch in the evaluation (default: %(default)s)",
     )
     _add_search_options(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
     out = Path(args.out)
     if out.is_file():
@@ -96,23 +98,25 @@ def parse(argv: Sequence[str] | None, description: str | None) -> PruneOptions:
 
 def _add_search_options(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--search", action="store_true", help="search for what each block keeps, to reach --goal"
+        "--search",
+        action="store_true",
+        help="search for how much each block keeps, so that the model reaches --goal",
     )
     parser.add_argument(
         "--goal",
         metavar="latency_ms=MS|macs=COUNT|map=0..1",
-        help="the limit that the pruned model must reach",
+        help="for --search: at most MS milliseconds or COUNT multiply-adds per image, or at least this mAP",
     )
     parser.add_argument(
         "--over",
         metavar="LIST",
-        help=f"what the search may remove (default: {','.join(AXES)}); AMG removes heads,tokens",
+        help=f"for --search: what may be removed, separated by commas (default: {','.join(AXES)}); AMG removes heads,tokens",
     )
     parser.add_argument(
         "--latency-table",
         type=Path,
         metavar="JSON",
-        help="a table that python -m benchmarks.latency_table measured on the target",
+        help="for --search: a table that python -m benchmarks.latency_table measured on the target; --goal latency_ms needs it",
     )
 
 

@@ -40,10 +40,11 @@ def fine_tuning(
     device: str,
     resume: bool,
 ) -> FineTune:
-    """Return the function that fine-tunes a pruned model.
+    """Return a function that fine-tunes a pruned model after each round, for `prune_model`.
 
-    After each round but the last it trains for `fine_epochs` at a constant learning rate. After the last round it trains for
-    `final_epochs` with the whole schedule. `folders` are the folders of the rounds; `resume` continues from their checkpoints.
+    After a round that is not the last, it trains for `config.fine_epochs` at a constant learning rate. After the last round it
+    trains for `config.final_epochs` with warm-up and cosine. `teacher` is the unpruned model, for distillation. `folders` yields a
+    folder for the checkpoints and metrics of each round; with `resume`, training continues from the checkpoints there.
     """
 
     def fine_tune(model: TransReID, last: bool) -> TransReID:
@@ -63,7 +64,7 @@ def fine_tuning(
 
 
 def prune(options: PruneOptions) -> dict[str, Any]:
-    """Prune the model that the options name, and return the content of result.json."""
+    """Prune, fine-tune and evaluate a model, write the results to `options.out`, and return the content of result.json."""
     config, out = load_config(options.config.path, options.config.overrides), options.out
     root = options.data or config.data.root
     if not root:
@@ -103,7 +104,7 @@ def prune(options: PruneOptions) -> dict[str, Any]:
     fine_tunes = plan and (config.train.final_epochs > 0 or (config.train.fine_epochs > 0 and len(plan) > 1))
     teacher = copy.deepcopy(model).eval()
     if fine_tunes and loss is triplet_only:
-        # The model's classifiers were trained on other people, so their logits are wrong targets for these.
+        # The classifiers were trained on other people, so their logits are wrong targets for the people of this data set.
         config = dataclasses.replace(config, train=config.train.for_unknown_identities())
         distillation = (
             "without distillation" if config.train.distill.type == "none" else "distilling features"

@@ -1,7 +1,7 @@
 """`python -m prune.relabel`: keep only the classifier rows of one data set's training people, in the order of their labels.
 
-A teacher trained on many people can then be distributed with the rows of a few people only. It can still be distilled into a model
-that is fine-tuned on these few people. Its features do not change.
+A teacher that was trained on many people can then be passed on with the classifier rows of only a few of them. The teacher can
+still be distilled into a model that is fine-tuned on these few people. Its features do not change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TRAINING = ("source", "init", "config", "data")
 
 @dataclass(frozen=True)
 class RelabelOptions:
-    """The model, the data set whose people keep their rows, and the model file to write. A `layout` of None is guessed."""
+    """The model, the data set (`data`, `layout`; None: guessed) whose people keep their rows, and the model file to write."""
 
     model: str
     data: str
@@ -29,10 +29,10 @@ class RelabelOptions:
 
 
 def parse(argv: Sequence[str] | None) -> RelabelOptions:
-    """Parse the command line. Raises ConfigError when `--out` is the model itself; argparse exits with code 2 on other errors."""
+    """Return the parsed command line. Raises ConfigError when --out is the model; argparse exits with code 2 on other errors."""
     parser = ArgumentParser(prog="python -m prune.relabel", description=main.__doc__)
     parser.add_argument("model", metavar="MODEL", help="a model.safetensors")
-    parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
+    parser.add_argument("--data", required=True, metavar="ROOT", help="the folder of the data set")
     add_layout_option(parser)
     parser.add_argument("--out", required=True, type=Path, help="the new model.safetensors to write")
     args = parser.parse_args(argv)
@@ -42,13 +42,13 @@ def parse(argv: Sequence[str] | None) -> RelabelOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Keep only the classifier rows of a data set's training people; the rows are matched to the people by vote."""
+    """Write a copy of a model with only those classifier rows that belong to a data set's training people, found by vote."""
     run(parse(argv))
     return 0
 
 
 def run(options: RelabelOptions) -> None:
-    """Write the model and print its path. Raises GateError, and writes nothing, when the people do not match."""
+    """Write the model and print its path. Raises GateError, and writes nothing, when the vote does not match people to rows."""
     from prune.model.file import save_model
     from prune.session import open_torch_model
     from prune.training.classifiers import row_votes, voting_batches, with_classifier_rows

@@ -28,7 +28,7 @@ OTHER_NAMES = {
 
 
 def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
-    """Translate {MODEL: .., INPUT: .., ...} into a nested dict of our keys.
+    """Return the authors' settings {MODEL: .., INPUT: .., ...} as a nested dict of our keys.
 
     Raises ConfigError for unknown keys and for values that need a model or a training that this project does not have.
     `where` names the file in the messages.

@@ -103,7 +103,7 @@ DEFAULTS: Sections = {
         "EVAL": False,
     },
 }
-# The keys that TransReID-SSL, PersonViT and PASS add. One of them in MODEL shows that a file is not TransReID's own.
+# The keys that TransReID-SSL, PersonViT and PASS add. One of them in MODEL shows that a file belongs to one of these projects.
 SUCCESSOR_KEYS: Sections = {
     "MODEL": {
         "PRETRAIN_HW_RATIO": 1,
@@ -148,9 +148,10 @@ _WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "fal
 
 
 def check_sections(data: Mapping[str, Any], where: str) -> Sections:
-    """Return every section, with the file's values in place of the defaults; raise ConfigError for unknown keys.
+    """Return all sections of DEFAULTS, with the values of an authors' file (`data`) in place of the defaults.
 
-    The values have the types of DEFAULTS. Keys of SUCCESSOR_KEYS are present only where the file has them.
+    The values are converted to the types of the defaults. Keys of SUCCESSOR_KEYS are present only if the file has them. `where`
+    names the file in messages. Raises ConfigError for an unknown section or key, and for a value of another type.
     """
     for name, content in data.items():
         refuse_unknown(str(name), None, where)
@@ -202,7 +203,7 @@ def refuse_unknown(section: str, key: str | None, where: str) -> None:
 
 
 def typed(section: str, key: str, value: Any, where: str) -> Any:
-    """Convert the value to the type of the key's default: a switch, a number, a list of numbers or a word.
+    """Return the value converted to the type of the key's default: a switch, a number, a list of numbers or a word.
 
     Raises ConfigError when the value cannot be converted.
     """

@@ -1,4 +1,4 @@
-"""Load a configuration: our YAML, checked key by key, or an authors' file that prune.config.authors translates."""
+"""Load a configuration file: one of ours, checked key by key, or one of the authors', translated by prune.config.authors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Config:
         return unpruned(self.model.variant, height=self.model.size[0], width=self.model.size[1], **values)
 
     def spec(self) -> InputSpec:
-        """Return the torch model's input: normalised float, with the camera id as a second input if there is a camera table."""
+        """Return the input of the torch model: normalised float images and, if the model has camera embeddings, camera ids."""
         height, width = self.model.size
         return InputSpec(
             height=height,
@@ -53,7 +53,7 @@ class Config:
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration, one of ours or of the authors', and apply `section.key=value` overrides.
+    """Return the configuration in the file at `path`, ours or the authors', with `section.key=value` overrides applied.
 
     Raises ConfigError that names the file or the override, the key as it is written there and, for an unknown key, the
     nearest known one.
@@ -65,7 +65,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         keys, value = _split(override)
         if not keys[0].isupper():
-            # The override is checked alone first, so that the message blames the override and not the file.
+            # The override is first checked alone, so that an error in it is not reported as an error in the file.
             build(Config, _nested(keys, value), f"--set {override}")
             our_overrides.append((keys, value, override))
         elif is_authors_file:
@@ -124,7 +124,10 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, override: str) -> No
 
 
 def build(kind: Any, data: Any, where: str) -> Any:
-    """Build a (nested) configuration dataclass from plain data; raise ConfigError for unknown keys and wrong types."""
+    """Return a configuration dataclass `kind` made from the nested dict `data`; raise ConfigError for unknown keys and wrong types.
+
+    `where` says in messages where the data come from.
+    """
     if not isinstance(data, dict):
         keys = ", ".join(item.name for item in dataclasses.fields(kind))
         raise ConfigError(f"{where}: must be a section with the keys {keys}, not {data!r}")

@@ -1,4 +1,4 @@
-"""Score, cut and fine-tune a model in rounds, by attention-map-guided pruning (AMG) or by a criterion that AMG is compared with."""
+"""Prune a model in rounds of scoring, cutting and fine-tuning, by attention-map-guided pruning (AMG) or by another criterion."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from prune.scoring.scores import (
 from prune.scoring.thinning import choose_blocks, choose_neurons, measure_neurons, neuron_count
 from runtime.errors import ConfigError
 
+# Returns a new iterator over the scoring batches at every call.
 Batches = Callable[[], Iterable[Batch]]
 # Takes the model after a cut and whether this was the last cut; returns the fine-tuned model.
 FineTune = Callable[[TransReID, bool], TransReID]
@@ -42,7 +43,7 @@ FineTune = Callable[[TransReID, bool], TransReID]
 
 @dataclass(frozen=True)
 class Round:
-    """The numbers of heads and tokens to remove in one round. With `prunes_mlp`, MLP neurons and whole blocks are removed, too."""
+    """The numbers of heads and tokens to remove in one round; with `prunes_mlp`, the round also removes MLP neurons and blocks."""
 
     heads: int = 0
     tokens: int = 0
@@ -66,10 +67,11 @@ SaveStage = Callable[[TransReID, Stage], None]
 
 
 def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = None) -> int:
-    """Return how many heads a run removes, from the first setting that is given: `kept`, `count` or `fraction`.
+    """Return how many heads a run removes in all, as the first setting of `kept`, `count` and `fraction` that is given says.
 
-    `kept` is the number of heads that each block keeps, and `count` the number to remove. `fraction` is the share of the unpruned
-    model's heads in `blocks` prunable blocks; `blocks` None means all prunable blocks that are not removed.
+    `config.kept` has the number of heads that each block keeps, and `config.count` is the number to remove. `config.fraction` is the
+    share to remove of the heads that `blocks` blocks of the unpruned model have; `blocks` None means all prunable blocks that are
+    not removed.
     """
     if config.kept:
         return count_to_remove(
@@ -88,10 +90,11 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
 
 
 def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = None) -> int:
-    """Return how many patch tokens, summed over blocks, a run removes, from the first given of `kept`, `count` and `fraction`.
+    """Return how many patch tokens, summed over blocks, a run removes, by the first given of `kept`, `count` and `fraction`.
 
-    `kept` is the number of tokens that each block keeps, and `count` the number to remove. `fraction` is the share of the unpruned
-    model's patch tokens in `blocks` prunable blocks; `blocks` None means all prunable blocks that are not removed.
+    `config.kept` has the number of tokens, class token included, that each block keeps, and `config.count` is the number to remove.
+    `config.fraction` is the share to remove of the patch tokens that `blocks` blocks of the unpruned model have; `blocks` None means
+    all prunable blocks that are not removed.
     """
     if config.kept:
         return count_to_remove(
@@ -110,7 +113,7 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
 
 
 def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
-    """Return the entropies, magnitudes or random scores of the heads, (h_l,) per prunable block, unweighted, for `choose_heads`."""
+    """Return the unweighted head scores, (h_l,) per prunable block: entropies, magnitudes or random numbers, by `config.heads.by`."""
     if config.heads.by == "magnitude":
         return score_magnitudes(model)
     if config.heads.by == "random":
@@ -120,7 +123,10 @@ def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> li
 
 
 def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss: Loss) -> list[Tensor]:
-    """Return the unweighted token scores for `choose_tokens`, (n_l - 1,) per prunable block, without the class token."""
+    """Return the unweighted scores of the patch tokens, (n_l - 1,) per prunable block, by the criterion `config.tokens.by`.
+
+    Only the criterion importance uses `loss`, of which it takes the gradient.
+    """
     if config.tokens.by == "class_attention":
         return score_class_attention(model, batches())
     if config.tokens.by == "random":
@@ -130,16 +136,17 @@ def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss
 
 
 def head_ranking(scores: list[Tensor], config: HeadConfig) -> list[Tensor]:
-    """Return the scores of `measure_heads`, weighted so that the heads with the lowest values are to be removed."""
+    """Return the scores of `measure_heads`, weighted, and negated for entropies, so that the lowest heads are removed first."""
     if config.by == "entropy":
         return [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
     return relative_magnitudes(scores) if config.by == "magnitude" else scores
 
 
 def token_ranking(scores: list[Tensor], config: TokenConfig) -> list[Tensor]:
-    """Return the scores of `measure_tokens`, weighted so that the tokens with the lowest values are to be removed.
+    """Return the scores of `measure_tokens`, weighted so that the lowest tokens are removed first.
 
-    Importances are normalised per block and weighted by depth; class attention is only normalised per block.
+    Importances are normalised per block and weighted by depth. Class attention is only normalised per block, and random numbers
+    stay as they are.
     """
     if config.by == "random":
         return scores
@@ -147,7 +154,10 @@ def token_ranking(scores: list[Tensor], config: TokenConfig) -> list[Tensor]:
 
 
 def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple[list[list[int]], int]:
-    """Remove the heads with the lowest `head_ranking`; return (positions kept per block, number of heads removed)."""
+    """Choose the heads to keep, those with the highest `head_ranking`; return (positions kept per block, number of heads removed).
+
+    `scores` come from `measure_heads`. `remove` is the number to remove in all; it is not used if `config.kept` is given.
+    """
     scores = head_ranking(scores, config)
     if config.kept:
         return select_per_block(scores, config.kept)
@@ -157,9 +167,10 @@ def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple
 def choose_tokens(
     scores: list[Tensor], model: TransReID, remove: int, config: TokenConfig
 ) -> tuple[list[list[int]], int]:
-    """Remove the tokens with the lowest `token_ranking`; return (original ids kept per block, number of tokens removed).
+    """Choose the patch tokens to keep, those with the highest `token_ranking`; return (original ids per block, number removed).
 
-    The class token is neither scored nor among the ids.
+    `scores` come from `measure_tokens`. `remove` is the number to remove in all; it is not used if `config.kept` is given. The class
+    token is always kept, and is not among the ids.
     """
     scores = token_ranking(scores, config)
     if config.kept:
@@ -213,13 +224,13 @@ def prune_model(
 
     `batches()` returns a new iterator over the scoring batches at every call, and `fine_tune` is called after every cut. A record
     says `what` was removed, how many were requested (`asked`), how many were `removed` (fewer only when rounding to a multiple keeps
-    some) and the scores per block. Raises ConfigError when the floors do not leave enough to remove.
+    some) and the scores per block. Raises ConfigError when the blocks would keep fewer than their least number (`floor`).
 
     To resume a run, give the model and the `stage` of its last call of `save_stage`, and its `plan`, which is that of the model
     before the first cut. A `plan` of None is computed from `model`.
     """
     if config.mode != model.architecture.mode:
-        # The mode defines which operations pruned tokens skip, so it can change while no tokens are pruned.
+        # The mode says which operations pruned tokens skip, so it may change only while no token is pruned.
         _refuse_mode_change(model, config.mode)
         architecture = dataclasses.replace(model.architecture, mode=config.mode)
         model = rebuild(model, architecture, model.state_dict())

@@ -1,4 +1,4 @@
-"""Prepare the training images and batches for scoring, and choose a loss that fits the model's classifier."""
+"""Prepare the training images and batches for scoring, and choose the loss by whether the classifier knows these people."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from runtime.spec import InputSpec
 
 
 def triplet_only(model: TransReID, images: Tensor, labels: Tensor, camera_ids: Tensor | None) -> Tensor:
-    """Return the soft-margin triplet loss alone; it scores the tokens of a model whose classifier was trained on other people."""
+    """Return the soft-margin triplet loss of a batch, the loss for scoring a model whose classifier was trained on other people."""
     return triplet_loss(model.parts(images, camera_ids), labels)
 
 
 def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[Loss, str]:
-    """Choose the loss whose gradient scores the tokens; return (the loss, the reason for the choice).
+    """Choose the loss whose gradient scores the tokens and neurons; return (the loss, the reason for the choice).
 
-    The training loss is chosen if the classifier was trained on the people in the batches, otherwise only its triplet part. This is
-    taken to be so if the classifier has `identities` rows and is right on at least half of the first batch. The number of rows
-    is not enough, because published Duke checkpoints number people in an order that depends on the machine of their training.
+    If the classifier has `identities` rows and is right on at least half of the first batch, it was trained on the people in
+    `batches`, and the training loss is chosen; otherwise only its triplet part. The number of rows alone proves nothing: published
+    Duke checkpoints number the people in an order that depends on the machine of their training.
     """
     if model.architecture.identities != identities:
         return (
@@ -51,14 +51,17 @@ def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[L
 
 
 def training_items(dataset: Dataset, trained_on: str | None) -> tuple[Item, ...]:
-    """Return the training images; camera ids are -1 (unknown) unless the model was trained on this data set."""
+    """Return the training images of `dataset`, with camera ids -1 (unknown) unless `trained_on` is its name.
+
+    `trained_on` is the name of the data set that the model was trained on, or None.
+    """
     if dataset_name(dataset.layout, count_warnings(dataset)) == trained_on:
         return dataset.train
     return tuple(dataclasses.replace(item, camid=-1) for item in dataset.train)
 
 
 def batch_source(items: Sequence[Item], spec: InputSpec, config: PruneConfig, device: str) -> Batches:
-    """Return a callable that yields the scoring batches on `device`; every call starts a new iteration."""
+    """Return a callable that yields the scoring batches of `items` on `device`; every call starts a new iteration."""
 
     def batches() -> Iterator[Batch]:
         cpu_batches = scoring_batches(
@@ -79,10 +82,12 @@ def batch_source(items: Sequence[Item], spec: InputSpec, config: PruneConfig, de
 def fit_classifier(
     model: TransReID, items: Sequence[Item], spec: InputSpec, batches: Batches, device: str
 ) -> tuple[TransReID, Loss, str]:
-    """Fit the classifier to the people in `items`; return (the model, the loss that scores tokens, the reason for the loss).
+    """Put the classifier rows in the order of the people in `items`; return (the model, the scoring loss, the reason for the loss).
 
-    If the rows of the classifier do not match the labels of the people, the people's images vote for rows, and the rows are put in
-    the order of the labels. If this vote fails as well, the model is returned unchanged with the loss `triplet_only`.
+    If `scoring_loss` finds that the classifier already has this order, the model is returned unchanged with the training loss.
+    Otherwise the people's images vote for rows. If this vote succeeds, the model gets these rows, in the order of the people's labels,
+    and the training loss. If it fails, or if there are fewer rows than people, the model is returned unchanged with the loss
+    `triplet_only`.
     """
     identities = len(label_map(items))
     loss, reason = scoring_loss(model, identities, batches)

@@ -133,10 +133,10 @@ def score_class_attention(model: TransReID, batches: Iterable[Batch]) -> list[Te
 
 
 def score_tokens(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list[Tensor]:
-    """Return the token scores summed over batches, (n_l - 1,) per prunable block, without the class token, in eval mode.
+    """Return the scores of the patch tokens (`token_batch_scores`) summed over batches, (n_l - 1,) per prunable block.
 
-    `loss(model, images, labels, camera_ids)` returns the scalar whose gradient is taken at the attention maps. Raises GateError when
-    a score is not finite, and DataError when there are no batches.
+    The model is in eval mode. `loss(model, images, labels, camera_ids)` returns the scalar whose gradient with respect to the
+    attention maps is taken. Raises GateError when a score is not finite, and DataError when there are no batches.
     """
     scores = _gradient_scores(
         model,
@@ -149,9 +149,9 @@ def score_tokens(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list
 
 
 def score_neurons(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list[Tensor]:
-    """Return the MLP neuron scores summed over batches, (hidden_l,) per prunable block.
+    """Return the scores of the MLP neurons (function `neuron_scores`) summed over batches, (hidden_l,) per prunable block.
 
-    The loss, the eval mode and the errors are as in `score_tokens`.
+    `loss`, the eval mode and the errors are as in `score_tokens`.
     """
     activations = [block.mlp.act for block in present_blocks(model)]
     return _check_finite(_gradient_scores(model, batches, loss, activations, neuron_scores), "neuron scores")
@@ -174,7 +174,7 @@ def features_of(model: TransReID, batches: Iterable[Batch]) -> Tensor:
 
 
 def score_blocks(model: TransReID, batches: Sequence[Batch]) -> list[float]:
-    """Return how much the features drift when each prunable block alone is removed, as the mean of 1 - cosine over all images.
+    """Return the feature drift when each prunable block alone is removed: the mean over images of 1 - cosine (before, after).
 
     The drift of a block that is already removed is infinite. Raises GateError when features are not finite, and DataError when there
     are no batches.
@@ -182,7 +182,9 @@ def score_blocks(model: TransReID, batches: Sequence[Batch]) -> list[float]:
     if not batches:
         raise DataError("there are no images to score blocks on; check --data")
     blocks = model.architecture.blocks[: model.architecture.prunable]
-    features = _check_finite([features_of(model, batches)], "features")[0]
+    features = features_of(model, batches)
+    if not bool(torch.isfinite(features).all()):
+        raise GateError("the features are not finite; check the weights and the images")
     return [
         float("inf")
         if block.removed
@@ -198,9 +200,9 @@ def _gradient_scores(
     modules: Sequence[nn.Module],
     score: Callable[[Tensor, Tensor], Tensor],
 ) -> list[Tensor]:
-    """Return `score(output, gradient)` summed over batches.
+    """Return, per prunable block, `score(output, gradient of the loss)` summed over batches.
 
-    `modules` has one module for each block that was not removed; its output is scored.
+    `modules` has one module for each block that is not removed; its outputs are scored.
     """
     totals: list[Tensor] = []
     with eval_mode(model), torch.enable_grad(), captured_outputs(modules) as outputs:

@@ -54,9 +54,9 @@ def token_scores(sums: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]
 
 
 def head_magnitudes(qkv: Tensor, bias: Tensor | None, proj: Tensor, *, head_dim: int) -> Tensor:
-    """Return the 2-norm (h,) of all weights of each head.
+    """Return the 2-norms (h,) of the weights of each head: its rows of `qkv` and `bias`, and its columns of `proj`.
 
-    They are its rows of `qkv` (3 h head_dim, D) and `bias` (3 h head_dim,) and its columns of `proj` (D, h head_dim).
+    `qkv` is (3 h head_dim, D), `bias` (3 h head_dim,) or None, and `proj` (D, h head_dim).
     """
     squares = qkv.square().sum(dim=1)
     if bias is not None:
@@ -75,17 +75,18 @@ def neuron_scores(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def neuron_magnitudes(fc1: Tensor, bias: Tensor, fc2: Tensor) -> Tensor:
-    """Return the 2-norm (hidden,) of each neuron's weights.
+    """Return the 2-norms (hidden,) of the weights of each MLP neuron: its row of `fc1` and `bias`, and its column of `fc2`.
 
-    They are its row of `fc1` (hidden, D) and `bias` (hidden,), and its column of `fc2` (D, hidden).
+    `fc1` is (hidden, D), `bias` (hidden,) and `fc2` (D, hidden).
     """
     return (fc1.square().sum(dim=1) + bias.square() + fc2.square().sum(dim=0)).sqrt()
 
 
 def count_to_remove(present: Sequence[int], kept: Sequence[int], what: str, least: int) -> int:
-    """Return how many heads, tokens or neurons must be removed to go from `present` to `kept`, both numbers per block.
+    """Return how many heads, tokens or neurons must be removed in all so that each block goes from `present` to `kept`.
 
-    Raises ConfigError when a block would keep more than it has, or fewer than `least`.
+    `present` and `kept` have a number for each block. `what` is the section of the configuration, for the message. Raises
+    ConfigError when a block would keep more than it has, or fewer than `least`.
     """
     # A removed block has none and keeps none.
     possible = [least <= keep <= has or keep == has == 0 for keep, has in zip(kept, present)]
@@ -105,9 +106,9 @@ def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
 
 
 def class_attention(attention: Tensor) -> Tensor:
-    """Return the attention (n - 1,) of the class token, query 0, to each patch token in maps (B, h, q, n).
+    """Return the attention (n - 1,) of the class token (query 0) to each patch token, averaged over heads and summed over images.
 
-    It is the mean over heads, summed over images. EViT keeps tokens by this criterion in each image (Liang et al., ICLR 2022,
+    `attention` has the maps (B, h, q, n). EViT keeps tokens by this criterion in each image (Liang et al., ICLR 2022,
     section 3.2); here it covers all images.
     """
     return attention[:, :, 0, 1:].mean(dim=1).sum(dim=0)
@@ -138,7 +139,7 @@ def count_from_fraction(fraction: float, per_block: int, blocks: int) -> int:
 
 
 def split_rounds(count: int, rounds: int) -> list[int]:
-    """Split `count` evenly over `rounds`. The first rounds share the remainder, and rounds of zero are left out."""
+    """Return `count` split evenly over `rounds`: each of the first rounds gets one of the remainder; rounds of zero are left out."""
     if rounds < 1:
         raise ConfigError(f"prune rounds must be at least 1, not {rounds}")
     share, extra = divmod(count, rounds)
@@ -146,7 +147,7 @@ def split_rounds(count: int, rounds: int) -> list[int]:
 
 
 def select_per_block(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[list[list[int]], int]:
-    """Keep the highest `kept` scores of each block; return (indices kept per block, number removed).
+    """Keep the `kept[l]` highest scores of each block l; return (indices kept per block, number removed in all).
 
     Of equal scores, the one with the lower index is removed first. Raises ConfigError when a score is not finite.
     """
@@ -164,7 +165,7 @@ def select_per_block(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[lis
 def select_across_blocks(
     scores: Sequence[Tensor], remove: int, *, floor: int, multiple: int = 1, offset: int = 0
 ) -> tuple[list[list[int]], int]:
-    """Remove the lowest `remove` scores of all blocks together; return (indices kept per block, number removed).
+    """Remove the `remove` lowest scores of all blocks together; return (indices kept per block, number removed in all).
 
     A block keeps at least `floor` entries, or all of them if it has no more; other blocks then lose more. With `multiple` > 1, the
     number that each block keeps plus `offset` (1 for a class token, which is not scored) is rounded up to a multiple, as far as the

@@ -9,10 +9,10 @@ from runtime.errors import ConfigError
 
 
 def spread(config: Config) -> Architecture:
-    """Return the architecture with the configuration's pruning spread evenly over the blocks.
+    """Return the architecture of the pruned model if what `config` removes is spread evenly over the blocks.
 
-    When a count does not divide evenly, the first blocks lose one more. The removed ids are arbitrary. If the configuration gives a
-    number of blocks to remove, the last prunable blocks are removed, because measuring the effect of each block would need a model.
+    When a count does not divide evenly, the first blocks lose one more. Which heads and tokens are removed is arbitrary. If `config`
+    gives a number of blocks to remove, these are the last prunable ones, because measuring the effect of each block needs a model.
     Raises ConfigError when the blocks do not have enough heads or tokens.
     """
     architecture, prune = config.architecture(), config.prune

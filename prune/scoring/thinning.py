@@ -25,11 +25,11 @@ Batches = Callable[[], Iterable[Batch]]
 
 
 def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> tuple[list[int], list[Tensor]]:
-    """Return (original indices of the blocks to remove, the feature drifts (prunable blocks,) before each removal).
+    """Return (original indices of the blocks to remove, the feature drifts (prunable blocks,) measured for each choice).
 
-    If the configuration gives a number of blocks, they are chosen one by one. Each choice is the block whose removal changes the
-    features least. The drifts are measured again after every choice, because two blocks that do the same work can replace each
-    other. If the configuration gives indices, these are returned without drifts.
+    If `config.removed` is a number, so many blocks are chosen one by one. Each choice is the block whose removal changes the features
+    least. The drifts are measured again for every choice, because two blocks that do the same work can replace each other. If
+    `config.removed` is a list of indices, it is returned without drifts.
     """
     if not isinstance(config.removed, int):
         return sorted(config.removed), []
@@ -45,24 +45,28 @@ def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> t
 
 
 def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss: Loss) -> list[Tensor]:
-    """Return the scores for `choose_neurons`, (hidden_l,) per prunable block; a low score means a redundant neuron."""
+    """Return the scores of the MLP neurons, (hidden_l,) per prunable block; a low score means a redundant neuron."""
     if config.by == "magnitude":
         return relative_magnitudes(score_neuron_magnitudes(model))
     return score_neurons(model, batches(), loss)
 
 
 def neuron_count(architecture: Architecture, config: MlpConfig) -> int:
-    """Return how many MLP neurons a run removes: down to `kept` per block, or the fraction `pruned` of the present blocks' neurons."""
+    """Return how many MLP neurons a run removes in all.
+
+    With `config.kept`, each block keeps that many. Otherwise `config.pruned` is the share to remove of the neurons that the present
+    blocks have in the unpruned model.
+    """
     if config.kept:
         return count_to_remove(architecture.hidden[: architecture.prunable], config.kept, "mlp", 1)
     return count_from_fraction(config.pruned, architecture.vit.hidden, architecture.present_blocks)
 
 
 def choose_neurons(scores: Sequence[Tensor], remove: int, config: MlpConfig) -> tuple[list[list[int]], int]:
-    """Remove the neurons with the lowest scores; return (positions kept per block, number of neurons removed).
+    """Choose the neurons to keep, those with the highest scores; return (positions kept per block, number of neurons removed).
 
-    The scores are compared across all blocks if `config.within` is "model", and otherwise within each block. Raises ConfigError as
-    `select_across_blocks` does.
+    `remove` is the number to remove in all; it is not used if `config.kept` is given. The scores are compared across all
+    blocks if `config.within` is "model", and otherwise within each block. Raises ConfigError as `select_across_blocks` does.
     """
     if config.kept:
         return select_per_block(scores, config.kept)
