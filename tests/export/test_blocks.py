@@ -28,10 +28,12 @@ def test_a_file_computes_what_the_torch_block_does(tmp_path, heads, tokens, hidd
     )
     with torch.no_grad():
         expected = block_form(ARCHITECTURE, heads, tokens, hidden)(torch.from_numpy(x)).numpy()
-    found = open_graph(path, threads=1)(x)
-    assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-4
+    computed = open_graph(path, threads=1)(x)
+    assert computed.shape == expected.shape and np.abs(computed - expected).max() < 1e-4
     widths = {
-        tuple(one.dims) for one in onnx.load(path).graph.initializer if max(one.dims, default=0) >= hidden
+        tuple(tensor.dims)
+        for tensor in onnx.load(path).graph.initializer
+        if max(tensor.dims, default=0) >= hidden
     }
     assert any(hidden in dims for dims in widths)
 
@@ -73,19 +75,23 @@ def test_a_block_has_its_models_precision_and_target(tmp_path):
     graph = block_graph(ARCHITECTURE, 3, 9, 192)
     half = with_precision(graph, "fp16", "tensorrt")
     assert type_conflicts(half) == []
-    large = [one for one in half.graph.initializer if max(one.dims, default=0) >= 192 and len(one.dims) == 2]
-    assert large and {one.data_type for one in large} == {onnx.TensorProto.FLOAT16}
+    large = [
+        tensor
+        for tensor in half.graph.initializer
+        if max(tensor.dims, default=0) >= 192 and len(tensor.dims) == 2
+    ]
+    assert large and {tensor.data_type for tensor in large} == {onnx.TensorProto.FLOAT16}
     old = with_precision(graph, "fp16", "tensorrt8")
-    assert [one.version for one in old.opset_import if one.domain == ""] == [17]
+    assert [opset.version for opset in old.opset_import if opset.domain == ""] == [17]
     x = np.random.default_rng(0).standard_normal(
         (2, ARCHITECTURE.tokens, ARCHITECTURE.vit.width), dtype=np.float32
     )
-    found = []
-    for number, one in enumerate((graph, half, old)):
-        onnx.save(one, tmp_path / f"{number}.onnx")
-        found.append(open_graph(tmp_path / f"{number}.onnx", threads=1)(x))
-    assert found[1].dtype == np.float32 and 0 < np.abs(found[1] - found[0]).max() < 0.02
-    assert np.abs(found[2] - found[0]).max() < 1e-4
+    outputs = []
+    for number, model in enumerate((graph, half, old)):
+        onnx.save(model, tmp_path / f"{number}.onnx")
+        outputs.append(open_graph(tmp_path / f"{number}.onnx", threads=1)(x))
+    assert outputs[1].dtype == np.float32 and 0 < np.abs(outputs[1] - outputs[0]).max() < 0.02
+    assert np.abs(outputs[2] - outputs[0]).max() < 1e-4
 
 
 def test_blocks_in_int8_are_refused_before_anything_is_written(tmp_path):

@@ -107,8 +107,8 @@ def test_a_dynamic_operator_is_not_called_static(operator, exported):
 def test_a_data_dependent_shape_is_not_called_static(exported):
     """Reshape to a shape that is computed from the pixels: an allowed operator, an unknown size."""
     model = onnx.load(exported)
-    one = onnx.helper.make_tensor("one", onnx.TensorProto.INT64, [1], [1])
-    model.graph.initializer.append(one)
+    one_element = onnx.helper.make_tensor("one", onnx.TensorProto.INT64, [1], [1])
+    model.graph.initializer.append(one_element)
     model.graph.node.extend(
         [
             onnx.helper.make_node("Cast", ["images"], ["c"], to=onnx.TensorProto.INT64),

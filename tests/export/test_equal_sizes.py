@@ -139,13 +139,13 @@ CASES = [
 def test_every_batch_equals_the_torch_model_one_image_at_a_time(name, form, exported):
     model, _, dynamic = exported(name, form)
     inputs = feed(model.architecture, max(BATCHES))
-    wanted = expected(model, inputs)
+    expected_features = expected(model, inputs)
     # the images differ far more than the tolerance, so that a mixed batch cannot pass
-    assert np.abs(wanted[1:] - wanted[:-1]).max(axis=1).min() > 0.01
+    assert np.abs(expected_features[1:] - expected_features[:-1]).max(axis=1).min() > 0.01
     for batch in BATCHES:
-        some = {key: value[:batch] for key, value in inputs.items()}
+        first_images = {key: value[:batch] for key, value in inputs.items()}
         for graph in (dynamic, with_batch(dynamic, batch)):
-            assert np.abs(run(graph, some) - wanted[:batch]).max() < 1e-5, batch
+            assert np.abs(run(graph, first_images) - expected_features[:batch]).max() < 1e-5, batch
 
 
 @pytest.mark.parametrize(("name", "form"), CASES)
@@ -153,32 +153,39 @@ def test_other_precisions_equal_the_torch_model_at_every_batch(name, form, expor
     """FP16, and INT8 for each target, with ranges measured at a fixed batch as the command does."""
     model, _, dynamic = exported(name, form)
     inputs = feed(model.architecture, max(BATCHES))
-    wanted = expected(model, inputs)
-    fours = [{key: value[at : at + 4] for key, value in inputs.items()} for at in range(0, max(BATCHES), 4)]
-    ranges = calibrate(with_batch(dynamic, 4), fours)
+    expected_features = expected(model, inputs)
+    batches_of_four = [
+        {key: value[at : at + 4] for key, value in inputs.items()} for at in range(0, max(BATCHES), 4)
+    ]
+    ranges = calibrate(with_batch(dynamic, 4), batches_of_four)
     for batch in BATCHES:
-        some, graph = {key: value[:batch] for key, value in inputs.items()}, with_batch(dynamic, batch)
+        first_images, graph = (
+            {key: value[:batch] for key, value in inputs.items()},
+            with_batch(dynamic, batch),
+        )
         lowered = {"onnxruntime": with_qdq(graph, ranges, target="onnxruntime")}
         if batch in (1, 4, 6, 9):
             lowered |= {
                 target: with_qdq(graph, ranges, target=target) for target in ("tensorrt", "tensorrt8")
             }
             lowered["fp16"] = to_fp16(graph)
-        for kind, one in lowered.items():
+        for kind, quantised_graph in lowered.items():
             # what INT8 loses depends on the processor; mixed images have cosines far below either number
             least = 0.999 if kind == "fp16" else 0.97
-            assert (run(one, some) * wanted[:batch]).sum(axis=1).min() > least, (kind, batch)
+            assert (run(quantised_graph, first_images) * expected_features[:batch]).sum(
+                axis=1
+            ).min() > least, (kind, batch)
 
 
 def test_a_fixed_batch_has_the_dynamic_graph_with_a_number_written_in(monkeypatch):
     """The fixed batch reaches no optimiser, which could take it for another axis of the same size."""
-    seen = []
-    slim = exporting.simplified
-    monkeypatch.setattr(exporting, "simplified", lambda raw: seen.append(raw) or slim(raw))
+    raw_graphs = []
+    simplified = exporting.simplified
+    monkeypatch.setattr(exporting, "simplified", lambda raw: raw_graphs.append(raw) or simplified(raw))
     architecture = unpruned("tiny_fours", cameras=1, jpm=False, **SIZE)
     spec = specification(architecture, batch=4)
     fixed = build_graph(random_model(architecture), spec, "folded")[0]
-    assert [value.type.tensor_type.shape.dim[0].dim_value for value in seen[0].graph.input] == [0, 0]
+    assert [value.type.tensor_type.shape.dim[0].dim_value for value in raw_graphs[0].graph.input] == [0, 0]
     sizes = [value.type.tensor_type.shape.dim[0] for value in [*fixed.graph.input, *fixed.graph.output]]
     assert [size.dim_value for size in sizes] == [4, 4, 4] and not fixed.graph.value_info
 
@@ -189,10 +196,12 @@ def test_a_block_that_latency_is_measured_on_takes_every_batch():
     graph, form = block_graph(architecture, 2, 7, 12), block_form(architecture, 2, 7, 12)
     x = torch.randn(max(BATCHES), architecture.tokens, architecture.vit.width)
     with torch.no_grad():
-        wanted = torch.cat([form(x[[index]]) for index in range(len(x))]).numpy()
+        expected_features = torch.cat([form(x[[index]]) for index in range(len(x))]).numpy()
     for batch in BATCHES:
-        for one in (graph, with_batch(graph, batch)):
-            assert np.abs(run(one, {"x": x[:batch].numpy()}) - wanted[:batch]).max() < 1e-5, batch
+        for candidate in (graph, with_batch(graph, batch)):
+            assert (
+                np.abs(run(candidate, {"x": x[:batch].numpy()}) - expected_features[:batch]).max() < 1e-5
+            ), batch
 
 
 @pytest.mark.full
@@ -204,11 +213,13 @@ def test_full_size_variants_equal_the_torch_model_at_every_batch(variant, form):
     model = random_model(architecture, gain=1.0)
     dynamic = build_graph(model, specification(architecture), form)[0]
     inputs = feed(architecture, 16)
-    wanted = expected(model, inputs)
+    expected_features = expected(model, inputs)
     for batch in (*range(1, 10), 12, 16):
-        some = {key: value[:batch] for key, value in inputs.items()}
-        assert np.abs(run(with_batch(dynamic, batch), some) - wanted[:batch]).max() < 1e-5, batch
+        first_images = {key: value[:batch] for key, value in inputs.items()}
+        assert (
+            np.abs(run(with_batch(dynamic, batch), first_images) - expected_features[:batch]).max() < 1e-5
+        ), batch
     graph = with_batch(dynamic, architecture.vit.heads)
-    some = {key: value[: architecture.vit.heads] for key, value in inputs.items()}
-    lowered = with_qdq(graph, calibrate(graph, [some]), target="onnxruntime")
-    assert (run(lowered, some) * wanted[: architecture.vit.heads]).sum(axis=1).min() > 0.9
+    first_images = {key: value[: architecture.vit.heads] for key, value in inputs.items()}
+    lowered = with_qdq(graph, calibrate(graph, [first_images]), target="onnxruntime")
+    assert (run(lowered, first_images) * expected_features[: architecture.vit.heads]).sum(axis=1).min() > 0.9

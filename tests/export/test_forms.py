@@ -52,15 +52,17 @@ def test_a_baked_camera_equals_asking_for_it(camera):
     assert difference(network, baked) < 1e-5
     rows = torch.full((3,), camera_row(network.architecture, camera))
     with torch.no_grad():
-        asked = Folded(network, lite.SPEC)(images("float-nchw"), rows)
-        assert torch.allclose(Folded(network, baked)(images("float-nchw")), asked, atol=1e-6)
+        requested = Folded(network, lite.SPEC)(images("float-nchw"), rows)
+        assert torch.allclose(Folded(network, baked)(images("float-nchw")), requested, atol=1e-6)
 
 
 def test_cameras_matter_and_unknown_ones_are_refused():
     network = lite.pruned()
     with torch.no_grad():
-        one, two = (Folded(network, lite.SPEC)(images("float-nchw"), torch.full((3,), row)) for row in (0, 1))
-    assert (one - two).abs().max() > 1e-3
+        first_camera, second_camera = (
+            Folded(network, lite.SPEC)(images("float-nchw"), torch.full((3,), row)) for row in (0, 1)
+        )
+    assert (first_camera - second_camera).abs().max() > 1e-3
     for camera in (3, -1, "front"):
         with pytest.raises(ConfigError, match="cameras 0..2"):
             camera_row(network.architecture, camera)

@@ -110,8 +110,8 @@ def overflowing(model):
 
 
 def test_an_overflow_is_found_kept_in_fp32_and_said(crops, tmp_path, capsys):
-    hurt = saved(tmp_path, overflowing)
-    assert run(hurt, tmp_path / "m.onnx", crops, "--precision", "fp16") == 0
+    overflowing_weights = saved(tmp_path, overflowing)
+    assert run(overflowing_weights, tmp_path / "m.onnx", crops, "--precision", "fp16") == 0
     errors = capsys.readouterr().err
     assert "fp16 lint: " in errors and "kept in FP32" in errors
     manifest = read_manifest(tmp_path / "m.onnx")
@@ -121,13 +121,13 @@ def test_an_overflow_is_found_kept_in_fp32_and_said(crops, tmp_path, capsys):
 def test_what_the_lint_does_not_see_the_gate_does_and_only_when_it_is_on(
     crops, tmp_path, monkeypatch, capsys
 ):
-    hurt = saved(tmp_path, overflowing)
-    blind = lint(onnx.ModelProto(), {})
-    monkeypatch.setattr(precision, "lint", lambda *_: blind)
+    overflowing_weights = saved(tmp_path, overflowing)
+    empty_lint = lint(onnx.ModelProto(), {})
+    monkeypatch.setattr(precision, "lint", lambda *_: empty_lint)
     out = tmp_path / "m.onnx"
-    assert run(hurt, out, crops, "--precision", "fp16") == 7
+    assert run(overflowing_weights, out, crops, "--precision", "fp16") == 7
     assert "rounded: " in capsys.readouterr().err and not out.exists()
-    assert run(hurt, out, crops, "--precision", "fp16", "--gate", "off") == 0
+    assert run(overflowing_weights, out, crops, "--precision", "fp16", "--gate", "off") == 0
     assert read_manifest(out)["gate"]["passed"] is None
 
 
@@ -135,12 +135,12 @@ def test_what_the_lint_does_not_see_the_gate_does_and_only_when_it_is_on(
 def test_an_fp32_file_that_flags_make_fp16_is_judged_as_fp16(precision, crops, tmp_path, capsys):
     """TensorRT 8.6: nothing in the file keeps the overflowing nodes in FP32, in INT8 neither."""
     out = tmp_path / "m.onnx"
-    words = ["--precision", precision, "--target", "tensorrt8"]
+    options = ["--precision", precision, "--target", "tensorrt8"]
     if precision == "int8":
         # elsewhere than the overflow, which Q would clip back into range
         (tmp_path / "table.json").write_text('{"block0.fc1": 0.1}')
-        words += ["--latency-table", str(tmp_path / "table.json")]
-    assert run(saved(tmp_path, overflowing), out, crops, *words) == 7
+        options += ["--latency-table", str(tmp_path / "table.json")]
+    assert run(saved(tmp_path, overflowing), out, crops, *options) == 7
     errors = capsys.readouterr().err
     assert "WARNING TensorRT 8.6" in errors and "rounded: " in errors
     assert [path.name for path in tmp_path.iterdir() if "onnx" in path.name] == []
@@ -154,8 +154,8 @@ def test_map_is_that_of_what_the_device_computes(weights, tmp_path, monkeypatch)
         return {"passed": True, "failures": [], "map": {}}
 
     monkeypatch.setattr(gate, "judge_map", scores)
-    words = ["--precision", "fp16", "--target", "onnxruntime", "--max-map-drop", "1", "--check-count", "8"]
-    assert run(weights, tmp_path / "m.onnx", SHIPPED, *words) == 0
+    options = ["--precision", "fp16", "--target", "onnxruntime", "--max-map-drop", "1", "--check-count", "8"]
+    assert run(weights, tmp_path / "m.onnx", SHIPPED, *options) == 0
     # FP32 arithmetic with rounding in between, not the FP16 file that the CPU computes in FP32
     assert onnx.TensorProto.FLOAT16 not in judged[0] and onnx.TensorProto.FLOAT in judged[0]
 
@@ -165,11 +165,11 @@ def refusing(monkeypatch, refused):
     real, tries = exporting.verdict_on, []
 
     def verdict(check, parent, path, spec, exported, **more):
-        found = real(check, parent, path, spec, exported, **more)
+        actual_verdict = real(check, parent, path, spec, exported, **more)
         if exported.precision == "int8" and len(tries) < refused:
             tries.append(len(exported.report["sensitivity"]["int8"]))
-            return found | {"passed": False, "failures": [f"planted {len(tries)}"]}
-        return found
+            return actual_verdict | {"passed": False, "failures": [f"planted {len(tries)}"]}
+        return actual_verdict
 
     monkeypatch.setattr(exporting, "verdict_on", verdict)
     return tries
@@ -183,7 +183,7 @@ def test_what_only_the_final_gate_refuses_loses_more_groups_until_it_passes(
     manifest = read_manifest(tmp_path / "m.onnx")
     table = manifest["sensitivity"]
     assert tries == [len(table["int8"]) + 3, len(table["int8"]) + 2] and manifest["precision"] == "int8"
-    assert [one["failures"] for one in table["refused"]] == [["planted 1"], ["planted 2"]]
+    assert [refusal["failures"] for refusal in table["refused"]] == [["planted 1"], ["planted 2"]]
     assert "refused by the gate (planted 2)" in capsys.readouterr().err
     linears = [node for node in onnx.load(tmp_path / "m.onnx").graph.node if node.op_type == "QuantizeLinear"]
     assert len(linears) <= len(table["int8"])
@@ -216,7 +216,7 @@ def test_the_planted_group_is_the_worst_of_the_table(crops, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "target, precision, said",
+    "target, precision, stable_word",
     [
         # what test_when_the_final_gate_refuses_all_int8_fp16_is_written writes too
         pytest.param("tensorrt", "fp16", "FP16 is the better", marks=pytest.mark.full),
@@ -224,13 +224,13 @@ def test_the_planted_group_is_the_worst_of_the_table(crops, tmp_path, capsys):
     ],
 )
 def test_where_int8_pays_nowhere_another_file_is_written_and_said(
-    target, precision, said, weights, crops, tmp_path, capsys
+    target, precision, stable_word, weights, crops, tmp_path, capsys
 ):
     table = tmp_path / "table.json"
     table.write_text(json.dumps({"block0.fc1": -0.1}))
-    words = ["--precision", "int8", "--latency-table", str(table), "--target", target]
-    assert run(weights, tmp_path / "m.onnx", crops, *words) == 0
-    assert said in capsys.readouterr().err
+    options = ["--precision", "int8", "--latency-table", str(table), "--target", target]
+    assert run(weights, tmp_path / "m.onnx", crops, *options) == 0
+    assert stable_word in capsys.readouterr().err
     assert read_manifest(tmp_path / "m.onnx")["precision"] == precision
 
 
@@ -238,7 +238,7 @@ TABLE = ["--precision", "int8", "--latency-table"]
 
 
 @pytest.mark.parametrize(
-    "words, table, code, said",
+    "options, table, code, stable_word",
     [
         (TABLE, None, 2, "--latency-table"),
         (TABLE, "{bad", 2, "--latency-table"),
@@ -253,14 +253,14 @@ TABLE = ["--precision", "int8", "--latency-table"]
     ],
 )
 def test_bad_words_are_refused_before_anything_is_computed(
-    words, table, code, said, weights, crops, tmp_path, monkeypatch, capsys
+    options, table, code, stable_word, weights, crops, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(exporting, "parent_check", lambda *_: pytest.fail("the parent ran"))
     if table is not None:
         (tmp_path / "given").write_text(table)
-    assert run(weights, tmp_path / "m.onnx", crops, *words, str(tmp_path / "given")) == code
-    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error[")]
-    assert said in line and not (tmp_path / "m.onnx").exists()
+    assert run(weights, tmp_path / "m.onnx", crops, *options, str(tmp_path / "given")) == code
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error[")]
+    assert stable_word in line and not (tmp_path / "m.onnx").exists()
 
 
 def test_an_unknown_group_of_the_table_and_a_folder_as_output_are_refused(weights, crops, tmp_path, capsys):
@@ -291,9 +291,9 @@ def test_bad_words_and_folders_are_refused(weights, crops, tmp_path, capsys):
 def test_the_lint_looks_at_no_more_images_than_it_says(total):
     spec = InputSpec(height=4, width=2)
     images = np.arange(total * 24, dtype=np.int64).reshape(total, 4, 2, 3).astype(np.uint8)
-    some = calibration_slice(Calibration(images, np.arange(total), spec, "0"), 64)
-    assert len(some.images) == min(total, 64) == len(some.camera_ids)
-    assert some.camera_ids[0] == 0 and some.camera_ids[-1] == total - 1
+    calibration_part = calibration_slice(Calibration(images, np.arange(total), spec, "0"), 64)
+    assert len(calibration_part.images) == min(total, 64) == len(calibration_part.camera_ids)
+    assert calibration_part.camera_ids[0] == 0 and calibration_part.camera_ids[-1] == total - 1
 
 
 def test_larger_models_are_measured_on_fewer_images():

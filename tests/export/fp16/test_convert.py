@@ -104,14 +104,16 @@ def test_inputs_and_outputs_are_what_they_were(fp32, fp16):
 
 def test_everything_between_is_fp16(fp32, fp16):
     types = element_types(fp16)
-    wide = {name for node in fp16.graph.node if node_name(node) in always_fp32(fp32) for name in node.output}
-    wide |= {casts(fp16)[-1].output[0]}
+    fp32_tensors = {
+        name for node in fp16.graph.node if node_name(node) in always_fp32(fp32) for name in node.output
+    }
+    fp32_tensors |= {casts(fp16)[-1].output[0]}
     floats = {name for name, kind in types.items() if kind == FLOAT}
     constants = {tensor.name: tensor for tensor in fp16.graph.initializer}
     # the guard of the L2-normalisation is the only FP32 number left
     assert [constants[name].dims for name in floats & set(constants)] == [[]]
-    assert floats - set(constants) == wide
-    assert [node.op_type for node in fp16.graph.node if set(node.output) & wide] == [
+    assert floats - set(constants) == fp32_tensors
+    assert [node.op_type for node in fp16.graph.node if set(node.output) & fp32_tensors] == [
         "Cast",
         "ReduceL2",
         "Clip",

@@ -59,10 +59,10 @@ def linted(graph):
 
 
 def test_a_healthy_model_has_no_findings_and_passes(healthy):
-    found = linted(healthy)
+    lint_result = linted(healthy)
     # the pixels are the largest numbers of it
-    assert found == Lint((), (), 255.0)
-    assert verdict(healthy, found.keep) == []
+    assert lint_result == Lint((), (), 255.0)
+    assert verdict(healthy, lint_result.keep) == []
 
 
 def test_a_planted_overflow_fails_the_gate_and_passes_with_what_the_lint_keeps(healthy):
@@ -70,21 +70,21 @@ def test_a_planted_overflow_fails_the_gate_and_passes_with_what_the_lint_keeps(h
     sick = scaled(healthy, into=1e5, out=1e-5)
     # how many depends on the last bits that this processor's kernels give
     assert verdict(sick, ())[0].endswith("of 24 features are not finite")
-    found = linted(sick)
+    lint_result = linted(sick)
     # fc1, the GELU around its bounded erf, fc2; nothing else
-    assert found.keep == tuple(node_name(node) for node in mlp(sick))
-    assert {finding.kind for finding in found.findings} == {"overflow"}
-    assert verdict(sick, found.keep) == []
+    assert lint_result.keep == tuple(node_name(node) for node in mlp(sick))
+    assert {finding.kind for finding in lint_result.findings} == {"overflow"}
+    assert verdict(sick, lint_result.keep) == []
     # one cast into the MLP and one out of it
-    assert len(casts(to_fp16(sick, keep_fp32=found.keep))) == len(casts(to_fp16(healthy))) + 2
+    assert len(casts(to_fp16(sick, keep_fp32=lint_result.keep))) == len(casts(to_fp16(healthy))) + 2
 
 
 def test_an_overflow_that_reaches_the_residual_stream_keeps_the_stream_and_its_norms(healthy):
     sick = scaled(healthy, into=1e5)
     assert verdict(sick, ())[0].endswith("features are not finite")
-    found = linted(sick)
-    assert verdict(sick, found.keep) == []
-    operators = Counter(node.op_type for node in sick.graph.node if node_name(node) in found.keep)
+    lint_result = linted(sick)
+    assert verdict(sick, lint_result.keep) == []
+    operators = Counter(node.op_type for node in sick.graph.node if node_name(node) in lint_result.keep)
     # no matrix product but the MLP's own two; the four later blocks and both branches, their norms
     assert operators["MatMul"] == 2 and operators["LayerNormalization"] >= 4 * 2 + 4
     assert operators["Softmax"] == 0 and operators["Gemm"] == 0
@@ -173,9 +173,9 @@ def chain(*operators):
 )
 def test_limits(largest, kind):
     graph = chain("Tanh", "Exp", "Tanh")
-    found = lint(graph, {"t0": 1.0, "t1": largest, "y": 1.0})
-    assert [finding.kind for finding in found.findings] == ([kind] if kind else [])
-    assert found.keep == (("n1", "n2") if kind else ())
+    lint_result = lint(graph, {"t0": 1.0, "t1": largest, "y": 1.0})
+    assert [finding.kind for finding in lint_result.findings] == ([kind] if kind else [])
+    assert lint_result.keep == (("n1", "n2") if kind else ())
 
 
 def test_light_nodes_between_fp32_nodes_join_them_unless_that_needs_more_casts():
@@ -191,8 +191,12 @@ def test_light_nodes_between_fp32_nodes_join_them_unless_that_needs_more_casts()
 
 def test_a_tensor_that_is_only_moved_is_kept_without_a_finding_of_its_own():
     graph = chain("Exp", "Flatten", "Tanh")
-    found = lint(graph, {"t0": 1e5, "t1": 1e5, "y": 1.0})
-    assert [finding.node for finding in found.findings] == ["n0"] and found.keep == ("n0", "n1", "n2")
+    lint_result = lint(graph, {"t0": 1e5, "t1": 1e5, "y": 1.0})
+    assert [finding.node for finding in lint_result.findings] == ["n0"] and lint_result.keep == (
+        "n0",
+        "n1",
+        "n2",
+    )
 
 
 def test_underflow_of_an_addend_is_no_finding():
@@ -213,25 +217,25 @@ def test_weights_are_judged_as_they_are_without_a_margin(value, kinds):
         helper.make_node("Tanh", ["x"], ["t"], name="first"),
         helper.make_node("MatMul", ["t", "weight"], ["y"], name="product"),
     ]
-    found = lint(small_model(nodes, [weight]), {"t": 1.0, "y": 1.0})
-    assert [finding.kind for finding in found.findings] == kinds
-    assert found.keep == (("product",) if kinds else ())
+    lint_result = lint(small_model(nodes, [weight]), {"t": 1.0, "y": 1.0})
+    assert [finding.kind for finding in lint_result.findings] == kinds
+    assert lint_result.keep == (("product",) if kinds else ())
 
 
 def test_a_bias_beyond_fp16_is_refused_and_then_kept(healthy):
     name, node = next(
-        (one.input[1], node_name(one))
-        for one in healthy.graph.node
-        if one.op_type == "LayerNormalization" and one.input[1]
+        (candidate.input[1], node_name(candidate))
+        for candidate in healthy.graph.node
+        if candidate.op_type == "LayerNormalization" and candidate.input[1]
     )
     sick = with_constant(
         healthy, name, lambda scale: np.where(np.arange(len(scale)) == 0, 1e5, scale).astype("f")
     )
     with pytest.raises(ArtifactError, match="--precision fp32"):
         to_fp16(sick)
-    found = lint(sick, {})
-    assert found.keep == (node,)
-    to_fp16(sick, keep_fp32=found.keep)
+    lint_result = lint(sick, {})
+    assert lint_result.keep == (node,)
+    to_fp16(sick, keep_fp32=lint_result.keep)
 
 
 def test_a_vanishing_layer_is_kept_and_gains_by_it(healthy):
@@ -241,22 +245,22 @@ def test_a_vanishing_layer_is_kept_and_gains_by_it(healthy):
     sick = healthy
     for name, factor in ((norm.input[1], 5e-6), (norm.input[2], 5e-6), (first.input[1], 2e5)):
         sick = with_constant(sick, name, lambda values, factor=factor: values * np.float32(factor))
-    found = linted(sick)
-    assert {finding.kind for finding in found.findings} == {"tiny"}
-    assert found.keep == (node_name(norm), node_name(first))
+    lint_result = linted(sick)
+    assert {finding.kind for finding in lint_result.findings} == {"tiny"}
+    assert lint_result.keep == (node_name(norm), node_name(first))
     reference = run(sick, feeds())
     plain, kept = (
         np.abs(run(emulate_fp16(to_fp16(sick, keep_fp32=keep)), feeds()) - reference).max()
-        for keep in ((), found.keep)
+        for keep in ((), lint_result.keep)
     )
     assert kept < 0.7 * plain
 
 
 def test_findings_are_one_line_each_and_fit_a_manifest():
-    found = lint(chain("Tanh", "Exp", "Tanh"), {"t0": 1.0, "t1": np.inf, "y": 2e4})
-    assert [str(finding) for finding in found.findings] == [
+    lint_result = lint(chain("Tanh", "Exp", "Tanh"), {"t0": 1.0, "t1": np.inf, "y": 2e4})
+    assert [str(finding) for finding in lint_result.findings] == [
         "Exp n1: t1 reaches inf, beyond FP16's 65504; kept in FP32",
         "Tanh n2: y reaches 2e+04, close to FP16's 65504; kept in FP32",
     ]
-    written = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    written = json.loads(json.dumps(lint_result.to_json(), allow_nan=False))
     assert written["keep"] == ["n1", "n2"] and written["findings"][0]["largest"] is None

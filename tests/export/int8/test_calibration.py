@@ -40,29 +40,29 @@ def test_the_crops_come_in_the_artifacts_own_input(folder):
 
 
 def test_feeds_can_be_taken_twice_and_the_last_is_short(folder):
-    found = dataclasses.replace(calibration_set(folder, SPEC), batch=4)
-    assert [len(feed["images"]) for feed in found] == [4, 4, 2]
-    assert [len(feed["images"]) for feed in found] == [4, 4, 2]
+    calibration = dataclasses.replace(calibration_set(folder, SPEC), batch=4)
+    assert [len(feed["images"]) for feed in calibration] == [4, 4, 2]
+    assert [len(feed["images"]) for feed in calibration] == [4, 4, 2]
 
 
 def test_a_fixed_batch_is_filled_with_the_last_image(folder):
-    found = calibration_set(folder, dataclasses.replace(SPEC, batch=4))
-    parts = [feed["images"] for feed in found]
+    calibration = calibration_set(folder, dataclasses.replace(SPEC, batch=4))
+    parts = [feed["images"] for feed in calibration]
     assert [len(part) for part in parts] == [4, 4, 4]
-    assert (parts[2][1] == found.images[9]).all() and (parts[2][3] == found.images[9]).all()
+    assert (parts[2][1] == calibration.images[9]).all() and (parts[2][3] == calibration.images[9]).all()
 
 
 def test_a_data_set_gives_its_training_images_with_its_own_cameras():
-    found = calibration_set(SHIPPED, WITH_CAMERAS, count=40)
-    assert len(found.images) == 40 and set(found.camera_ids) == {0, 1, 2, 3}
+    calibration = calibration_set(SHIPPED, WITH_CAMERAS, count=40)
+    assert len(calibration.images) == 40 and set(calibration.camera_ids) == {0, 1, 2, 3}
     query = calibration_set(SHIPPED / "query", WITH_CAMERAS, count=40)
-    assert not {image.tobytes() for image in found.images} & {image.tobytes() for image in query.images}
+    assert not {image.tobytes() for image in calibration.images} & {image.tobytes() for image in query.images}
 
 
 def test_a_folder_without_known_cameras_gets_the_mean_and_says_so(folder):
-    found = calibration_set(folder, WITH_CAMERAS)
-    assert set(found.camera_ids) == {WITH_CAMERAS.mean_camera}
-    assert any("camera embedding: mean" in note for note in found.notes)
+    calibration = calibration_set(folder, WITH_CAMERAS)
+    assert set(calibration.camera_ids) == {WITH_CAMERAS.mean_camera}
+    assert any("camera embedding: mean" in note for note in calibration.notes)
     assert set(calibration_set(folder, WITH_CAMERAS, camera="none").camera_ids) == {WITH_CAMERAS.no_camera}
 
 
@@ -90,16 +90,16 @@ def test_a_file_twice_is_not_the_same_set():
 
 
 def test_the_choice_is_the_same_every_time_and_spread_over_all(folder):
-    found = calibration_set(folder, SPEC, count=4)
-    assert [int(image[0, 0, 0]) for image in found.images] == [0, 60, 120, 180]
+    calibration = calibration_set(folder, SPEC, count=4)
+    assert [int(image[0, 0, 0]) for image in calibration.images] == [0, 60, 120, 180]
     assert spaced(3, 10) == [0, 1, 2] and spaced(7, 1) == [0]
 
 
 def test_an_unreadable_image_is_left_out_and_counted(folder):
     (folder / "3.png").write_bytes(b"not a picture")
-    found = calibration_set(folder, SPEC)
-    assert len(found.images) == 9
-    assert any("1 of 10 calibration images cannot be read" in note for note in found.notes)
+    calibration = calibration_set(folder, SPEC)
+    assert len(calibration.images) == 9
+    assert any("1 of 10 calibration images cannot be read" in note for note in calibration.notes)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a picture"])

@@ -68,8 +68,8 @@ def test_three_products_compute_what_one_did(bias, sizes, axis):
     onnx.checker.check_model(cut, full_check=True)
     assert operators(cut) == ({"MatMul": 3, "Add": 3} if bias else {"MatMul": 3})
     feed = {"x": np.random.default_rng(1).standard_normal((5, 3, 4)).astype(np.float32)}
-    for one, other in zip(run(model, feed), run(cut, feed), strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-7)
+    for joint_output, split_output in zip(run(model, feed), run(cut, feed), strict=True):
+        np.testing.assert_allclose(split_output, joint_output, rtol=1e-6, atol=1e-7)
     # only the thirds are left of the constants
     assert sum(np.prod(tensor.dims) for tensor in cut.graph.initializer) == 24 + 6 * bias
 
@@ -92,8 +92,8 @@ def test_a_whole_model_keeps_its_features_and_its_groups(mode):
     prove_static(cut)
     images, _, cameras = lite.batch(3)
     feed = {"images": images.numpy(), "camera_ids": cameras.clamp(max=2).numpy()}
-    for one, other in zip(run(exported, feed), run(cut, feed), strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)
+    for joint_output, split_output in zip(run(exported, feed), run(cut, feed), strict=True):
+        np.testing.assert_allclose(split_output, joint_output, rtol=1e-4, atol=1e-6)
     old, new = groups(exported), groups(cut)
     assert list(new) == list(old)
     # with kv the queries come from other tokens than keys and values: they are apart already

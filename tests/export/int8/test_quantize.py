@@ -60,7 +60,7 @@ def int8(fp32, ranges):
     return {target: with_qdq(fp32, ranges, target=target) for target in TARGETS}
 
 
-def makers(graph):
+def producers_of(graph):
     return {name: node for node in graph.graph.node for name in node.output}
 
 
@@ -80,45 +80,45 @@ def test_every_linear_has_a_group_with_a_name_of_its_own(network, form):
         "untrained": lambda: lite.shallow(TransReID(lite.architecture()).eval()),
     }[network]()
     graph = build_graph(model, SPEC, form)[0]
-    found = groups(graph)
+    group_nodes = groups(graph)
     blocks = [f"block{index}" for index in range({"pruned": 7, "no JPM": 3}.get(network, 2))]
     blocks += [] if network == "no JPM" else ["jpm.b1", "jpm.b2"]
-    assert list(found) == [f"{block}.{part}" for block in blocks for part in PARTS]
+    assert list(group_nodes) == [f"{block}.{part}" for block in blocks for part in PARTS]
     # bypass: one node for each group; keys and values of a kv block read other tokens than its queries
-    twice = {name for name, nodes in found.items() if len(nodes) == 2}
+    twice = {name for name, nodes in group_nodes.items() if len(nodes) == 2}
     assert twice == ({f"block{index}.qkv" for index in range(2)} if network == "kv" else set())
     nodes = {node.name: node for node in graph.graph.node}
     matrices = {tensor.name: tuple(tensor.dims) for tensor in graph.graph.initializer}
-    for name, members in found.items():
-        taken, given = matrices[nodes[members[0]].input[1]]
+    for name, members in group_nodes.items():
+        input_width, output_width = matrices[nodes[members[0]].input[1]]
         if name.endswith("fc1"):
-            assert given == 4 * taken
+            assert output_width == 4 * input_width
         if name.endswith("fc2"):
-            assert taken == 4 * given
+            assert input_width == 4 * output_width
 
 
 def test_group_names_are_those_of_the_weights(fp32):
     """Where the exporter kept a Linear's own name or its norm's, the group says the same."""
     nodes = {node.name: node for node in fp32.graph.node}
-    made = makers(fp32)
-    seen = 0
+    producers = producers_of(fp32)
+    checked_count = 0
     for name, members in groups(fp32).items():
-        norm = made[nodes[members[0]].input[0]]
+        norm = producers[nodes[members[0]].input[0]]
         if norm.op_type == "LayerNormalization":
             owner = norm.input[1].replace(".block.", ".").split(".norm")[0]
             block = name.rsplit(".", 1)[0].replace("jpm.b1", "heads.0").replace("jpm.b2", "heads.1")
             assert owner in (block, block.replace("block", "blocks."))
-            seen += 1
-    assert seen == 2 * 7 + 2
+            checked_count += 1
+    assert checked_count == 2 * 7 + 2
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_linears_and_nothing_else_are_quantised(target, fp32, int8):
-    graph, made = int8[target], makers(int8[target])
+    graph, producers = int8[target], producers_of(int8[target])
     onnx.checker.check_model(graph, full_check=True)
     linear = {name for members in groups(fp32).values() for name in members}
     for node in graph.graph.node:
-        sources = [made[name].op_type for name in node.input if name in made]
+        sources = [producers[name].op_type for name in node.input if name in producers]
         if node.name in linear:
             assert sources[:2] == ["DequantizeLinear"] * 2, node.name
         elif node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
@@ -132,7 +132,7 @@ def test_linears_and_nothing_else_are_quantised(target, fp32, int8):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_scales_and_zero_points_are_what_the_target_takes(target, fp32, int8):
-    graph, constants, made = int8[target], values(int8[target]), makers(int8[target])
+    graph, constants, producers = int8[target], values(int8[target]), producers_of(int8[target])
     scale_type = np.float16 if target == "tensorrt" else np.float32
     for node in graph.graph.node:
         if node.op_type != "DequantizeLinear":
@@ -148,8 +148,8 @@ def test_scales_and_zero_points_are_what_the_target_takes(target, fp32, int8):
             assert constants[zero].dtype == np.int8 and not constants[zero].any()
         elif not weight:
             assert constants[zero].dtype == np.uint8
-        if source in made:
-            assert made[source].input[1:] == node.input[1:]
+        if source in producers:
+            assert producers[source].input[1:] == node.input[1:]
     version = graph.opset_import[0].version
     assert (version, graph.ir_version) == {"tensorrt8": (17, 8), "tensorrt": (19, 9)}.get(target, (18, 8))
     cameras = {value.name: value.type.tensor_type.elem_type for value in graph.graph.input}["camera_ids"]
@@ -166,8 +166,11 @@ def test_features_stay_close_to_the_parent(target, fp32, int8):
 def test_the_cpu_form_of_a_tensorrt_file_computes_the_same(fp32, ranges, int8):
     """The form that sensitivity is measured on has the features of the file itself, apart from FP16."""
     fed = feeds(seed=1)
-    a, b = run(int8["tensorrt8"], fed), run(with_qdq(fp32, ranges, target="tensorrt-on-cpu"), fed)
-    assert compare(a, b)["cosine_min"] > 0.9999
+    file_features, cpu_features = (
+        run(int8["tensorrt8"], fed),
+        run(with_qdq(fp32, ranges, target="tensorrt-on-cpu"), fed),
+    )
+    assert compare(file_features, cpu_features)["cosine_min"] > 0.9999
 
 
 def test_a_skipped_group_is_the_parent_again_and_all_of_them_are_it(fp32, ranges):
@@ -175,10 +178,13 @@ def test_a_skipped_group_is_the_parent_again_and_all_of_them_are_it(fp32, ranges
     for target in ("onnxruntime", "tensorrt-on-cpu"):
         skipped = run(with_qdq(fp32, ranges, target=target, skip=names), fed)
         np.testing.assert_allclose(skipped, run(fp32, fed), atol=1e-6)
-    one = with_qdq(fp32, ranges, target="onnxruntime", skip=["block2.fc1"])
-    nodes, made = {node.name: node for node in one.graph.node}, makers(one)
+    partly_quantised = with_qdq(fp32, ranges, target="onnxruntime", skip=["block2.fc1"])
+    nodes, producers = (
+        {node.name: node for node in partly_quantised.graph.node},
+        producers_of(partly_quantised),
+    )
     (name,) = groups(fp32)["block2.fc1"]
-    assert made[nodes[name].input[0]].op_type == "LayerNormalization"
+    assert producers[nodes[name].input[0]].op_type == "LayerNormalization"
 
 
 def test_features_do_not_depend_on_the_other_images_of_a_batch(int8):
@@ -191,18 +197,18 @@ def test_features_do_not_depend_on_the_other_images_of_a_batch(int8):
 def test_ranges_are_those_of_the_tensors(fp32):
     """Compared with the tensors themselves, without cutting a tail."""
     fed = feeds(16)
-    found = calibrate(fp32, fed, percentile=100)
+    measured_ranges = calibrate(fp32, fed, percentile=100)
     probed = onnx.ModelProto()
     probed.CopyFrom(fp32)
-    for name in found:
+    for name in measured_ranges:
         probed.graph.output.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
-    outputs = [session.run(list(found), feed) for feed in fed]
-    for index, (low, high) in enumerate(found.values()):
+    outputs = [session.run(list(measured_ranges), feed) for feed in fed]
+    for index, (low, high) in enumerate(measured_ranges.values()):
         exact = [(part[index].min(), part[index].max()) for part in outputs]
         width = max(high - low, 1e-6)
-        assert abs(low - min(one[0] for one in exact)) < 0.01 * width
-        assert abs(high - max(one[1] for one in exact)) < 0.01 * width
+        assert abs(low - min(bounds[0] for bounds in exact)) < 0.01 * width
+        assert abs(high - max(bounds[1] for bounds in exact)) < 0.01 * width
 
 
 def test_quantise_is_calibrate_and_with_qdq(fp32, int8):

@@ -58,9 +58,9 @@ def planted(healthy):
     graph = onnx.ModelProto()
     graph.CopyFrom(healthy)
     nodes = {node.name: node for node in graph.graph.node}
-    made = {name: node for node in graph.graph.node for name in node.output}
+    producers = {name: node for node in graph.graph.node for name in node.output}
     (name,) = groups(graph)[PLANTED]
-    norm = made[nodes[name].input[0]]
+    norm = producers[nodes[name].input[0]]
     for tensor in graph.graph.initializer:
         if tensor.name in (nodes[name].input[1], *norm.input[1:]):
             values = numpy_helper.to_array(tensor).copy()
@@ -132,16 +132,16 @@ COSTS = {"a": 0.1, "b": 5.0, "c": 0.2, "d": 0.9, "e": 0.0}
 )
 def test_the_fewest_of_the_worst_groups_stay_float(limit, skip, monkeypatch):
     Counted(monkeypatch, COSTS)
-    found = choose_groups(None, {}, None, target="tensorrt", constraints=Constraints(limit))
-    assert found.skip == skip and found.accuracy["map_drop"] <= limit
+    plan = choose_groups(None, {}, None, target="tensorrt", constraints=Constraints(limit))
+    assert plan.skip == skip and plan.accuracy["map_drop"] <= limit
 
 
 def test_groups_that_save_no_time_on_the_target_stay_float(monkeypatch):
     Counted(monkeypatch, COSTS)
     saved = {"a": 0.3, "b": 0.5, "c": -0.1, "d": 0.0}
-    found = choose_groups(None, {}, None, target="tensorrt", constraints=Constraints(1.0, saved))
+    plan = choose_groups(None, {}, None, target="tensorrt", constraints=Constraints(1.0, saved))
     # c and d save nothing, e was not measured, b is too bad
-    assert found.slow == ("c", "d", "e") and found.int8 == ("a",) and found.note is None
+    assert plan.slow == ("c", "d", "e") and plan.int8 == ("a",) and plan.note is None
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_groups_that_save_no_time_on_the_target_stay_float(monkeypatch):
 )
 def test_a_plan_without_int8_groups_has_a_note(constraints, monkeypatch):
     Counted(monkeypatch, COSTS)
-    found = choose_groups(None, {}, None, target="tensorrt", constraints=constraints)
-    assert found.int8 == () and found.skip == tuple(COSTS) and found.note == NOTHING_LEFT
-    assert len(found.rows) == len(COSTS)
+    plan = choose_groups(None, {}, None, target="tensorrt", constraints=constraints)
+    assert plan.int8 == () and plan.skip == tuple(COSTS) and plan.note == NOTHING_LEFT
+    assert len(plan.rows) == len(COSTS)
 
 
 def test_an_unknown_group_is_refused_before_anything_is_measured(monkeypatch):
@@ -164,20 +164,20 @@ def test_an_unknown_group_is_refused_before_anything_is_measured(monkeypatch):
 @pytest.mark.parametrize("target, note", [("tensorrt", NOTHING_LEFT), ("onnxruntime", NOTHING_LEFT_CPU)])
 def test_each_refusal_of_the_gate_returns_twice_as_many_groups_to_float(target, note, monkeypatch):
     Counted(monkeypatch, COSTS)
-    seen = [choose_groups(None, {}, None, target=target)]
-    while seen[-1].note is None:
-        seen.append(reduce_plan(seen[-1], None, {}, None, target=target, failures=[f"no {len(seen)}"]))
-    assert [one.int8 for one in seen] == [("a", "b", "c", "d", "e"), ("a", "c", "d", "e"), ("a", "e"), ()]
-    assert [one.accuracy.get("map_drop") for one in seen] == pytest.approx([6.2, 1.2, 0.1, None])
-    assert seen[-1].note == note and seen[-1].skip == tuple(COSTS)
-    assert [one["failures"] for one in seen[-1].refused] == [["no 1"], ["no 2"], ["no 3"]]
-    json.dumps(seen[-1].to_json(), allow_nan=False)
+    plans = [choose_groups(None, {}, None, target=target)]
+    while plans[-1].note is None:
+        plans.append(reduce_plan(plans[-1], None, {}, None, target=target, failures=[f"no {len(plans)}"]))
+    assert [plan.int8 for plan in plans] == [("a", "b", "c", "d", "e"), ("a", "c", "d", "e"), ("a", "e"), ()]
+    assert [plan.accuracy.get("map_drop") for plan in plans] == pytest.approx([6.2, 1.2, 0.1, None])
+    assert plans[-1].note == note and plans[-1].skip == tuple(COSTS)
+    assert [refusal["failures"] for refusal in plans[-1].refused] == [["no 1"], ["no 2"], ["no 3"]]
+    json.dumps(plans[-1].to_json(), allow_nan=False)
 
 
 def test_a_search_asks_for_few_forms(monkeypatch):
     models = Counted(monkeypatch, {f"g{index}": 1.0 for index in range(48)})
-    found = choose_groups(None, {}, None, target="tensorrt", constraints=Constraints(10.5))
-    assert len(found.int8) == 10 and models.trials <= 48 + 14
+    plan = choose_groups(None, {}, None, target="tensorrt", constraints=Constraints(10.5))
+    assert len(plan.int8) == 10 and models.trials <= 48 + 14
 
 
 def test_the_fewest_is_exact_for_every_threshold():
@@ -223,18 +223,24 @@ def test_every_held_out_query_has_a_match_from_another_camera(persons, count, di
     # nobody else saw these, and nobody asks for those
     query += [item(9001, 2)]
     gallery += [item(9001, 2), *(item(0, camid) for camid in range(5)), item(9002, 1)]
-    asked, searched = matched_people(query, gallery, count)
-    assert count - distinct <= len(asked) + len(searched) <= count
-    assert len({one.pid for one in asked}) == distinct == len({one.pid for one in searched})
-    for one in asked:
-        assert any(other.pid == one.pid and other.camid != one.camid for other in searched)
+    chosen_queries, chosen_gallery = matched_people(query, gallery, count)
+    assert count - distinct <= len(chosen_queries) + len(chosen_gallery) <= count
+    assert (
+        len({query_item.pid for query_item in chosen_queries})
+        == distinct
+        == len({gallery_item.pid for gallery_item in chosen_gallery})
+    )
+    for query_item in chosen_queries:
+        assert any(
+            other.pid == query_item.pid and other.camid != query_item.camid for other in chosen_gallery
+        )
     assert matched_people(query[-1:], gallery, count) == ([], [])
 
 
 def test_held_out_images_are_test_images_with_their_cameras():
     spec = dataclasses.replace(SPEC, cameras=4, dataset="anny")
-    found = read_eval_set(SHIPPED, spec, count=90)
-    assert 90 - PER_PERSON < len(found.images) <= 90 and 0 < found.queries < 30
-    assert set(found.camera_rows) <= {0, 1, 2, 3} and len(found.pids) == len(found.images)
+    eval_set = read_eval_set(SHIPPED, spec, count=90)
+    assert 90 - PER_PERSON < len(eval_set.images) <= 90 and 0 < eval_set.queries < 30
+    assert set(eval_set.camera_rows) <= {0, 1, 2, 3} and len(eval_set.pids) == len(eval_set.images)
     with pytest.raises(DataError, match="nowhere.*--check"):
         read_eval_set("nowhere", spec)

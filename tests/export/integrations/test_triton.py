@@ -106,14 +106,14 @@ def test_onnx_runtime_agrees_with_the_configuration(schema, exported):
     assert sha256(model) == read_manifest(exported)["sha256"]
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     kinds = {"TYPE_UINT8": "tensor(uint8)", "TYPE_FP32": "tensor(float)"}
-    for said, actual in (
+    for declared, actual in (
         *zip(config.input, session.get_inputs(), strict=True),
         *zip(config.output, session.get_outputs(), strict=True),
     ):
-        assert said.name == actual.name
-        assert kinds[schema.DataType.Name(said.data_type)] == actual.type
+        assert declared.name == actual.name
+        assert kinds[schema.DataType.Name(declared.data_type)] == actual.type
         assert isinstance(actual.shape[0], str)
-        assert list(said.dims) == actual.shape[1:]
+        assert list(declared.dims) == actual.shape[1:]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 32])
@@ -136,7 +136,7 @@ def test_a_plan_is_described_and_the_command_that_builds_it_is_one_of_ours(
 ):
     out = tmp_path / "m.onnx"
     assert run(weights, out, crops, "--target", "tensorrt", "--input", "float-nchw") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     config = parsed(schema, out)
     assert config.platform == "tensorrt_plan"
     assert config.instance_group[0].kind == schema.ModelInstanceGroup.KIND_GPU
@@ -144,7 +144,7 @@ def test_a_plan_is_described_and_the_command_that_builds_it_is_one_of_ours(
     assert config.input[0].data_type == schema.TYPE_FP32
     assert NORMALISED in (tmp_path / "m.triton/m/config.pbtxt").read_text()
     assert not list((tmp_path / "m.triton/m/1").iterdir())
-    line = next(line for line in told.splitlines() if "engines build" in line)
+    line = next(line for line in printed.splitlines() if "engines build" in line)
     words = shlex.split(line[line.index("python -m engines") :].split("   (")[0])
     assert engines([*words[3:], "--dry-run", "--tensorrt", "10.3"]) == 0
     built = capsys.readouterr().out
@@ -196,9 +196,9 @@ def test_the_cost_is_said_and_recorded(weights, crops, tmp_path, monkeypatch, ca
         configuration, "camera_cost", lambda *_: {"dataset": "anny", "input": 0.9, "baked": 0.8875}
     )
     assert run(weights, tmp_path / "m.onnx", crops) == 0
-    said = "mean: mAP 88.75 % on anny instead of 90.00 % with --camera input (-1.25 points)"
-    assert said in capsys.readouterr().out
-    assert said in (tmp_path / "m.triton/m/config.pbtxt").read_text()
+    cost_line = "mean: mAP 88.75 % on anny instead of 90.00 % with --camera input (-1.25 points)"
+    assert cost_line in capsys.readouterr().out
+    assert cost_line in (tmp_path / "m.triton/m/config.pbtxt").read_text()
     kept = read_manifest(tmp_path / "m.onnx")["neighbour"]
     assert kept["for"] == "triton"
     assert kept["camera_cost"]["baked"] == 0.8875
