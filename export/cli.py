@@ -32,7 +32,7 @@ def run(command: ExportCommand) -> None:
         refuse_blocks(options.precision)
     if not options.gate:
         note(
-            f"WARNING --gate off: {out} is not compared with the torch model; the runtime opens it only with --allow-ungated"
+            f"WARNING --gate off: {out} is not compared with the torch model, and the runtime refuses it by default"
         )
     manifest = export(command.weights, out, options)
     if command.blocks:

@@ -5,7 +5,7 @@ The value ranges come from onnxruntime's calibrator with percentile 99.999. Amon
 is not used: it quantises a tensor for all its consumers, also for those that stay float, and it quantises the weights of an FP16
 graph after they were rounded to FP16.
 
-The form for onnxruntime is static: its ranges are constants. Dynamic quantisation is 2 to 8 % faster on a CPU and as close to the
+The form for onnxruntime is static: its ranges are constants. Dynamic quantisation is a few percent faster on a CPU and as close to the
 torch model. But its ranges are those of the whole batch, so the features of an image would depend on the rest of the batch.
 """
 
