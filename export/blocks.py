@@ -46,10 +46,10 @@ def block_sizes(architecture: Architecture) -> list[tuple[int, int, int]]:
 def block_form(
     architecture: Architecture, heads: int, tokens: int, hidden: int | None = None, *, seed: int = 0
 ) -> nn.Module:
-    """Return a transformer block with random weights that computes `tokens` of the tokens, while the other tokens skip it.
+    """Return a transformer block with random weights that only the kept tokens pass through; the other tokens skip it.
 
-    The kept tokens are the class token and `tokens` - 1 randomly chosen patch tokens. `hidden` is the number of MLP neurons (None:
-    as many as in the unpruned block).
+    The kept tokens are the class token and `tokens` - 1 randomly chosen patch tokens. `architecture` is that of the
+    whole model. `hidden` is the number of MLP neurons (None: as many as in the unpruned block).
     """
     torch.manual_seed(seed)
     block = Block(architecture.vit, heads, hidden=hidden).eval()
@@ -97,7 +97,7 @@ def refuse(precision: str) -> None:
 
 
 def with_precision(graph: onnx.ModelProto, precision: str, target: str) -> onnx.ModelProto:
-    """Return the FP32 block in `precision` for `target`, converted as a whole model is; its input and output stay FP32."""
+    """Return the FP32 block converted to `precision` for `target` in the same way as a whole model; input and output stay FP32."""
     if target == "tensorrt8":
         # TensorRT 8.6 makes it FP16 by build flags.
         return for_tensorrt8(graph)

@@ -36,7 +36,8 @@ FORMS = {"folded": Folded, "reference": Reference}
 def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
     """Return the input of the exported file, made from the torch model's input `spec` and the `options` of the export.
 
-    Raises ConfigError when the options name a camera but the model has no camera embedding, or when they contradict the product.
+    Raises ConfigError when the options name a camera but the model has no camera embedding, or when they
+    contradict what the product `options.integration` sends.
     """
     default = "mean" if options.integration else "input"
     policy = options.camera if options.camera is not None else (default if spec.cameras else "none")
@@ -65,7 +66,7 @@ def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.Mode
 
 
 def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportOptions) -> Check:
-    """Return the check crops of `options` with the features that the torch model computes for them.
+    """Return crops of the data set or folder `options.check`, with the features that the torch model computes for them.
 
     `parent` runs the torch model `model`. `spec` is the input of the exported file; if it fixes a camera, all crops use this camera.
     """

@@ -1,4 +1,4 @@
-"""The two exportable forms of a model: `folded` (exact, with all constants folded) and `reference` (as published).
+"""The two exportable forms of a model: `Reference`, as published, and `Folded`, with the same features but fewer operations.
 
 Both take images in the layout of the exported file and return L2-normalised features. Making a form does not change the model.
 """
@@ -56,8 +56,8 @@ class Folded(nn.Module):
 
     - The pixel normalisation is folded into the patch convolution. This is exact, because the convolution has no padding.
     - Class token, position and camera embedding become one table. The attention scale is multiplied into the query weights.
-    - The kept tokens of a block move to the front and stay there. Constant masks over this order replace the JPM's shift, shuffle
-      and grouping.
+    - The kept tokens of a block move to the front and stay there. Constant masks over this order replace the shift, shuffle
+      and grouping of the jigsaw patch module (JPM).
     - The last block is computed for the class token only.
     - The division of the local features by 4 is folded into the last norm. If the feature is taken after the batch-norm necks, the
       necks and this division together become one scale and one shift.
@@ -195,9 +195,10 @@ def group_mask(architecture: Architecture, order: list[int]) -> Tensor:
 
 
 def output_affine(model: TransReID) -> tuple[Tensor, Tensor]:
-    """Return (scale, shift), both (parts, D), that together do what the batch-norm necks and the division by 4 do.
+    """Return (scale, shift), both (parts, D), that replace the batch-norm necks and the division of local features by 4.
 
-    The parts are the global feature and, with the JPM, the four local features; only the local ones are divided by 4.
+    The result is feature x scale + shift. The parts are the global feature and, with the JPM, the four local features. Only the local
+    ones are divided by 4.
     """
     divide = torch.tensor([1.0] + [1 / PARTS] * (len(model.suffixes) - 1)).unsqueeze(1)
     rows = []

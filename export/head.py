@@ -1,9 +1,10 @@
 """The last transformer block, computed for the class token only; it replaces TransReID's global and local branch (b1, b2).
 
-Of the last block, the features use only the output of the class token. Keys and values of the other tokens therefore need not be
-computed: scores = (Wk^T q) . y and context = Wv (sum a . y), where q is the query of the class token, y are the normalised tokens
-and a are the attention weights. The key bias adds the same number to every score of a query, so it does not change the softmax. The
-query and key weights are applied one after the other: multiplied into one matrix they would be larger, slower and less exact.
+Of the last block, the features use only the output of the class token. Therefore keys and values are not computed for each token:
+scores = (Wk^T q) . y and context = Wv (sum a . y), where q is the query of the class token, y are the normalised tokens, a are the
+attention weights, and Wk and Wv are the weights of keys and values. The key bias adds the same number to every score of a query, so
+it does not change the softmax. The query and key weights are applied one after the other: multiplied into one matrix they would be
+larger, slower and less exact.
 """
 
 from __future__ import annotations

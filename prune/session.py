@@ -33,8 +33,8 @@ def torch_device(name: str) -> torch.device:
 def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = False) -> Session:
     """Return a Session that runs the model in eval mode and returns L2-normalised features (B, dim) float32.
 
-    It takes images (B, 3, H, W) normalised float32, and camera rows (B,) or None. The model computes in
-    the dtype of its weights. With `compiled`, torch.compile compiles it at the first call with each batch size.
+    It takes images (B, 3, H, W) normalised float32, and camera rows (B,) or None. The model computes in the dtype of its
+    weights. With `compiled`, torch.compile compiles it at the first call with each batch size.
     """
     target = torch_device(device)
     model = model.to(target).eval()

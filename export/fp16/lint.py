@@ -70,8 +70,8 @@ class Finding:
 class Lint:
     """The result of the lint: its findings, and in `keep` the names of the nodes that must stay FP32, in the graph's order.
 
-    `keep` is the argument `keep_fp32` of `to_fp16`. `peak` is the largest magnitude measured, without the masks and the nodes that
-    are FP32 in every graph.
+    `keep` is the argument `keep_fp32` of `to_fp16`. `peak` is the largest magnitude measured; masks and the nodes of
+    `always_fp32` do not count.
     """
 
     findings: tuple[Finding, ...]
@@ -136,9 +136,8 @@ def lint(
     """Return which tensors of an FP32 graph do not fit FP16, and which nodes must therefore stay FP32.
 
     `ranges` maps each tensor to its largest magnitude, as the function `ranges` returns it. A tensor overflows beyond `limit`, is
-    close beyond `margin` x `limit` and is tiny below 2**-14. The nodes that produce or
-    consume such a tensor stay FP32, and so does a node with a constant beyond `limit`. The margin allows for images that were
-    not measured.
+    close beyond `margin` x `limit` and is tiny below 2**-14. The nodes that produce or consume such a tensor stay FP32, and so
+    does a node with a constant beyond `limit`. The margin allows for images that were not measured.
     """
     always, masks = always_fp32(graph), mask_names(graph)
     consumers: dict[str, list[onnx.NodeProto]] = {}

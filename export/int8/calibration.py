@@ -55,11 +55,11 @@ class Calibration:
 def calibration_set(
     root: Path | str, spec: InputSpec, *, count: int = CALIBRATION_COUNT, camera: str | int | None = None
 ) -> Calibration:
-    """Return up to `count` images, evenly spaced over the training images of a data set, or over all images of a plain folder.
+    """Return up to `count` evenly spaced images of `root`: training images of a data set, or any images of a plain folder.
 
     `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
-    data set that the model was trained on, otherwise mean). Unreadable images are left out, with a note. Raises
-    DataError when the folder does not exist, has no images or none that can be read, and ConfigError for a `count` below 1.
+    data set that the model was trained on, otherwise mean). Unreadable images are left out, with a note. Raises DataError when the
+    folder does not exist, has no images or none that can be read, and ConfigError for a `count` below 1.
     """
     if count < 1:
         raise ConfigError(f"--calibration-count {count}: give 1 or more")

@@ -42,7 +42,7 @@ class EvalSet:
 def read_eval_set(
     root: Path | str, spec: InputSpec, *, count: int = COUNT, camera: str | int | None = None
 ) -> EvalSet:
-    """Return about `count` test crops of a data set, chosen so that queries have matches, or images of a plain folder at `root`.
+    """Return about `count` test crops of `root`: of a data set, chosen so that queries have matches, or of a plain folder.
 
     `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
     data set that the model was trained on, otherwise mean). Raises DataError when fewer than three images can be read.
@@ -68,9 +68,9 @@ def matched_people(
 ) -> tuple[list[Item], list[Item]]:
     """Choose about `count` crops of people that more than one camera saw; return (queries, gallery).
 
-    The people are evenly spaced over all such people. Each person gets at least one query and one match, and PER_PERSON crops in all
-    or more, if there are as many. The crops of a person are divided between queries and gallery as in the data set. Both lists are
-    empty when no query has a match.
+    The people are evenly spaced over all such people. Each person gets at least one query and one match and, if it has so
+    many, PER_PERSON crops or more in all. The crops of a person are divided between queries and gallery as in the data set. Both
+    lists are empty when no query has a match.
     """
     own: dict[int, list[Item]] = {}
     matches: dict[int, list[Item]] = {}

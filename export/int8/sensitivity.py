@@ -193,7 +193,7 @@ def group_row(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def worst_first(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the group names by their mean cosine to the float model, lowest first; groups with non-finite features come first."""
+    """Return the group names of `rows`, the lowest mean cosine to the FP32 features first; non-finite features count as lowest."""
     cosines = {row["group"]: -2.0 if row["cosine_mean"] is None else row["cosine_mean"] for row in rows}
     return sorted(cosines, key=lambda name: cosines[name])
 

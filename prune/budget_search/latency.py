@@ -56,7 +56,10 @@ class LatencyTable:
         return self.fixed_ms + sum(self.block_ms(*block) for block in counts)
 
     def architecture_ms(self, architecture: Architecture) -> float | None:
-        """Return the predicted milliseconds of a model, or None if it has narrower MLPs but the table has none."""
+        """Return the predicted milliseconds of a model, or None if it has narrower MLPs but the table has none.
+
+        Removed blocks cost nothing.
+        """
         blocks = [block for block in architecture.blocks[: architecture.prunable] if not block.removed]
         if len(self.widths) == 1 and any(block.hidden is not None for block in blocks):
             return None

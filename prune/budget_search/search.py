@@ -41,7 +41,7 @@ class Scores(NamedTuple):
 
 
 class FeatureDrift(NamedTuple):
-    """The feature drift of one block, {number that it keeps: drift}, for heads, tokens (class token included) and MLP neurons.
+    """Feature drifts of one block, as {number kept: drift} for heads, for tokens (class token included) and for MLP neurons.
 
     The drift is 0 if all are kept.
     """
@@ -204,8 +204,8 @@ def measure_feature_drift(
 ) -> list[FeatureDrift]:
     """Return the feature drift of every prunable block for every candidate number, measured on `batches` of held-out people.
 
-    Each measurement prunes one block by one number of heads, tokens or neurons. What is not named in
-    `over` is not pruned, and has only the drift 0 of keeping all. `progress(1)` is called after every measurement.
+    Each measurement prunes one block by one number of heads, tokens or neurons. What is not named in `over` is not
+    pruned, and has only the drift 0 of keeping all. `progress(1)` is called after every measurement.
     """
     architecture = model.architecture
     features = features_of(model, batches)
@@ -232,7 +232,7 @@ def measure_feature_drift(
 
 
 def candidate_counts(architecture: Architecture) -> dict[str, list[int]]:
-    """Return {heads, tokens, neurons: candidate numbers that a block of an unpruned model may keep}, in descending order."""
+    """Return, for heads, tokens and neurons, the numbers that a block of an unpruned model may keep, in descending order."""
     return {
         "heads": list(range(architecture.vit.heads, 0, -1)),
         "tokens": token_counts(architecture.tokens),

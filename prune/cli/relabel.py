@@ -63,7 +63,7 @@ def run(options: RelabelOptions) -> None:
     identities = len(label_map(items))
     if not identities or model.architecture.identities < identities:
         raise ConfigError(
-            f"{options.model}: its classifiers have {model.architecture.identities} people, but the training set of "
+            f"{options.model}: its classifiers have {model.architecture.identities} identities, but the training set of "
             f"{options.data} has {identities}; give a data set that the model was trained on"
         )
     votes = row_votes(model, voting_batches(items, artifact.spec, "cpu"), identities)

@@ -67,7 +67,7 @@ SaveStage = Callable[[TransReID, Stage], None]
 
 
 def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = None) -> int:
-    """Return how many heads a run removes in all, as the first setting of `kept`, `count` and `fraction` that is given says.
+    """Return how many heads, summed over blocks, a run removes, by the first given of `kept`, `count` and `fraction`.
 
     `config.kept` has the number of heads that each block keeps, and `config.count` is the number to remove. `config.fraction` is the
     share to remove of the heads that `blocks` blocks of the unpruned model have; `blocks` None means all prunable blocks that are
@@ -136,7 +136,11 @@ def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss
 
 
 def head_ranking(scores: list[Tensor], config: HeadConfig) -> list[Tensor]:
-    """Return the scores of `measure_heads`, weighted, and negated for entropies, so that the lowest heads are removed first."""
+    """Return the scores of `measure_heads` changed so that the lowest heads are removed first.
+
+    Entropies are weighted by depth and negated, because a high entropy means a redundant head. Magnitudes are divided by the mean of
+    their block, and random numbers stay as they are.
+    """
     if config.by == "entropy":
         return [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
     return relative_magnitudes(scores) if config.by == "magnitude" else scores
@@ -226,8 +230,8 @@ def prune_model(
     says `what` was removed, how many were requested (`asked`), how many were `removed` (fewer only when rounding to a multiple keeps
     some) and the scores per block. Raises ConfigError when the blocks would keep fewer than their least number (`floor`).
 
-    To resume a run, give the model and the `stage` of its last call of `save_stage`, and its `plan`, which is that of the model
-    before the first cut. A `plan` of None is computed from `model`.
+    To resume a stopped run, give the `model` and `stage` of its last call of `save_stage`, and as `plan` the result of `plan_rounds`
+    for the model before the first cut. A `plan` of None is computed from `model`.
     """
     if config.mode != model.architecture.mode:
         # The mode says which operations pruned tokens skip, so it may change only while no token is pruned.

@@ -139,7 +139,7 @@ def count_from_fraction(fraction: float, per_block: int, blocks: int) -> int:
 
 
 def split_rounds(count: int, rounds: int) -> list[int]:
-    """Return `count` split evenly over `rounds`: each of the first rounds gets one of the remainder; rounds of zero are left out."""
+    """Return `count` split evenly over `rounds`: the first rounds get one more of the remainder each; rounds of 0 are left out."""
     if rounds < 1:
         raise ConfigError(f"prune rounds must be at least 1, not {rounds}")
     share, extra = divmod(count, rounds)
@@ -181,7 +181,7 @@ def select_across_blocks(
     removable = [max(size - floor, 0) for size in sizes]
     if not 0 <= remove <= sum(removable):
         raise ConfigError(
-            f"cannot remove {remove} of {sum(sizes)}: with at least {floor} kept per block, at most {sum(removable)} can be removed; "
+            f"cannot remove {remove} of {sum(sizes)}: with a floor of {floor} that each block keeps, at most {sum(removable)} can be removed; "
             "lower the number or the floor"
         )
     entries = sorted(

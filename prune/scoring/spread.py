@@ -33,7 +33,7 @@ def spread(config: Config) -> Architecture:
     neurons = count_from_fraction(prune.mlp.pruned, architecture.vit.hidden, blocks)
     if heads > blocks * (architecture.vit.heads - 1) or tokens > blocks * architecture.patches:
         raise ConfigError(
-            f"cannot remove {heads} heads and {tokens} tokens from {blocks} blocks; lower the fractions"
+            f"cannot remove {heads} heads and {tokens} tokens from {blocks} blocks; lower the fractions or counts"
         )
 
     def kept(total: int, removed_in_all: int, place: int) -> int:
