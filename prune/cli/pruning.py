@@ -113,10 +113,7 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         model = with_new_classifiers(model, identities, seed=config.train.seed)
     model, stage = newest_model(out, model)
     if resumed:
-        note(
-            f"resuming after {stage.rounds} finished rounds"
-            + (" and the cut of the next round" if stage.cut else "")
-        )
+        note(f"resuming after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))
     fine_tune = fine_tuning(
         teacher,
         training_batches(items, spec, config.train),
