@@ -181,8 +181,8 @@ def select_across_blocks(
     removable = [max(size - floor, 0) for size in sizes]
     if not 0 <= remove <= sum(removable):
         raise ConfigError(
-            f"cannot remove {remove} of {sum(sizes)}: each block keeps at least {floor} (its floor), so at most {sum(removable)} can be "
-            "removed; lower the number or the floor"
+            f"cannot remove {remove} of {sum(sizes)}: each block keeps at least {floor} (the floor), so at most {sum(removable)} can "
+            "be removed; lower the number or the floor"
         )
     entries = sorted(
         (value, block, index)
