@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # this runs before the other imports, so that a signal during those also ends without a traceback
+    # this stands before the other imports, so that a signal during them leaves no traceback
     from runtime.entry import run_main
 
     raise SystemExit(run_main("engines.__main__"))
@@ -18,7 +18,10 @@ COMMANDS = {"build": build, "verify": verify, "doctor": doctor}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand. Returns 0, and raises UserError for a mistake that the user can correct (argparse exits with 2)."""
+    """Run the subcommand that `argv` names and return 0. With `argv` None, the arguments of this process are used.
+
+    Raises UserError for a mistake that the user can correct. For wrong arguments, argparse exits with code 2.
+    """
     args = parser().parse_args(argv)
     args.command(args)
     return 0

@@ -1,6 +1,6 @@
-"""Identify a Jetson from its system files: module, chip, JetPack, CUDA, TensorRT package and power mode.
+"""Read from the system files of a Jetson its module, chip, JetPack, CUDA, TensorRT package and power mode. Runs no program.
 
-The functions read text files and run no program.
+In every function, `root` is the root folder of the machine's file system, and `environment` holds its environment variables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.host.jetson import jetpack_version, read_text, this_l4t
 
-# part number in the device tree -> product name
+# {part number in the device tree: product name}
 MODULES = {
     "p3767-0000": "Jetson Orin NX (16 GB)",
     "p3767-0001": "Jetson Orin NX (8 GB)",
@@ -31,7 +31,7 @@ MODULES = {
     "p2888-0004": "Jetson AGX Xavier (32 GB)",
     "p3448-0000": "Jetson Nano (4 GB)",
 }
-# chip -> (CUDA's name of its GPU, compute capability)
+# {chip: (CUDA's name of its GPU, compute capability)}
 CHIPS = {
     "tegra264": ("NVIDIA Thor", "11.0"),
     "tegra234": ("Orin", "8.7"),
@@ -39,19 +39,20 @@ CHIPS = {
     "tegra186": ("NVIDIA Tegra X2", "6.2"),
     "tegra210": ("NVIDIA Tegra X1", "5.3"),
 }
-# Debian's "10.3.0.30-1+cuda12.5"
+# matches the line of a Debian package "Version: 10.3.0.30-1+cuda12.5" and gives 10.3.0.30
 PACKAGE_VERSION = re.compile(r"^Version: (?:\d+:)?(\d+(?:\.\d+)+)", re.M)
-# a line that is commented out does not match
+# a power mode in /etc/nvpmodel.conf: its number and name; a line that is commented out does not match
 MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=([^\s>]+)\s*>", re.M)
 
-# "15W", "MODE_20W_6CORE", "7W_AI"
+# the watts in the name of a power mode, such as "15W", "MODE_20W_6CORE" or "7W_AI"
 WATTS = re.compile(r"(?<![0-9A-Za-z])(\d{1,4})W(?![0-9A-Za-z])")
 
 
 def board(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return {model, module, soc, l4t, jetpack}; a value that the files do not give is None.
+    """Describe the Jetson as {model, module, soc, l4t, jetpack}; a value that the files do not contain is None.
 
-    `model` is the device tree's name of the board, `module` the product with its part number, `soc` the chip.
+    `model` is the name of the board in the device tree. `module` is the product name of the module, or its part number if the name is
+    not known. `soc` is the chip. `l4t` is the release of Jetson Linux, and `jetpack` the JetPack that contains it.
     """
     l4t = this_l4t(root, environment)
     compatible = read_text(root / "proc/device-tree/compatible")
@@ -67,7 +68,10 @@ def board(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, 
 
 
 def cuda_version(root: Path, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the CUDA version, such as `12.6.68`: $CUDA_VERSION, else that of the toolkit in /usr/local/cuda, else None."""
+    """Return the CUDA version, such as `12.6.68`; None if it is not known.
+
+    It is $CUDA_VERSION, if set, or else the version of the toolkit in /usr/local/cuda.
+    """
     if variable := environment.get("CUDA_VERSION"):
         return variable
     folder = root / "usr/local/cuda"
@@ -78,12 +82,12 @@ def cuda_version(root: Path, environment: Mapping[str, str] = os.environ) -> str
 
 
 def tensorrt_package(root: Path) -> str | None:
-    """Return the version of the Debian package with TensorRT's library, such as `10.3.0.30`; None without one."""
+    """Return the version of the installed Debian package that contains TensorRT, such as `10.3.0.30`; None if there is none."""
     return package_version(root, r"libnvinfer\d+")
 
 
 def package_version(root: Path, name: str) -> str | None:
-    """Return the upstream version of an installed Debian package; None where none is installed. `name` is a pattern."""
+    """Return the upstream version of an installed Debian package whose name matches the pattern `name`; None if there is none."""
     for entry in read_text(root / "var/lib/dpkg/status").split("\n\n"):
         if re.match(rf"\s*Package: (?:{name})$", entry, re.M) and " installed" in entry:
             version = PACKAGE_VERSION.search(entry)
@@ -92,20 +96,20 @@ def package_version(root: Path, name: str) -> str | None:
 
 
 def driver_release(root: Path) -> str | None:
-    """Return the release of the loaded NVIDIA kernel driver, such as `540.4.0`; None without one."""
+    """Return the release of the loaded NVIDIA kernel driver, such as `540.4.0`; None if no driver is loaded."""
     release = re.search(r"NVRM version:.*?(\d{3,}(?:\.\d+)+)", read_text(root / "proc/driver/nvidia/version"))
     return release[1] if release else None
 
 
 def power_modes(root: Path) -> dict[int, str]:
-    """Return number -> name of every power mode that /etc/nvpmodel.conf lists for this board."""
+    """Return {number: name} of the power modes that /etc/nvpmodel.conf lists for the board."""
     return {int(number): name for number, name in MODE.findall(read_text(root / "etc/nvpmodel.conf"))}
 
 
 def power_mode(root: Path, nvpmodel_output: str = "") -> dict[str, Any] | None:
-    """Return {id, name} of the current power mode; None where it is not known.
+    """Return {id, name} of the current power mode; None if it is not known.
 
-    `nvpmodel_output` is what `nvpmodel -q` printed. Without it, the mode comes from the file in which nvpmodel keeps it.
+    `nvpmodel_output` is what `nvpmodel -q` printed. If it names no mode, the mode comes from nvpmodel's status file.
     """
     name = re.search(r"NV Power Mode:\s*(\S+)", nvpmodel_output)
     number = re.search(r"^\s*(\d+)\s*$", nvpmodel_output, re.M)
@@ -119,13 +123,14 @@ def power_mode(root: Path, nvpmodel_output: str = "") -> dict[str, Any] | None:
 
 
 def fastest_mode(root: Path) -> int | None:
-    """Return the number of the board's fastest power mode, as `nvpmodel -m` takes it; None where the modes do not tell.
+    """Return the number of the board's fastest power mode, as `nvpmodel -m` takes it; None if it is not known.
 
-    The fastest mode is the one without limits, or else the only one with the most watts. Where several modes have the most
-    watts, such as a Xavier NX's 20 W on two, four or six cores, none is the fastest for every model.
+    The fastest mode is the one without limits (MAXN) or, if there is none, the mode with the most watts. If several modes have the
+    most watts, the result is None, because another one may be the fastest for another model. For example, a Xavier NX has 20 W modes
+    with two, four and six cores.
     """
     modes = power_modes(root)
-    # some boards have both: MAXN from before JetPack 6.2, and MAXN_SUPER
+    # some boards have both: MAXN, and MAXN_SUPER since JetPack 6.2
     unlimited = [number for name in ("MAXN_SUPER", "MAXN") for number in modes if modes[number] == name]
     if unlimited:
         return unlimited[0]
@@ -136,12 +141,15 @@ def fastest_mode(root: Path) -> int | None:
 
 
 def gpu_of(board_facts: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return (name, compute capability) of the GPU in the chip that `board` found; None for an unknown chip."""
+    """Return (name, compute capability) of the GPU in a Jetson's chip; None for an unknown chip.
+
+    `board_facts` is the result of `board`.
+    """
     return CHIPS.get(str(board_facts["soc"]))
 
 
 def _module_entry(compatible: str) -> str:
-    """Return the entry of the device tree's list that names the module; carrier boards come before their modules."""
+    """Return the entry of the device tree's list `compatible` that names the module; the list names the carrier board first."""
     # "nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234"
     entries = [entry for entry in compatible.split("\0") if re.search(r"p\d{4}-\d{4}", entry)]
     modules = [entry for entry in entries if "+" not in entry]

@@ -1,6 +1,7 @@
-"""Build an engine with any of the builders, under the lock of its folder.
+"""Build an engine with one of the builders: trtexec, Python's TensorRT, or TensorRT-RTX.
 
-A build leaves the whole engine with its manifest, or nothing.
+A build writes the complete engine and its manifest, or nothing. It holds a lock on the folder of the engine, so that two builds into
+one folder run one after the other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from runtime.stopping import deferred, terminable
 
 
 def choose_builder(builder: str | None) -> str:
-    """Return `builder` if given, else what this machine has: trtexec, or Python's TensorRT. DeviceError where it has neither."""
+    """Return `builder` if it is given, else "trtexec" if it is installed, else "python".
+
+    Raises DeviceError if this machine has neither trtexec nor Python's TensorRT.
+    """
     if builder is not None:
         return builder
     try:
@@ -41,10 +45,10 @@ def choose_builder(builder: str | None) -> str:
 
 
 def separate(request: BuildRequest) -> list[BuildRequest]:
-    """Split a request with several profiles into one request for each profile.
+    """Split a request with several profiles into one request for each profile, ordered by the batch size.
 
-    The last one builds the largest profile into the requested file; the others build beside it. ConfigError for fewer than two
-    profiles.
+    The last request has the largest profile and keeps the file name of the engine. The engines of the others get names such as
+    `m.b8.engine` in the same folder. Raises ConfigError for fewer than two profiles.
     """
     profiles = sorted(set(request.profiles), key=lambda profile: profile[::-1])
     if len(profiles) < 2:
@@ -58,14 +62,17 @@ def separate(request: BuildRequest) -> list[BuildRequest]:
 
 
 def _engine_of(engine: Path, profile: Profile) -> Path:
-    """Return the file for one profile: `m.engine` -> `m.b8.engine`, or `m.b1-4-8.engine`."""
+    """Return the file of the engine for one profile: `m.engine` -> `m.b8.engine`, or `m.b1-4-8.engine`."""
     return engine.with_suffix(f".b{batch_text(profile).replace(',', '-')}{engine.suffix}")
 
 
 def build_with_trtexec(
     request: BuildRequest, parent: dict[str, Any], *, log: Path | None = None
 ) -> tuple[dict[str, Any], Report]:
-    """Build an engine with this machine's trtexec and write its manifest. Returns (manifest, trtexec's report)."""
+    """Build an engine with this machine's trtexec, write its manifest, and return (manifest, trtexec's report).
+
+    `parent` is the manifest of the ONNX file. Everything that trtexec prints is written to the file `log`, if given.
+    """
     trtexec = find_trtexec()
     version = trtexec_version(trtexec)
     # raise every error that needs no GPU before waiting for the lock
@@ -86,7 +93,11 @@ def build_with_trtexec(
 def build_in_python(
     request: BuildRequest, parent: dict[str, Any], *, builder: str, compute_capability: str | None = None
 ) -> dict[str, Any]:
-    """Build an engine with the TensorRT library of `builder`, python or rtx, and write its manifest. Returns the manifest."""
+    """Build an engine with Python's TensorRT (`builder` "python") or TensorRT-RTX ("rtx"), and write and return its manifest.
+
+    `parent` is the manifest of the ONNX file. `compute_capability` ("8.6", or "8.6,8.9" for several) is for TensorRT-RTX: the GPUs to
+    build for; None lets the library choose.
+    """
     from engines.python import builders
 
     flavour = FLAVOURS[builder]

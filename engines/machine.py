@@ -1,4 +1,4 @@
-"""The machine that an engine is bound to: its GPU, TensorRT version, operating system and JetPack."""
+"""The properties of a machine on which an engine depends: GPU, TensorRT version, operating system and JetPack."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from runtime.host.jetson import jetpack_version, this_l4t
 
 @dataclass(frozen=True)
 class Machine:
-    """The properties of a machine that a serialized engine depends on.
+    """The properties of a machine on which an engine depends.
 
-    None means that a property is not known; for `l4t` and `jetpack`, that the machine is not a Jetson. Examples: `tensorrt`
-    "10.3.0", `compute_capability` "8.7", `system` "Linux", `processor` "aarch64", `l4t` "36.4.3"; `gpu` is the GPU's name.
+    Examples are `tensorrt` "10.3.0", `compute_capability` "8.7", `system` "Linux", `processor` "aarch64" and `l4t` "36.4.3" (the
+    release of Jetson Linux). `gpu` is the name of the GPU. None means that a property is not known; for `l4t` and `jetpack` it means
+    that the machine is not a Jetson.
     """
 
     tensorrt: str | None
@@ -36,7 +37,10 @@ def this_machine(
     root: Path = Path("/"),
     environment: Mapping[str, str] = os.environ,
 ) -> Machine:
-    """Describe this machine; the caller gives the properties that only TensorRT and CUDA know."""
+    """Describe this machine. The caller gives the TensorRT version and the GPU; the other properties are read from the system.
+
+    `root` is the root folder of the file system.
+    """
     l4t = this_l4t(root, environment)
     jetpack = environment.get("JETPACK_VERSION") or jetpack_version(l4t)
     return Machine(tensorrt, compute_capability, gpu, platform.system(), platform.machine(), l4t, jetpack)

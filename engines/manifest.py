@@ -1,4 +1,4 @@
-"""Write the manifest of an engine, and decide from it whether a machine may load the engine. Imports no TensorRT library."""
+"""Make the manifest of an engine, and decide from it whether a machine can load the engine. Imports no TensorRT library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.errors import ArtifactError
 from runtime.files.manifest import manifest_path, read_manifest, sha256, tools
 from runtime.spec import InputSpec
 
-# builder -> the library that loads its engines
+# {builder: the library that loads its engines}
 FLAVOURS = {"trtexec": "tensorrt", "python": "tensorrt", "rtx": "tensorrt_rtx"}
 UNVERIFIED = {"passed": None}
 
@@ -31,10 +31,12 @@ def engine_manifest(
     builder: str = "trtexec",
     compute_capability: str | None = None,
 ) -> dict[str, Any]:
-    """Return the manifest of a new engine; `parent` is the ONNX file's manifest, `settings` describe the build.
+    """Return the manifest of a new engine.
 
-    `compute_capability` is the one that an ahead-of-time build was requested for. `gate.passed` is null: a new engine is
-    unverified until `engines verify` has run the check crops that travel with the ONNX file.
+    `parent` is the manifest of the ONNX file, `machine` describes the machine that the engine is built for, and `request` are the
+    options of the build. `settings` are trtexec's flags or the library's settings. `builder` is a key of FLAVOURS.
+    `compute_capability` is the requested one of an ahead-of-time build, else None. In the result, `gate.passed` is null, because a new
+    engine is unverified until `engines verify` passes.
     """
     spec = InputSpec.from_json(parent["input"], f"{request.onnx}.json")
     shapes = [
@@ -59,7 +61,7 @@ def engine_manifest(
 
 
 def inherited(parent: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of an engine's manifest that comes from the manifest of its ONNX file."""
+    """Return the part of an engine's manifest that comes from `parent`, the manifest of its ONNX file."""
     return {
         "kind": "engine",
         "parent": parent["sha256"],
@@ -75,7 +77,7 @@ def inherited(parent: Mapping[str, Any]) -> dict[str, Any]:
 def _builder(
     request: BuildRequest, settings: Sequence[str], name: str, compute_capability: str | None
 ) -> dict[str, Any]:
-    """Return all that is needed to repeat the build, without the folders of the machine that built."""
+    """Return the options that are needed to repeat the build. File names are recorded without their folders."""
     paths = ("--onnx=", "--saveEngine=", "--timingCacheFile=")
     cache = request.timing_cache
     return {
@@ -94,10 +96,11 @@ def _builder(
 
 
 def preflight(engine: Path, host: Machine) -> list[str]:
-    """Return the reasons against loading `engine` on `host`, from its manifest alone; [] when there are none.
+    """Return the reasons why the machine `host` cannot load `engine`, from the engine's manifest; [] if there are none.
 
-    Deserialising a plan runs native code, so these checks come first: the file's hash, `differences`, and the gate. Each reason
-    names the next command. ArtifactError when the hash does not match or the manifest cannot be used.
+    Loading an engine runs native code, so this must be checked before: whether the manifest exists, whether the machine and the
+    TensorRT version are those of the build, whether all engines of the model are there, and whether the engine passed its quality
+    gate. Each reason names the next command. Raises ArtifactError if the engine's hash differs or its manifest cannot be used.
     """
     if engine.is_file() and not manifest_path(engine).exists():
         return [f"the engine has no manifest; run: {_verify_command(engine, 'MODEL.onnx')}"]
@@ -131,11 +134,12 @@ def differences(
     parent: Mapping[str, Any] | None = None,
     engine: Path | None = None,
 ) -> list[str]:
-    """Compare an engine's manifest with `host`, and with `parent`, the manifest of its ONNX file; [] when the engine fits.
+    """Return the differences between an engine's manifest and the machine `host`; [] if there are none.
 
-    The properties compared are the TensorRT version, compute capability, GPU, operating system, processor and L4T, then parent,
-    precision, input and output. Each entry names a difference and the command that rebuilds `engine`. ArtifactError when the
-    manifest is incomplete or is not an engine's.
+    If `parent`, the manifest of an ONNX file, is given, the engine must also have been built from this file, with the same precision,
+    input and output. The compared properties of the machine are the TensorRT version, compute capability, GPU, operating system,
+    processor and L4T. Each entry names a difference and the command that rebuilds `engine`. Raises ArtifactError if the manifest is
+    incomplete or is not that of an engine.
     """
     built = _built_for(manifest)
     rtx = manifest["builder"].get("name") == "rtx"
@@ -143,7 +147,7 @@ def differences(
     compared = machine_differences(
         manifest, tensorrt=host.tensorrt or "none", gpu=gpu, l4t=host.l4t, portable=rtx
     )
-    # a property that the host lacks is in both lists
+    # a property that is not known on the host is in both lists
     unequal = list(dict.fromkeys([*_unknown(built, host, portable=rtx), *compared]))
     if parent is not None:
         unequal += _other_model(manifest, parent)
@@ -166,7 +170,10 @@ def _built_for(manifest: Mapping[str, Any]) -> Machine:
 
 
 def _unknown(built: Machine, host: Machine, *, portable: bool) -> list[str]:
-    """Return the properties of TensorRT and GPU that either side does not know: an unknown property never counts as equal."""
+    """Return a difference for each property of TensorRT and the GPU that is unknown in the manifest or on the host.
+
+    An unknown property never counts as equal.
+    """
     properties = [("TensorRT", built.tensorrt, host.tensorrt)]
     if not portable:
         properties += [
@@ -177,7 +184,7 @@ def _unknown(built: Machine, host: Machine, *, portable: bool) -> list[str]:
 
 
 def _other_model(manifest: Mapping[str, Any], parent: Mapping[str, Any]) -> list[str]:
-    """Return, as one entry, how the ONNX file with the manifest `parent` differs from the one that the engine was built from."""
+    """Return one entry on how the ONNX file of `parent` differs from the one of which the engine was built; [] if it does not."""
     if manifest.get("parent") == parent["sha256"]:
         return []
     parts = [

@@ -1,11 +1,11 @@
-"""Find TensorRT's messages about memory in the output of a build, and give the advice that follows from them."""
+"""Find TensorRT's messages about too little memory in the output of a build, and say what to do about them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-# Messages of TensorRT 7 to 11, and those that a Jetson's driver prints without a logger.
+# Messages about too little memory, of TensorRT 7 to 11 and of a Jetson's driver.
 MEMORY = re.compile(
     r"Device memory is insufficient|Tactic Device request|due to (?:insufficient memory|oom)|sufficient workspace memory"
     r"|(?:increas|decreas)ing (?:the )?workspace|GPU memory \(\d+ bytes\) could not be allocated|exceeded mem(?:ory)? budget"
@@ -14,19 +14,22 @@ MEMORY = re.compile(
 )
 # "Tactic Device request: 414MB Available: 216MB."
 REQUEST = re.compile(r"request: (\d+)\s?MB Available: (\d+)\s?MB")
-# Messages about a lack that a larger workspace would remedy.
+# Messages that a larger workspace would avoid.
 TOO_SMALL = re.compile(
     r"sufficient workspace memory|increasing (?:the )?workspace|exceeded mem(?:ory)? budget|bytes of scratch space",
     re.I,
 )
 WORKSPACE = re.compile(r"--(?:memPoolSize=workspace:|workspace=)(\d{1,9})")
-# If a tactic is offered at least this part of the workspace, the workspace limits it, not the device's memory.
+# If the memory available to a tactic is at least this fraction of the workspace, the workspace is the limit, and not the device.
 NEAR = 0.9
 USE_LESS_MEMORY = "free memory on the device, or give a smaller --workspace or --batch"
 
 
 def memory_lines(lines: Iterable[str]) -> tuple[str, ...]:
-    """Return the lines about too little memory, without repetitions; of the requests for a tactic only the largest, first."""
+    """Return the lines about too little memory, each once. Of the lines in which a tactic requests memory, only the largest is kept.
+
+    This one comes first.
+    """
     kept: list[str] = []
     largest, most = None, -1
     for line in lines:
@@ -41,15 +44,15 @@ def memory_lines(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def workspace_mib(text: str) -> int | None:
-    """Return the workspace in the command line that trtexec repeats in its output; None where that names none."""
+    """Return the workspace in MiB that trtexec was started with, from its output `text`; None if it names none."""
     option = WORKSPACE.search(text)
     return int(option[1]) if option else None
 
 
 def memory_advice(lines: Iterable[str], workspace: int | None) -> str:
-    """Return what to do about `memory_lines`, for a build with a `workspace` in MiB.
+    """Return what to do about `lines`, the result of `memory_lines`, after a build with `workspace` MiB (None: not known).
 
-    The advice is a larger workspace where that is the limit, else to free memory or to use less of it.
+    If the workspace is the limit, the advice is a larger one; otherwise it is to free memory or to use less.
     """
     current = f" (now {workspace} MiB)" if workspace else ""
     for line in lines:

@@ -1,4 +1,4 @@
-"""Decide from its manifest whether a TensorRT version reads an ONNX file, and give the command that exports a suitable one."""
+"""Decide whether a TensorRT version can read an ONNX file, by the file's manifest, and return the command that exports it again."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from runtime.errors import ArtifactError
 
 Version = tuple[int, ...]
 
-# (TensorRT version, newest opset that its parser is documented to know from that version on), from the parser's support matrix
-# and operators.md. The parser does not refuse a newer opset: it reads it by the older rules.
+# (TensorRT version, newest opset that the parser supports from this version on), from the parser's support matrix and operators.md.
+# The parser does not refuse a newer opset, but reads the operators by their older definitions.
 OPSETS: tuple[tuple[Version, int], ...] = (((8,), 17), ((10,), 20), ((10, 13), 22), ((10, 15), 24))
 
 
 def newest_opset(version: Version) -> int:
-    """Return the newest opset that the parser of this TensorRT, 8.6 or later, is documented to know."""
+    """Return the newest opset that the ONNX parser of TensorRT `version` (8.6 or later) supports."""
     return max(opset for since, opset in OPSETS if version >= since)
 
 
 def refuse_unreadable(manifest: Mapping[str, Any], version: Version, where: str) -> None:
-    """Raise ArtifactError when TensorRT `version` does not read the ONNX file with this manifest.
+    """Raise ArtifactError if TensorRT `version` cannot read the ONNX file with this manifest; `where` is the file's path.
 
-    The error names the command that exports a file which this version reads.
+    The error names the command that exports a suitable file.
     """
     if reasons := _reasons(manifest, version):
         name = ".".join(map(str, version[:2]))
@@ -39,11 +39,11 @@ def _reasons(manifest: Mapping[str, Any], version: Version) -> list[str]:
     target = manifest.get("target", "onnxruntime")
     opset, newest = manifest.get("opset"), newest_opset(version)
     reasons = []
-    # a file without an opset in its manifest counts as too new for the oldest parser only
+    # a file whose manifest has no opset counts as too new for the oldest parser, and as readable for the others
     if (opset if isinstance(opset, int) else OPSETS[0][1] + 1) > newest:
         reasons.append(f"the file has opset {opset}, the parser reads up to {newest}")
     if (precision, target) == ("fp32", "onnxruntime") and inputs.get("layout") == "uint8-nhwc":
-        # files of every other target and precision cast first
+        # the export casts first for every other target and precision
         reasons.append(
             "the file transposes its uint8 images before it casts them, the parser requires the cast first"
         )
@@ -58,9 +58,9 @@ def _reasons(manifest: Mapping[str, Any], version: Version) -> list[str]:
 
 
 def export_command(manifest: Mapping[str, Any], version: Version, where: str) -> str:
-    """Return the command that exports the file `where` again for this TensorRT, with the same precision and inputs.
+    """Return the command that exports the ONNX file at `where` again for TensorRT `version`, with the same precision and inputs.
 
-    The command names a new file where `where` was exported for another target.
+    If the file was exported for another target, the command writes a new file beside it.
     """
     target = "tensorrt8" if version[0] == 8 else "tensorrt"
     inputs, out = manifest["input"], Path(where)

@@ -1,6 +1,7 @@
-"""Probe the native libraries of this machine, each in a child process, so that a crash spoils one probe's result only.
+"""Test which native libraries work on this machine. Each test (probe) runs in a child process, so that a crash ends only the child.
 
-`python -m engines.probe NAME` prints one result as JSON: {"error": reason}, or what the docstring of the probe's function lists.
+`python -m engines.probe NAME` runs one probe and prints its result as JSON. This is {"error": reason}, or the keys that the docstring
+of the probe's function lists.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ STUB_LIBRARY, NO_DEVICE = 34, 100
 
 
 def run_probe(name: str, *, timeout_s: float = TIMEOUT_S) -> ProbeResult:
-    """Run the probe `name` of PROBES in a child process and return its result; {"error": ...} also when it crashes or hangs."""
+    """Run the probe `name` of PROBES in a child process and return its result.
+
+    If the process crashes, or does not end within `timeout_s` seconds, the result is {"error": reason}.
+    """
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     try:
@@ -55,7 +59,10 @@ def run_probe(name: str, *, timeout_s: float = TIMEOUT_S) -> ProbeResult:
 
 
 def cuda() -> ProbeResult:
-    """Probe the CUDA driver, without a Python binding: {driver "12.6", gpus: [{name, compute_capability "8.7", memory_mib}]}."""
+    """Probe the CUDA driver, without a Python binding: {driver, gpus: [{name, compute_capability, memory_mib}]}.
+
+    `driver` is the newest CUDA version that it supports, such as "12.6".
+    """
     try:
         library = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -93,7 +100,10 @@ def _gpu(library: Any, index: int) -> dict[str, Any]:
 
 
 def binding() -> ProbeResult:
-    """Probe Python's CUDA binding with device 0, as an engine's session uses it: {gpu, compute_capability}."""
+    """Probe the CUDA binding of Python (cuda-python or pycuda) with device 0, as a TensorRT session uses it.
+
+    The result is {gpu, compute_capability}.
+    """
     from runtime.backends.tensorrt.cuda import open_cuda
 
     cuda_binding = open_cuda()
@@ -103,7 +113,10 @@ def binding() -> ProbeResult:
 
 
 def probe_library(library: Library, needs: tuple[str, ...]) -> ProbeResult:
-    """Import a Python library as its session does: {version}, and `clash` where several builds of it overwrite one another."""
+    """Probe the import of a Python library: {version}, and `clash` if several installed distributions overwrite its files.
+
+    `needs` are attributes that the library must have. Raises DeviceError if the library is missing or broken.
+    """
     with importing(library, needs=(*needs, "__version__")):
         module = importlib.import_module(library.name)
     clash = clashing(library.name)
@@ -111,14 +124,14 @@ def probe_library(library: Library, needs: tuple[str, ...]) -> ProbeResult:
 
 
 def tensorrt(flavour: str) -> ProbeResult:
-    """Probe Python's TensorRT or TensorRT-RTX: {version}."""
+    """Probe the Python library of TensorRT or TensorRT-RTX: {version}. `flavour` is "tensorrt" or "tensorrt_rtx"."""
     from runtime.backends.tensorrt.session import LIBRARIES
 
     return probe_library(LIBRARIES[flavour], ("Runtime", "Builder", "ILogger"))
 
 
 def openvino() -> ProbeResult:
-    """Probe OpenVINO: {version, devices}."""
+    """Probe OpenVINO: {version, devices}, where `devices` are the names of the devices that it finds."""
     from runtime.backends.openvino import LIBRARY, devices
 
     return probe_library(LIBRARY, ()) | {"devices": devices()}
@@ -141,7 +154,11 @@ def trtexec() -> ProbeResult:
 
 
 def onnxruntime() -> ProbeResult:
-    """Probe ONNX Runtime: {version, providers: {name: whether a session really runs on it}, lacks: {name: its missing library}}."""
+    """Probe ONNX Runtime: {version, providers, lacks}, and `clash` as in `probe_library`.
+
+    `providers` maps each execution provider to whether a session really runs on it. `lacks` maps a provider that does not start to
+    the shared library that it lacks, if it is known.
+    """
     from runtime.backends.onnxruntime import LIBRARY, providers, starts
 
     result = probe_library(LIBRARY, ())
@@ -154,7 +171,7 @@ def onnxruntime() -> ProbeResult:
 
 
 def identity_model() -> bytes:
-    """Return the smallest ONNX file: y = Identity(x), float32 (1,), opset 13, in protobuf's wire format."""
+    """Return the bytes of a minimal ONNX file: y = Identity(x), float32 (1,), opset 13."""
 
     def part(field: int, body: bytes) -> bytes:
         return bytes([field << 3 | 2, len(body)]) + body
@@ -182,7 +199,7 @@ PROBES: dict[str, Callable[[], ProbeResult]] = {
 
 
 def main(name: str) -> None:
-    """Print the result of one probe as the last line of stdout."""
+    """Run the probe `name` and print its result as JSON in the last line of stdout."""
     try:
         result = PROBES[name]()
     except UserError as error:

@@ -1,4 +1,7 @@
-"""Verify an engine on the machine that runs it, also one that trtexec built without this project, and write its manifest."""
+"""Verify an engine on the machine that runs it: run its quality gate, and write the verdict into its manifest.
+
+An engine that trtexec built without this project has no manifest; it gets one.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from runtime.gate import LIMITS, Limits
 from runtime.session import Session
 from runtime.spec import InputSpec
 
-# By default TensorRT multiplies FP32 as TF32, which has the mantissa of FP16.
+# An FP32 engine has the limits of FP16, because TensorRT by default multiplies FP32 in TF32, whose mantissa is as short as FP16's.
 ENGINE_LIMITS = LIMITS | {"fp32": LIMITS["fp16"]}
 BATCH = 32
 
@@ -32,9 +35,10 @@ Host = Callable[[str], Machine]
 
 @dataclass(frozen=True)
 class AssumedBuild:
-    """What the user says about an engine without a manifest.
+    """The user's statements about an engine that has no manifest.
 
-    `builder` is a key of FLAVOURS. With `precision` None, the engine has the precision of its ONNX file.
+    `builder` is what built it, a key of FLAVOURS. `precision` None means the precision of its ONNX file. `version_compatible` says
+    whether it was built to run on later TensorRT versions too.
     """
 
     builder: str = "trtexec"
@@ -45,11 +49,12 @@ class AssumedBuild:
 def verify(
     engine: Path, onnx: Path, assumed: AssumedBuild, *, opener: Opener | None = None, host: Host | None = None
 ) -> dict[str, Any]:
-    """Run the gate on `engine` with the check crops beside `onnx`, write the verdict into its manifest, and return the manifest.
+    """Run the quality gate on `engine` with the check crops beside `onnx`, and write and return the engine's manifest.
 
-    `opener(path, spec, flavour=, manifest=)` opens the session and `host(flavour)` describes this machine; the defaults are the
-    real ones. GateError when the gate fails: the engine is kept, its manifest records the failure, and the runtime refuses it.
-    ArtifactError when a file is missing or changed, or belongs to another model or machine; then nothing is loaded or written.
+    `assumed` is used only if the engine has no manifest. `opener(path, spec, flavour=, manifest=)` opens the session and
+    `host(flavour)` describes this machine; None means `open_engine` and `this_host`. Raises GateError if the gate fails: then the
+    engine is kept, its manifest records the failure, and the runtime refuses the engine. Raises ArtifactError if a file is missing or
+    changed, or belongs to another model or machine; then nothing is loaded or written.
     """
     parent = read_manifest(onnx)
     spec = input_spec(parent, str(onnx))
@@ -68,7 +73,7 @@ def verify(
             stack.callback(close)
         verdict = _verdict(check, session, spec, limits)
         content.setdefault("shapes", _shapes(spec, session))
-    # the hash is from before the run: an engine that was replaced meanwhile does not match it
+    # this hash was computed before the run, so an engine that was replaced during the run does not match it
     manifest = write_manifest(engine, content | {"sha256": digest, "gate": verdict, "tools": tools("numpy")})
     if not verdict["passed"]:
         raise GateError(
@@ -79,9 +84,9 @@ def verify(
 
 
 def _verdict(check: Check, session: Session, spec: InputSpec, limits: Limits) -> dict[str, Any]:
-    """Run the gate at the smallest and largest batch of every engine and profile of the session.
+    """Return the verdict of the gate, run at several batch sizes: the first verdict that fails, or the last one.
 
-    Returns the first verdict that fails, else the last one.
+    The batch sizes are BATCH and the smallest and largest one of every engine and profile in the session.
     """
     batches = sorted({*getattr(session, "ends", ()), BATCH})
     for batch in batches:
@@ -102,7 +107,11 @@ def _limits(engine: Path, content: Mapping[str, Any]) -> Limits:
 
 
 def manifest_of_build(engine: Path, onnx: Path) -> dict[str, Any] | None:
-    """Return the manifest that `engines build` wrote beside the engine, None where there is none."""
+    """Return the manifest beside the engine, without its `schema` and `host`; None if there is none.
+
+    `onnx` is the ONNX file of the engine, for the command in an error. Raises ArtifactError if the engine is missing or has changed,
+    or if the manifest does not say how the engine was built.
+    """
     if not engine.is_file():
         words = ["python", "-m", "engines", "build", str(onnx), "--out", str(engine)]
         raise ArtifactError(f"{engine}: there is no such file; build it with: {shlex.join(words)}")
@@ -142,7 +151,7 @@ def _new_manifest(
 
 
 def _shapes(spec: InputSpec, session: Session) -> list[dict[str, Any]]:
-    """Return the input shapes of the smallest and largest batch that the opened engine accepts; [] when it does not say."""
+    """Return the input shapes at the smallest and largest batch of the opened engine; [] if the session does not know them."""
     batches = getattr(session, "batches", ())
     if not batches:
         return []
@@ -150,14 +159,17 @@ def _shapes(spec: InputSpec, session: Session) -> list[dict[str, Any]]:
 
 
 def open_engine(path: Path, spec: InputSpec, *, flavour: str, manifest: Mapping[str, Any]) -> Session:
-    """Open a TensorRT session; its module is imported here, because it needs TensorRT."""
+    """Open the engine at `path` as a session with the library `flavour`, "tensorrt" or "tensorrt_rtx"."""
     from runtime.backends.tensorrt.session import open_tensorrt
 
     return open_tensorrt(path, spec, flavour=flavour, manifest=manifest)
 
 
 def this_host(flavour: str) -> Machine:
-    """Describe this machine as sessions see it: CUDA device 0 and Python's TensorRT. DeviceError where either is missing."""
+    """Describe this machine with its CUDA device 0 and the version of its Python library `flavour`, which run the engine.
+
+    Raises DeviceError if the device or the library is missing.
+    """
     from engines.probe import run_probe
 
     # the probes run in child processes: a broken driver or library must not end this one

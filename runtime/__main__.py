@@ -26,7 +26,10 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return 0. Raises UserError for a mistake that a person can correct; argparse exits 2."""
+    """Run the subcommand that `argv` names and return 0. With `argv` None, the arguments of this process are used.
+
+    Raises UserError for a mistake that the user can correct. For wrong arguments, argparse exits with code 2.
+    """
     # Pillow warns of odd metadata in single images; skipped.jsonl lists the images that cannot be used.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     args = _parser().parse_args(argv)

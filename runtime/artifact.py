@@ -1,4 +1,4 @@
-"""`Artifact`, a verified, opened model file. `runtime.opening` makes it."""
+"""The class `Artifact`: a model file that was verified and opened. `runtime.opening` creates its objects."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from runtime.spec import InputSpec
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified, opened model: `run` is its Session, `sha256` its identity, `dim` its features' width.
+    """A model file that was verified and opened.
 
-    `backend` is what runs it: one of `BACKENDS` (runtime.options.choices), "tensorrt", "tensorrt_rtx", "torch", or None if
-    it is not recorded.
+    `manifest` is the content of the file's JSON manifest, and `spec` is its description of the model's input. `dim` is the
+    number of values in one feature. `sha256` is the hash of the file, which identifies the model. `run` is the session that
+    computes the features. `backend` names the library that runs the model: one of `BACKENDS` (runtime.options.choices),
+    "tensorrt", "tensorrt_rtx" or "torch"; it is None if the library is not recorded.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Load the check crops that travel with an artifact, and run its gate on them."""
+"""Run the quality gate of an artifact on its check crops: images with the torch model's features, saved beside the ONNX file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ from runtime.images.preprocess import to_input
 from runtime.session import Session
 from runtime.spec import InputSpec
 
-# Hundreds of crops of any size fit into this; a file that unpacks to more would fill the memory of a small device.
+# The most bytes to unpack from a file of check crops. Hundreds of crops fit into it, and a small device has the memory for it.
 MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class Check:
-    """N crops (N, H, W, 3) uint8 RGB, their camera ids (N,) int64, and the torch model's features (N, D) float32, L2-normalised."""
+    """The check crops of an artifact, with the features that the torch model gave for them.
+
+    `images` are N crops at the model's input size, (N, H, W, 3) uint8 RGB. `camera_ids` (N,) are the values of the model's
+    camera input. `features` (N, D) are L2-normalised.
+    """
 
     images: NDArray[np.uint8]
     camera_ids: NDArray[np.int64]
@@ -33,9 +37,10 @@ class Check:
 
 
 def load_check(onnx: Path, manifest: Mapping[str, Any]) -> Check:
-    """Load the check crops that lie beside the ONNX file with this manifest, after their hash matched.
+    """Load the check crops of the ONNX file at `onnx`, after their sha256 matched the one in its `manifest`.
 
-    Raises ArtifactError when the file has none, or they are missing, changed or not what the manifest's input and output say.
+    Raises ArtifactError if the manifest names no check crops, or if they are missing, changed or of other shapes than the
+    manifest says.
     """
     entry = manifest.get("check")
     name = entry.get("file") if isinstance(entry, dict) else None
@@ -73,7 +78,7 @@ def _refuse_other_shapes(check: Check, path: Path, manifest: Mapping[str, Any]) 
 
 
 def run_check(check: Check, session: Session, spec: InputSpec, *, batch: int = 8) -> NDArray[np.float32]:
-    """Return the artifact's features (N, D) float32 of the check crops."""
+    """Return the features (N, D) float32 that `session` gives for the check crops, run with `batch` crops at a time."""
     parts = []
     for at in range(0, len(check.images), batch):
         images = to_input(check.images[at : at + batch], spec)
@@ -84,7 +89,11 @@ def run_check(check: Check, session: Session, spec: InputSpec, *, batch: int = 8
 def judge(
     check: Check, session: Session, spec: InputSpec, limits: Limits, *, batch: int = 8
 ) -> dict[str, Any]:
-    """Run the gate on a session and return {passed, failures, limits, numbers}; without numbers when features are not finite."""
+    """Run the quality gate on `session` and return its verdict {passed, failures, limits, numbers}.
+
+    `failures` lists the reasons why it does not pass. `numbers` is the result of `runtime.gate.compare`; it is missing if the
+    session gave NaN or infinite features.
+    """
     verdict: dict[str, Any] = {"limits": dataclasses.asdict(limits)}
     try:
         numbers = compare(check.features, run_check(check, session, spec, batch=batch), gap=limits.gap)

@@ -1,4 +1,4 @@
-"""Print for people: results on stdout, everything else on stderr."""
+"""Print the output of the commands: results on stdout; notes, warnings and progress on stderr."""
 
 from __future__ import annotations
 
@@ -35,13 +35,17 @@ def print_json(document: Any) -> None:
 
 
 def note(text: str) -> None:
-    """Print one line on stderr."""
+    """Print `text` on stderr as one line."""
     print(printable(text), file=sys.stderr)
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a callable that takes how many more images are done. It draws a bar on a terminal, else one line at the end."""
+    """Show on stderr how many of `total` images are done while the block runs.
+
+    Yields a function, which must be called with the number of images done since its last call. A terminal shows a progress
+    bar. Otherwise, one line is printed at the end of the block.
+    """
     if not sys.stderr.isatty():
         done = 0
 

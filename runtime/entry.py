@@ -1,4 +1,4 @@
-"""Run a command: `run_main` and `guarded` call a `main` and turn every error and signal into one line and an exit code."""
+"""Run the `main` function of a command, and turn its errors and signals into one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from runtime.errors import DeviceError, StorageError, UserError
 from runtime.stopping import Stopped, kill_children, received, stoppable, stopped
 from runtime.wording import printable, shortened
 
-# The most characters of an error line. A damaged file can hold a name of any length, and the reason must not scroll away.
+# The most characters of an error line. A name in a damaged file can have any length, and would push the reason off the screen.
 LONGEST = 4000
 
 
 def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run main(argv) and return its exit code; a UserError becomes one `error[CODE] ...` line on stderr and its own code.
+    """Run `main(argv)` and return the exit code of the command.
 
-    The code is 5 for a library that cannot be imported, 6 for a failed write (an OSError with no clearer cause), and 130, 143 or
-    129 after SIGINT, SIGTERM or SIGHUP (`runtime.stopping`). Set REID_DEBUG=1 for the traceback.
+    A UserError is printed as one line `error[CODE] ...` on stderr, and its CODE is the exit code. The exit code is 5 if a library
+    cannot be imported, 6 for any other OSError, such as a failed write, and 130, 143 or 129 after SIGINT, SIGTERM or SIGHUP.
+    With REID_DEBUG=1 in the environment, the error is raised with its traceback instead.
     """
     try:
         with stoppable():
@@ -35,7 +36,10 @@ def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
 
 
 def run_main(module: str) -> int:
-    """Import the module and run its `main` inside `guarded`; return the exit code. A signal during the import stops it too."""
+    """Import the module of this name, run its `main` function inside `guarded`, and return the exit code.
+
+    The import is inside too, so that an error or a signal during the import is reported in the same way.
+    """
     return guarded(lambda argv: int(import_module(module).main(argv)))
 
 

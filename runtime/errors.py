@@ -1,4 +1,4 @@
-"""The errors that end a command, each with its exit code: `UserError` and its kinds.
+"""The errors that end a command, each with its exit code: `UserError` and its subclasses.
 
 `runtime.entry` runs commands and turns these errors into exit codes.
 """
@@ -19,46 +19,46 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Bad input data: nothing of it is usable, or too much is not. Exit code 3."""
+    """The input data are invalid, or too few of them are usable. Exit code 3."""
 
     code = 3
 
 
 class ArtifactError(UserError):
-    """A model file that is missing, damaged, of another kind or does not match its manifest. Exit code 4."""
+    """A model file or feature file is missing, damaged, of the wrong kind, or does not match its manifest. Exit code 4."""
 
     code = 4
 
 
 class DeviceError(UserError):
-    """The device that was asked for is missing, or out of memory. Exit code 5."""
+    """A device or library that a command needs is missing or fails, or the device is out of memory. Exit code 5."""
 
     code = 5
 
 
 class StorageError(UserError):
-    """Output cannot be written: the disk is full or read-only. Exit code 6."""
+    """A file cannot be written, for example because the disk is full or read-only. Exit code 6."""
 
     code = 6
 
 
 class GateError(UserError):
-    """A quality gate failed; no artifact was left behind. Exit code 7."""
+    """A model failed the quality gate: its features differ too much from those of the torch model. Exit code 7."""
 
     code = 7
 
 
 class NonFiniteFeatures(GateError):
-    """A session returned NaN or infinite features; `rows` are their rows in the batch. Exit code 7."""
+    """A model gave NaN or infinite features; `rows` are the rows of the batch that have them. Exit code 7."""
 
     def __init__(self, text: str, rows: tuple[int, ...]) -> None:
         super().__init__(text)
         self.rows = rows
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # so that the error keeps its rows when it leaves a worker process
+        # pickle calls this to send the error from a worker process; the default would lose `rows`
         return type(self), (str(self), self.rows)
 
 
 class OutOfMemory(DeviceError):
-    """The device has no memory for a batch of this size; a smaller one may fit. Exit code 5."""
+    """The device has too little memory for a batch of this size; a smaller batch may fit. Exit code 5."""

@@ -1,4 +1,4 @@
-"""Features with the names, identities and cameras they belong to, in memory and in a file. Runs no model."""
+"""Features with the image file, identity and camera of each, in memory and in an .npz file. Runs no model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from runtime.images.skipped import Skipped
 from runtime.options.backends import PACKAGES
 from runtime.stopping import deferred
 
-# The kind of file that a stopped extraction leaves.
+# The `kind` in the manifest of a file that a stopped extraction saved.
 PARTIAL = "partial features"
 KEYS = ("features", "paths", "pids", "camids", "model")
-# How images get the model's size, as files of features record it. Earlier versions had a second way, "fast", which gives other
-# numbers: a file of such features is refused when it is read, and so is never ranked together with features of this kind.
+# The method that resizes images for the model, as feature files record it. Earlier versions also had the method "fast", which
+# gives different features. `load_features` refuses a file that was made with it, so that the two are never ranked together.
 RESIZE = "exact"
-# What decides about the numbers besides the model.
+# The packages whose versions can change the values of the features.
 TOOLS = (
     "numpy",
     "Pillow",
@@ -34,13 +34,13 @@ TOOLS = (
 
 @dataclass(frozen=True)
 class Features:
-    """The features of N images from one model, with what is known of each image.
+    """The features of N images from one model, with the file, person and camera of each image.
 
     `features` (N, D) are float32 and L2-normalised, and `paths` are the N image files. `pids` (N,) are int64, -1 for unknown people
     and junk; `camids` (N,) are int64 and 0-based, -1 if unknown. `model` is the sha256 of the artifact, and `layout` the data set
     layout by which the file names were read, or None. `camera` describes the camera policy. `images` has the sha256 of each image
-    file (N,), or is empty. `backend` ran the model (key `engine` in the file); it is None if that was not recorded. `skipped`
-    images and `notes` for the user are not saved.
+    file (N,), or is empty. `backend` ran the model (key `engine` in the file); it is None if that was not recorded. `skipped` lists
+    the images that could not be used, and `notes` are warnings for the user; neither of them is saved in the file.
     """
 
     features: NDArray[np.float32]
@@ -57,15 +57,19 @@ class Features:
 
 
 def partial_path(path: Path) -> Path:
-    """Return where the features of a stopped extraction go, so that they never replace a complete file: `q.npz` -> `q.partial.npz`."""
+    """Return the file for the features of a stopped extraction, `q.npz` -> `q.partial.npz`.
+
+    It has another name, so that it never replaces a complete file.
+    """
     return path.with_suffix(f".partial{path.suffix}")
 
 
 def save_features(path: Path | str, features: Features, *, total: int | None = None) -> None:
-    """Write a plain `.npz` (no pickle) and its manifest; an interrupted write leaves the old file.
+    """Write the features to an .npz file without pickles, and its manifest beside it; an interrupted write leaves the old file.
 
-    `total` is the number of images that a stopped extraction was to extract. Such a file is of another kind (`load_features`).
-    Raises StorageError or OSError when the file cannot be written.
+    `total` None marks the file as complete. For a stopped extraction, `total` is the number of images that should have been
+    extracted; `load_features` then loads the file only with `partial`. Raises StorageError or OSError when the file cannot be
+    written.
     """
     arrays: dict[str, Any] = {
         "features": features.features,
@@ -101,9 +105,10 @@ def save_features(path: Path | str, features: Features, *, total: int | None = N
 
 
 def load_features(path: Path | str, *, partial: bool = False) -> Features:
-    """Load the features saved at `path`, after its sha256 matched its manifest; those of a stopped extraction only with `partial`.
+    """Load the features saved at `path`, after the file's sha256 matched its manifest.
 
-    Raises ArtifactError when the file or its manifest is missing, changed, of another kind or inconsistent.
+    With `partial`, a file that a stopped extraction saved is loaded too. Raises ArtifactError for such a file without `partial`, and
+    when the file or its manifest is missing, changed, of another kind or inconsistent.
     """
     path = Path(path)
     if not path.is_file():
@@ -121,7 +126,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
             f"{path}: a file of kind {kind!r}, not features; give the .npz that extract wrote"
         )
     try:
-        # extract compresses nothing, so no array unpacks to more than the file's size
+        # `save_features` does not compress, so the arrays are never larger than the file
         arrays = read_npz(path, most_bytes=path.stat().st_size)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: unreadable ({error}); extract again") from None
@@ -129,7 +134,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
         raise ArtifactError(f"{path}: lacks {missing}; extract again")
     if not _consistent(arrays):
         raise ArtifactError(
-            f"{path}: its arrays are not L2-normalised features and their names; extract again"
+            f"{path}: its arrays do not form L2-normalised features with one image path each; extract again"
         )
     if (resize := str(arrays.get("resize", RESIZE))) != RESIZE:
         raise ArtifactError(
@@ -151,12 +156,15 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
 
 
 def duplicates(features: Features) -> int:
-    """Count the images whose files equal another image's file, byte for byte."""
+    """Count the image files that are exact copies of an earlier one. The result is 0 if the files' hashes are not recorded."""
     return len(features.images) - len(set(features.images))
 
 
 def same_model(a: Features, b: Features) -> None:
-    """Raise ArtifactError unless both come from one artifact, because features of two models rank at random without an error."""
+    """Raise ArtifactError unless `a` and `b` come from the same model file.
+
+    Features of two models can be compared without an error, but the ranking is random.
+    """
     if a.model != b.model:
         raise ArtifactError(
             f"features of different models ({a.model[:12]} and {b.model[:12]}) cannot be compared; "

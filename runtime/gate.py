@@ -1,4 +1,4 @@
-"""The quality gate: check that an artifact ranks people as its torch model does. Pure functions on features."""
+"""The quality gate: check that an artifact ranks people in the same way as its torch model. Pure functions on features."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from numpy.typing import NDArray
 from runtime.errors import ArtifactError, DataError, GateError
 from runtime.options.backends import ONNX_BACKENDS
 
-# Two ranked images whose similarities differ by less than this may swap places by the rounding of FP32 alone.
+# If the cosine similarities of two ranked images differ by less than this, FP32 rounding alone may swap them.
 GAP = 1e-4
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The numbers of `compare` that a candidate must reach, on L2-normalised features; `*_min` and `*_max` hold for the worst image.
+    """The limits of the quality gate for the numbers of `compare`.
 
-    `difference_max` None is reported but not judged. `top1_min` is a share of the images whose best match in the reference leads by
-    more than `gap`; a share below 1 always allows one image to differ. `top10_min` is the mean overlap of the ten best.
-    `spread_min` is the share of the torch model's spread (1 - mean cosine between different images, and the standard deviation of
-    those cosines) that must be left: collapsed features are 0.9999 similar to everything and would pass a test of cosines alone.
+    They compare the L2-normalised features of the artifact (the candidate) with those of the torch model (the reference).
+
+    - `cosine_min`, `cosine_mean`: the least cosine between the two features of an image, for the worst image and for the mean.
+    - `difference_max`: the largest difference between two feature values; None sets no limit.
+    - `top1_min`: the least share of images (0..1) whose best match among the other images is the same. Only images are counted whose
+      best match in the reference leads by more than `gap`, a difference of cosines. A share below 1 always lets one image differ.
+    - `top10_min`: the least mean overlap (0..1) of the ten best matches.
+    - `spread_min`: the least spread, as a fraction of the reference's spread. It holds for two numbers: 1 minus the mean cosine
+      between different images, and the standard deviation of these cosines. It detects collapsed features: each is 0.9999 similar
+      to every other one, so a test of the cosines alone would pass them.
     """
 
     cosine_min: float
@@ -35,8 +41,9 @@ class Limits:
     gap: float = GAP
 
 
-# A gap is the change that a precision makes to a similarity where nothing is wrong. Of 240 crops of the demo's teacher in INT8, 5 swap
-# ranked images that lie 1e-4 apart, and none swaps images that lie 0.01 apart; with ranges from flat grey pictures, 7 do.
+# The gap of a precision is the change of a cosine that it causes in a correct model. It was measured on 240 crops with the demo's
+# teacher in INT8: 5 crops swap ranked images whose cosines differ by 1e-4, and none swaps images whose cosines differ by 0.01. In a
+# faulty model, whose INT8 ranges come from flat grey pictures, 7 crops swap such images.
 LIMITS = {
     "fp32": Limits(0.99999, 0.99999, 1e-4, 1.0, 0.999, 0.98),
     "fp16": Limits(0.995, 0.999, 5e-3, 0.995, 0.98, 0.9, gap=1e-3),
@@ -45,10 +52,9 @@ LIMITS = {
 
 
 def backend_limits(precision: str, backend: str) -> Limits:
-    """Return the limits that a file of this precision must reach on one of `BACKENDS`.
+    """Return the limits for an ONNX file of `precision` ("fp32", "fp16" or "int8") that runs on `backend`, one of `BACKENDS`.
 
-    They are those of the precision. An FP32 file has the limits of FP16 on a backend that computes in bf16.
-    ArtifactError for a precision that has no limits.
+    On a backend that computes in bf16, an FP32 file has the limits of FP16. Raises ArtifactError for any other precision.
     """
     if precision not in LIMITS:
         raise ArtifactError(
@@ -60,16 +66,23 @@ def backend_limits(precision: str, backend: str) -> Limits:
 def compare(
     reference: NDArray[np.float32], candidate: NDArray[np.float32], *, gap: float = GAP
 ) -> dict[str, Any]:
-    """Return the differences between two feature sets (N, D) of the same N images: the torch model's and the artifact's.
+    """Return numbers that describe how the artifact's features `candidate` differ from the torch model's features `reference`.
 
-    Keys: images, non_finite, norm_error, cosine_min, cosine_mean, difference_max, top1, clear, top10 (rank agreement of every
-    image against all others), and the mean and standard deviation of the cosines between different images, for both.
-    Raises DataError for fewer than three images, or if the reference features of all of them are equal, and GateError if the reference
-    features are not finite.
+    Both are (N, D), of the same N images. The keys of the result are:
+
+    - `images`: N; `non_finite`: the number of candidate features with NaN or infinity. If there are any, the result ends here.
+    - `norm_error`: the largest difference of a candidate feature's norm from 1.
+    - `cosine_min`, `cosine_mean`, `difference_max`: as in `Limits`.
+    - `top1`, `clear`, `top10`: the result of `rank_agreement` if every image is ranked against all others.
+    - `reference_cosine_between`, `reference_cosine_spread`, and the same for `candidate`: the mean and the standard deviation of the
+      cosines between different images.
+
+    Raises DataError for different shapes, for fewer than three images, or if all reference features are equal, and GateError if the
+    reference features are not finite.
     """
     if len(reference) < 3 or reference.shape != candidate.shape:
         raise DataError(
-            f"cannot compare features {reference.shape} and {candidate.shape}: need 3 or more equal rows"
+            f"cannot compare features {reference.shape} and {candidate.shape}: give 3 or more images, and equal shapes"
         )
     if not np.isfinite(reference).all():
         raise GateError("the reference features are not finite; check the weights of the torch model")
@@ -104,10 +117,11 @@ def compare(
 def rank_agreement(
     reference: NDArray[np.float64], candidate: NDArray[np.float64], *, gap: float = GAP
 ) -> dict[str, float]:
-    """Return {top1, clear, top10} of two similarity matrices (N, N) with -inf on the diagonal; ties are ordered by index.
+    """Return {top1, clear, top10}: how well the rankings of two similarity matrices (N, N) agree.
 
-    top1: share of rows with the same best neighbour, among the `clear` rows whose reference best leads by more than `gap`
-    (1 if there are none); top10: mean overlap of the ten best.
+    The diagonals must be -inf, so that no image is its own match. `clear` is the number of rows whose best match in `reference` leads
+    the second by more than `gap`. `top1` is the share of these rows that have the same best match in `candidate`, and 1 if there are
+    no such rows. `top10` is the mean overlap (0..1) of the ten best matches of all rows. Ties are ordered by index.
     """
     order_a = np.argsort(-reference, axis=1, kind="stable")
     order_b = np.argsort(-candidate, axis=1, kind="stable")
@@ -121,7 +135,7 @@ def rank_agreement(
 
 
 def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
-    """Return the reasons why these numbers do not pass the gate; an empty list means that they pass."""
+    """Return the reasons why `numbers`, the result of `compare`, exceed the `limits`; an empty list means that the gate passes."""
     if numbers["non_finite"]:
         return [f"{numbers['non_finite']} of {numbers['images']} features are not finite"]
     reasons = []
@@ -150,7 +164,8 @@ def _collapse(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
     spread, had = numbers["candidate_cosine_spread"], numbers["reference_cosine_spread"]
     if apart < limits.spread_min * was or spread < limits.spread_min * had:
         return [
-            f"features collapse: different images are {1 - apart:.4f} +- {spread:.4f} alike, were {1 - was:.4f} +- {had:.4f}"
+            f"features collapse: cosine between different images {1 - apart:.4f} +- {spread:.4f}, "
+            f"in the torch model {1 - was:.4f} +- {had:.4f}"
         ]
     return []
 

@@ -1,15 +1,16 @@
-"""Run the gate again on a kind of processor that differs from the exporting machine's, once, and keep the verdict.
+"""Run the quality gate of an ONNX file once on each new kind of processor, and record the verdict.
 
-A file that passed its gate when it was exported may fail on another kind of processor, whose kernels compute other numbers.
+A file that passed its gate on the exporting machine may fail on another kind of processor, whose kernels compute other numbers.
 
-- `needs_proof` says whether the gate must run here, `prove` runs it and records the verdict.
-- `recorded` reads a verdict that `prove` recorded earlier.
-- `doubt` returns a warning for a backend on which no gate passed here, neither by such a record nor by `python -m runtime choose`
-  (`runtime.backends.choice.unproven` reads what that wrote).
+- `needs_proof` says whether the gate must run on this machine.
+- `prove` runs the gate and records the verdict.
+- `recorded` returns the verdict that an earlier `prove` recorded.
+- `doubt` returns a warning if no gate passed here with the chosen backend. The verdict may come from `prove` or from
+  `python -m runtime choose`, whose file `runtime.backends.choice` reads.
 
-The record lies beside the file, as `<file>.gates.json`, and may travel with it. Where that folder cannot be written, the record lies
-in the user's cache (`$XDG_CACHE_HOME`, else ~/.cache, under reid-edge). Where neither can be written, the gate runs at each opening,
-and a warning says so.
+The record is a file `<model>.gates.json` beside the model, and may be copied with it. If that folder cannot be written, the record
+is saved in the user's cache (`$XDG_CACHE_HOME`, else ~/.cache, in the folder reid-edge). If neither can be written, a warning is
+printed and the gate runs again at each opening.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ SCHEMA = 1
 
 
 def needs_proof(artifact: Artifact) -> bool:
-    """Return whether the file passed its gate, but neither its manifest nor a record says that it passed on this kind of processor."""
+    """Return whether the artifact passed its gate on another kind of processor, but is not known to have passed on this kind.
+
+    The manifest names the kind of processor on which the file was exported. The record of `prove` has the later verdicts.
+    """
     gate = artifact.manifest.get("gate")
     if not isinstance(gate, dict) or gate.get("passed") is not True:
         # a file that passed nowhere is refused, or allowed with a warning, when it is verified
@@ -46,10 +50,10 @@ def needs_proof(artifact: Artifact) -> bool:
 
 
 def prove(artifact: Artifact, *, allow_failed: bool = False) -> None:
-    """Run the opened artifact's gate where `needs_proof` says so, and record the verdict; a recorded failure is not run again.
+    """Run the gate of an opened artifact if `needs_proof` is true of it, and record the verdict.
 
-    Raises GateError where the gate fails; with `allow_failed` it prints a warning on stderr instead. A file that travels without its
-    check crops cannot be judged, and a warning says so.
+    If a failure is recorded already, it counts without another run. Raises GateError when the gate fails; with `allow_failed`,
+    prints a warning on stderr instead. The gate cannot run without the check crops of the file; then a warning is printed.
     """
     if not needs_proof(artifact):
         return
@@ -60,7 +64,7 @@ def prove(artifact: Artifact, *, allow_failed: bool = False) -> None:
             limits = backend_limits(artifact.manifest.get("precision", ""), artifact.backend or "")
         except ArtifactError as error:
             _note(
-                f"WARNING {artifact.path}: passed its gate on another kind of processor, and cannot be judged on this one: {error}"
+                f"WARNING {artifact.path}: passed its gate on another kind of processor; the gate cannot run on this one: {error}"
             )
             return
         _note(
@@ -69,7 +73,7 @@ def prove(artifact: Artifact, *, allow_failed: bool = False) -> None:
         verdict = judge(check, artifact.run, artifact.spec, limits)
         if reason := _record(artifact, verdict):
             _note(
-                f"WARNING {artifact.path}: the verdict of the gate cannot be kept, so the gate runs at each opening: {reason}"
+                f"WARNING {artifact.path}: the verdict of the gate cannot be saved, so the gate runs at each opening: {reason}"
             )
     if verdict["passed"]:
         return
@@ -83,7 +87,7 @@ def prove(artifact: Artifact, *, allow_failed: bool = False) -> None:
 
 
 def doubt(artifact: Artifact) -> str | None:
-    """Return a warning where no gate passed on this machine with the artifact's backend; None where one did."""
+    """Return a warning if no gate is known to have passed on this machine with the artifact's backend; None if one has passed."""
     verdict = recorded(artifact.path, artifact.sha256, artifact.backend)
     if verdict is not None and verdict["passed"]:
         return None
@@ -91,9 +95,10 @@ def doubt(artifact: Artifact) -> str | None:
 
 
 def recorded(path: Path, sha256: str, backend: str | None) -> dict[str, Any] | None:
-    """Return the recorded verdict {passed, failures, ...} of this file, or None.
+    """Return the verdict {passed, failures, ...} that `prove` recorded for the file at `path`; None if there is no valid one.
 
-    A verdict counts only for the same backend, the same versions of its packages, and the same kind of processor.
+    A verdict is valid for the same file (its `sha256`), the same `backend`, the same versions of the backend's packages, and the
+    same kind of processor.
     """
     conditions = _conditions(backend)
     for record in _record_paths(path, sha256):
@@ -105,7 +110,7 @@ def recorded(path: Path, sha256: str, backend: str | None) -> dict[str, Any] | N
 
 
 def record_path(path: Path) -> Path:
-    """`model.onnx` -> `model.onnx.gates.json`."""
+    """Return the path of the record beside a model: `model.onnx` -> `model.onnx.gates.json`."""
     return Path(f"{path}.gates.json")
 
 

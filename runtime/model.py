@@ -1,6 +1,6 @@
 """The Python API of a model: `open_model` opens a file, and the `Model` embeds crops, boxes of a frame, and image files.
 
-Every command that runs a model calls it.
+The commands of this project that run a model use the same functions.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def open_model(
 
     `device` is "cpu" or "cuda". `backend` runs an ONNX file on the CPU (one of `runtime.options.choices.BACKENDS`, or "auto" for the
     one that `python -m runtime choose` measured as fastest here). `threads` None uses all cores. `batch` is the number of crops
-    per run (default: the model's fixed batch, or 16). `preset` lays the work out over the cores of a CPU: "latency" runs single
-    crops on all cores, and "throughput" is for `embed_files` only, which then runs one process of one thread on each core.
+    per run (default: the model's fixed batch, or 16). `preset` spreads the work over the cores of a CPU: "latency" runs one crop at
+    a time on all cores. "throughput" runs one process with one thread on each core; it works with `embed_files` only.
 
-    The manifest, the file's hash and its gate are checked before anything is loaded. Raises ArtifactError for a file that is
-    damaged, unknown or not gated (`allow_ungated` turns the last into a warning on stderr), DeviceError for a device or a
-    backend that is not there, ConfigError for options that do not go together.
+    The manifest, the file's hash and the recorded verdict of its quality gate are checked before anything is loaded. Raises
+    ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate (with `allow_ungated`, a missing pass is
+    only a warning on stderr), DeviceError for a missing device or backend, and ConfigError for options that contradict each other.
     """
     if batch is not None and batch < 1:
         raise ConfigError(f"batch={batch}: give 1 or more")
@@ -75,9 +75,10 @@ def open_model(
 
 @dataclass(frozen=True)
 class Model:
-    """An opened model. `artifact` holds its manifest, input specification and session; `batch` is the crops per run.
+    """An opened model, which computes the features of crops.
 
-    `preset` is what the model was opened with.
+    `artifact` holds its manifest, input specification and session. `batch` is the number of crops per run. `preset` is the preset
+    with which it was opened, or None.
     """
 
     artifact: Artifact
@@ -91,7 +92,7 @@ class Model:
 
     @property
     def sha256(self) -> str:
-        """The identity of the model file; features of two identities are never compared."""
+        """The hash of the model file. Features can be compared only if they come from files with the same hash."""
         return self.artifact.sha256
 
     def embed(
@@ -99,8 +100,8 @@ class Model:
     ) -> NDArray[np.float32]:
         """Return the features of `crops`, (N, D) float32, L2-normalised, in the order of the crops.
 
-        `crops` is a sequence of (H, W, 3) uint8 arrays of any sizes, each one person, or one (N, H, W, 3) array. `color` names
-        the order of their channels: "rgb" (Pillow) or "bgr" (OpenCV). The crops are resized as in training and run in batches;
+        `crops` is a sequence of (H, W, 3) uint8 arrays, each of one person and of its own size, or one (N, H, W, 3) array. `color`
+        names the order of their channels: "rgb" (Pillow) or "bgr" (OpenCV). The crops are resized as in training and run in batches;
         a batch that does not fit into the device's memory is halved. `camera` selects the camera embedding of a model that has
         one as an input: "mean" (the default), "none", a 0-based camera id for all crops, or one id per crop (N,), where -1
         stands for an unknown camera.
@@ -161,7 +162,8 @@ class Model:
         `images` is a folder, a list file, one image file, or `runtime.images.sources.Images`. People and cameras are read from file
         names. `camera` is "input" (the cameras of the names), "mean", "none" or a 0-based camera id; None means "input" on the
         data set that the model was trained on and "mean" elsewhere. `workers` threads decode while the model runs (default: up
-        to 4). Unusable images are in `.skipped`, and `.notes` has warnings. `progress` receives the number of further images done.
+        to 4). The result lists unusable images in `.skipped` and warnings in `.notes`. `progress` is called again and again, each
+        time with the number of images done since the last call.
 
         Raises ConfigError for a camera policy that the model cannot follow, DataError where there is no image, TooManyBad (a
         DataError) when more than the fraction `max_bad` of all images is unusable, NonFiniteFeatures with the path of the first such

@@ -1,4 +1,4 @@
-"""Open a model file as an Artifact: verify the file first, then load it with the backend that was asked for."""
+"""Open a model file as an `Artifact`: verify the file first, then load it with the requested backend."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from runtime.wording import printable
 
 @dataclass(frozen=True)
 class Target:
-    """How a file is run: `device` is one of `runtime.options.choices.DEVICES`, `threads` None means all cores.
+    """Where and how a model file is run.
 
-    `backend` is as in Artifact.
+    `device` is "cpu" or "cuda". `threads` None means all cores. `backend` is a value of `Artifact.backend`.
     """
 
     device: str
@@ -54,11 +54,11 @@ def open_artifact(
 ) -> Artifact:
     """Verify and open the artifact at `path` on `device` ("cpu" or "cuda"); `backend` runs an ONNX file on the CPU.
 
-    The file's hash and the verdict of its gate are checked before anything is loaded. On a CPU of another kind than the
-    manifest's, the gate runs once (`runtime.gate_here`).
+    The file's hash and the recorded verdict of its quality gate are checked before anything is loaded. If this CPU is of another
+    kind than that of the exporting machine, the gate runs once here (`runtime.gate_here`).
 
-    Raises ArtifactError for a file that is damaged, unknown or not gated (`allow_ungated` turns the last into a warning on stderr),
-    DeviceError for a device or backend that is not there, and GateError where the gate fails on this machine.
+    Raises ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate (with `allow_ungated`, a missing
+    pass is only a warning on stderr), DeviceError for a missing device or backend, and GateError if the gate fails on this machine.
     """
     artifact = load_artifact(
         path, device=device, threads=threads, allow_ungated=allow_ungated, backend=backend
@@ -79,7 +79,10 @@ def load_artifact(
     allow_ungated: bool = False,
     backend: str = BACKENDS[0],
 ) -> Artifact:
-    """Open the artifact as `open_artifact` does, but run no gate on this processor: for a caller that runs the gate, or has run it."""
+    """Verify and open an artifact like `open_artifact`, but never run the gate on this processor.
+
+    It is for a caller that runs the gate itself or has already run it.
+    """
     artifact, target = _verified(Path(path), device, threads, allow_ungated, backend)
     run = _opener(artifact.path, artifact.manifest)(
         artifact.path, artifact.spec, artifact.dim, target, artifact.manifest
@@ -90,7 +93,10 @@ def load_artifact(
 def verify_artifact(
     path: Path | str, *, device: str = "cpu", allow_ungated: bool = False, backend: str = BACKENDS[0]
 ) -> Artifact:
-    """Verify the artifact as `open_artifact` does, but do not keep it loaded: for a process whose workers open it themselves."""
+    """Verify an artifact like `open_artifact`, and return it without a loaded model; calling its `run` raises RuntimeError.
+
+    It is for a process whose worker processes load the model themselves.
+    """
     artifact = _verified(Path(path), device, None, allow_ungated, backend)[0]
     if _runs_on_a_cpu(artifact, device):
         from runtime.gate_here import needs_proof, prove
@@ -126,7 +132,7 @@ def _verified(
             export = f"{shlex.join(words)}, then: {export}"
         raise ArtifactError(f"{path}: weights, not a runnable model; export it first: {export}")
     manifest = read_manifest(path)
-    # A file of another kind is refused first, before its gate is missed.
+    # A file that is no model is refused here. It has no gate either, but an error about a missing gate would mislead the user.
     _opener(path, manifest)
     _check_gate(path, manifest, allow_ungated)
     spec, dim = _contract(path, manifest)
@@ -165,11 +171,13 @@ def _backend(path: Path, manifest: dict[str, Any], device: str, backend: str) ->
 def _open_onnx(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
     session = BACKEND_OPENERS[target.backend](path, spec, target)
     if session.dim != dim:
-        raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; export it again")
+        raise ArtifactError(
+            f"{path}: its features have {session.dim} values, but its manifest says {dim}; export it again"
+        )
     return session
 
 
-# Each opener imports its backend's file, which refuses in one line where the library cannot be used.
+# Each opener imports the module of its backend. That module raises a DeviceError if its library cannot be used.
 def _onnxruntime(path: Path, spec: InputSpec, target: Target) -> SizedSession:
     from runtime.backends.onnxruntime import open_onnxruntime
 
@@ -183,7 +191,7 @@ def _openvino(path: Path, spec: InputSpec, target: Target) -> SizedSession:
     return open_openvino(path, spec, threads=target.threads, precision=precision)
 
 
-# Every name of `BACKENDS` -> what opens an ONNX file with it.
+# For each name in `BACKENDS`, the function that opens an ONNX file with this backend.
 BACKEND_OPENERS: dict[str, Callable[[Path, InputSpec, Target], SizedSession]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
@@ -203,12 +211,14 @@ def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest
     session = open_tensorrt(path, spec, flavour=target.backend, manifest=manifest)
     if session.dim != dim:
         session.close()
-        raise ArtifactError(f"{path}: gives {session.dim} features, its manifest says {dim}; build it again")
+        raise ArtifactError(
+            f"{path}: its features have {session.dim} values, but its manifest says {dim}; build it again"
+        )
     return session
 
 
 Opener = Callable[[Path, InputSpec, int, Target, dict[str, Any]], Session]
-# The kind of a file, as its manifest says -> what opens it.
+# For each kind of model file, as its manifest states it, the function that opens the file.
 OPENERS: dict[str, Opener] = {"onnx": _open_onnx, "engine": _open_engine}
 
 

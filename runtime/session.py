@@ -1,4 +1,4 @@
-"""`Session`, the interface of every backend: a callable on a batch, and the check that each of them ends with."""
+"""`Session`, the interface of a loaded model on any backend, and `check_features`, which every session calls on its result."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from runtime.errors import ArtifactError, NonFiniteFeatures
 
 
 class Session(Protocol):
-    """A callable: images (B, ...) as `InputSpec.layout` says and camera ids (B,) or None -> features (B, D) float32."""
+    """A loaded model, called on a batch: images (B, ...) and camera ids (B,) or None -> features (B, D) float32.
+
+    `InputSpec.layout` says the shape and type of the images, and `InputSpec.camera` whether the model takes camera ids.
+    """
 
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Run one batch. Raises NonFiniteFeatures, OutOfMemory or DeviceError when it cannot."""
+        """Return the features of one batch. Raises NonFiniteFeatures, OutOfMemory or DeviceError when the model cannot run."""
         ...
 
 
 def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.float32]:
-    """Return `features` when they are (batch, dim) float32 and finite; every session ends with this call.
+    """Return `features` unchanged if they are (batch, dim) float32 and finite.
 
     Raises ArtifactError for another shape or type, and NonFiniteFeatures for NaN or infinity.
     """

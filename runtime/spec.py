@@ -1,4 +1,4 @@
-"""`InputSpec`, the input of an artifact: the contract between training, export and the device."""
+"""`InputSpec`, the description of a model's input, which export writes into the manifest and the runtime follows."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from runtime.errors import ArtifactError
 
 INPUT_LAYOUTS = ("uint8-nhwc", "float-nchw")
 CAMERA_MODES = ("input", "none", "mean")
-# The order of the channels that a graph takes. Nothing of ours swaps them, so a model that wants another order is refused.
+# The orders of the channels that a model may take. The runtime gives RGB, so a model that takes another order is refused.
 COLOURS = ("rgb",)
-# The most pixels of a side, images of a batch, and cameras of a table.
+# The largest accepted height and width (pixels), batch size, camera id and number of cameras.
 LARGEST = 100_000
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One image input and, where `camera` is "input", one camera input.
+    """The input of a model: a batch of images and, if `camera` is "input", a second input `camera_ids` (B,).
 
-    `layout` "uint8-nhwc" is (B, height, width, 3) uint8 RGB 0..255: the caller resizes the image, and the graph does the rest.
-    "float-nchw" is (B, 3, height, width) float32, (rgb / 255 - mean) / std. `camera` is "input" (a second input `camera_ids`
-    (B,), see `mean_camera`), "none", "mean" or a 0-based camera id that was baked in. `colour` is the order of the
-    channels, always "rgb". `cameras` is the size of the camera embedding table (0: the model has none). `dataset` names the data
-    set whose camera ids index this table. `batch` is a fixed batch size, or None for any.
+    - `height`, `width`: the size of the images in pixels. `interpolation`: the method that resizes them, "bicubic" or "bilinear".
+    - `layout`: "uint8-nhwc" is (B, height, width, 3) uint8 RGB 0..255; the caller resizes, and the graph normalises.
+      "float-nchw" is (B, 3, height, width) float32; the caller resizes and computes (rgb / 255 - mean) / std.
+    - `mean`, `std`: the constants of this normalisation, for R, G and B. `colour`: the order of the channels, always "rgb".
+    - `camera`: "input" means that the caller chooses the camera embedding of each image (`mean_camera`, `no_camera`). Otherwise
+      the export fixed it: "none", "mean" of all cameras, or that of one 0-based camera id.
+    - `cameras`: the number of camera embeddings, 0 for a model without. `dataset`: the data set whose camera ids select them, or
+      None if it is not known.
+    - `batch`: the fixed batch size of the graph; None if the graph takes any.
     """
 
     height: int = 256
@@ -42,24 +46,24 @@ class InputSpec:
 
     @property
     def mean_camera(self) -> int:
-        """The `camera_ids` value that selects the mean of all camera embeddings: one past the last camera.
-
-        One further (`mean_camera + 1`) selects no camera embedding at all.
-        """
+        """The `camera_ids` value that selects the mean of all camera embeddings: one more than the last camera id."""
         return self.cameras
 
     @property
     def no_camera(self) -> int:
-        """The `camera_ids` value that adds no camera embedding."""
+        """The `camera_ids` value with which the model adds no camera embedding."""
         return self.cameras + 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dict for a manifest."""
+        """Return the dict that a manifest stores as `input`."""
         return dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], where: str = "manifest") -> InputSpec:
-        """Rebuild it from a manifest's dict. ArtifactError names a missing or unknown field, or a value out of range."""
+        """Return the InputSpec that `data`, the `input` of a manifest, describes. `where` names the manifest in an error.
+
+        Raises ArtifactError for a missing or unknown field, and for a value out of range.
+        """
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - fields):
             raise ArtifactError(

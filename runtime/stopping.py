@@ -43,7 +43,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def stopped(error: KeyboardInterrupt) -> Stopped:
-    """Return the error itself where a signal of `stoppable` raised it; a plain KeyboardInterrupt counts as SIGINT."""
+    """Return `error` as a Stopped; a KeyboardInterrupt that is not a Stopped counts as SIGINT."""
     return error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
 
 
@@ -60,16 +60,17 @@ _active: _State | None = None
 
 
 def received() -> int | None:
-    """Return the number of the signal that `stoppable` has received, or None."""
+    """Return the number of the first signal that arrived inside `stoppable`; None if there was none."""
     return _active.first if _active else None
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise Stopped in the main thread at the first of SIGNALS, also where a shell's background job ignores SIGINT.
+    """While the block runs, turn the first SIGINT, SIGTERM or SIGHUP into a Stopped exception in the main thread.
 
-    A second signal, or one within native code that does not return, kills every child process and ends this one. An ignored SIGHUP
-    (nohup) stays ignored. Inside another `stoppable`, and in other threads than the main one, nothing changes.
+    SIGINT counts also in a background job, where a shell sets it to be ignored; an ignored SIGHUP (nohup) stays ignored. A second
+    signal kills every child process and ends this process at once, even while native code runs. Inside another `stoppable`, and in
+    a thread that is not the main one, this function has no effect.
     """
     global _active
     if _active is not None or threading.current_thread() is not threading.main_thread():
@@ -125,7 +126,10 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Delay the first signal until the block has ended, for files that belong together. A second signal is not delayed."""
+    """Delay the first signal until the block has ended. A second signal is not delayed.
+
+    It keeps the writing of files that belong together from being interrupted between them.
+    """
     state = _active
     if state is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -142,9 +146,9 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Make SIGTERM unwind the stack even outside `stoppable`.
+    """While the block runs outside `stoppable`, turn SIGTERM into SystemExit with status 143.
 
-    Children and temporary files are removed, and the exit status is 143.
+    The exception unwinds the stack, so that `finally` blocks end child processes and remove temporary files.
     """
     if _active is not None or threading.current_thread() is not threading.main_thread():
         yield
@@ -162,7 +166,10 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def keeping(describe: Callable[[], str]) -> Iterator[None]:
-    """End the line that reports a stop within the block with `describe()`: what is kept, and how to resume."""
+    """When a signal stops the block, attach the line `describe()` to the Stopped exception; the command prints it before it ends.
+
+    The line says what was saved and how to resume. If an inner block has attached a line, that line stays.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
@@ -175,9 +182,10 @@ def keeping(describe: Callable[[], str]) -> Iterator[None]:
 def run_apart(
     command: Sequence[str], *, cwd: Path | None = None, stdout: int | None = subprocess.PIPE
 ) -> tuple[int, str]:
-    """Run one of our commands and return (exit status, its stdout). The signal that stops this process stops the command too.
+    """Run a command as a child process and return (exit status, its stdout). `stdout` None prints it instead and returns "".
 
-    The command has a session of its own, so that Ctrl-C reaches it once, through this process, which then waits for it to end.
+    A signal that stops this process is passed on to the child, and this process waits for the child to end. The child has its own
+    process session, so that Ctrl-C in a terminal does not reach it a second time.
     """
     process = subprocess.Popen(command, cwd=cwd, stdout=stdout, text=True, start_new_session=True)
     try:
@@ -195,14 +203,14 @@ def run_apart(
 
 
 def kill_children() -> None:
-    """Kill every process that descends from this one, where /proc names them."""
+    """Kill every descendant process that `descendants` finds."""
     for pid in descendants(os.getpid()):
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes that `pid` and its children have started, as far as Linux's /proc names them."""
+    """Return the process ids of the children of `pid` and of their children, from Linux's /proc; [] where there is no /proc."""
     pids = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:

@@ -1,1 +1,1 @@
-"""The commands of `python -m engines`, one module each. They import what they need after parsing."""
+"""The commands of `python -m engines`, one module for each. A command imports heavy modules only after the arguments are parsed."""

@@ -23,11 +23,12 @@ HELP = "build an engine for this machine"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """The engine to build, and the builder. With `builder` None, it is trtexec where that is installed, else Python.
+    """The engine to build (`request`) and how to build it.
 
-    `separate` builds an engine for each profile of `request`. `dry_run` only prints trtexec's command lines for the version
-    `tensorrt`, by default that of the installed trtexec. `compute_capability` names the GPUs that an ahead-of-time rtx build is
-    for.
+    `builder` is a key of FLAVOURS; None means trtexec if it is installed, else python. With `separate`, each profile of `request` gets
+    its own engine. `compute_capability` names the GPUs for which the builder rtx builds ahead of time; None lets it choose. `log` is a
+    file for everything that trtexec prints. With `dry_run`, trtexec's command lines are printed and nothing is built; they are for the
+    version `tensorrt`, or if that is None, for the installed trtexec.
     """
 
     request: BuildRequest
@@ -70,21 +71,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--separate",
         action="store_true",
-        help="build an engine for each --batch (MODEL.b8.engine) instead of one for all; that of the largest batch, "
-        "MODEL.engine, opens the others, and the smallest engine that fits runs a batch",
+        help="build one engine for each --batch (MODEL.b8.engine) instead of one for all. To use them, open MODEL.engine, which "
+        "is for the largest batch: the others are opened with it, and each batch runs on the smallest engine that fits",
     )
     parser.add_argument(
         "--workspace",
         type=int,
         default=WORKSPACE_MIB,
         metavar="MIB",
-        help="the scratch memory for the builder (default: %(default)s)",
+        help="the limit of the builder's scratch memory in MiB (default: %(default)s)",
     )
     parser.add_argument(
         "--timing-cache",
         type=Path,
         metavar="FILE",
-        help="a file of measured tactics, which the build reads and extends",
+        help="a file of kernel timings (tactics), which the build reads and extends, so that the next build is faster",
     )
     parser.add_argument(
         "--optimization-level",
@@ -121,7 +122,7 @@ def command(args: Namespace) -> None:
 
 
 def build_options(args: Namespace) -> BuildOptions:
-    """Convert the parsed arguments; ConfigError for options that contradict each other."""
+    """Return the parsed arguments as options. Raises ConfigError for options that contradict each other."""
     if args.tensorrt is not None and not args.dry_run:
         raise ConfigError(
             "--tensorrt is only allowed with --dry-run; a build uses the TensorRT of the installed trtexec"
@@ -164,7 +165,7 @@ def build_options(args: Namespace) -> BuildOptions:
 
 
 def profile(text: str) -> Profile:
-    """Parse `8` or `1,8,32` (min, opt, max) as a profile; ConfigError for anything else."""
+    """Parse a `--batch` value, `8` or `1,8,32` (min, opt, max), as a profile. Raises ConfigError for anything else."""
     parts = text.split(",")
     if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() for part in parts):
         raise ConfigError(f"--batch {text}: give one batch size, or min,opt,max, such as 1,8,32")
@@ -173,7 +174,7 @@ def profile(text: str) -> Profile:
 
 
 def run(options: BuildOptions) -> None:
-    """Build the engines, or with `dry_run` print the exact trtexec command lines on stdout, and nothing else."""
+    """Build the engines, or with `dry_run` only print the exact trtexec command lines on stdout."""
     from engines.build import choose_builder, separate
     from engines.trtexec.command import parse_version, trtexec_line
     from engines.trtexec.run import find_trtexec, trtexec_version
@@ -187,7 +188,7 @@ def run(options: BuildOptions) -> None:
     gate = parent.get("gate")
     if not isinstance(gate, dict) or gate.get("passed") is not True:
         note(
-            f"WARNING {request.onnx}: the file has not passed a quality gate; its engine will not be more accurate"
+            f"WARNING {request.onnx}: the file has not passed a quality gate, so its engine may give wrong features"
         )
     if options.dry_run:
         version = parse_version(options.tensorrt) if options.tensorrt else trtexec_version(find_trtexec())
@@ -195,7 +196,7 @@ def run(options: BuildOptions) -> None:
             print(shlex.join(trtexec_line(parent, version, engine_request)))
         return
     refuse_external_data(request.onnx)
-    # only trtexec times engines and keeps a log
+    # only trtexec can time the engine and write a log
     builder = choose_builder(options.builder or ("trtexec" if request.timed or options.log else None))
     *smaller, largest = requests
     for engine_request in smaller:
@@ -223,7 +224,7 @@ def _build(request: BuildRequest, parent: dict[str, Any], builder: str, options:
         # the engine is correct, but the build may have skipped the fastest tactics
         advice = memory_advice(report.memory, report.workspace_mib)
         note(
-            f"WARNING {report.memory[0]}: for lack of memory the engine may be slower than possible; {advice}"
+            f"WARNING {report.memory[0]}: the build had too little memory, so the engine may be slower than possible; {advice}"
         )
     _print_engine(request, manifest, _timing_rows(manifest, report) if request.timed else [])
 

@@ -15,7 +15,7 @@ HERE = Path("/")
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """The models to examine, and the root folder of the machine: `HERE`, or a copy of another machine's files."""
+    """The models to examine, and the root folder of the machine to describe: `HERE`, or a copy of another machine's files."""
 
     models: tuple[Path, ...]
     root: Path
@@ -29,10 +29,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="MODEL",
-        help="an .onnx file or an engine: print what it lacks here, and the fix",
+        help="an .onnx file or an engine: print what is missing here to run it, and how to fix that",
     )
     parser.add_argument(
-        "--root", type=Path, default=HERE, metavar="DIR", help="examine the files of another machine in DIR"
+        "--root",
+        type=Path,
+        default=HERE,
+        metavar="DIR",
+        help="describe another machine, whose root file system is mounted or copied at DIR",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -43,7 +47,7 @@ def command(args: Namespace) -> None:
 
 
 def run(options: DoctorOptions) -> None:
-    """Print a description of the machine, what it can run, and what it lacks for the models."""
+    """Print a description of the machine, what it can run, and what is missing to run the given models."""
     from engines.doctor import doctor, tables
     from engines.doctor.model import examine_model
     from runtime.console import print_json

@@ -1,4 +1,4 @@
-"""`python -m engines verify`: verify an engine on this machine, also one that trtexec built without this project."""
+"""`python -m engines verify`: run the quality gate of an engine on this machine, also of one built without this project."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from engines.manifest import FLAVOURS
 from runtime.options.choices import PRECISIONS
 
-HELP = "verify an engine on this machine"
+HELP = "run the quality gate of an engine on this machine"
 
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """The engine and the ONNX file that it was built from.
+    """The engine, and the ONNX file of which it was built.
 
-    `builder`, `precision` and `version_compatible` are used only if the engine has no manifest. `precision` None takes that of
-    the ONNX file.
+    `builder`, `precision` and `version_compatible` describe an engine that has no manifest; otherwise they are ignored. `precision`
+    None means the precision of the ONNX file.
     """
 
     engine: Path
@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="MODEL.onnx",
-        help="the file that the engine was built from, with its manifest and check crops beside it",
+        help="the ONNX file of which the engine was built; its manifest and check crops must be beside it",
     )
     unrecorded = parser.add_argument_group("for an engine without a manifest")
     unrecorded.add_argument(
@@ -58,7 +58,7 @@ def command(args: Namespace) -> None:
 
 
 def run(options: VerifyOptions) -> None:
-    """Run the gate on one engine and write its manifest. GateError (exit code 7) when the gate fails."""
+    """Run the gate on one engine, write its manifest and print the verdict. Raises GateError (exit code 7) if the gate fails."""
     from engines.verify import AssumedBuild, verify
     from runtime.console import print_table
 

@@ -1,1 +1,1 @@
-"""`python -m engines doctor`: describe this machine, and list what it lacks for a model."""
+"""`python -m engines doctor`: describe this machine, and list what is missing to run a model."""

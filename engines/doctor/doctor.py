@@ -1,4 +1,4 @@
-"""Describe a machine and what of this project it can run. Changes nothing."""
+"""Describe a machine and which tasks of this project it can run. Changes nothing on it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ Probe = Callable[[str], ProbeResult]
 def diagnose(
     *, root: Path = Path("/"), environment: Mapping[str, str] = os.environ, probe: Probe | None = None
 ) -> dict[str, Any]:
-    """Return the report of `doctor`: {board, system, memory_gib, disk_free_gib, the result of every probe, agree, can, ...}.
+    """Return the report of `doctor` as a dict of JSON values.
 
-    `root` is the file system whose system files are read. `probe` maps the name of a probe to its result; by default it runs
-    the probe on this machine, and for another root it reads the files. `agree` says whether trtexec and Python's TensorRT have
-    the same version, and is None where one is missing. `can` maps a task to {ok, why}.
+    Its keys are root, board, power_mode, cuda_toolkit, driver_release, tensorrt_package, system, memory_gib, disk_free_gib, the names
+    of the probes with their results, agree and can. `agree` says whether trtexec and Python's TensorRT have the same version; it is
+    None if one is missing. `can` maps each task to {ok, why}.
+
+    `root` is the root folder of the file system to describe. `probe` is a function from the name of a probe to its result. None means
+    `engines.probe.run_probe` for this machine, and `probe_files` for another root.
     """
     here = root.resolve() == Path("/")
     probe = probe or (run_probe if here else probe_files(root, environment))
@@ -57,7 +60,7 @@ def diagnose(
 
 
 def nvpmodel_output() -> str:
-    """Return what `nvpmodel -q` prints about the power mode; "" where nvpmodel is missing or needs root."""
+    """Return what `nvpmodel -q` prints about the power mode; "" if nvpmodel is missing or cannot be run."""
     try:
         command = ["nvpmodel", "-q"]
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10).stdout
@@ -66,9 +69,10 @@ def nvpmodel_output() -> str:
 
 
 def system(root: Path) -> dict[str, Any]:
-    """Return {os, kernel, machine, python, cpu, cores}; `cores` are those that this process may use.
+    """Describe the system as {os, kernel, machine, python, cpu, cores}.
 
-    For the files of another machine, `python` and `cores` are None, and a Jetson's `machine` is aarch64.
+    `machine` is the architecture, and `cores` is the number of cores that this process may use. For the files of another machine,
+    `python` and `cores` are None.
     """
     here = root.resolve() == Path("/")
     elsewhere = not here and board(root, {})["soc"] is not None
@@ -90,7 +94,7 @@ def _cores() -> int | None:
 
 
 def memory_gib(root: Path) -> dict[str, float | None]:
-    """Return {total, available, swap, swap_free} of main memory and swap in GiB; None where /proc does not say."""
+    """Return the main memory {total, available} and the swap {swap, swap_free} in one dict, in GiB; unknown values are None."""
     text = read_text(root / "proc/meminfo")
     memory = {}
     for key, name in MEMORY.items():
@@ -100,7 +104,10 @@ def memory_gib(root: Path) -> dict[str, float | None]:
 
 
 def abilities(results: Mapping[str, ProbeResult], agree: bool | None) -> dict[str, dict[str, Any]]:
-    """Return task -> {ok, why} from the results of the probes; `why` names the version used, or what is missing."""
+    """Return {task: {ok, why}}: whether the machine can do each task, such as "run TensorRT engines".
+
+    `results` are those of the probes, and `agree` is as in `diagnose`. `why` names the library's version, or what is missing.
+    """
     ort, tensorrt, rtx = results["onnxruntime"], results["tensorrt"], results["tensorrt_rtx"]
     gpus = results["cuda"].get("gpus", [])
     gpu = [] if gpus else [f"no GPU: {results['cuda'].get('error', 'CUDA lists none')}"]
@@ -120,7 +127,7 @@ def abilities(results: Mapping[str, ProbeResult], agree: bool | None) -> dict[st
         "run model.onnx on the GPU": _ability(ort, gpu + _provider(ort, "CUDAExecutionProvider")),
         "build engines with trtexec": _ability(trtexec, gpu + _supported(trtexec) + disagree),
         "build engines with Python": _ability(tensorrt, gpu + _supported(tensorrt)),
-        # these builds are ahead of time, for other machines
+        # TensorRT-RTX builds ahead of time for other machines, so no GPU is needed
         "build TensorRT-RTX engines": _ability(rtx, []),
         "run TensorRT engines": _ability(tensorrt, (gpu or binding) + _supported(tensorrt)),
         "run TensorRT-RTX engines": _ability(rtx, gpu or binding),
@@ -158,7 +165,7 @@ def _agree(tensorrt: ProbeResult, trtexec: ProbeResult) -> bool | None:
 
 
 def reasons_against_loading(engine: Path, report: Mapping[str, Any]) -> list[str]:
-    """Return the reasons against loading an engine on the machine of this report, each with the next command; [] for none."""
+    """Return the reasons why the machine of `report` cannot load an engine, each with the next command; [] if there are none."""
     try:
         return preflight(engine, _machine(report, library_of(engine)))
     except UserError as error:
@@ -166,7 +173,7 @@ def reasons_against_loading(engine: Path, report: Mapping[str, Any]) -> list[str
 
 
 def library_of(engine: Path) -> str:
-    """Return the library that loads an engine, tensorrt or tensorrt_rtx; tensorrt where its manifest cannot be read."""
+    """Return the library that loads an engine: "tensorrt_rtx" if its manifest says so, else "tensorrt"."""
     try:
         builder = read_manifest(engine, verify=False).get("builder")
     except UserError:

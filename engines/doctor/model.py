@@ -1,4 +1,7 @@
-"""List what the machine of a doctor's report lacks for one model, with the command that fixes it. Builds and loads nothing."""
+"""List what is missing on a machine to build and run one model, each with the command that fixes it. Builds and loads nothing.
+
+The machine is described by `report`, the result of `engines.doctor.doctor.diagnose`.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +31,16 @@ from runtime.files.manifest import read_manifest
 
 MIB, GIB_MIB = 1 << 20, 1024
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-# With TensorRT-RTX 1.7, a build of the project's largest model took at most four times its FP32 weights of host memory, and
-# less for smaller precisions. The scratch memory on the device is added to that.
+# The host memory of a build, as a multiple of the model's FP32 weights. It was measured with TensorRT-RTX 1.7 and the project's
+# largest model; smaller precisions need less. The builder's scratch memory on the device is added to it.
 BUILD_FACTOR = 4
-# A session keeps its images in pinned and in device memory, in two slots each.
+# How often a session holds the images of a batch: in two slots, each with pinned and device memory.
 COPIES = 4
 BUILD = ("python", "-m", "engines", "build")
 
 
 class Builder(NamedTuple):
-    """A builder of engines: `name` is what `engines build --builder` takes, then its library and version."""
+    """A builder of engines: its `name` for `engines build --builder`, the library that it uses, and the library's version."""
 
     name: str
     library: str
@@ -45,10 +48,11 @@ class Builder(NamedTuple):
 
 
 def examine_model(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Examine an ONNX file or an engine: {path, ok, engine, expected_memory_mib, missing: [{what, fix}]}.
+    """Return what is missing to run a model, an ONNX file or an engine: {path, ok, why, engine, expected_memory_mib, missing}.
 
-    `engine` is the engine that would be built from an ONNX file: {name, library, version, precision, batch, command}; it is null
-    for a file that is an engine. `fix` is a command or an instruction, and null where `what` already says it.
+    `missing` lists {what, fix}, where `fix` is a command or an instruction, or None if `what` already contains it. `ok` is true if
+    nothing is missing; `why` says it in words. For an ONNX file, `engine` describes the engine to build: {name, library, version,
+    precision, batch, command}. For an engine it is None.
     """
     if path.suffix == ".safetensors":
         fix = shlex.join(["python", "export_onnx.py", str(path), "--out", str(path.with_suffix(".onnx"))])
@@ -69,7 +73,7 @@ def examine_model(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
         return _examine_onnx(path, report)
     except UserError as error:
         return _answer(path, [_split(str(error))])
-    # this function only displays a manifest's values; a build checks them
+    # a damaged manifest may raise any of these errors, because only a build checks its values
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return _answer(
             path,
@@ -104,7 +108,7 @@ def _examine_onnx(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_builder(report: Mapping[str, Any]) -> Builder | None:
-    """Return the first builder that this machine has: trtexec, Python's TensorRT, or TensorRT-RTX; None where it has none."""
+    """Return the first usable one of trtexec, Python's TensorRT and TensorRT-RTX on the machine; None if it has none."""
     for name, probe, library in (
         ("trtexec", "trtexec", "tensorrt"),
         ("python", "tensorrt", "tensorrt"),
@@ -117,10 +121,11 @@ def default_builder(report: Mapping[str, Any]) -> Builder | None:
 
 
 def expected_memory_mib(manifest: Mapping[str, Any], path: Path, batch: int) -> dict[str, int]:
-    """Estimate {weights, run_at_least, build_at_most} in MiB from the manifest. A Jetson's CPU and GPU share this memory.
+    """Return an estimate of the memory for a model, {weights, run_at_least, build_at_most} in MiB.
 
-    `run_at_least` is the weights and the buffers of the largest batch, without the few hundred MiB of CUDA itself.
-    `build_at_most` is a measured multiple of the FP32 weights, plus the builder's scratch memory without --workspace.
+    `manifest` is that of the ONNX file at `path`, and `batch` is the largest batch. `run_at_least` is the weights and the buffers of
+    this batch, without the few hundred MiB of CUDA itself. `build_at_most` is a measured multiple of the FP32 weights, plus the
+    builder's default scratch memory. On a Jetson, the CPU and the GPU share the memory.
     """
     bytes_per_weight = BYTES[manifest.get("precision", "fp32")]
     params = manifest.get("params") or path.stat().st_size / bytes_per_weight
@@ -161,7 +166,7 @@ def _missing_in_file(
 
 
 def _missing_to_build(report: Mapping[str, Any]) -> list[dict[str, str | None]]:
-    """Return what to install on a machine without a builder."""
+    """Return what is missing on a machine that has no usable builder."""
     versions = [report[name]["version"] for name in ("trtexec", "tensorrt") if "version" in report[name]]
     if versions:
         return [
@@ -260,7 +265,7 @@ def _answer(
 
 
 def _split(reason: str) -> dict[str, str | None]:
-    """Split an error's message into what is wrong and, after the last semicolon, what to run."""
+    """Split an error message into {what, fix}: what is wrong and, after the last semicolon, what to run."""
     what, _, fix = reason.rpartition("; ")
     # "rebuild: python -m engines build ..."
     return {"what": what or fix, "fix": re.sub(r"^[a-z ]+: ", "", fix) if what else None}

@@ -1,4 +1,4 @@
-"""Results of `engines.probe` for a machine of which only the files are available, such as a mounted disk. Runs nothing."""
+"""Find the results of the probes from files alone, for a machine whose file system is mounted or copied. Runs nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NOT_IN_FILES = "the files of a machine do not tell (--root)"
 
 
 def probe_files(root: Path, environment: Mapping[str, str]) -> Callable[[str], ProbeResult]:
-    """Return a function that replaces `engines.probe.run_probe` for the file system at `root`.
+    """Return a function from the name of a probe to its result, for the machine whose file system is at `root`.
 
-    Its result is {"error": ...} for a probe that files cannot answer.
+    It replaces `engines.probe.run_probe`. If files cannot show the result of a probe, it is {"error": ...}.
     """
     results: dict[str, ProbeResult] = {
         "cuda": _cuda(root, environment),
@@ -28,7 +28,7 @@ def probe_files(root: Path, environment: Mapping[str, str]) -> Callable[[str], P
 
 
 def _cuda(root: Path, environment: Mapping[str, str]) -> ProbeResult:
-    """Find a Jetson's GPU by its chip. No file names a graphics card."""
+    """Return the GPU of a Jetson, found by its chip. A graphics card cannot be found in files."""
     gpu = gpu_of(board(root, environment))
     if gpu is None:
         return {"error": "the device tree names no Jetson chip", "gpus": []}

@@ -1,4 +1,4 @@
-"""Print a doctor's report as tables."""
+"""Print the report of `engines doctor` as tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from runtime.console import print_table
 from runtime.options.backends import OTHER_LIBRARIES
 
-# libraries that a machine does not need
+# {probe: label} of the optional libraries
 OPTIONAL = OTHER_LIBRARIES | {"simplejpeg": "simplejpeg"}
 
 

@@ -1,7 +1,7 @@
 """Build an engine with the Python bindings of TensorRT or TensorRT-RTX, in a child process.
 
-A graph that crashes the library ends the child only, and is reported as one line. This module imports no TensorRT library;
-`engines.python.child` does.
+If a graph crashes the library, only the child process ends, and this process reports the error in one line. Here no TensorRT library
+is imported; `engines.python.child` imports it in the child process.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ EXPORT = "python export_onnx.py model.safetensors --target tensorrt --out model.
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A finished build: the library's `version`, the GPUs that the engine runs on, and the cost of the build.
+    """The result of a build: the `version` of the library, the GPUs on which the engine runs, and the cost of the build.
 
-    `compute_capabilities` ("8.6", ...) is () where TensorRT-RTX chose them (the engine runs on Ampere and later). `gpu` is the
-    GPU that the engine is bound to, None for an ahead-of-time build. `seconds` and `peak_mib` (resident memory) cover parsing
-    and building, `bytes` is the size of the plan. `fused_attention_strings` counts `fmha` in the plan, a heuristic:
-    TensorRT-RTX's plans have 7 to 12 for each fused attention, and 0 to 2 without. `settings` describe the build for the
-    manifest, by the names of TensorRT's API.
+    - `compute_capabilities` are those of the GPUs, such as ("8.6",); () means that TensorRT-RTX chose them (Ampere and later).
+    - `gpu` is the name of the GPU to which the engine is bound; None for an ahead-of-time build.
+    - `seconds` is the time of parsing and building, `peak_mib` the peak resident memory, and `bytes` the size of the engine.
+    - `fused_attention_strings` is the number of strings `fmha` in the engine. It is a heuristic for fused attention kernels: an engine
+      of TensorRT-RTX has 7 to 12 for each fused attention, and 0 to 2 without any.
+    - `warnings` are the library's. `settings` describe the build in the manifest, with the names of TensorRT's API.
     """
 
     version: str
@@ -56,7 +57,7 @@ class BuildResult:
 
     @property
     def machine(self) -> Machine:
-        """The machine that the engine is bound to, with this machine's operating system and processor."""
+        """The machine for which the engine was built: these GPUs, with the operating system and processor of this machine."""
         capability = ",".join(self.compute_capabilities) or None
         return this_machine(tensorrt=self.version, compute_capability=capability, gpu=self.gpu)
 
@@ -69,12 +70,12 @@ def build(
     compute_capability: str | None,
     engine: Path,
 ) -> BuildResult:
-    """Build `request.onnx`, whose manifest is `parent`, into the file `engine`.
+    """Build the ONNX file `request.onnx`, whose manifest is `parent`, into the file `engine`.
 
     `flavour` is the library, one of FLAVOURS. `compute_capability` ("8.6", or "8.6,8.9" for several) is for TensorRT-RTX, which
-    builds ahead of time and needs no GPU. Either the whole engine is written or nothing. ConfigError for options that are not
-    supported, ArtifactError for a file that the library cannot build (also when it crashes), DeviceError when the library, the
-    GPU or memory is missing, StorageError when the engine cannot be written.
+    builds ahead of time and needs no GPU. The engine is written completely or not at all. Raises ConfigError for options that are not
+    supported, ArtifactError for a file that the library cannot build (also if the library crashes), DeviceError if the library, a GPU
+    or memory is missing, and StorageError if the engine cannot be written.
     """
     refuse_options(request, flavour, compute_capability)
     profiles = profiles_of(input_spec(parent, str(request.onnx)), request.profiles)
@@ -100,7 +101,7 @@ def build(
 
 
 def refuse_options(request: BuildRequest, flavour: str, compute_capability: str | None) -> None:
-    """Raise ConfigError for options that the library `flavour` does not support, whatever the file."""
+    """Raise ConfigError for options that the library `flavour` does not support for any file."""
     if flavour not in FLAVOURS:
         raise ConfigError(f"{flavour}: this is not a TensorRT library; known: {', '.join(FLAVOURS)}")
     refuse_settings(request)
@@ -111,7 +112,8 @@ def refuse_options(request: BuildRequest, flavour: str, compute_capability: str 
                 "out, or use --builder rtx"
             )
         return
-    # TensorRT-RTX's API has both: the first does nothing, the second needs a library that no TensorRT-RTX package contains
+    # TensorRT-RTX's API has both options, but a timing cache has no effect, and a version-compatible build needs a library that is in
+    # no package of TensorRT-RTX
     if request.timing_cache is not None:
         raise ConfigError(
             "--timing-cache: TensorRT-RTX measures nothing while it builds; leave the option out"
@@ -123,9 +125,9 @@ def refuse_options(request: BuildRequest, flavour: str, compute_capability: str 
 
 
 def run(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-    """Run `job` in the child and return its answer, the fields of `BuildResult`. UserError when it built no engine.
+    """Run `job` in a child process and return its answer, the fields of `BuildResult`. Raises a UserError if the build fails.
 
-    The child never outlives this call: it is killed after `timeout_s`, when this call is interrupted, and when this process ends.
+    The child process is killed after `timeout_s` seconds, when this call is interrupted, and when this process ends.
     """
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -157,7 +159,7 @@ def run(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
             f"{job['onnx']}: the build failed, {job['flavour']} was still {stage} after {timeout_s / 3600:g} h and was stopped; "
             "give a lower --optimization-level"
         )
-    # An answer counts even when the library crashed afterwards, at its exit: by then the engine was written and closed.
+    # An answer is valid even if the library crashed afterwards, at its exit, because the engine was complete before.
     if answer is None:
         raise crash(job, process.returncode, stage, err)
     if "error" in answer:
@@ -170,7 +172,10 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def read_answer(out: str) -> tuple[str, dict[str, Any] | None]:
-    """Return (the child's last stage, its answer or None) from its stdout: JSON lines, of which the last may be cut off."""
+    """Return (the last stage that the child process reported, its answer or None) from its stdout `out`.
+
+    The stdout consists of JSON lines; the last one may be cut off.
+    """
     stage, answer = "starting", None
     for line in out.splitlines():
         try:
@@ -185,7 +190,10 @@ def read_answer(out: str) -> tuple[str, dict[str, Any] | None]:
 
 
 def crash(job: Mapping[str, Any], code: int, stage: str, err: str) -> UserError:
-    """Return the error for a child that ended without an answer: `code` is its exit status (negative: a signal), `err` its stderr."""
+    """Return the error for a child process that ended without an answer, in the given `stage` of the build.
+
+    `code` is its exit status (negative after a signal), and `err` its stderr.
+    """
     onnx, flavour = job["onnx"], job["flavour"]
     lines = [line.strip() for line in err.splitlines() if line.strip()]
     last_line = f": {reason_of(lines[-1], 200)}" if lines else ""

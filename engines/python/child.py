@@ -1,7 +1,8 @@
-"""`python -m engines.python.child`: run one build, from a JSON job on stdin, apart from `engines.python.builders`.
+"""The child process that builds one engine with a TensorRT library. `engines.python.builders` starts it.
 
-The child prints JSON lines: {"stage": ...} whenever a stage begins, then one answer. The answer is {"code", "error"}, or the
-fields of `engines.python.builders.BuildResult`.
+`python -m engines.python.child` reads one build from stdin (`ChildJob` as JSON). It prints JSON lines: {"stage": ...} whenever a stage
+begins, and at the end one answer. The answer has the fields of `engines.python.builders.BuildResult` or, for a failed build, the exit
+code and the message of the error, {"code", "error"}.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from runtime.host.memory import high_water
 from runtime.wording import reason_of
 
 Send = Callable[[dict[str, Any]], None]
-# how many different messages of the library are kept, and how many characters of each
+# the largest number of different messages of the library to keep, and of characters in each
 MESSAGES, LENGTH = 20, 1_000
 NODE = re.compile(r"[Pp]arsing node: (.+)")
 SOURCE_LOCATION = re.compile(r"^\s*\[?\w+\.(?:cpp|hpp|h)(?:::\w+)*:{1,2}\d+\]?:?\s*")
@@ -48,9 +49,9 @@ NO_GPU = ("cudaError", "Cuda Runtime", "CUDA initialization")
 
 
 class Progress:
-    """The stage of the build, which is sent whenever it changes, and the messages that the library logged.
+    """The current stage of the build and the messages that the library logged.
 
-    `errors` are those of the current stage, `warnings` those of the whole build.
+    A new stage is sent to the main process. `errors` are those of the current stage, and `warnings` are those of the whole build.
     """
 
     def __init__(self, send: Send, *, ahead_of_time: bool) -> None:
@@ -60,7 +61,7 @@ class Progress:
         self.warnings: list[str] = []
 
     def begin(self, stage: str) -> None:
-        """Begin a stage and forget the errors of the stage before."""
+        """Begin a new stage and drop the errors of the previous one."""
         self.errors.clear()
         self._set_stage(stage)
 
@@ -69,7 +70,7 @@ class Progress:
         self._send({"stage": stage})
 
     def log(self, severity: str, text: str) -> None:
-        """Record one message of the library; `severity` is the name of its severity."""
+        """Record one message of the library; `severity` is its name in TensorRT, such as "WARNING"."""
         if severity == "VERBOSE":
             # if the parser crashes, this is the node that it crashed at
             if self.stage.startswith("parsing") and (node := NODE.search(text)):
@@ -80,7 +81,7 @@ class Progress:
             self._keep(self.errors, self.tidy(text))
 
     def tidy(self, text: str) -> str:
-        """Return a message on one line, without source locations and without errors about a GPU that is not needed."""
+        """Return a message on one line, without source locations and, for an ahead-of-time build, lines about a missing GPU."""
         lines = [SOURCE_LOCATION.sub("", line) for line in text.splitlines()]
         if self._ahead_of_time:
             lines = [line for line in lines if not any(mark in line for mark in NO_GPU)]
@@ -92,9 +93,9 @@ class Progress:
 
 
 def build(job: ChildJob, progress: Progress) -> dict[str, Any]:
-    """Parse, build and write one engine, and return the fields of `engines.python.builders.BuildResult`.
+    """Build and write one engine, and return the fields of `engines.python.builders.BuildResult`.
 
-    UserError when the library cannot build it.
+    Raises a UserError if the library is missing or cannot build the engine.
     """
     began = time.monotonic()
     trt = _library(job.flavour)
@@ -140,7 +141,7 @@ def build(job: ChildJob, progress: Progress) -> dict[str, Any]:
 
 
 def failure(job: ChildJob, progress: Progress, reason: str) -> UserError:
-    """Return the error for a build that failed, by what the library logged in this stage, else by `reason`."""
+    """Return the error for a failed build; its cause is what the library logged in the current stage or, without that, `reason`."""
     memory = memory_lines([*progress.warnings, *progress.errors])
     cause = "; ".join(progress.errors[:3]) or reason
     if memory or any(mark in cause for mark in NO_MEMORY) or "MemoryError" in reason:
@@ -193,16 +194,16 @@ def _gpu() -> dict[str, Any] | None:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill this process as soon as its parent has ended, for whatever reason."""
+    """Ask Linux to kill this process as soon as the process that started it has ended."""
     set_death_signal = 1
     ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def main() -> int:
-    """Run the job on stdin. Returns 0 even when the build fails: the answer says so."""
+    """Run the build that stdin describes and print the answer. Returns 0 also for a failed build, whose answer has the error."""
     _die_with_parent()
     warnings.simplefilter("ignore")
-    # libraries print to stdout at will: from here on that goes to stderr
+    # libraries may print to stdout, so redirect it to stderr, and keep the real stdout for the answers
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

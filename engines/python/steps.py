@@ -1,6 +1,6 @@
 """The steps of one build with a TensorRT library, the same for TensorRT 8.6 to 11 and TensorRT-RTX.
 
-Every function takes the library (`trt`) or its objects, and checks what the library has. None imports one.
+The functions get the library (`trt`) or its objects as parameters and import none. They use only what this version of it has.
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ from engines.trtexec.command import (
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
 
-# TensorRT-RTX takes the same files as TensorRT 11: typed ones only.
+# TensorRT-RTX takes the same files as TensorRT 11: only those in which the types of the tensors fix the precision.
 RTX_RULES: Version = (11,)
 PARSER_ERRORS = 3
 
 
 @dataclass(frozen=True)
 class ChildJob:
-    """One build, as the child process receives it. `manifest` is the ONNX file's; a file with a fixed batch needs no `profiles`."""
+    """The description of one build that the child process receives.
+
+    `flavour` is the library, "tensorrt" or "tensorrt_rtx". `manifest` is that of the ONNX file. `profiles` are ignored for a file with
+    a fixed batch. The other fields are those of `BuildRequest`.
+    """
 
     flavour: str
     onnx: Path
@@ -46,7 +50,7 @@ class ChildJob:
 
     @property
     def spec(self) -> InputSpec:
-        """The input specification in the manifest."""
+        """The input specification of the model, from its manifest."""
         return input_spec(self.manifest, str(self.onnx))
 
     @property
@@ -56,15 +60,15 @@ class ChildJob:
 
     @property
     def export_advice(self) -> str:
-        """What to run when the library cannot read this file."""
+        """The advice with the export command, for an error about a file that the library cannot read."""
         for_8 = self.manifest.get("target") == "tensorrt8" and not self.ahead_of_time
         version = (8, 6) if for_8 else RTX_RULES
         return f"export it again: {export_command(self.manifest, version, str(self.onnx))}"
 
     def precision_flags(self, version: str) -> list[str]:
-        """Return trtexec's flags `--fp16` and `--int8` where flags set the precision.
+        """Return the precision of the build as trtexec's flags (`engines.trtexec.command.precision_flags`).
 
-        UserError where this library cannot build the file.
+        `version` is the version of the library. Raises a UserError if this library cannot build the file.
         """
         if self.ahead_of_time:
             try:
@@ -95,8 +99,8 @@ def read_job(document: dict[str, Any]) -> ChildJob:
 def create_network(trt: Any, builder: Any, *, typed: bool) -> tuple[Any, list[str]]:
     """Return (an empty network, the names of its flags).
 
-    Sets EXPLICIT_BATCH, and STRONGLY_TYPED if `typed` (the ONNX graph fixes the precision), each where this TensorRT version
-    has the flag.
+    The flags are EXPLICIT_BATCH and, with `typed`, STRONGLY_TYPED, which means that the types in the ONNX graph fix the precision. A
+    flag that this version of TensorRT does not have is left out.
     """
     wanted = ["EXPLICIT_BATCH", *(["STRONGLY_TYPED"] if typed else [])]
     flags = trt.NetworkDefinitionCreationFlag
@@ -105,7 +109,7 @@ def create_network(trt: Any, builder: Any, *, typed: bool) -> tuple[Any, list[st
 
 
 def parser_errors(parser: Any) -> list[str]:
-    """Return the parser's first errors, each with its node where the library names one."""
+    """Return the first errors of the ONNX parser, each with the node of the graph if the library names it."""
     errors = []
     for index in range(min(parser.num_errors, PARSER_ERRORS)):
         error = parser.get_error(index)
@@ -117,7 +121,7 @@ def parser_errors(parser: Any) -> list[str]:
 
 
 def refuse_other_network(network: Any, job: ChildJob) -> None:
-    """Raise ArtifactError unless the parsed network has the manifest's inputs and the output `features`."""
+    """Raise ArtifactError unless the parsed network has the inputs in the manifest and the one output `features`."""
     spec = job.spec
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     shapes = {tensor.name: list(tensor.shape) for tensor in inputs}
@@ -133,9 +137,9 @@ def refuse_other_network(network: Any, job: ChildJob) -> None:
 def configure(
     trt: Any, builder: Any, config: Any, network: Any, job: ChildJob, flags: Sequence[str]
 ) -> list[str]:
-    """Apply the options of `job` to `config`, and return the settings that describe them.
+    """Apply the options of `job` to the builder's `config`, and return texts that describe them in the manifest.
 
-    ConfigError for an option that the library refuses.
+    `flags` are trtexec's precision flags. Raises ConfigError for an option that the library refuses.
     """
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.workspace_mib << 20)
     config.builder_optimization_level = job.level
@@ -155,7 +159,7 @@ def configure(
 
 
 def builder_flags(flags: Sequence[str], *, version_compatible: bool) -> list[str]:
-    """Return the names of the builder's flags for trtexec's precision flags (`--fp16` -> FP16)."""
+    """Return the names in `trt.BuilderFlag` for trtexec's precision flags (`--fp16` -> FP16) and for a version-compatible build."""
     names = [flag.removeprefix("--").upper() for flag in flags if flag in ("--fp16", "--int8")]
     return names + (["VERSION_COMPATIBLE"] if version_compatible else [])
 
@@ -163,7 +167,7 @@ def builder_flags(flags: Sequence[str], *, version_compatible: bool) -> list[str
 def capability_names(trt: Any, capabilities: Sequence[str], flavour: str) -> list[str]:
     """Return the library's names of compute capabilities (`8.6` -> `SM86`).
 
-    ConfigError for one that the library cannot build for; the message lists those that it can.
+    Raises ConfigError for one that the library does not support; the message lists the supported ones.
     """
     if not capabilities:
         return []
@@ -189,7 +193,7 @@ def _read_timing_cache(config: Any, path: Path) -> None:
 
 
 def _add_profiles(builder: Any, config: Any, network: Any, job: ChildJob) -> list[str]:
-    """Add one optimisation profile for each requested range of batches; none for a file with a fixed batch."""
+    """Add one optimisation profile for each of the job's profiles, none for a fixed batch; return texts that describe them."""
     spec = job.spec
     if spec.batch is not None:
         return [f"batch={spec.batch}"]

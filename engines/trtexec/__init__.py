@@ -1,1 +1,1 @@
-"""trtexec, TensorRT's own command-line tool: building its command lines, running it and parsing its output."""
+"""Use trtexec, TensorRT's own command-line tool: make its command lines, run it, and parse its output."""

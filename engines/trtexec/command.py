@@ -15,8 +15,8 @@ from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
 
-# The major versions that document each flag, and where they do (platforms.md, tensorrt.md). Every command line is checked
-# against this table.
+# The versions of TensorRT that have each flag of trtexec, and where that is documented (platforms.md, tensorrt.md). Every command line
+# is checked against this table. x: the flag works, w: it works with a warning, o: it has no effect, -: there is no such flag.
 #   flag                          8.6 10.3 10.13 10.16 11   documented in
 #   --onnx --saveEngine            x   x    x     x    x    platforms 3 "Static"; tensorrt 6 "[K] 8.6: --onnx ... --saveEngine"
 #   --fp16 --int8                  x   x    x     w    -    platforms 3 row 4 (10.16 warns: deprecated), tensorrt 6 "11.x removed"
@@ -61,7 +61,7 @@ SUPPORTED = "8.6, 10.3 and later 10.x, 11.x"
 
 
 class Profile(NamedTuple):
-    """The batch sizes of one optimisation profile: the smallest, the one that the engine is tuned for, and the largest."""
+    """The batch sizes of one optimisation profile: the smallest, the one for which TensorRT optimises, and the largest."""
 
     min: int
     opt: int
@@ -73,13 +73,13 @@ DEFAULT_PROFILE = Profile(1, 8, 32)
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """The options of one engine build.
+    """The options to build the file `engine` from the file `onnx`.
 
-    With `profiles` empty, an ONNX file with a dynamic batch gets the default profile, and one with a fixed batch gets none.
-    `workspace_mib` limits the scratch memory that a layer may use. `level` runs from 0 (fast build) to 5 (fast engine).
-    `timed` lets trtexec run the engine after the build, with the `opt` batch of the first profile, one stream, a CUDA graph
-    and spin wait; the times include the copies to and from the GPU only with `transfers`. `others` are the engines of smaller
-    batches that the runtime opens together with this one, each with its profile.
+    With `profiles` empty, a file with a dynamic batch gets DEFAULT_PROFILE, and one with a fixed batch gets none. `workspace_mib`
+    limits the scratch memory that a layer may use. `level` is the optimisation level, from 0 (fast build) to 5 (fast engine). `timed`
+    lets trtexec time the engine after the build, with the `opt` batch of the first profile, one stream, a CUDA graph and spin wait;
+    with `transfers`, the times include the copies to and from the GPU. `others` are the engines for smaller batches that the runtime
+    opens together with this one, each with its profile.
     """
 
     onnx: Path
@@ -95,7 +95,7 @@ class BuildRequest:
 
 
 def parse_version(text: str) -> Version:
-    """Parse a TensorRT version: `10.3` -> (10, 3), `10.3.0.26` -> (10, 3, 0, 26). ConfigError for anything else."""
+    """Parse a TensorRT version: `10.3` -> (10, 3), `10.3.0.26` -> (10, 3, 0, 26). Raises ConfigError for anything else."""
     parts = text.split(".")
     if not 2 <= len(parts) <= 4 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ConfigError(f"TensorRT version {text!r} is not valid; give X.Y, such as 10.3")
@@ -108,10 +108,10 @@ def version_text(version: Version) -> str:
 
 
 def trtexec_line(manifest: Mapping[str, Any], version: Version, build: BuildRequest) -> list[str]:
-    """Return trtexec's command line, one word an entry and `trtexec` first, for the ONNX file with this manifest.
+    """Return the command line with which trtexec of TensorRT `version` builds the engine of `build`, as a list of words.
 
-    ConfigError for options or a TensorRT version that are not supported, ArtifactError for a file that this version cannot
-    build.
+    The first word is `trtexec`. `manifest` is that of the ONNX file. Raises ConfigError for options or a version that are not
+    supported, and ArtifactError for a file that this version cannot build.
     """
     _refuse_version(version)
     refuse_options(build)
@@ -137,10 +137,11 @@ def trtexec_line(manifest: Mapping[str, Any], version: Version, build: BuildRequ
 
 
 def precision_flags(manifest: Mapping[str, Any], version: Version, where: str) -> list[str]:
-    """Return the flags that give the engine the precision of its file; [] where the graph alone decides.
+    """Return the trtexec flags that give an engine the precision of its ONNX file; [] if no flag is needed.
 
-    Files for the targets tensorrt and onnxruntime carry their types. A file for tensorrt8 is an FP32 graph, and flags make its
-    engine fp16 or int8.
+    In a file for the target tensorrt or onnxruntime, the types of the tensors fix the precision. A file for tensorrt8 is an FP32
+    graph, and the flags make its engine fp16 or int8. `where` is the path of the file, for an error. Raises ArtifactError for a file
+    that TensorRT `version` cannot build.
     """
     precision, target = manifest.get("precision", "fp32"), manifest.get("target", "onnxruntime")
     if precision not in ("fp32", "fp16", "int8") or target not in ("tensorrt", "tensorrt8", "onnxruntime"):
@@ -166,9 +167,9 @@ def precision_flags(manifest: Mapping[str, Any], version: Version, where: str) -
 
 
 def input_spec(manifest: Mapping[str, Any], where: str) -> InputSpec:
-    """Read the input specification of an ONNX file from its manifest.
+    """Return the input specification in the manifest of the ONNX file at `where`.
 
-    ArtifactError when the manifest is incomplete or is not that of an exported ONNX file.
+    Raises ArtifactError if the manifest is incomplete or is not that of an exported ONNX file.
     """
     described = all(isinstance(manifest.get(key), dict) for key in ("input", "output"))
     if manifest.get("kind") != "onnx" or not described:
@@ -179,9 +180,9 @@ def input_spec(manifest: Mapping[str, Any], where: str) -> InputSpec:
 
 
 def profiles_of(spec: InputSpec, requested: Sequence[Profile]) -> tuple[Profile, ...]:
-    """Return the engine's profiles: those requested, or the default for a dynamic batch, or the file's own fixed batch.
+    """Return the profiles of an engine: the `requested` ones or, if there are none, the default profile or the fixed batch.
 
-    ConfigError when another batch than the fixed one is requested, or a profile is not 1 <= min <= opt <= max.
+    Raises ConfigError if another batch than the fixed one is requested, or if a profile is not 1 <= min <= opt <= max.
     """
     for profile in requested:
         if not 1 <= profile.min <= profile.opt <= profile.max:
@@ -199,7 +200,7 @@ def profiles_of(spec: InputSpec, requested: Sequence[Profile]) -> tuple[Profile,
 
 
 def input_shapes(spec: InputSpec, batch: int) -> dict[str, list[int]]:
-    """Return the dimensions of every input at one batch size: `images`, and `camera_ids` where the file takes them."""
+    """Return {name: shape} of the model's inputs at one batch size: `images` and, if the model takes them, `camera_ids`."""
     size = [spec.height, spec.width]
     images = [batch, *size, 3] if spec.layout == "uint8-nhwc" else [batch, 3, *size]
     return {"images": images} | ({"camera_ids": [batch]} if spec.camera == "input" else {})
@@ -228,9 +229,9 @@ def _shape_flags(spec: InputSpec, profiles: Sequence[Profile], version: Version)
 def timing_flags(
     spec: InputSpec, profiles: Sequence[Profile], version: Version, *, transfers: bool
 ) -> list[str]:
-    """Return the flags that time the `opt` batch of the first profile.
+    """Return the trtexec flags that time the `opt` batch of the first profile.
 
-    TensorRT 8.6, 10.x and 11.x have different defaults; with these flags they time in the same way.
+    The defaults of TensorRT 8.6, 10.x and 11.x differ; with these flags, all of them time in the same way.
     """
     line = [f"--shapes={_shapes(spec, profiles[0].opt)}"] if spec.batch is None else []
     if len(profiles) > 1:
@@ -239,9 +240,9 @@ def timing_flags(
 
 
 def latency_flags(version: Version, *, transfers: bool) -> list[str]:
-    """Return the flags for one stream, a CUDA graph and spin wait, with the copies only if `transfers`.
+    """Return the trtexec flags for timing with one stream, a CUDA graph and spin wait.
 
-    A flag is written only where the version's default differs.
+    With `transfers`, the times include the copies to and from the GPU. Defaults of the version are left out.
     """
     # trtexec runs one batch ahead on every stream; latency needs one stream
     line = ["--infStreams=1"]
@@ -251,8 +252,8 @@ def latency_flags(version: Version, *, transfers: bool) -> list[str]:
 
 
 def is_supported(version: Version) -> bool:
-    """Whether this project builds and runs engines with this TensorRT version."""
-    # No JetPack has 10.0 to 10.2, this project was not checked with them, and 10.2.0 has a known bug.
+    """Return whether this project builds and runs engines with this TensorRT version."""
+    # 10.0 to 10.2 are left out: no JetPack contains them, the project was not tested with them, and 10.2.0 has a known bug.
     return version[:2] == (8, 6) or (version[:1] == (10,) and version[1:2] >= (3,)) or version[:1] == (11,)
 
 
@@ -262,7 +263,7 @@ def _refuse_version(version: Version) -> None:
 
 
 def refuse_options(build: BuildRequest) -> None:
-    """Raise ConfigError for options that no TensorRT accepts."""
+    """Raise ConfigError for options that no version of TensorRT accepts."""
     if not 0 <= build.level <= 5:
         raise ConfigError(
             f"--optimization-level {build.level}: give a level from 0 (fast build) to 5 (fast engine)"

@@ -1,7 +1,4 @@
-"""The trtexec command line that times an existing engine, in the same way with TensorRT 8.6, 10 and 11.
-
-The functions are pure: they run nothing.
-"""
+"""The trtexec command line that times an existing engine, in the same way with TensorRT 8.6, 10 and 11. Runs nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from runtime.spec import InputSpec
 
 
 class EngineProfile(NamedTuple):
-    """One profile of an engine: the engine's file, the number of the profile, and how many profiles the engine has."""
+    """One profile of an engine: the file of the engine, the index of the profile, and the number of profiles in the engine."""
 
     engine: Path
     profile: int
@@ -25,10 +22,10 @@ class EngineProfile(NamedTuple):
 
 
 def find_profile(engine: Path, manifest: Mapping[str, Any], batch: int) -> EngineProfile:
-    """Return the profile with the smallest range that holds `batch`.
+    """Return the profile with the smallest range of batch sizes that contains `batch`.
 
-    The profiles of `engine` and of the other engines that its manifest names are considered. ConfigError when none holds the
-    batch: a session would split it, but trtexec cannot.
+    It is one of the profiles of `engine` and of the engines for other batch sizes that its manifest lists. Raises ConfigError if no
+    range contains the batch: a session could split the batch, but trtexec cannot.
     """
     own = [Profile(*(shape[bound]["images"][0] for bound in Profile._fields)) for shape in manifest["shapes"]]
     candidates = [(EngineProfile(engine, number, len(own)), sizes) for number, sizes in enumerate(own)]
@@ -40,7 +37,7 @@ def find_profile(engine: Path, manifest: Mapping[str, Any], batch: int) -> Engin
     ]
     if not fitting:
         raise ConfigError(
-            f"{engine}: none of its profiles holds a batch of {batch}; build the engine with --batch "
+            f"{engine}: none of its profiles allows a batch of {batch}; build the engine with --batch "
             f"1,{min(batch, 8)},{batch}"
         )
     return min(fitting)[1]
@@ -49,10 +46,10 @@ def find_profile(engine: Path, manifest: Mapping[str, Any], batch: int) -> Engin
 def load_line(
     spec: InputSpec, profile: EngineProfile, batch: int, version: Version, *, transfers: bool, seconds: int
 ) -> list[str]:
-    """Return the command line, one word an entry and `trtexec` first, that times `batch` images a query for `seconds`.
+    """Return the trtexec command line that times an engine with `batch` images a run for `seconds`, as a list of words.
 
-    The engine runs with one stream, a CUDA graph and spin wait; the times include the copies to and from the GPU only with
-    `transfers`. ConfigError for a version that is not supported, or that cannot choose the profile.
+    The first word is `trtexec`. The engine runs with one stream, a CUDA graph and spin wait. With `transfers`, the times include the
+    copies to and from the GPU. Raises ConfigError for a version that is not supported, or that cannot choose the profile.
     """
     if not is_supported(version):
         raise ConfigError(f"TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}")

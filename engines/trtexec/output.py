@@ -1,4 +1,4 @@
-"""Parse the output of trtexec. The functions are pure: they run nothing."""
+"""Parse the output of trtexec. Runs nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from engines.memory_advice import memory_lines, workspace_mib
 
 Version = tuple[int, ...]
 
-# "[10/03/2024-10:47:59] [I] text"; some loggers write no date
+# a line of the log: "[10/03/2024-10:47:59] [I] text"; some loggers write no date
 LINE = re.compile(r"^\s*(?:\[[\d/]+-[\d:]+\]\s+)?\[([VIWEF])\]\s?(.*)$")
 BANNER = re.compile(r"^&&&& (RUNNING|PASSED|FAILED|WAIVED) TensorRT\.trtexec \[TensorRT v(\d{1,9})\]")
-# A number with more digits than any time has, with a sign, or "nan" comes from a broken line.
+# A time. A number with more digits, with a sign, or "nan" can only come from a broken line, and does not match.
 N = r"\d{1,15}(?:\.\d{1,15})?(?:e[-+]?\d{1,2})?"
 FIELD = re.compile(rf"(min|max|mean|median|percentile\((\d{{1,3}}(?:\.\d{{1,9}})?)%\)) = ({N}) ms")
 TIMES = {
@@ -46,7 +46,7 @@ LOADER_ERROR = re.compile(
 
 @dataclass(frozen=True)
 class Times:
-    """Statistics over all timed runs, in milliseconds; `percentiles` maps 99.0 to the 99th percentile."""
+    """Statistics of the times of all runs, in milliseconds; `percentiles` maps a percent to its value, 99.0 for the 99th."""
 
     min: float
     max: float
@@ -57,12 +57,16 @@ class Times:
 
 @dataclass(frozen=True)
 class Report:
-    """One run of trtexec. A value that trtexec did not print is None.
+    """The output of one run of trtexec. A value that trtexec did not print is None.
 
-    `passed` is trtexec's own verdict, and None when the output was cut off before it. `throughput_qps` counts queries, each of
-    a whole batch. `graph_refused` means that the engine ran without the requested CUDA graph. `unstable_percent` is the
-    coefficient of variation that trtexec warned about. `errors` are the lines that explain a failure. `memory` are the lines
-    about too little memory, also of a run that passed. `workspace_mib` is the workspace that trtexec was started with.
+    - `version` is the TensorRT version, and `passed` is trtexec's verdict (None if the output ends before it).
+    - `throughput_qps` is in queries per second, where a query is one whole batch.
+    - `latency` is the time of a query. Its parts are `h2d` and `d2h`, the copies to and from the GPU, and `gpu_compute`. `enqueue` is
+      the time in which the CPU launches a query.
+    - `enqueue_bound` is trtexec's warning that the launches limit the throughput. `graph_refused` means that the engine ran without
+      the requested CUDA graph. `unstable_percent` is the coefficient of variation of the GPU time, if trtexec warned about it.
+    - `errors` are the lines that explain a failure. `memory` are the lines about too little memory, also in a run that passed.
+    - `workspace_mib` is the workspace with which trtexec was started.
     """
 
     version: Version | None
@@ -83,27 +87,24 @@ class Report:
     workspace_mib: int | None = None
 
     def failure_reason(self, limit: int = 3) -> str:
-        """Return why the run failed, in one line: its first `limit` errors and its first line about memory; "" without any."""
+        """Return why the run failed, in one line: the first `limit` errors and the first line about memory; "" if there is none."""
         first_errors = self.errors[:limit]
         memory_line = [line for line in self.memory if line not in first_errors][:1]
         return "; ".join([*first_errors, *memory_line])
 
     def images_per_s(self, batch: int) -> float | None:
-        """Return the throughput in images per second, for queries of `batch` images."""
+        """Return the throughput in images per second, where `batch` is the number of images in a query; None if not printed."""
         return None if self.throughput_qps is None else self.throughput_qps * batch
 
 
 def version_of(number: int) -> Version:
-    """Decode the version number of the banner: 8601 -> (8, 6, 1) and 100300 -> (10, 3, 0).
-
-    The major version counts thousands up to 8, and ten thousands from 10 on.
-    """
+    """Return the TensorRT version for the number that trtexec prints: 8601 -> (8, 6, 1); from 10 on, 100300 -> (10, 3, 0)."""
     unit = 10_000 if number >= 100_000 else 1_000
     return number // unit, number % unit // 100, number % 100
 
 
 def parse(text: str) -> Report:
-    """Parse everything that one run printed, stdout and stderr together."""
+    """Parse `text`, everything that one run of trtexec printed on stdout and stderr."""
     version: Version | None = None
     passed: bool | None = None
     times: dict[str, Times] = {}
@@ -141,9 +142,10 @@ def parse(text: str) -> Report:
 
 
 def error_lines(text: str) -> tuple[str, ...]:
-    """Return the lines that explain a failure, in order, without dates, repetitions and the general failures that follow.
+    """Return the lines of trtexec's output that explain a failure, in their order.
 
-    Where no line was logged as an error, these are the messages of the dynamic loader, or else the last three lines.
+    They are the messages logged as errors, without dates and repetitions. The general messages at the end (GENERAL_FAILURES) are
+    left out if there are others. If no error was logged, they are the messages of the dynamic loader, or else the last three lines.
     """
     lines = text.splitlines()
     messages: list[str] = []

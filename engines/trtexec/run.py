@@ -1,4 +1,4 @@
-"""Find trtexec, read its version, and run it so that the engine's file appears whole or not at all."""
+"""Find trtexec, read its version, and run it. A build writes the engine's file completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runtime.files.manifest import replacing
 from runtime.stopping import deferred, terminable
 from runtime.wording import reason_of
 
-# The folder of JetPack and the Debian packages, and that of NVIDIA's TensorRT container. PyPI's wheels have no trtexec.
+# Where JetPack and the Debian packages install trtexec, and where NVIDIA's TensorRT container has it. PyPI's wheels do not contain it.
 LOCATIONS = (Path("/usr/src/tensorrt/bin/trtexec"), Path("/opt/tensorrt/bin/trtexec"))
 # Messages about the machine, not about the model.
 NO_DEVICE = (
@@ -38,9 +38,9 @@ VERSION_TIMEOUT_S = 120
 
 
 def find_trtexec(environment: Mapping[str, str] = os.environ, locations: Sequence[Path] = LOCATIONS) -> Path:
-    """Return the path of trtexec: $TRTEXEC, else one in PATH, else one in `locations`.
+    """Return the path of trtexec: $TRTEXEC if it is set, else the first one in PATH, else the first one of `locations`.
 
-    ConfigError when $TRTEXEC is set but cannot be run (another trtexec never takes its place), DeviceError when there is none.
+    Raises ConfigError if $TRTEXEC is set but is not an executable file, and DeviceError if there is no trtexec.
     """
     if variable := environment.get("TRTEXEC"):
         if not _is_executable(Path(variable)):
@@ -64,7 +64,7 @@ def _is_executable(path: Path) -> bool:
 
 
 def trtexec_version(trtexec: Path) -> Version:
-    """Return the TensorRT version from the first line of `trtexec --help`; DeviceError when trtexec does not start."""
+    """Return the TensorRT version of this trtexec, from `trtexec --help`. Raises DeviceError if trtexec does not start."""
     code, text = _execute([str(trtexec), "--help"], timeout_s=VERSION_TIMEOUT_S)
     version = parse(text).version
     if version is None:
@@ -77,14 +77,14 @@ def trtexec_version(trtexec: Path) -> Version:
 
 @contextmanager
 def locked(out: Path) -> Iterator[int]:
-    """Lock the folder of `out` against every other build into it, and yield the lock's file descriptor.
+    """While the block runs, lock the folder of `out` against other builds into it. Yields the file descriptor of the lock.
 
-    While another build holds the lock, this one waits and says so. With the lock held, it removes the unfinished files that a
-    killed build of the same `out` left.
+    If another build holds the lock, this one prints a note and waits. Then it removes the unfinished files of earlier builds of `out`
+    that were killed. Raises StorageError if the folder cannot be written.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # The folder itself is locked: no lock file to leave behind, and nothing to race for when removing it.
+        # the lock is on the folder itself, because a lock file would have to be removed without a race
         lock = os.open(out.parent, os.O_RDONLY)
     except OSError as error:
         raise StorageError(
@@ -113,18 +113,21 @@ def build(
     log: Path | None = None,
     committing: ExitStack | None = None,
 ) -> Report:
-    """Run the command line `line_for(temporary file)` and rename the engine that it wrote to `out`.
+    """Build the engine `out` with trtexec and return the parsed output.
 
-    `lock` is the descriptor that `locked(out)` yielded, and `trtexec` replaces the first word of the command line. Everything
-    that trtexec prints goes to the file `log`, if given. ArtifactError when trtexec cannot build this model, DeviceError when
-    the machine cannot build any, StorageError when the engine cannot be written; `out` is unchanged then. Once the engine is
-    finished, signals are deferred until `committing` is closed, so that the manifest can be written.
+    `line_for` returns the command line that writes the engine to a given temporary file, which is then renamed to `out`; `trtexec`
+    replaces its first word. `lock` is the descriptor that `locked(out)` yielded. Everything that trtexec prints is written to the
+    file `log`, if given. Once the engine is finished, signals are deferred until `committing` is closed, so that the caller can write
+    the manifest.
+
+    Raises ArtifactError if trtexec cannot build this model, DeviceError if the machine cannot build any, and StorageError if the
+    engine cannot be written; then `out` is unchanged.
     """
     with replacing(out) as temporary:
         if log is not None:
             # fail before the long build if the log cannot be written
             log.write_text("")
-        # The child inherits the lock: if only this process is killed, no other build starts while trtexec still writes.
+        # trtexec inherits the lock, so that no other build starts if this process is killed while trtexec still writes
         code, text = _execute([str(trtexec), *line_for(temporary)[1:]], inherit=lock)
         if log is not None:
             log.write_text(text)
@@ -137,15 +140,19 @@ def build(
 
 
 def run(trtexec: Path, line: Sequence[str], *, timeout_s: float) -> tuple[int, str]:
-    """Run a command line that builds nothing, with `trtexec` as its first word, and return (exit status, output).
+    """Run a trtexec command line that builds no engine, and return (exit status, output).
 
-    DeviceError when trtexec cannot be started or takes longer than `timeout_s`.
+    The path `trtexec` replaces the first word of `line`. Raises DeviceError if trtexec cannot be started or takes longer than
+    `timeout_s` seconds.
     """
     return _execute([str(trtexec), *line[1:]], timeout_s=timeout_s)
 
 
 def failure(report: Report, code: int, out: Path) -> UserError:
-    """Return the error that explains why trtexec built no engine, by the lines of its output that matter."""
+    """Return the error for a failed build of `out`, from the `report` of trtexec's output and its exit status `code`.
+
+    A negative `code` is the number of the signal that killed trtexec.
+    """
     if code < 0:
         signal_name = signal.Signals(-code).name
         hint = ""
@@ -163,7 +170,7 @@ def failure(report: Report, code: int, out: Path) -> UserError:
         return StorageError(
             f"{out}: it cannot be written ({reason}); free space on its disk or choose another file with --out"
         )
-    # When tactics are skipped for lack of memory, a layer may be left without any: the file is not at fault.
+    # With too little memory, TensorRT skips tactics, and a layer may have no tactic left. Then the file is not the cause.
     if report.memory or any(mark in line for mark in NO_MEMORY for line in report.errors):
         return DeviceError(
             f"{out}: the build failed ({reason}); {memory_advice(report.memory, report.workspace_mib)}"
@@ -178,9 +185,9 @@ def failure(report: Report, code: int, out: Path) -> UserError:
 def _execute(
     command: list[str], *, timeout_s: float | None = None, inherit: int | None = None
 ) -> tuple[int, str]:
-    """Run a command and return (exit status, negative for a signal; stdout and stderr together).
+    """Run a command and return (exit status, output). The output is stdout and stderr; the status is negative after a signal.
 
-    When this call is interrupted, everything that the command started is killed.
+    When this call is interrupted, the command and every process that it started are killed.
     """
     process: subprocess.Popen[str] | None = None
     with terminable():

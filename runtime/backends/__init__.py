@@ -1,1 +1,1 @@
-"""What runs a model file: one module or folder for each library, which alone imports it."""
+"""Run model files with one of several libraries. Each library has one module or folder here, and nothing else imports it."""

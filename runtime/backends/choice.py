@@ -1,4 +1,4 @@
-"""The file that says which backend is the fastest for a model on this machine: read it, write it. Runs no model."""
+"""Read and write `<model>.choice.json`, which records the fastest backend for a model on this machine. Runs no model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SCHEMA = 1
 
 
 def choice_path(model: Path | str) -> Path:
-    """`model.onnx` -> `model.onnx.choice.json`."""
+    """Return the path of the file that records a model's fastest backend: `model.onnx` -> `model.onnx.choice.json`."""
     return Path(f"{model}.choice.json")
 
 
 def this_machine() -> dict[str, Any]:
-    """Return {processor, processor_kind, cores, versions}: what a choice depends on besides the model.
+    """Describe this machine as {processor, processor_kind, cores, versions}; a choice is valid only while these stay the same.
 
-    `versions` are those of the packages that run ONNX files.
+    `versions` are the versions of the installed packages that run ONNX files.
     """
     here = host()
     versions = tools(*PACKAGES)
@@ -37,7 +37,10 @@ def this_machine() -> dict[str, Any]:
 
 
 def write_choice(model: Path | str, document: dict[str, Any]) -> Path:
-    """Write the result of `runtime.choose_backend` beside the model, and return its path. Raises StorageError where it cannot."""
+    """Write `document`, the result of `runtime.choose_backend`, to `choice_path(model)`, and return this path.
+
+    Raises StorageError when the folder cannot be written.
+    """
     path = choice_path(model)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({"schema": SCHEMA} | document, indent=1, sort_keys=True) + "\n")
@@ -45,23 +48,25 @@ def write_choice(model: Path | str, document: dict[str, Any]) -> Path:
 
 
 def chosen_backend(model: Path | str, sha256: str) -> str:
-    """Return the backend that `python -m runtime choose` chose for this very file on this machine.
+    """Return the backend that `python -m runtime choose` recorded as the fastest for the model on this machine.
 
-    ArtifactError in one line when there is no choice, or it was made for another file, machine or version of a backend.
+    `sha256` is the hash of the model file. Raises ArtifactError if no backend is recorded, or if the record is of another file,
+    another machine or other versions of the packages.
     """
     chosen = _choice(model, sha256).get("chosen")
     if not isinstance(chosen, str):
         raise ArtifactError(
-            f"backend='auto': no backend passed the gate here, says {choice_path(model).name}; {_again(model)}"
+            f"backend='auto': {choice_path(model).name} records that no backend passed the gate here; {_again(model)}"
         )
     return chosen
 
 
 def unproven(model: Path | str, sha256: str, backend: str | None) -> str | None:
-    """Return why features may differ from the torch model's on this backend, as text; None if the file's gate passed here.
+    """Return a warning if no quality gate passed on this machine with `backend`, so that features may be wrong; else None.
 
-    Export ran the gate on the default backend. For the others, the file that `python -m runtime choose` wrote records the
-    gate. TensorRT and torch run no ONNX file and have a gate of their own, so the result for them is None.
+    For the default backend the result is None, because the export ran the gate on it. For the other backends that run ONNX files,
+    `python -m runtime choose` runs the gate and records the verdict. For TensorRT and torch the result is None, because they do not
+    run the ONNX file.
     """
     if backend not in BACKENDS[1:]:
         return None
@@ -73,7 +78,7 @@ def unproven(model: Path | str, sha256: str, backend: str | None) -> str | None:
     if row.get("passed") is True:
         return None
     reasons = "; ".join(row.get("failures", [])) or "not measured"
-    return f"{model}: passed no gate on backend {backend} here: {reasons}"
+    return f"{model}: did not pass the gate on backend {backend} here: {reasons}"
 
 
 def _choice(model: Path | str, sha256: str) -> dict[str, Any]:
@@ -89,8 +94,8 @@ def _choice(model: Path | str, sha256: str) -> dict[str, Any]:
     expected = {"model": sha256} | this_machine()
     for key, here in expected.items():
         if (then := document.get(key)) != here:
-            named = "another file" if key == "model" else f"{key} {_words(then)}, here {_words(here)}"
-            raise ArtifactError(f"backend='auto': {path.name} was measured on {named}; {_again(model)}")
+            named = "another file" if key == "model" else f"{key} {_words(then)}, here it is {_words(here)}"
+            raise ArtifactError(f"backend='auto': {path.name} was measured with {named}; {_again(model)}")
     return document
 
 

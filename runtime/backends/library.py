@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from runtime.errors import DeviceError
 from runtime.wording import reason_of
 
-# Distributions that install the same import package. The one that is installed last overwrites the files of the others.
+# For an import package, the distributions that install it. The one that is installed last overwrites the files of the others.
 BUILDS = {
     "onnxruntime": (
         "onnxruntime",
@@ -32,7 +32,7 @@ BUILDS = {
         "ort-nightly-gpu",
     ),
 }
-# What NumPy and the modules built for another one of its versions say, in exceptions and on stderr.
+# The messages, in exceptions and on stderr, that mean that a module was built for another version of NumPy.
 OTHER_NUMPY = re.compile(
     r"compiled using NumPy|_ARRAY_API not found|numpy\.core\.multiarray failed to import|numpy\._core|numpy\.core\._multiarray"
     r"|numpy\.\w+ size changed|binary incompatibility|compiled against (?:ABI|API) version",
@@ -43,11 +43,14 @@ _LOCK = threading.RLock()
 
 
 class BrokenLibrary(DeviceError):
-    """A library is installed, but cannot be used. Exit code 5."""
+    """A library is installed but cannot be used. Exit code 5."""
 
 
 class Library(NamedTuple):
-    """A library: `name` is its import name, `install` the command where it is missing, `again` the command where it is broken."""
+    """A library and the advice for its errors.
+
+    `name` is its import name. `install` is the command that installs it, and `again` the command that reinstalls it if it is broken.
+    """
 
     name: str
     install: str
@@ -56,9 +59,10 @@ class Library(NamedTuple):
 
 @contextmanager
 def importing(library: Library, *, needs: tuple[str, ...] = ()) -> Iterator[None]:
-    """Run the import in the block; raise DeviceError where the library is missing, and BrokenLibrary where it is broken.
+    """While the block imports `library`, raise DeviceError if it is not installed, and BrokenLibrary if its import fails.
 
-    `needs` are names that the imported library must have, because a folder that an uninstallation left behind can be imported too.
+    `needs` are attributes that the library must have. They detect the folder that an uninstallation may leave behind: its import
+    succeeds, but it has no content.
     """
     with held_back() as printed:
         try:
@@ -72,14 +76,17 @@ def importing(library: Library, *, needs: tuple[str, ...] = ()) -> Iterator[None
 
 
 def is_absent(library: Library, error: BaseException) -> bool:
-    """Return whether the error says that the library, or a package that holds it, is not installed at all."""
+    """Return whether `error` means that the library, or a parent package of it, is not installed."""
     parts = library.name.split(".")
     parents = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
     return isinstance(error, ModuleNotFoundError) and error.name in parents
 
 
 def failure(library: Library, error: BaseException, printed: str = "") -> str:
-    """Return in one line why the import failed with `error`, and what to do; `printed` is what the library wrote meanwhile."""
+    """Return one line that says why the import failed and what to do.
+
+    `error` is the exception of the import, and `printed` is what the library printed during the import.
+    """
     name, text = library.name, str(error)
     absent = error.name if isinstance(error, ModuleNotFoundError) and error.name else None
     if is_absent(library, error):
@@ -119,12 +126,15 @@ def _first_removed(name: str, command: str) -> str:
     clash = clashing(name)
     if clash:
         return f"uninstall all of them first ({clash}), then {command}"
-    # reinstall the build that is here, such as onnxruntime-gpu, and not another one beside it
+    # the command must reinstall the distribution that is installed, such as onnxruntime-gpu, and not add another one
     return re.sub(rf"\b{name}$", next(iter(_builds(name)), name), command)
 
 
 def clashing(name: str) -> str | None:
-    """Return `onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 overwrite one another's files`, or None with one build or none."""
+    """Return a message if several distributions of the import package `name` are installed, or None.
+
+    For example: `onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 overwrite one another's files`.
+    """
     builds = [f"{build} {version}" for build, version in _builds(name).items()]
     return f"{' and '.join(builds)} overwrite one another's files" if len(builds) > 1 else None
 
@@ -135,17 +145,17 @@ def _builds(name: str) -> dict[str, str]:
 
 
 def missing_library(printed: str) -> str | None:
-    """Return the first shared library that a log says cannot be opened, such as `libcublasLt.so.12`, or None."""
+    """Return the first shared library that cannot be opened according to the text `printed`, such as `libcublasLt.so.12`; or None."""
     match = SHARED.search(printed)
     return match[1] if match else None
 
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], str]]:
-    """Hold back what libraries print; the yielded function returns the text so far.
+    """While the block runs, capture what libraries print on stdout and stderr, also from native code.
 
-    When the block ends, the text is printed on stderr. When the block raises, the text is dropped, and the exception must hold what
-    matters of it.
+    Yields a function that returns the captured text so far. When the block ends, the text is printed on stderr. When the block
+    raises, the text is discarded, so the exception must contain what the user needs from it.
     """
     # stdout and stderr belong to the whole process: two threads at once would not restore them in order
     with _LOCK, contextlib.ExitStack() as stack:

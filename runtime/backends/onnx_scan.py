@@ -1,4 +1,4 @@
-"""Find references to other files, and control flow, in an ONNX file. Reads protobuf's wire format, without the onnx package."""
+"""Refuse an ONNX file that refers to other files or contains control flow. Parses protobuf itself, without the onnx package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from runtime.errors import ArtifactError
 
-# Message -> {field number: the message in it}: the parts of onnx.proto that lead to a TensorProto.
+# For each kind of message, {field number: the kind of message in that field}. These are the parts of onnx.proto in which a
+# TensorProto or a graph can be.
 MESSAGES = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -19,33 +20,33 @@ MESSAGES = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
+# The fields of a TensorProto that say that its data are in another file.
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
-# Attributes that hold graphs: the bodies of Loop, Scan and If.
+# The fields of an attribute that hold graphs: the bodies of Loop, Scan and If.
 BODIES = (6, 11)
 EXTERNAL, BODY = "external", "body"
 MAX_DEPTH = 64
 
 
 def refuse_external_data(path: Path | str) -> None:
-    """Raise ArtifactError when the ONNX file keeps any tensor in another file, or is not a complete ONNX file.
+    """Raise ArtifactError if the ONNX file stores a tensor in another file, or is damaged.
 
-    A path inside a model could make the library read other files of the device (ONNX Runtime still follows hard links), and the
-    manifest's hash does not cover such a file.
+    The path of the other file could name any file of the device, and the hash in the manifest does not cover its content.
     """
     if EXTERNAL in _findings(path):
         raise ArtifactError(
-            f"{path}: keeps tensors in other files, which is refused; export it again as one file"
+            f"{path}: stores tensors in other files, which is not allowed; export it again as one file"
         )
 
 
 def refuse_control_flow(path: Path | str) -> None:
-    """Raise ArtifactError when the ONNX file holds a Loop, a Scan or an If, or is not a complete ONNX file.
+    """Raise ArtifactError if the ONNX file contains a Loop, a Scan or an If, or is damaged.
 
-    No exported model has one, and a damaged or forged loop can run for ever, because no library stops it.
+    No exported model contains one of these operators. A loop in a damaged or forged file could run for ever.
     """
     if BODY in _findings(path):
         raise ArtifactError(
-            f"{path}: holds a loop or a branch, which no exported model does; export it again"
+            f"{path}: contains a loop or a branch, which no exported model does; export it again"
         )
 
 
@@ -56,7 +57,7 @@ def _findings(path: Path | str) -> set[str]:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return set(_found(data, "model", 0))
     except (OSError, IndexError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a whole ONNX file ({error}); export it again") from None
+        raise ArtifactError(f"{path}: not a complete ONNX file ({error}); export it again") from None
 
 
 def _found(message: memoryview, kind: str, depth: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Run an ONNX file with ONNX Runtime. The only file that imports it."""
+"""Run ONNX files with ONNX Runtime. No other module imports ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runtime.session import check_features
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
 
-# PyPI's build reports its use under a device id that it keeps on disk, unless this is set before it is loaded.
+# Unless this is set before the import, the build on PyPI sends usage reports with a device id, which it stores on the disk.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 LIBRARY = Library("onnxruntime", "pip install '.[cpu]'", "pip install --force-reinstall -U onnxruntime")
 with importing(LIBRARY, needs=("InferenceSession", "SessionOptions", "get_available_providers")):
@@ -38,9 +38,9 @@ INTEGERS: dict[str, type[np.int32] | type[np.int64]] = {"tensor(int64)": np.int6
 
 
 class OnnxRuntimeSession:
-    """A `runtime.session.Session` on ONNX Runtime; `dim` is the width of its features.
+    """A `runtime.session.Session` that runs an ONNX file with ONNX Runtime; `dim` is the number of values in a feature.
 
-    A graph with a fixed batch receives padded batches, so that it takes any number of images.
+    It takes any number of images. For a graph with a fixed batch size, they are split into batches and the last one is padded.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, path: Path, spec: InputSpec) -> None:
@@ -59,7 +59,7 @@ class OnnxRuntimeSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Run images (B, ...) and, where the graph takes them, camera ids (B,); return (B, dim) float32, finite."""
+        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the graph takes them, camera ids (B,)."""
         if (camera_ids is None) != (self._camera_type is None):
             expected = "no camera ids" if self._camera_type is None else "one camera id per image"
             raise ConfigError(f"{self._path}: takes {expected}")
@@ -94,17 +94,21 @@ class OnnxRuntimeSession:
 def open_onnxruntime(
     path: Path | str, spec: InputSpec, *, device: str = "cpu", threads: int | None = None, spin: bool = False
 ) -> OnnxRuntimeSession:
-    """Open the ONNX file at `path` on `device` ("cpu" or "cuda"); `threads` is per operator (None: all cores).
+    """Open the ONNX file at `path` on `device`, "cpu" or "cuda", as a session.
 
-    `spin` lets idle threads wait actively, which saves a little latency and uses their core. Raises ConfigError for wrong options,
-    ArtifactError for a file that cannot be used, and DeviceError for a device that is not there.
+    `threads` is the number of threads that compute one operator (None: all cores). With `spin`, idle threads wait in a busy loop,
+    which saves a little latency but occupies their cores. Raises ConfigError for wrong options, ArtifactError for a file that cannot
+    be used, and DeviceError for a missing device.
     """
     path = Path(path)
     return OnnxRuntimeSession(_session(path, device, threads, spin), path, spec)
 
 
 def open_graph(path: Path, *, device: str = "cpu", threads: int | None = None) -> Graph:
-    """Open any ONNX file of one float32 input and one output as a function of arrays: a part of a model, to be timed."""
+    """Open an ONNX file with one float32 input and one output, and return it as a function from array to array.
+
+    It is for timing parts of a model, which have no manifest. `device` and `threads` are as in `open_onnxruntime`.
+    """
     session = _session(path, device, threads, False)
     (name,) = (node.name for node in session.get_inputs())
 
@@ -115,12 +119,15 @@ def open_graph(path: Path, *, device: str = "cpu", threads: int | None = None) -
 
 
 def session_options(*, threads: int | None = None, spin: bool = False) -> onnxruntime.SessionOptions:
-    """Return the options of every session: silent, on `threads` threads, with the same integer arithmetic on every processor."""
+    """Return the options with which every session is created.
+
+    They silence the log, set the number of threads (None: all cores), and keep INT8 sums from saturating on any processor.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    # x86 without VNNI adds pairs of products of uint8 and int8 in 16 bits, and weights beyond -64..63 saturate them. With this
-    # option such weights are multiplied as uint8, in kernels that do not saturate. Where nothing saturates it only costs time.
+    # x86 without VNNI adds pairs of uint8 x int8 products in 16 bits. Weights outside -64..63 can saturate these sums. With this
+    # option the weights are multiplied as uint8, by kernels that do not saturate. On other processors the option only costs time.
     if saturates():
         options.add_session_config_entry("session.x64quantprecision", "1")
     if threads is not None:
@@ -129,17 +136,21 @@ def session_options(*, threads: int | None = None, spin: bool = False) -> onnxru
 
 
 def providers() -> list[str]:
-    """Return the providers that this build of ONNX Runtime has, the preferred one first. `starts` says whether one really works."""
+    """Return the execution providers of this build of ONNX Runtime, the preferred one first. Not each of them need work (`starts`)."""
     return list(onnxruntime.get_available_providers())
 
 
 def starts(provider: str, model: bytes) -> tuple[bool, str | None]:
-    """Return (whether a session of `model` really runs on the provider, the missing shared library where the log names one)."""
+    """Return (whether a session runs on the execution provider, the shared library that it lacks).
+
+    The test creates a session of `model`, the bytes of an ONNX file. The library is None if the provider works or the log of ONNX
+    Runtime names no library.
+    """
     options = onnxruntime.SessionOptions()
     with held_back() as printed:
         try:
             session = onnxruntime.InferenceSession(model, options, providers=[provider])
-            # a provider that is listed may still fail to load; ONNX Runtime then uses the CPU in silence
+            # if a listed provider fails to load, ONNX Runtime uses the CPU without an error
             runs = session.get_providers()[0] == provider
             text = printed()
         # ONNX Runtime's exceptions share no base class but Exception.
@@ -158,11 +169,11 @@ def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxru
     with held_back() as printed:
         try:
             with warnings.catch_warnings():
-                # The check below reports it in one line.
+                # the warning about a provider that does not load; the check below reports it in one line
                 warnings.simplefilter("ignore")
                 session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:
-            # ONNX Runtime logs which of its CUDA libraries is missing, and raises something else.
+            # the log of ONNX Runtime names the missing CUDA library, but its exception does not
             if device != "cpu" and (lacking := missing_library(f"{error} {printed()}")):
                 raise _missing(device, f"{provider} did not start: {lacking} is missing") from None
             raise _not_loaded(path, error) from None
@@ -177,7 +188,7 @@ def _not_loaded(path: Path, error: Exception) -> UserError:
     """Return the error for a file that ONNX Runtime cannot load, although its hash is right."""
     version, text = onnxruntime.__version__, str(error)
     if any(sign in text for sign in NO_MEMORY) or isinstance(error, MemoryError):
-        return OutOfMemory(f"{path}: no memory to load it; free memory, or use a smaller model")
+        return OutOfMemory(f"{path}: out of memory while loading it; free memory, or use a smaller model")
     if newer := IR_TOO_NEW.search(text):
         return ArtifactError(
             f"{path}: has IR version {newer[1]}, but ONNX Runtime {version} reads only up to IR version {newer[2]}; "

@@ -1,4 +1,4 @@
-"""Run an ONNX file with OpenVINO on the CPU. The only file that imports it."""
+"""Run ONNX files with OpenVINO on the CPU. No other module imports OpenVINO."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runtime.session import check_features
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
 
-# If this package is found, importing OpenVINO reports the use over the network, unasked, and writes to ~/intel.
+# With this package, the import of OpenVINO sends usage reports over the network and writes to ~/intel. None prevents its import.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 LIBRARY = Library("openvino", "pip install '.[openvino]'", "pip install --force-reinstall -U openvino")
 with importing(LIBRARY, needs=("Core", "PartialShape")):
@@ -29,18 +29,18 @@ with importing(LIBRARY, needs=("Core", "PartialShape")):
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 TYPES = {"u8": np.uint8, "f32": np.float32, "i32": np.int32, "i64": np.int64}
-# A graph compiled for one batch size is a fifth faster at batch 1 than one for any size. They share the weights, but not the
-# working memory, so only so many are kept.
+# The most compiled graphs to keep, each for one batch size. At batch 1 such a graph is a fifth faster than a graph for any batch
+# size. The compiled graphs share the weights, but each has its own working memory.
 KEPT = 4
-# These variables make its kernels use fewer instruction sets than the processor has; VNNI may be one that they leave out.
+# Environment variables that make OpenVINO use fewer instruction sets than the processor has, and so perhaps not VNNI.
 CUT_DOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
 class OpenVinoSession:
-    """A `runtime.session.Session` on OpenVINO; `dim` is the width of its features.
+    """A `runtime.session.Session` that runs an ONNX file with OpenVINO; `dim` is the number of values in a feature.
 
-    The graph is compiled for the batch sizes that are asked for, the first time each is. A smaller batch that comes once,
-    such as the last of a gallery, is padded instead.
+    The graph is compiled for each batch size at its first use. A smaller batch that comes only once, such as the last one of a
+    gallery, is padded to a compiled size instead.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class OpenVinoSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Run images (B, ...) and, if the graph takes them, camera ids (B,); return (B, dim) float32, finite."""
+        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the graph takes them, camera ids (B,)."""
         self._check_call(images, camera_ids)
         step = self._batch or max(len(images), 1)
         parts = [
@@ -68,7 +68,10 @@ class OpenVinoSession:
         return check_features(features, len(images), self.dim)
 
     def matmul_types(self) -> dict[str, int]:
-        """Count the matrix products by the type they compute in, such as {"u8": 36, "bf16": 4}; empty before the first call."""
+        """Return the number of matrix products in the graph for each type that they compute in, such as {"u8": 36, "bf16": 4}.
+
+        The result is empty before the session's first call, which compiles the graph.
+        """
         if not self._compiled:
             return {}
         compiled = next(reversed(self._compiled.values())).get_compiled_model()
@@ -97,7 +100,11 @@ class OpenVinoSession:
         return np.array(request.get_tensor("features").data[:count])
 
     def _size_for(self, count: int) -> int:
-        """The batch size to run `count` images at: their own, or once in a while a larger compiled one."""
+        """Return the batch size at which to run `count` images.
+
+        It is `count`. But if a graph is compiled for a larger size only, and the last call did not have `count` images too, it is
+        that larger size, so that no graph is compiled for a batch that comes once.
+        """
         if self._batch or count in self._compiled:
             return self._batch or count
         larger = [size for size in self._compiled if size > count]
@@ -128,12 +135,12 @@ class OpenVinoSession:
         if (camera_ids is not None) != takes_ids:
             expected = "one camera id per image" if takes_ids else "no camera ids"
             raise ConfigError(f"{self._path}: takes {expected}")
-        # OpenVINO would cast another type without a word
+        # OpenVINO would convert another type without an error
         if images.dtype != TYPES[self._types["images"]]:
             raise ConfigError(f"{self._path}: takes images {self._types['images']}, not {images.dtype}")
 
     def _check_inputs(self, spec: InputSpec) -> int | None:
-        """The graph's fixed batch or None; ArtifactError unless it takes what the manifest says."""
+        """Return the graph's fixed batch size or None; raise ArtifactError unless its inputs are those of the manifest."""
         expected = {"images", "camera_ids"} if spec.camera == "input" else {"images"}
         if set(self._shapes) != expected:
             raise ArtifactError(
@@ -169,11 +176,11 @@ class OpenVinoSession:
 def open_openvino(
     path: Path | str, spec: InputSpec, *, threads: int | None = None, precision: str = "fp32"
 ) -> OpenVinoSession:
-    """Open the ONNX file at `path` on this CPU; `threads` None means all cores.
+    """Open the ONNX file at `path` on this CPU as a session; `threads` None means all cores.
 
-    `precision` is the type in which the float parts of the graph compute, "fp32" or "bf16". Its Q/DQ parts compute in INT8 under both,
-    but in float on a processor that saturates (`runtime.host.processor.saturates`). Raises ConfigError for wrong options,
-    ArtifactError for a file that cannot be used, and DeviceError where this CPU or this installation cannot run it.
+    `precision`, "fp32" or "bf16", is the type of the arithmetic in the float parts of the graph. The quantized parts (Q/DQ) compute in
+    INT8, except on a processor whose INT8 sums saturate (`runtime.host.processor.saturates`); there they compute in float. Raises
+    ConfigError for wrong options, ArtifactError for a file that cannot be used, and DeviceError if this CPU cannot run it.
     """
     path = Path(path)
     core, model, config = _opened(path, threads, precision)
@@ -181,7 +188,10 @@ def open_openvino(
 
 
 def open_graph(path: Path, *, threads: int | None = None, precision: str = "fp32") -> Graph:
-    """Open any ONNX file of one float32 input and one output as a function of arrays: a part of a model, to be timed."""
+    """Open an ONNX file with one float32 input and one output, and return it as a function from array to array.
+
+    It is for timing parts of a model, which have no manifest. `threads` and `precision` are as in `open_openvino`.
+    """
     core, model, config = _opened(path, threads, precision)
     requests: dict[tuple[int, ...], Any] = {}
 
@@ -204,7 +214,7 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
     refuse_control_flow(path)
     core = openvino.Core()
     if precision == "bf16" and not has_bf16(core):
-        # OpenVINO would compute in fp32, or emulate bf16 slowly, without a word
+        # OpenVINO would compute in fp32, or emulate bf16 slowly, without an error
         raise DeviceError(
             "backend='openvino-bf16': this CPU has no BF16 instructions; use backend='openvino'"
         )
@@ -218,7 +228,7 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
     if saturates() or set(CUT_DOWN) & set(os.environ):
-        # Its INT8 kernels saturate on such a processor, and are no faster than its float ones: Q/DQ is computed in float there.
+        # On such a processor, OpenVINO's INT8 kernels saturate and are not faster than its float kernels. So Q/DQ computes in float.
         config["LP_TRANSFORMS_MODE"] = "NO"
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads

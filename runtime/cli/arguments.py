@@ -1,4 +1,4 @@
-"""Options that several commands share: parser arguments, and the frozen objects that hold the parsed values."""
+"""The options that several commands share: functions that add them to a parser, and frozen objects for the parsed values."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ class ModelOptions:
 class RunOptions:
     """How features are extracted with an opened model.
 
-    `camera` is a camera policy; None chooses the policy from the model and the data set. If `batch` or `workers` is None, a default
-    applies. The run fails when more than the fraction `max_bad` (0..1) of the images is unusable.
+    `batch` is the number of images per run (None: the model's fixed batch, else 16), and `workers` the number of decoding threads
+    (None: up to 4). `camera` is "input", "mean", "none" or a camera id; None chooses the default for the model and the data set. The
+    extraction fails when more than the fraction `max_bad` (0..1) of the images is unusable.
     """
 
     batch: int | None
@@ -38,7 +39,10 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """The data set to read. A `layout` of None is guessed. Reading fails when more than the fraction `max_bad` of names is invalid."""
+    """The data set to read: its folder or list file `root` and its `layout` (None: guess it).
+
+    Reading fails when more than the fraction `max_bad` (0..1) of the image names does not fit the layout.
+    """
 
     root: str
     layout: str | None
@@ -46,12 +50,12 @@ class DataOptions:
 
 
 def model_options(args: Namespace) -> ModelOptions:
-    """Return the parsed values of MODEL and of the options of `add_model_options`."""
+    """Return the parsed MODEL, `--device`, `--backend`, `--threads` and `--allow-ungated`."""
     return ModelOptions(args.model, args.device, args.backend, args.threads, args.allow_ungated)
 
 
 def run_options(args: Namespace) -> RunOptions:
-    """Return the parsed values of the options of `add_model_options` and `add_output_options`."""
+    """Return the parsed `--batch`, `--workers`, `--camera` and `--max-bad`."""
     return RunOptions(args.batch, args.workers, args.camera, args.max_bad)
 
 

@@ -1,6 +1,6 @@
-"""`python -m runtime evaluate`: score a model on a data set, or two feature files.
+"""`python -m runtime evaluate`: score a model on a data set, or score saved query and gallery features.
 
-`runtime.cli.evaluation` does the work, also for models that other commands open.
+This module parses the options. `runtime.cli.evaluation` computes and prints the scores.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from runtime.cli.picture_options import add_picture_options, picture_options
 from runtime.errors import ConfigError
 from runtime.options.choices import SAME_CAMERA
 
-HELP = "score a model on a data set, or two feature files"
+HELP = "score a model on a data set, or score saved query and gallery features (mAP, CMC, mINP)"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `evaluate`."""
     parser.add_argument("model", metavar="MODEL", nargs="?", help="an exported .onnx file (needs --data)")
-    parser.add_argument("--data", metavar="ROOT", help="the data set's own folder")
+    parser.add_argument("--data", metavar="ROOT", help="the root folder of the data set")
     parser.add_argument("--query", metavar="Q.npz", help="saved query features, instead of MODEL and --data")
-    parser.add_argument("--gallery", metavar="G.npz", help="saved gallery features")
+    parser.add_argument("--gallery", metavar="G.npz", help="saved gallery features, together with --query")
     parser.add_argument(
         "--rerank", action="store_true", help="re-rank with k-reciprocal neighbours (k1 20, k2 6, lambda 0.3)"
     )
@@ -57,7 +57,7 @@ def command(args: Namespace) -> None:
 
 
 def score_options(args: Namespace) -> ScoreOptions:
-    """Return the options `--rerank`, `--same-camera`, `--picture...` and `--json`. Raises the errors of `picture_options`."""
+    """Return the parsed `--rerank`, `--same-camera`, `--json` and `--picture...` options. Raises the errors of `picture_options`."""
     return ScoreOptions(args.rerank, args.same_camera, picture_options(args), args.json)
 
 
@@ -76,7 +76,7 @@ def _file_evaluation(args: Namespace, score: ScoreOptions) -> FileEvaluation:
 
 
 def run_model(model: ModelOptions, options: ModelEvaluation) -> None:
-    """Print mAP, CMC and mINP of a model on a data set."""
+    """Open a model, evaluate it on a data set, and print mAP, CMC and mINP."""
     from runtime.cli.evaluation import evaluate_model, read_data
     from runtime.cli.model_features import open_with_options
 
@@ -86,7 +86,7 @@ def run_model(model: ModelOptions, options: ModelEvaluation) -> None:
 
 
 def run_files(options: FileEvaluation) -> None:
-    """Print mAP, CMC and mINP of two feature files."""
+    """Evaluate saved query and gallery features, and print mAP, CMC and mINP."""
     from runtime.cli.evaluation import evaluate_files
 
     evaluate_files(options)

@@ -13,7 +13,11 @@ from runtime.cli.picture_options import PictureOptions
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How to score and print rankings. A `same_camera` of None follows the published protocol."""
+    """How to score rankings and print the scores.
+
+    `same_camera` is the rule for images of the query's person and camera, "remove" or "keep"; None takes the rule of the data set's
+    published protocol. `picture` None writes no page. `as_json` prints one JSON document instead of a table.
+    """
 
     rerank: bool
     same_camera: str | None
@@ -32,7 +36,10 @@ class ModelEvaluation:
 
 @dataclass(frozen=True)
 class FileEvaluation:
-    """The options to evaluate two feature files."""
+    """The options to evaluate saved features: the paths of the query and gallery files, and how to score them.
+
+    `allow_partial` accepts the features of a stopped extraction.
+    """
 
     query: str
     gallery: str

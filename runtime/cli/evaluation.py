@@ -1,4 +1,4 @@
-"""Evaluate an opened model on a data set, or two feature files; print the scores and write a picture of the worst queries."""
+"""Evaluate an opened model on a data set, or saved features. Print the scores, and write a page that shows the worst queries."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def read_data(options: ModelEvaluation) -> Dataset:
 
 
 def evaluate_model(model: Model, dataset: Dataset, options: ModelEvaluation) -> None:
-    """Print mAP, CMC and mINP of an opened model, and write the picture of its worst queries if the options have one.
+    """Print mAP, CMC and mINP of an opened model on a data set, and write the page of its worst queries if `--picture` is given.
 
-    `model` may wrap an artifact of any kind whose `run` is a `runtime.session.Session`.
+    `model` may also hold a torch model: its artifact needs only a `run` that is a `runtime.session.Session`.
     """
     splits = {
         "query": Images(dataset.query, dataset=dataset),
@@ -44,7 +44,7 @@ def evaluate_model(model: Model, dataset: Dataset, options: ModelEvaluation) -> 
 
 
 def evaluate_files(options: FileEvaluation) -> None:
-    """Print mAP, CMC and mINP of saved features, and write the picture of the worst queries if the options have one."""
+    """Print mAP, CMC and mINP of saved features, and write the page of the worst queries if `--picture` is given."""
     query, gallery = (
         saved_features(path, allow_partial=options.allow_partial) for path in (options.query, options.gallery)
     )
@@ -52,7 +52,7 @@ def evaluate_files(options: FileEvaluation) -> None:
 
 
 def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
-    """Score the pair, print the scores, and then write the picture."""
+    """Score the query and gallery features `pair`, print the scores together with `context`, and write the page if there is one."""
     picture = options.picture
     # A cosine distance is 1 minus the cosine; a re-ranked distance has no such offset.
     worst = (
@@ -67,14 +67,14 @@ def _report(pair: Pair, context: dict[str, Any], options: ScoreOptions) -> None:
     try:
         _print_scores(result, skipped, as_json=options.as_json)
     finally:
-        # The picture is also written when stdout was closed by its reader.
+        # The page is also written if the reader of stdout has closed it.
         if picture and worst:
             contents = evaluation_contents(result, picture)
             write_picture(picture.path, contents, worst.rankings(), query=query, gallery=gallery)
 
 
 def _known(query: Features, gallery: Features) -> Pair:
-    """Return the features of images with a known identity, and print how many images are left out."""
+    """Return the features without the images of unknown people, and print how many images are left out."""
     for name, side in (("query", query), ("gallery", gallery)):
         if unknown := int((side.pids < 0).sum()):
             console.note(f"{name}: {unknown} images of unknown people (pid -1) are left out of the ranking")
@@ -92,10 +92,10 @@ def _scores(
     compare_backends(query, gallery)
     for text, copies in (
         (
-            "query images are also in the gallery, byte for byte, so the scores are too high",
+            "query images have an exact copy in the gallery, so the scores are too high",
             leaks(query, gallery, same_camera=rule),
         ),
-        ("gallery images are byte-for-byte copies of others", duplicates(gallery)),
+        ("gallery images are exact copies of other gallery images", duplicates(gallery)),
     ):
         if copies:
             console.note(f"{copies} {text}")

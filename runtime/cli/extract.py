@@ -23,7 +23,10 @@ HELP = "write the features of images to a .npz file"
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """The model, the images, how to extract their features, and the file to write."""
+    """The model, the images, how to extract their features, and the file `out` to write.
+
+    `images` is a folder, a list file or one image. `layout` None guesses the layout of its data set, if it is one.
+    """
 
     model: ModelOptions
     run_options: RunOptions
@@ -64,7 +67,10 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ExtractOptions) -> None:
-    """Write the features and print a summary. When too many images are unusable, write those of the others and raise TooManyBad."""
+    """Write the features of the images and print a summary.
+
+    When too many images are unusable, the features of the usable ones are written, and TooManyBad is raised.
+    """
     from runtime import ConfigError, TooManyBad, Unfinished, console, save_features
     from runtime.cli.model_features import features_of, open_with_options
     from runtime.cli.notes import print_notes, print_result
@@ -102,7 +108,7 @@ def run(options: ExtractOptions) -> None:
     if listed:
         console.note(f"{len(features.skipped)} images were skipped; {listed} lists them")
     if copies := duplicates(features):
-        console.note(f"{copies} images are byte-for-byte copies of others")
+        console.note(f"{copies} images are exact copies of other images")
     result = {
         "out": os.fspath(out),
         "images": len(features.paths),

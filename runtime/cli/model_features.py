@@ -1,4 +1,4 @@
-"""CLI helpers: open a model, extract features, and print warnings and progress to stderr."""
+"""Open a model and extract features for a command, and print warnings and progress on stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.images.sources import Images
 
 
 def open_with_options(options: ModelOptions, run_options: RunOptions, *, preset: str | None = None) -> Model:
-    """Open the model that the options name."""
+    """Open the model that the parsed options describe; `preset` is "latency", "throughput" or None."""
     return open_model(
         options.path,
         device=options.device,
@@ -27,7 +27,10 @@ def open_with_options(options: ModelOptions, run_options: RunOptions, *, preset:
 
 
 def saved_features(path: str, *, allow_partial: bool) -> Features:
-    """Load the features saved at `path`. With `allow_partial`, also load those of a stopped extraction, with a warning."""
+    """Load the features saved at `path`.
+
+    With `allow_partial`, the file may come from a stopped extraction; then a warning is printed.
+    """
     if allow_partial and read_manifest(path).get("kind") == PARTIAL:
         console.note(
             f"WARNING {path}: the extraction was stopped; the results cover only the images in this file"
@@ -36,7 +39,7 @@ def saved_features(path: str, *, allow_partial: bool) -> Features:
 
 
 def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[Features]:
-    """Extract the features of each split under the camera policy of the options."""
+    """Return the features of each of `splits`, {name: its images}, in the same order. The names are titles of the progress."""
     remarks = _camera_remarks(model, splits, options)
     print_notes(remarks)
     features = []
@@ -61,7 +64,7 @@ def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions)
 
 
 def _camera_remarks(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[str]:
-    """Return the warnings about the camera embedding, so that they can be printed before the long extraction."""
+    """Return the warnings about the camera embeddings, which are printed before the long extraction."""
     remarks = []
     for images in splits.values():
         camids = [item.camid for item in images.items]
@@ -75,5 +78,5 @@ def compare_backends(query: Features, gallery: Features) -> None:
     if query.backend != gallery.backend:
         names = ", ".join(side.backend or "not recorded" for side in (query, gallery))
         console.note(
-            f"query and gallery features come from different backends ({names}), which round differently"
+            f"query and gallery features come from different backends ({names}), whose rounding differs slightly"
         )

@@ -18,7 +18,7 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 def print_skipped(skipped: Sequence[str]) -> None:
-    """Print the first five skipped images on stderr, and the number of the others."""
+    """Print the first five of `skipped` on stderr, one line for each image, and the number of further ones."""
     for text in skipped[:SHOWN]:
         console.note(f"skipped {text}")
     if len(skipped) > SHOWN:
@@ -26,13 +26,13 @@ def print_skipped(skipped: Sequence[str]) -> None:
 
 
 def print_data_warnings(dataset: Dataset | DatasetSummary, warnings: Sequence[str]) -> None:
-    """Print the warnings about a data set, the files that it leaves out and its badly named images on stderr."""
+    """Print `warnings`, the files that reading the data set left out, and the images with invalid names on stderr."""
     print_notes((*warnings, *dataset.left_out))
     print_skipped([reason for _, reason in dataset.skipped])
 
 
 def print_result(title: str, result: dict[str, Any], *, as_json: bool) -> None:
-    """Print a result on stdout: one JSON document, or a table of names and values."""
+    """Print `result` on stdout: with `as_json`, one JSON document, else a table of names and values under `title`."""
     if as_json:
         console.print_json(result)
     else:

@@ -1,4 +1,4 @@
-"""Write the HTML page of rankings for `--picture`."""
+"""Write the HTML page of the option `--picture`, which shows rankings with their images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.ranking.strips import Ranking
 
 
 def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> Contents:
-    """Return the title, facts and notes of the page of an evaluation; `result` is the printed result."""
+    """Return the text of the page for an evaluation; `result` has the scores and facts that the command prints."""
     scored = result["queries"] - result["queries_without_match"]
     shown = min(options.queries, scored)
     keeps = result["same_camera"] == "keep"
@@ -29,9 +29,9 @@ def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> C
     )
     notes = [
         f"This page shows the {shown} of {scored} queries with the lowest average precision, the worst first (--picture-queries N "
-        f"shows more). Each has the {options.top} nearest of {result['gallery']} gallery images (--picture-top N). If none of them "
-        "is right, the first right image follows behind a dotted line.",
-        f"As in the evaluation, the ranking leaves out {left_out}. Distances and order are those that gave the scores.",
+        f"shows more). Beside each query are the {options.top} nearest of {result['gallery']} gallery images (--picture-top N shows "
+        "more). If none of them shows the query's person, the nearest image that does follows after a dotted line.",
+        f"As in the evaluation, the ranking leaves out {left_out}. The distances and the order are those of the evaluation.",
     ]
     if result["queries_without_match"]:
         notes.append(
@@ -48,12 +48,13 @@ def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> C
 
 
 def search_contents(query: Features, gallery: Features, options: PictureOptions) -> Contents:
-    """Return the title, facts and notes of the page of a search."""
+    """Return the text of the page for a search."""
     shown = min(options.queries, len(query.paths))
     notes = [
-        f"This page shows {shown} of {len(query.paths)} queries in their given order (--picture-queries N shows more). Each has "
-        f"at most {options.top} (--picture-top N) of the nearest images that the search found (--top N).",
-        "A search leaves nothing out, so images from the query's own camera and junk images may be among the nearest.",
+        f"This page shows {shown} of {len(query.paths)} queries in the order of the command (--picture-queries N shows more). Beside "
+        f"each query are at most {options.top} gallery images (--picture-top N shows more), out of those that the search found "
+        "(--top N).",
+        "A search ranks all gallery images, so images from the query's own camera and junk images may be among the nearest.",
     ]
     if (query.pids > 0).any():
         notes.append(
@@ -75,10 +76,10 @@ def _origin(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 def write_picture(
     path: Path, contents: Contents, rankings: Sequence[Ranking], *, query: Features, gallery: Features
 ) -> None:
-    """Write the page, complete or not at all, and print on stderr how many queries it shows and which images are missing.
+    """Write the page at `path`, completely or not at all, and print on stderr how many queries it shows.
 
-    A placeholder stands for an image file that cannot be read or has changed since its features were extracted. Raises StorageError
-    or OSError when the page cannot be written.
+    An image file that cannot be read, or that has changed since its features were extracted, is replaced by a placeholder, and a note
+    says so. Raises StorageError or OSError when the page cannot be written.
     """
     shots: dict[tuple[int, int], Shot] = {}
 
@@ -94,7 +95,7 @@ def write_picture(
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     console.note(
-        f"{path}: page with the matches of {len(rankings)} of {len(query.paths)} queries; it contains the images themselves"
+        f"{path}: page with the nearest images of {len(rankings)} of {len(query.paths)} queries; it contains the images themselves"
     )
     missing = [image for image in shots.values() if image.thumbnail.uri is None]
     if missing:

@@ -1,4 +1,4 @@
-"""The options `--picture`, `--picture-queries` and `--picture-top`: an HTML page that shows rankings."""
+"""The options `--picture`, `--picture-queries` and `--picture-top`, for an HTML page that shows rankings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = (".html", ".htm")
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """The HTML file to write, the most queries on its page, and the number of gallery images beside each query."""
+    """The HTML file to write, the largest number of queries on the page, and the number of gallery images beside each query."""
 
     path: Path
     queries: int = QUERIES
@@ -32,7 +32,7 @@ def add_picture_options(parser: ArgumentParser) -> None:
         "--picture-queries",
         type=positive_integer,
         metavar="N",
-        help=f"the most queries on the page of --picture (default: {QUERIES})",
+        help=f"the largest number of queries on the page (default: {QUERIES})",
     )
     parser.add_argument(
         "--picture-top",
@@ -43,10 +43,10 @@ def add_picture_options(parser: ArgumentParser) -> None:
 
 
 def picture_options(args: Namespace) -> PictureOptions | None:
-    """Return the options of the page, or None without `--picture`.
+    """Return the parsed options of the page, or None without `--picture`.
 
-    Raises ConfigError for a file name that is not HTML and for an option that has no effect, and StorageError for a folder in which
-    no file can be written. These errors come before the extraction, so that no work is lost.
+    Raises ConfigError for a file name without the suffix .html and for an option that has no effect, and StorageError for a folder in
+    which no file can be written. Called before the extraction, it finds these errors before any work is lost.
     """
     if args.picture is None:
         for option in ("picture_queries", "picture_top"):

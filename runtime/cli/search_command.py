@@ -26,7 +26,10 @@ HELP = "find the gallery images nearest to query images"
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The model, the query images (files, folders or list files), the gallery features, and the number of matches per query."""
+    """The model, the `queries` (image files, folders or list files), the file of the gallery features, and how to search.
+
+    `top` is the number of gallery images to find for each query. `allow_partial` accepts the features of a stopped extraction.
+    """
 
     model: ModelOptions
     run_options: RunOptions
@@ -53,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=positive_integer,
         default=10,
         metavar="N",
-        help="matches per query (default: %(default)s)",
+        help="the number of gallery images to find for each query (default: %(default)s)",
     )
     add_partial_option(parser)
     add_picture_options(parser)
@@ -90,7 +93,7 @@ def run(options: SearchOptions) -> None:
     images = Images(tuple(item for source in sources for item in source.items))
     camera = options.run_options.camera
     if camera is None and model.artifact.spec.camera == "input":
-        # The query gets the camera policy of the gallery, because features under different policies cannot be compared.
+        # Extract the queries with the camera policy of the gallery, because features under different policies cannot be compared.
         camera = camera_policy(gallery.camera)
     (query,) = features_of(model, {"query": images}, replace(options.run_options, camera=camera))
     compare_backends(query, gallery)
@@ -100,7 +103,7 @@ def run(options: SearchOptions) -> None:
     try:
         _print_matches(options, query, gallery, matches)
     finally:
-        # The picture is also written when stdout was closed by its reader.
+        # The page is also written if the reader of stdout has closed it.
         if options.picture:
             _write_picture(options.picture, query, gallery, matches)
 

@@ -1,7 +1,7 @@
-"""Read data sets: which images they hold, whom these show and which camera took them. Reads file names, never pixels.
+"""Read data sets: the images of each split, with the person and the camera of each. Reads file names, never pixels.
 
-A reader works on lists of names (`Listing`), so that the published splits can be checked without their images. Names are
-strings as Python's `os` gives them (`surrogateescape`), so that a file name that is not UTF-8 stays usable.
+The readers get file names from a function (`Listing`), so that they can be tested on the published lists of names without the images.
+Names are strings as Python's `os` returns them (`surrogateescape`), so that a file name that is not UTF-8 can be used too.
 """
 
 from runtime.datasets.files import IMAGE_SUFFIXES, image_names, read_lines

@@ -13,19 +13,19 @@ from runtime.spec import CAMERA_MODES, InputSpec
 
 
 def dataset_name(layout: str | None, warnings: Sequence[str]) -> str | None:
-    """Return the name of the published data set that a folder in this layout is, or None when that is not certain.
+    """Return the name of the published data set that was read in `layout`, or None if it may be another one.
 
-    A layout alone proves nothing, because many data sets are published in Market-1501's folders and file names. The published
-    numbers of images do: `warnings` is the result of `runtime.datasets.count_warnings`, which must be empty. Layouts for
-    users' own data sets never name one. Only this project's `anny` has a layout of its own.
+    `warnings` is the result of `runtime.datasets.count_warnings`: it is empty if the numbers of images and people are the published
+    ones. The layout alone is no proof, because many data sets use the folders and file names of Market-1501. `anny`, a data set of
+    this project, is the exception: no other data set has its layout.
     """
     return layout if layout == "anny" or (layout in PUBLISHED and not warnings) else None
 
 
 def own_dataset(spec: InputSpec) -> str | None:
-    """Return the data set whose camera ids index the model's table, or None when that is not known.
+    """Return the data set on which the model's camera embeddings were trained, or None if it is not known.
 
-    A table whose size differs from the data set's number of cameras was not trained on it, whatever the file says.
+    It is the one that `spec` names, unless this data set has another number of cameras than the model has embeddings.
     """
     name = spec.dataset
     size_differs = name in PUBLISHED and CAMERAS.get(name, spec.cameras) != spec.cameras
@@ -33,9 +33,11 @@ def own_dataset(spec: InputSpec) -> str | None:
 
 
 def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | None) -> str | int:
-    """Return the camera policy to follow: `policy`, or the default for this model and data set where it is None.
+    """Return the camera policy to follow: "input", "mean", "none" or a 0-based camera id.
 
-    ConfigError for an unknown policy, and for one that the model cannot follow.
+    It is `policy`, or if that is None, the default for the model with this `spec` and the images of `dataset`: "input" on the data
+    set on which the camera embeddings were trained, and "mean" elsewhere. Raises ConfigError for an unknown policy, and for one that
+    the model cannot follow.
     """
     if isinstance(policy, str) and policy not in CAMERA_MODES:
         raise ConfigError(f"camera={policy!r:.40}: give input, mean, none or a 0-based camera id")
@@ -58,11 +60,11 @@ def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | 
 def camera_ids(
     camids: ArrayLike, spec: InputSpec, *, policy: str | int | None = None, dataset: str | None = None
 ) -> tuple[NDArray[np.int64] | None, str | None]:
-    """Return the model's second input `camera_ids` (N,) int64 (None where it has none), and a note to print or None.
+    """Return the model's second input `camera_ids` (N,) int64, or None if it has none; and a note to print, or None.
 
-    `camids` (N,) are 0-based, -1 where unknown. They index the model's table only on the data set that it was trained on.
-    `policy` None therefore means "input" on that data set and "mean" on any other `dataset`. A camera that the table lacks gets
-    the mean. ConfigError for a policy that the model cannot follow.
+    `camids` (N,) are the cameras of the images, 0-based and -1 if unknown. `policy` and `dataset` are as in `resolve_policy`. With
+    the policy "input", a camera that is unknown or that has no embedding gets the mean of the embeddings. Raises ConfigError for a
+    policy that the model cannot follow.
     """
     chosen = resolve_policy(spec, policy=policy, dataset=dataset)
     if spec.camera != "input":

@@ -1,4 +1,4 @@
-"""List the files below a folder and recognise images by their names. Opens no image and imports no layout."""
+"""List the files below a folder, and recognise images by their file names. Opens no image."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
     *(".tif", ".tiff", ".avif"),
 )
-# Kinds of entries that `walk` counts besides suffixes.
+# The kinds under which `walk` counts other entries; it counts an ordinary file under its suffix.
 LINKED_FOLDERS, BROKEN, SPECIAL, HIDDEN = "linked folders", "broken links", "special files", "hidden files"
 
 
 def image_names(names: Iterable[str]) -> list[str]:
-    """Return the file names that are those of images."""
+    """Return the names that are file names of images (`is_image`)."""
     return [name for name in names if is_image(name)]
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file name is that of an image: its suffix is in IMAGE_SUFFIXES and the file is not hidden."""
+    """Return whether a file name is that of an image: it has a suffix of IMAGE_SUFFIXES and does not start with a dot."""
     # Archives packed on a Mac hold a hidden "._NAME.jpg" for every image.
     return not os.path.basename(name).startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
@@ -31,8 +31,8 @@ def is_image(name: str) -> bool:
 def walk(folder: str) -> tuple[list[str], Counter[str]]:
     """Return the images below `folder` as sorted relative paths, and the number of other entries of each kind.
 
-    Links to files are followed; links to folders are not, because they may form a loop. DataError for a folder that cannot be
-    read.
+    A link to a file counts as the file. A link to a folder is not followed, because links may form a loop. Raises DataError for a
+    folder that cannot be read.
     """
     images: list[str] = []
     others: Counter[str] = Counter()
@@ -56,7 +56,10 @@ def walk(folder: str) -> tuple[list[str], Counter[str]]:
 
 
 def left_out_text(others: Mapping[str, int]) -> str:
-    """Describe what `walk` left out, such as "7 entries left out, which are no image: 4 hidden files, 3 .txt"; "" for nothing."""
+    """Describe `others`, the second result of `walk`; "" if there are none.
+
+    For example: "7 entries left out, which are no image: 4 hidden files, 3 .txt".
+    """
     if not (count := sum(others.values())):
         return ""
     kinds = ", ".join(
@@ -66,7 +69,10 @@ def left_out_text(others: Mapping[str, int]) -> str:
 
 
 class Folders:
-    """The `Listing` of a folder on the disk. `others` counts the entries of each read folder that are not images."""
+    """The `Listing` of a data set's folder on the disk.
+
+    `others` maps each folder that was read to the number of its entries of each kind that are not images.
+    """
 
     def __init__(self, root: str) -> None:
         if not os.path.isdir(root):
@@ -76,7 +82,7 @@ class Folders:
         self._images: dict[str, list[str]] = {}
 
     def __call__(self, relative: str) -> list[str]:
-        """Return the image files below a folder, or the lines of a list file."""
+        """Return the image files below the folder `relative`, or the lines of the list file `relative`."""
         path = os.path.join(self.root, relative)
         if os.path.isfile(path):
             return read_lines(path)
@@ -87,7 +93,7 @@ class Folders:
         return self._images[relative]
 
     def present(self, relative: str) -> bool:
-        """Return whether the root has this folder or file."""
+        """Return whether the root has the folder or file `relative`."""
         return os.path.exists(os.path.join(self.root, relative))
 
 
@@ -103,7 +109,7 @@ def present(listing: Listing, name: str) -> bool:
 
 
 def read_lines(path: str) -> list[str]:
-    """Return the lines of a list file; DataError when it cannot be read or is not text."""
+    """Return the lines of a list file, without line ends. Raises DataError when it cannot be read or is not text."""
     lines = []
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:

@@ -1,7 +1,7 @@
-"""Where the images of each split lie, and readers of data sets whose file names state the person and the camera.
+"""Find the folders of each split, and read data sets whose file names state the person and the camera.
 
-Market-1501 and many others have three folders. The images lie in the folders themselves, or there in a folder for each person,
-as torchvision's ImageFolder has them.
+Market-1501 and many other data sets have one folder for each of train, query and gallery. The images are in that folder itself, or,
+as for torchvision's ImageFolder, in one folder for each person inside it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from runtime.datasets.names import parse_path
 from runtime.errors import DataError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-# The folders that may hold a split; the first alternative that exists is read. These are Market-1501's folders, then those that
-# layumi's prepare.py writes, where `train_all` is `train` and `val` together.
+# The folders that may hold each split; the first alternative that exists is read. Each split has Market-1501's folder and those that
+# prepare.py of layumi/Person_reID_baseline_pytorch writes, where `train_all` contains the images of `train` and `val`.
 ALTERNATIVES: dict[str, tuple[tuple[str, ...], ...]] = {
     "train": (("bounding_box_train",), ("train_all",), ("train", "val")),
     "query": (("query",),),
     "gallery": (("bounding_box_test",), ("gallery",), ("test",)),
 }
 OCCLUDED, PARTIAL, WHOLE = "occluded_body_images", "partial_body_images", "whole_body_images"
-# Layout -> split -> its folders, of the layouts that `runtime.datasets.occluded` reads.
+# For each layout that `runtime.datasets.occluded` reads, the folders of each split.
 LAYOUT_FOLDERS: dict[str, Mapping[str, tuple[str, ...]]] = {
     "occluded_reid": {"train": (), "query": (OCCLUDED,), "gallery": (WHOLE,)},
     # Partial-REID has two sets of queries: people behind objects, and their visible parts, cropped by hand.
@@ -39,7 +39,7 @@ LAYOUT_FOLDERS: dict[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def split_folders(listing: Listing) -> dict[str, tuple[str, ...]]:
-    """Return {split: the folders of ALTERNATIVES that hold it}; a split without a folder has an empty tuple."""
+    """Return {split: the existing folders with its images}, found by ALTERNATIVES; a split without a folder has an empty tuple."""
     folders = {}
     for split, alternatives in ALTERNATIVES.items():
         existing = (tuple(name for name in names if present(listing, name)) for names in alternatives)
@@ -48,7 +48,10 @@ def split_folders(listing: Listing) -> dict[str, tuple[str, ...]]:
 
 
 def read_folders(layout: str, root: str, listing: Listing) -> Dataset:
-    """Read a data set of `layout` from Market-1501's folders, or from those that layumi's prepare.py writes."""
+    """Read a data set whose splits are in the folders of ALTERNATIVES and whose file names have a form of `layout`.
+
+    Raises FileNotFoundError with the name of the missing folder if a split has no folder; `market_like` may lack train.
+    """
     folders = split_folders(listing)
     for split, names in folders.items():
         # A user's own data set may have no training images.
@@ -59,7 +62,7 @@ def read_folders(layout: str, root: str, listing: Listing) -> Dataset:
 
 
 def read_named(layout: str, root: str, listing: Listing, folders: Mapping[str, Sequence[str]]) -> Dataset:
-    """Read the images in each split's folders; their names state the person and the camera in a form of `layout`."""
+    """Read the images in `folders`, {split: folders below root}; the file names have a form of `layout`."""
     rows = (
         (split, os.path.join(root, folder, name), name)
         for split, folder, name in images_below(listing, folders)
@@ -70,7 +73,7 @@ def read_named(layout: str, root: str, listing: Listing, folders: Mapping[str, S
 
 
 def images_below(listing: Listing, folders: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, str, str]]:
-    """Yield (split, folder, path below that folder) of every image."""
+    """Yield (split, folder, path below that folder) of every image in `folders`, {split: folders}."""
     for split in SPLITS:
         for folder in folders[split]:
             for name in image_names(listing(folder)):
@@ -84,10 +87,11 @@ def collected(
     *,
     by_path: bool = True,
 ) -> Dataset:
-    """Build the data set of `source` (layout, root, folders by split) from `rows` of (split, path, text).
+    """Return the Dataset of `rows`, (split, path, text) each.
 
-    `to_item` turns a row into an Item, or raises a DataError, which puts the row into `skipped`. Images with pid -1 are counted
-    as junk and left out. Each split is sorted by path, or keeps the order of the rows with `by_path` False.
+    `source` is (layout, root, {split: its folders}). `to_item` turns a row into an Item; if it raises a DataError, the row goes into
+    `skipped`. Images with pid -1 are counted as junk and left out. With `by_path`, each split is sorted by path; otherwise it keeps
+    the order of the rows.
     """
     layout, root, folders = source
     splits: dict[str, list[Item]] = {split: [] for split in SPLITS}
@@ -110,9 +114,10 @@ def collected(
 
 
 def counted_from_one(dataset: Dataset) -> Dataset:
-    """Return the data set with every pid raised by one where its people count from 0.
+    """Return the data set with pids that count from 1, so that pid 0 can only mean a distractor.
 
-    They do where pid 0 is in train or query: distractors, which have pid 0 in Market-1501, are in the gallery only.
+    If train or query has pid 0, the people are counted from 0, because distractors are in the gallery only. Then every pid is raised
+    by one. Otherwise the data set is returned unchanged.
     """
     if all(item.pid for item in (*dataset.train, *dataset.query)):
         return dataset

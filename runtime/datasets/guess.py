@@ -1,4 +1,4 @@
-"""Guess the layout of a folder from its structure, its file names and, where those are ambiguous, its own name."""
+"""Guess the layout of a data set from its folders, its file names and, if these are ambiguous, the name of the root folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from runtime.datasets.names import DUKE, FORMS, LIKE, MARKET, stem
 from runtime.datasets.occluded import guess_occluded
 from runtime.errors import ConfigError
 
-# Every layout, as messages list them. The file names of the last two have no form of their own.
+# Every layout, in the order of messages. In the last two, file names have no fixed form.
 LAYOUTS = (*FORMS, "person_folders", "list")
-# The folders below a data set's own folder that hold its images, each with a slash at its end.
+# The folders below the root of a data set that can hold its images, each with a slash at its end.
 IMAGE_FOLDERS = tuple(
     f"{name}/"
     for name in (
@@ -24,14 +24,14 @@ IMAGE_FOLDERS = tuple(
         *(name for folders in LAYOUT_FOLDERS.values() for names in folders.values() for name in names),
     )
 )
-# Part of a folder's name -> the layout, for data sets whose file names look like those of another one.
+# For data sets whose file names look like those of another one: {part of the root folder's name: layout}.
 OWN_NAMES = {"msmt": "msmt17", "cuhk": "cuhk03_np"}
 
 
 def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -> str:
-    """Return the layout of the data set at `root`, a folder or a list file.
+    """Return the layout of the data set at `root`, a folder or a list file; `listing` None lists the folder on the disk.
 
-    ConfigError, which lists the layouts, where the layout is ambiguous; DataError where there is no folder.
+    Raises ConfigError, which lists the layouts, if the layout is ambiguous, and DataError if there is no such folder.
     """
     root = os.fspath(root)
     if listing is None and os.path.isfile(root):
@@ -57,21 +57,24 @@ def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -
 
 
 def surrounding_root(folder: str) -> str | None:
-    """Return the data set's own folder, one or two levels above `folder` (an absolute path); None where there is none."""
+    """Return the root of the data set of which `folder` is an image folder; None if it is in no data set.
+
+    `folder` is an absolute path. The root can be one or two levels above it.
+    """
     outermost, root, inside = None, folder, ""
     for _ in range(2):
         root, name = os.path.split(root)
         inside = f"{name}/{inside}"
-        # The outermost one counts, because P-DukeMTMC-reID/test alone looks like Occluded-REID.
+        # The upper of two possible roots is right: P-DukeMTMC-reID/test alone looks like Occluded-REID.
         if name and inside.startswith(IMAGE_FOLDERS) and _is_data_set(Folders(root)):
             outermost = root
     return outermost
 
 
 def _by_marks(listing: Listing, own_name: str) -> str | None:
-    """Return the layout that a marker file, a list or a folder has alone; None without any. Only looks up names, reads no folder.
+    """Return the layout if a file or folder in the root exists in this layout only; else None. Reads no folder.
 
-    A folder with such a mark is recognised as a data set (`_is_data_set`), also from a folder inside.
+    `own_name` is the name of the root in lower case.
     """
     if present(listing, "anny.json"):
         return "anny"
@@ -83,7 +86,10 @@ def _by_marks(listing: Listing, own_name: str) -> str | None:
 
 
 def _by_names(names: list[str], root: str, own_name: str, *, complete: bool) -> str | None:
-    """Return the layout that the names of the images in the three folders point to; None where they are ambiguous."""
+    """Return the layout to which the file names of the images belong; None if they are ambiguous.
+
+    `own_name` is the name of `root` in lower case. `complete` says whether the root has folders for both query and gallery.
+    """
     market, duke, like = (
         sum(form.stem.fullmatch(stem(name)) is not None for name in names) for form in (MARKET, DUKE, LIKE)
     )
@@ -113,7 +119,7 @@ def _mostly(answers: Iterable[bool]) -> bool:
 
 
 def _data_sets_in(root: str, listing: Listing) -> list[str]:
-    """Return the folders in `root` that are data sets, such as `labeled` and `detected` of CUHK03-NP."""
+    """Return the folders in `root` that are data sets themselves, such as `labeled` and `detected` of CUHK03-NP."""
     if not isinstance(listing, Folders):
         return []
     with os.scandir(root) as entries:
@@ -122,6 +128,6 @@ def _data_sets_in(root: str, listing: Listing) -> list[str]:
 
 
 def _is_data_set(listing: Listing) -> bool:
-    """Return whether the folder has what a data set needs. Only looks up names, reads no folder."""
+    """Return whether the folder has the files or folders of a data set. Looks up their names and reads no folder."""
     folders = split_folders(listing)
     return bool(folders["query"] and folders["gallery"]) or _by_marks(listing, "") is not None

@@ -1,4 +1,4 @@
-"""The result of reading a data set: images with their persons and cameras, in three splits. Reads nothing."""
+"""The types that describe a data set: images with their persons and cameras, in three splits."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 SPLITS = ("train", "query", "gallery")
 
 Listing = Callable[[str], Sequence[str]]
-"""Return the files below a folder of the root, as paths relative to that folder, or the lines of a list file in the root.
+"""A function that reads from the root of a data set: it takes the name of a folder or list file in the root.
 
-FileNotFoundError(name) where there is neither.
+It returns the files below the folder, as paths relative to it, or the lines of the list file. It raises FileNotFoundError(name) if
+there is no such folder or file.
 """
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image: its path, person (-1 unknown or junk, 0 distractor) and 0-based camera (-1 unknown)."""
+    """One image: its path, the id of its person (-1 unknown or junk, 0 distractor), and the 0-based id of its camera (-1 unknown)."""
 
     path: str
     pid: int
@@ -25,12 +26,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in three splits, each sorted by path; the images of a list keep its order.
+    """The images of a data set in the splits `train`, `query` and `gallery`.
 
-    The pids are those of the names; train is not relabelled. Where a data set counts its people from 0 (MSMT17), its pids are one
-    higher here, because 0 means distractor. `gallery` holds the distractors (pid 0) but no junk (pid -1). `skipped` lists (path,
-    reason) of images whose names could not be read, `junk` is the number of images with pid -1, `left_out` has sentences about
-    what else was not read, and `folders` has (split, its first folder or list) for messages.
+    Each split is sorted by path, but the images of a list file keep their order. The pids are those of the file names, also in train.
+    In a data set that counts its people from 0, such as MSMT17, every pid is raised by one, because pid 0 means a distractor.
+    `gallery` contains the distractors, but no junk (pid -1).
+
+    `skipped` lists (path, reason) of images whose names could not be read. `junk` is the number of images with pid -1. `left_out`
+    are sentences about other files that were not read. `folders` has (split, its first folder or list file), for messages.
     """
 
     layout: str

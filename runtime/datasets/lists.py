@@ -1,7 +1,8 @@
-"""Read lists of `path pid camid`: text with blanks, or CSV with or without a header. They describe any data set.
+"""Read data sets from list files, in which each line is the path, pid, camid and split of one image.
 
-A pid is -1 for junk and 0 for a distractor. A camid counts from 0 and is -1 where it is unknown. The columns camid and split may
-be missing. Paths are relative to the list's folder.
+The columns are separated by blanks, commas, semicolons or tabs, and there may be a header. The columns camid and split may be
+missing. A pid is -1 for junk and 0 for a distractor. A camid counts from 0 and is -1 if it is unknown. Paths are relative to the
+folder of the list file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from runtime.errors import DataError
 
 SUFFIXES = (".csv", ".txt", ".tsv")
 NUMBER = re.compile(r"(-1|[0-9]{1,9})(?:\.0)?")
-# Column -> the names that a header may give it. A list without a header has its columns in this order.
+# The names that a header may give to each column. A list without a header has the columns in this order.
 COLUMNS = {
     "path": ("path", "img_path", "image_path", "file", "filename", "image", "img"),
     "pid": ("pid", "person", "person_id", "identity", "id", "label"),
@@ -31,7 +32,7 @@ EXPECTED = "expected: path pid camid (whole numbers; -1 where unknown)"
 
 @dataclass(frozen=True)
 class Row:
-    """One line. `pid` and `camid` are -1 where the line does not state them; `path_only` says that it is a path alone."""
+    """One line of a list. `pid` and `camid` are -1 if the line does not state them. `path_only` means that it has only a path."""
 
     path: str
     pid: int = -1
@@ -41,7 +42,7 @@ class Row:
 
 
 def read_rows(lines: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
-    """Yield (line, its Row) for each line that is not blank. The Row is None for a line that does not fit the columns."""
+    """Yield (line, its Row) for each line that is not blank and not the header; the Row is None if the line cannot be parsed."""
     lines = [line for line in lines if line.strip()]
     if not lines:
         return
@@ -52,10 +53,10 @@ def read_rows(lines: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
 
 
 def read_list(root: str, listing: Listing | None) -> Dataset:
-    """Read a folder with the lists query.csv, gallery.csv and optionally train.csv (or .txt, .tsv).
+    """Read the data set of the list files query, gallery and optionally train (.csv, .txt or .tsv) in the folder `root`.
 
-    With `listing` None, `root` is one list file, which needs the column split. DataError where an image in train or query has
-    pid 0.
+    With `listing` None, `root` is a single list file instead, which needs the column split. Raises DataError if an image in train or
+    query has pid 0.
     """
     if listing is None:
         folder, lines_of = os.path.dirname(root), {"": read_lines(root)}
@@ -90,14 +91,12 @@ def read_list(root: str, listing: Listing | None) -> Dataset:
 
     dataset = collected(("list", root, list_names), rows, to_item, by_path=False)
     if zero := next((item.path for item in (*dataset.train, *dataset.query) if item.pid == 0), None):
-        raise DataError(
-            f"{zero}: has pid 0, which means a distractor that matches nobody; count people from 1"
-        )
+        raise DataError(f"{zero}: has pid 0, which means a distractor (no known person); count people from 1")
     return dataset
 
 
 def list_files(listing: Listing) -> Mapping[str, str]:
-    """Return {split: the name of its list file} for the splits whose list the folder has."""
+    """Return {split: the name of its list file} for the splits that have a list file."""
     candidates = {split: [split + suffix for suffix in SUFFIXES] for split in SPLITS}
     files = {
         split: next((name for name in names if present(listing, name)), None)
@@ -107,7 +106,7 @@ def list_files(listing: Listing) -> Mapping[str, str]:
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:
-    """Return the delimiter that divides the first line into a header or a row; None for blanks."""
+    """Return the delimiter of the columns, found by the first line; None if they are separated by blanks."""
     for delimiter in (",", ";", "\t"):
         fields = _fields(lines[0], delimiter)
         if len(fields) > 1 and (_header(fields) or _starts_with_number(fields[1:])):
@@ -126,7 +125,7 @@ def _fields(line: str, delimiter: str | None) -> list[str]:
     fields = line.strip().split()
     if _header(fields):
         return fields
-    # A path may contain blanks: the columns after it are the numbers behind the suffix of an image.
+    # A path may contain blanks. It ends with the suffix of an image, and the other columns are the numbers after it.
     for count in (2, 1):
         path, *rest = line.strip().rsplit(None, count)
         if len(rest) == count and is_image(path) and all(NUMBER.fullmatch(field) for field in rest):
@@ -135,7 +134,7 @@ def _fields(line: str, delimiter: str | None) -> list[str]:
 
 
 def _header(fields: Sequence[str]) -> dict[str, int]:
-    """Return {column: its index} where the fields are a header with at least path and pid; else an empty dict."""
+    """Return {column: its index} if the fields are a header with at least path and pid; else an empty dict."""
     indices = {field.strip().lower(): index for index, field in enumerate(fields)}
     columns = {
         column: next(indices[name] for name in names if name in indices)
@@ -146,7 +145,7 @@ def _header(fields: Sequence[str]) -> dict[str, int]:
 
 
 def _row(line: str, delimiter: str | None, columns: Mapping[str, int]) -> Row | None:
-    """Return the Row of a line, `columns` being the header's, or None for a line that does not fit."""
+    """Return the Row of a line, or None if it cannot be parsed; `columns` is the result of `_header`."""
     fields = [field.strip() for field in _fields(line, delimiter)]
     if columns:
         values = {column: fields[index] for column, index in columns.items() if index < len(fields)}

@@ -1,4 +1,4 @@
-"""Read MSMT17: its two releases, which have lists of their images, and copies of it in Market-1501's folders."""
+"""Read MSMT17: its two releases, which contain lists of the images, and copies with the folders of Market-1501."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ LISTS = {
 
 
 def read_msmt17(root: str, listing: Listing) -> Dataset:
-    """Read MSMT17 from its lists, or from Market-1501's folders where there are no lists. The pids start at 1, not at 0."""
+    """Read MSMT17 from its list files or, if it has none, from the folders of Market-1501.
+
+    The people are counted from 0 in the names and from 1 in the result.
+    """
     has_lists = any(present(listing, name) for names in LISTS.values() for name in names)
     if not has_lists and all(split_folders(listing).values()):
         return read_folders("msmt17", root, listing)
-    # The second release blurs faces, and its folders have other names.
+    # In the second release, faces are blurred and the folders have other names.
     second = not present(listing, "test") and present(listing, "mask_test_v2")
     train, test = ("mask_train_v2", "mask_test_v2") if second else ("train", "test")
     rows = (
@@ -37,7 +40,7 @@ def read_msmt17(root: str, listing: Listing) -> Dataset:
 
 
 def _item(root: str, folder: str, line: str) -> Item:
-    """Return the image of one line of a list; DataError for a line that is not a path and a pid."""
+    """Return the Item of one line of a list; raise DataError for a line that is not a path and a pid."""
     path, _, pid = line.rpartition(" ")
     parts = path.split("/")
     if not re.fullmatch(r"[0-9]{1,9}", pid) or ".." in parts or not parts[0]:

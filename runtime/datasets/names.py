@@ -15,8 +15,8 @@ from runtime.errors import DataError
 class Form:
     """The form of a data set's file names.
 
-    `text` shows the form in error messages. `stem` matches a name without its suffix; its groups are the person and, where the
-    names state one, the camera.
+    `text` shows the form in error messages. `stem` is a pattern for a name without its suffix. Its first group is the person; its
+    second group, if the names state a camera, is the camera.
     """
 
     text: str
@@ -29,11 +29,11 @@ MSMT17 = Form(
     "PPPP_NNN_CC_MMDDtime_FFFF_N.jpg",
     re.compile(r"([0-9]{4,9})_[0-9]{3}_([0-9]{1,4})_[0-9]{4}[a-z]+_.+", re.DOTALL),
 )
-# CUHK03-NP, and copies of MSMT17 in Market-1501's folders.
+# CUHK03-NP, and copies of MSMT17 with the folders of Market-1501.
 SHORT = Form("PPPP_cC_NNNN.jpg", re.compile(r"([0-9]{1,9})_c([0-9]{1,4})_[0-9]+"))
-# Anything may follow the camera, as in the readers of most projects.
+# After the camera, any text may follow, as most other projects allow.
 LIKE = Form("PPPP_cC[...].jpg", re.compile(r"(-1|[0-9]{1,9})_c([0-9]{1,4})(?![0-9]).*", re.DOTALL))
-# Occluded-REID and Partial-REID: a person's images are numbered, and their names state no camera.
+# Occluded-REID and Partial-REID: the person and the number of the image, without a camera.
 NUMBERED = Form("PPPP_NN.jpg", re.compile(r"([0-9]{1,9})_[0-9]+"))
 
 FORMS = {
@@ -44,14 +44,14 @@ FORMS = {
     "market_like": (LIKE,),
     **dict.fromkeys(("occluded_reid", "partial_reid", "partial_reid_occluded"), (NUMBERED,)),
 }
-# Layouts whose pids start at 0. Here 0 means distractor, so every pid is raised by one.
+# Layouts whose names count people from 0. In this project pid 0 means a distractor, so `parse_name` raises these pids by one.
 FROM_ZERO = ("msmt17",)
 
 
 def parse_name(name: str, layout: str) -> tuple[int, int]:
-    """Return the pid and the 0-based camid (-1: none) that a file name states; folders before the last slash are ignored.
+    """Return the pid and the 0-based camid (-1 if there is none) that the file name `name` states in a form of `layout`.
 
-    DataError names the file and the form that `layout` expects.
+    Folders before the last slash are ignored. Raises DataError for a name of another form.
     """
     forms = FORMS[layout]
     if (ids := _read(name, forms)) is None:
@@ -62,9 +62,10 @@ def parse_name(name: str, layout: str) -> tuple[int, int]:
 
 
 def ids_in_name(name: str) -> tuple[int, int]:
-    """Return the pid and camid of a single file's name, (-1, -1) where it states none.
+    """Return the pid and the 0-based camid that a file name states without a known layout; (-1, -1) if it states none.
 
-    Only forms count whose numbers mean the same in every data set that uses them: those of Market-1501, DukeMTMC and MSMT17.
+    Only the forms of Market-1501, DukeMTMC and MSMT17 are recognised, because their numbers have the same meaning in every data set
+    that uses them.
     """
     if (ids := _read(name, (MSMT17,))) is not None:
         return ids[0] + 1, ids[1]
@@ -72,9 +73,10 @@ def ids_in_name(name: str) -> tuple[int, int]:
 
 
 def parse_path(path: str, relative: str, layout: str) -> tuple[int, int]:
-    """Return what `parse_name` returns, for an image at `relative` below its split's folder, where a person may have a folder.
+    """Return the pid and camid that the name of the image at `path` states (`parse_name`).
 
-    DataError also where the number of that folder and the name disagree about the person.
+    `relative` is the path below the folder of the split. If the image is in a folder with a number there, this number must be the
+    person in the name; else DataError is raised.
     """
     pid, camid = parse_name(path, layout)
     folder, slash, _ = relative.partition("/")
@@ -87,13 +89,13 @@ def parse_path(path: str, relative: str, layout: str) -> tuple[int, int]:
 
 
 def _read(name: str, forms: Sequence[Form]) -> tuple[int, int] | None:
-    """Return the person as the name states it and the 0-based camera (-1: none), or None for a name of another form."""
+    """Return the person number as in the name and the 0-based camera (-1 if none), or None for a name in none of `forms`."""
     matches = (form.stem.fullmatch(stem(name)) for form in forms)
     match = next((match for match in matches if match), None)
     if match is None or not name.lower().endswith(IMAGE_SUFFIXES):
         return None
     camera = int(match[2]) if match.re.groups > 1 else None
-    # Cameras are 1-based in every published name and 0-based here, so "c0" belongs to no layout.
+    # All published names count cameras from 1, so a name with camera 0 has another form.
     return None if camera == 0 else (int(match[1]), -1 if camera is None else camera - 1)
 
 

@@ -1,10 +1,9 @@
 """Read the data sets of partly hidden people: Occluded-REID, Partial-REID and P-DukeMTMC-reID.
 
 Their queries show occluded people and their galleries show whole bodies. File names of Occluded-REID and Partial-REID contain no
-camera, so camid is -1 and no gallery image is removed for sharing the query's camera. This matches their protocol, which ranks every
-whole-body image.
-P-DukeMTMC-reID keeps DukeMTMC's names and cameras; its published protocol does not remove images of the query's camera either
-(`runtime.datasets.published.SAME_CAMERA_STAYS`).
+camera, so camid is -1, and an evaluation removes no gallery image because of its camera. This is their protocol, which ranks every
+whole-body image. P-DukeMTMC-reID has DukeMTMC's names and cameras, but its published protocol does not remove images of the query's
+camera either (`runtime.datasets.published.SAME_CAMERA_STAYS`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,10 @@ from runtime.datasets.item import Dataset, Listing
 
 
 def read_occluded(layout: str, root: str, listing: Listing) -> Dataset:
-    """Read a data set of `layout`, one of LAYOUT_FOLDERS. The images lie in its folders, or there in a folder for each person."""
+    """Read a data set of `layout`, one of LAYOUT_FOLDERS. Each folder contains images, or one folder for each person.
+
+    Raises FileNotFoundError with the name of a folder of query or gallery that is missing.
+    """
     folders = LAYOUT_FOLDERS[layout]
     for split in ("query", "gallery"):
         for folder in folders[split]:
@@ -26,7 +28,7 @@ def read_occluded(layout: str, root: str, listing: Listing) -> Dataset:
 
 
 def guess_occluded(listing: Listing, own_name: str) -> str | None:
-    """Return which of these layouts the folders have, or None. `own_name` is the lower-case name of the root."""
+    """Return the layout of LAYOUT_FOLDERS whose folders exist, or None. `own_name` is the name of the root in lower case."""
     if present(listing, f"test/{OCCLUDED}") and present(listing, f"test/{WHOLE}"):
         return "p_dukemtmc"
     if not present(listing, WHOLE):

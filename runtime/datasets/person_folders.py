@@ -1,4 +1,4 @@
-"""Read a user's own data set: each split has a folder for each person, and the images may have any names."""
+"""Read a data set in which each split has one folder for each person, and the images may have any names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ CAMERA = re.compile(r"(?:^|[_/-])c(?:am)?([0-9]{1,4})(?:s[0-9]+)?(?=[_/.-])", re
 
 
 def read_person_folders(root: str, listing: Listing) -> Dataset:
-    """Read the data set. A folder is one person.
+    """Read a data set in which each split of `root` has one folder for each person.
 
-    The pid is the folder's number, or its position among the sorted folder names, from 1, unless all of them are numbers. The
-    camera comes from _cN or camN in the image's name, 1-based unless there is a camera 0; it is -1 (unknown) without either.
+    If the names of all folders are numbers, the number is the pid. Otherwise the pid is the position, from 1, among the sorted names.
+    The camera is the number in _cN or camN in the image's name, or -1 if there is none. Cameras are counted from 1, unless a name
+    has camera 0. Raises FileNotFoundError if the folder of query or gallery is missing.
     """
     folders = split_folders(listing)
     for split in ("query", "gallery"):
@@ -44,6 +45,6 @@ def read_person_folders(root: str, listing: Listing) -> Dataset:
 
 
 def _camera(name: str) -> int | None:
-    """Return the number of the camera as the name below the person's folder states it, or None."""
+    """Return the number of the camera in the part of the path after the person's folder, or None."""
     numbers = CAMERA.findall(name.partition("/")[2])
     return int(numbers[-1]) if numbers else None

@@ -1,4 +1,4 @@
-"""The published numbers of images, people and cameras of each data set, and checks against them. Reads nothing."""
+"""The published numbers of images, people and cameras of each data set, and a comparison with them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from runtime.datasets.item import SPLITS, Dataset
 
-# Layout -> its editions: (images, identities) of each split as published, without junk (pid -1). The distractors' pid 0 counts as
-# one identity. CUHK03-NP has two editions: boxes drawn by people, and boxes found by a detector.
+# For each layout, the published (images, identities) of each split in each of its editions, without junk (pid -1). Pid 0, which all
+# distractors share, counts as one identity. CUHK03-NP has two editions: boxes that people drew, and boxes that a detector found.
 PUBLISHED: dict[str, Sequence[dict[str, tuple[int, int]]]] = {
     "market1501": [{"train": (12936, 751), "query": (3368, 750), "gallery": (15913, 751)}],
     "dukemtmc": [{"train": (16522, 702), "query": (2228, 702), "gallery": (17661, 1110)}],
@@ -24,7 +24,7 @@ PUBLISHED: dict[str, Sequence[dict[str, tuple[int, int]]]] = {
         [{"train": (0, 0), "query": (300, 60), "gallery": (300, 60)}],
     ),
 }
-# The number of cameras of each data set with training images: the size of a camera embedding that was trained on it.
+# The number of cameras of each data set with training images. A model that was trained on it has as many camera embeddings.
 CAMERAS = {
     "market1501": 6,
     "dukemtmc": 8,
@@ -39,9 +39,9 @@ SAME_CAMERA_STAYS = ("p_dukemtmc",)
 
 
 def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return {train|query|gallery: {images, identities, cameras}}.
+    """Return the numbers of images, identities and cameras of each split: {train|query|gallery: {images, identities, cameras}}.
 
-    The distractors' pid 0 counts as one identity. Unknown cameras are not counted.
+    Pid 0, which all distractors share, counts as one identity. Unknown cameras are not counted.
     """
     return {
         split: {
@@ -54,7 +54,10 @@ def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def count_warnings(dataset: Dataset) -> list[str]:
-    """Return one sentence per split that differs from the published one, and one about queries that can never match."""
+    """Return a sentence for each split whose numbers differ from the published ones, and one about queries without a match.
+
+    These are queries with pid 0, a distractor. The list is empty if there is nothing to report.
+    """
     warnings = []
     numbers = counts(dataset)
     editions = PUBLISHED.get(dataset.layout, ())

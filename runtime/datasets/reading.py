@@ -1,4 +1,4 @@
-"""Read a data set by its layout, and report what was left out. Reads file names, never pixels."""
+"""Read a data set in a given or guessed layout, and report the files that were left out. Reads file names, never pixels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from runtime.datasets.occluded import read_occluded
 from runtime.datasets.person_folders import read_person_folders
 from runtime.errors import ConfigError, DataError
 
-# The fraction of badly named images that is tolerated unless the caller gives another one.
+# The default of `max_bad`: the largest fraction of unusable images that is not an error.
 MAX_BAD = 0.01
-# Layout -> its reader, a function of (root, listing). These are the choices of --layout.
+# The reader of each layout, a function of (root, listing). The layouts are the choices of --layout.
 READERS: dict[str, Callable[[str, Listing], Dataset]] = {
     **{
         name: partial(read_folders, name)
@@ -39,11 +39,12 @@ def read_dataset(
     listing: Listing | None = None,
     max_bad: float = MAX_BAD,
 ) -> Dataset:
-    """Read the data set at `root`, a folder or a list file. The layout is guessed where `layout` is None.
+    """Read the data set at `root`, a folder or a list file.
 
-    Links to image files are followed. `left_out` counts the files that are not images, and `skipped` lists the badly named
-    images. DataError for a missing folder, an empty query or gallery, and when more than the fraction `max_bad` of all images is
-    badly named. ConfigError for a layout that is unknown or cannot be guessed.
+    `layout` is a key of READERS; None guesses it. `listing` replaces the disk as the source of file names. In the result, `skipped`
+    lists the images whose names do not fit the layout, and `left_out` tells of other files that were not read. Raises DataError for a
+    missing folder, for an empty query or gallery, and if more than the fraction `max_bad` (0..1) of all images is skipped, and
+    ConfigError for a layout that is unknown or cannot be guessed.
     """
     root = os.fspath(root)
     if layout is not None and layout not in READERS:
@@ -68,7 +69,7 @@ def read_dataset(
 
 
 def training_images(dataset: Dataset) -> Dataset:
-    """Return the data set itself if it has training images; DataError otherwise."""
+    """Return the data set unchanged if it has training images; raise DataError otherwise."""
     if not dataset.train:
         raise DataError(
             f"{dataset.root}: no training images (layout {dataset.layout}); train on another data set and "
@@ -78,11 +79,11 @@ def training_images(dataset: Dataset) -> Dataset:
 
 
 def _checked(dataset: Dataset, max_bad: float) -> Dataset:
-    """Return the data set itself; DataError for too many badly named images, and for an empty query or gallery."""
+    """Return the data set unchanged; raise DataError for too many skipped images, and for an empty query or gallery."""
     bad = len(dataset.skipped)
     if bad > max_bad * (total := bad + len(dataset.train) + len(dataset.query) + len(dataset.gallery)):
         raise DataError(
-            f"{dataset.skipped[0][1]}; {bad} of {total} names are bad; rename the files, or give the right layout"
+            f"{dataset.skipped[0][1]}; {bad} of {total} names do not fit; rename the files, or give the right layout"
         )
     for split in ("query", "gallery"):
         if not getattr(dataset, split):
@@ -92,7 +93,7 @@ def _checked(dataset: Dataset, max_bad: float) -> Dataset:
 
 
 def _left_out(dataset: Dataset, listing: Folders) -> list[str]:
-    """Return sentences about the files that are not images in the folders that were read, and about what else the root holds."""
+    """Return sentences about files that are not images, junk images, and folders and images of the root that were not read."""
     lines = [
         f"{os.path.join(dataset.root, folder)}: {text}"
         for folder, others in listing.others.items()

@@ -1,1 +1,1 @@
-"""Extract features from image files: decoding during inference, extraction in several processes, and presets."""
+"""Extract features from image files, in one process or several, with settings for low latency or high throughput."""

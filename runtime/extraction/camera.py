@@ -22,10 +22,11 @@ def extract_with_policy(
     max_bad: float = 0.01,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Features:
-    """Return the features of the images; a `policy` of None is chosen from the model and the data set of the images.
+    """Return the features of the images, extracted with the camera embeddings that `policy` selects.
 
-    `extract` is the function that `runtime.extraction.preset.extractor` yields for the artifact. Raises ConfigError for a policy that
-    the model does not support, and the errors of `runtime.extraction.extract.extract`.
+    `policy` is "input", "mean", "none" or a camera id; None chooses the default for the model and the data set of the images.
+    `extract` is the function that `runtime.extraction.preset.extractor` yields for the artifact. `max_bad` and `progress` are passed
+    to it. Raises ConfigError for a policy that the model does not support, and the errors of `runtime.extraction.extract.extract`.
     """
     name = images.dataset_name
     camids = [item.camid for item in images.items]

@@ -1,4 +1,4 @@
-"""Extract the features of image files. Threads decode the next images while the model runs; memory stays bounded."""
+"""Extract the features of image files. While the model runs, threads decode a limited number of the next images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ImageItem(Protocol):
 
 
 class TooManyBad(DataError):
-    """More images were unusable than allowed. `features` holds the features of the usable images, so that no work is lost."""
+    """More images than allowed are unusable. `features` are those of the usable images, so that no work is lost. Exit code 3."""
 
     def __init__(self, text: str, features: Features) -> None:
         super().__init__(text)
@@ -52,7 +52,7 @@ class TooManyBad(DataError):
 
 
 class Unfinished(Stopped):
-    """A signal stopped the extraction. `features` holds the features of the finished images; `total` counts all images."""
+    """A signal stopped the extraction. `features` are those of the finished images; `total` is the number of all images."""
 
     def __init__(self, number: int, features: Features, total: int) -> None:
         super().__init__(number)
@@ -62,7 +62,11 @@ class Unfinished(Stopped):
 
 @dataclass(frozen=True)
 class Flow:
-    """Batching and decoding: images per run, decoding threads (None: up to 4), and the chunks to decode in advance."""
+    """The settings for batches and decoding.
+
+    `batch` is the number of images per run of the model. `workers` is the number of decoding threads (None: up to 4). `ahead` is the
+    number of further chunks of images that may be decoded in advance.
+    """
 
     batch: int = 16
     workers: int | None = None
@@ -71,10 +75,10 @@ class Flow:
 
 @dataclass(frozen=True)
 class Part:
-    """The result for one chunk of the images.
+    """The features of one chunk of the images.
 
-    `positions` are the indices of the usable images in the list of all items. `features` (n, D) float32, L2-normalised, `images`
-    (the sha256 of each file) and `notes` (remarks about how each file was read) have the same order. `skipped` holds the
+    `positions` are the indices of the n usable images of the chunk in the list of all images. In the same order, `features` (n, D)
+    are L2-normalised, `images` are the sha256 of the files, and `notes` are remarks on how each file was read. `skipped` has the
     index and the reason of each unusable image.
     """
 
@@ -103,11 +107,12 @@ def extract(
     max_bad: float = 0.01,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Features:
-    """Return the features of all usable `items`, in their order; `.skipped` lists the others.
+    """Return the features of the usable images among `items`, in the order of the items; `.skipped` lists the unusable ones.
 
-    `camera_ids` (N,) is what `runtime.datasets.cameras.camera_ids` returns for the items. `workers` threads decode while the model
-    runs, and keep at most two batches of crops in advance. When the device runs out of memory, the batch is halved, down to 1.
-    `progress` is called with the number of images that each step finished.
+    `batch` is the number of images per run; if the device runs out of memory, it is halved, down to 1. While the model runs, `workers`
+    threads (None: up to 4) decode at most two batches in advance. `camera_ids` (N,) is the model's camera input for the items, from
+    `runtime.datasets.cameras.camera_ids`; None for a model without one. `progress` is called after each batch with its number of
+    images.
 
     Raises TooManyBad (a DataError) when more than the fraction `max_bad` of all images is unusable, or when every image is. Raises
     NonFiniteFeatures with the name of the first image whose features are NaN or infinite. Raises Unfinished, with the features of
@@ -119,7 +124,7 @@ def extract(
 
 
 def chunks(count: int, size: int) -> Iterator[range]:
-    """Yield the positions 0 to `count` - 1 in chunks of `size`; each chunk is one batch in whichever process runs it."""
+    """Yield the positions 0 to `count` - 1 as ranges of `size` positions; each range is one batch of the model."""
     return (range(start, min(start + size, count)) for start in range(0, count, size))
 
 
@@ -131,14 +136,14 @@ def parts(
     flow: Flow,
     camera_ids: NDArray[np.int64] | None = None,
 ) -> Generator[Part, None, None]:
-    """Yield one Part for each chunk of `positions`, in order, while at most `flow.ahead` further chunks are decoded."""
+    """Yield the Part of each chunk in `positions`, a range of indices of `items`; meanwhile decode `flow.ahead` further chunks."""
     batch = flow.batch
     for decoded in _decoded(items, positions, artifact.spec, flow):
         skipped = [(position, crop) for position, crop in decoded if isinstance(crop, Skipped)]
         crops = [crop for _, crop in decoded if isinstance(crop, _Crop)]
         features = np.empty((0, artifact.dim), np.float32)
         if crops:
-            # Copies of the last crop replace the unusable images, because backends are slow at every new batch size.
+            # Copies of the last crop replace the unusable images, because a backend is slow at the first batch of each size.
             padded = crops + crops[-1:] * len(skipped)
             features, batch = _run(artifact, items, padded, camera_ids, batch)
             features = features[: len(crops)]
@@ -167,10 +172,13 @@ def collect(
     max_bad: float,
     progress: Callable[[int], None],
 ) -> Features:
-    """Return the features of all parts, sorted into the order of the items. Raises the errors of `extract`."""
+    """Return the features of all Parts in `results`, in the order of `items`.
+
+    The Parts may come in any order. `max_bad` and `progress` are as in `extract`. Raises the errors of `extract`.
+    """
     if not items:
         raise DataError("there are no images to extract; check the given folder or list")
-    # The table is filled in place, so that memory holds the features of a large gallery only once.
+    # All features go into one array, so that memory holds the features of a large gallery only once.
     table = np.empty((len(items), artifact.dim), np.float32)
     digests: dict[int, str] = {}
     notes: dict[int, tuple[str, ...]] = {}
@@ -238,9 +246,10 @@ def _run(
 def run_halving(
     run: Session, images: NDArray[np.generic], ids: NDArray[np.int64] | None, batch: int
 ) -> tuple[NDArray[np.float32], int]:
-    """Run all images, and halve the batch size whenever the device is out of memory. Return (the features, the final batch size).
+    """Return the features of `images`, run with `batch` images at a time, and the batch size that was used last.
 
-    The rows in a NonFiniteFeatures error count from the first image of `images`.
+    When the device is out of memory, the batch size is halved. `ids` are the camera ids of the images, or None. In a NonFiniteFeatures
+    error, the rows count from the first of `images`.
     """
     parts: list[NDArray[np.float32]] = []
     at = 0

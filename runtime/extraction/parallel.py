@@ -1,4 +1,4 @@
-"""Extract features in several processes, one for each core. The main process hands out chunks and collects the results."""
+"""Extract features in several processes. The main process sends them chunks of the images and collects the features."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from runtime.extraction.extract import Flow, ImageItem, Part, chunks, collect, p
 from runtime.extraction.processes import Child, processes, ready
 from runtime.features import Features
 
-# A process runs one chunk, decodes the next one, and has a third one waiting.
+# Each process has three chunks: it runs the model on one, decodes the next one (AHEAD), and has received a third one.
 AHEAD, HANDED_OUT = 1, 3
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The settings that a worker process receives once: a function that opens the model, the sha256 of its file, and the Flow."""
+    """The settings of a worker process: `opens` opens the model, `sha256` is the hash of its file, `flow` sets the batches."""
 
     opens: Callable[[], Artifact]
     sha256: str
@@ -34,7 +34,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that have opened the same model. `extract` spreads `runtime.extraction.extract.extract` over all of them."""
+    """Worker processes that have opened the same model, and together extract the features of images."""
 
     children: Sequence[Child]
     batch: int
@@ -48,10 +48,10 @@ class Workers:
         max_bad: float = 0.01,
         progress: Callable[[int], None] = lambda images: None,
     ) -> Features:
-        """Return the features of the items, equal to those of a single process with the same batch size. Raises the same errors.
+        """Return the features of the items, the same as `runtime.extraction.extract.extract` with the same batch size returns.
 
-        Also raises DeviceError when a process has died. `artifact` may be verified without being loaded. After an error the workers
-        cannot be used again.
+        Raises the errors of that function, and DeviceError when a process has died. After an error the workers cannot be used again.
+        `artifact` describes the model; it need not be loaded in this process.
         """
         results = self._parts(items, camera_ids)
         return collect(artifact, items, results, max_bad=max_bad, progress=progress)
@@ -59,7 +59,7 @@ class Workers:
     def _parts(
         self, items: Sequence[ImageItem], camera_ids: NDArray[np.int64] | None
     ) -> Generator[Part, None, None]:
-        """Yield the parts as they arrive. Of several failures, raise the one that a single process would have reached first."""
+        """Yield the Parts as they arrive. Of several failures, raise the one of the earliest images."""
         remaining = chunks(len(items), self.batch)
         given: dict[Child, deque[int]] = {child: deque() for child in self.children}
         informed = set[Child]()
@@ -87,7 +87,10 @@ class Workers:
 
 @contextmanager
 def open_workers(setup: Setup, count: int) -> Iterator[Workers]:
-    """Start `count` processes and wait until each has opened the model. An error in one of them is raised here."""
+    """Start `count` worker processes and wait until each has opened the model; they end with the block.
+
+    An error while a process opens the model is raised here.
+    """
     setup = replace(setup, flow=replace(setup.flow, ahead=AHEAD, workers=setup.flow.workers or 1))
     with processes(count, _work, setup) as children:
         for child in children:

@@ -1,6 +1,6 @@
-"""Choose the processes, threads and batch of an extraction, with or without a preset.
+"""Choose the processes, threads and batch of an extraction.
 
-A preset is for the least latency, or for the most images per second, on a CPU.
+The preset "latency" gives the least time per image on a CPU, and the preset "throughput" the most images per second.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from runtime.features import Features
 from runtime.opening import load_artifact
 from runtime.options.choices import BACKENDS, LATENCY
 
-# Images per run in a process of one thread. OpenVINO is faster with it; ONNX Runtime is faster on small models and as fast on large.
+# The images per run in each process of "throughput", which has one thread. Compared with batch 1, OpenVINO is faster with it, and ONNX
+# Runtime is faster on small models and equally fast on large ones.
 BATCH = 8
 
 
 class Extract(Protocol):
-    """The function `runtime.extraction.extract.extract` with the artifact, batch and workers already given."""
+    """A function like `runtime.extraction.extract.extract` for which the artifact, batch and workers are already set."""
 
     def __call__(
         self,
@@ -39,7 +40,7 @@ class Extract(Protocol):
         max_bad: float = 0.01,
         progress: Callable[[int], None] = lambda images: None,
     ) -> Features:
-        """Return the features of the items."""
+        """Return the features of the usable images among `items`."""
         ...
 
 
@@ -53,7 +54,7 @@ class Plan:
 
 
 def plan(preset: str, artifact: Artifact, batch: int | None = None) -> Plan:
-    """Return the plan of `preset` for the model; `batch` overrides the batch of the throughput preset.
+    """Return the plan of `preset`, "latency" or "throughput", for the model; `batch` replaces the batch size of "throughput".
 
     Raises ConfigError for a model that runs on a GPU, and for a fixed batch that the preset cannot use.
     """
@@ -81,9 +82,10 @@ def extractor(
     workers: int | None = None,
     allow_ungated: bool = False,
 ) -> Iterator[Extract]:
-    """Yield the function that extracts features with the artifact under `preset`.
+    """Yield the function that extracts features with `artifact`; its worker processes, if it has any, end with the block.
 
-    For throughput, the artifact may be verified without being loaded, because each process opens the model itself.
+    `preset` None runs in this process, with `batch` images per run. With "throughput", the artifact need not be loaded, because each
+    worker process opens the model itself; `allow_ungated` is for this opening. `workers` is the number of decoding threads.
     """
     if preset is None:
         yield partial(extract, artifact, batch=batch or artifact.spec.batch or 16, workers=workers)

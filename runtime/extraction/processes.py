@@ -1,4 +1,4 @@
-"""Run functions in child processes that communicate over pipes and end with the main process."""
+"""Run functions in child processes, which communicate with the main process over pipes and end together with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from runtime.stopping import SIGNALS, descendants
 GRACE_S = 5.0
 
 Work = Callable[[Connection, Any], None]
-"""The function that a child runs. It takes the pipe and the argument of `processes`, and must be defined at module level."""
+"""A function that a child process runs. It takes the child's end of the pipe and the `argument` that `processes` was given.
+
+It must be defined at module level, so that the child can import it.
+"""
 
 
 class ChildGone(DeviceError):
@@ -32,7 +35,7 @@ class ChildGone(DeviceError):
 
 @dataclass(frozen=True)
 class Failure:
-    """The exception that ended a child's work."""
+    """The message with which a child process reports the exception that ended its function."""
 
     error: Exception
 
@@ -45,14 +48,17 @@ class Child:
     pipe: Connection
 
     def send(self, message: object) -> None:
-        """Send the child a message. If the child has died, this does nothing, and `receive` raises the error."""
+        """Send a message to the child. If the child has died, nothing happens here, and `receive` raises the error."""
         try:
             self.pipe.send(message)
         except OSError:
             pass
 
     def receive(self) -> Any:
-        """Return the child's next message. Raises the exception that ended its work, or ChildGone when the process has ended."""
+        """Wait for the next message of the child and return it.
+
+        Raises the exception that ended the child's function, or ChildGone if the process ended without a message.
+        """
         try:
             message = self.pipe.recv()
         except (EOFError, OSError):
@@ -74,7 +80,7 @@ def usable_cores() -> int:
 
 @contextmanager
 def processes(count: int, work: Work, argument: Any) -> Iterator[list[Child]]:
-    """Start `count` child processes that run work(pipe, argument). They end when the `with` block ends, also after an exception.
+    """Start `count` child processes that run `work(pipe, argument)`, and yield them. They end when the block ends or raises.
 
     The children are spawned, not forked, so that they inherit no threads or sessions. They ignore the signals that stop a command;
     only the main process handles these. If the main process is killed, the pipe closes and the child ends.
@@ -100,7 +106,10 @@ def processes(count: int, work: Work, argument: Any) -> Iterator[list[Child]]:
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run `function(*arguments)` in a new process, and return its result or raise its exception. `function` is at module level."""
+    """Run `function(*arguments)` in a new process, and return its result or raise its exception.
+
+    The function must be defined at module level, so that the process can import it.
+    """
     with processes(1, _answer, function) as (child,):
         child.send(arguments)
         return child.receive()
@@ -113,10 +122,11 @@ def each_apart(
     *,
     first: Callable[[], None] | None = None,
 ) -> Iterator[Any]:
-    """Run `function(task)` for all tasks in `count` new processes, and yield each result when its task has finished.
+    """Run `function(task)` for each of `tasks` in at most `count` new processes, and yield each result when its task has finished.
 
-    `function` is defined at module level. Each process calls `first` once before its tasks. After an exception no further task
-    begins, and the exception is raised when the running tasks have finished.
+    The results come in the order in which the tasks finish. Each process calls `first` once before its tasks, if given. Both functions
+    must be defined at module level. After an exception no further task begins, and the exception is raised when the running tasks have
+    finished.
     """
     failure: Exception | None = None
     waiting = deque(tasks)
@@ -147,7 +157,7 @@ def each_apart(
 
 
 def ready(children: Sequence[Child]) -> list[Child]:
-    """Wait until some children have sent a message or have ended, and return them."""
+    """Wait until at least one child has sent a message or has ended, and return all children that have."""
     readable = connection.wait([child.pipe for child in children])
     return [child for child in children if child.pipe in readable]
 

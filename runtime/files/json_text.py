@@ -8,9 +8,9 @@ from typing import Any
 
 
 def parse_json(text: str | bytes, *, finite: bool = False) -> Any:
-    """Return the document in `text`. Raises ValueError, in words, for any damage, also for a document that is nested too deeply.
+    """Return the document in `text`. Raises ValueError with a readable reason if it is not JSON or is nested too deeply.
 
-    With `finite`, NaN and infinity are damage too: JSON does not have them, but Python reads them.
+    With `finite`, it is also raised for NaN and infinity, which Python's parser accepts although JSON does not have them.
     """
     hooks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite} if finite else {}
     try:

@@ -1,4 +1,4 @@
-"""Read and write sidecar manifests: they say what a file is, what it was made from, and that it is unchanged."""
+"""Read and write manifests: `<file>.json`, which records what a file is, what it was made from, and its sha256."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from runtime.files.json_text import parse_json
 from runtime.host.processor import this_kind
 
 SCHEMA = 1
-# The suffixes of TensorRT engines.
+# The file name suffixes of TensorRT engines.
 ENGINES = (".engine", ".plan", ".trt")
-# The type of an entry, where a manifest has it and it is not null.
+# The type of each known entry of a manifest. Every entry may be missing or null.
 KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
         ("kind", "sha256", "parent", "precision", "target", "form", "layout", "camera", "engine"), str
@@ -34,7 +34,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
 
 
 def sha256(path: Path | str) -> str:
-    """Return the hex digest of a file's bytes."""
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -43,7 +43,7 @@ def sha256(path: Path | str) -> str:
 
 
 def manifest_path(path: Path | str) -> Path:
-    """`model.onnx` -> `model.onnx.json`."""
+    """Return the path of a file's manifest: `model.onnx` -> `model.onnx.json`."""
     return Path(f"{path}.json")
 
 
@@ -59,7 +59,7 @@ def tools(*names: str) -> dict[str, str]:
 
 
 def host() -> dict[str, Any]:
-    """Return this machine: {system, machine, processor, processor_kind (`runtime.host.processor`), cores}."""
+    """Describe this machine as {system, machine, processor, processor_kind (`runtime.host.processor`), cores}."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -80,9 +80,10 @@ def _processor() -> str:
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the target's folder; rename it onto `path` when the block ends, remove it when the block raises.
+    """Write the file at `path` completely or not at all: yield a temporary path, which the block writes.
 
-    Readers see the old file or the complete new one. Raises StorageError when the folder cannot be written.
+    When the block ends, the temporary file is renamed to `path`; when the block raises, it is removed. Missing folders are created.
+    Raises StorageError when the folder cannot be written.
     """
     target = Path(path)
     try:
@@ -105,7 +106,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def write_manifest(path: Path | str, content: dict[str, Any]) -> dict[str, Any]:
-    """Write `<path>.json` for the finished file at `path`, with schema, sha256 and host added, and return what was written."""
+    """Write the manifest of the finished file at `path` and return it: `content` with the schema, the sha256 and the host added."""
     manifest = {"schema": SCHEMA, "sha256": sha256(path), "host": host()} | content
     with replacing(manifest_path(path)) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -113,7 +114,7 @@ def write_manifest(path: Path | str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def making_command(file: Path) -> str:
-    """Return the command that makes a file of this name, by its suffix; the files that it needs stand there in capitals."""
+    """Return the command that makes a file of this name and suffix, with a placeholder in capitals for each file that it reads."""
     name = str(file)
     if file.suffix in ENGINES:
         words = ["python", "-m", "engines", "build", "MODEL.onnx", "--out", name]
@@ -128,7 +129,7 @@ def making_command(file: Path) -> str:
 
 
 def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
-    """Return the manifest of the file at `path`; with `verify`, only after the file's sha256 matched it.
+    """Return the manifest of the file at `path`; with `verify`, the file's sha256 must match the one in the manifest.
 
     Raises ArtifactError when the file or its manifest is missing, damaged, newer than this code, or does not match.
     """

@@ -13,16 +13,17 @@ from runtime.wording import reason_of
 
 
 def read_npz(path: str | os.PathLike[str], *, most_bytes: int) -> dict[str, NDArray[Any]]:
-    """Return {name: array} of the archive at `path`. Pickles are refused, and at most `most_bytes` are unpacked in all.
+    """Return {name: array} of the archive at `path`.
 
-    Raises ValueError, in words, for any damage, and OSError when the file cannot be read.
+    Raises ValueError with a readable reason if the file is damaged, holds pickles, or unpacks to more than `most_bytes` bytes in
+    all, and OSError when the file cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
         if unpacked > most_bytes:
             raise ValueError(
-                f"its arrays unpack to {unpacked:,} bytes, of which at most {most_bytes:,} are read"
+                f"its arrays unpack to {unpacked:,} bytes, but at most {most_bytes:,} are allowed"
             )
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -1,1 +1,1 @@
-"""This machine: its kind of processor, its Jetson release, and the time and memory that a call takes. Imports nothing of ours."""
+"""Describe this machine (kind of processor, Jetson release) and measure time and memory. Imports no other package of the project."""

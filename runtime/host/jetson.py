@@ -1,4 +1,4 @@
-"""Find the Jetson release of this machine: its L4T number, and the JetPack that belongs to it. Reads text files only."""
+"""Find the release of Jetson Linux (L4T) on this machine, and the JetPack version that contains it. Reads text files only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 # relative to the root of the file system
 RELEASE_FILE = "etc/nv_tegra_release"
 RELEASE = re.compile(r"R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)")
-# L4T -> JetPack, by exact release, because the next number may be another JetPack. The sources are NVIDIA's archive of JetPack
-# releases and the tables of jetson_stats and jetson-containers; where they disagree, the archive's number stands here. Only the L4T
-# number decides anything; JetPack is only shown.
+# {L4T release: the JetPack version that contains it}. The sources are NVIDIA's archive of JetPack releases, and the tables of
+# jetson_stats and jetson-containers; if they disagree, the archive is right. Comparisons use the L4T release. JetPack is only shown.
 JETPACKS = {
     "32.1.0": "4.2",
     "32.2.0": "4.2.1",
@@ -60,14 +59,15 @@ JETPACKS = {
 
 
 def this_l4t(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the L4T release of the machine whose file system is `root`, or None where it is no Jetson."""
+    """Return the L4T release of the machine whose file system is `root`, or None if it is not a Jetson."""
     return l4t_version(read_text(root / RELEASE_FILE), environment)
 
 
 def l4t_version(release: str, environment: Mapping[str, str]) -> str | None:
-    """Return the L4T release, such as `36.4.3`, or None where the machine is no Jetson.
+    """Return the L4T release, such as `36.4.3`, or None if the machine is not a Jetson.
 
-    `release` is the text of /etc/nv_tegra_release. $L4T_VERSION goes first, because containers lack that file.
+    `release` is the text of /etc/nv_tegra_release, "" if there is no such file. If `environment` has L4T_VERSION, its value is
+    returned instead, because containers have no such file.
     """
     if version := environment.get("L4T_VERSION"):
         return version.removeprefix("r").removeprefix("R")
@@ -76,12 +76,12 @@ def l4t_version(release: str, environment: Mapping[str, str]) -> str | None:
 
 
 def jetpack_version(l4t: str | None) -> str | None:
-    """Return the JetPack of an L4T release: `36.4.3` -> `6.2`; None for no Jetson and for a release that the table lacks."""
+    """Return the JetPack version of an L4T release: `36.4.3` -> `6.2`; None if `l4t` is None or is not in JETPACKS."""
     return JETPACKS.get(l4t) if l4t else None
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a small system file, without the NUL that ends device-tree entries; "" where it cannot be read."""
+    """Return the text of a small system file, without the NUL that ends device-tree entries; "" if it cannot be read."""
     try:
         return path.read_text(errors="replace").rstrip("\0")
     except OSError:

@@ -1,4 +1,4 @@
-"""Read the peak memory of a process. Imports nothing of ours."""
+"""Read the peak memory of this process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ STATUS = Path("/proc/self/status")
 
 
 def high_water(status: Path = STATUS) -> int | None:
-    """Return the peak resident memory of the process with that status file, in bytes; None where the system does not say.
+    """Return the peak resident memory of a process in bytes; None on a system without Linux's /proc.
 
-    It reads VmHWM, which only Linux has. The ru_maxrss of getrusage would be wrong, because across fork and exec it keeps the peak of
-    the process that started this one.
+    `status` is the process's status file, by default that of this process, and the result is its entry VmHWM. The ru_maxrss of
+    getrusage would be wrong: after fork and exec it still holds the peak of the process that started this one.
     """
     try:
         lines = status.read_text().splitlines()

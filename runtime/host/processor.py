@@ -1,7 +1,8 @@
 """The kind of a processor: its architecture and the instruction sets by which a backend chooses its kernels.
 
-Two processors of one kind run the same kernels, so a gate that passed on one of them holds on the other. Two of different
-kinds may compute other features from the same file: x86 without VNNI, for example, adds products of bytes in 16 bits, which saturate.
+Two processors of the same kind run the same kernels. So a model that passed its quality gate on one of them needs no gate on the
+other. Processors of different kinds may compute different features with the same file. For example, x86 without VNNI adds the
+products of an INT8 matrix product in 16 bits, and these sums can saturate.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-# The instruction sets by which ONNX Runtime and OpenVINO choose their kernels, as Linux spells them.
+# The instruction sets by which ONNX Runtime and OpenVINO choose their kernels, as /proc/cpuinfo spells them.
 X86 = (
     "sse4_1",
     "avx",
@@ -31,7 +32,7 @@ X86 = (
 )
 ARM = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme")
 NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
-# With any of these an x86 processor adds products of bytes in 32 bits.
+# With any of these instruction sets, an x86 processor adds uint8 x int8 products in 32 bits, which do not saturate.
 VNNI = {"avx_vnni", "avx512_vnni"}
 
 
@@ -43,14 +44,15 @@ def this_kind() -> str:
 
 @cache
 def saturates() -> bool:
-    """Return whether sums of products of uint8 and int8 may saturate on this processor: x86 without VNNI, or of unknown sets."""
+    """Return whether the sums of uint8 x int8 products in an INT8 model may saturate on this processor (`may_saturate`)."""
     return may_saturate(this_kind())
 
 
 def kind(machine: str, cpuinfo: str, name: str) -> str:
-    """Return the kind of a processor from `platform.machine()`, the text of /proc/cpuinfo ("" where there is none) and its name.
+    """Return the kind of a processor: its architecture and the instruction sets that all cores have.
 
-    An instruction set counts when all cores have it. Without that text the name stands for the instruction sets.
+    `machine` is `platform.machine()`, and `cpuinfo` is the text of /proc/cpuinfo. If `cpuinfo` lists no instruction sets, the
+    processor's `name` stands for them: "arm64", "" and "arm" give "aarch64 (arm)".
     """
     architecture = NAMES.get(machine.lower(), machine.lower())
     cores = [
@@ -65,7 +67,10 @@ def kind(machine: str, cpuinfo: str, name: str) -> str:
 
 
 def may_saturate(kind: str) -> bool:
-    """Return whether sums of products of uint8 and int8 may saturate on a processor of this kind."""
+    """Return whether the sums of uint8 x int8 products may saturate on a processor of this `kind`.
+
+    They may on x86 without VNNI, and on x86 whose instruction sets are unknown.
+    """
     architecture, *sets = kind.split()
     return architecture == "x86_64" and not VNNI & set(sets)
 

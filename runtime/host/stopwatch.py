@@ -1,4 +1,4 @@
-"""Time callables side by side on this machine. Imports nothing of ours."""
+"""Time several callables on this machine, in turns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Round = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Samples:
-    """The times of one callable: `wall_ms` and `cpu_ms` (rounds,) float64, the latter summed over all its threads."""
+    """The times of one callable in each round, (rounds,) float64 in ms: `wall_ms`, and `cpu_ms` summed over all threads."""
 
     wall_ms: Times
     cpu_ms: Times
@@ -39,11 +39,14 @@ def interleave(
     clocks: tuple[Clock, Clock] = (time.perf_counter, time.process_time),
     kept: list[Round] | None = None,
 ) -> list[Samples]:
-    """Time every call once per round, in a new (seeded) order each round, so that drift of the machine affects all calls alike.
+    """Time every callable once per round and return the times, one Samples for each callable.
 
-    A call receives the number of the round. With `rounds` None, rounds continue until there are MIN_ROUNDS of them and `seconds`
-    times the number of calls have passed. Every call first warms up for `warmup_s`, at least once. `clocks` return wall and CPU
-    seconds. Each finished round is appended to `kept`; a caller that is interrupted can pass it to `samples_of`.
+    Each round has a new order, from a fixed seed, so that drift of the machine affects all callables alike. A callable receives the
+    number of the round. Each is first warmed up: it runs for at least `warmup_s` seconds, at least once. There are `rounds` rounds.
+    With `rounds` None, rounds go on until there are MIN_ROUNDS of them and `seconds` seconds per callable have passed.
+
+    `clocks` are two functions that return the wall and the CPU time in seconds. Each finished round is appended to the list `kept`, if
+    given; a caller that is interrupted can pass it to `samples_of`.
     """
     wall, _ = clocks
     for call in calls:
@@ -68,7 +71,7 @@ def interleave(
 
 
 def samples_of(rounds: Sequence[Round]) -> list[Samples]:
-    """Return the times of each call, from one or more rounds."""
+    """Return the times of each callable, from the (wall ms, CPU ms) of every callable in one or more rounds."""
     table = np.array(rounds, np.float64)
     return [Samples(table[:, index, 0], table[:, index, 1]) for index in range(table.shape[1])]
 

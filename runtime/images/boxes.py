@@ -1,4 +1,4 @@
-"""Cut people out of frames. Pure functions on arrays; of this project, only the errors are imported."""
+"""Cut the boxes of people out of a frame. Pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.errors import DataError
 def crop_views(
     frame: NDArray[np.uint8], boxes: ArrayLike, *, min_side: int = 1
 ) -> list[NDArray[np.uint8] | None]:
-    """Return one view into `frame` (H, W, 3) uint8 per box, without a copy, and None for an empty box.
+    """Return the part of `frame` (H, W, 3) uint8 inside each box, as a view without a copy; None for an empty box.
 
     `boxes` is (N, 4): x1, y1, x2, y2 in pixels, x2 and y2 exclusive. Fractions are rounded outwards, and then the box is clipped to
     the frame. A box is empty if a side of the clipped box is shorter than `min_side`, or a corner is not finite. DataError for a

@@ -25,7 +25,7 @@ AVIF_STARTS = (b"ftypavif", b"ftypavis")
 MAX_PIXELS = 20_000_000
 MAX_BYTES = 128 << 20
 MIN_SIDE = 8
-# Transparent pixels get the middle of the value range, which is near 0 in a normalised input.
+# The value behind transparent pixels: the middle of the range, which is near 0 in a normalised input.
 GREY = 128
 
 
@@ -38,7 +38,7 @@ class Decoded:
 
 
 def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Return the image file at `path` as (H, W, 3) uint8 RGB, upright; DataError says why it cannot be used."""
+    """Return the image file at `path` as (H, W, 3) uint8 RGB, rotated upright. Raises DataError if it cannot be used."""
     try:
         return decode(read_bytes(path)).pixels
     except DataError as error:
@@ -46,9 +46,10 @@ def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes of a regular file of at most `MAX_BYTES`. Never waits for a pipe or reads a device.
+    """Return the bytes of the file at `path`.
 
-    The DataError holds only the reason, without the path.
+    Raises DataError if it cannot be read, is larger than `MAX_BYTES`, or is not a regular file; so this never waits for a pipe or
+    reads a device. The message is the reason only, without the path.
     """
     try:
         # O_NONBLOCK: opening a pipe without a writer would block forever. It has no effect on regular files.
@@ -60,7 +61,9 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise DataError("not a regular file")
         if status.st_size > MAX_BYTES:
-            raise DataError(f"{status.st_size >> 20} MiB; an image file may have {MAX_BYTES >> 20}")
+            raise DataError(
+                f"{status.st_size >> 20} MiB; an image file may have at most {MAX_BYTES >> 20} MiB"
+            )
         with open(handle, "rb", closefd=False) as file:
             return file.read(status.st_size)
     except OSError as error:
@@ -70,10 +73,11 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def decode(data: bytes) -> Decoded:
-    """Decode the first frame of an image, apply its EXIF orientation and lay transparent parts over mid grey.
+    """Return the first frame of the image file with the bytes `data`, rotated upright by its EXIF orientation.
 
-    The formats are JPEG, PNG, WebP, BMP, TIFF, and AVIF if Pillow reads it; 16-bit grey is scaled to 8 bits. DataError (the
-    reason only) for an image that is damaged, of another format, larger than `MAX_PIXELS` or with a side below `MIN_SIDE`.
+    The formats are JPEG, PNG, WebP, BMP, TIFF, and AVIF if the installed Pillow reads it. Transparent parts become mid grey, and
+    16-bit grey is scaled to 8 bits. Raises DataError for an image that is damaged, of another format, larger than `MAX_PIXELS` or with
+    a side below `MIN_SIDE`; the message is the reason only.
     """
     if not data:
         raise DataError("empty file")
@@ -86,7 +90,8 @@ def decode(data: bytes) -> Decoded:
                 raise DataError(f"has tiles larger than {MAX_PIXELS // 10**6} megapixels")
             notes = _frames(image)
             grey = tiff.stored_grey(image)
-            # While loading, Pillow rotates a TIFF itself and first finds the orientation of some PNGs. So check before and after.
+            # Check the orientation before and after loading: Pillow rotates a TIFF while it loads it, so the tag is gone afterwards,
+            # and it finds the tag of some PNG files only then.
             rotated = _has_orientation(image)
             image.load()
             if rotated or _has_orientation(image):

@@ -1,7 +1,8 @@
-"""Decode plain JPEG files with simplejpeg, if it is installed: the same pixels as Pillow, in less time. Reads no files.
+"""Decode plain JPEG files with simplejpeg, if it is installed, which gives the same pixels as Pillow in less time.
 
-A plain file holds one image of 8-bit YCbCr or grey without Exif, as a camera's crop does. Pillow decodes all other files. It also
-decodes the kinds of files that the two libraries decode differently on this machine, because each has its own libjpeg.
+A plain file contains one 8-bit image in YCbCr or grey and no Exif data, as most crops of data sets do. The caller decodes all other
+files with Pillow. Simplejpeg and Pillow each contain a libjpeg, and the two may give different pixels. So each kind of file is tested
+once on this machine, and a kind with different pixels is left to Pillow, too.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ LIBRARY = Library(
     "simplejpeg", "pip install '.[jpeg]'", "pip install --force-reinstall --no-deps -U simplejpeg"
 )
 START, END = b"\xff\xd8", b"\xff\xd9"
-# Markers that may precede the pixels of a plain file besides its frame: tables, restart interval, comment.
+# Markers that may stand before the pixels of a plain file, besides the frame header: tables, restart interval, comment.
 HARMLESS = (0xDB, 0xC4, 0xDD, 0xFE)
 BASELINE, PROGRESSIVE, SCAN, JFIF = 0xC0, 0xC2, 0xDA, 0xE0
-# Sampling factors of the first component (the others have 1 x 1) -> Pillow's name for them; None is grey.
+# {sampling factors of the first component: Pillow's name of the sampling}. The other components have 1 x 1. None is for grey.
 SAMPLINGS = {0x11: "4:4:4", 0x21: "4:2:2", 0x22: "4:2:0", None: "grey"}
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The header of a plain file; `sampling` is one of the values of SAMPLINGS."""
+    """The header of a plain JPEG file; `sampling` is its chroma subsampling, one of the values of SAMPLINGS."""
 
     width: int
     height: int
@@ -40,7 +41,10 @@ class Frame:
 
 
 def plain_frame(data: bytes) -> Frame | None:
-    """Return the header of a plain JPEG file; None for any other file, also for one that is cut off or has bytes at its end."""
+    """Return the header of the plain JPEG file with the bytes `data`; None for any other file.
+
+    A file that is cut off or has extra bytes at its end is not plain.
+    """
     if not data.startswith(START) or not data.endswith(END):
         return None
     at, frame = len(START), None

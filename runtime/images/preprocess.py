@@ -1,4 +1,4 @@
-"""Turn decoded crops into the input that a specification describes. Imports no model."""
+"""Resize decoded crops and turn them into the input of a model, as its InputSpec describes it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def resize(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
 def to_input(crops: NDArray[np.uint8], spec: InputSpec) -> NDArray[Any]:
     """Turn crops (B, height, width, 3) uint8 RGB into the input of the graph, C-contiguous.
 
-    For the layout uint8-nhwc this is the crops themselves, for float-nchw (B, 3, height, width) float32, (rgb / 255 - mean) / std.
-    ValueError for crops of another type or shape.
+    With the layout "uint8-nhwc", the crops are returned unchanged. With "float-nchw", the result is (B, 3, height, width) float32,
+    (rgb / 255 - mean) / std. Raises ValueError for crops of another type or shape.
     """
     if crops.dtype != np.uint8 or crops.shape[1:] != (spec.height, spec.width, 3):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Images that could not be used, and the file that lists them."""
+"""The images that could not be used, and the file skipped.jsonl, which lists them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Skipped:
 def write_skipped(out: Path, skipped: Sequence[Skipped]) -> Path | None:
     """Write `skipped` to `skipped.jsonl` beside the output `out` and return its path, or None when nothing was skipped.
 
-    Each line is a JSON object with out, path, sha256 (null if unreadable), reason, and path_b64 for a name that is not UTF-8. The
-    outputs of a folder share the file: lines of other outputs stay, and lines of an earlier run of this output are replaced.
+    Each line is a JSON object with out, path, sha256 (null if the file cannot be read), reason and, for a name that is not UTF-8,
+    path_b64. All outputs in a folder share the file. The lines with another `out` stay; earlier lines with this `out` are replaced.
     """
     path = out.parent / "skipped.jsonl"
     lines = _lines_of_others(path, out.name) + [json.dumps(_record(out.name, item)) for item in skipped]

@@ -1,4 +1,4 @@
-"""Find the images of a folder, a list file or a single file, which need not be a data set. Reads file names, never pixels."""
+"""Find the images of any folder or list file, or a single image, with their persons and cameras. Reads names, never pixels."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from runtime.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Images:
-    """The images of one source. `notes` has sentences to print about them.
+    """The images that were found in a folder, a list file or a single file.
 
-    `dataset` is the data set if the source is a data set's folder, else None.
+    `notes` are sentences about them for the user. `dataset` is the data set in whose folder they are, or None.
     """
 
     items: tuple[Item, ...]
@@ -37,17 +37,17 @@ class Images:
 
     @property
     def layout(self) -> str | None:
-        """The layout of the data set, or None without one."""
+        """The layout of the data set; None if `dataset` is None."""
         return self.dataset.layout if self.dataset else None
 
     @cached_property
     def dataset_name(self) -> str | None:
-        """The published data set that this certainly is, or None (`runtime.datasets.cameras.dataset_name`)."""
+        """The name of the published data set in which the images are; None if it is not certain (`cameras.dataset_name`)."""
         return dataset_name(self.dataset.layout, count_warnings(self.dataset)) if self.dataset else None
 
 
 def read_images(source: str | os.PathLike[str]) -> list[Item]:
-    """Return the items of `list_images`, and print its notes to stderr."""
+    """Return the images that `list_images` finds in `source`, and print its notes on stderr."""
     images = list_images(source)
     for line in images.notes:
         note(line)
@@ -55,12 +55,12 @@ def read_images(source: str | os.PathLike[str]) -> list[Item]:
 
 
 def list_images(source: str | os.PathLike[str]) -> Images:
-    """Return the images of a folder (recursive, sorted by path) or a list file (in its order), or a single image file.
+    """Return the images of `source`: a folder (recursive, sorted by path), a list file (in its order), or a single image file.
 
-    In a folder, links to files are followed and links to folders are not; files that are not images are counted in the notes. Each
-    line of a list file is a path, or path pid camid; paths are relative to the list's folder. Without such columns, person and
-    camera are read from file names in a published form, and are -1 for other names. DataError for a path that does not exist, has
-    no image, or is a file of another kind.
+    In a folder, links to files are followed and links to folders are not. The notes say how many files are not images. Each line of
+    a list file is a path, or path pid camid; paths are relative to the folder of the list. Otherwise the person and the camera are
+    read from the file name, if it has the form of a published data set, and are -1 if not. Raises DataError if `source` does not exist
+    or contains no image.
     """
     source = os.fspath(source)
     if os.path.isdir(source):
@@ -75,7 +75,11 @@ def list_images(source: str | os.PathLike[str]) -> Images:
     else:
         items = _listed_items(os.path.dirname(source), read_lines(source))
         count = sum(item.pid == 0 for item in items)
-        notes = [f"{source}: {count} images have pid 0, a distractor that matches nobody"] if count else []
+        notes = (
+            [f"{source}: {count} images have pid 0, which means a distractor (no known person)"]
+            if count
+            else []
+        )
     if not items:
         reason = f", {notes[0].removeprefix(f'{source}: ')}" if notes else ""
         raise DataError(f"{source}: contains no image; looked for {' '.join(IMAGE_SUFFIXES)}{reason}")
@@ -83,10 +87,11 @@ def list_images(source: str | os.PathLike[str]) -> Images:
 
 
 def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -> Images:
-    """Return the images of `list_images`, labelled as in the evaluation of the data set whose folder `source` is.
+    """Return the images that `list_images` finds in `source`, with the persons and cameras that an evaluation would use.
 
-    In a folder of a data set, persons and cameras are those of `read_dataset`, and an image that is in none of its splits has pid
-    -1. `layout` is guessed where it is None. ConfigError where `layout` is given and `source` is no folder of a data set.
+    If `source` is an image folder of a data set, they come from `read_dataset` for the whole data set, and an image in none of its
+    splits has pid -1. `layout` is the layout of the data set; None guesses it. Raises ConfigError if `layout` is given but `source` is
+    not an image folder of a data set.
     """
     images = list_images(source)
     path = os.path.abspath(source)
@@ -123,7 +128,7 @@ def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -
 
 
 def _listed_items(folder: str, lines: Sequence[str]) -> list[Item]:
-    """Return the items of a list's lines. A line that does not fit the columns is taken as a path, which fails when it is opened."""
+    """Return the items of a list's lines. A line that cannot be parsed is taken as a path; opening it will then fail."""
     items = []
     for line, row in read_rows(lines):
         path = os.path.join(folder, row.path if row else line.strip())
@@ -132,5 +137,5 @@ def _listed_items(folder: str, lines: Sequence[str]) -> list[Item]:
 
 
 def _item(path: str) -> Item:
-    """Return the image with the person and the camera that its name states in a published form; else -1."""
+    """Return the Item of an image, with the person and the camera in its name (`ids_in_name`)."""
     return Item(path, *ids_in_name(path))

@@ -1,4 +1,4 @@
-"""Make small copies of image files as data URIs, for an HTML page that contains its images. Imports no ranking."""
+"""Make small copies of image files as data URIs, for an HTML page that contains its images."""
 
 from __future__ import annotations
 
@@ -19,14 +19,20 @@ QUALITY = 85
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A thumbnail: `uri` is a JPEG of at most BOX pixels as a data URI. If there is none, it is None and `missing` says why."""
+    """A small copy of an image: `uri` is a JPEG of at most BOX pixels as a data URI.
+
+    If the image cannot be shown, `uri` is None and `missing` is the reason.
+    """
 
     uri: str | None
     missing: str | None = None
 
 
 def thumbnail(path: str, sha256: str | None = None) -> Thumbnail:
-    """Return a thumbnail of the image file at `path`. A small image is not enlarged; the file must have the `sha256`, if given."""
+    """Return a thumbnail of the image file at `path`; a small image is not enlarged.
+
+    If `sha256` is given and the file has another hash, the thumbnail says that the file has changed.
+    """
     try:
         data = read_bytes(path)
         if sha256 and hashlib.sha256(data).hexdigest() != sha256:

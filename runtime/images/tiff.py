@@ -1,4 +1,4 @@
-"""Read from a TIFF file's header what Pillow's pixels do not show: the bits of a value and the size of a tile. Opens no file."""
+"""Read the bits per value and the tile size from the header of a TIFF file that Pillow has opened."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def stored_grey(image: Any) -> Grey:
 
 
 def largest_piece(image: Any) -> int:
-    """Return the pixels of one tile, which is decoded as a whole even if the image is smaller; 0 for other kinds of files."""
+    """Return the number of pixels in one tile of an opened TIFF file; 0 for other kinds of files and without tiles.
+
+    A tile is decoded as a whole, even if it is larger than the image.
+    """
     tags = getattr(image, "tag_v2", None)
     if tags is None:
         return 0

@@ -1,4 +1,7 @@
-"""Types of command-line arguments. argparse turns an ArgumentTypeError into a usage message and exit code 2."""
+"""Functions that parse the values of command-line options, for the `type` of an argparse argument.
+
+argparse turns an ArgumentTypeError into a usage message and exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def batch_sizes(text: str) -> tuple[int, ...]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Split words at the commas between them."""
+    """Split a comma-separated list into its words."""
     return tuple(text.split(","))
 
 

@@ -1,4 +1,4 @@
-"""The backends that run an ONNX file on a CPU: one table of what the rest of the project must know of each."""
+"""The table of the backends that run an ONNX file on a CPU, with the properties of each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 class Backend:
     """One way to run an ONNX file on a CPU.
 
-    `label` names the backend in tables. `library` names the file in `runtime/backends/` and the probe of `engines doctor`; the
-    plain form of a library's backends has the library's name.
-    `packages` are the distributions whose versions decide what the backend computes. `arithmetic` is the type in which it
-    computes the products of an FP32 file, and `fp32_limits` is the precision whose gate limits an FP32 file must reach on it.
+    `label` names the backend in printed tables. `library` is the name of its module in `runtime/backends/` and of its probe in
+    `engines doctor`. Several backends can share one library; the backend with the name of the library is its plain form.
+    `packages` are the distributions whose versions influence the features. `arithmetic` is the type in which the backend computes
+    the matrix products of an FP32 file. `fp32_limits` is the precision whose limits in `runtime.gate` hold for an FP32 file here.
     """
 
     label: str
@@ -22,8 +22,8 @@ class Backend:
     fp32_limits: str = "fp32"
 
 
-# The first one is the default: export judges a file on it, and its numbers are the nearest to the exported model's. A row further
-# down must be faster to be chosen (`runtime.backend_timing.fastest`).
+# The first backend is the default: export runs the quality gate on it, and its features are the closest to the torch model's.
+# `runtime.choose_backend` takes a later backend only if it is faster.
 ONNX_BACKENDS = {
     "onnxruntime": Backend("ONNX Runtime", "onnxruntime", ("onnxruntime", "onnxruntime-gpu")),
     "openvino": Backend("OpenVINO", "openvino", ("openvino",)),
@@ -32,7 +32,7 @@ ONNX_BACKENDS = {
 
 # Every distribution that may run an ONNX file, each once.
 PACKAGES = tuple(dict.fromkeys(name for backend in ONNX_BACKENDS.values() for name in backend.packages))
-# Library -> label, of the libraries that a machine may lack: all but the default backend's.
+# {library: label} of the optional libraries; that of the default backend is always installed.
 OTHER_LIBRARIES = {
     name: backend.label for name, backend in tuple(ONNX_BACKENDS.items())[1:] if name == backend.library
 }

@@ -1,12 +1,12 @@
-"""The values that an option may have where it names one of several things. Loads no library, so that parsers are fast."""
+"""The permitted values of options that select one of several alternatives. Loads no library, so that parsers are fast."""
 
 from runtime.options.backends import ONNX_BACKENDS
 
 DEVICES = ("cpu", "cuda")
 
-# The names of what runs an ONNX file on a CPU. The first one is the default.
+# The backends that run an ONNX file on a CPU. The first one is the default.
 BACKENDS = tuple(ONNX_BACKENDS)
-# The backend that `python -m runtime choose` measured as the fastest on this machine.
+# The value that means the backend that `python -m runtime choose` measured as the fastest on this machine.
 AUTO = "auto"
 
 # The default number of seconds for which a command times each model or backend; it is trtexec's default.
@@ -18,6 +18,6 @@ PRECISIONS = ("fp32", "fp16", "int8")
 LATENCY, THROUGHPUT = "latency", "throughput"
 PRESETS = (LATENCY, THROUGHPUT)
 
-# What an evaluation does with gallery images of the query's person that the query's camera took.
+# What an evaluation does with the gallery images that show the query's person and come from the query's camera.
 REMOVE, KEEP = "remove", "keep"
 SAME_CAMERA = (REMOVE, KEEP)

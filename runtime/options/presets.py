@@ -1,4 +1,4 @@
-"""The options that may be combined with `preset`."""
+"""Check that other options may be combined with `preset`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from runtime.options.choices import LATENCY, THROUGHPUT
 
 
 def refuse_contradictions(preset: str | None, *, device: str, batch: int | None, threads: int | None) -> None:
-    """Raise ConfigError for options that `preset` decides itself, and for a GPU."""
+    """Raise ConfigError if `device` is not the CPU, or if `batch` or `threads` contradicts the value that `preset` sets."""
     if preset is None:
         return
     if device != "cpu":

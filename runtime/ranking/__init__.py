@@ -1,1 +1,1 @@
-"""Rank features: nearest gallery images, re-ranking, metrics and pictures of rankings."""
+"""Rank gallery images by their features: search, re-ranking, metrics, and pages that show rankings."""

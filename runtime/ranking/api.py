@@ -1,4 +1,4 @@
-"""The public functions `evaluate` and `search`, which score and search features."""
+"""The public functions `evaluate`, which scores features with mAP and CMC, and `search`, which finds the nearest images."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ def evaluate(
     same_camera: str = REMOVE,
     watch: Callable[[Scored], None] | None = None,
 ) -> Metrics:
-    """Rank the gallery for every query and score the rankings: mAP, CMC, mINP (0..1).
+    """Rank the gallery for every query and return the scores of the rankings: mAP, CMC and mINP (0..1).
 
-    `rerank` applies k-reciprocal re-ranking (20, 6, 0.3) first. Gallery images of the query's own person and camera are removed,
-    or ranked like all others with `same_camera` "keep" (for data sets of one camera; not the published protocol). Images of an
-    unknown person (pid -1) are left out. `watch` is called with the scored ranking of every query that has a match.
+    With `rerank`, the distances are first re-ranked with k-reciprocal encoding (k1 20, k2 6, weight 0.3). `same_camera` is the rule
+    for gallery images of the query's person from the query's camera: "remove" leaves them out of the ranking, as most published
+    protocols do, and "keep" ranks them like all others, which a data set of one camera needs. Images of unknown people (pid -1) are
+    left out. `watch` is called with the scored ranking of every query that has a match.
 
-    Raises ArtifactError for features of two models, DataError where no query has a match, ConfigError for an unknown rule.
+    Raises ArtifactError for features of two models, DataError if no query has a match, and ConfigError for an unknown rule.
     """
     if same_camera not in SAME_CAMERA:
         raise ConfigError(f"same_camera={same_camera!r}: give {' or '.join(map(repr, SAME_CAMERA))}")
@@ -57,7 +58,7 @@ def evaluate(
 
 
 def search(query: Features, gallery: Features, *, top: int = 10) -> list[Hit]:
-    """Return the `top` nearest gallery images of each query, nearest first, one query after the other.
+    """Return the `top` nearest gallery images of each query, nearest first, as one list for all queries in their order.
 
     Persons and cameras are ignored, so every gallery image can be a hit. The search is exact; images at equal distances stay in
     the gallery's order.

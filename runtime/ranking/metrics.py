@@ -19,18 +19,18 @@ from runtime.errors import ArtifactError, DataError
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-# The norms of float32 features are 1 to within 1e-6; those of features that were never normalised are far from it.
+# How far the norm of a feature may be from 1. After normalisation in float32 it is within 1e-6, without normalisation far away.
 _NORM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Means over the queries that have a match, all in 0..1.
+    """The scores of an evaluation; each score is a mean over the queries that have a match, in 0..1.
 
-    `mAP` is the mean of the step average precision, which papers report; `mAP_market_matlab` is its trapezoid form, as in
-    Market-1501's own MATLAB code. `cmc` (max_rank,) float64 is the fraction of queries with a match among the first 1, 2, ...
-    images. `mINP` is the mean of (number of matches / rank of the last match). `ties` counts the matches that are as far from their
-    query as an image that is no match, so that the gallery's order decided between them.
+    `mAP` is the mean average precision that papers report. `mAP_market_matlab` computes it with the trapezoid rule of Market-1501's
+    MATLAB code. `cmc` (max_rank,) float64 is the fraction of queries with a match among the first 1, 2, ... images. `mINP` is the mean
+    of (number of matches / rank of the last match). `queries` counts all queries, and `queries_without_match` those that are not
+    scored. `ties` counts the matches with the same distance as an image that is no match; the order of the gallery ranks these.
     """
 
     mAP: float
@@ -57,11 +57,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Scored:
-    """The scored ranking of one query that has a match.
+    """The scored ranking of one query that has a match; `query` is its row in the query features.
 
-    `distances` (G,) must not be changed. `matches` are the gallery indices of the query's person and `removed` those of images
-    that have no rank. `ranks` are the 1-based ranks of the matches. `matches` and `ranks` ascend. `precision` is the step average
-    precision (0..1).
+    `distances` (G,) are those to the gallery images, and must not be changed. `matches` are the gallery indices of the images of the
+    query's person, ascending. `removed` are the gallery indices of the images that were left out of the ranking. `ranks` are the
+    1-based ranks of the matches, ascending. `precision` is the average precision of the query (`step_precision`).
     """
 
     query: int
@@ -83,21 +83,21 @@ def evaluate(
     max_rank: int = 50,
     block: int = 256,
 ) -> Metrics:
-    """Score features: query (Q, D), gallery (G, D) float32, rows L2-normalised; pids and camids (Q,), (G,)
-    integers.
+    """Return the scores of ranking the gallery for every query by cosine distance.
 
-    No same-camera image is removed for a query whose camera is unknown (camid -1). Besides the features, memory holds `block`
-    rows of G distances. DataError for a feature that is not finite (names its row), and where no query has a match. ArtifactError
-    for shapes that do not fit, and for rows that are not normalised.
+    `query` (Q, D) and `gallery` (G, D) are float32 and L2-normalised; their pids and camids are integers (Q,) and (G,). For a query
+    whose camera is unknown (camid -1), no image of the same camera is removed. `max_rank` is the length of the CMC curve. `block`
+    queries are compared at a time, so that memory holds block x G distances. Raises DataError for a feature that is not finite, and if
+    no query has a match, and ArtifactError for shapes that do not fit and for features that are not normalised.
     """
     rows = cosine_rows(query, gallery, block=block)
     return evaluate_distances(rows, query_pids, query_camids, gallery_pids, gallery_camids, max_rank=max_rank)
 
 
 def cosine_rows(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> Iterator[Floats]:
-    """Yield negative cosines as blocks (b, G) of consecutive query rows; query (Q, D), gallery (G, D) L2-normalised.
+    """Yield the negative cosines between queries and gallery as blocks (b, G), each for the next b <= `block` queries.
 
-    Raises the errors of `evaluate`, at the call and not at the first block.
+    `query` (Q, D) and `gallery` (G, D) are L2-normalised. Raises the errors of `evaluate` at once, before the first block.
     """
     queries, galleries = checked_features(query, gallery, block=block)
     # 1 - cosine would lose the last bits of small similarities, and the order is the same without the 1.
@@ -114,9 +114,11 @@ def evaluate_distances(
     max_rank: int = 50,
     watch: Callable[[Scored], None] = lambda scored: None,
 ) -> Metrics:
-    """Score distances, given as blocks (b, G) of consecutive query rows, Q rows in all; smaller is nearer.
+    """Return the scores of ranking the gallery for every query by the given distances; a smaller distance is nearer.
 
-    `watch` is called with every query that has a match. Raises the errors of `evaluate`; the blocks are not changed.
+    `distance_rows` are blocks (b, G), each for the next b queries, Q in all; they are not changed. The pids and camids are integers
+    (Q,) and (G,). `max_rank` is the length of the CMC curve. `watch` is called with the scored ranking of every query that has a
+    match. Raises the errors of `evaluate`.
     """
     pids, camids = _ids(query_pids, query_camids, "query")
     matches_and_removed = _gallery_rules(*_ids(gallery_pids, gallery_camids, "gallery"))
@@ -149,10 +151,11 @@ def evaluate_distances(
 
 
 def match_ranks(distances: ArrayLike, matches: Ids, removed: Ids) -> tuple[Ids, int]:
-    """Return the 1-based ranks, ascending, of the gallery indices `matches` in one row (G,), and how many of them are tied.
+    """Return the 1-based ranks of a query's matches, ascending, and the number of matches that are tied.
 
-    A match is tied if an image that is no match has the same distance. Equal distances rank by gallery index; indices in `removed`
-    have no rank. `matches` ascends and is not empty.
+    `distances` (G,) are those of the query to the gallery. `matches` are the gallery indices of its matches, ascending and not empty.
+    `removed` are the gallery indices of images that have no rank. Equal distances are ranked by gallery index. A match is tied if an
+    image that is no match has the same distance.
     """
     row = np.array(distances, np.result_type(np.float32, np.asarray(distances)))
     row[removed] = np.inf
@@ -177,9 +180,10 @@ def step_precision(ranks: Ids) -> float:
 
 
 def trapezoid_precision(ranks: Ids) -> float:
-    """Return the average precision of Market-1501's compute_AP.m: the mean over matches of the precision there and one rank before.
+    """Return the average precision of one query as Market-1501's compute_AP.m computes it, from the 1-based ranks of its matches.
 
-    The precision before rank 1 is taken as 1.
+    For each match, it takes the mean of the precision at its rank and at the rank before (1 before rank 1). The result is the mean
+    over the matches.
     """
     match_count = np.arange(1, len(ranks) + 1)
     before = np.where(ranks > 1, (match_count - 1) / np.maximum(ranks - 1, 1), 1.0)
@@ -187,7 +191,10 @@ def trapezoid_precision(ranks: Ids) -> float:
 
 
 def checked_features(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> tuple[Floats, Floats]:
-    """Return both as float32 (Q, D) and (G, D), checked to be finite, L2-normalised and of one D; raise the errors of `evaluate`."""
+    """Return query and gallery features as float32 (Q, D) and (G, D).
+
+    Raises the errors of `evaluate` unless they are finite, L2-normalised and of the same width D. `block` rows are checked at a time.
+    """
     queries, galleries = np.asarray(query, np.float32), np.asarray(gallery, np.float32)
     for name, features in (("query", queries), ("gallery", galleries)):
         if features.ndim != 2:
@@ -200,8 +207,8 @@ def checked_features(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) 
             _check_rows(name, features[start : start + block], start)
     if queries.shape[1] != galleries.shape[1]:
         raise ArtifactError(
-            f"query features have {queries.shape[1]} values, gallery features {galleries.shape[1]}:"
-            " two different models; extract both with one"
+            f"query features have {queries.shape[1]} values, gallery features {galleries.shape[1]}; "
+            "extract both with the same model"
         )
     return queries, galleries
 
@@ -229,7 +236,7 @@ def _ids(pids: ArrayLike, camids: ArrayLike, name: str) -> tuple[Ids, Ids]:
 
 
 def _gallery_rules(pids: Ids, camids: Ids) -> Callable[[int, int], tuple[Ids, Ids]]:
-    """Return a function of a query's pid and camid that returns its matches and the images removed for it, as gallery indices."""
+    """Return a function (pid, camid of a query) -> (gallery indices of its matches, gallery indices of the images to remove)."""
     order = np.argsort(pids, kind="stable")
     ordered = pids[order]
     junk = np.flatnonzero(pids == -1)
@@ -245,7 +252,7 @@ def _gallery_rules(pids: Ids, camids: Ids) -> Callable[[int, int], tuple[Ids, Id
 
 
 def _rows(blocks: Iterable[ArrayLike], queries: int, gallery: int) -> Iterator[tuple[int, Floats]]:
-    """Yield (query number, its distances) from the blocks, and check their shapes and that all distances are finite."""
+    """Yield (row of a query, its distances (G,)) from the blocks; raise an error for wrong shapes or distances that are not finite."""
     number = 0
     for block in blocks:
         rows = np.asarray(block)

@@ -1,4 +1,4 @@
-"""Find the nearest gallery features of each query. Works on arrays and imports no image or model code."""
+"""Find the nearest gallery features of each query. Works on arrays."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from runtime.errors import ArtifactError, DataError
 def nearest_rows(
     query: NDArray[np.float32], gallery: NDArray[np.float32], *, top: int, block: int = 64
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the `top` nearest gallery rows of each query: indices (Q, top) and ascending cosine distances 1 - q.g (0..2).
+    """Return the `top` nearest gallery features of each query, nearest first, as indices (Q, top) and cosine distances (Q, top).
 
-    `query` (Q, D) and `gallery` (G, D) are L2-normalised. The search is exact; equal distances keep the gallery's order; `top` is
-    at most G. `block` queries are compared at a time, so that memory holds block x G distances. DataError for an empty gallery,
-    ArtifactError for features of different widths.
+    `query` (Q, D) and `gallery` (G, D) are L2-normalised. A cosine distance is 1 - q.g (0..2). The search is exact, and equal
+    distances keep the gallery's order. If G is smaller than `top`, all G features are returned. `block` queries are compared at a
+    time, so that memory holds block x G distances. Raises DataError for an empty gallery, and ArtifactError for features of different
+    widths.
     """
     if not len(gallery):
         raise DataError("the gallery is empty; extract some images into it first")
@@ -40,7 +41,7 @@ def nearest_rows(
 
 def nearest_indices(distance: NDArray[np.floating[Any]], top: int) -> NDArray[np.int64]:
     """Return the indices of the `top` (1..G) smallest distances of (G,), nearest first; equal distances keep their order."""
-    # The candidates include all ties with the last place, so that the stable sort decides among them.
+    # The candidates include all that are tied with the last place, so that the stable sort orders them.
     limit = np.partition(distance, top - 1)[top - 1]
     candidates = np.flatnonzero(distance <= limit)
     return candidates[np.argsort(distance[candidates], kind="stable")][:top]

@@ -1,4 +1,4 @@
-"""Draw rankings as one self-contained HTML page without scripts. Makes strings from values and reads no file."""
+"""Write rankings as the text of one self-contained HTML page without scripts. Reads no file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.images.thumbnails import Thumbnail
 from runtime.ranking.strips import Hit, Ranking
 from runtime.wording import printable
 
-# The page may load and run nothing, whatever a file name in it contains.
+# The page may load and run nothing, so that a file name in it can do no harm.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f6f3;--card:#fff;--ink:#1b1f24;--soft:#5d6670;--line:#dcddd7;--hole:#ecece7;
@@ -58,7 +58,7 @@ LEGEND = {True: "the query's person", False: "somebody else", None: "person not 
 
 @dataclass(frozen=True)
 class Shot:
-    """An image on the page: the path that the features record, its 0-based camera (-1: unknown) and its thumbnail."""
+    """An image on the page: its path in the feature file, its 0-based camera (-1: unknown) and its thumbnail."""
 
     path: str
     camid: int
@@ -67,9 +67,9 @@ class Shot:
 
 @dataclass(frozen=True)
 class Contents:
-    """The text around the rankings: a title, facts as (name, value), and sentences about what is shown and what is not.
+    """The text around the rankings: a title, `facts` as (name, value), and `notes`, which are sentences about the page.
 
-    `distance` names the numbers below the images.
+    `distance` is the name of the distance that is printed below each image, such as "cosine distance".
     """
 
     title: str
@@ -84,7 +84,10 @@ def page(
     query: Callable[[int], Shot],
     gallery: Callable[[int], Shot],
 ) -> str:
-    """Return the whole document with the rankings in their order; `query` and `gallery` return the image of a row."""
+    """Return the HTML document with the rankings in the given order.
+
+    `query` and `gallery` are functions that return the image of a row in the query and gallery features.
+    """
     rows = "".join(_section(ranking, query(ranking.query), gallery) for ranking in rankings)
     facts = "".join(
         f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in contents.facts

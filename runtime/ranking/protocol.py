@@ -1,8 +1,8 @@
-"""The protocol of an evaluation: which images are ranked for a query. Reads no files and runs no model.
+"""Score features under a protocol, which says which gallery images are ranked for a query. Reads no files and runs no model.
 
 Images of unknown people (pid -1) are removed first, so that re-ranking does not use them as neighbours. Images of the query's person
-from the query's camera may be neighbours; they are removed from the ranking of that query afterwards, or ranked like all others with
-`KEEP`.
+from the query's camera can be neighbours in the re-ranking. Afterwards the rule REMOVE removes them from the ranking of this query,
+and the rule KEEP ranks them like all others.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ from runtime.ranking.rerank import rerank
 
 
 def published_rule(layout: str | None) -> str:
-    """Return what the published protocol of this layout does with images of the query's person and camera: REMOVE or KEEP."""
+    """Return the rule for images of the query's person from the query's camera in the published protocol: REMOVE or KEEP.
+
+    The protocol is that of the data set with this `layout`. Without a published protocol, the rule is REMOVE.
+    """
     return KEEP if layout in SAME_CAMERA_STAYS else REMOVE
 
 
 def protocol_text(rule: str, layout: str | None) -> str:
-    """Return the note beside the scores that says whether they follow the published protocol."""
+    """Return a note about scores that were computed with `rule`: whether this is the published protocol for the layout."""
     if rule == published_rule(layout):
         return "published"
     return f"not the published protocol (same-camera images: {rule})"
 
 
 def known(features: Features) -> Features:
-    """Return the features of images whose person is known (pid 0 or more); `skipped` and `notes` stay."""
+    """Return the features without the images of unknown people (pid -1). `skipped` and `notes` are unchanged."""
     if (keep := features.pids >= 0).all():
         return features
     rows = np.flatnonzero(keep).tolist()
@@ -56,10 +59,10 @@ def score(
     reranked: bool = False,
     watch: Callable[[Scored], None] = lambda scored: None,
 ) -> Metrics:
-    """Return the scores of `query` in `gallery`, with k-reciprocal re-ranking if `reranked`.
+    """Rank `gallery` for every query and return the scores, after k-reciprocal re-ranking if `reranked`.
 
-    `watch` is called with every query that has a match; its number is its row among the `known` features.
-    DataError where no person is known, or no query has a match.
+    `same_camera` is REMOVE or KEEP. `watch` is called with the scored ranking of every query that has a match; the row numbers in it
+    are those of the `known` features. Raises DataError if no image has a known person, or if no query has a match.
     """
     query, gallery = known(query), known(gallery)
     for name, side in (("query", query), ("gallery", gallery)):
@@ -69,7 +72,7 @@ def score(
                 "with lines of path pid camid"
             )
     _check_matches(query, gallery, same_camera)
-    # A query of an unknown camera has no image removed.
+    # With an unknown camera (-1), no image is removed for a query.
     camids = np.full_like(query.camids, -1) if same_camera == KEEP else query.camids
     ranker = rerank if reranked else metrics.cosine_rows
     rows = ranker(query.features, gallery.features)
@@ -77,10 +80,10 @@ def score(
 
 
 def leaks(query: Features, gallery: Features, *, same_camera: str = REMOVE) -> int:
-    """Count the queries of which an identical file (by its hash) is ranked in the gallery.
+    """Count the queries for which an exact copy of the query's file is ranked as a gallery image; copies have the same hash.
 
-    The same-camera rule removes a copy with the query's own person and camera; Occluded-Duke has 1,870 of these by design. With
-    `KEEP`, or where the camera is unknown, such a copy counts.
+    A copy is not counted if the rule REMOVE leaves it out of the ranking, because it has the same person and the same known camera.
+    Occluded-Duke has 1,870 such copies by design.
     """
     gallery_ids: dict[str, set[tuple[int, int]]] = {}
     for digest, pid, camid in zip(gallery.images, gallery.pids.tolist(), gallery.camids.tolist()):
@@ -96,7 +99,7 @@ def leaks(query: Features, gallery: Features, *, same_camera: str = REMOVE) -> i
 
 
 def _check_matches(query: Features, gallery: Features, same_camera: str) -> None:
-    """Raise a DataError that says which option would help where no query has a match."""
+    """Raise a DataError if no query has a match; it says which option would help."""
     cameras: dict[int, set[int]] = {}
     for pid, camid in zip(gallery.pids.tolist(), gallery.camids.tolist()):
         cameras.setdefault(pid, set()).add(camid)

@@ -1,9 +1,9 @@
 """Re-rank by shared neighbours (Zhong et al., "Re-ranking person re-identification with k-reciprocal
 encoding", CVPR 2017).
 
-This is the same function as the dense form, but it stores non-zero values only: top-k lists, sparse rows of weights and an inverted
-index. The result of a query depends on the other queries, so it ranks a whole set, not single requests. Works on arrays and imports no
-image code.
+The distances equal those of the usual implementation, which stores dense (Q + G, Q + G) matrices. This one stores only non-zero
+values, as lists of neighbours, sparse rows and an inverted index. The distances of a query depend on all other queries, so re-ranking
+works on a whole set and not on single requests.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SparseRows:
-    """The non-zero values of a matrix by row (CSR): row i has the ascending columns[starts[i]:starts[i + 1]] and their values."""
+    """A sparse matrix in CSR form: row i has values[starts[i]:starts[i + 1]] in the ascending columns[starts[i]:starts[i + 1]]."""
 
     starts: Ints
     columns: NDArray[np.int32]
     values: Floats
 
     def row(self, index: int) -> tuple[NDArray[np.int32], Floats]:
-        """Return the columns and values of one row."""
+        """Return the columns and the values of the non-zero entries of one row."""
         part = slice(self.starts[index], self.starts[index + 1])
         return self.columns[part], self.values[part]
 
     def rows(self, indices: Ints) -> tuple[Ints, NDArray[np.int32], Floats]:
-        """Return the values of several rows, one row after the other: for each, its position in `indices`, its column, the value."""
+        """Return the non-zero entries of several rows, one row after the other, as three arrays of the same length.
+
+        They are, for each entry, the position of its row in `indices`, its column, and its value.
+        """
         lengths = self.starts[indices + 1] - self.starts[indices]
         position = np.repeat(np.arange(len(indices)), lengths)
         shift = self.starts[indices] - (np.cumsum(lengths) - lengths)
@@ -51,11 +54,12 @@ def rerank(
     weight: float = 0.3,
     block: int = 256,
 ) -> Iterator[Floats]:
-    """Yield re-ranked distances as blocks (b, G) float32 of consecutive query rows; query (Q, D), gallery (G, D) L2-normalised.
+    """Yield the re-ranked distances as blocks (b, G) float32, each for the next b <= `block` queries.
 
-    A distance is weight * d + (1 - weight) * Jaccard, where d is the squared Euclidean distance divided by the largest of its row
-    (0..1). Raises the errors of `metrics.evaluate`, at the call and not at the first block, and ConfigError for k1, k2 < 1 or a
-    weight outside 0..1.
+    `query` (Q, D) and `gallery` (G, D) are L2-normalised. A distance is weight * d + (1 - weight) * Jaccard distance. Here d is the
+    squared Euclidean distance, divided by the largest one of the query (0..1). `k1` is the number of neighbours of the reciprocal
+    sets, and `k2` that of the query expansion. Raises the errors of `metrics.evaluate` at once, before the first block, and
+    ConfigError for k1 or k2 below 1 or a weight outside 0..1.
     """
     if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
         raise ConfigError(f"re-ranking needs k1, k2 >= 1 and weight in 0..1, not {k1}, {k2}, {weight}")
@@ -84,10 +88,11 @@ def _blocks(
 
 
 def nearest_neighbours(features: Floats, count: int, *, block: int = 256) -> tuple[NDArray[np.int32], Floats]:
-    """Return the `count` nearest rows of each row, (N, count) int32, and its largest squared distance, (N,) float32, never 0.
+    """Return the `count` nearest rows of each feature, (N, count) int32, and its largest squared distance, (N,) float32.
 
-    A row is its own nearest row. The nearest come first, and equal distances are ordered by index. There are N columns where N is
-    smaller than `count`.
+    `features` (N, D) are L2-normalised. The nearest row comes first; a feature itself is one of its neighbours. Equal distances are
+    ordered by index. If N is smaller than `count`, the result has N columns. The largest distance is never 0, so that it can be a
+    divisor. `block` rows are compared at a time.
     """
     size = len(features)
     count = min(count, size)
@@ -103,8 +108,8 @@ def nearest_neighbours(features: Floats, count: int, *, block: int = 256) -> tup
 def _top(similar: Floats, count: int) -> NDArray[np.int32]:
     """Return the column indices (b, count) of the largest values of each row, largest first; equal values are ordered by index."""
     rows, size = similar.shape
-    # The count-th largest maximum of disjoint groups is a lower bound of the count-th largest value. One pass over the row finds it,
-    # and little more than `count` values reach it. Only those are sorted.
+    # Divide a row into groups, and take the maximum of each. The count-th largest maximum is a lower bound of the count-th largest
+    # value. Few more than `count` values reach this bound, and only these are sorted.
     width = max(1, size // (12 * count))
     whole = size // width * width
     maxima = similar[:, :whole].reshape(rows, -1, width).max(axis=2)
@@ -117,7 +122,7 @@ def _top(similar: Floats, count: int) -> NDArray[np.int32]:
 
 
 def _squared(similar: Floats) -> Floats:
-    """Return the squared Euclidean distances of unit vectors from their cosines; none is negative through rounding."""
+    """Return the squared Euclidean distances of unit vectors from their cosines; rounding makes none of them negative."""
     distances: Floats = np.maximum(2 - 2 * similar, 0)
     return distances
 
@@ -125,7 +130,10 @@ def _squared(similar: Floats) -> Floats:
 def _weights(
     features: Floats, neighbours: NDArray[np.int32], farthest: Floats, k1: int, block: int
 ) -> SparseRows:
-    """Return the weights: row i has exp(-distance) to the expanded k-reciprocal set of i, divided by its sum (equations 3, 4, 7)."""
+    """Return the sparse vectors of the paper (equations 3, 4 and 7), one row for each image.
+
+    Row i has exp(-distance) at each member of the expanded k-reciprocal set of image i, divided by the sum of the row.
+    """
     few = neighbours[:, : round(k1 / 2) + 1]
     mutual, mutual_few = _reciprocal(neighbours, block), _reciprocal(few, block)
     parts = []
@@ -151,7 +159,7 @@ def _weights(
 
 
 def _reciprocal(neighbours: NDArray[np.int32], block: int) -> NDArray[np.bool_]:
-    """Return (N, k) bool: whether row i is also among the neighbours of its neighbour [i, j]."""
+    """Return (N, k) bool: whether the neighbour j of row i has row i among its own neighbours, too."""
     parts = []
     for start in range(0, len(neighbours), block):
         near = neighbours[start : start + block]
@@ -189,7 +197,7 @@ def _stacked(parts: list[tuple[Ints, Ints, NDArray[np.float64]]]) -> SparseRows:
 
 
 def _transposed(weights: SparseRows, *, first: int) -> SparseRows:
-    """Return the inverted index: row c lists which rows from `first` on have column c, counted from `first`."""
+    """Return the transpose of the rows from `first` on: row c has the value of column c in each of them, counted from `first`."""
     size = len(weights.starts) - 1
     owners = np.repeat(np.arange(size - first), np.diff(weights.starts[first:]))
     columns, values = weights.columns[weights.starts[first] :], weights.values[weights.starts[first] :]
@@ -201,7 +209,7 @@ def _transposed(weights: SparseRows, *, first: int) -> SparseRows:
 def _shared(
     columns: NDArray[np.int32], values: Floats, inverted: SparseRows, gallery: int
 ) -> NDArray[np.float64]:
-    """Return (G,): the sum of the minima of a query's weights and those of each gallery image."""
+    """Return for each gallery image, (G,), the sum over columns of the minimum of the query's weight and the image's weight."""
     position, owners, theirs = inverted.rows(columns.astype(np.int64))
     minima = np.minimum(values[position], theirs)
     return np.bincount(owners, minima, minlength=gallery).astype(np.float64, copy=False)

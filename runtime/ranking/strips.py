@@ -1,4 +1,4 @@
-"""The rankings that a picture shows: the nearest gallery images of a query, and which of them are right. Reads no file."""
+"""The rankings that a page shows: the nearest gallery images of a query, and whether each shows the query's person."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The row of a query and its nearest gallery images, ranks ascending.
+    """The nearest gallery images `hits` of one query, with ascending ranks; `query` is its row in the query features.
 
-    If the ranking was scored, `precision` is the query's average precision (0..1), `matches` is the number of right images in the
-    gallery, and `first_right` is the rank of the first of them. If none of the nearest images is right, that first right image is
-    the last hit, with its own rank.
+    In a scored ranking, `precision` is the average precision of the query (0..1), `matches` is the number of gallery images of the
+    query's person (right images), and `first_right` is the rank of the nearest of them. These are None in a ranking of a search. If
+    none of the nearest images is right, the nearest right image is added as the last hit, with its rank.
     """
 
     query: int
@@ -45,16 +45,16 @@ class Ranking:
 
 
 class WorstRankings:
-    """The rankings of the `count` queries with the lowest average precision, with `top` images each.
+    """Collects the rankings of the `count` queries with the lowest average precision, with the `top` nearest images of each.
 
-    Pass `see` as `watch` to `runtime.ranking.api.evaluate`. `offset` is added to every distance: 1 turns a negative cosine into a
-    cosine distance (0..2).
+    Pass the method `see` as `watch` to `runtime.ranking.api.evaluate`. `offset` is added to every distance: 1 turns the negative
+    cosines of `evaluate` into cosine distances (0..2).
     """
 
     def __init__(self, count: int, top: int, *, offset: float = 0.0) -> None:
         self._count, self._top, self._offset = count, top, offset
-        # The first entry is the least bad of the kept rankings. At equal precision, a later first match is worse, and then an
-        # earlier query.
+        # A heap whose first entry is the best of the kept rankings. At equal precision, the query with the later first match is worse,
+        # and if these are equal too, the earlier query is worse.
         self._heap: list[tuple[tuple[float, int, int], Ranking]] = []
 
     def see(self, scored: Scored) -> None:
@@ -71,7 +71,10 @@ class WorstRankings:
 
 
 def scored_ranking(scored: Scored, top: int, *, offset: float = 0.0) -> Ranking:
-    """Return the `top` nearest images of a scored query in their scored order, followed by the first right one if none is right."""
+    """Return the ranking of a scored query: its `top` nearest images and, if none is right, the nearest right image.
+
+    `offset` is added to every distance.
+    """
     distances = np.array(scored.distances, np.float64)
     distances[scored.removed] = np.inf
     kept = len(distances) - len(np.unique(scored.removed))
@@ -91,10 +94,10 @@ def scored_ranking(scored: Scored, top: int, *, offset: float = 0.0) -> Ranking:
 def searched_ranking(
     query: int, indices: Ids, distances: Sequence[float] | NDArray[np.float32], *, pids: tuple[int, Ids]
 ) -> Ranking:
-    """Return the ranking of a search from gallery `indices` and their `distances`, nearest first.
+    """Return the ranking of a search from the gallery `indices` and their `distances`, nearest first.
 
-    `pids` are the query's pid and those of the gallery (G,). It is not known whether a hit is right if the query is no known person
-    (pid 0 or -1) or the gallery image has no pid (-1).
+    `query` is the row of the query. `pids` are (the query's pid, the pids of the gallery (G,)). `right` is None for a hit if the query
+    has no known person (pid 0 or -1) or the gallery image has an unknown person (pid -1).
     """
     query_pid, gallery_pids = pids
     hits = tuple(

@@ -195,7 +195,7 @@ def test_a_file_that_is_changed_or_keeps_tensors_elsewhere_is_never_given_to_a_b
     manifest = onnx_file(onnx)
     onnx.write_bytes(b"no ONNX file")
     write_manifest(onnx, manifest | {"sha256": sha256(onnx)})
-    with pytest.raises(ArtifactError, match="not a whole ONNX file"):
+    with pytest.raises(ArtifactError, match="not a complete ONNX file"):
         main(["build", str(onnx)])
     assert not lines(trtexec)
 

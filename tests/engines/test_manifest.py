@@ -211,7 +211,7 @@ def test_preflight_names_another_batch_that_is_gone(manifest, build):
     others = [{"file": "m.b1.engine", "sha256": "0" * 64, "batch": [1, 1, 1]}]
     write_manifest(build.engine, manifest | {"gate": {"passed": True}, "others": others})
     (problem,) = preflight(build.engine, HOST)
-    assert "m.b1.engine is not there; rebuild: python -m engines build" in problem and "--separate" in problem
+    assert "m.b1.engine, is missing; rebuild: python -m engines build" in problem and "--separate" in problem
 
 
 def test_preflight_of_a_changed_or_unknown_file_stops_at_its_hash(manifest, build):

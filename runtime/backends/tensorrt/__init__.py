@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT-RTX: load an engine, run it, and say whether it belongs on this machine."""
+"""TensorRT and TensorRT-RTX: check that an engine was built for this machine, load it, and run it."""

@@ -1,4 +1,4 @@
-"""Compare the manifest of an engine with this machine, and give the command that builds the engine again. Loads nothing."""
+"""Compare the manifest of an engine with this machine, and return the command that builds the engine again. Loads no library."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ WORKSPACE_MIB, LEVEL = 2048, 3
 def differences(
     manifest: Mapping[str, Any], *, tensorrt: str, gpu: Gpu, l4t: str | None, portable: bool
 ) -> list[str]:
-    """Return how the machine in an engine's manifest differs from this one, one text a difference.
+    """Return the differences between the machine that built an engine, from its `manifest`, and this one, as texts; [] for none.
 
-    What the manifest does not contain is not compared.
-
-    `l4t` is this machine's Jetson release, None where it is no Jetson. `portable` engines (TensorRT-RTX) are built for many GPUs,
-    ahead of time, and refuse the wrong one themselves.
+    The other parameters describe this machine: the version of `tensorrt`, the `gpu`, and `l4t`, the release of its Jetson Linux (None
+    on a machine that is not a Jetson). With `portable`, which is for TensorRT-RTX, the GPU is not compared: such an engine is built
+    for many GPUs, and TensorRT-RTX itself refuses the wrong one. A property that the manifest does not contain is not compared.
     """
     built = manifest.get("machine")
     if not isinstance(built, Mapping):
@@ -54,13 +53,19 @@ def differences(
 
 
 def version_compatible(manifest: Mapping[str, Any]) -> bool:
-    """Return whether the engine was built to run on later TensorRT versions too; such an engine holds a small runtime of its own."""
+    """Return whether the engine was built to run on later TensorRT versions too.
+
+    Such an engine contains a small runtime of the version that built it.
+    """
     builder = manifest.get("builder")
     return isinstance(builder, Mapping) and bool(builder.get("version_compatible"))
 
 
 def _loads(built: str, here: str, compatible: bool) -> bool:
-    """Return whether TensorRT `here` loads an engine of `built`: the same version, or where `compatible` a later one of its major."""
+    """Return whether TensorRT version `here` loads an engine that version `built` made.
+
+    It does if the versions are equal or, for a `compatible` engine, if `here` is a later version with the same major number.
+    """
     old, new = ([int(part) for part in text.split(".")[:3] if part.isdigit()] for text in (built, here))
     # some versions are written 10.3, others 10.3.0
     length = min(len(old), len(new))
@@ -83,26 +88,27 @@ def _other_release(built: Mapping[str, Any], l4t: str | None) -> str:
 
 
 def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """Return the engines of the same model at other batches that the manifest of `engine` names; they lie beside it.
+    """Return the paths of the engines of the same model for other batch sizes, which the manifest of `engine` lists.
 
-    Raises ArtifactError unless each has the sha256 that the manifest gives.
+    They are in the folder of `engine`. Raises ArtifactError if one of them is missing or its sha256 differs from the listed one.
     """
     paths = []
     for other in others_of(manifest, engine):
         path = engine.parent / Path(other["file"]).name
         if not path.is_file() or sha256(path) != other["sha256"]:
-            state = "not the file that was built with it" if path.is_file() else "not there"
+            state = "not the file that was built with it" if path.is_file() else "missing"
             raise ArtifactError(
-                f"{engine}: its other batch {path.name} is {state}; rebuild: {rebuild_command(manifest, engine)}"
+                f"{engine}: its engine for another batch size, {path.name}, is {state}; rebuild: {rebuild_command(manifest, engine)}"
             )
         paths.append(path)
     return paths
 
 
 def others_of(manifest: Mapping[str, Any], engine: Path) -> list[Mapping[str, Any]]:
-    """Return the engines of the same model that a manifest names, {file, sha256, batch} each.
+    """Return the engines of the same model for other batch sizes that a manifest lists, as {file, sha256, batch}.
 
-    Raises ArtifactError where that entry is damaged.
+    `batch` is [min, opt, max]. `engine` is the path of the manifest's engine, for an error. Raises ArtifactError if the list is
+    damaged.
     """
     others = manifest.get("others", [])
     if not isinstance(others, list) or not all(_is_other(other) for other in others):
@@ -124,9 +130,10 @@ def _is_batch(sizes: object) -> bool:
 
 
 def rebuild_command(manifest: Mapping[str, Any], engine: Path | None = None) -> str:
-    """Return the command that builds the engine of this manifest again, for a person to paste.
+    """Return the shell command that builds the engine of `manifest` again.
 
-    `engine` is the path of the engine. Its ONNX file is expected beside it, because manifests name no folders.
+    `engine` is the path of the engine; None stands for its file name in the current folder. The command expects the ONNX file in the
+    folder of the engine, because manifests do not record folders.
     """
     builder = manifest.get("builder")
     names = ("onnx", "engine", "name")
@@ -160,5 +167,5 @@ def rebuild_command(manifest: Mapping[str, Any], engine: Path | None = None) -> 
 
 
 def batch_text(sizes: Sequence[int]) -> str:
-    """Return a profile as --batch takes it: (8, 8, 8) -> `8`, (1, 8, 32) -> `1,8,32`."""
+    """Return the batch sizes (min, opt, max) of a profile as a value of --batch: (8, 8, 8) -> `8`, (1, 8, 32) -> `1,8,32`."""
     return str(sizes[0]) if min(sizes) == max(sizes) else ",".join(map(str, sizes))

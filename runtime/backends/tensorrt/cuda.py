@@ -1,4 +1,4 @@
-"""The few CUDA calls that a session needs. The only file that imports cuda-python or pycuda."""
+"""The CUDA calls that a TensorRT session needs. No other module imports cuda-python or pycuda."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.backends.tensorrt.gpu import NO_DEVICE_TEXT, NO_TIMING, NON_BLOCKIN
 from runtime.backends.tensorrt.pycuda import PyCuda
 from runtime.errors import DeviceError, OutOfMemory
 
-# cudaError_t, the same numbers in every version
+# values of cudaError_t, which are the same in every version of CUDA
 OUT_OF_MEMORY, STUB_LIBRARY, OLD_DRIVER, NO_DEVICE = 2, 34, 35, 100
 NO_DRIVER = (
     "no NVIDIA driver here (libcuda is missing); install it, or start the container with --runtime nvidia"
@@ -32,10 +32,10 @@ PYCUDA = Library("pycuda.driver", "pip install pycuda", "pip install --force-rei
 
 
 def open_cuda() -> CudaPython | PyCuda:
-    """Open CUDA device 0, through cuda-python or, where only that exists, pycuda.
+    """Open CUDA device 0 through cuda-python or, if that is not usable, through pycuda.
 
-    Raises DeviceError in one line without a binding, a driver or a device, and for a driver too old for the binding. Call it before
-    any TensorRT object is made, because TensorRT's lean libraries crash where CUDA does not start.
+    Raises DeviceError if there is no Python binding, driver or device, or if the driver is too old for the binding. Call this before
+    any TensorRT object is created: if CUDA does not start, TensorRT's lean libraries crash the process.
     """
     broken: list[str] = []
     bindings = _cuda_python(broken)
@@ -49,7 +49,7 @@ def open_cuda() -> CudaPython | PyCuda:
 
 
 def _cuda_python(broken: list[str]) -> Any:
-    """Return the runtime API of cuda-python, under its name since version 12.6 or its older one; None without a usable one."""
+    """Return the runtime API module of cuda-python, by its new name (since 12.6) or its old name; None if neither is usable."""
 
     def new() -> Any:
         from cuda.bindings import runtime
@@ -71,7 +71,7 @@ def _pycuda() -> Any:
 
 
 def _bound(library: Library, load: Callable[[], Any], broken: list[str]) -> Any:
-    """Return what `load` imports, or None. `broken` gets the reason why an installed binding cannot be used."""
+    """Return the module that `load` imports, or None. If the binding is installed but broken, the reason is appended to `broken`."""
     with held_back() as printed:
         try:
             return load()
@@ -123,10 +123,11 @@ def _failure(bindings: Any, call: str, error: Any) -> DeviceError:
 
 
 class CudaPython:
-    """CUDA through cuda-python: memory, streams, events and graphs of device 0.
+    """Memory, streams, events and graphs of CUDA device 0, through cuda-python.
 
-    Pointers are ints, sizes are in bytes; streams, events and graphs are opaque. Every object is freed by the `stack` that it was made
-    on. Raises OutOfMemory where memory runs out, and DeviceError for all other failures.
+    Pointers are ints and sizes are in bytes. Pass streams, events and graphs only back to the methods of this class. A method with a
+    parameter `stack` creates an object, which is freed when the stack is closed. Raises OutOfMemory if the memory does not suffice,
+    and DeviceError for every other failure.
     """
 
     graphs = True
@@ -152,7 +153,7 @@ class CudaPython:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make the device current in this thread; every call below happens inside this block."""
+        """While the block runs, make the device current in this thread. The other methods must be called inside such a block."""
         self._call("cudaSetDevice", 0)
         yield
 
@@ -161,47 +162,50 @@ class CudaPython:
         return int(self._make(stack, "cudaMalloc", size, "cudaFree"))
 
     def allocate_pinned(self, size: int, stack: ExitStack) -> NDArray[np.uint8]:
-        """Return (size,) bytes of page-locked host memory; copies from and to it run while the program goes on."""
+        """Return `size` bytes of page-locked host memory, (size,) uint8; only copies to and from such memory are asynchronous."""
         pointer = int(self._call("cudaHostAlloc", size, PINNED))
         stack.callback(self._call, "cudaFreeHost", pointer)
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pointer))
 
     def stream(self, stack: ExitStack) -> Any:
-        """Return a queue of work that does not wait for the default stream; TensorRT takes int(stream)."""
+        """Return a new stream, which does not wait for the default stream. TensorRT takes it as int(stream)."""
         return self._make(stack, "cudaStreamCreateWithFlags", NON_BLOCKING, "cudaStreamDestroy")
 
     def event(self, stack: ExitStack) -> Any:
-        """Return an event: a mark in a stream that other work can wait for."""
+        """Return a new event, for `record`, `wait` and `synchronize`."""
         return self._make(stack, "cudaEventCreateWithFlags", NO_TIMING, "cudaEventDestroy")
 
     def record(self, event: Any, stream: Any) -> None:
-        """Mark the work given to `stream` so far."""
+        """Let `event` stand for all work that was queued in `stream` so far."""
         self._call("cudaEventRecord", event, stream)
 
     def wait(self, stream: Any, event: Any) -> None:
-        """Let work that is given to `stream` from now on begin after the marked work."""
+        """Let work that is queued in `stream` from now on begin only after the work for which `event` stands."""
         self._call("cudaStreamWaitEvent", stream, event, 0)
 
     def synchronize(self, event: Any) -> None:
-        """Return when the marked work is done."""
+        """Wait until the work for which `event` stands is done."""
         self._call("cudaEventSynchronize", event)
 
     def finish(self, stream: Any) -> None:
-        """Return when all work of the stream is done."""
+        """Wait until all work in `stream` is done."""
         self._call("cudaStreamSynchronize", stream)
 
     def upload(self, pointer: int, array: NDArray[Any], stream: Any) -> None:
-        """Queue a copy of a contiguous pinned array to the device; the array must not change until it is done."""
+        """Queue in `stream` a copy of a contiguous pinned array to the device. The array must not change before the copy is done."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call("cudaMemcpyAsync", pointer, array.ctypes.data, array.nbytes, kind, stream)
 
     def download(self, array: NDArray[Any], pointer: int, stream: Any) -> None:
-        """Queue a copy from the device into a contiguous pinned array; the array must not be read until it is done."""
+        """Queue in `stream` a copy from the device into a contiguous pinned array. The array is valid when the copy is done."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", array.ctypes.data, pointer, array.nbytes, kind, stream)
 
     def capture(self, stream: Any, enqueue: Callable[[], None], stack: ExitStack) -> Any:
-        """Keep what `enqueue` gives to `stream` as a graph, without running it. The stream is as before, also after an error."""
+        """Return the work that `enqueue` queues in `stream` as a CUDA graph, without running it.
+
+        The stream stays usable, also after an error.
+        """
         # in this mode, work of other threads on the device does not break the capture
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
@@ -222,5 +226,5 @@ class CudaPython:
             return made
 
     def launch(self, graph: Any, stream: Any) -> None:
-        """Give a captured graph to a stream as one piece of work."""
+        """Queue a captured graph in `stream`."""
         self._call("cudaGraphLaunch", graph, stream)

@@ -1,4 +1,4 @@
-"""Run deserialised engines: batches pass through pinned memory, copies overlap computation, and CUDA graphs save launches."""
+"""Run deserialised engines. Copies from and to pinned memory overlap the computation, and CUDA graphs save launch time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runtime.errors import DeviceError, OutOfMemory
 from runtime.session import check_features
 from runtime.wording import reason_of
 
-# one slot is filled and copied while the other is computed
+# the number of slots: one is filled and copied while the engine computes the batch in the other
 SLOTS = 2
 
 
@@ -35,7 +35,7 @@ class Loaded(NamedTuple):
 
 @dataclass
 class _Slot:
-    """Pinned and device memory for the largest batch, and the events that mark the progress of the batch in it."""
+    """Pinned and device memory for one batch of the largest size, and the events that mark the progress of this batch."""
 
     host: dict[str, NDArray[Any]]
     device: dict[str, int]
@@ -46,9 +46,9 @@ class _Slot:
 
 @dataclass
 class _Step:
-    """One batch size in one slot: the context that runs it, and its CUDA graph after two runs.
+    """What runs one batch size in one slot: an execution context and, from the second run on, a CUDA graph.
 
-    An `own` context is set up once; a shared one before every run.
+    With `own`, no other step uses the context, so it is set up once; a shared context is set up before every run.
     """
 
     context: Any
@@ -65,12 +65,13 @@ class _Step:
 
 
 class EngineSession:
-    """A `runtime.session.Session` on one engine or several of one model; `dim` is the width of its features.
+    """A `runtime.session.Session` that runs one or several engines of one model; `dim` is the number of values in a feature.
 
-    It takes any number of images, and splits and pads them to `batches`, the sizes that the engines allow. `ends` holds the
-    smallest and largest batch of each engine and profile. Threads take turns. An error of the
-    device frees everything and closes the session, as `close`, the end of a `with` block and the end of the program do. After an
-    out-of-memory error the session stays usable; retry with a smaller batch.
+    It takes any number of images, and splits and pads them to `batches`, the batch sizes at which it runs. `ends` holds the smallest
+    and largest batch of each engine and profile. Calls from several threads run one after the other.
+
+    `close`, the end of a `with` block or the end of the program frees its memory. An error of the device also closes the session.
+    After an out-of-memory error it stays usable; retry with a smaller batch.
     """
 
     def __init__(
@@ -102,12 +103,12 @@ class EngineSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Run images (B, ...) and, where the engine takes them, camera ids (B,); return (B, dim) float32, finite."""
+        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the engine takes them, camera ids (B,)."""
         refuse_input(self._io.tensors, images, camera_ids)
         features = np.empty((len(images), self.dim), np.float32)
         with self._lock:
             if not self._finalizer.alive:
-                raise DeviceError("the engine's session was closed, by an error or on demand; open it again")
+                raise DeviceError("the engine's session was closed, by an error or by close(); open it again")
             try:
                 with self._cuda.current():
                     self._fill(features, images, camera_ids)
@@ -127,12 +128,12 @@ class EngineSession:
         self.close()
 
     def close(self) -> None:
-        """Free contexts, buffers and streams; a second call does nothing."""
+        """Free the execution contexts, buffers and streams. A second call does nothing."""
         with self._lock:
             self._finalizer()
 
     def _fill(self, features: NDArray[np.float32], images: NDArray[Any], ids: NDArray[Any] | None) -> None:
-        """Run every batch through a slot; a slot is emptied just before it is needed again."""
+        """Run all batches in turn in the slots; the features of a slot are collected just before the slot is used again."""
         waiting: deque[tuple[_Slot, NDArray[np.float32]]] = deque()
         at = 0
         for number, (count, batch) in enumerate(split(len(images), self.batches)):
@@ -186,7 +187,7 @@ class EngineSession:
             step.graph = self._cuda.capture(self._compute, lambda: self._execute(step), self._stack)
         except DeviceError as error:
             self._graphs = False
-            note(f"CUDA graphs are not used, which costs some latency: {error}")
+            note(f"CUDA graphs are not used, so each batch takes a little longer: {error}")
 
     def _execute(self, step: _Step) -> None:
         self._log.clear()
@@ -197,13 +198,13 @@ class EngineSession:
         if (batch, slot) not in self._steps:
             index, profile = self._choice[batch]
             io = self._engines[index].io
-            # TensorRT 8 allows one context per profile, and a graph binds its context for good, so there are no graphs there
+            # TensorRT 8 allows only one context per profile of a dynamic engine, so batch sizes share it and have no CUDA graphs
             own = not (io.dynamic and self._trt.__version__.startswith("8."))
             if not own and index not in self._shared:
                 self._shared[index] = self._context(index)
             context = self._context(index) if own else self._shared[index]
             step = _Step(context, io, profile, batch, self._slots[slot], own)
-            # a context must be freed before its engine, even where somebody still holds the step
+            # a context must be freed before its engine, even if something still refers to this step
             self._stack.callback(step.release)
             if own:
                 self._set_up(step)
@@ -259,7 +260,10 @@ class EngineSession:
 
 
 def failure(text: str, log: Sequence[str]) -> DeviceError:
-    """Return the error for `text` with the library's first message as its reason; OutOfMemory where the message says so."""
+    """Return the error that says `text` and, as the reason, the first message in the library's `log`.
+
+    It is an OutOfMemory if that message is about memory, else a DeviceError.
+    """
     reason = log[0] if log else "no reason given"
     if "out of memory" in reason.lower() or "outofmemory" in reason.lower():
         return OutOfMemory(f"{text}: {reason_of(reason)}; use a smaller batch, or free memory")

@@ -14,7 +14,7 @@ NO_DEVICE_TEXT = (
 
 
 class Gpu(NamedTuple):
-    """A GPU: its `name` in the driver's words, and its `compute_capability`, such as "8.7"."""
+    """A GPU: its `name` as the driver reports it, and its `compute_capability`, such as "8.7"."""
 
     name: str
     compute_capability: str

@@ -1,4 +1,4 @@
-"""Read the inputs and outputs of an engine, and the batch sizes that it runs. Runs nothing."""
+"""Read the inputs, outputs and batch sizes of an engine, and choose the batch sizes for a number of images. Runs no engine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
 
-# by the names of TensorRT's data types; 8.6 has no INT64 and takes camera ids as INT32
+# The names of TensorRT's data types. TensorRT 8.6 has no INT64, so its engines take camera ids as INT32.
 DTYPES = {"FLOAT": np.float32, "UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output: `row` is its shape for one image, without the batch."""
+    """One input or output of an engine: `row` is its shape for one image, without the batch dimension."""
 
     row: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -27,15 +27,16 @@ class Tensor:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes per image."""
+        """The size of the tensor for one image, in bytes."""
         return int(np.prod(self.row)) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class EngineIO:
-    """The tensors of an engine, and the smallest and largest batch of each optimisation profile.
+    """The tensors of an engine by name, and the batch sizes that it runs.
 
-    An engine with one fixed batch has one such pair and is not `dynamic`.
+    `profiles` has (smallest, largest) batch of each optimisation profile. An engine with one fixed batch size has one such pair, of
+    two equal numbers, and is not `dynamic`.
     """
 
     tensors: Mapping[str, Tensor]
@@ -44,10 +45,10 @@ class EngineIO:
 
 
 def read_io(engine: Any, path: Path, spec: InputSpec, again: str) -> EngineIO:
-    """Return the tensors and profiles of a deserialised engine; raise ArtifactError unless they are what `spec` describes.
+    """Return the tensors and batch sizes of a deserialised engine; raise ArtifactError unless the tensors fit `spec`.
 
-    Expected are the input `images`, the input `camera_ids` (B,) of int32 or int64 where spec.camera is "input", and the output
-    `features` (B, D) float32. `again` is the advice that ends the error.
+    The engine must have the input `images` of `spec`, the input `camera_ids` (B,) int32 or int64 if `spec.camera` is "input", and the
+    output `features` (B, D) float32. `path` names the engine in an error, and `again` is the advice at the end of the error.
     """
     tensors, batches = {}, set()
     for index in range(engine.num_io_tensors):
@@ -63,7 +64,7 @@ def read_io(engine: Any, path: Path, spec: InputSpec, again: str) -> EngineIO:
         batches.add(batch)
     _refuse_other_tensors(tensors, path, spec, again)
     if len(batches) != 1:
-        raise ArtifactError(f"{path}: its tensors differ in their batch: {sorted(batches)}; {again}")
+        raise ArtifactError(f"{path}: its tensors have different batch sizes: {sorted(batches)}; {again}")
     (batch,) = batches
     if batch != -1:
         return EngineIO(tensors, ((batch, batch),), dynamic=False)
@@ -95,17 +96,20 @@ def _words(tensors: Mapping[str, Tensor]) -> str:
 
 
 def batch_sizes(low: int, high: int) -> tuple[int, ...]:
-    """Return the batch sizes that get a context and a graph of their own in a profile from `low` to `high`.
+    """Return the batch sizes to run in a profile that allows every size from `low` to `high`.
 
-    They are both ends and 1, 2, 3, 4, 6, 8, 12, 16, 24 ... between them. So at most a third of a batch is padding, and there are few
-    sizes for any number of different batches.
+    They are `low`, `high` and the sizes 1, 2, 3, 4, 6, 8, 12, 16, 24 ... between them. Other sizes are padded to the next one, by at
+    most a third of the batch. So only few sizes need an execution context and a CUDA graph.
     """
     steps = (size for power in range(high.bit_length()) for size in (2**power, 3 * 2**power))
     return tuple(sorted({low, high} | {size for size in steps if low < size < high}))
 
 
 def choices(engines: Sequence[EngineIO]) -> dict[int, tuple[int, int]]:
-    """Return batch size -> (engine, profile) that runs it. Of several profiles, the one with the smallest range is taken."""
+    """Return {batch size: (index of the engine, index of the profile) that runs it}, for several engines of one model.
+
+    If several profiles allow a size, the profile with the smallest range runs it.
+    """
     chosen: dict[int, tuple[int, int]] = {}
     ranges = [
         (high - low, number, index, low, high)
@@ -119,7 +123,10 @@ def choices(engines: Sequence[EngineIO]) -> dict[int, tuple[int, int]]:
 
 
 def split(count: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Split `count` images into (images, batch size that runs them): full largest batches, then the smallest that fits the rest."""
+    """Split `count` images into batches, (number of images, one of the batch `sizes` to run them at) each.
+
+    The largest size is used as often as it can be filled. The remaining images run at the smallest size that holds them all.
+    """
     full, rest = divmod(count, max(sizes))
     parts = [(max(sizes), max(sizes))] * full
     return parts + ([(rest, min(size for size in sizes if size >= rest))] if rest else [])
@@ -128,7 +135,7 @@ def split(count: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
 def refuse_input(
     tensors: Mapping[str, Tensor], images: NDArray[Any], camera_ids: NDArray[Any] | None
 ) -> None:
-    """Raise ConfigError unless images (B, ...) and camera ids (B,) or None are what the engine takes."""
+    """Raise ConfigError unless the engine with these `tensors` takes `images` (B, ...) and `camera_ids` (B,) or None."""
     tensor = tensors["images"]
     if images.shape[1:] != tensor.row or images.dtype != tensor.dtype:
         raise ConfigError(

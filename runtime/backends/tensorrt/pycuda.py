@@ -1,4 +1,4 @@
-"""The CUDA calls that a session needs, through pycuda; `runtime.backends.tensorrt.cuda` opens it."""
+"""The CUDA calls that a TensorRT session needs, made through pycuda. `runtime.backends.tensorrt.cuda` chooses the binding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.errors import DeviceError, OutOfMemory
 
 
 class PyCuda:
-    """The methods of CudaPython through pycuda, without CUDA graphs."""
+    """The same methods as `CudaPython`, made through pycuda. It has no CUDA graphs."""
 
     graphs = False
 
@@ -24,7 +24,7 @@ class PyCuda:
         if not self._call(driver.Device.count):
             raise DeviceError(NO_DEVICE_TEXT)
         self._device = self._call(driver.Device, 0)
-        # the context that TensorRT itself uses, so that there is only one
+        # TensorRT uses the primary context too, so that the process has only one context
         self._context = self._call(self._device.retain_primary_context)
         # the stream objects behind the numbers that TensorRT takes
         self._streams: dict[int, Any] = {}

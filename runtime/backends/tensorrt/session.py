@@ -1,4 +1,4 @@
-"""Load TensorRT and TensorRT-RTX engines. The only file that names their libraries; `execution` runs the engines."""
+"""Load TensorRT and TensorRT-RTX engines. No other module of the runtime imports their libraries; `execution` runs the engines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIBRARIES = {
         "pip install --force-reinstall tensorrt-rtx-cu13, or -cu12 for a CUDA 12 driver",
     ),
 }
-# the most errors that are kept of one call
+# the most errors of the library's log to keep, and the most characters of one error
 LOGGED = 8
 LONGEST = 2_000
 
@@ -39,13 +39,13 @@ def open_tensorrt(
     manifest: Mapping[str, Any] | None = None,
     others: Sequence[Path] = (),
 ) -> EngineSession:
-    """Open the engine at `path` on CUDA device 0, with the engines of the same model at other batch sizes.
+    """Open the engine at `path` on CUDA device 0 as one session, together with the engines of the same model for other batch sizes.
 
-    Those are `others` and the ones that its manifest names. `flavour` is the library that built them, "tensorrt" or "tensorrt_rtx".
-    The machine in the `manifest` is compared with this one before anything is loaded.
+    These engines are `others` and those that the engine's `manifest` lists. `flavour` is the library that built the engines,
+    "tensorrt" or "tensorrt_rtx". Before anything is loaded, the machine in the manifest is compared with this one.
 
-    Raises DeviceError without a library, driver or device, OutOfMemory where the largest batch does not fit, and ArtifactError for an
-    engine of another machine, version or model.
+    Raises DeviceError if a library, driver or device is missing, OutOfMemory if the largest batch does not fit into the memory, and
+    ArtifactError for an engine of another machine, TensorRT version or model.
     """
     if flavour not in LIBRARIES:
         raise ConfigError(f"{flavour}: not a kind of TensorRT; use one of {', '.join(LIBRARIES)}")
@@ -64,10 +64,10 @@ def open_tensorrt(
         log: list[str] = []
         runtime = trt.Runtime(_logger(trt, log))
         if version_compatible(manifest):
-            # the runtime inside such a plan is code; its hash was verified like any plan's
+            # such an engine contains a runtime, which is native code; the hash of the file was verified before
             runtime.engine_host_code_allowed = True
         engines: list[Loaded] = []
-        # the runtime must live longer than the engines that it made
+        # the stack frees in reverse order: the engines first, then the runtime that created them
         stack.callback([runtime].clear)
         stack.callback(engines.clear)
         for file in paths:
@@ -92,7 +92,7 @@ def _library(flavour: str) -> Any:
 
 
 def _logger(trt: Any, log: list[str]) -> Any:
-    """Return a logger that keeps the first errors in `log`, one line each, and prints nothing."""
+    """Return a TensorRT logger that appends the first errors to `log`, each as one line, and prints nothing."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -118,4 +118,4 @@ def _deserialize(runtime: Any, log: list[str], path: Path, again: str) -> Any:
     reason = log[0] if log else "no reason given"
     if "cudaError" in reason or "CUDA initialization" in reason or "out of memory" in reason.lower():
         raise failure(f"{path} cannot be loaded", log)
-    raise ArtifactError(f"{path}: not loaded: {reason_of(reason)}; {again}")
+    raise ArtifactError(f"{path}: TensorRT cannot load it: {reason_of(reason)}; {again}")

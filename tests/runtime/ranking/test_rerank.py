@@ -149,7 +149,7 @@ def test_mistakes_are_reported_at_the_call():
     for options in ({"k1": 0}, {"k2": 0}, {"weight": 1.5}):
         with pytest.raises(ConfigError, match="k1, k2 >= 1"):
             rerank(query, gallery, **options)
-    with pytest.raises(ArtifactError, match="two different models"):
+    with pytest.raises(ArtifactError, match="with the same model"):
         rerank(query, gallery[:, :8] / np.linalg.norm(gallery[:, :8], axis=1, keepdims=True))
     gallery[3, 0] = np.nan
     with pytest.raises(DataError, match="gallery feature 3 is not finite"):

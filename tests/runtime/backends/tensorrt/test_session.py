@@ -80,7 +80,7 @@ def test_an_unverified_engine_names_the_command_that_verifies_it(tmp_path: Path)
 
 
 def test_an_engine_of_another_width_is_refused_and_freed_by_a_fake(trt: FakeTensorRt, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="gives 6 features, its manifest says 7"):
+    with pytest.raises(ArtifactError, match="features have 6 values, but its manifest says 7"):
         open_artifact(write(tmp_path / "m.engine", output={"dim": 7}), device="cuda")
     assert trt.gpu.leaks() == []
 
@@ -157,7 +157,7 @@ def test_a_changed_engine_of_another_batch_is_never_loaded_by_a_fake(
 ) -> None:
     path = write(tmp_path / "m.engine", plan(32), others=others_of(tmp_path, 1, 8))
     (tmp_path / "m.b8.engine").write_bytes(plan(16))
-    with pytest.raises(ArtifactError, match="m.b8.engine is not the file .*python -m engines build"):
+    with pytest.raises(ArtifactError, match="m.b8.engine, is not the file .*python -m engines build"):
         open_artifact(path, device="cuda")
     assert trt.host_code == [] and trt.gpu.leaks() == []
 
