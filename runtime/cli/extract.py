@@ -25,7 +25,7 @@ HELP = "write the features of images to a .npz file"
 class ExtractOptions:
     """The model, the images, how to extract their features, and the file `out` to write.
 
-    `images` is a folder, a list file or one image. `layout` None guesses the layout of its data set, if it is one.
+    `images` is a folder, a list file or one image. `layout` is that of the data set to which the folder belongs; None guesses it.
     """
 
     model: ModelOptions

@@ -136,7 +136,7 @@ def parts(
     flow: Flow,
     camera_ids: NDArray[np.int64] | None = None,
 ) -> Generator[Part, None, None]:
-    """Yield the Part of each chunk in `positions`, a range of indices of `items`; meanwhile decode `flow.ahead` further chunks."""
+    """Yield the result of each chunk in `positions`, a range of indices of `items`, with `flow.ahead` chunks decoded in advance."""
     batch = flow.batch
     for decoded in _decoded(items, positions, artifact.spec, flow):
         skipped = [(position, crop) for position, crop in decoded if isinstance(crop, Skipped)]
