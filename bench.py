@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time exported models side by side; the code is in benchmarks.bench."""
+"""Compare the latency, throughput, memory and accuracy of models. The code is in `benchmarks.bench`."""
 
 from runtime.entry import run_main
 

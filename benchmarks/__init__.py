@@ -1,1 +1,1 @@
-"""Benchmarks of models, the demo, and the generator of the rendered people that it uses. The package imports without torch."""
+"""Benchmarks of models, the demo, and the generator of rendered people that the demo uses. The package imports without torch."""

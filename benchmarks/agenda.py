@@ -1,4 +1,4 @@
-"""Keep track of the parts of a measurement: which are done, which are missing, and how long those will take."""
+"""Keep track of the parts of a measurement: which are done, which are missing, and how long the missing parts will take."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from runtime.host import stopwatch
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a measurement. Its name is unique, and `seconds` is the time that it is expected to take."""
+    """One part of a measurement: its unique `name`, and the `seconds` that it is expected to take."""
 
     name: str
     seconds: float
 
 
 class Agenda:
-    """The parts of a measurement, done and missing. Before each part, a line on stderr estimates the remaining time."""
+    """The parts of a measurement: those done and those missing. Before each part, stderr shows the expected remaining time."""
 
     def __init__(
         self, parts: Sequence[Part], *, basis: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Take the `parts` in their order. `basis` says in words what the expected times are derived from."""
+        """Take the parts in the order in which they will run. `basis` says in words what the expected times are derived from."""
         self.parts = {part.name: part for part in parts}
         self.basis = basis
         self.done: list[str] = []
@@ -33,7 +33,7 @@ class Agenda:
 
     @property
     def missing(self) -> list[str]:
-        """Return the names of the parts that are not done, in their order."""
+        """Return the names of the parts that are not done, in the order in which they run."""
         return [name for name in self.parts if name not in self.done]
 
     @property
@@ -57,7 +57,10 @@ class Agenda:
 
 
 def timing_s(call_s: float, *, rounds: int | None, seconds: float) -> float:
-    """Return the seconds that `stopwatch.interleave` spends on one model, including the warm-up. `call_s` is the time of one call."""
+    """Return the expected seconds that `stopwatch.interleave` spends on one model, including the warm-up.
+
+    One call takes `call_s` seconds. The model is called `rounds` times, or for about `seconds` if `rounds` is None.
+    """
     warmup = max(stopwatch.WARMUP_S, call_s)
     return warmup + (rounds * call_s if rounds is not None else max(seconds, stopwatch.MIN_ROUNDS * call_s))
 

@@ -1,4 +1,4 @@
-"""Open a model for bench.py: an exported artifact, or the weights of a torch model as the baseline."""
+"""Open a model for bench.py: an exported model, or weights that run in torch as a baseline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.opening import open_artifact
 
 
 def open_candidate(candidate: Candidate) -> Artifact:
-    """Verify and open a model, and print a warning if the result of its quality gate may not hold on this machine.
+    """Open a model after its files were verified. Print a warning if its quality gate's result may not hold on this machine.
 
     Raises ArtifactError, ConfigError and DeviceError under the same conditions as `runtime.opening.open_artifact`.
     """
@@ -35,13 +35,17 @@ def open_candidate(candidate: Candidate) -> Artifact:
 
 
 def reopen_candidate(candidate: Candidate) -> Artifact:
-    """Open a second, separate copy of a model without printing its warnings again."""
+    """Open another copy of a model, and print none of the warnings that `open_candidate` printed."""
     with redirect_stderr(StringIO()):
         return open_candidate(candidate)
 
 
 def facts(artifact: Artifact) -> dict[str, Any]:
-    """Return the facts about a model that its file and manifest give. A fact that the manifest lacks is None."""
+    """Return what the file and the manifest of a model say about it. A value that the manifest lacks is None.
+
+    The keys are {path, sha256, parent, engine, kind, precision, form, macs_paper, macs_reference, macs_folded, params, gate_passed,
+    file_bytes}. `engine` is the backend, and `parent` is the hash of the file that the model was made from.
+    """
     manifest = artifact.manifest
     macs, gate = manifest.get("macs") or {}, manifest.get("gate")
     counts = {name: macs.get(name) for name in ("macs_paper", "macs_reference", "macs_folded")}

@@ -17,10 +17,10 @@ BUSY = 0.5
 
 
 def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
-    """Return the machine's hardware, software versions and present load. A value that the system does not tell is None.
+    """Return the machine's hardware, software versions and present load. A value that the system does not report is None.
 
-    With `device` "cuda", `gpu` is {name, compute_capability, memory_mib} of CUDA device 0. If `threads` is None, the backend
-    chooses their number (all cores). `load_average` has the means over 1, 5 and 15 minutes.
+    With `device` "cuda", `gpu` is {name, compute_capability, memory_mib} of CUDA device 0. `threads` is recorded as it is given;
+    None means that the backend uses all cores. `load_average` has the means over 1, 5 and 15 minutes.
     """
     return manifest.host() | {
         "usable_cores": usable_cores(),
@@ -35,7 +35,7 @@ def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
 
 
 def doubts(host: dict[str, Any]) -> list[str]:
-    """Return a warning for each condition in `host`, from `describe_host`, that makes times unreliable."""
+    """Return a warning for each condition that makes times unreliable. `host` is the result of `describe_host`."""
     warnings = []
     load, cores = host["load_average"], host["usable_cores"]
     if load is not None and cores is not None and load[0] > BUSY * cores:
@@ -50,7 +50,10 @@ def doubts(host: dict[str, Any]) -> list[str]:
 
 
 def governor(path: Path = GOVERNOR) -> str | None:
-    """Return the frequency governor of the first core, or None on a system without one (a virtual machine, or not Linux)."""
+    """Return the CPU frequency governor of the first core.
+
+    Returns None if the system has no governor, as in a virtual machine or on another system than Linux.
+    """
     try:
         return path.read_text().strip()
     except OSError:
@@ -58,7 +61,10 @@ def governor(path: Path = GOVERNOR) -> str | None:
 
 
 def load_average() -> list[float] | None:
-    """Return the mean number of runnable processes over the last 1, 5 and 15 minutes, or None if the system does not count them."""
+    """Return the mean numbers of runnable processes over the last 1, 5 and 15 minutes.
+
+    Returns None if the system does not count these processes.
+    """
     try:
         return list(os.getloadavg())
     except (AttributeError, OSError):

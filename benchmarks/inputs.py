@@ -1,4 +1,4 @@
-"""Make the distinct images that models are timed on, from real crops or seeded noise, and batches in a model's input format."""
+"""Make the images that models are timed on, from a data set or from random pixels, and batches in a model's input format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ Feed = tuple[NDArray[Any], "NDArray[np.int64] | None"]
 
 @dataclass(frozen=True)
 class Crops:
-    """N crops: `pixels` (H, W, 3) uint8 RGB of any size, 0-based `camids` (-1 if unknown), and the `source` in words."""
+    """N crops of persons for a measurement.
+
+    `pixels` has an array (H, W, 3) uint8 RGB for each crop, of any size. `camids` has the 0-based camera id of each crop, which is
+    -1 if unknown. `source` says in words where the crops are from.
+    """
 
     pixels: tuple[NDArray[np.uint8], ...]
     camids: tuple[int, ...]
@@ -29,14 +33,14 @@ class Crops:
 
 
 def random_crops(count: int, *, height: int = 256, width: int = 128) -> Crops:
-    """Return `count` crops of random pixels. The fixed seed gives the same pixels in every run."""
+    """Return `count` crops of random pixels, which are the same in every run. `height` and `width` are in pixels."""
     random = np.random.default_rng(0)
     pixels = tuple(random.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count))
     return Crops(pixels, (-1,) * count, "images of random pixels (seed 0)")
 
 
 def read_crops(items: Sequence[Item], count: int, source: str) -> Crops:
-    """Read up to `count` of the items' images, evenly spaced, and leave out images that cannot be read.
+    """Read the images of up to `count` items, which are evenly spaced in `items`. Images that cannot be read are left out.
 
     `source` says in words where the items are from. Raises DataError if no image can be read.
     """
@@ -55,9 +59,10 @@ def read_crops(items: Sequence[Item], count: int, source: str) -> Crops:
 
 
 def feeds(crops: Crops, ids: NDArray[np.int64] | None, spec: InputSpec, batch: int) -> list[Feed]:
-    """Return the crops as batches of `batch` images in the input format of `spec`. No two batches share a crop.
+    """Return the N crops as batches of `batch` images in the input format of `spec`. No two batches share a crop.
 
-    `ids` (N,) are the camera ids that the model takes, or None. A crop repeats only if there are fewer crops than `batch`.
+    `ids` (N,) are the camera ids of the crops, or None for a model that takes no camera ids. Crops that do not fill a last batch are
+    left out. If there are fewer crops than `batch`, crops repeat within the only batch.
     """
     pixels = np.stack([resize(crop, spec) for crop in crops.pixels])
     batches = np.arange(max(len(pixels) // batch, 1) * batch).reshape(-1, batch) % len(pixels)

@@ -22,24 +22,27 @@ JSONSCHEMA = Library(
 ANYTHING: Schema = {}
 TEXT: Schema = {"type": "string"}
 YES_NO: Schema = {"type": "boolean"}
-# Far from where arithmetic on a few of them could overflow.
+# The limits are so low that arithmetic on a few such numbers cannot overflow.
 NUMBER: Schema = {"type": "number", "minimum": -1e15, "maximum": 1e15}
 POSITIVE: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1e15}
 PART: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 1e15}
 OBJECT: Schema = {"type": "object"}
-# The most characters shown of a value that does not fit, which may be a whole document.
+# The most characters of an error that a message shows, because the wrong value may be a whole document.
 LENGTH = 200
 
 
 def listed(item: Schema, *, least: int = 0, most: int | None = None) -> Schema:
-    """The schema of a list of at least `least` and at most `most` items."""
+    """Return the schema of a list of `least` to `most` items that fit the schema `item`. `most` None sets no upper limit."""
     limits = {"minItems": least} | ({} if most is None else {"maxItems": most})
     return {"type": "array", "items": item} | limits
 
 
 def members(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
-    """The schema of an object with these members. Other members are allowed, with any value."""
+    """Return the schema of an object with members that are `required` and members that are `optional`.
+
+    Both arguments map the key of a member to the schema of its value. Other members are allowed, with any value.
+    """
     return {
         "type": "object",
         "properties": {**required, **(optional or {})},
@@ -48,21 +51,21 @@ def members(required: Mapping[str, Schema], optional: Mapping[str, Schema] | Non
 
 
 def mapping(value: Schema) -> Schema:
-    """The schema of an object with any keys, each of whose values fits `value`."""
+    """Return the schema of an object with any keys, in which every value fits the schema `value`."""
     return {"type": "object", "additionalProperties": value}
 
 
 def maybe(schema: Schema) -> Schema:
-    """The schema of null or a value that fits `schema`, which must name its type."""
+    """Return the schema of a value that is null or fits `schema`, which must have a "type"."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
 def read_document(
     path: Path, schema: Schema, *, expected: str, advice: str, refusal: type[UserError] = ConfigError
 ) -> Any:
-    """Return the document at `path`. Raise `refusal` if it cannot be read, is not JSON or does not fit the schema.
+    """Return the parsed JSON document at `path`. Raise `refusal` if it cannot be read, is not JSON or does not fit `schema`.
 
-    The one-line message says that the file is not `expected` and why, and ends with `advice`.
+    The error's message is one line: `PATH: not EXPECTED (reason); ADVICE`, with the texts `expected` and `advice`.
     """
     try:
         return read_json(path, schema)
@@ -74,7 +77,10 @@ def read_document(
 
 
 def read_json(path: Path, schema: Schema) -> Any:
-    """Return the document at `path`. ValueError says where it does not fit the schema; OSError if it cannot be read."""
+    """Return the parsed JSON document at `path`.
+
+    Raises OSError if the file cannot be read. Raises ValueError if it is not JSON or does not fit `schema`, and says where.
+    """
     document = parse_json(path.read_text(), finite=True)
     if wrong := misfit(document, schema):
         raise ValueError(wrong)
@@ -82,14 +88,15 @@ def read_json(path: Path, schema: Schema) -> Any:
 
 
 def misfit(document: Any, schema: Schema) -> str | None:
-    """Return one place that does not fit, such as `document.models[0].batch: 0 is less than the minimum of 1`, or None.
+    """Return why a document does not fit `schema`, or None if it fits.
 
+    The text names one place in the document, such as `document.models[0].batch: 0 is less than the minimum of 1`. Raises
     DeviceError if jsonschema is not installed.
     """
     with importing(JSONSCHEMA, needs=("Draft202012Validator",)):
         import jsonschema
 
-    # Draft 4 counts only what Python reads as int as an integer: 1.0 is not one.
+    # In draft 4, an integer is a number that Python reads as int. In draft 2020-12, 1.0 is an integer too.
     types = jsonschema.Draft4Validator.TYPE_CHECKER
     kind = jsonschema.Draft202012Validator
     validator = jsonschema.validators.extend(kind, type_checker=types)  # type: ignore[no-untyped-call]

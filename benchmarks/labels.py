@@ -1,4 +1,4 @@
-"""Format the names of models, and numbers, for the cells of a table."""
+"""Format names of models and numbers for the cells of a table."""
 
 from __future__ import annotations
 
@@ -30,13 +30,19 @@ def number(value: float | None, scale: float = 1) -> str:
 
 
 def name_of(model: Mapping[str, Any]) -> str:
-    """Return the model's path, followed by @BACKEND if it ran on another backend than the default of its file type."""
+    """Return a model's path, followed by @BACKEND if the model ran on another backend than the default one of its file type.
+
+    `model` is a row of a bench.py document.
+    """
     plain = model.get("engine") in (DEFAULT, "torch", None) or not str(model["path"]).endswith(CHOOSING)
     return str(model["path"]) if plain else f"{model['path']}@{model['engine']}"
 
 
 def interval_text(comparison: Mapping[str, float] | None) -> str:
-    """Return a difference and its interval in points, such as `+0.4 (-1.2 .. +2.0)`. Without a comparison, return ""."""
+    """Return a difference of scores and its interval in percentage points, such as `+0.4 (-1.2 .. +2.0)`.
+
+    `comparison` is {difference, low, high}, as parts of 1. If it is None, the text is empty.
+    """
     if comparison is None:
         return ""
     low, high = 100 * comparison["low"], 100 * comparison["high"]

@@ -1,4 +1,4 @@
-"""Frozen options that several commands share: the models, the duration and the images of a measurement. Imports no numpy."""
+"""Options that several commands share: the models, the duration and the images of a measurement. Imports no numpy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ TORCH = {"compile": (False, True), "fp16": (True, False), "compile-fp16": (True,
 class Candidate:
     """A model that a measurement opens, in this process or in a child process.
 
-    With `torch`, `path` is a model.safetensors that runs in torch: compiled if `compiled`, else eager, and in FP16 if `half`,
-    else in FP32. For an .onnx file on the CPU, `backend` names the backend that runs it (see `runtime.opening.open_artifact`).
+    With `torch`, the file at `path` is a model.safetensors that runs in torch: through torch.compile if `compiled`, else in eager
+    mode, and in FP16 if `half`, else in FP32. For an .onnx file on the CPU, `backend` names the backend that runs it (see
+    `runtime.opening.open_artifact`). If `threads` is None, the backend uses all cores. With `allow_ungated`, the model need not
+    have passed its quality gate.
     """
 
     path: Path
@@ -51,7 +53,8 @@ class Timing:
 class Images:
     """The images that models are timed on: crops of the data set at `root`, or random pixels if `root` is None.
 
-    `layout` and `camera` say how the data set is read. With `accuracy`, the models are also scored on it.
+    `layout` is the data set's layout, or None to guess it from the folder. `camera` says which camera embedding the models use (see
+    `runtime.datasets.cameras.camera_ids`). With `accuracy`, the mAP of the models on the data set is measured too.
     """
 
     root: str | None = None
@@ -61,10 +64,10 @@ class Images:
 
 
 def candidates_of(names: Sequence[str], common: Candidate) -> tuple[Candidate, ...]:
-    """Parse `names`, each `PATH` or `PATH@BACKEND`, and return one candidate for each, in the same order.
+    """Return one candidate for each of `names`, which are `PATH` or `PATH@BACKEND`, in the same order.
 
-    All other options come from `common`, including the backend of an .onnx file whose name gives none. Raises ConfigError for
-    a backend that does not exist.
+    All other fields come from `common`. It also gives the backend of an .onnx file that is named without @BACKEND. Raises
+    ConfigError for a backend that does not exist.
     """
     candidates = []
     for text in names:

@@ -1,4 +1,4 @@
-"""Run a command of this project as a user would, from its root folder."""
+"""Run a command of this project in a new process, from the project's root folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class StepFailed(UserError):
-    """A command failed and has printed its own message. The calling program exits with the same code."""
+    """A command failed after it printed its error message. The calling program exits with the command's exit code, `code`."""
 
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
@@ -23,7 +23,7 @@ class StepFailed(UserError):
 
 
 def run(command: Sequence[str]) -> str:
-    """Run `python COMMAND` and return its stdout. Raises StepFailed if the command fails."""
+    """Run `python` with the arguments `command`, and return what it printed to stdout. Raises StepFailed if it fails."""
     line = f"python {shlex.join(command)}"
     note(line)
     code, printed = run_apart([sys.executable, *command], cwd=ROOT)

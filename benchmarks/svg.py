@@ -13,7 +13,7 @@ FONT = "13px ui-sans-serif,system-ui,'Segoe UI',Roboto,Arial,sans-serif"
 
 @dataclass(frozen=True)
 class Axis:
-    """A linear scale: values low..high onto pixels start..end, with round tick values."""
+    """A linear axis, which maps values from `low` to `high` to pixels from `start` to `end`. `ticks` are round values."""
 
     low: float
     high: float
@@ -27,7 +27,10 @@ class Axis:
 
 
 class LogAxis(NamedTuple):
-    """A logarithmic scale: low..high onto pixels start..end, with ticks at 1, 2 and 5 times powers of ten."""
+    """A logarithmic axis, which maps values from `low` to `high` to pixels from `start` to `end`.
+
+    `ticks` are 1, 2 and 5 times powers of ten.
+    """
 
     low: float
     high: float
@@ -42,7 +45,7 @@ class LogAxis(NamedTuple):
 
 
 class Scale(Protocol):
-    """What `Axis` and `LogAxis` have in common."""
+    """An axis of either kind, `Axis` or `LogAxis`."""
 
     @property
     def ticks(self) -> tuple[float, ...]:
@@ -64,9 +67,10 @@ class Plot(NamedTuple):
 def nice_axis(
     values: Sequence[float], start: float, end: float, *, margin: float, top: float = math.inf
 ) -> Axis:
-    """An axis around `values` (>= 0), at most 0..`top`, whose ticks are 1, 2 or 5 times a power of ten apart.
+    """Return a linear axis from `start` to `end` (pixels) that shows all `values` (>= 0) and begins and ends at a tick.
 
-    `margin` is the room on both sides as a part of the values' range; it ends at the next tick.
+    The ticks are 1, 2 or 5 times a power of ten apart. On both sides of the values, the axis leaves room for `margin` times their
+    range, but it does not go below 0, nor more than one tick above `top`.
     """
     low, high = min(values), max(values)
     room = max((high - low) * margin, abs(high) * 0.02, 1e-9)
@@ -80,7 +84,10 @@ def nice_axis(
 
 
 def log_axis(values: Sequence[float], start: float, end: float) -> LogAxis:
-    """An axis around `values` (> 0) that ends at a tick on both sides, with at least 15 % of room."""
+    """Return a logarithmic axis from `start` to `end` (pixels) that shows all `values` (> 0) and begins and ends at a tick.
+
+    The axis reaches at least 15 % below the lowest and above the highest value.
+    """
     low, high = min(values) / 1.15, max(values) * 1.15
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     marks = [round(factor * 10.0**power, 9) for power in powers for factor in (1, 2, 5)]
@@ -89,7 +96,10 @@ def log_axis(values: Sequence[float], start: float, end: float) -> LogAxis:
 
 
 def figure(parts: Sequence[str], *, width: float, height: float, label: str, style: str) -> str:
-    """A whole file that needs nothing else, of `parts` on a page; `label` says what it shows, `style` comes from `sheet`."""
+    """Return the text of a self-contained SVG file with the elements `parts`.
+
+    `width` and `height` are in pixels, `label` describes the figure for screen readers, and `style` is the result of `sheet`.
+    """
     page = element("rect", kind="page", width=width, height=height)
     inside = f"<style>{style}</style>{page}{''.join(parts)}"
     namespace = "http://www.w3.org/2000/svg"
@@ -97,12 +107,12 @@ def figure(parts: Sequence[str], *, width: float, height: float, label: str, sty
 
 
 def inline(inside: str, *, kind: str, width: float, height: float, label: str) -> str:
-    """A figure inside an HTML page, which brings the style of the class `kind`."""
+    """Return an SVG element with the content `inside` for an HTML page. The page defines the style of the CSS class `kind`."""
     return f'<svg class="{kind}" {_view(width, height, label)}>{inside}</svg>'
 
 
 def sheet(light: str = "", dark: str = "") -> str:
-    """The style of a file: what all figures share, the figure's own rules, and what a dark page changes of them."""
+    """Return the CSS of a figure: the rules of all figures, then `light`. In dark mode, the rules `dark` also apply."""
     return (
         f"text{{font:{FONT};fill:#1b1f24}}.soft{{fill:#5d6670;font-size:12px}}.title{{font-weight:650;font-size:15px}}"
         f".mid{{text-anchor:middle}}.end{{text-anchor:end}}.page{{fill:#fff}}.grid{{stroke:#e2e3de}}{light}"
@@ -112,7 +122,10 @@ def sheet(light: str = "", dark: str = "") -> str:
 
 
 def element(name: str, inside: str = "", *, kind: str = "", **attributes: object) -> str:
-    """`<name class="kind" a-b="1.0">inside</name>` for an attribute `a_b` of 1.0; floats have one digit behind the point."""
+    """Return the SVG element `<name class="kind" ...>inside</name>`.
+
+    A keyword argument `font_size=1.0` becomes the attribute `font-size="1.0"`. Floats are written with one decimal.
+    """
     words = {"class": kind} if kind else {}
     words |= {key.replace("_", "-"): _value(value) for key, value in attributes.items()}
     start = " ".join([f"<{name}", *(f'{key}="{value}"' for key, value in words.items())])
@@ -120,42 +133,45 @@ def element(name: str, inside: str = "", *, kind: str = "", **attributes: object
 
 
 def text(x: float, y: float, words: str, kind: str = "") -> str:
-    """`words` at that place, escaped."""
+    """Return an element that shows the text `words` at the pixel (`x`, `y`). `kind` is its CSS class."""
     return element("text", html.escape(words), kind=kind, x=float(x), y=float(y))
 
 
 def tip(words: str) -> str:
-    """What is shown while the mouse is over the element that holds it; nothing for no words."""
+    """Return a tooltip with the text `words`, to be put inside an element. Without words, return an empty string."""
     return f"<title>{html.escape(words)}</title>" if words else ""
 
 
 def dot(x: float, y: float, radius: float, words: str = "", *, kind: str = "", **attributes: str) -> str:
-    """A circle, with `words` as its tip."""
+    """Return a filled circle around the pixel (`x`, `y`), with the tooltip `words`. `kind` is its CSS class."""
     return element("circle", tip(words), kind=kind, cx=float(x), cy=float(y), r=f"{radius:g}", **attributes)
 
 
 def path(way: str, *, kind: str = "", **attributes: str) -> str:
-    """A line or shape along `way`."""
+    """Return a line or a shape whose outline is the SVG path data `way`. `kind` is its CSS class."""
     return element("path", kind=kind, d=way, **attributes)
 
 
 def joined(places: Sequence[tuple[float, float]]) -> str:
-    """The way of straight lines from one place to the next."""
+    """Return the SVG path data of straight lines that join the pixels (x, y) in `places`."""
     return f"M{'L'.join(f'{x:.1f} {y:.1f}' for x, y in places)}"
 
 
 def upright(x: float, top: float, bottom: float, kind: str = "grid") -> str:
-    """A line down from `top` to `bottom`."""
+    """Return a vertical line at the pixel column `x`, from `top` to `bottom`."""
     return path(f"M{x:.1f} {_value(top)}V{_value(bottom)}", kind=kind)
 
 
 def level(y: float, left: float, right: float, kind: str = "grid") -> str:
-    """A line from `left` to `right`."""
+    """Return a horizontal line at the pixel row `y`, from `left` to `right`."""
     return path(f"M{_value(left)} {y:.1f}H{_value(right)}", kind=kind)
 
 
 def grid(across: Scale, up: Scale, plot: Plot) -> list[str]:
-    """Lines at the ticks of both axes; below plain numbers, on the left percent of values in 0..1."""
+    """Return grid lines and labels at the ticks of the horizontal axis `across` and the vertical axis `up`.
+
+    The labels below `plot` are the tick values. The labels on the left are percentages, for tick values in 0..1.
+    """
     parts = []
     for tick in across.ticks:
         parts.append(upright(across.at(tick), plot.top, plot.bottom))

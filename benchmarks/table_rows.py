@@ -1,4 +1,4 @@
-"""Format the measured tables of the documents in Markdown. Each function formats one committed result, already parsed."""
+"""Format committed results as Markdown tables. Each function takes one parsed result file and returns one table."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ def base(document: Document) -> str:
 
 
 def speed(document: Document) -> str:
-    """Return the rows of `base` that the README shows, with fewer columns: each step that makes a full-size model faster."""
+    """Return the table of the README about full-size models: the time of each step that makes a model faster.
+
+    It shows the rows of `base` that SPEED names, with fewer columns.
+    """
     batches = list(dict.fromkeys(model["batch"] for model in document["models"]))
     count = len(document["models"]) // len(batches)
     rows = []
@@ -96,7 +99,7 @@ def speed(document: Document) -> str:
 
 
 def demo(document: Document) -> str:
-    """Return the table of models that `make demo` printed."""
+    """Return the table of the demo's models with their size, accuracy and speed, and a line with the duration of `make demo`."""
     results = document["results"]
     rows = []
     for model, ratio in zip(results["bench"]["models"], results["bench"]["ratios"], strict=True):
@@ -138,7 +141,7 @@ def precision(document: Document) -> str:
 
 
 def rtx(document: Document) -> str:
-    """Return the table of TensorRT-RTX builds. Each row covers the builds for both compute capabilities."""
+    """Return the table of TensorRT-RTX builds. Each row shows the builds of one model for both compute capabilities."""
     groups: dict[tuple[str, str, str], list[Document]] = {}
     for row in document["rows"]:
         groups.setdefault((row["model"], row["form"], row["precision"]), []).append(row)
@@ -146,8 +149,8 @@ def rtx(document: Document) -> str:
     for (model, form, kind), builds in groups.items():
         seconds = " / ".join(f"{build['seconds']:.1f}" for build in builds)
         sizes = [f"{max(build[key] for build in builds) / 1e6:.1f}" for key in ("engine_bytes", "onnx_bytes")]
-        rest = [str(max(build[key] for build in builds)) for key in ("peak_mib", "fused_attention_strings")]
-        rows.append([model, form, kind.upper(), seconds, *sizes, *rest])
+        counts = [str(max(build[key] for build in builds)) for key in ("peak_mib", "fused_attention_strings")]
+        rows.append([model, form, kind.upper(), seconds, *sizes, *counts])
     names = ["build s", "engine MB", "ONNX MB", "peak MiB", "fused attention strings"]
     return table(["model", "form", "precision", *names], rows)
 
@@ -163,7 +166,7 @@ def ranking(document: Document) -> str:
 
 
 def peak(document: Document) -> str:
-    """Return the table that compares the speed of full-size models with the speed of one large matrix product."""
+    """Return the table that compares the arithmetic speed of full-size models with that of one large matrix product."""
     side = document["products"][0]["side"]
     rows = [
         [
@@ -190,7 +193,10 @@ def peak(document: Document) -> str:
 
 
 def pipeline(document: Document) -> str:
-    """Return the table that compares extraction from files with the bare backend, and shows its memory for few and many files."""
+    """Return the table that compares feature extraction from files with the backend alone.
+
+    It also shows the peak memory of an extraction from few and from many files.
+    """
     rates = [f"{document[key]:.1f}" for key in ("bare_images_per_s", "extract_images_per_s")]
     cells = [BASE[Path(document["model"]["path"]).name], LABELS[document["model"]["engine"]]]
     cells += [*rates, f"{100 * document['ratio']:.1f} %", f"{100 * document['cpu_ratio']:.1f} %"]

@@ -1,7 +1,7 @@
 """Write the measured tables of the documents from the committed results: `python -m benchmarks.tables [--check]`.
 
-Each table stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`, and all its numbers come from one result file.
-TABLES lists the document and the result file of each table.
+In a document, each table stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`. All its numbers come from one result
+file. TABLES lists the document and the result file of each table.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BLOCK = re.compile(r"<!-- (?P<name>\w+): begin .*?-->\n(?P<text>.*?)<!-- (?P=nam
 
 
 def search(document: Document) -> str:
-    """Return the table that compares a budget search with the same fraction in every block.
+    """Return the table that compares a budget search with pruning the same fraction of every block.
 
     Each value is the mean and standard deviation over the seeds.
     """
@@ -63,7 +63,7 @@ def search(document: Document) -> str:
 
 
 def study(document: Document) -> str:
-    """Return the table that compares pruning methods."""
+    """Return the table of the pruning study, which compares the accuracy of pruning methods."""
     return markdown(document) + "\n"
 
 
@@ -86,9 +86,9 @@ DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))
 
 
 def written(name: str, text: str, results: Path) -> str:
-    """Return the `text` of the document `name` with all its tables replaced by those of the result files in `results`.
+    """Return the `text` of the document `name`, in which all tables are made anew from the result files in the folder `results`.
 
-    Raises ConfigError if the markers in the text do not match the tables that TABLES lists for the document.
+    Raises ConfigError if the markers in the text do not match the tables that TABLES lists for this document.
     """
     expected = sorted(table for table, (document, _, _) in TABLES.items() if document == name)
     marked = sorted(block["name"] for block in BLOCK.finditer(text))
@@ -107,7 +107,10 @@ def written(name: str, text: str, results: Path) -> str:
 
 
 def filled(path: Path, write: Callable[[Document], str]) -> str:
-    """Format the result at `path` with `write`. Raises ConfigError if the file is damaged or lacks a value of the table."""
+    """Return the table that `write` makes from the result file at `path`.
+
+    Raises ConfigError if the file is damaged, or lacks a value that the table shows.
+    """
     advice = "measure it again, or restore the committed file"
     document = read_document(path, OBJECT, expected="a result", advice=advice)
     try:
@@ -121,7 +124,7 @@ def filled(path: Path, write: Callable[[Document], str]) -> str:
 
 @dataclass(frozen=True)
 class TablesOptions:
-    """The options of the command. With `check`, it compares the documents and changes none."""
+    """The command line. With `check`, the command compares the tables in the documents and changes no document."""
 
     check: bool
 
@@ -136,7 +139,10 @@ def parse(argv: Sequence[str] | None) -> TablesOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the measured tables of the documents from the committed results. With --check, only report whether they are current."""
+    """Write the measured tables of the documents from the committed results.
+
+    With --check, no document changes, and the command fails if a table is out of date.
+    """
     options = parse(argv)
     for name in DOCUMENTS:
         before = (ROOT / name).read_text()
@@ -144,7 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if after == before:
             continue
         if options.check:
-            raise GateError(f"{name}: a table differs from its result in benchmarks/results; run: {COMMAND}")
+            raise GateError(
+                f"{name}: a table differs from its result file in benchmarks/results; update it with {COMMAND}"
+            )
         with replacing(ROOT / name) as temporary:
             temporary.write_text(after)
     return 0

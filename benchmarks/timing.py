@@ -13,7 +13,7 @@ PERCENTS = (50, 90, 95, 99)
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio of two times in each round: its median over the rounds, and the 5th and 95th percentiles as `low` and `high`."""
+    """The ratio of two models' times over the rounds: its `median`, and its 5th and 95th percentiles, `low` and `high`."""
 
     median: float
     low: float
@@ -21,7 +21,7 @@ class Ratio:
 
 
 def percentile(values: Times, percent: float) -> float:
-    """Return a percentile of `values` (n,) by the rule of trtexec, which picks one of the values and never interpolates.
+    """Return a percentile of `values` (n,) by the rule of trtexec, which picks one of the values and does not interpolate.
 
     Source: findPercentile in TensorRT's sampleReporting.cpp takes sorted[max(n - 1 - int((1 - p / 100) n), 0)]. It computes in
     32-bit floats, and this matters for round numbers: (1 - 90 / 100) 10 is 1.0000002 in 32 bits and 0.99999... in 64 bits.
@@ -32,7 +32,7 @@ def percentile(values: Times, percent: float) -> float:
 
 
 def latency(wall_ms: Times) -> dict[str, float]:
-    """Return {p50, p90, p95, p99, mean} in ms. The percentiles come from `percentile`."""
+    """Return {p50, p90, p95, p99, mean} of the times `wall_ms` (n,), in ms. The percentiles follow the rule of `percentile`."""
     points = {f"p{percent}": percentile(wall_ms, percent) for percent in PERCENTS}
     return points | {"mean": float(wall_ms.mean())}
 
@@ -43,7 +43,11 @@ def variation(values: Times) -> float:
 
 
 def speed(base: Times, other: Times) -> Ratio | None:
-    """Return how many times faster `other` is than `base`, round by round. Return None if a clock measured 0 in any round."""
+    """Return how many times as fast `other` is as `base`: the ratio of their times in each round, summarised over the rounds.
+
+    `base` and `other` (n,) are the times of two models that ran in the same n rounds. Returns None if any time is 0, because the
+    clock was too coarse.
+    """
     if not (base > 0).all() or not (other > 0).all():
         return None
     ratios = base / other

@@ -1,4 +1,4 @@
-"""Keep the complete rows of a stopped measurement in a document that is marked as incomplete."""
+"""Keep the results of a stopped measurement in a JSON document that is marked as incomplete."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ROWS = Callable[[], dict[str, Any] | None]
 
 @contextmanager
 def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
-    """Write `rows()` to OUT.partial.json when a signal stops the block, never to OUT itself.
+    """When a signal stops the block, write the complete results beside `out`: for OUT.json, to OUT.partial.json.
 
-    If `rows()` returns None, nothing was complete and no file is written. `go_on` says what a new run need not repeat. A block
-    that ends normally removes the partial file of an earlier run.
+    `rows()` returns these results, or None if nothing is complete; then no file is written. Raises Stopped, whose message ends with
+    `go_on`: a text that says what a new run need not repeat. A block that ends normally removes the partial file of an earlier run.
     """
     path = out.with_suffix(f".partial{out.suffix}")
     try:
@@ -31,16 +31,16 @@ def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
         if content is not None:
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(content | _mark(stop), indent=1) + "\n")
-            kept.insert(0, f"what is complete is in {path}")
+            kept.insert(0, f"the complete results are in {path}")
         raise Stopped(stop.number, "; ".join(kept) or "nothing was complete yet") from None
     path.unlink(missing_ok=True)
 
 
 @contextmanager
 def printed(rows: ROWS) -> Iterator[None]:
-    """Print `rows()` as one JSON document when a signal stops the block.
+    """When a signal stops the block, print the complete results as one JSON document, and raise Stopped.
 
-    If `rows()` returns None, nothing was complete and nothing is printed.
+    `rows()` returns these results, or None if nothing is complete; then nothing is printed.
     """
     try:
         yield
@@ -49,11 +49,13 @@ def printed(rows: ROWS) -> Iterator[None]:
         if content is None:
             raise Stopped(stop.number, "nothing was complete yet") from None
         print_json(content | _mark(stop))
-        raise Stopped(stop.number, "what is complete is printed, and marked as incomplete") from None
+        raise Stopped(
+            stop.number, "the complete results are printed in a document that is marked as incomplete"
+        ) from None
 
 
 def incomplete_line(made: Mapping[str, Any]) -> str | None:
-    """Return a line that says which rows a stopped run's document lacks, or None for a complete document."""
+    """Return a line that says which parts of the run the document `made` lacks, or None for a complete document."""
     if made.get("complete", True):
         return None
     return (

@@ -21,11 +21,13 @@ THROUGHPUT_BATCHES = (1, 8)
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What bench.py measures.
+    """The command line of bench.py: the models, and how they are measured.
 
-    `candidates` are the models to run. A replay runs none, and `recorded` names the models of the recorded run instead. If
-    `batches` is None, the device determines the batch sizes. With `parity`, the features of each model are compared with those
-    of the first. With `keep_going`, a model that fails is reported, and the others are measured.
+    `candidates` are the models to run. With `replay`, no model runs, and `recorded` names the models to show of the run that is
+    saved in that folder. If `batches` is None, the device determines the batch sizes. If `threads` is None, the backend chooses
+    their number. `compare` is the JSON document of an earlier run, and `record` is the new folder in which a Jetson run is saved.
+    With `parity`, the features of each model are compared with those of the first model. With `keep_going`, a model that fails is
+    reported, and the other models are measured.
     """
 
     candidates: tuple[Candidate, ...]
@@ -45,7 +47,10 @@ class BenchOptions:
 
 
 def parse(argv: Sequence[str] | None, description: str | None = None) -> BenchOptions:
-    """Parse a command line into options. Raises ConfigError if options contradict each other; argparse exits with code 2."""
+    """Parse a command line into options. Raises ConfigError if options contradict each other.
+
+    argparse itself exits with code 2 if an option does not exist or has a wrong value.
+    """
     args = parser(description).parse_args(argv)
     if args.replay is not None and args.device != "jetson":
         raise ConfigError(
@@ -109,8 +114,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         nargs="+",
         metavar="MODEL[@BACKEND]",
         help="a model to measure; speeds are relative to the first model. An exported .onnx file runs on the backend after @, "
-        "as in M.onnx@openvino, or on that of --backend. A .safetensors file runs in torch: eagerly, or with @compile through "
-        "torch.compile; @fp16 and @compile-fp16 do the same in half precision",
+        "as in M.onnx@openvino, or on the backend of --backend. A .safetensors file runs in torch: in eager mode, or through "
+        "torch.compile with @compile. @fp16 and @compile-fp16 run it in the same two ways in half precision",
     )
     parser.add_argument(
         "--device",
@@ -123,20 +128,20 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--batch",
         type=batch_sizes,
         metavar="N[,N]",
-        help="one or more batch sizes: images per call (1; with --device cuda: 1, 8, 16 and 32; with --device jetson: 1, 8, "
-        "16 and 32, and the sizes given here in addition)",
+        help="one or more batch sizes: images per call (default: 1; with --device cuda: 1, 8, 16 and 32). --device jetson always "
+        "measures 1, 8, 16 and 32, and the sizes given here in addition",
     )
     parser.add_argument(
         "--threads",
         type=positive_integer,
         metavar="N",
-        help="number of threads that each model uses (as many as cores)",
+        help="number of threads that each model uses (default: one for each core)",
     )
     parser.add_argument(
         "--preset",
         choices=PRESETS,
-        help="settings for a CPU. latency: batch 1 on all cores. throughput: one thread, batches 1 and 8, and also the images "
-        "per second of several processes at once, one on each core",
+        help="settings for a CPU. latency: batch size 1 on all cores. throughput: one thread and batch sizes 1 and 8; it also "
+        "measures the images per second of several processes at once, one for each core",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -155,7 +160,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         metavar="ROOT",
-        help="folder of a data set: the models are timed on its crops, and their mAP is measured (default: random pixels)",
+        help="folder of a data set: the models are timed on its crops, and their mAP is measured (default: the models are timed on "
+        "random pixels)",
     )
     parser.add_argument(
         "--no-accuracy",
@@ -181,8 +187,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="model.safetensors",
-        help="one more model, measured after all others: it runs in torch eager mode as the published network computes it; the "
-        "option may be repeated",
+        help="one more model, which is measured after the MODEL arguments. It runs in torch eager mode, as the published network "
+        "computes it. The option may be repeated",
     )
     parser.add_argument(
         "--compare",
@@ -194,13 +200,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--replay",
         type=Path,
         metavar="DIR",
-        help="with --device jetson: read a run that --record saved, instead of measuring on a board",
+        help="with --device jetson: report the run that --record saved in this folder, instead of measuring on a board",
     )
     parser.add_argument(
         "--record",
         type=Path,
         metavar="DIR",
-        help="with --device jetson: save the run in a new folder, for --replay",
+        help="with --device jetson: save the run in this new folder, for --replay",
     )
     parser.add_argument(
         "--parity",
@@ -210,7 +216,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep-going",
         action="store_true",
-        help="if a model does not run here, report it and measure the others",
+        help="if a model does not run on this machine, report it and measure the others",
     )
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")

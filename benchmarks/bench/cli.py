@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: BenchOptions) -> int:
-    """Measure as the options say, and print the result. If a signal stops the run, print the parts that are complete."""
+    """Measure the models of `options`, and print the result. If a signal stops the run, print the parts that are complete."""
     from benchmarks.bench.compare import compare, read_run
     from benchmarks.bench.measure import measured
     from benchmarks.bench.report import print_report

@@ -37,10 +37,12 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare each model at each batch size that both runs have.
+    """Compare the times of each model, at each batch size and on each backend that both runs have.
 
-    Returns {models: [{path, engine, batch, ratio, low, high, verdict}], warnings}. Two models are the same if they have the same
-    hash, or else the same file name, which covers a file that was exported again. Raises ConfigError if the runs share no model.
+    `before` and `after` are documents of bench.py. Returns {models: [{path, engine, batch, ratio, low, high, verdict, same_file}],
+    warnings}. `ratio` is the median time before divided by the median time after, and `low` and `high` are its 95 % interval.
+    A model is matched by its SHA-256. If no model of the earlier run has this hash, it is matched by its file name, because a file
+    that was exported again has another hash; `same_file` is False then. Raises ConfigError if the runs share no model.
     """
     rows = []
     for model in after["models"]:

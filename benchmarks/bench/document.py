@@ -1,4 +1,4 @@
-"""Collect the measurements of a bench.py run, and make its JSON document, also if the run was stopped early."""
+"""Collect the measurements of a bench.py run, and make the JSON document of a complete or stopped run."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ NOT_MEASURED_ON_CARD: Mapping[str, Any] = {"measured": None, "trtexec": []}
 class Progress:
     """The options of a run, and its measurements so far. The run fills the other fields as it proceeds.
 
-    `models` has a row for each model and batch size, and `ratios` its speed relative to the first model. `states` are states of
-    the graphics card, `failed` the models that do not run, and `agenda` the parts of the run, with those that are missing.
+    `models` has one row for each model and batch size. `ratios` has the speed of each row relative to the first model. `states`
+    are the states of the graphics card in the order of time, and `galleries` the results of extracting whole galleries. `failed`
+    has {model, why} for each model that does not run. `agenda` knows which parts of the run are complete.
     """
 
     options: BenchOptions
@@ -45,7 +46,10 @@ class Progress:
 
 
 def document(progress: Progress, *, stop: Stopped | None = None) -> dict[str, Any]:
-    """Return the JSON document of bench.py, with warnings about its numbers. `stop` marks it as incomplete."""
+    """Return the JSON document of bench.py, with warnings about its numbers.
+
+    `stop` is the signal that stopped the run, and marks the document as incomplete. It is None for a complete run.
+    """
     options = progress.options
     card = options.device == "cuda"
     host = progress.host or describe_host(device=options.device, threads=options.threads)
@@ -94,7 +98,8 @@ def doubtful(models: Sequence[dict[str, Any]]) -> list[str]:
 def completeness(agenda: Agenda | None, stop: Stopped | None) -> dict[str, Any]:
     """Return {complete, stopped, missing}, which says whether the run is complete.
 
-    `stopped` is the name of the signal that stopped it, or None, and `missing` lists the parts that a stopped run did not measure.
+    `stopped` is the name of the signal `stop`, or None for a complete run. `missing` lists the parts that a stopped run did not
+    measure. `agenda` is None if the run was stopped before its parts were planned.
     """
     missing = ["everything: the run was stopped before its first measurement"]
     if agenda is not None:

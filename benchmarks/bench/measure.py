@@ -1,4 +1,4 @@
-"""Measure models for bench.py: first all of them in turns, then each alone."""
+"""Measure models for bench.py. All models are first timed in turns; then the memory of each is measured in separate processes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchmarks.bench.throughput import Load, throughput
 from benchmarks.bench.times import CutShort, Timed, compared, on_feeds, ratio, result, time_models
 from benchmarks.candidate import facts, reopen_candidate
 from benchmarks.device import desktop, gpu_state, jetson
+from benchmarks.device.document import document as device_document
 from benchmarks.device.power.gpu_energy import gpu_energy
-from benchmarks.device.run import document as device_document
 from benchmarks.host import describe_host
 from benchmarks.inputs import Crops, random_crops, read_crops
 from benchmarks.labels import name_of
@@ -33,7 +33,10 @@ IMAGES, BATCHES = 64, 4
 
 
 def measured(options: BenchOptions) -> tuple[dict[str, Any], Stopped | None]:
-    """Measure as the options say. Return the JSON document, and the signal that stopped the run early or None."""
+    """Measure the models of `options`. Return (document, stop): the JSON document, and the signal that stopped the run.
+
+    `stop` is None if the run is complete. Otherwise, the document has the results up to that moment.
+    """
     progress = Progress(options)
     try:
         if options.device == "jetson":
@@ -61,9 +64,9 @@ def _on_jetson(options: BenchOptions) -> dict[str, Any]:
 def measure(progress: Progress) -> dict[str, Any]:
     """Measure all models on a CPU or a graphics card, and return the JSON document.
 
-    The document is {host, images, models[], ratios[], failed[], warnings[]}, with a model and a ratio for each batch size and
-    candidate. For a graphics card, it also has {state, galleries}, and each model has {measured, trtexec} (see
-    `benchmarks.device.desktop`). The options are in `progress`, and every result is stored there as soon as it is complete, so that
+    The document is {host, images, models[], ratios[], failed[], warnings[]}. `models` and `ratios` have one entry for each model
+    and batch size. For a graphics card, the document also has {state, galleries}, and each entry of `models` has {measured, trtexec}
+    (see `benchmarks.device.desktop`). `progress` holds the options. Every result is stored in it as soon as it is complete, so that
     the caller can report the results of a stopped run.
     """
     options = progress.options
@@ -83,7 +86,7 @@ def measure(progress: Progress) -> dict[str, Any]:
     agenda = progress.agenda = plan.agenda(names, costs, _settings(options, batches, dataset, crops))
     agenda.announce()
     if options.parity:
-        # The parity comes before minutes of timing, because it fails on images that are all alike.
+        # The parity is measured before the minutes of timing, because it fails if all images give the same features.
         with agenda.part(plan.PARITY):
             runnable = compared_with_first(runnable, crops, min(batches))
     _time_all(runnable, crops, batches, progress)
@@ -121,7 +124,10 @@ def _time_all(
 
 
 def _time_batch(runnable: Sequence[RunnableModel], crops: Crops, batch: int, progress: Progress) -> None:
-    """Time all models at one batch size, and add a row and a ratio for each. A stop after enough rounds keeps those rounds."""
+    """Time all models at one batch size, and add a row and a ratio for each model to `progress`.
+
+    If a signal stops the timing after enough rounds, rows of these rounds are added before CutShort is raised again.
+    """
     artifacts, ids = [model.artifact for model in runnable], [model.ids for model in runnable]
     options, timing = progress.options, progress.options.timing
     try:

@@ -21,7 +21,7 @@ COMPARED, STAGED = 4, 64
 
 @dataclass(frozen=True)
 class Cost:
-    """The seconds to open a model, and the seconds that it needs for one image at the smallest batch size."""
+    """The time that one model needs: `open_s` seconds to open it, and `image_s` seconds an image at the smallest batch size."""
 
     open_s: float
     image_s: float
@@ -31,9 +31,10 @@ class Cost:
 class RunSettings:
     """The settings that determine the parts of a run and their length.
 
-    `rounds` and `seconds` say how long each batch size is timed. The other numbers count images, and 0 omits the part: `images`
-    are scored, the `gallery` is extracted on a graphics card, and `compared` images test the parity with the first model.
-    `staged` adds the time of each stage, `card` the measurements of a graphics card, and `throughput` several processes at once.
+    Each batch size is timed for `rounds` calls, or for `seconds` if `rounds` is None. Three fields count images, and 0 omits their
+    part of the run: `images` for the accuracy, `gallery` for extracting a whole gallery on a graphics card, and `compared` for the
+    parity with the first model. Three fields add a part: `staged` times each stage, `card` makes the measurements of a graphics
+    card, and `throughput` runs several processes at once.
     """
 
     batches: Sequence[int]
@@ -48,7 +49,7 @@ class RunSettings:
 
 
 def calibrate(artifact: Artifact, feed: Feed, open_s: float) -> Cost:
-    """Call the model twice on `feed`, time the second call, and return the cost. The model took `open_s` seconds to open."""
+    """Return the cost of a model, from the time of the second of two calls on `feed`. Opening the model took `open_s` seconds."""
     artifact.run(*feed)
     started = time.monotonic()
     artifact.run(*feed)
@@ -66,7 +67,7 @@ def accuracy_of(name: str) -> str:
 
 
 def separate_part(name: str, batch: int) -> str:
-    """Return the name of the part that measures a model in separate processes: its memory, throughput and time in trtexec."""
+    """Return the name of the part that measures a model in new processes: its memory, throughput and time in trtexec."""
     return f"memory of {name} at batch {batch}"
 
 
@@ -83,7 +84,7 @@ PARITY, STAGES, GALLERIES = "parity with the first model", "time of each stage",
 
 
 def agenda(names: Sequence[str], costs: Sequence[Cost], settings: RunSettings) -> Agenda:
-    """Return all parts of the run, in order. `names` are the unique names of the models, and `costs` belong to the same models."""
+    """Return all parts of the run, in order. `names` and `costs` have the unique name and the cost of each model."""
     parts = []
     if settings.compared:
         parts.append(Part(PARITY, sum(cost.image_s * settings.compared for cost in costs)))

@@ -12,7 +12,7 @@ from runtime.console import print_table
 
 
 def print_report(document: dict[str, Any]) -> None:
-    """Print the tables of a bench.py document: the models, their times at each batch size, and whatever else was measured."""
+    """Print the tables of a bench.py document: the models, their times at each batch size, and all other measurements."""
     models = document["models"]
     if line := incomplete_line(document):
         print(line)

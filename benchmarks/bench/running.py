@@ -34,8 +34,9 @@ Opened = tuple[Candidate, Artifact, float]
 class RunnableModel:
     """An opened model that has returned features for a first batch.
 
-    `ids` are the camera ids (N,) of the crops, or None if the model takes none, and `cost` is the time that it needs. `parity`
-    compares its features with those of the first model (see `runtime.gate.compare`), and is None without --parity.
+    `ids` are the camera ids (N,) of the N crops, or None for a model that takes no camera ids. `cost` is the time that the model
+    needs. `parity` is the result of `runtime.gate.compare` for its features and those of the first model. It is None without
+    --parity.
     """
 
     candidate: Candidate
@@ -46,7 +47,10 @@ class RunnableModel:
 
 
 def open_all(progress: Progress) -> list[Opened]:
-    """Open the models of the options. Raises DeviceError if no model can be opened."""
+    """Open the models in `progress.options`. Raises DeviceError if no model can be opened.
+
+    A model that cannot be opened raises its error. With `--keep-going`, it is added to `progress.failed` instead.
+    """
     opened: list[Opened] = []
     for candidate in progress.options.candidates:
         started = time.monotonic()
@@ -67,9 +71,10 @@ def try_all(
     batches: Sequence[int],
     progress: Progress,
 ) -> list[RunnableModel]:
-    """Call each opened model twice, and return those that succeed. Raises DeviceError if none does.
+    """Call each opened model twice, and return the models that run. Raises DeviceError if none runs.
 
-    A model also fails if it cannot run the batch sizes in `batches`.
+    A model that does not run, or not at all sizes in `batches`, raises its error. With `--keep-going`, it is added to
+    `progress.failed` instead. `dataset` is the data set of the crops, or None for random pixels.
     """
     runnable: list[RunnableModel] = []
     options = progress.options
@@ -95,7 +100,10 @@ def try_all(
 
 
 def compared_with_first(runnable: Sequence[RunnableModel], crops: Crops, batch: int) -> list[RunnableModel]:
-    """Return the models with `parity` set. Raises DataError if the first model gives all crops the same features."""
+    """Compare the features of each model with those of the first, and return the models with their `parity`.
+
+    Raises DataError if the first model gives all crops the same features.
+    """
     reference = _features(runnable[0], crops, batch)
     return [replace(model, parity=compare(reference, _features(model, crops, batch))) for model in runnable]
 
@@ -106,7 +114,7 @@ def _features(model: RunnableModel, crops: Crops, batch: int) -> NDArray[np.floa
 
 
 def _report(candidate: Candidate, error: Exception, progress: Progress) -> None:
-    """Record and print why a model does not run. Without `--keep-going`, raise the error instead."""
+    """Raise the error of a model that does not run. With `--keep-going`, add it to `progress.failed` and print it instead."""
     if not progress.options.keep_going:
         raise error
     reason = f"{type(error).__name__}: {reason_of(error)}"
@@ -122,14 +130,14 @@ def _check_batch(artifact: Artifact, batches: Sequence[int]) -> None:
     fixed = artifact.spec.batch
     if fixed is not None and set(batches) != {fixed}:
         raise ConfigError(
-            f"{artifact.path}: the model has a fixed batch of {fixed}, so at other sizes the times would include padding; "
-            f"use --batch {fixed}, or export it with --batch dynamic"
+            f"{artifact.path}: the model has a fixed batch size of {fixed}, so times at other sizes would include padding; "
+            f"use --batch {fixed}, or export the model with --batch dynamic"
         )
 
 
 def _check_width(first: Artifact, other: Artifact) -> None:
     if first.dim != other.dim:
         raise ConfigError(
-            f"{other.path}: its features have {other.dim} numbers, but those of {first.path} have {first.dim}; give models that were "
-            "made from the same network, or leave --parity out"
+            f"{other.path}: its features have {other.dim} numbers, but the features of {first.path} have {first.dim}; give models "
+            "that were made from the same network, or leave --parity out"
         )

@@ -29,11 +29,11 @@ def stages(
     gallery: int = GALLERY,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Return {images, gallery, ms: {decode, preprocess, infer, rank}} with the median time of each stage over the items.
+    """Return {images, gallery, ms: {decode, preprocess, infer, rank}} with the median time of each stage over the items, in ms.
 
-    `decode` includes reading the file, `preprocess` includes resizing, and `infer` runs a batch of 1. `rank` finds the best 50
-    among `gallery` random features as wide as the model's. `ids` (N,) are the camera ids of the items, or None if the model takes
-    none. The first image runs once more before the others, as a warm-up that is not counted.
+    `decode` includes reading the file, `preprocess` includes resizing, and `infer` runs a batch of 1. `rank` finds the 50 nearest of
+    `gallery` random features, which have the width of the model's features. `ids` (N,) are the camera ids of the N items, or None
+    for a model that takes no camera ids. Before the items, the first one runs as a warm-up that is not counted.
     """
     random = np.random.default_rng(0)
     gallery_features = random.standard_normal((gallery, artifact.dim), dtype=np.float32)

@@ -24,7 +24,10 @@ WARMUP_S = 0.2
 
 @dataclass(frozen=True)
 class Load:
-    """What each process runs: the model `candidate` on `crops` in batches. `ids` (N,) are their camera ids, or None."""
+    """The work of each process: it runs the model `candidate` on `crops` in batches of `batch` images.
+
+    `ids` (N,) are the camera ids of the N crops, or None for a model that takes no camera ids.
+    """
 
     candidate: Candidate
     crops: Crops
@@ -34,7 +37,10 @@ class Load:
 
 @contextmanager
 def open_runners(load: Load, count: int) -> Iterator[list[Child]]:
-    """Start `count` processes for `measure`, in which the model is open and warmed up. Raises the error if the model fails to open."""
+    """Start `count` processes in which the model is open and warmed up, and yield them for `measure`.
+
+    If the model cannot be opened in a process, its error is raised here.
+    """
     with processes(count, _run, load) as children:
         for child in children:
             child.receive()
@@ -42,10 +48,10 @@ def open_runners(load: Load, count: int) -> Iterator[list[Child]]:
 
 
 def measure(children: Sequence[Child], load: Load, *, seconds: float) -> dict[str, Any]:
-    """Run all processes for the same `seconds`, and return their total and separate rates.
+    """Run all processes for `seconds` at the same time, and return their images per second, in total and each.
 
-    Returns {processes, threads, batch, seconds, images, images_per_s, images_per_s_each[]}. All processes begin at the same moment.
-    The rate of a process covers the time until the end of its last call.
+    Returns {processes, threads, batch, seconds, images, images_per_s, images_per_s_each[]}. The rate of a process is the number of
+    its images divided by the time until the end of its last call.
     """
     start = time.monotonic() + LEAD_S
     for child in children:
@@ -64,7 +70,7 @@ def measure(children: Sequence[Child], load: Load, *, seconds: float) -> dict[st
 
 
 def throughput(load: Load, count: int, *, seconds: float) -> dict[str, Any]:
-    """Start `count` new processes and return the result of `measure` for them."""
+    """Return the images per second of `count` new processes that run `load` for `seconds`, as `measure` reports them."""
     with open_runners(load, count) as children:
         return measure(children, load, seconds=seconds)
 

@@ -22,9 +22,10 @@ SAME = 1e-5
 
 @dataclass(frozen=True)
 class Timed:
-    """One timed model at one batch size.
+    """The times and features of one model at one batch size.
 
-    `samples` are its times, `feeds` its batches, and `produced` maps the index of a batch to the features of the last call on it.
+    `samples` are the times of its calls, and `feeds` are the batches that it was called on. `produced` maps the index of a batch to
+    the features (B, D) of the last call on this batch.
     """
 
     samples: stopwatch.Samples
@@ -33,7 +34,7 @@ class Timed:
 
 
 class CutShort(Stopped):
-    """A signal stopped the timing of models. `timed` holds the completed rounds, which are enough to report."""
+    """A signal stopped the timing of models after enough rounds for a report. `timed` holds the completed rounds of each model."""
 
     def __init__(self, number: int, timed: list[Timed]) -> None:
         super().__init__(number)
@@ -51,8 +52,8 @@ def time_models(
 ) -> list[Timed]:
     """Time the models in turns, and return the times and features of each. In one round, all models see the same crops.
 
-    `ids` has an array of camera ids (N,) for each model, or None for a model that takes none. Raises CutShort if a signal arrives
-    after enough rounds.
+    `ids` has the camera ids (N,) of the N crops for each model, or None for a model that takes no camera ids. Each model is called
+    `rounds` times, or for about `seconds` if `rounds` is None. Raises CutShort if a signal arrives after enough rounds.
     """
     inputs = [feeds(crops, camids, artifact.spec, batch) for artifact, camids in zip(artifacts, ids)]
     produced: list[dict[int, NDArray[np.float32]]] = [{} for _ in artifacts]
@@ -84,9 +85,9 @@ def result(timed: Timed, batch: int) -> dict[str, Any]:
 
 
 def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
-    """Return {features_equal, features_difference}, which compares the features computed during timing with those of `fresh`.
+    """Compare the features that a model computed while it was timed with those of `fresh`, a newly opened copy of the model.
 
-    `fresh` is a newly opened copy of the same model.
+    Returns {features_equal, features_difference}, where the latter is the largest absolute difference of two numbers.
     """
     differences = [
         float(np.abs(fresh.run(*timed.feeds[index]) - features).max())
@@ -96,10 +97,10 @@ def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
 
 
 def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) -> dict[str, Any]:
-    """Return how many times faster `other` is than the `first` model, by wall time (`speed`) and by CPU time (`cpu_speed`).
+    """Return how many times as fast `other` is as the `first` model, by wall time (`speed`) and by CPU time (`cpu_speed`).
 
-    Both give the median and the 5th and 95th percentiles over the rounds. `interval_95` is the ratio of the median wall times with
-    its 95 % interval (`benchmarks.stats.interval.interval`).
+    Each of the two is {median, low, high} over the rounds, where `low` and `high` are the 5th and 95th percentiles. `interval_95` is
+    {ratio, low, high}: the ratio of the median wall times and its 95 % interval (see `benchmarks.stats.interval`).
     """
     wall = timing.speed(first.samples.wall_ms, other.samples.wall_ms)
     cpu = timing.speed(first.samples.cpu_ms, other.samples.cpu_ms)
@@ -117,9 +118,9 @@ def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) ->
 def on_feeds(
     artifact: Artifact, inputs: list[Feed], produced: dict[int, NDArray[np.float32]]
 ) -> Callable[[int], None]:
-    """Return a function that runs the model on one batch and takes the number of the turn. The turns go through `inputs` in a circle.
+    """Return a function of a turn's number that runs the model on one batch of `inputs`. After the last batch, the first follows.
 
-    Each call stores the features in `produced`, under the index of the batch.
+    Each call stores the features (B, D) in `produced`, under the index of the batch.
     """
 
     def call(turn: int) -> None:

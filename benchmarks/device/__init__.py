@@ -1,1 +1,1 @@
-"""Measure models on a Jetson or a graphics card: latency, power, clocks and temperatures. Record and replay such runs."""
+"""Measure models on a Jetson or a graphics card: latency, energy, clocks and temperatures. Record and replay Jetson runs."""

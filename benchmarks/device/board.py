@@ -1,4 +1,4 @@
-"""Read the state of a Jetson around a measurement: power mode, clocks, temperatures and throttling. Changes nothing."""
+"""Read the state of a Jetson: power mode, clocks, temperatures and throttling. Changes no setting of the board."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from typing import Any
 from engines import board as files
 from runtime.host.jetson import read_text
 
-# JetPack's names of the GPU in /sys/class/devfreq: 17000000.gpu, 17000000.ga10b, 17000000.gv11b, gpu-gpc-0, ...
+# The kernel's names of the GPU in /sys/class/devfreq: 17000000.gpu, 17000000.ga10b, 17000000.gv11b, gpu-gpc-0, ...
 GPU = re.compile(r"gpu|ga10b|gv11b|gp10b|gm20b")
 EMC = "sys/kernel/debug/bpmp/debug/clk/emc"
 # The variables that describe the host inside a container.
 ENVIRONMENT = ("L4T_VERSION", "JETPACK_VERSION", "CUDA_VERSION")
-# The zone of a chip that always reports 100 degrees.
+# The thermal zone of the power chip always reports 100 degrees.
 CONSTANT_ZONES = ("PMIC-Die",)
 FANS = ("fan",)
-# counters of over-current events since the start
+# The names of counters of over-current events since the board started.
 COUNTER = re.compile(r"oc\d+")
+# A sensor of a part that is switched off reports a temperature below this.
 ASLEEP_C = -200.0
-# A locked clock that moves by more than this part of its frequency was slowed down.
+# A locked clock that changes by more than this part of its frequency was slowed down.
 STEADY = 0.05
 
 
 def describe(root: Path, environment: Mapping[str, str], nvpmodel_output: str = "") -> dict[str, Any]:
-    """Return what does not change during a run: `engines.board.board`, CUDA, TensorRT's package and the power mode.
+    """Return what does not change during a run: the module, software versions and power mode of the Jetson.
 
-    `nvpmodel_output` is what `nvpmodel -q` printed; it takes precedence over the file in which nvpmodel keeps the mode.
+    The keys are those of `engines.board.board` and {cuda, tensorrt_package, power_mode}. `root` is the folder in which the board's
+    system files are: `/`, or the folder of a recording. `environment` has the variables of a container. `nvpmodel_output` is what
+    `nvpmodel -q` printed. If it is empty, the power mode comes from the file in which nvpmodel stores it.
     """
     return files.board(root, environment) | {
         "cuda": files.cuda_version(root, environment),
@@ -40,11 +43,10 @@ def describe(root: Path, environment: Mapping[str, str], nvpmodel_output: str = 
 
 
 def state(root: Path) -> dict[str, Any]:
-    """Return the present {clocks, locked, temperatures_c, throttling}.
+    """Return the board's present {clocks, locked, temperatures_c, throttling}, from the system files below `root`.
 
-    `clocks` maps gpu, cpu and emc to [{name, mhz, min_mhz, max_mhz, governor}]. `locked` says whether every GPU and CPU clock is
-    held at one frequency, and is None where the files do not tell. `throttling` maps every active cooling device to its state,
-    and every counter of over-current events to its count.
+    `clocks` maps gpu, cpu and emc (the memory) to [{name, mhz, min_mhz, max_mhz, governor}]. The other values are those of `locked`,
+    `temperatures_c` and `throttling`.
     """
     clocks = {"gpu": _gpu(root), "cpu": _cpu(root), "emc": _emc(root)}
     return {
@@ -56,9 +58,10 @@ def state(root: Path) -> dict[str, Any]:
 
 
 def locked(gpu: Sequence[Mapping[str, Any]], cpu: Sequence[Mapping[str, Any]]) -> bool | None:
-    """Return whether every clock has the same lowest and highest allowed frequency.
+    """Return whether every clock is locked: its lowest and highest allowed frequencies are equal.
 
-    None where no clock is known to be free, but a limit cannot be read, or no GPU or no CPU clock is listed.
+    `gpu` and `cpu` are the clocks from `state`. One clock with different limits gives False. If there is no such clock, but a limit
+    cannot be read or `gpu` or `cpu` is empty, the result is None.
     """
     limits = [(clock["min_mhz"], clock["max_mhz"]) for clock in (*gpu, *cpu)]
     known = [pair for pair in limits if None not in pair]
@@ -68,7 +71,7 @@ def locked(gpu: Sequence[Mapping[str, Any]], cpu: Sequence[Mapping[str, Any]]) -
 
 
 def temperatures_c(root: Path) -> dict[str, float]:
-    """Return thermal zone -> degrees Celsius, without the zones that are switched off or constant."""
+    """Map each thermal zone to its temperature in degrees Celsius. Zones that are switched off or constant are left out."""
     temperatures = {}
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
         name, value = read_text(zone / "type").strip(), _number(zone / "temp", 1000)
@@ -78,7 +81,10 @@ def temperatures_c(root: Path) -> dict[str, float]:
 
 
 def throttling(root: Path) -> dict[str, int]:
-    """Return cooling device -> its state if that is not 0 (without fans), and over-current counter -> events since the start."""
+    """Map each active cooling device to its state (above 0), and each over-current counter to its events since the start.
+
+    Active cooling devices slow the board down. Fans are left out, because they do not.
+    """
     causes = {}
     for device in sorted(root.glob("sys/class/thermal/cooling_device*")):
         name, value = read_text(device / "type").strip(), _number(device / "cur_state")
@@ -91,13 +97,14 @@ def throttling(root: Path) -> dict[str, int]:
 
 
 def throttled(states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what slowed the board down between the first and the last of `states`, which are in the order of time.
+    """Return the names of what slowed the board down during a measurement.
 
-    These are the counters that changed between two states, and the cooling devices that were active in any state.
+    `states` come from `state`, in the order of time. The result has the over-current counters that changed between two states, and
+    the cooling devices that were active in any state.
     """
     causes = [state["throttling"] for state in states]
     cooling = {name: None for cause in causes for name in cause if not COUNTER.fullmatch(name)}
-    # a counter may also restart
+    # Compare for inequality, because a counter may also restart at 0.
     counters = {
         name: None
         for before, after in pairwise(causes)
@@ -108,12 +115,15 @@ def throttled(states: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def moved(states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the clocks that moved although the first state says that they were locked: `17000000.gpu: 612 .. 1020 MHz`."""
+    """Return the clocks whose frequency changed although they were locked, such as `17000000.gpu: 612 .. 1020 MHz`.
+
+    `states` come from `state`, in the order of time. If the clocks were not locked in the first state, the result is empty.
+    """
     if not states[0]["locked"]:
         return []
     frequencies: dict[str, list[float]] = {}
     for clock in (clock for state in states for kind in ("gpu", "cpu") for clock in state["clocks"][kind]):
-        # a GPU that sleeps between two models may read 0
+        # A GPU that sleeps between two models may report 0.
         if clock["mhz"]:
             frequencies.setdefault(clock["name"], []).append(clock["mhz"])
     return [
@@ -124,22 +134,24 @@ def moved(states: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def advice(root: Path, description: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the commands that would make this board measure steadily; [] where none is needed. This project never runs them.
+    """Return the commands that select the fastest power mode and lock the clocks, for steady times.
 
-    `description` comes from `describe`, and `now` from `state`.
+    The list is empty if the board is already in this state. This project never runs the commands. `description` comes from
+    `describe`, and `now` from `state`.
     """
     fastest = files.fastest_mode(root)
     mode = description["power_mode"]
-    # an unknown mode may be a slow one; a board that lists no fastest mode has none to change to
+    # An unknown mode may be a slow one, so it counts as another mode. If the board lists no fastest mode, there is nothing to change.
     in_fastest = fastest is None or (mode is not None and mode["id"] == fastest)
     commands = [] if in_fastest else [f"sudo nvpmodel -m {fastest}"]
     return commands + ([] if now["locked"] else ["sudo jetson_clocks"])
 
 
 def doubts(root: Path, description: Mapping[str, Any], states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return warnings about the board that make its times doubtful.
+    """Return a warning for each condition of the board that makes its times unreliable.
 
-    `states` are the board's states in order: before the first measurement, between measurements, and after the last.
+    `description` comes from `describe`. `states` come from `state`: before the first measurement, after each measurement, and at the
+    end.
     """
     warnings = []
     if commands := advice(root, description, states[0]):
@@ -149,7 +161,7 @@ def doubts(root: Path, description: Mapping[str, Any], states: Sequence[Mapping[
             states[0]["locked"]
         ]
         warnings.append(
-            f"{mode_text}, {clocks_text}: for the board's best times, first run {' && '.join(commands)}"
+            f"{mode_text}, {clocks_text}: for the shortest and steadiest times, first run {' && '.join(commands)}"
         )
     if causes := throttled(states):
         warnings.append(
@@ -157,7 +169,7 @@ def doubts(root: Path, description: Mapping[str, Any], states: Sequence[Mapping[
         )
     if clocks := moved(states):
         warnings.append(
-            f"locked clocks moved by more than {STEADY:.0%} ({'; '.join(clocks)}): do not trust these times"
+            f"locked clocks changed by more than {STEADY:.0%} ({'; '.join(clocks)}): do not trust these times"
         )
     return warnings
 
@@ -187,7 +199,7 @@ def _cpu(root: Path) -> list[dict[str, Any]]:
 
 
 def _emc(root: Path) -> list[dict[str, Any]]:
-    """Return the clock of the memory, which only root can read."""
+    """Return the memory clock as a list, which is empty unless the user is root."""
     folder = root / EMC
     rate = _number(folder / "rate", 1_000_000)
     if rate is None:
@@ -212,5 +224,5 @@ def _number(path: Path, unit: int = 1) -> float | None:
         value = float(read_text(path)) / unit
     except ValueError:
         return None
-    # float() also accepts "nan" and "inf"
+    # float() also accepts "nan" and "inf".
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Measure what `bench.py --device cuda` reports besides its times: whole galleries, trtexec and the state of the card."""
+"""Measure what `bench.py --device cuda` reports besides latency: whole galleries, trtexec's times and the card's state."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from benchmarks.candidate import facts
 from benchmarks.device import gpu_state
+from benchmarks.device.document import gallery_row, measured_with, missing_reasons, trtexec_row
 from benchmarks.device.jetson import PERSONS
 from benchmarks.device.power.energy import LEAST_S, energy
 from benchmarks.device.power.gpu_energy import SETTLE_S, card_meter
-from benchmarks.device.run import gallery_row, measured_with, missing_reasons, trtexec_row
 from benchmarks.device.scenarios import GALLERY_BATCH, time_gallery
 from benchmarks.device.trtexec import run_trtexec
 from runtime.artifact import Artifact
@@ -24,7 +24,7 @@ from runtime.spec import InputSpec
 
 
 class Loaded(NamedTuple):
-    """What stays of a model after its session was closed; trtexec needs the session's memory."""
+    """The path, manifest and input format of a model whose session is closed, because trtexec needs the session's memory."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -32,9 +32,10 @@ class Loaded(NamedTuple):
 
 
 def sizes(*, fixed: bool, card: bool) -> tuple[int, ...]:
-    """Return the batch sizes to time when none are given.
+    """Return the batch sizes to time if the command line gives none.
 
-    On a graphics `card`, these are the numbers of persons in a frame, unless a model has a fixed batch.
+    With `card` (a graphics card) they are 1, 8, 16 and 32, as many persons as a camera's frame may show. They are only 1 on a CPU,
+    and if `fixed`: a model has a fixed batch size.
     """
     return PERSONS if card and not fixed else (1,)
 
@@ -47,14 +48,18 @@ def galleries(
     least_s: float = LEAST_S,
     settle_s: float = SETTLE_S,
 ) -> list[dict[str, Any]]:
-    """Extract the data set's gallery from its files with each model, and return a row with throughput and energy for each."""
+    """Extract features of the data set's whole gallery with each model, and return {images_per_s, energy, ...} for each.
+
+    `policy` says which camera embedding the models use. The extraction is repeated until `least_s` seconds have passed, and the card
+    works for `settle_s` seconds before its power counts.
+    """
     name, rows = dataset_name(dataset.layout, count_warnings(dataset)), []
     with card_meter(least_s=least_s, settle_s=settle_s) as (meter, idle):
         for artifact in artifacts:
             note(f"{artifact.path}: gallery of {len(dataset.gallery)} images")
             camids = [item.camid for item in dataset.gallery]
             ids, _ = camera_ids(camids, artifact.spec, policy=policy, dataset=name)
-            # The card works before its window opens, because it reports its mean power over the last second.
+            # The card works before its energy counts, because it reports its mean power over the last second.
             first_batch = dataclasses.replace(dataset, gallery=dataset.gallery[:GALLERY_BATCH])
             first_ids = None if ids is None else ids[:GALLERY_BATCH]
             time_gallery(artifact, first_batch, first_ids, least_s=settle_s, clock=time.perf_counter)
@@ -71,9 +76,10 @@ def galleries(
 
 
 def trtexec_times(model: Mapping[str, Any], loaded: Loaded, seconds: float) -> dict[str, Any]:
-    """Return {measured, trtexec}: the settings of this model's times, and trtexec's times of its engine without and with copies.
+    """Return {measured, trtexec}: the settings under which this model was timed, and trtexec's times of its engine.
 
-    `model` is the model's row of the document. An ONNX file has no times of trtexec.
+    `model` is the model's row of the document. trtexec runs for `seconds`, once without and once with the copies of images and
+    features. For an ONNX file, `trtexec` is empty.
     """
     runs = []
     if model["kind"] == "engine":
@@ -82,13 +88,17 @@ def trtexec_times(model: Mapping[str, Any], loaded: Loaded, seconds: float) -> d
 
 
 def state(states: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """Return {before, during, after, commands}: the card before, right after each time, and at the end; null without nvidia-smi."""
+    """Return {before, during, after, commands} from the `states` of the card, in the order of time.
+
+    `before` is the first state, `after` the last, and `during` has the others. A state is None without nvidia-smi. `commands` would
+    lock the card's clocks.
+    """
     before, *during, after = states
     return {"before": before, "during": during, "after": after, "commands": gpu_state.advice(before)}
 
 
 def warnings(document: Mapping[str, Any]) -> list[str]:
-    """Return warnings about the card and trtexec that make the numbers doubtful."""
+    """Return a warning if the card was slowed down, and one for each reason why times of trtexec are missing."""
     runs = [run for model in document["models"] for run in model["trtexec"]]
     return [
         *gpu_state.doubts(document["state"]["during"]),

@@ -1,4 +1,4 @@
-"""Read the state of one NVIDIA graphics card around a measurement from nvidia-smi. Changes nothing."""
+"""Read the state of one NVIDIA graphics card from nvidia-smi: clocks, temperature and throttling. Changes no setting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.device.power.nvml import device
 
-# nvidia-smi's name -> (our name, whether the value is a number)
+# The field of nvidia-smi -> (the key in our documents, whether the value is a number).
 FIELDS = {
     "name": ("name", False),
     "driver_version": ("driver", False),
@@ -23,9 +23,10 @@ FIELDS = {
     "clocks.mem": ("memory_mhz", True),
     "temperature.gpu": ("temperature_c", True),
 }
-# Drivers from 535 on use "event", older ones "throttle".
+# Drivers from version 535 on name the field "event", and older drivers name it "throttle".
 REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
-# The bits for a card that is slower than it could be (nvml.h), without idling and clocks that were set on purpose.
+# The bits that say why a card is slower than it could be (nvml.h), without the bits for an idle card and for clocks that were set on
+# purpose.
 SLOWED = {
     0x4: "power cap",
     0x8: "hardware slowdown",
@@ -37,10 +38,10 @@ TIMEOUT_S = 20
 
 
 def state(environment: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
-    """Return the present {name, driver, performance_state, ..., sm_mhz, temperature_c, throttling}; None without nvidia-smi.
+    """Return the present {name, driver, performance_state, ..., sm_mhz, temperature_c, throttling} of the card.
 
-    `throttling` lists what slows the card down now, and is None where the driver does not tell. Any other value that the driver
-    does not give ("[N/A]") is None.
+    `throttling` lists what slows the card down now. A value that the driver does not report ("[N/A]") is None. Returns None if
+    nvidia-smi does not work.
     """
     cells = _query(list(FIELDS), environment)
     if cells is None:
@@ -55,7 +56,10 @@ def state(environment: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
 
 
 def advice(now: Mapping[str, Any] | None) -> list[str]:
-    """Return the commands that would lock this card's clocks. No driver tells whether they are locked. Never run by us."""
+    """Return the commands that lock this card's clocks, which this project never runs. The list is empty if `now` is None.
+
+    `now` is the result of `state`. The commands are also returned if the clocks are locked, because no driver reports this.
+    """
     if now is None:
         return []
     persistence = [] if now["persistence_mode"] == "Enabled" else ["sudo nvidia-smi -pm 1"]
@@ -64,13 +68,13 @@ def advice(now: Mapping[str, Any] | None) -> list[str]:
 
 
 def doubts(states: Sequence[Mapping[str, Any] | None]) -> list[str]:
-    """Return warnings about the card that make its times doubtful; each of `states` was taken right after one time."""
+    """Return a warning if the card was slowed down in any of `states`, which were read right after each timing."""
     causes = dict.fromkeys(cause for state in states if state for cause in state["throttling"] or ())
     return [f"the card was slowed down while measuring ({', '.join(causes)})"] if causes else []
 
 
 def _query(names: Sequence[str], environment: Mapping[str, str]) -> list[str] | None:
-    """Return the cells of one line of CSV; None where nvidia-smi is missing, fails, or gives another number of cells."""
+    """Return the values of the fields `names` from nvidia-smi. Returns None if it is missing, fails, or gives other fields."""
     command = shutil.which("nvidia-smi", path=environment.get("PATH"))
     if command is None:
         return None

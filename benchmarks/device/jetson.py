@@ -1,6 +1,7 @@
-"""`bench.py --device jetson`: measure the latency of a frame's persons, a gallery's throughput, energy, and trtexec's times.
+"""`bench.py --device jetson`: measure latency, energy, the throughput of a whole gallery, and trtexec's times on a Jetson.
 
-It runs on a Jetson, or on a recording of one (`--replay`), and changes neither the power mode nor the clocks.
+The latency is measured for 1, 8, 16 and 32 images a call, as many persons as a camera's frame may show. With `--replay`, the results
+come from a recorded run instead. The command changes neither the power mode nor the clocks.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any
 from benchmarks.agenda import Agenda
 from benchmarks.candidate import facts, open_candidate
 from benchmarks.device import board
+from benchmarks.device.document import document
 from benchmarks.device.plan import IDLE, Windows, accuracy_of, agenda_of, gallery_of, scenario_of, trtexec_of
 from benchmarks.device.power.energy import LEAST_S, Window
 from benchmarks.device.power.sampling import Line, Meter, jetson_sensors, open_meter
 from benchmarks.device.record import Heard, new_folder, system_files, write_recording
 from benchmarks.device.replay import read_replay
-from benchmarks.device.run import DeviceRun, ModelRun, Power, Scenario, document
+from benchmarks.device.run import DeviceRun, ModelRun, Power, Scenario
 from benchmarks.device.scenarios import Clock, idle_window, time_gallery, time_scenario
 from benchmarks.device.trtexec import run_trtexec
 from benchmarks.host import describe_host, doubts, load_average
@@ -39,13 +41,13 @@ from runtime.files.manifest import read_manifest
 from runtime.host.jetson import this_l4t
 from runtime.stopping import Stopped, stopped
 
-# numbers of persons in a camera's frame: an empty street, a shop, a station
+# The numbers of persons in a camera's frame that are timed, for example in an empty street, a shop and a station.
 PERSONS = (1, 8, 16, 32)
 CROPS = 128
 
 
 class Interrupted(Stopped):
-    """A signal ended the run early; `run` holds the complete results."""
+    """A signal stopped the run. `run` holds the complete results."""
 
     def __init__(self, number: int, run: DeviceRun) -> None:
         super().__init__(number)
@@ -54,7 +56,11 @@ class Interrupted(Stopped):
 
 @dataclass(frozen=True)
 class JetsonOptions:
-    """The models, the batches besides PERSONS, the timing, the images, and the folder in which the run is recorded."""
+    """The models to measure on a Jetson, and how.
+
+    Each model is timed at the batch sizes PERSONS and at those in `batches`. The run is recorded in the folder `record`, or not at
+    all if it is None.
+    """
 
     candidates: tuple[Candidate, ...]
     batches: tuple[int, ...]
@@ -64,18 +70,24 @@ class JetsonOptions:
 
 
 def measure(options: JetsonOptions) -> dict[str, Any]:
-    """Measure, and return the document of `benchmarks.device.run`. DeviceError on a machine that is not a Jetson."""
+    """Measure the models on this Jetson, and return the JSON document (see `benchmarks.device.document`).
+
+    Raises DeviceError on a machine that is not a Jetson.
+    """
     refuse_elsewhere(Path("/"), os.environ)
     return document(collect(options))
 
 
 def replayed(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Return the document of the run that is recorded in `folder`, for the models with these names."""
+    """Return the JSON document of the run that is recorded in `folder`, for the models whose paths or file names are `names`."""
     return document(read_replay(folder, names))
 
 
 def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
-    """Raise DeviceError unless the files at `root`, or the environment of a container, say that this is a Jetson."""
+    """Raise DeviceError if this machine is not a Jetson.
+
+    A Jetson has certain system files below `root`, and a container on a Jetson certain variables in `environment`.
+    """
     if this_l4t(root, environment) is None:
         raise DeviceError(
             "--device jetson: this is not a Jetson (there is no /etc/nv_tegra_release, and L4T_VERSION is not set as in a "
@@ -85,9 +97,10 @@ def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all models of a run share. `watch` records the board's present state.
+    """What the measurements of all models in a run share.
 
-    `partly` receives the model that is being measured when a signal arrives.
+    A window, in which power is averaged, lasts at least `least_s` seconds of `clock`. `watch` records the present state of the board.
+    If a signal stops the run, `partly` receives the results of the model that was being measured.
     """
 
     options: JetsonOptions
@@ -108,17 +121,18 @@ def collect(
     least_s: float = LEAST_S,
     clock: Clock = time.perf_counter,
 ) -> DeviceRun:
-    """Measure every model in every scenario, and record the run in `options.record`. No window is shorter than `least_s`.
+    """Measure every model at every batch size, on the gallery and with trtexec. Record the run in `options.record`.
 
-    A signal raises Interrupted with the complete results; such a run is not recorded.
+    Each measurement lasts at least `least_s` seconds, so that its mean power is reliable. The board's system files are read below
+    `root`. If a signal stops the run, Interrupted is raised with the complete results, and the run is not recorded.
     """
     candidates, data = options.candidates, options.images
     if weights := next((candidate for candidate in candidates if candidate.torch), None):
         raise ConfigError(
-            f"{weights.path}: --device jetson times engines; time weights with --device cpu or cuda"
+            f"{weights.path}: --device jetson does not run torch weights; give an engine, or use --device cpu or cuda"
         )
     for candidate in candidates:
-        # find a damaged or missing file before minutes are spent on the models before it
+        # Find a damaged or missing file before the first model is measured for minutes.
         read_manifest(candidate.path)
     if options.record is not None:
         new_folder(options.record)
@@ -126,7 +140,9 @@ def collect(
     files, lines = system_files(root), list[Line]()
     description, before = board.describe(root, environment, nvpmodel), board.state(root)
     for command in board.advice(root, description, before):
-        note(f"for the board's best times, run this first (it is not run for you): {command}")
+        note(
+            f"for the shortest and steadiest times, first run this command (bench.py does not run it): {command}"
+        )
     host = describe_host(device="jetson", threads=None)
     dataset = read_dataset(data.root, data.layout) if data.root else None
     crops = _crops(dataset)
@@ -183,7 +199,7 @@ def collect(
             write_recording(options.record, run, before=files, after=system_files(root), heard=heard)
             note(f"recorded in {options.record}; read it with --replay {options.record}")
         except OSError as error:
-            # the results must not be lost because the recording fails
+            # The results must not be lost if the recording fails.
             note(f"WARNING --record {options.record}: the recording is not complete ({error})")
     return run
 
@@ -217,7 +233,7 @@ def _model(candidate: Candidate, setting: Setting) -> ModelRun:
                 with part(accuracy_of(title)):
                     scores = accuracy(artifact, dataset, camera=data.camera)
         spec, manifest = artifact.spec, artifact.manifest
-        # trtexec needs the memory that the session holds
+        # Close the session, because trtexec needs its memory.
         close = getattr(artifact.run, "close", None)
         if close is not None:
             close()
@@ -236,10 +252,10 @@ def _open(candidate: Candidate) -> Artifact:
     except DeviceError as error:
         if candidate.path.suffix != ".onnx":
             raise
-        # the package that the message recommends does not exist for a Jetson
+        # Leave out the package that the message recommends, because it does not exist for a Jetson.
         build = shlex.join(["python", "-m", "engines", "build", str(candidate.path)])
         raise DeviceError(
-            f"{candidate.path}: {str(error).partition(';')[0]}; on a Jetson give an engine: {build}"
+            f"{candidate.path}: {str(error).partition(';')[0]}; on a Jetson, build an engine and give that: {build}"
         ) from None
 
 
@@ -248,7 +264,10 @@ def _call(artifact: Artifact, inputs: Sequence[Feed]) -> Callable[[int], object]
 
 
 def _calls(artifact: Artifact, count: int) -> list[tuple[int, int]]:
-    """Return (images, batch size) of the engine's runs for `count` images: it may split them, or pad them to its batch."""
+    """Return (images, batch size) of each run of the engine in a call with `count` images.
+
+    An engine with fixed batch sizes splits the images over several runs, or pads them to its batch size.
+    """
     fixed = (artifact.spec.batch,) if artifact.spec.batch else None
     sizes = getattr(artifact.run, "batches", fixed)
     return split(count, sizes) if sizes else [(count, count)]

@@ -1,4 +1,4 @@
-"""Plan the parts of `bench.py --device jetson` and how long each takes. Measures nothing."""
+"""List the parts of `bench.py --device jetson`, and estimate how long each takes. Measures nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ TRTEXEC_S = 8.0
 
 @dataclass(frozen=True)
 class Windows:
-    """The seconds of a scenario's window and of the shortest window; `idle` says whether the idle power is measured first."""
+    """How long the measurements of a run last.
+
+    Timing one batch size takes `scenario_s` seconds, and any other measurement takes at least `least_s` seconds. `idle` says whether
+    the idle power is measured first.
+    """
 
     scenario_s: float
     least_s: float
@@ -22,31 +26,31 @@ class Windows:
 
 
 def scenario_of(title: str, count: int) -> str:
-    """Return the name of the part that times one scenario of the model."""
+    """Return the name of the part that times the model `title` with `count` images a call."""
     return f"{title}: {count} images a call"
 
 
 def gallery_of(title: str) -> str:
-    """Return the name of the part that extracts the whole gallery."""
+    """Return the name of the part that extracts the whole gallery with the model `title`."""
     return f"{title}: whole gallery"
 
 
 def accuracy_of(title: str) -> str:
-    """Return the name of the part that evaluates the model."""
+    """Return the name of the part that measures the accuracy of the model `title`."""
     return f"{title}: accuracy"
 
 
 def trtexec_of(title: str) -> str:
-    """Return the name of the part that runs trtexec on the model."""
+    """Return the name of the part that times the model `title` with trtexec."""
     return f"{title}: trtexec"
 
 
 def agenda_of(
     titles: Sequence[str], persons: Sequence[int], windows: Windows, *, gallery: int, scored: bool
 ) -> Agenda:
-    """Return every part of the run, in order, for the models with these titles.
+    """Return all parts of the run, in order. `titles` name the models, and `persons` are the batch sizes.
 
-    `gallery` is the number of images of the gallery that is extracted, 0 for none; `scored` says whether accuracy is measured.
+    `gallery` is the number of images in the gallery to extract, or 0 for none. `scored` says whether the accuracy is measured.
     """
     parts = [Part(IDLE, windows.least_s)] if windows.idle else []
     for title in dict.fromkeys(titles):
@@ -54,4 +58,4 @@ def agenda_of(
         parts += [Part(gallery_of(title), windows.least_s)] if gallery else []
         parts += [Part(accuracy_of(title), windows.least_s)] if scored else []
         parts.append(Part(trtexec_of(title), 2 * len(persons) * (TRTEXEC_S + windows.scenario_s)))
-    return Agenda(parts, basis="the requested windows; a slow engine or a large gallery takes longer")
+    return Agenda(parts, basis="the requested measuring times; a slow engine or a large gallery takes longer")

@@ -1,6 +1,7 @@
-"""Record a run on a Jetson in a folder that `--replay` reads; `benchmarks.device.replay` defines the format.
+"""Record a run on a Jetson in a folder that `--replay` reads. `benchmarks.device.replay` defines the format.
 
-The folder holds what the run itself read, so that a person without a Jetson can compute every number again.
+The folder holds the times, power samples and system files that the run read, so that a person without a Jetson can compute every
+number again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ FILES = (
 
 
 class Heard(NamedTuple):
-    """What a run read from programs and the environment, which is neither in a system file nor in its result."""
+    """What a run read that is neither in a system file nor in its result.
+
+    `nvpmodel` is the output of `nvpmodel -q`, `environment` has the environment variables, and `lines` are the lines of tegrastats.
+    """
 
     nvpmodel: str
     environment: Mapping[str, str]
@@ -50,14 +54,17 @@ class Heard(NamedTuple):
 
 
 def new_folder(folder: Path) -> None:
-    """Create the folder of a recording; ConfigError when it exists and is not empty."""
+    """Create the folder of a recording. Raises ConfigError if it exists and is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--record {folder}: it already exists and is not empty; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
 
 
 def system_files(root: Path) -> dict[str, str]:
-    """Return path under `root` -> text of every system file about the board; of the list of packages, TensorRT's entries only."""
+    """Map the path of each system file about the board, relative to `root`, to its text.
+
+    Only TensorRT's entries of the list of installed packages are included.
+    """
     paths = [path for pattern in FILES for path in sorted(root.glob(pattern))]
     texts = {str(path.relative_to(root)): text for path in paths if (text := read_text(path))}
     if PACKAGES in texts:
@@ -69,7 +76,7 @@ def system_files(root: Path) -> dict[str, str]:
 def write_recording(
     folder: Path, run: DeviceRun, *, before: Mapping[str, str], after: Mapping[str, str], heard: Heard
 ) -> None:
-    """Write the whole recording; `before` and `after` are `system_files` at the start and the end of the run."""
+    """Write the recording of a run into `folder`. `before` and `after` are the `system_files` at the run's start and end."""
     _put(folder / BEFORE, before)
     _put(folder / AFTER, after)
     power, lines = run.power, [(at_s, line) for at_s, line in heard.lines if line.endswith("\n")]
@@ -87,7 +94,7 @@ def write_recording(
         _put(folder, {LINES: "".join(line for _, line in lines)})
         timing["at_s"] = [at_s for at_s, _ in lines]
     else:
-        # lines of tegrastats without power are kept, so that the reason can be found
+        # Lines of tegrastats without power are recorded too, so that the reason can be found.
         _put(folder, {LINES: "".join(line for _, line in lines)} if lines else {})
         timing["power"] = {
             "sensor": power.sensor,
@@ -98,7 +105,7 @@ def write_recording(
 
 
 def _model(model: ModelRun, number: int, folder: Path) -> dict[str, Any]:
-    """Return the model's part of timing.json, and write trtexec's outputs into files of their own."""
+    """Write each output of trtexec into a file, and return the model's part of timing.json, which names these files."""
     runs = []
     for turn, run in enumerate(model.trtexec):
         name = f"trtexec_{number}_{turn}.txt" if run.output is not None else None

@@ -1,13 +1,18 @@
-"""Read a recorded run on a Jetson from its folder: the board's files, the lines of tegrastats and the times. Runs nothing.
+"""Read a recorded run on a Jetson from its folder. Runs no model and no other program.
 
-`DIR/root/` holds the system files of the board at the start (`DIR/root_after/` at the end, where they differ),
-`DIR/tegrastats.txt` the lines of tegrastats, and `DIR/timing.json` the times:
-{interval_s or at_s, idle: [start, end], host, images: {source, count}, models: [{facts, accuracy, scenes: [{name, batch,
-wall_ms, images, window, calls}], gallery: {images, passes, batch, window}, trtexec: [{batch, transfers, line, output}]}]},
-Times are in seconds of one clock. `at_s` are the times of the lines; without it, one line came every `interval_s`, from 0 on.
-`output` is a file of the folder with the output of trtexec. `benchmarks.device.record` adds nvpmodel (the output of
-`nvpmodel -q`), environment, during, doubts, and, where another sensor than tegrastats was read, power: {sensor, malformed,
-samples: [[second, {rail: mW}]]}.
+The folder has these files:
+
+- `root/`: the board's system files at the start of the run.
+- `root_after/`: the system files at the end. The folder is missing if they are the same.
+- `tegrastats.txt`: the lines that tegrastats printed.
+- `timing.json`: {interval_s or at_s, idle: [start, end], host, images: {source, count}, models: [{facts, accuracy,
+  scenes: [{name, batch, wall_ms, images, window, calls}], gallery: {images, passes, batch, window},
+  trtexec: [{batch, transfers, line, output}]}]}.
+
+All times are in seconds of one clock. `at_s` has the time of each line of tegrastats. Without it, one line was printed every
+`interval_s`, from 0 on. `output` names the file with an output of trtexec. `benchmarks.device.record` also writes nvpmodel (the
+output of `nvpmodel -q`), environment, during (the board's state after each measurement) and doubts (warnings). If the power was read
+from another sensor than tegrastats, timing.json has power: {sensor, malformed, samples: [[second, {rail: mW}]]}.
 """
 
 from __future__ import annotations
@@ -90,9 +95,9 @@ RECORDING = members(
 
 
 def read_replay(folder: Path, models: Sequence[str]) -> DeviceRun:
-    """Return the run recorded in `folder`, with the named models.
+    """Return the run that is recorded in `folder`, with the models whose paths or file names are `models`.
 
-    ConfigError when the folder is not a recording or lacks one of the models.
+    Raises ConfigError if the folder is not a recording, or lacks one of the models.
     """
     try:
         recording = read_json(folder / TIMES, RECORDING)
@@ -118,7 +123,7 @@ def read_replay(folder: Path, models: Sequence[str]) -> DeviceRun:
         images=recording["images"],
         advice=board.advice(root, description, before),
         doubts=[
-            "replayed: nothing was measured here",
+            "this run was replayed: its numbers come from a recording, and nothing was measured here",
             *(board.doubts(root, description, [before, after]) if doubts is None else doubts),
         ],
         during=recording.get("during") or (),
@@ -128,14 +133,17 @@ def read_replay(folder: Path, models: Sequence[str]) -> DeviceRun:
 
 
 def _named(name: str, runs: Sequence[ModelRun], folder: Path) -> ModelRun:
-    """Return the recorded model with this path, or with this file name where only one model has it."""
+    """Return the recorded model whose path is `name`, or else the only one with the same file name.
+
+    Raises ConfigError if there is no such model, or several have this file name.
+    """
     same_path = [run for run in runs if run.facts["path"] == name]
     same_name = [run for run in runs if Path(run.facts["path"]).name == Path(name).name]
     if same_path or len(same_name) == 1:
         return (same_path or same_name)[0]
     recorded = ", ".join(run.facts["path"] for run in same_name or runs)
-    reason = "was recorded more than once" if same_name else "was not recorded"
-    raise ConfigError(f"--replay {folder}: {name} {reason}; the recording has {recorded}")
+    reason = "is the file name of several models" if same_name else "was not recorded"
+    raise ConfigError(f"--replay {folder}: {name} {reason}; give one of the recorded models: {recorded}")
 
 
 def _power(folder: Path, recording: Mapping[str, Any]) -> Power:
@@ -150,14 +158,14 @@ def _power(folder: Path, recording: Mapping[str, Any]) -> Power:
             raise ValueError("neither at_s nor interval_s gives the times of the lines")
         times = [number * recording["interval_s"] for number in range(len(lines))]
     samples, malformed = [], 0
-    # a malformed line takes one interval too
+    # A malformed line is counted, and its time is skipped with it.
     for at_s, line in zip(times, lines):
         rails = tegrastats_rails(line)
         if rails is None:
             malformed += 1
             continue
         samples.append(Sample(at_s, rails))
-    # a last line without an end was cut off
+    # A last line without a newline was cut off.
     malformed += bool(last.strip())
     sensor = "tegrastats" if any(sample.rails_mw for sample in samples) else None
     return Power(sensor, samples, malformed, idle)
@@ -188,6 +196,6 @@ def _window(entry: Mapping[str, Any]) -> Window:
 
 
 def _trtexec(run: Mapping[str, Any], folder: Path) -> Trtexec:
-    # only the file's name counts: a recording from elsewhere must not read other files of this machine
+    # Only the file's name is used, so that a recording of another person cannot read other files of this machine.
     text = (folder / Path(run["output"]).name).read_text(errors="replace") if run.get("output") else None
     return Trtexec(**{**run, "line": run.get("line") or (), "output": text})

@@ -1,4 +1,4 @@
-"""Print the document of a run on a device as tables."""
+"""Print the JSON document of a Jetson run as tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def print_device_report(document: Mapping[str, Any]) -> None:
-    """Print one table of the board, and one of every model and scenario."""
+    """Print a table of the board's state, and one with a row for each model and batch size. An earlier run adds a third table."""
     if line := incomplete_line(document):
         print(line)
     if "board" not in document:
@@ -36,7 +36,7 @@ def print_device_report(document: Mapping[str, Any]) -> None:
     rows += [_gallery(gallery, names) for gallery in document["galleries"]]
     title = "REPLAYED, not measured here" if document["replayed"] else "this board"
     print_table(title, ("", ""), _board(document))
-    print_table("ms a call", COLUMNS, rows)
+    print_table("ms per call", COLUMNS, rows)
     if compared := document.get("compared"):
         comparisons = [
             [
@@ -48,7 +48,7 @@ def print_device_report(document: Mapping[str, Any]) -> None:
             for model in compared["models"]
         ]
         print_table(
-            "times as fast as before: ratio of medians (95 %)",
+            "times as fast as in the earlier run: ratio of medians (95 %)",
             ("model", "batch", "ratio", "verdict"),
             comparisons,
         )

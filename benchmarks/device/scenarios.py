@@ -1,4 +1,4 @@
-"""Measure one scenario, the extraction of a whole gallery, or the idle machine in a window of time. Opens no model."""
+"""Measure the calls of an opened model, the extraction of a whole gallery, or the idle machine during a period of time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ Clock = Callable[[], float]
 def time_scenario(
     call: Callable[[int], object], persons: int, *, least_s: float, rounds: int | None, clock: Clock
 ) -> Scenario:
-    """Time calls of `persons` images in a window of at least `least_s`; `rounds` limits the number of timed calls.
+    """Time calls with `persons` images for at least `least_s` seconds of `clock`.
 
-    The window includes the warm-up, and the calls after the last timed one that fill it.
+    `rounds` calls are timed, or calls for `least_s` seconds if it is None. The window of the result also covers the warm-up before
+    the timed calls, and the untimed calls that follow them until `least_s` seconds have passed.
     """
     calls = 0
 
@@ -47,7 +48,10 @@ def time_scenario(
 def time_gallery(
     artifact: Artifact, dataset: Dataset, ids: NDArray[np.int64] | None, *, least_s: float, clock: Clock
 ) -> Gallery:
-    """Extract the data set's whole gallery from its files, again and again until `least_s` have passed."""
+    """Extract the data set's whole gallery from its files, once or more, until `least_s` seconds of `clock` have passed.
+
+    `ids` (G,) are the camera ids of the gallery's images, or None for a model that takes no camera ids.
+    """
     batch, passes, start = artifact.spec.batch or GALLERY_BATCH, 0, clock()
     while passes == 0 or clock() - start < least_s:
         extract(artifact, dataset.gallery, batch=batch, camera_ids=ids)
@@ -56,8 +60,8 @@ def time_gallery(
 
 
 def idle_window(clock: Clock, least_s: float) -> Window:
-    """Return a window in which nothing of ours runs."""
+    """Sleep for at least `least_s` seconds, and return this period, in which no model runs."""
     start = clock()
-    # sleep slightly longer: the sleep's clock starts before the window's
+    # Sleep slightly longer, because the clock of `sleep` may run faster than `clock`.
     time.sleep(least_s + 0.05)
     return Window(start, clock())

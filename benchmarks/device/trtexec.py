@@ -1,4 +1,4 @@
-"""Let trtexec time an engine, for comparison with our own session. Its output is kept as it is."""
+"""Time an engine with trtexec, to compare its times with those that bench.py measures. The output of trtexec is kept unchanged."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from runtime.console import note
 from runtime.errors import UserError
 from runtime.spec import InputSpec
 
-# the time to load an engine and warm up, in addition to the measured time
+# The seconds that trtexec may take to load an engine and warm up, in addition to the measured time.
 STARTING_S = 300
 
 
 def run_trtexec(
     path: Path, manifest: Mapping[str, Any], spec: InputSpec, batches: Sequence[int], *, seconds: float
 ) -> list[Trtexec]:
-    """Run trtexec on the engine at `path` for every batch, without and with the copies; `why` gives the reason where it cannot.
+    """Run trtexec on the engine at `path` for each batch size, once without and once with the copies of images and features.
 
-    The times without the copies are comparable between TensorRT versions, those with the copies to the times of a session.
+    The times without copies are comparable between TensorRT versions. The times with copies are comparable with those of bench.py. If
+    trtexec cannot run, the `why` of the results gives the reason.
     """
     settings = [(batch, transfers) for batch in batches for transfers in (False, True)]
     if manifest.get("kind") != "engine":

@@ -1,1 +1,1 @@
-"""The measurements behind single tables of the documentation."""
+"""Measurements that each make one result file, from which one table of the documentation is written."""

@@ -1,13 +1,14 @@
-"""`python -m benchmarks.experiments.builds`: build every model as a TensorRT-RTX engine, ahead of time, on a CPU.
+"""`python -m benchmarks.experiments.builds`: build every model as a TensorRT-RTX engine on a machine without a GPU.
 
-Full-size models have random weights from a fixed seed. Their build time, size, memory and fused attention are those of a trained
-model, but their accuracy means nothing. Their INT8 files are therefore exported without a gate.
+The result shows the time, memory, size and fused attention of each build. The full-size models have random weights from a fixed seed.
+This does not change these results, but the accuracy of such models means nothing. Their INT8 files are therefore exported without a
+quality gate.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.experiments.builds"))
@@ -29,7 +30,7 @@ from runtime.stopping import keeping
 DATA = "data/anny_reid"
 CAPABILITIES = ("8.6", "8.9")
 PRECISIONS = ("fp16", "int8")
-# Prune by scores without fine-tuning, because accuracy does not affect a build.
+# Options of prune.py for a quick pruning without fine-tuning, because accuracy does not affect a build.
 QUICK = ("model.identities=20", "prune.heads.rounds=1", "prune.batches=2", "prune.identities=4") + (
     "train.fine_epochs=0",
     "train.final_epochs=0",
@@ -38,7 +39,10 @@ QUICK = ("model.identities=20", "prune.heads.rounds=1", "prune.batches=2", "prun
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model, named by the configurations that train it (None: its weights are shipped) and prune it."""
+    """A model to build: the path of the configuration that prunes it, `prune`, and of the one that trains it, `train`.
+
+    `train` is None for the demo's model, whose weights are part of this project.
+    """
 
     name: str
     train: str | None
@@ -56,7 +60,10 @@ CANDIDATES = (
 
 
 def commands(candidate: Candidate, work: Path, weights: Path) -> dict[Path, list[str]]:
-    """Return each file below `work` with the command that makes it, in order. `weights` is the unpruned model."""
+    """Map each file to make below `work` to the command that makes it, in the order in which the commands must run.
+
+    A command is a list of arguments for `python`. `weights` is the file of the unpruned model.
+    """
     pruned = work / candidate.name / "pruned"
     random = candidate.train is not None
     prune = ["prune.py", "--config", candidate.prune, "--weights", str(weights), "--data", DATA]
@@ -79,21 +86,29 @@ def commands(candidate: Candidate, work: Path, weights: Path) -> dict[Path, list
 
 
 def random_model(config: str, out: Path) -> None:
-    """Write the model of a training configuration with seeded random weights and 20 identities to `out`."""
+    """Write a model with random weights and 20 identities to `out`, in the architecture of the training configuration `config`.
+
+    The weights are the same in every run.
+    """
     import torch
 
     from prune.config.load import load_config
     from prune.model.file import save_model
     from prune.model.transreid import TransReID
 
-    found = load_config(ROOT / config, ["model.identities=20"])
+    settings = load_config(ROOT / config, ["model.identities=20"])
     torch.manual_seed(0)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_model(TransReID(found.architecture()).eval(), out, found.spec(), notes={"source": "random weights"})
+    model = TransReID(settings.architecture()).eval()
+    save_model(model, out, settings.spec(), notes={"source": "random weights"})
 
 
 def row(candidate: str, engine: Path) -> dict[str, Any]:
-    """Return the row of one engine, from its manifest."""
+    """Return the result of one build: {model, form, precision, compute_capability, seconds, peak_mib, engine_bytes, ...}.
+
+    The values come from the manifest of `engine` and from its file name, `FORM.PRECISION.smNN.engine`. `candidate` is the model's
+    name.
+    """
     form, precision, capability = engine.name.split(".")[:3]
     manifest = read_manifest(engine)
     return {
@@ -111,7 +126,7 @@ def row(candidate: str, engine: Path) -> dict[str, Any]:
 
 
 def build_all(candidate: Candidate, work: Path) -> list[dict[str, Any]]:
-    """Make the missing files of one candidate, and return the rows of its engines."""
+    """Make the files of one candidate that do not exist below `work`, and return the `row` of each of its engines."""
     weights = work / candidate.name / "unpruned.safetensors"
     if candidate.train is None:
         weights = Path("data/demo/model.safetensors")
@@ -126,7 +141,7 @@ def build_all(candidate: Candidate, work: Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class BuildsOptions:
-    """Which models are exported and built in the folder `work`, and where the result goes."""
+    """The command line: the models to build (`candidates`), the folder `work` for all files, and the result file `out`."""
 
     work: Path
     out: Path
@@ -134,33 +149,41 @@ class BuildsOptions:
 
 
 def parse(argv: Sequence[str] | None) -> BuildsOptions:
-    """Parse the command line. Without --model, all CANDIDATES are built."""
+    """Parse a command line into options. Without --model, all CANDIDATES are built."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.builds", description=main.__doc__)
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the files; existing files are reused"
+        "--work",
+        type=Path,
+        required=True,
+        help="folder for models and engines; files that it already has are used again",
     )
-    parser.add_argument("--out", type=Path, required=True, help="result file (.json)")
-    parser.add_argument("--model", action="append", choices=[one.name for one in CANDIDATES])
+    parser.add_argument("--out", type=Path, required=True, help="the file to write the result to (.json)")
+    parser.add_argument(
+        "--model",
+        action="append",
+        choices=[candidate.name for candidate in CANDIDATES],
+        help="a model to build; the option may be repeated (default: all models)",
+    )
     args = parser.parse_args(argv)
-    chosen = tuple(one for one in CANDIDATES if not args.model or one.name in args.model)
+    chosen = tuple(candidate for candidate in CANDIDATES if not args.model or candidate.name in args.model)
     return BuildsOptions(args.work, args.out, chosen)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export every model in FP16 and INT8, unpruned and pruned, and build it for compute capability 8.6 and 8.9."""
+    """Export each model in FP16 and INT8, unpruned and pruned, and build TensorRT-RTX engines for two compute capabilities."""
     return run(parse(argv))
 
 
 def run(options: BuildsOptions) -> int:
-    """Make the missing files, and write and print the rows of the engines."""
+    """Make the files that `options.work` lacks, and write and print the results of all builds."""
     rows: list[dict[str, Any]] = []
     with keeping(
-        lambda: f"the files made so far are kept in {options.work}; the same command continues from there"
+        lambda: f"the files made so far are kept in {options.work}; the same command makes the others"
     ):
         for candidate in options.candidates:
             rows += build_all(candidate, options.work.resolve())
     document = {"host": describe_host(device="cpu", threads=None), "rows": rows}
     with replacing(options.out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
-    print_table("engines", list(rows[0]), [list(one.values()) for one in rows])
+    print_table("engines", list(rows[0]), [list(engine.values()) for engine in rows])
     return 0

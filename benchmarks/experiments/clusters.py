@@ -1,4 +1,4 @@
-"""Make clusters of random features, one for each person, and time their evaluation or re-ranking."""
+"""Make random features in clusters, one cluster for each person, and time their evaluation or re-ranking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from runtime.ranking.rerank import rerank
 
 IDENTITIES = 750
 CAMERAS = 6
-# A person's images are nearer to each other than to others by this many standard deviations, so that mAP is between chance and 1.
+# The cosine of two images of a person is higher than that of two persons, on average by this many standard deviations. The mAP of
+# such features is between chance and 1.
 SEPARATION = 2.7
 
 Floats = NDArray[np.float32]
@@ -23,7 +24,11 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Timing:
-    """The cost of one part. Seconds exclude making the data; the peak resident memory (MiB, None: unknown) is of its whole process."""
+    """The time and memory of one part, "evaluate" or "rerank", on features of `dim` numbers.
+
+    `wall_s` and `cpu_s` are seconds without the time to make the features. `peak_rss_mib` is the peak resident memory of the whole
+    process in MiB, or None if the system does not report it.
+    """
 
     part: str
     queries: int
@@ -36,9 +41,9 @@ class Timing:
 
 
 def clustered(count: int, centres: Floats, rng: np.random.Generator) -> tuple[Floats, Ids, Ids]:
-    """Return unit features (count, D) around random rows of `centres`, and their pids and camids (count,)."""
+    """Return random features (count, D) of length 1 around random rows of `centres` (P, D), and their pids and camids (count,)."""
     dim = centres.shape[1]
-    # The cosine is 1 / (1 + noise^2) on average within a person, 0 between people, and spreads by dim^-0.5.
+    # The mean cosine is 1 / (1 + noise^2) between images of a person and 0 between people. Its standard deviation is dim^-0.5.
     noise = np.float32(max(dim**0.5 / SEPARATION - 1, 0) ** 0.5)
     labels = rng.integers(0, len(centres), count)
     features = rng.standard_normal((count, dim), dtype=np.float32)
@@ -51,7 +56,10 @@ def clustered(count: int, centres: Floats, rng: np.random.Generator) -> tuple[Fl
 
 
 def measure(part: str, queries: int, gallery: int, dim: int) -> Timing:
-    """Time one part in this process: "evaluate", or "rerank" (re-ranking, then scoring its distances)."""
+    """Time one `part` in this process, on `queries` and `gallery` random features of `dim` numbers.
+
+    The part "evaluate" computes mAP and CMC. The part "rerank" computes re-ranked distances, and then mAP and CMC from them.
+    """
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((IDENTITIES, dim), dtype=np.float32)
     q, q_pids, q_camids = clustered(queries, centres, rng)

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from benchmarks.options import Candidate
 
-# --split -> the splits of the data set whose images are used
+# The value of --split -> the parts of the data set whose images are used.
 SPLITS = {"train": ("train",), "test": ("query", "gallery"), "all": ("train", "query", "gallery")}
 
 
 @dataclass(frozen=True)
 class PipelineOptions:
-    """Which model extracts from which images, and in which layout.
+    """How the extraction of features from files is compared with the model alone.
 
-    `count` files are extracted in turns: `slice` of them between two timings of the model alone, which last `seconds` each. Then
-    a new process extracts as many images as each number in `runs`.
+    `candidate` extracts from new files that are made of the images in `images`, with the processes and threads of `preset`. In turns,
+    `slice` files are extracted and the model alone is timed for `seconds`, until `count` files are done. Then, for each number in
+    `runs`, a new process extracts so many files.
     """
 
     candidate: Candidate

@@ -1,12 +1,13 @@
-"""`python -m benchmarks.experiments.peak MODEL[@BACKEND] ...`: the speed of models as a share of matrix products.
+"""`python -m benchmarks.experiments.peak MODEL[@BACKEND] ...`: compare the speed of models with that of matrix products.
 
-ONNX Runtime computes one 2048 x 2048 x 2048 product in FP32 and one in INT8. They take turns with the models; CPU time is measured.
+The speed is the number of operations in a second of CPU time. For comparison, ONNX Runtime multiplies two 2048 x 2048 matrices in FP32
+and in INT8. The models and the products take turns.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.experiments.peak"))
@@ -26,7 +27,10 @@ from runtime.options.argument_types import positive_integer
 
 @dataclass(frozen=True)
 class PeakOptions:
-    """Which models are timed beside the products, with `batch` images a call, and the threads and number of calls of each."""
+    """The command line: the models to compare with matrix products (`candidates`).
+
+    Each model runs `batch` images a call. Models and products use `threads` threads and run `rounds` times.
+    """
 
     candidates: tuple[Candidate, ...]
     batch: int
@@ -36,43 +40,49 @@ class PeakOptions:
 
 
 def parse(argv: Sequence[str] | None) -> PeakOptions:
-    """Parse the command line. ConfigError for a torch model, because only exported files are measured."""
+    """Parse a command line into options. Raises ConfigError for a torch model, because only exported files are measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.peak", description=main.__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL[@BACKEND]", help="exported .onnx files")
     parser.add_argument(
-        "--batch", type=positive_integer, default=8, metavar="N", help="images a call (default: %(default)s)"
+        "--batch",
+        type=positive_integer,
+        default=8,
+        metavar="N",
+        help="number of images in each call of a model (default: %(default)s)",
     )
     parser.add_argument(
         "--threads",
         type=positive_integer,
         default=1,
         metavar="N",
-        help="threads of each (default: %(default)s)",
+        help="number of threads of each model and product (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
         type=positive_integer,
         default=20,
         metavar="N",
-        help="calls of each (default: %(default)s)",
+        help="number of timed calls of each model and product (default: %(default)s)",
     )
     parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
     common = Candidate(Path(), threads=args.threads, allow_ungated=args.allow_ungated)
     candidates = candidates_of(args.models, common)
     if torch := [candidate.path for candidate in candidates if candidate.torch]:
-        raise ConfigError(f"{torch[0]}: only exported .onnx files are measured here; bench.py times torch")
+        raise ConfigError(
+            f"{torch[0]}: this command measures only exported .onnx files; to time torch weights, use bench.py"
+        )
     return PeakOptions(candidates, args.batch, args.threads, args.rounds, args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare the operations a second of models with those of single matrix products, measured in turns on the CPU."""
+    """Compare the operations per CPU second of models with those of a matrix product, which are measured in turns on the CPU."""
     return run(parse(argv))
 
 
 def run(options: PeakOptions) -> int:
-    """Measure, and print a table or one JSON document."""
+    """Measure the models of `options` and the matrix products, and print a table or one JSON document."""
     from benchmarks.candidate import open_candidate
     from benchmarks.experiments.products import measure, operations
 
@@ -82,29 +92,29 @@ def run(options: PeakOptions) -> int:
         note(f"WARNING {text}")
     artifacts = [open_candidate(candidate) for candidate in options.candidates]
     for artifact in artifacts:
-        # Fail before anything is measured in vain.
+        # If the manifest has no count of operations, the command fails before it measures.
         operations(artifact, batch)
-    found = measure(artifacts, threads=threads, batch=batch, rounds=options.rounds)
+    results = measure(artifacts, threads=threads, batch=batch, rounds=options.rounds)
     if options.as_json:
-        print_json({"host": host, "batch": batch, "threads": threads} | found)
+        print_json({"host": host, "batch": batch, "threads": threads} | results)
     else:
-        _print(found, f"batch {batch}, {threads} threads")
+        _print(results, f"batch {batch}, {threads} threads")
     return 0
 
 
 def _print(document: dict[str, Any], title: str) -> None:
     rows: list[list[object]] = [
         [
-            f"{one['side']}^3 product, {one['precision']}",
+            f"{product['side']}^3 product, {product['precision']}",
             "onnxruntime",
-            f"{one['cpu_ms']:.1f}",
-            f"{one['gops']:.0f}",
+            f"{product['cpu_ms']:.1f}",
+            f"{product['gops']:.0f}",
             "",
         ]
-        for one in document["products"]
+        for product in document["products"]
     ]
-    for one in document["models"]:
-        share = "-" if one["share"] is None else f"{100 * one['share']:.0f} %"
-        rows.append([one["path"], one["engine"], f"{one['cpu_ms']:.1f}", f"{one['gops']:.0f}", share])
+    for model in document["models"]:
+        share = "-" if model["share"] is None else f"{100 * model['share']:.0f} %"
+        rows.append([model["path"], model["engine"], f"{model['cpu_ms']:.1f}", f"{model['gops']:.0f}", share])
     names = ["", "engine", "CPU ms", "10^9 operations a CPU-second", "of the product"]
     print_table(title, names, rows)

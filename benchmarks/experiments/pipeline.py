@@ -1,13 +1,14 @@
-"""`python -m benchmarks.experiments.pipeline MODEL IMAGES`: the throughput of extraction from files and of the model alone.
+"""`python -m benchmarks.experiments.pipeline MODEL IMAGES`: compare extraction from files with the model alone.
 
-The model alone, with crops in memory, and `extract` over JPEG files take turns in the same layout of processes and threads.
-Then `extract` runs in a new process for each of `--runs`, which shows whether its memory grows by more than the features.
+Two things take turns, with the same number of processes and threads: the model alone, on crops in memory, and `extract`, on JPEG
+files. Then `extract` runs in new processes on few and on many files (`--runs`), which shows whether its memory grows by more than the
+features.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.experiments.pipeline"))
@@ -28,15 +29,19 @@ from runtime.options.choices import PRESETS, THROUGHPUT
 
 
 def parse(argv: Sequence[str] | None) -> PipelineOptions:
-    """Parse the command line. ConfigError for a torch model, which `extract` does not run."""
+    """Parse a command line into options. Raises ConfigError for a torch model, because `extract` does not run those."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.pipeline", description=__doc__)
     parser.add_argument("models", metavar="MODEL[@BACKEND]", nargs=1, help="an exported .onnx file")
-    parser.add_argument("images", metavar="IMAGES", help="a folder or list of crops, which are encoded again")
+    parser.add_argument(
+        "images",
+        metavar="IMAGES",
+        help="a folder or list of crops; new JPEG files are made of them and extracted",
+    )
     parser.add_argument(
         "--preset",
         choices=PRESETS,
         default=THROUGHPUT,
-        help="layout of processes and threads (default: %(default)s)",
+        help="number of processes and threads, as in extract --preset (default: %(default)s)",
     )
     add_backend_option(parser)
     parser.add_argument(
@@ -44,50 +49,55 @@ def parse(argv: Sequence[str] | None) -> PipelineOptions:
         type=positive_integer,
         default=5000,
         metavar="N",
-        help="files extracted in turns with the model alone (default: %(default)s)",
+        help="number of files to extract in turns with the model alone (default: %(default)s)",
     )
     parser.add_argument(
         "--slice",
         type=positive_integer,
         default=1000,
         metavar="N",
-        help="files extracted between two timings of the model alone (default: %(default)s)",
+        help="number of files to extract between two timings of the model alone (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
         type=seconds,
         default=5.0,
         metavar="S",
-        help="length of each timing of the model alone (default: %(default)s)",
+        help="seconds of each timing of the model alone (default: %(default)s)",
     )
     parser.add_argument(
         "--runs",
         type=positive_integers,
         default=(500, 5000),
         metavar="N[,N]",
-        help="images of each whole run (default: 500,5000)",
+        help="numbers of files to extract, each in a new process (default: 500,5000)",
     )
     parser.add_argument(
         "--allow-ungated", action="store_true", help="run a model that passed no quality gate"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     args = parser.parse_args(argv)
     common = Candidate(Path(), allow_ungated=args.allow_ungated, backend=args.backend)
     (candidate,) = candidates_of(args.models, common)
     if candidate.torch:
-        raise ConfigError(f"{candidate.path}: weights; extract runs exported .onnx files")
+        raise ConfigError(
+            f"{candidate.path}: these are torch weights, which extract does not run; give an exported .onnx file"
+        )
     return PipelineOptions(
         candidate, args.images, args.preset, args.count, args.slice, args.seconds, args.runs, args.json
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print a table or one JSON document. Returns 0; raises a UserError otherwise."""
+    """Compare extraction from files with the model alone, and print tables or one JSON document.
+
+    Returns 0, or raises a UserError.
+    """
     return run(parse(argv))
 
 
 def run(options: PipelineOptions) -> int:
-    """Measure what the options say, on new files made of their images, and print it."""
+    """Make new files of the images in `options`, measure the extraction from them, and print the result."""
     from benchmarks.experiments.turns import encode_again, measure_pipeline
     from runtime.images.sources import read_images
 
@@ -105,9 +115,9 @@ def run(options: PipelineOptions) -> int:
 
 def _print(document: dict[str, Any]) -> None:
     rows = [
-        [int(one["images"]), one["bare"], one["extract"], one["extract"] / one["bare"]]
-        + [one["bare_cpu_ms"], one["extract_cpu_ms"]]
-        for one in document["rounds"]
+        [int(turn["images"]), turn["bare"], turn["extract"], turn["extract"] / turn["bare"]]
+        + [turn["bare_cpu_ms"], turn["extract_cpu_ms"]]
+        for turn in document["rounds"]
     ]
     layout = f"{document['processes']} processes, batch {document['batch']}, {document['model']['engine']}"
     shares = f"{document['ratio']:.1%} of the model alone"
@@ -123,7 +133,9 @@ def _print(document: dict[str, Any]) -> None:
     ]
     console.print_table(f"images/s ({layout}): {shares}", columns, rows)
     columns = ["images", "start s", "extract s", "images/s", "features MB", "peak MB", "largest worker MB"]
-    console.print_table("each in a new process", columns, [_run_row(one) for one in document["runs"]])
+    console.print_table(
+        "extractions, each in a new process", columns, [_run_row(run) for run in document["runs"]]
+    )
 
 
 def _run_row(run: dict[str, Any]) -> list[object]:

@@ -1,12 +1,12 @@
-"""`python -m benchmarks.experiments.precision`: the accuracy and size of each precision.
+"""`python -m benchmarks.experiments.precision`: compare the accuracy and file size of models in FP32, FP16 and INT8.
 
-Every file of a model is evaluated on the synthetic test set and on other people.
+Each exported file is evaluated on the synthetic test set and on a data set of people and cameras that the models were not trained on.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.experiments.precision"))
@@ -25,7 +25,7 @@ from runtime.errors import ConfigError
 from runtime.files.manifest import read_manifest, replacing
 from runtime.stopping import keeping
 
-# name of a file -> the options of export_onnx.py
+# The name of a kind of file -> the options of export_onnx.py that make it.
 FILES: dict[str, list[str]] = {
     "fp32": [],
     "fp16": ["--precision", "fp16", "--target", "tensorrt"],
@@ -40,7 +40,11 @@ SCORES = ("mAP", "R1")
 def row(
     model: str, file: str, onnx: Path, anny: dict[str, Any], other: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the row of one file: its size, scores, gate numbers and, for INT8, the sensitivity table of its manifest."""
+    """Return the result of one exported file, `onnx`: its size, scores, gate values and, for INT8, its sensitivity table.
+
+    `file` is the kind of file, a key of FILES. `anny` has the scores on the synthetic test set, and `other` maps a split of the other
+    data set to the scores on it.
+    """
     manifest = read_manifest(onnx)
     sensitivity = manifest.get("sensitivity")
     rounded = manifest["gate"].get("rounded")
@@ -51,7 +55,7 @@ def row(
         "sha256": manifest["sha256"],
         "bytes": onnx.stat().st_size,
         "anny_reid": {name: anny[name] for name in SCORES},
-        "other": {split: {name: found["plain"][name] for name in SCORES} for split, found in other.items()},
+        "other": {split: {name: scores["plain"][name] for name in SCORES} for split, scores in other.items()},
         "gate": manifest["gate"]["numbers"],
         "gate_rounded_to_fp16": rounded["numbers"] if rounded else None,
         "int8_groups": len(sensitivity["int8"]) if sensitivity else None,
@@ -60,7 +64,10 @@ def row(
 
 
 def measure(models: Mapping[str, Path], data: str, other: str, work: Path) -> list[dict[str, Any]]:
-    """Export the files that `work` does not have yet, and return the row of every file."""
+    """Export the files that the folder `work` lacks, and return the `row` of each file.
+
+    `models` maps a name to the weights. `data` is the folder of the synthetic data set, and `other` that of the other data set.
+    """
     onnx = {(model, file): work / f"{model}.{file}.onnx" for model in models for file in FILES}
     for (model, file), path in onnx.items():
         if not path.exists():
@@ -79,7 +86,10 @@ def measure(models: Mapping[str, Path], data: str, other: str, work: Path) -> li
 
 @dataclass(frozen=True)
 class PrecisionOptions:
-    """The models (name -> weights) that are exported into `work`, the data sets they are scored on, and the result file."""
+    """The command line: `models` maps a name to weights, which are exported into the folder `work`.
+
+    `data` and `other` are the folders of the data sets to evaluate on, and `out` is the result file.
+    """
 
     models: Mapping[str, Path]
     data: str
@@ -89,22 +99,36 @@ class PrecisionOptions:
 
 
 def parse(argv: Sequence[str] | None) -> PrecisionOptions:
-    """Parse the command line. ConfigError for a model that is not NAME=M.safetensors."""
+    """Parse a command line into options. Raises ConfigError for a model that is not NAME=M.safetensors."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.experiments.precision", description=main.__doc__
     )
-    parser.add_argument("--model", action="append", required=True, metavar="NAME=M.safetensors")
-    parser.add_argument("--data", default="data/anny_reid", metavar="ROOT")
+    parser.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        metavar="NAME=M.safetensors",
+        help="weights, and their name in the result; the option may be repeated",
+    )
+    parser.add_argument(
+        "--data",
+        default="data/anny_reid",
+        metavar="ROOT",
+        help="folder of the synthetic data set (default: %(default)s)",
+    )
     parser.add_argument(
         "--other",
         required=True,
         metavar="ROOT",
-        help="a data set of people and cameras that the models were not trained on",
+        help="folder of a data set of people and cameras that the models were not trained on",
     )
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the files; existing files are reused"
+        "--work",
+        type=Path,
+        required=True,
+        help="folder for the exported files; files that it already has are used again",
     )
-    parser.add_argument("--out", type=Path, required=True, help="result file (.json)")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write the result to (.json)")
     args = parser.parse_args(argv)
     models = {name: Path(path) for name, _, path in (text.partition("=") for text in args.model)}
     if any(path.suffix != ".safetensors" for path in models.values()):
@@ -113,15 +137,15 @@ def parse(argv: Sequence[str] | None) -> PrecisionOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export models in every precision, run every file on the CPU, and write scores, gate numbers and sensitivity tables."""
+    """Export models in each precision, evaluate each file on the CPU, and write scores, gate values and sensitivity tables."""
     return run(parse(argv))
 
 
 def run(options: PrecisionOptions) -> int:
-    """Export the missing files, score all files, and write and print the scores."""
+    """Export the files that `options.work` lacks, evaluate all files, and write and print the scores."""
     options.work.mkdir(parents=True, exist_ok=True)
     with keeping(
-        lambda: f"the files exported so far are kept in {options.work}; the same command continues from there"
+        lambda: f"the files exported so far are kept in {options.work}; the same command exports the others"
     ):
         rows = measure(options.models, options.data, options.other, options.work.resolve())
     document = {
@@ -132,8 +156,8 @@ def run(options: PrecisionOptions) -> int:
     with replacing(options.out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
     shown = [
-        [one["model"], one["file"], f"{one['anny_reid']['mAP']:.1%}", f"{one['anny_reid']['R1']:.1%}"]
-        for one in rows
+        [result["model"], result["file"], *(f"{result['anny_reid'][score]:.1%}" for score in SCORES)]
+        for result in rows
     ]
     print_table("precision", ["model", "file", "mAP", "R1"], shown)
     return 0

@@ -1,4 +1,4 @@
-"""Time models in turns with single matrix products of the same arithmetic, in CPU time."""
+"""Measure the CPU time of models in turns with that of single matrix products in the same arithmetic."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from runtime.host import stopwatch
 from runtime.options.backends import ONNX_BACKENDS
 
 SIDE = 2048
-# precision of a file -> operator and input types of the product that it is compared with
+# The precision of a model -> the operator and input types of the matrix product that it is compared with.
 PRODUCTS = {"fp32": ("MatMul", np.float32, np.float32), "int8": ("MatMulInteger", np.uint8, np.int8)}
 
 
 def product(folder: Path, precision: str, threads: int | None) -> Callable[[int], object]:
-    """Return a call that computes one (SIDE, SIDE) x (SIDE, SIDE) product. The second factor is constant, as in a model."""
+    """Return a function that multiplies two (SIDE, SIDE) matrices in ONNX Runtime, of which the second is constant, as in a model.
+
+    `precision` is a key of PRODUCTS, and the product's ONNX file is written to `folder`.
+    """
     import onnx
     from onnx import helper, numpy_helper
 
@@ -32,7 +35,7 @@ def product(folder: Path, precision: str, threads: int | None) -> Callable[[int]
     random = np.random.default_rng(0)
     x = random.integers(0, 127, (SIDE, SIDE)).astype(left)
     weight = random.integers(-127, 127, (SIDE, SIDE)).astype(right)
-    kinds = [helper.np_dtype_to_tensor_dtype(np.dtype(one)) for one in (left, np.int32)]
+    kinds = [helper.np_dtype_to_tensor_dtype(np.dtype(kind)) for kind in (left, np.int32)]
     out = onnx.TensorProto.FLOAT if precision == "fp32" else kinds[1]
     graph = helper.make_graph(
         [helper.make_node(operator, ["x", "w"], ["y"])],
@@ -48,7 +51,10 @@ def product(folder: Path, precision: str, threads: int | None) -> Callable[[int]
 
 
 def operations(artifact: Artifact, batch: int) -> float:
-    """Return the multiplications and additions of one call, from the manifest; ArtifactError if it does not count them."""
+    """Return the number of multiplications and additions in one call with `batch` images, from the model's manifest.
+
+    Raises ArtifactError if the manifest has no such number.
+    """
     manifest = artifact.manifest
     macs = (manifest.get("macs") or {}).get(f"macs_{manifest.get('form')}")
     if macs is None:
@@ -57,22 +63,23 @@ def operations(artifact: Artifact, batch: int) -> float:
 
 
 def model_call(artifact: Artifact, batch: int) -> Callable[[int], object]:
-    """Return a call of the model on random pixels, with camera `mean` if the model takes cameras."""
+    """Return a function that runs the model on `batch` images of random pixels. Camera ids, if it takes any, are the mean camera's."""
     images, spec = noise(artifact.spec, batch), artifact.spec
     ids = np.full(batch, spec.mean_camera, np.int64) if spec.camera == "input" else None
     return lambda turn: artifact.run(images, ids)
 
 
 def measure(artifacts: Sequence[Artifact], *, threads: int, batch: int, rounds: int) -> dict[str, Any]:
-    """Return {products, models}, each with its CPU ms a call (`cpu_ms`) and 10^9 operations a CPU second (`gops`).
+    """Return {products, models}, with the CPU time of a call in ms (`cpu_ms`) and the 10^9 operations per CPU second (`gops`) of each.
 
-    `share` is a model's `gops` divided by those of the product in the same arithmetic, None if there is no such product.
+    Each model and product runs `rounds` times on `threads` threads. The `share` of a model is its `gops` divided by those of the
+    product in the same arithmetic. It is None if no product has this arithmetic.
     """
     with tempfile.TemporaryDirectory() as folder:
         calls = [product(Path(folder), precision, threads) for precision in PRODUCTS]
         calls += [model_call(artifact, batch) for artifact in artifacts]
         samples = stopwatch.interleave(calls, rounds=rounds)
-    ms = [float(np.median(one.cpu_ms)) for one in samples]
+    ms = [float(np.median(times.cpu_ms)) for times in samples]
     peaks = {key: 2e-6 * SIDE**3 / value for key, value in zip(PRODUCTS, ms)}
     models = []
     for artifact, value in zip(artifacts, ms[len(PRODUCTS) :]):

@@ -1,13 +1,13 @@
 """`python -m benchmarks.experiments.ranking`: time evaluation and re-ranking on random features.
 
-Each part runs in its own process, so that its peak memory includes nothing of the other part: only the interpreter, the features and
-the computation. For numbers that can be compared between machines, set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to 1.
+Evaluation and re-ranking run in separate processes, so that the peak memory of one includes nothing of the other. For times that
+can be compared between machines, set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to 1.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.experiments.ranking"))
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RankingOptions:
-    """The number and size of the features that are ranked. With `rerank_dim` 0, the re-ranking is left out."""
+    """The command line: the numbers of `queries` and `gallery` features, and the numbers in a feature.
+
+    A feature has `dim` numbers in the evaluation and `rerank_dim` in the re-ranking. If `rerank_dim` is 0, the re-ranking is left out.
+    """
 
     queries: int
     gallery: int
@@ -40,50 +43,56 @@ class RankingOptions:
 
 
 def parse(argv: Sequence[str] | None) -> RankingOptions:
-    """Parse the command line. ConfigError for counts below 1."""
+    """Parse a command line into options. Raises ConfigError for numbers below 1."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.ranking", description=__doc__)
     parser.add_argument(
         "--queries",
         type=int,
         default=3368,
-        help="number of queries (default: that of Market-1501, %(default)s)",
+        help="number of queries (default: %(default)s, as in Market-1501)",
     )
     parser.add_argument(
         "--gallery",
         type=int,
         default=19732,
-        help="number of gallery images (default: that of Market-1501, %(default)s)",
+        help="number of gallery images (default: %(default)s, as in Market-1501)",
     )
     parser.add_argument(
-        "--dim", type=int, default=3840, help="feature size for the evaluation (default: %(default)s)"
+        "--dim",
+        type=int,
+        default=3840,
+        help="numbers in a feature for the evaluation (default: %(default)s)",
     )
     parser.add_argument(
         "--rerank-dim",
         type=int,
         default=512,
-        help="feature size for the re-ranking; 0 leaves it out (default: %(default)s)",
+        help="numbers in a feature for the re-ranking; 0 leaves the re-ranking out (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     args = parser.parse_args(argv)
     if min(args.queries, args.gallery, args.dim) < 1 or args.rerank_dim < 0:
         raise ConfigError(
-            "--queries, --gallery and --dim must be 1 or more; see python -m benchmarks.experiments.ranking --help"
+            "--queries, --gallery and --dim must be 1 or more, and --rerank-dim 0 or more; see "
+            "python -m benchmarks.experiments.ranking --help"
         )
     return RankingOptions(args.queries, args.gallery, args.dim, args.rerank_dim, args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the seconds and memory of both parts; with --json, print {host, tools, threads, results: [Timing]}."""
+    """Print the time and memory of an evaluation and of a re-ranking. With --json, print {host, tools, threads, results: [Timing]}."""
     return run(parse(argv))
 
 
 def run(options: RankingOptions) -> int:
-    """Time each part in its own process, and print the results."""
+    """Time the evaluation and the re-ranking in separate processes, and print the results."""
     from benchmarks.experiments.clusters import measure
 
     parts = [("evaluate", options.dim)] + [("rerank", options.rerank_dim)] * (options.rerank_dim > 0)
     timings: list[Timing] = []
-    with printed(lambda: {"host": host(), "results": [asdict(one) for one in timings]} if timings else None):
+    with printed(
+        lambda: {"host": host(), "results": [asdict(timing) for timing in timings]} if timings else None
+    ):
         for part, dim in parts:
             timings.append(apart(measure, part, options.queries, options.gallery, dim))
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}

@@ -13,7 +13,10 @@ COLOURS = ("#0b7a75", "#3b6fb6", "#b45309", "#7c4d9e", "#8b949e", "#c2255c", "#5
 
 
 def picture(result: Mapping[str, Any]) -> str:
-    """Return the SVG text: one dot for each run, mAP against measured milliseconds, with one colour for each group."""
+    """Return a chart of mAP against measured milliseconds as the text of an SVG file.
+
+    `result` is the document of `benchmarks.experiments.search_report`. Each run has a dot, and each group of runs a colour.
+    """
     runs = [run for group in result["groups"] for run in group["runs"]]
     legend = TOP + 24 * ((len(result["groups"]) + 1) // 2)
     base = HEIGHT - BOTTOM
@@ -21,7 +24,7 @@ def picture(result: Mapping[str, Any]) -> str:
     up = nice_axis([run["mAP"] for run in runs], base, legend, margin=0.2)
     parts = [
         svg.text(16, 26, "mAP against measured latency", "title"),
-        svg.text(16, 44, "synthetic people (Anny-ReID), the demo model, a dot per seed", "soft"),
+        svg.text(16, 44, "synthetic people (Anny-ReID), the demo model, one dot for each seed", "soft"),
         *svg.grid(across, up, svg.Plot(LEFT, legend - 8, WIDTH - 30, base)),
     ]
     for index, (group, colour) in enumerate(zip(result["groups"], COLOURS)):
@@ -31,6 +34,6 @@ def picture(result: Mapping[str, Any]) -> str:
             words = f"{100 * run['mAP']:.1f} %, {run['measured_ms']:.2f} ms"
             place = across.at(run["measured_ms"]), up.at(run["mAP"])
             parts.append(svg.dot(*place, 6, words, fill=colour, fill_opacity=".75"))
-    words = "ms a picture: batch 1, one thread"
+    words = "ms per image: batch 1, one thread"
     parts.append(svg.text((LEFT + WIDTH) / 2, HEIGHT - 16, words, "soft mid"))
     return svg.figure(parts, width=WIDTH, height=HEIGHT, label="mAP against latency", style=svg.sheet())

@@ -1,13 +1,13 @@
-"""`python -m benchmarks.experiments.search_report`: compare groups of pruned models.
+"""`python -m benchmarks.experiments.search_report`: compare the mAP and latency of pruning methods.
 
-Each group is one pruning method, for example with and without budget search, run with several seeds. The report shows mAP
-against measured latency.
+The pruned models of a method, made with several seeds, form a group. For example, one group is pruned by the budget search, and
+another by the same fraction in every block.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.experiments.search_report"))
@@ -29,7 +29,12 @@ from runtime.options.argument_types import positive_integer
 
 @dataclass(frozen=True)
 class SearchReportOptions:
-    """The groups of prune.py runs to compare, and the latency table. With `data`, the differences in mAP get intervals."""
+    """The command line: `groups` maps the name of a method to the folders of its prune.py runs, one for each seed.
+
+    `table` is the latency table that predicts their times, and `model` the unpruned model of that table. Each model is timed `rounds`
+    times. `data` is the folder of a data set on which the differences in mAP get intervals, or None. The results are written to `out`
+    (JSON) and `picture` (SVG).
+    """
 
     groups: Mapping[str, Sequence[Path]]
     table: Path
@@ -41,23 +46,28 @@ class SearchReportOptions:
 
 
 def read_groups(words: Sequence[str]) -> dict[str, list[Path]]:
-    """Return the folders of each group from words of the form `NAME=DIR,DIR,..`; ConfigError for other words."""
+    """Parse arguments of the form `NAME=DIR,DIR,..`, and map each name to its folders.
+
+    Raises ConfigError for another form, for a folder that has no finished run of prune.py, and for more groups than colours.
+    """
     groups = {}
     for word in words:
         name, _, folders = word.partition("=")
         paths = [Path(folder) for folder in folders.split(",") if folder]
         if not name or not paths or not all((path / "result.json").is_file() for path in paths):
-            raise ConfigError(f"{word}: give NAME=DIR,DIR,.. of finished runs of prune.py")
+            raise ConfigError(
+                f"{word}: this is not a group of finished runs; give NAME=DIR,DIR,.. with folders in which prune.py finished"
+            )
         groups[name] = paths
     if len(groups) > len(COLOURS):
         raise ConfigError(
-            f"{len(groups)} groups, but the picture has only {len(COLOURS)} colours; compare fewer"
+            f"{len(groups)} groups were given, but the picture has only {len(COLOURS)} colours; compare fewer groups"
         )
     return groups
 
 
 def parse(argv: Sequence[str] | None) -> SearchReportOptions:
-    """Parse the command line. ConfigError for a group whose folders are not finished runs."""
+    """Parse a command line into options. Raises ConfigError for a group whose folders are not finished runs."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.experiments.search_report", description=main.__doc__
     )
@@ -65,9 +75,15 @@ def parse(argv: Sequence[str] | None) -> SearchReportOptions:
         "groups",
         nargs="+",
         metavar="NAME=DIR,DIR,..",
-        help="a group and its runs of prune.py, one for each seed",
+        help="the name of a pruning method, and the folders of its prune.py runs, one for each seed",
     )
-    parser.add_argument("--table", type=Path, required=True, metavar="TABLE.json")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        required=True,
+        metavar="TABLE.json",
+        help="the latency table that predicts the times of the models",
+    )
     parser.add_argument(
         "--model",
         type=Path,
@@ -75,15 +91,25 @@ def parse(argv: Sequence[str] | None) -> SearchReportOptions:
         metavar="MODEL.onnx",
         help="the unpruned model that the table was measured on",
     )
-    parser.add_argument("--rounds", type=positive_integer, default=60, metavar="N")
+    parser.add_argument(
+        "--rounds",
+        type=positive_integer,
+        default=60,
+        metavar="N",
+        help="number of timed runs of each model (default: %(default)s)",
+    )
     parser.add_argument(
         "--data",
         type=Path,
         metavar="ROOT",
-        help="a data set on which to bootstrap the difference of each group's mAP from the first group's",
+        help="folder of a data set; the difference of each group's mAP from that of the first group then gets an interval",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="R.json")
-    parser.add_argument("--picture", type=Path, required=True, metavar="R.svg")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="R.json", help="the file to write the result to"
+    )
+    parser.add_argument(
+        "--picture", type=Path, required=True, metavar="R.svg", help="the file to write the picture to"
+    )
     args = parser.parse_args(argv)
     return SearchReportOptions(
         read_groups(args.groups), args.table, args.model, args.rounds, args.data, args.out, args.picture
@@ -91,7 +117,7 @@ def parse(argv: Sequence[str] | None) -> SearchReportOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export, time and compare groups of pruned models, and write one JSON document and one picture."""
+    """Export, time and compare the pruned models of several methods, and write one JSON document and one picture."""
     return run(parse(argv))
 
 
@@ -101,11 +127,11 @@ def run(options: SearchReportOptions) -> int:
 
     reference = reference_of(options.table, options.model)
     about, rounds = reference.about, options.rounds
-    found = [group_of(name, folders, reference, rounds=rounds) for name, folders in options.groups.items()]
+    groups = [group_of(name, folders, reference, rounds=rounds) for name, folders in options.groups.items()]
     if options.data is not None:
-        for one, sure in zip(found, against_first(options.groups, options.data)):
-            one["against_first"] = sure
-    result = {"host": describe_host(device="cpu", threads=about["threads"]), "groups": found}
+        for group, difference in zip(groups, against_first(options.groups, options.data)):
+            group["against_first"] = difference
+    result = {"host": describe_host(device="cpu", threads=about["threads"]), "groups": groups}
     result |= {"whole_ms": about["model_ms"], "engine": about["engine"]}
     text = json.dumps(result, indent=1) + "\n"
     for path, content in ((options.out, text), (options.picture, picture(result))):
@@ -113,14 +139,14 @@ def run(options: SearchReportOptions) -> int:
             temporary.write_text(content)
     rows = [
         [
-            one["name"],
-            f"{one['mAP']['mean']:.1%}",
-            f"{one['predicted_ms']['mean']:.2f}",
-            f"{one['measured_ms']['mean']:.2f}",
-            interval_text(one.get("against_first")),
+            group["name"],
+            f"{group['mAP']['mean']:.1%}",
+            f"{group['predicted_ms']['mean']:.2f}",
+            f"{group['measured_ms']['mean']:.2f}",
+            interval_text(group.get("against_first")),
         ]
-        for one in found
+        for group in groups
     ]
     names = ["method", "mAP", "predicted ms", "measured ms", "mAP against the first (95 %)"]
-    print_table("mean of the seeds", names, rows)
+    print_table("mean over the seeds", names, rows)
     return 0

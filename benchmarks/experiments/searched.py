@@ -1,4 +1,4 @@
-"""Time and score groups of pruned models, and compare them with one unpruned model."""
+"""Measure groups of pruned models: their latency, in turns with one unpruned model, and their scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ RUN = members({"after": members({"scores": SCORES, "flops": FLOPS})})
 
 @dataclass(frozen=True)
 class Reference:
-    """What pruned models are compared with: the unpruned model, its latency table, and the predictor of times from that table."""
+    """What pruned models are compared with.
+
+    `whole` is the path of the unpruned ONNX model, `about` the content of its latency table, and `predictor` predicts the time of a
+    pruned model from that table.
+    """
 
     whole: Path
     about: Mapping[str, Any]
@@ -34,7 +38,7 @@ class Reference:
 
 
 def reference_of(table: Path, whole: Path) -> Reference:
-    """Return the reference for the latency table at `table`, which was measured on the unpruned model `whole`."""
+    """Read the latency table at `table`, which was measured on the unpruned model `whole`, and return both as a reference."""
     from prune.budget_search.latency import read_table
     from prune.model.architecture import Architecture
 
@@ -44,21 +48,21 @@ def reference_of(table: Path, whole: Path) -> Reference:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Return {scores, flops} of the pruned model in a folder of prune.py. ConfigError if it is not a finished run."""
+    """Return {scores, flops} of the pruned model that prune.py wrote to `folder`. Raises ConfigError if the run is not finished."""
     advice = "give the folder of a finished run of prune.py, with --evaluate both or after"
-    found: dict[str, Any] = read_document(
+    result: dict[str, Any] = read_document(
         folder / "result.json", RUN, expected="a result of prune.py", advice=advice
     )
-    return dict(found["after"])
+    return dict(result["after"])
 
 
 def group_of(name: str, folders: Sequence[Path], reference: Reference, *, rounds: int) -> dict[str, Any]:
-    """Return the runs of a group, each timed in turns with the unpruned model, and their means."""
+    """Measure the pruned model in each of `folders`, and return the results and their means (see `summed`)."""
     return summed(name, [measure(reference, folder, rounds) for folder in folders])
 
 
 def exported(folder: Path) -> Path:
-    """Return the path of the run's ONNX file, which is exported first if it does not exist."""
+    """Return the path of the ONNX file of the pruned model in `folder`. The file is exported if it does not exist."""
     onnx = folder / "model.onnx"
     if not onnx.exists():
         run_step(["export_onnx.py", str(folder / "model.safetensors"), "--out", str(onnx)])
@@ -66,9 +70,10 @@ def exported(folder: Path) -> Path:
 
 
 def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
-    """Return the scores, counts and predicted and measured milliseconds of one run.
+    """Return {heads, tokens, hidden, macs_folded, mAP, R1, predicted_ms, measured_ms} of the pruned model in `folder`.
 
-    The measured time is scaled to the machine's speed when the table was measured, by the unpruned model's time in the same rounds.
+    The model is timed in turns with the unpruned model, `rounds` times. `measured_ms` is corrected for the machine's speed: it is the
+    ratio of the two times, multiplied by the time of the unpruned model in the latency table.
     """
     about, result = reference.about, read_run(folder)
     flops = result["flops"]
@@ -78,7 +83,7 @@ def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
     pair = stopwatch.interleave(
         [model_call(path, *setting) for path in (reference.whole, exported(folder))], rounds=rounds
     )
-    whole_ms, ms = (float(np.median(one.wall_ms)) for one in pair)
+    whole_ms, ms = (float(np.median(times.wall_ms)) for times in pair)
     return {
         "heads": flops["heads"],
         "tokens": flops["tokens"],
@@ -92,7 +97,10 @@ def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def against_first(groups: Mapping[str, Sequence[Path]], data: Path) -> list[dict[str, float] | None]:
-    """Return the `paired_difference` of every group's mAP from the first group's; None for the first group."""
+    """Return, for each group, the difference of its mAP from that of the first group, as `paired_difference` gives it.
+
+    `groups` maps a name to the folders of its runs, and `data` is the folder of the data set. The first entry is None.
+    """
     dataset = read_dataset(str(data))
     precisions = [
         [query_precisions(exported(folder), dataset) for folder in folders] for folders in groups.values()
@@ -101,12 +109,15 @@ def against_first(groups: Mapping[str, Sequence[Path]], data: Path) -> list[dict
 
 
 def summed(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a group's runs, with the mean and standard deviation over the seeds of each compared number."""
-    found: dict[str, Any] = {"name": name, "runs": list(runs)}
+    """Return {name, runs, mAP, R1, predicted_ms, measured_ms, macs_folded} of a group of runs, one for each seed.
+
+    Each number is {mean, sd}: its mean and standard deviation over `runs`. `sd` is None for a single run.
+    """
+    group: dict[str, Any] = {"name": name, "runs": list(runs)}
     for key in ("mAP", "R1", "predicted_ms", "measured_ms", "macs_folded"):
         values = [run[key] for run in runs]
-        found[key] = {
+        group[key] = {
             "mean": float(np.mean(values)),
             "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         }
-    return found
+    return group

@@ -1,14 +1,14 @@
 """`python -m benchmarks.experiments.transfer MODEL --data ROOT`: zero-shot scores on people and cameras unseen in training.
 
-Every image of one camera is a query, and every image of another camera is in the gallery. A second set of scores is for features from
-which each camera's mean feature is subtracted; this needs images of the camera but no labels. MODEL is an ONNX file, an engine, or a
-model.safetensors, which torch runs.
+Every image of one camera is a query, and every image of another camera is in the gallery. A second set of scores shows the effect of
+subtracting the mean feature of each camera, which needs images of the camera but no labels. MODEL is an ONNX file, an engine, or a
+model.safetensors, which runs in torch.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.experiments.transfer"))
@@ -28,7 +28,11 @@ SHOWN = ("mAP", "R1", "R5", "R10")
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """The models to score, the data set and its split, and the cameras (0-based) of the queries and of the gallery."""
+    """The command line: the paths of the `models` to score, and the images to score them on.
+
+    `data` is the folder of the data set, `layout` its layout or None to guess it, and `split` a key of SPLITS. The queries are from
+    the camera `query_camera` and the gallery from `gallery_camera` (0-based ids).
+    """
 
     models: tuple[str, ...]
     data: str
@@ -40,18 +44,24 @@ class TransferOptions:
 
 
 def parse(argv: Sequence[str] | None) -> TransferOptions:
-    """Parse the command line."""
+    """Parse a command line into options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.experiments.transfer", description=main.__doc__
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL")
-    parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
-    parser.add_argument("--layout", choices=sorted(READERS))
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL", help="an ONNX file, an engine or a model.safetensors to score"
+    )
+    parser.add_argument("--data", required=True, metavar="ROOT", help="folder of the data set")
+    parser.add_argument(
+        "--layout",
+        choices=sorted(READERS),
+        help="layout of the data set; by default it is guessed from the folder, where the guess is certain",
+    )
     parser.add_argument(
         "--split",
         choices=sorted(SPLITS),
         default="all",
-        help="whose images: those of train, of query and gallery (test), or all (default: %(default)s)",
+        help="the images to use: the training images, those of query and gallery (test), or all (default: %(default)s)",
     )
     parser.add_argument(
         "--query-camera",
@@ -67,19 +77,19 @@ def parse(argv: Sequence[str] | None) -> TransferOptions:
         metavar="ID",
         help="0-based camera id of the gallery (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
     cameras = (args.query_camera, args.gallery_camera)
     return TransferOptions(tuple(args.models), args.data, args.layout, args.split, *cameras, args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score MODEL zero-shot, with the images of one camera as queries and those of another as the gallery."""
+    """Score each MODEL on unseen people and cameras: the images of one camera are the queries, those of another the gallery."""
     return run(parse(argv))
 
 
 def run(options: TransferOptions) -> int:
-    """Score every model, and print the scores."""
+    """Score the models of `options`, and print a table or one JSON document."""
     from benchmarks.experiments import zero_shot
 
     items = zero_shot.pictures(read_dataset(options.data, options.layout), options.split)

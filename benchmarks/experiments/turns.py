@@ -38,7 +38,7 @@ CROPS = 128
 
 @dataclass(frozen=True)
 class Extraction:
-    """One extraction that runs in its own process."""
+    """An extraction that runs in a new process: `candidate` extracts the images `items` with the settings of `preset`."""
 
     candidate: Candidate
     preset: str
@@ -46,9 +46,10 @@ class Extraction:
 
 
 def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item]:
-    """Write `count` JPEG files to `folder`, from the sources in turn: mirrored, shifted, brighter or darker, quality 85 to 95.
+    """Write `count` different JPEG files to `folder`, and return them as items without identity and camera.
 
-    All files differ, and every run writes the same ones. They have the size of their source, and their names state no person.
+    Each file is a changed copy of one of `sources`, in turn: it may be mirrored, it is shifted by up to 4 pixels, made brighter or
+    darker, and encoded with a quality from 85 to 95. The size stays the same. Every run writes the same files.
     """
     random = np.random.default_rng(0)
     made = []
@@ -69,9 +70,10 @@ def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item
 
 
 def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[str, Any]:
-    """Compare the model alone (`bare`) with full extraction from files, in alternating rounds. `ratio` is extract / bare.
+    """Compare the extraction of the files `items` (extract) with the model alone on crops in memory (bare), in turns.
 
-    Return {host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}.
+    Returns {host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}. `ratio`
+    is the median ratio of images per second, extract divided by bare.
     """
     candidate, preset = options.candidate, options.preset
     artifact = _artifact(candidate, preset)
@@ -85,15 +87,15 @@ def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[st
     slices = [files[at : at + options.slice] for at in range(0, len(files), options.slice)]
     ungated = candidate.allow_ungated
     with open_runners(load, chosen.processes) as runners:
-        bare = [one.process.pid for one in runners]
+        bare = [runner.process.pid for runner in runners]
         with extractor(artifact, preset, allow_ungated=ungated) as run:
             _warm_up(run, artifact, items, chosen)
-            workers = [one.pid for one in multiprocessing.active_children() if one.pid not in bare]
+            workers = [child.pid for child in multiprocessing.active_children() if child.pid not in bare]
 
             def engine() -> tuple[float, float]:
                 before = cpu_seconds(bare)
-                found = measure(runners, load, seconds=options.seconds)
-                return found["images_per_s"], 1000 * (cpu_seconds(bare) - before) / found["images"]
+                result = measure(runners, load, seconds=options.seconds)
+                return result["images_per_s"], 1000 * (cpu_seconds(bare) - before) / result["images"]
 
             def whole(part: Sequence[Item]) -> tuple[float, float]:
                 before, started = cpu_seconds([*workers, os.getpid()]), time.monotonic()
@@ -108,7 +110,7 @@ def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[st
                 take_turns(engine, whole, slices, rounds)
     # This is 0 if a slice is shorter than the system's tick.
     extract_cpu = _median(rounds, "extract_cpu_ms")
-    ratios = [one["extract"] / one["bare"] for one in rounds]
+    ratios = [turn["extract"] / turn["bare"] for turn in rounds]
     runs = [_extraction(Extraction(candidate, preset, tuple(items[:count]))) for count in options.runs]
     return {
         "host": host | {"load_average_after": load_average()},
@@ -134,17 +136,18 @@ def take_turns(
     slices: Sequence[Sequence[Item]],
     rounds: list[dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:
-    """Return {images, bare, extract, bare_cpu_ms, extract_cpu_ms} for each slice. Both callables give (images/s, CPU ms an image).
+    """Return {images, bare, extract, bare_cpu_ms, extract_cpu_ms} for each of `slices`, a list of images.
 
-    Because the machine drifts, the extraction of a slice is compared with the mean of two timings of the model alone, right before
-    and right after it. Each finished round is appended to `rounds`.
+    `engine()` times the model alone, and `whole(images)` extracts images from files. Both return (images per second, CPU ms per
+    image). The speed of a machine changes, so the extraction of a slice is compared with the mean of two timings of the model
+    alone, right before and right after it. Each finished round is appended to `rounds`, if that is given.
     """
     rounds, before = [] if rounds is None else rounds, engine()
     for part in slices:
         console.note(f"model alone: {before[0]:.1f} images/s; now extracting {len(part)} images from files")
         rate, cpu = whole(part)
         after = engine()
-        bare, bare_cpu = ((one + other) / 2 for one, other in zip(before, after))
+        bare, bare_cpu = ((first + second) / 2 for first, second in zip(before, after))
         costs = {"bare_cpu_ms": bare_cpu, "extract_cpu_ms": cpu}
         rounds.append({"images": float(len(part)), "bare": bare, "extract": rate} | costs)
         before = after
@@ -152,24 +155,32 @@ def take_turns(
 
 
 def cpu_seconds(pids: Sequence[int | None]) -> float:
-    """Return the CPU seconds of these running processes so far, in steps of the system's tick (most often 0.01 s). Linux only."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
-    return sum(int(found[11]) + int(found[12]) for found in fields) / os.sysconf("SC_CLK_TCK")
+    """Return the CPU seconds that the running processes with the ids `pids` have used in total. Works only on Linux.
+
+    The resolution is the system's clock tick, most often 0.01 s.
+    """
+    # The fields after the program's name. Numbers 11 and 12 are the ticks in user mode and in the kernel.
+    stats = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def _median(rounds: Sequence[dict[str, float]], key: str) -> float:
-    return float(np.median([one[key] for one in rounds]))
+    return float(np.median([turn[key] for turn in rounds]))
 
 
 def _extraction(task: Extraction) -> dict[str, Any]:
-    """Run one extraction in a new process. `start_s` lasts until the model is open and warm; `seconds` is the time of the images."""
+    """Run one extraction in a new process, and return the result of `_extract`."""
     console.note(f"extracting {len(task.items)} images in a new process")
-    found: dict[str, Any] = apart(_extract, task)
-    return found
+    result: dict[str, Any] = apart(_extract, task)
+    return result
 
 
 def _extract(task: Extraction) -> dict[str, Any]:
-    """Return {images, start_s, seconds, images_per_s, features_bytes, parent_peak_bytes, workers_peak_bytes[]}."""
+    """Return {images, start_s, seconds, images_per_s, features_bytes, parent_peak_bytes, workers_peak_bytes[]}.
+
+    `start_s` is the time until the model is open and warmed up, and `seconds` the time of the extraction. The peaks are those of this
+    process and of each of its worker processes.
+    """
     started = time.monotonic()
     artifact = _artifact(task.candidate, task.preset)
     with extractor(artifact, task.preset, allow_ungated=task.candidate.allow_ungated) as run:
@@ -177,7 +188,9 @@ def _extract(task: Extraction) -> dict[str, Any]:
         ready = time.monotonic()
         features = run(task.items, camera_ids=_mean_camera(artifact, [-1] * len(task.items)))
         done = time.monotonic()
-        workers = [high_water(Path(f"/proc/{one.pid}/status")) for one in multiprocessing.active_children()]
+        workers = [
+            high_water(Path(f"/proc/{child.pid}/status")) for child in multiprocessing.active_children()
+        ]
     return {
         "images": len(task.items),
         "start_s": ready - started,

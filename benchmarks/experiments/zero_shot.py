@@ -21,12 +21,15 @@ from runtime.ranking.metrics import evaluate
 
 
 def pictures(dataset: Dataset, split: str) -> tuple[Item, ...]:
-    """Return every image of `split`: train, test (query and gallery) or all."""
+    """Return all images of `split`: "train", "test" (query and gallery) or "all"."""
     return tuple(item for part in SPLITS[split] for item in getattr(dataset, part))
 
 
 def centred(features: NDArray[np.float32], camids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the features (N, D) minus the mean feature of their camera, normalised to length 1 again."""
+    """Subtract from each feature (N, D) the mean feature of its camera, and return the results, normalised to length 1.
+
+    `camids` (N,) are the cameras of the features.
+    """
     out = np.array(features, np.float32)
     for camera in np.unique(camids):
         out[camids == camera] -= out[camids == camera].mean(axis=0)
@@ -35,14 +38,15 @@ def centred(features: NDArray[np.float32], camids: NDArray[np.int64]) -> NDArray
 
 
 def interval(
-    found: Features, query: int, gallery: int, *, draws: int = 500, seed: int = 0
+    features: Features, query: int, gallery: int, *, draws: int = 500, seed: int = 0
 ) -> dict[str, list[float]]:
-    """Return 95 % intervals of R1 and mAP by drawing people with replacement; all images of a person are drawn together.
+    """Return {R1, mAP} with the 95 % interval [low, high] of each, by a bootstrap over people.
 
-    The queries of a drawn person are scored against the whole gallery, so only the mean over people varies.
+    The queries are the images of camera `query`, and the gallery those of camera `gallery`. Each person is scored once, with all
+    queries of this person against the whole gallery. People are then drawn with replacement, `draws` times, and their scores averaged.
     """
-    people = np.unique(found.pids)
-    each = [_scores(found, found.features, query, gallery, only=int(pid)) for pid in people]
+    people = np.unique(features.pids)
+    each = [_scores(features, features.features, query, gallery, only=int(pid)) for pid in people]
     random = np.random.default_rng(seed)
     chosen = random.integers(0, len(people), (draws, len(people)))
     out = {}
@@ -53,39 +57,44 @@ def interval(
 
 
 def _scores(
-    found: Features,
+    images: Features,
     features: NDArray[np.float32],
     query: int,
     gallery: int,
     *,
     only: int | None = None,
 ) -> dict[str, Any]:
-    asked = found.camids == query if only is None else (found.camids == query) & (found.pids == only)
-    shown = found.camids == gallery
-    sides = [(features[part], found.pids[part], found.camids[part]) for part in (asked, shown)]
+    is_query = images.camids == query
+    if only is not None:
+        is_query &= images.pids == only
+    is_gallery = images.camids == gallery
+    sides = [(features[rows], images.pids[rows], images.camids[rows]) for rows in (is_query, is_gallery)]
     return evaluate(*sides[0], *sides[1]).to_json()
 
 
 def transfer(
     artifact: Artifact, items: Sequence[Item], *, query: int = 0, gallery: int = 1, batch: int = 32
 ) -> dict[str, Any]:
-    """Return {people, queries, gallery, plain, camera_mean_subtracted, interval_95} of camera `query` against `gallery` (0-based).
+    """Score a model with the images of camera `query` as queries and those of camera `gallery` as the gallery (0-based ids).
 
-    The mean camera embedding is used, because the model's cameras are others. ConfigError if a camera has no images.
+    Returns {people, queries, gallery, plain, camera_mean_subtracted, interval_95}, where the first three are counts. The model uses
+    its mean camera embedding, because it was not trained on these cameras. Raises ConfigError if a camera has no images.
     """
     items = [item for item in items if item.camid in (query, gallery)]
     ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=_mean(artifact))
-    found = extract(artifact, items, batch=artifact.spec.batch or batch, camera_ids=ids)
+    images = extract(artifact, items, batch=artifact.spec.batch or batch, camera_ids=ids)
     for camera in (query, gallery):
-        if not (found.camids == camera).any():
-            raise ConfigError(f"no images of camera {camera}; choose --query-camera and --gallery-camera")
+        if not (images.camids == camera).any():
+            raise ConfigError(
+                f"the data set has no image of camera {camera}; choose other cameras with --query-camera and --gallery-camera"
+            )
     return {
-        "people": len(np.unique(found.pids)),
-        "queries": int((found.camids == query).sum()),
-        "gallery": int((found.camids == gallery).sum()),
-        "plain": _scores(found, found.features, query, gallery),
-        "camera_mean_subtracted": _scores(found, centred(found.features, found.camids), query, gallery),
-        "interval_95": interval(found, query, gallery),
+        "people": len(np.unique(images.pids)),
+        "queries": int((images.camids == query).sum()),
+        "gallery": int((images.camids == gallery).sum()),
+        "plain": _scores(images, images.features, query, gallery),
+        "camera_mean_subtracted": _scores(images, centred(images.features, images.camids), query, gallery),
+        "interval_95": interval(images, query, gallery),
     }
 
 
@@ -94,7 +103,7 @@ def _mean(artifact: Artifact) -> str | None:
 
 
 def opened(path: str) -> Artifact:
-    """Open the model at `path`; torch runs a model.safetensors."""
+    """Open the model at `path`. A model.safetensors runs in torch, and any other file on its default backend."""
     if Path(path).suffix == ".safetensors":
         from prune.session import open_torch_model
 

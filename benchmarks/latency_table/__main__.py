@@ -1,4 +1,4 @@
-"""`python -m benchmarks.latency_table MODEL.onnx --out table.json`: measure the time of a block on this machine."""
+"""`python -m benchmarks.latency_table MODEL.onnx --out table.json`: measure the time of transformer blocks on this machine."""
 
 from runtime.entry import run_main
 

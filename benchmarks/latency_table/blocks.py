@@ -1,4 +1,7 @@
-"""Measure a latency table: groups of blocks, each in turns with the whole model, saved group by group. Imports no command line."""
+"""Measure a latency table: the time of a transformer block for each number of heads, tokens and MLP neurons.
+
+The blocks are timed in groups, in turns with the whole model. The table is saved after each group.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,22 @@ from runtime.files.manifest import read_manifest, replacing
 from runtime.host import stopwatch
 
 SCHEMA = 2
-# the sizes that differ between blocks
+# The sizes that differ between blocks.
 SIZES = ("heads", "tokens", "hidden")
-# keys that a table copies from the index of the blocks
+# Keys that a table copies from the index of the blocks.
 ABOUT = ("variant", "heads", "tokens", "width", "prunable")
-# The facts that must be equal for a stopped measurement to continue.
+# A stopped measurement continues only if these values of its table are unchanged.
 SAME = ("schema", "model", "device", "engine", "tensorrt", "batch", "threads", "processor", "gpu", "board")
-# the block sizes of a group -> milliseconds of the whole model, of the unpruned block, and of each block size
+# A function that times the block sizes of a group. It returns the median milliseconds of the whole model, of the unpruned block, and
+# of each block size.
 Sample = Callable[[Sequence[dict[str, Any]]], list[float]]
 
 
 def read_index(model: Path) -> dict[str, Any]:
-    """Return the index of the blocks beside MODEL.onnx; ArtifactError if they are missing or belong to another model."""
+    """Return the index of the blocks that were exported with the model: MODEL.onnx.blocks/index.json.
+
+    Raises ArtifactError if the blocks are missing or belong to another model.
+    """
     folder = Path(f"{model}.blocks")
     manifest = read_manifest(model)
     try:
@@ -41,22 +48,30 @@ def read_index(model: Path) -> dict[str, Any]:
             raise ValueError("no blocks")
     except (OSError, ValueError, KeyError, TypeError):
         words = ["python", "export_onnx.py", "MODEL.safetensors", "--out", str(model), "--blocks"]
-        raise ArtifactError(f"{folder}: has no blocks; write them: {shlex.join(words)}") from None
+        raise ArtifactError(
+            f"{folder}: has no exported blocks; export them with {shlex.join(words)}"
+        ) from None
     if belongs != manifest["sha256"]:
-        raise ArtifactError(f"{folder}: belongs to another export of {model}; export it again with --blocks")
+        raise ArtifactError(
+            f"{folder}: its blocks come from another export of {model}; export the model again with --blocks"
+        )
     return index
 
 
 def groups(grid: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return the block sizes in groups with equal heads and neurons. A group is measured in turns and saved before the next one."""
+    """Return the block sizes of `grid` in groups that have the same number of heads and of MLP neurons.
+
+    The blocks of a group are timed in turns, and their times are saved before the next group begins.
+    """
     keys = dict.fromkeys((point["heads"], point["hidden"]) for point in grid)
     return [[point for point in grid if (point["heads"], point["hidden"]) == key] for key in keys]
 
 
 def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds: int) -> Sample:
-    """Return a function that times the whole model, the unpruned block and a group of block sizes on the CPU.
+    """Return a function that times the whole model, the unpruned block and a group of block sizes in turns on the CPU.
 
-    It alternates between them.
+    `index` is the index of the model's blocks. `about` gives the backend, the number of threads and the batch size, and each call
+    runs `rounds` times.
     """
     folder = Path(f"{model}.blocks")
     engine, threads, batch = about["engine"], about["threads"], about["batch"]
@@ -70,16 +85,18 @@ def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds
 
     def sample(group: Sequence[dict[str, Any]]) -> list[float]:
         samples = stopwatch.interleave([whole, anchor, *map(call, group)], rounds=rounds)
-        return [float(np.median(one.wall_ms)) for one in samples]
+        return [float(np.median(times.wall_ms)) for times in samples]
 
     return sample
 
 
 def measure(index: dict[str, Any], about: dict[str, Any], out: Path, sample: Sample) -> dict[str, Any]:
-    """Return the finished table. Every group is timed in turns with the whole unpruned model and the unpruned block.
+    """Measure all block sizes of `index` with `sample`, and return the finished table.
 
-    Because a machine slows down and recovers within minutes, the times of a group are scaled: they are multiplied by the median time
-    of the whole model over all groups and divided by its time in this group.
+    `about` has the facts about the measurement that the table records. The table is written to `out` after each group. If `out` holds
+    an unfinished table with the same facts, only its missing groups are measured. The speed of a machine changes within minutes, so
+    the times of a group are corrected: they are multiplied by the median time of the whole model over all groups, and divided by the
+    time of the whole model in this group.
     """
     table = _begun(out, about)
     done = {size_of(row) for row in table["raw"]}
@@ -98,12 +115,16 @@ def measure(index: dict[str, Any], about: dict[str, Any], out: Path, sample: Sam
 
 
 def size_of(row: dict[str, Any]) -> tuple[int, ...]:
-    """Return (heads, tokens, neurons) of a block size or a measured row."""
+    """Return (heads, tokens, neurons) of `row`, which is an entry of the index or a measured row of the table."""
     return tuple(row[key] for key in SIZES)
 
 
 def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
-    """Return {model_ms, fixed_ms, grid}. `fixed_ms` is the time of the whole model minus that of its equal prunable blocks."""
+    """Return the results of the measured rows `raw`: {model_ms, fixed_ms, grid, complete}.
+
+    `model_ms` is the median time of the whole model, and `grid` has the corrected time of each block size (see `measure`). `fixed_ms`
+    is the time that the model spends outside its prunable blocks: `model_ms` minus `prunable` times the time of the unpruned block.
+    """
     model = float(np.median([row["model_ms"] for row in raw]))
     block = float(np.median([row["block_ms"] * model / row["model_ms"] for row in raw]))
     rows = [{key: row[key] for key in SIZES} | {"ms": row["ms"] * model / row["model_ms"]} for row in raw]
@@ -111,24 +132,24 @@ def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
 
 
 def _begun(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Return the table that an earlier run of the same measurement began, else an empty table.
+    """Return the unfinished table at `path` if it has the same facts as `about`, or else an empty table.
 
-    A line on stderr says that the measurement continues, or that another file at `path` will be replaced.
+    A line on stderr says that the measurement continues, or that the file at `path` will be replaced.
     """
     try:
         table: dict[str, Any] = parse_json(path.read_text())
         # A table of an older version has no keys for GPUs.
         _ = [(size_of(row), row["ms"], row["model_ms"], row["block_ms"]) for row in table["raw"]]
         if not table["complete"] and all(table.get(key) == about[key] for key in SAME):
-            note(f"{path}: continuing after {len(table['raw'])} blocks")
+            note(f"{path}: the measurement continues after {len(table['raw'])} blocks")
             return table
-        reason = "a finished table" if table["complete"] else "a table with other settings"
+        reason = "a finished table" if table["complete"] else "an unfinished table with other settings"
     except FileNotFoundError:
         reason = ""
     except (OSError, ValueError, KeyError, TypeError):
-        reason = "not a table of this command"
+        reason = "not a latency table"
     if reason:
-        note(f"{path}: is {reason}; the measurement begins anew and replaces it")
+        note(f"{path}: this file is {reason}; the measurement starts from the beginning and replaces it")
     return about | {"complete": False, "raw": []}
 
 

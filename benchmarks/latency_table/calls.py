@@ -1,4 +1,4 @@
-"""Make calls of a block or of a whole model on a backend, for others to time."""
+"""Make functions that run a transformer block or a whole model once on a CPU backend, so that a stopwatch can time them."""
 
 from __future__ import annotations
 
@@ -39,14 +39,20 @@ GRAPH_OPENERS: dict[str, Callable[[Path, int | None, str], Graph]] = {
 
 
 def graph_call(path: Path, backend: str, threads: int | None, x: NDArray[np.float32]) -> Call:
-    """Return a call that runs a block on `x` (B, N, D) with one of `BACKENDS`."""
+    """Return a function that runs the exported block at `path` on the tokens `x` (B, N, D).
+
+    `backend` is a name in `BACKENDS`. If `threads` is None, it uses all cores.
+    """
     row = ONNX_BACKENDS[backend]
     run = GRAPH_OPENERS[row.library](path, threads, row.arithmetic)
     return lambda turn: run(x)
 
 
 def model_call(model: Path, backend: str, threads: int | None, batch: int) -> Call:
-    """Return a call that runs the whole model on random pixels."""
+    """Return a function that runs the whole model at `model` on `batch` images of random pixels.
+
+    `backend` is a name in `BACKENDS`. If `threads` is None, it uses all cores.
+    """
     artifact = open_artifact(model, threads=threads, backend=backend, allow_ungated=True)
     images = noise(artifact.spec, batch)
     ids = np.full(batch, artifact.spec.mean_camera, np.int64) if artifact.spec.camera == "input" else None
@@ -54,7 +60,7 @@ def model_call(model: Path, backend: str, threads: int | None, batch: int) -> Ca
 
 
 def noise(spec: InputSpec, batch: int) -> NDArray[Any]:
-    """Return random pixels in the model's layout, the same in every run."""
+    """Return `batch` images of random pixels in the layout of `spec`, which are the same in every run."""
     random = np.random.default_rng(0)
     if spec.layout == "uint8-nhwc":
         return random.integers(0, 256, (batch, spec.height, spec.width, 3), dtype=np.uint8)

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.latency_table MODEL.onnx --out table.json`: measure the time of a block on this machine.
+"""`python -m benchmarks.latency_table MODEL.onnx --out table.json`: measure the time of transformer blocks on this machine.
 
-The table gives the milliseconds of a block by its heads, tokens and MLP neurons, for `prune.py --search`. It times the blocks that
-`export_onnx.py --blocks` wrote beside MODEL.onnx, on the backend that will run the model. A stopped measurement continues where it
-stopped.
+The latency table gives the milliseconds of a block for each number of heads, tokens and MLP neurons, and `prune.py --search` reads
+it. The command times the blocks that `export_onnx.py --blocks` wrote beside MODEL.onnx, on the backend that will run the model. If
+it is stopped, the same command continues from there.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ ROUNDS = 40
 
 @dataclass(frozen=True)
 class TableOptions:
-    """The model whose blocks are measured, the device, and the file of the table. `threads` None means all cores.
+    """The command line: the `model` whose blocks are measured, the `device`, and `out`, the file of the table.
 
-    `backend`, `threads` and `rounds` are used only with the device cpu; on a GPU, trtexec measures.
+    `batch` is the number of images of each run. `backend`, `threads` (None for all cores) and `rounds` are used only with the device
+    cpu. On a GPU, trtexec measures.
     """
 
     model: Path
@@ -44,30 +45,32 @@ class TableOptions:
 
 
 def parse(argv: Sequence[str] | None) -> TableOptions:
-    """Parse the command line. ConfigError for options that contradict each other."""
+    """Parse a command line into options. Raises ConfigError if options contradict each other."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency_table", description=main.__doc__)
     parser.add_argument(
         "model", type=Path, metavar="MODEL.onnx", help="an unpruned model, exported with --blocks"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="TABLE.json")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="TABLE.json", help="the file to write the latency table to"
+    )
     parser.add_argument(
         "--device",
         choices=DEVICES,
         default="cpu",
-        help="cpu times a backend; cuda and jetson time TensorRT with trtexec (default: %(default)s)",
+        help="with cpu, a CPU backend is timed; with cuda and jetson, trtexec times TensorRT (default: %(default)s)",
     )
     parser.add_argument(
         "--backend",
         "--engine",
         dest="backend",
         choices=BACKENDS,
-        help=f"the backend that is timed with --device cpu (default: {BACKENDS[0]})",
+        help=f"the backend to time with --device cpu (default: {BACKENDS[0]})",
     )
     parser.add_argument(
         "--threads",
         type=positive_integer,
         metavar="N",
-        help="threads of that backend with --device cpu (default: all cores)",
+        help="number of threads of the backend with --device cpu (default: one for each core)",
     )
     parser.add_argument(
         "--batch", type=positive_integer, default=1, metavar="N", help="images per run (default: %(default)s)"
@@ -76,25 +79,27 @@ def parse(argv: Sequence[str] | None) -> TableOptions:
         "--rounds",
         type=positive_integer,
         metavar="N",
-        help=f"runs of each block with --device cpu (default: {ROUNDS})",
+        help=f"number of timed runs of each block with --device cpu (default: {ROUNDS})",
     )
     args = parser.parse_args(argv)
     if args.out.resolve() == args.model.resolve():
-        raise ConfigError(f"--out {args.out} is the model itself; give a .json file")
+        raise ConfigError(f"--out {args.out}: this is the model; give another file, such as table.json")
     for option in ("backend", "threads", "rounds"):
         if args.device != "cpu" and getattr(args, option) is not None:
-            raise ConfigError(f"--{option} needs --device cpu; on a GPU, trtexec measures")
+            raise ConfigError(
+                f"--{option}: works only with --device cpu, because trtexec measures on a GPU; leave the option out"
+            )
     backend, rounds = args.backend or BACKENDS[0], args.rounds or ROUNDS
     return TableOptions(args.model, args.out, args.device, backend, args.threads, args.batch, rounds)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the blocks beside MODEL.onnx on this machine and write the latency table that prune.py --search reads."""
+    """Time the transformer blocks of MODEL.onnx on this machine, and write the latency table that prune.py --search reads."""
     return run(parse(argv))
 
 
 def run(options: TableOptions) -> int:
-    """Measure the block sizes that the table does not have yet, and print the table."""
+    """Measure the block sizes that an unfinished table at `options.out` lacks, or all of them, and print the table."""
     from benchmarks.host import describe_host, doubts
     from benchmarks.latency_table.blocks import ABOUT, SAME, SCHEMA, Sample, cpu_sample, measure, read_index
     from benchmarks.latency_table.trtexec import Sampler, engine_path
@@ -124,9 +129,7 @@ def run(options: TableOptions) -> int:
         engine = engine_path(options.out, {key: about[key] for key in SAME})
         sample = Sampler(options.model, index, target, engine)
     with keeping(
-        lambda: (
-            f"the groups of blocks measured so far are kept in {options.out}; the same command continues after them"
-        )
+        lambda: f"the blocks measured so far are saved in {options.out}; the same command measures the others"
     ):
         table = measure(index, about, options.out, sample)
     if target is not None:
@@ -137,7 +140,7 @@ def run(options: TableOptions) -> int:
 
 
 def _target(options: TableOptions) -> Target:
-    """Return trtexec on this machine; DeviceError if --device jetson is given on another machine."""
+    """Return the trtexec of this machine. Raises DeviceError if --device jetson is given on another machine."""
     from benchmarks.device.jetson import refuse_elsewhere
     from benchmarks.latency_table.trtexec import open_target
 
@@ -147,7 +150,7 @@ def _target(options: TableOptions) -> Target:
 
 
 def _board() -> dict[str, Any]:
-    """Return the module, JetPack and power mode of this Jetson. A block takes another time in another power mode."""
+    """Return the module, JetPack version and power mode of this Jetson, because times differ between power modes."""
     from benchmarks.device import board
     from engines.doctor.doctor import nvpmodel_output
 
@@ -167,7 +170,7 @@ def _print(table: dict[str, Any]) -> None:
         for group in groups(table["grid"])
         for cells in [{row["tokens"]: row["ms"] for row in group}]
     ]
-    print_table("ms a block", ["heads", "neurons", *(f"{name} tokens" for name in names)], rows)
+    print_table("ms per block", ["heads", "neurons", *(f"{name} tokens" for name in names)], rows)
     note(
-        f"whole model {table['model_ms']:.2f} ms, {table['fixed_ms']:.2f} ms of it outside the prunable blocks"
+        f"the whole model takes {table['model_ms']:.2f} ms, of which {table['fixed_ms']:.2f} ms are outside the prunable blocks"
     )

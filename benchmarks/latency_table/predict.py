@@ -1,12 +1,13 @@
 """`python -m benchmarks.latency_table.predict TABLE.json --weights M.safetensors`: test the predictions of a latency table.
 
-Models with random heads, tokens and MLP neurons in every block are exported and timed on the backend of the table.
+It exports models that have a random number of heads, tokens and MLP neurons in every block, and times them on the backend of the
+table.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # before everything else is imported: that too can be stopped without a traceback
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.latency_table.predict"))
@@ -26,7 +27,10 @@ from runtime.options.argument_types import positive_integer
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """The latency table, the unpruned model and weights, how many random models test the table, and the folder and result file."""
+    """The command line: the latency `table` to test, the unpruned `model` (ONNX) that it belongs to, and that model's `weights`.
+
+    `count` random models are made in the folder `work`, and each is timed `rounds` times. The result is written to `out`.
+    """
 
     table: Path
     model: Path
@@ -38,11 +42,11 @@ class PredictOptions:
 
 
 def parse(argv: Sequence[str] | None) -> PredictOptions:
-    """Parse the command line."""
+    """Parse a command line into options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.latency_table.predict", description=main.__doc__
     )
-    parser.add_argument("table", type=Path, metavar="TABLE.json")
+    parser.add_argument("table", type=Path, metavar="TABLE.json", help="the latency table to test")
     parser.add_argument(
         "--model",
         type=Path,
@@ -65,26 +69,35 @@ def parse(argv: Sequence[str] | None) -> PredictOptions:
         help="number of random models (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=positive_integer, default=60, metavar="N", help="runs of each (default: %(default)s)"
+        "--rounds",
+        type=positive_integer,
+        default=60,
+        metavar="N",
+        help="number of timed runs of each model (default: %(default)s)",
     )
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the models; existing models are reused"
+        "--work",
+        type=Path,
+        required=True,
+        help="folder for the random models; models that it already has are used again",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="R.json")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="R.json", help="the file to write the result to"
+    )
     args = parser.parse_args(argv)
     return PredictOptions(args.table, args.model, args.weights, args.count, args.rounds, args.work, args.out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Time models with random counts per block, and compare their times with the predictions of the table."""
+    """Time models with a random number of heads, tokens and neurons in each block, and compare with the table's predictions."""
     return run(parse(argv))
 
 
 def run(options: PredictOptions) -> int:
-    """Make the missing models, time all of them, and write and print the comparison."""
+    """Make the random models that the folder lacks, time all models, and write and print the comparison."""
     from benchmarks.latency_table.unseen import compared, random_models
 
-    # Fail before models are made in vain.
+    # If the table is unusable, the command fails before it makes models.
     read_cpu_table(options.table)
     options.work.mkdir(parents=True, exist_ok=True)
     models = random_models(options.weights, options.count, options.work.resolve())
@@ -94,11 +107,12 @@ def run(options: PredictOptions) -> int:
     with replacing(options.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
     rows = [
-        [one["model"], f"{one['predicted_ms']:.2f}", f"{one['measured_ms']:.2f}"] for one in result["points"]
+        [point["model"], f"{point['predicted_ms']:.2f}", f"{point['measured_ms']:.2f}"]
+        for point in result["points"]
     ]
     print_table("predicted and measured, ms", ["model", "predicted", "measured"], rows)
     note(
-        f"rank correlation {result['spearman']:.3f}, median error {result['median_error']:.1%}; the machine is "
-        f"{result['drift']:.2f} times as slow as when the table was measured"
+        f"rank correlation {result['spearman']:.3f}, median error {result['median_error']:.1%}; the unpruned model takes "
+        f"{result['drift']:.2f} times as long as when the table was measured"
     )
     return 0

@@ -1,4 +1,4 @@
-"""Read a finished latency table for other measurements."""
+"""Read a finished latency table and check its content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.json_files import COUNT, OBJECT, POSITIVE, TEXT, maybe, members,
 from runtime.errors import ConfigError
 from runtime.options.choices import BACKENDS
 
-ADVICE = "measure one with python -m benchmarks.latency_table, to its end"
+ADVICE = "measure one completely with python -m benchmarks.latency_table"
 TABLE = members(
     {
         "engine": TEXT,
@@ -25,10 +25,11 @@ TABLE = members(
 
 
 def read_cpu_table(path: Path) -> dict[str, Any]:
-    """Return the facts of a finished table of a CPU backend; ConfigError for any other table."""
-    found: dict[str, Any] = read_document(path, TABLE, expected="a finished latency table", advice=ADVICE)
-    if found["engine"] not in BACKENDS:
+    """Return the content of a finished latency table that was measured on a CPU backend. Raises ConfigError for any other file."""
+    table: dict[str, Any] = read_document(path, TABLE, expected="a finished latency table", advice=ADVICE)
+    if table["engine"] not in BACKENDS:
         raise ConfigError(
-            f"{path}: measured with {found['engine']}, not on a CPU backend; time whole models with bench.py on the device"
+            f"{path}: the table was measured with {table['engine']}, but a table of a CPU backend is needed; to test this one, "
+            "time whole models with bench.py on its device"
         )
-    return found
+    return table

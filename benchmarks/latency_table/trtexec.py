@@ -1,6 +1,7 @@
-"""Time blocks with trtexec for a latency table: TensorRT on a desktop GPU or a Jetson. Not run on a GPU so far.
+"""Time transformer blocks with trtexec for a latency table of TensorRT on a desktop GPU or a Jetson.
 
-The time of a block is the median GPU compute time, without copies, because no data leaves the GPU between two blocks.
+The time of a block is trtexec's median GPU compute time, without copies, because no data leaves the GPU between two blocks. This
+module has not been run on a GPU so far.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.trtexec.command import (
+    SUPPORTED,
     BuildRequest,
     Profile,
     input_spec,
@@ -36,13 +38,13 @@ from runtime.wording import reason_of
 
 Version = tuple[int, ...]
 ENGINE = "tensorrt"
-# seconds that trtexec measures, and that it may take to build first
+# The seconds that trtexec measures, and those that it may take to build the engine first.
 SECONDS, BUILDING_S = 3, 3600
 
 
 @dataclass(frozen=True)
 class Target:
-    """The trtexec that measures, its version, the batch, and its timing cache (`cache`)."""
+    """The program `trtexec` with its `version`, the `batch` size that it measures, and the file of its timing cache, `cache`."""
 
     trtexec: Path
     version: Version
@@ -50,38 +52,46 @@ class Target:
     cache: Path
 
     def about(self) -> dict[str, Any]:
-        """The facts that must be equal for a stopped measurement to continue."""
+        """Return {engine, tensorrt}: what the latency table records about TensorRT."""
         return {"engine": ENGINE, "tensorrt": version_text(self.version)}
 
     @property
     def log(self) -> Path:
-        """The file beside the table that keeps the output of a failed trtexec."""
+        """The path of the file, beside the latency table, that receives the output of a trtexec run that fails."""
         return self.cache.with_suffix(".trtexec.log")
 
 
 def engine_path(out: Path, same: Mapping[str, Any]) -> Path:
-    """Return the path of the whole model's engine while the table at `out` is measured.
+    """Return the path of the whole model's engine, which exists only while the table at `out` is measured.
 
-    `same` has the facts that must be equal for a stopped measurement to continue. They are part of the name, so that the engine of
-    another model, GPU or TensorRT is never used.
+    `same` has the facts about the model, the GPU and TensorRT that must not change during the measurement. The name contains a hash of
+    them, so that the engine of another model, GPU or TensorRT version is never used.
     """
     name = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
     return out.with_suffix(f".{name}.engine")
 
 
 def open_target(out: Path, batch: int) -> Target:
-    """Return the trtexec of this machine, with its timing cache beside `out`. Raises the errors of `engines build`."""
+    """Return the trtexec of this machine, with a timing cache beside the latency table `out`, to measure with this batch size.
+
+    Raises DeviceError or ConfigError if this machine has no trtexec, or one with an unsupported TensorRT version.
+    """
     trtexec = find_trtexec()
     version = trtexec_version(trtexec)
     if not is_supported(version):
-        raise ConfigError(f"{trtexec}: TensorRT {version_text(version)} is not supported")
+        raise ConfigError(
+            f"{trtexec}: TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}"
+        )
     return Target(trtexec, version, batch, out.with_suffix(".timing-cache"))
 
 
 def block_line(
     block: Path, manifest: Mapping[str, Any], index: Mapping[str, Any], target: Target
 ) -> list[str]:
-    """Return the command line, from `trtexec` on, that builds and times a block in the precision of the whole model's `manifest`."""
+    """Return the trtexec command line that builds and times the exported block at `block`.
+
+    `manifest` is that of the whole model and gives the precision, and `index` is the index of the model's blocks.
+    """
     dims = f"x:{target.batch}x{index['tokens']}x{index['width']}"
     return [
         "trtexec",
@@ -98,12 +108,15 @@ def block_line(
 
 
 def model_line(model: Path, manifest: Mapping[str, Any], engine: Path, target: Target) -> list[str]:
-    """Return the command line that builds the whole model for this batch into `engine`, as `engines build` does."""
+    """Return the trtexec command line that builds the ONNX file `model` into the file `engine`, as `engines build` does.
+
+    The engine runs only the batch size of `target`. Raises ConfigError if the model has another fixed batch size.
+    """
     spec = input_spec(manifest, str(model))
     profile = Profile(target.batch, target.batch, target.batch)
     if spec.batch not in (None, target.batch):
         raise ConfigError(
-            f"--batch {target.batch}: {model} has the fixed batch {spec.batch}; give --batch {spec.batch}"
+            f"--batch {target.batch}: {model} has a fixed batch size of {spec.batch}; give --batch {spec.batch}"
         )
     profiles = () if spec.batch else (profile,)
     return trtexec_line(
@@ -113,7 +126,11 @@ def model_line(model: Path, manifest: Mapping[str, Any], engine: Path, target: T
 
 @dataclass(frozen=True)
 class Sampler:
-    """Times the whole model, the unpruned block and a group of block sizes. The engine of the whole model is kept at `engine`."""
+    """A function that times the whole model, the unpruned block and a group of block sizes with trtexec.
+
+    The whole model is the ONNX file `model`. Its engine is built once and kept in the file `engine`. `index` is the index of the
+    model's blocks.
+    """
 
     model: Path
     index: Mapping[str, Any]
@@ -121,7 +138,7 @@ class Sampler:
     engine: Path
 
     def __call__(self, group: Sequence[Mapping[str, Any]]) -> list[float]:
-        """Return the median ms of the whole model, of the unpruned block, and of each block size in `group`, in that order."""
+        """Return the median times in ms of the whole model, of the unpruned block, and of each block size in `group`."""
         manifest = read_manifest(self.model)
         spec = InputSpec.from_json(manifest["input"], f"{self.model}.json")
         if not self.engine.exists():
@@ -137,7 +154,7 @@ class Sampler:
         )
         folder = Path(f"{self.model}.blocks")
         points = [self.index["grid"][0], *group]
-        blocks = [block_line(folder / one["file"], manifest, self.index, self.target) for one in points]
+        blocks = [block_line(folder / point["file"], manifest, self.index, self.target) for point in points]
         try:
             model_ms = self._median(whole)
         except UserError:
@@ -160,19 +177,22 @@ class Sampler:
             self.target.log.write_text(f"{shlex.join(line)}\n{text}")
             raise refusal(report, code, file, self.target.log)
         if report.graph_refused:
-            note(f"WARNING {file.name}: timed without a CUDA graph, so its times include kernel launches")
+            note(f"WARNING {file.name}: trtexec used no CUDA graph, so the times include kernel launches")
         if report.unstable_percent is not None:
             note(
-                f"WARNING {file.name}: its times vary by {report.unstable_percent:.1f} %; lock the GPU's clocks"
+                f"WARNING {file.name}: the times vary by {report.unstable_percent:.1f} %; lock the GPU's clocks"
             )
         return report
 
 
 def refusal(report: Report, code: int, file: Path, log: Path) -> UserError:
-    """Return the error, with its exit code, that `engines build` raises for this failure, without advice on that command's options."""
+    """Return the error to raise if trtexec failed on `file`. It has the type and exit code of the same failure in `engines build`.
+
+    `report` and `code` are trtexec's parsed output and exit status, and its whole output is in the file `log`.
+    """
     if code < 0:
-        said = f"killed by {signal.Signals(-code).name}"
+        reason = f"killed by {signal.Signals(-code).name}"
     else:
-        said = reason_of(report.failure_reason()) or f"exit status {code} without a reason"
+        reason = reason_of(report.failure_reason()) or f"exit status {code} without a reason"
     kind = type(failure(report, code, file))
-    return kind(f"{file}: trtexec failed, {said}; read {log}; the same command continues from here")
+    return kind(f"{file}: trtexec failed ({reason}); read {log}, then run the same command to continue")

@@ -1,4 +1,4 @@
-"""Time models with random heads, tokens and MLP neurons in every block, and compare the times with a latency table."""
+"""Time models with a random number of heads, tokens and MLP neurons in each block, and compare with a latency table."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from benchmarks.unfinished import written
 from runtime.files.manifest import read_manifest
 from runtime.host import stopwatch
 
-# the smallest share of heads, tokens and neurons that a random block keeps
+# The smallest part of its heads, tokens and neurons that a random block keeps.
 LEAST = 0.3
 
 
 def random_counts(
     heads: int, tokens: int, hidden: int, blocks: int, seed: int
 ) -> tuple[list[int], list[int], list[int]]:
-    """Return the numbers of heads, tokens and MLP neurons that each block keeps: a share between `LEAST` and 1.
+    """Return three lists: the numbers of heads, of tokens and of MLP neurons that each of `blocks` blocks keeps.
 
-    Neurons are multiples of eight, as in the search.
+    `heads`, `tokens` and `hidden` are the numbers of an unpruned block. Each block keeps a random part of them between `LEAST` and 1.
+    Numbers of neurons are multiples of eight, as in the budget search. `seed` determines the numbers.
     """
     random = np.random.default_rng(seed)
     eights = random.integers(round(LEAST * hidden / 8), hidden // 8 + 1, blocks)
@@ -36,13 +37,16 @@ def random_counts(
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the rank correlation (Spearman) of two series without ties."""
+    """Return Spearman's rank correlation (-1..1) of two series of equal length, neither of which has equal values."""
     a, b = (np.argsort(np.argsort(np.asarray(series))) for series in (first, second))
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def random_models(weights: Path, count: int, work: Path) -> list[Path]:
-    """Return the ONNX files of `count` models with random counts. Those that `work` does not have yet are exported."""
+    """Return the ONNX files of `count` models with a random number of heads, tokens and neurons in each block.
+
+    The models are pruned from the unpruned weights at `weights`. A model that the folder `work` already has is not made again.
+    """
     from prune.model.file import load_model, save_model
     from prune.model.surgery import keep_heads, keep_neurons, keep_tokens
     from runtime.spec import InputSpec
@@ -61,7 +65,7 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
         random = np.random.default_rng(seed)
         ids = [(1 + random.permutation(architecture.patches)[: kept - 1]).tolist() for kept in tokens]
         pruned = keep_tokens(
-            keep_heads(model, [range(kept) for kept in heads]), [sorted(mine) for mine in ids]
+            keep_heads(model, [range(kept) for kept in heads]), [sorted(block_ids) for block_ids in ids]
         )
         pruned = keep_neurons(pruned, [range(kept) for kept in hidden])
         path = work / f"random{seed}.safetensors"
@@ -71,11 +75,12 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
 
 
 def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, out: Path) -> dict[str, Any]:
-    """Return {points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
+    """Compare the times of `models` that the latency table at `table` predicts with those that are measured.
 
-    `whole` is the unpruned model of the table, timed in the same rounds as each of the others. `drift` is its time divided by its
-    time in the table; `error`, `spearman` and `median_error` are corrected for it. A stopped run leaves its finished points beside
-    `out`.
+    Returns {points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
+    Each model is timed in turns with `whole`, the unpruned model of the table. `drift` is the time of `whole` divided by its time in
+    the table, which shows how the machine's speed has changed. `error`, `spearman` and `median_error` are corrected for this change.
+    If a signal stops the run, the finished points are written beside `out`.
     """
     from prune.budget_search.latency import read_table
     from prune.model.architecture import Architecture
@@ -90,31 +95,31 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, o
         return model_call(path, about["engine"], about["threads"], about["batch"])
 
     points: list[dict[str, Any]] = []
-    said = {key: about[key] for key in ("engine", "threads", "batch", "processor", "variant")}
+    settings = {key: about[key] for key in ("engine", "threads", "batch", "processor", "variant")}
     with written(
         out,
-        lambda: {"table": said, "points": points} if points else None,
-        go_on="the models are kept in --work",
+        lambda: {"table": settings, "points": points} if points else None,
+        go_on="the models in --work are complete and will be used again",
     ):
         for path, architecture in zip(models, shapes):
             # Time pairs only. A dozen models in turns would push each other out of the caches, unlike a deployed model.
             pair = stopwatch.interleave([call(whole), call(path)], rounds=rounds)
-            now, ms = (float(np.median(one.wall_ms)) for one in pair)
-            drift = now / float(about["model_ms"])
+            whole_ms, ms = (float(np.median(times.wall_ms)) for times in pair)
+            drift = whole_ms / float(about["model_ms"])
             blocks = architecture.blocks[: architecture.prunable]
-            heads, tokens = [len(one.heads) for one in blocks], [len(one.tokens) for one in blocks]
+            heads, tokens = [len(block.heads) for block in blocks], [len(block.tokens) for block in blocks]
             hidden = list(architecture.hidden[: architecture.prunable])
             predicted = predictor.model_ms(heads, tokens, hidden)
             counts = {"model": path.name, "heads": heads, "tokens": tokens, "hidden": hidden}
             times = {"predicted_ms": predicted, "measured_ms": ms, "drift": drift}
             points.append(counts | times | {"error": predicted * drift / ms - 1})
-    predictions, measured = ([one[key] for one in points] for key in ("predicted_ms", "measured_ms"))
-    steady = [one["measured_ms"] / one["drift"] for one in points]
+    predictions, measured = ([point[key] for point in points] for key in ("predicted_ms", "measured_ms"))
+    steady = [point["measured_ms"] / point["drift"] for point in points]
     return {
-        "table": said,
+        "table": settings,
         "points": points,
-        "drift": float(np.median([one["drift"] for one in points])),
+        "drift": float(np.median([point["drift"] for point in points])),
         "spearman": spearman(predictions, steady),
-        "median_error": float(np.median([abs(one["error"]) for one in points])),
+        "median_error": float(np.median([abs(point["error"]) for point in points])),
         "median_error_with_drift": float(np.median(np.abs(np.divide(predictions, measured) - 1))),
     }

@@ -1,1 +1,1 @@
-"""Statistics of measurements: intervals of ratios, bootstraps over queries, and average precisions."""
+"""Statistics of measurements: confidence intervals of time ratios and of mAP differences, and average precisions."""

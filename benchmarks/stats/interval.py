@@ -18,7 +18,10 @@ PARTS = 100
 
 @dataclass(frozen=True)
 class Interval:
-    """The `ratio` of two medians (above 1 if the other model is faster) and its 95 % confidence interval."""
+    """The `ratio` of two models' median times and its 95 % confidence interval, from `low` to `high`.
+
+    A ratio above 1 means that the second model is faster.
+    """
 
     ratio: float
     low: float
@@ -26,15 +29,16 @@ class Interval:
 
     @property
     def verdict(self) -> str:
-        """Return "faster", "slower", or "undecided" if the interval contains 1."""
+        """Return whether the second model is "faster" or "slower". It is "undecided" if the interval contains 1."""
         return "faster" if self.low > 1 else "slower" if self.high < 1 else "undecided"
 
 
 def interval(base: Times, other: Times, *, paired: bool, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Return the median of `base` (n,) divided by the median of `other` (m,), with its 95 % bootstrap interval.
 
-    The bootstrap draws blocks of consecutive rounds instead of single rounds, because a slow phase of a machine lasts longer than
-    one round. `paired` rounds were interleaved (n = m) and are drawn together, so that a slow phase that hit both cancels.
+    The arguments are the times of two models in n and m rounds. The bootstrap draws blocks of consecutive rounds, because a slow
+    phase of a machine lasts longer than one round. `paired` means that the two models took turns in each round (n = m). Their times
+    in a round are then drawn together, so that a slow phase that hit both models cancels in the ratio.
     """
     random = np.random.default_rng(seed)
     starts = _starts(random, len(base), draws)
@@ -45,7 +49,7 @@ def interval(base: Times, other: Times, *, paired: bool, draws: int = DRAWS, see
 
 
 def _starts(random: np.random.Generator, count: int, draws: int) -> NDArray[np.int64]:
-    """Return (draws, blocks): the first round of each drawn block."""
+    """Return an array (draws, blocks) with the index of the first round of each drawn block."""
     return random.integers(0, count, (draws, -(-count // _length(count))))
 
 
@@ -55,9 +59,14 @@ def _length(count: int) -> int:
 
 
 def _medians(values: Times, starts: NDArray[np.int64]) -> Times:
-    """Return (draws,) the median of every draw: blocks that begin at `starts`, wrapped around, cut to `len(values)` values."""
+    """Return (draws,) the median of every draw.
+
+    A draw has as many values as `values`. It consists of the blocks that begin at the indices `starts` (draws, blocks). A block that
+    reaches the end of `values` continues at their beginning.
+    """
     count, length = len(values), _length(len(values))
     blocks = sliding_window_view(np.concatenate([values, values[: length - 1]]), length)
-    # In parts: a minute of a fast model has tens of thousands of rounds, and a small board has little memory.
+    # The draws are computed in parts, because a minute of a fast model has tens of thousands of rounds, and a small board has little
+    # memory.
     parts = (blocks[part].reshape(len(part), -1)[:, :count] for part in np.array_split(starts, PARTS))
     return np.concatenate([np.median(draws, axis=1, overwrite_input=True) for draws in parts])

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from runtime.features import Features, same_model
 from runtime.ranking.metrics import evaluate
 
-# Edges of the groups by visible share. In every query of Anny-ReID, 40 to 80 % of the person are visible.
+# The limits between the groups. In every query of Anny-ReID, 40 to 80 % of the person are visible.
 EDGES = (0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The mean average precision (0..1) of several queries and its standard error (0..1; nan for a single query).
+    """The mean average precision of a group of queries, in which a similar part of the person is visible.
 
-    `low` and `high` are the bounds of the visible share of the person in these queries.
+    In these queries, between `low` and `high` (0..1) of the person is visible. `precision` is the mean average precision (0..1) of
+    the group, and `error` its standard error, which is nan for a single query.
     """
 
     low: float
@@ -31,14 +32,17 @@ class Group:
 
 
 def index_name(path: str) -> str:
-    """Return an image's name in anny.json: `data/anny_reid/query/7001_c2s1_001000_00.jpg` -> `query/7001_c2s1_001000_00.jpg`."""
+    """Return the name of an image in the file anny.json: its folder and file name.
+
+    For example, it is `query/7001_c2s1_001000_00.jpg` for `data/anny_reid/query/7001_c2s1_001000_00.jpg`.
+    """
     return "/".join(PurePath(path).parts[-2:])
 
 
 def average_precisions(query: Features, gallery: Features) -> NDArray[np.float64]:
-    """Return (Q,) the average precision of every query, 0..1. Their mean is the mAP of `runtime.ranking.metrics.evaluate`.
+    """Return (Q,) the average precision of every query, 0..1. The mean of these is the mAP of `runtime.ranking.metrics.evaluate`.
 
-    Raises DataError if a query has no match, and ArtifactError for features of two models.
+    Raises DataError if a query has no match in the gallery, and ArtifactError if two models computed the features.
     """
     same_model(query, gallery)
     precisions = [
@@ -58,9 +62,10 @@ def average_precisions(query: Features, gallery: Features) -> NDArray[np.float64
 def group_by_visibility(
     precisions: NDArray[np.float64], visible: NDArray[np.float64], edges: Sequence[float] = EDGES
 ) -> list[Group]:
-    """Group queries by their visible share, low <= visible < high for consecutive `edges`; the last group includes its end.
+    """Group queries by the part of the person that is visible, and return the groups that have a query.
 
-    Groups without a query are left out.
+    `precisions` (Q,) are the average precisions of the queries, and `visible` (Q,) the visible parts, both 0..1. A group has the
+    queries with low <= visible < high, for two consecutive `edges`. The last group also has the queries with visible = high.
     """
     groups = []
     for low, high in zip(edges, edges[1:]):
@@ -71,12 +76,12 @@ def group_by_visibility(
 
 
 def as_group(precisions: NDArray[np.float64], low: float, high: float) -> Group:
-    """Return all `precisions` (n,) as one group."""
+    """Return the group of queries with the average precisions `precisions` (n,), in which `low` to `high` of a person is visible."""
     count = len(precisions)
     error = float(precisions.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
     return Group(low, high, count, float(precisions.mean()), error)
 
 
 def in_range(visible: NDArray[np.float64], low: float, high: float, end: float) -> NDArray[np.bool_]:
-    """Return (n,) whether low <= visible < high; the range that ends at `end` includes its end."""
+    """Return (n,) whether low <= visible < high. If `high` equals `end`, visible = high is included too."""
     return np.asarray((visible >= low) & (visible <= high if high == end else visible < high))

@@ -18,8 +18,8 @@ from benchmarks.bench import measure, running
 from benchmarks.bench.arguments import parse
 from benchmarks.bench.plan import Cost, RunSettings, agenda, names
 from benchmarks.device import jetson
+from benchmarks.device.document import document as device_document
 from benchmarks.device.report import print_device_report
-from benchmarks.device.run import document as device_document
 from benchmarks.experiments import transfer, zero_shot
 from benchmarks.options import Timing
 from benchmarks.unfinished import printed, written

@@ -26,7 +26,11 @@ COLUMNS = ("device", "model", "precision", "batch", "p50 ms", "p99 ms", "images/
 
 @dataclass(frozen=True)
 class MergeOptions:
-    """The documents to merge, the files for the rows and the picture, and the batch size that the picture shows."""
+    """The command line: the `documents` of bench.py to merge, and the files to write.
+
+    The merged rows are written to `out` as JSON. The `picture` is an SVG file that shows the rows with the batch size `batch`. If
+    either path is None, that file is not written.
+    """
 
     documents: tuple[Path, ...]
     out: Path | None
@@ -41,8 +45,12 @@ def parse(argv: Sequence[str] | None) -> MergeOptions:
     parser.add_argument(
         "documents", nargs="+", type=Path, metavar="RUN.json", help="a document that bench.py --json printed"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write all rows to a JSON file")
-    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw mAP against latency")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write all rows of the table to this JSON file"
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE.svg", help="draw mAP against latency into this SVG file"
+    )
     parser.add_argument(
         "--batch",
         type=positive_integer,
@@ -60,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: MergeOptions) -> int:
-    """Write the rows and the picture to the files of the options, and print the table."""
+    """Merge the documents of `options`, write the requested files, and print the table. Returns 0, or raises a UserError."""
     document = merge([(path, read(path)) for path in options.documents])
     if options.out:
         _write(options.out, json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -74,7 +82,7 @@ def run(options: MergeOptions) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the file as a whole. Raises StorageError, and leaves an earlier file as it was, if it cannot be written."""
+    """Replace the file at `path` in one step. If that fails, an earlier file remains, and StorageError is raised."""
     with replacing(path) as temporary:
         temporary.write_text(text)
 

@@ -54,7 +54,10 @@ class Box(NamedTuple):
 
 
 def picture(points: Sequence[Point], subtitle: str) -> str:
-    """Draw the picture and return its SVG text. Each device has a colour and a shape, and each point is labelled with its model."""
+    """Return the picture as the text of an SVG file. Each device has a colour and a shape; each point is labelled with its model.
+
+    If a model's name does not fit beside its point, all points are labelled with numbers, which a legend explains.
+    """
     devices = list(dict.fromkeys(point.device for point in points))
     shown = short_names(list(dict.fromkeys(point.model for point in points)))
     # If a name does not fit beside its point, numbers stand for all names.
@@ -89,9 +92,9 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str] | None:
-    """Map each name to a short form that fits beside a point. Return None if one does not fit.
+    """Map each model's name to a form that fits beside a point, of at most 28 letters. Return None if there is no such form.
 
-    Names that are too long lose the words with which all names begin or end.
+    If a name is too long, an ellipsis replaces the words with which all names begin or end.
     """
     parts = [re.split(r"(?<=[_.-])", name) for name in names]
     ends = [re.split(r"(?=[_.-])", name)[::-1] for name in names]
@@ -114,7 +117,7 @@ def _common(lists: Sequence[Sequence[str]]) -> list[str]:
 
 
 def shorten(text: str, letters: int) -> str:
-    """Shorten a text to at most `letters` letters. It loses its middle, because names differ most at their ends."""
+    """Shorten a text to at most `letters` letters. An ellipsis replaces its middle, because names differ most at their ends."""
     if len(text) <= letters:
         return text
     end = letters // 2
@@ -122,7 +125,7 @@ def shorten(text: str, letters: int) -> str:
 
 
 def _labels(positions: Sequence[tuple[float, float]], names: Sequence[str]) -> list[tuple[float, float, str]]:
-    """Return (x, y, class) for each label. If possible, it stands near its point and overlaps no other label and no point."""
+    """Return (x, y, CSS class) for each label. If possible, a label stands near its point and overlaps no other label or point."""
     taken = [Box(x - 8, y - 8, x + 8, y + 8) for x, y in positions]
     labels = []
     for (x, y), name in zip(positions, names):
@@ -137,7 +140,7 @@ def _labels(positions: Sequence[tuple[float, float]], names: Sequence[str]) -> l
                 options.append((x, y + away, "mid", box))
         inside = [option for option in options if option[3].left >= LEFT and option[3].right <= WIDTH - 12]
         free = [option for option in inside if not any(option[3].meets(box) for box in taken)]
-        # If every place is taken, the label overlaps at its usual place.
+        # If every place is taken, the label stands at the first place in the picture, and overlaps something.
         left, top, kind, box = (free or inside or options)[0]
         taken.append(box)
         labels.append((left, top, kind))

@@ -83,10 +83,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Merge documents, each given with its path, into one with a row for each model, batch size and run.
+    """Merge documents of bench.py, each given as (path, document), into one with a row for each model, batch size and run.
 
-    Returns {schema, runs: [{file, sha256, device, replayed, ...}], data, rows, warnings}. Raises ConfigError if the runs measured
-    mAP on different data sets, because those values are not comparable.
+    Returns {schema, runs: [{file, sha256, device, replayed, ...}], data, rows, warnings}. `data` names the data set of the mAP
+    values, and is None without any. Raises ConfigError if the runs measured mAP on different data sets, because those values are
+    not comparable.
     """
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
@@ -104,8 +105,8 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
     if len(data) > 1:
         (first_data, first_path), (second_data, second_path) = list(data.items())[:2]
         raise ConfigError(
-            f"{second_path} has mAP on {second_data}, but {first_path} has mAP on {first_data}; run bench.py with the same "
-            "--data everywhere"
+            f"{second_path} has the mAP on {second_data}, but {first_path} has it on {first_data}; run bench.py with the same "
+            "--data on every device"
         )
     return {
         "schema": SCHEMA,
@@ -117,7 +118,10 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
 
 
 def points(document: Mapping[str, Any], batch: int) -> list[Point]:
-    """Return the points of the picture: the rows at this batch size that have a mAP. Raises ConfigError if no row has one."""
+    """Return the points of the picture: the rows of a merged document that have this batch size and a mAP.
+
+    Raises ConfigError if there is no such row.
+    """
     selected = [
         Point(row["device"], row["model"], row["latency_ms"]["p50"], row["mAP"])
         for row in document["rows"]
@@ -125,13 +129,17 @@ def points(document: Mapping[str, Any], batch: int) -> list[Point]:
     ]
     if not selected:
         raise ConfigError(
-            f"--picture: no run has mAP at a batch size of {batch}; run bench.py with --data, or give another --batch"
+            f"--picture: no run has a model with mAP at batch size {batch}; run bench.py with --data, or give another --batch"
         )
     return selected
 
 
 def device_name(document: Mapping[str, Any]) -> str:
-    """Name the device: a Jetson by its module and power mode, else the GPU, else the processor. A replay is marked as one."""
+    """Return the name of the device that a document of bench.py was measured on.
+
+    A Jetson is named by its module and power mode, another GPU by its name, and a CPU by its processor and number of threads.
+    "(replayed)" follows if the document comes from a recorded run.
+    """
     host, board = document["host"], document.get("board") or {}
     gpu = host.get("gpu") or {}
     name = (
@@ -151,38 +159,41 @@ def device_name(document: Mapping[str, Any]) -> str:
 def _without_repeats(
     documents: Sequence[tuple[Path, Mapping[str, Any]]],
 ) -> tuple[list[tuple[Path, Mapping[str, Any]]], list[str]]:
-    """Return the documents without repeated ones, and a warning for each document that is left out."""
+    """Return the documents without files of equal content, and a warning for each file that is left out."""
     first: dict[str, Path] = {}
     kept, warnings = [], []
     for path, document in documents:
         if (original := first.setdefault(sha256(path), path)) is path:
             kept.append((path, document))
         else:
-            warnings.append(f"{path} is the same run as {original} and is left out")
+            warnings.append(f"{path} has the same content as {original} and is left out")
     return kept, warnings
 
 
 def _name_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a warning for each name that belongs to different exported models, because the table shows them as one model."""
+    """Return a warning for each name that different exported models share, because the table does not tell them apart."""
     origins_of: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["origin"]:
             origins_of.setdefault(row["model"], {}).setdefault(row["origin"], row["device"])
     return [
-        f"{model} is not the same model on {' and on '.join(origins.values())}"
+        f"the name {model} stands for different models on {' and on '.join(origins.values())}"
         for model, origins in origins_of.items()
         if len(origins) > 1
     ]
 
 
 def _rail_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a warning if energy was measured at different rails, because a card alone uses less than a whole board."""
+    """Return a warning if the energy of the rows was measured at different power rails.
+
+    Such values are not comparable. A graphics card alone uses less power than a whole board, for example.
+    """
     measured = [row for row in rows if row["gross_j_per_image"] is not None]
     rails = dict.fromkeys((row["rail"], row["device"]) for row in measured)
     if len({rail for rail, _ in rails}) < 2:
         return []
     listing = "; ".join(f"{rail or 'an unknown rail'} on {device}" for rail, device in rails)
-    return [f"the energy values are not comparable, because they come from different rails: {listing}"]
+    return [f"the energy values are not comparable, because they come from different power rails: {listing}"]
 
 
 def _names(documents: Sequence[Mapping[str, Any]]) -> list[str]:

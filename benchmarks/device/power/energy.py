@@ -1,4 +1,4 @@
-"""Compute energy from samples of power rails: choose the rails of the whole board, and integrate over a window of time."""
+"""Compute energy from power samples: choose the rails that supply the whole board, and integrate over a period of time."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any, NamedTuple
 LEAST_S = 10.0
 # With a longer gap between samples, or at the ends of a window, the integral would be a guess.
 MOST_GAP_S = 1.0
-# Rails that supply all others: Thor's, then those of modules with one input, then a graphics card as its driver counts it.
+# Each of these rails supplies all other rails: VIN on a Thor, the next two on modules with one input, and the last on a graphics card.
 WHOLE = ("VIN", "VDD_IN", "POM_5V_IN", "GPU_BOARD")
-# Boards without such a rail (AGX Orin; AGX Xavier): the rails whose sum is the whole board. Their VDDQ rails are supplied by these.
+# On other boards (AGX Orin, then AGX Xavier), the sum of these rails is the power of the whole board. They also supply the VDDQ rails.
 SUMS = (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"))
 INNER = "VDDQ"
 
 
 class Sample(NamedTuple):
-    """The power of every rail in mW at one moment of the bench's clock."""
+    """The power of every rail, in mW, at the time `at_s`. This is the time in seconds of the clock that also times the models."""
 
     at_s: float
     rails_mw: Mapping[str, float]
 
 
 class Total(NamedTuple):
-    """The rails whose sum is the board's power.
+    """The rails whose sum counts as the board's power.
 
-    `known` is False where the board is unknown, and the sum of all its rails is taken instead.
+    `known` is False if the board is unknown. `rails` are then all rails, and their sum may be wrong.
     """
 
     rails: tuple[str, ...]
@@ -35,19 +35,19 @@ class Total(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The names of the rails: `VDD_IN`, or `VDD_GPU_SOC+VDD_CPU_CV+VIN_SYS_5V0`."""
+        """Return the names of the rails, joined: `VDD_IN`, or `VDD_GPU_SOC+VDD_CPU_CV+VIN_SYS_5V0`."""
         return "+".join(self.rails)
 
 
 class Window(NamedTuple):
-    """The start and end of a window of time, in seconds of the bench's clock."""
+    """A period of time: its start and end, in seconds of the clock that also times the models."""
 
     start_s: float
     end_s: float
 
 
 def total_of(names: Collection[str]) -> Total | None:
-    """Return the rails that give the power of a board with the rails `names`; None without any."""
+    """Return the rails whose sum is the power of a board that has the rails `names`, or None if `names` is empty."""
     for whole in WHOLE:
         if whole in names:
             return Total((whole,), True)
@@ -59,9 +59,9 @@ def total_of(names: Collection[str]) -> Total | None:
 
 
 def total_in(samples: Sequence[Sample]) -> Total | None:
-    """Return the rails that give the board's power in these samples; None without any.
+    """Return the rails whose sum is the board's power in these samples, or None if no sample has a rail.
 
-    Only rails that most samples have count, because a broken line may name others.
+    Only rails that are in most samples are used, because a damaged line of tegrastats may contain wrong names.
     """
     counts = Counter(name for sample in samples for name in sample.rails_mw)
     with_rails = sum(bool(sample.rails_mw) for sample in samples)
@@ -69,9 +69,9 @@ def total_in(samples: Sequence[Sample]) -> Total | None:
 
 
 def integral_j(samples: Sequence[tuple[float, float]], window: Window) -> float:
-    """Integrate (seconds, watts) samples over the window with the trapezoidal rule, in joules.
+    """Return the energy in joules in the window: the integral of `samples` (seconds, watts) by the trapezoidal rule.
 
-    The first and the last value inside extend to the ends of the window.
+    Between the ends of the window and the first and last sample inside it, the power counts as constant.
     """
     inside = [sample for sample in samples if window.start_s <= sample[0] <= window.end_s]
     points = [(window.start_s, inside[0][1]), *inside, (window.end_s, inside[-1][1])]
@@ -84,12 +84,13 @@ def integral_j(samples: Sequence[tuple[float, float]], window: Window) -> float:
 def energy(
     samples: Sequence[Sample], window: Window, *, images: int, idle: Window | None, least_s: float = LEAST_S
 ) -> dict[str, Any]:
-    """Return the energy of `images` images in the window.
+    """Return the energy per image, in joules, if `images` images were processed in the window.
 
     The keys are {rail, rail_known, gross_j_per_image, net_j_per_image, mean_w, idle_w, rails_w, window_s, images, samples,
-    incomplete, why}. `rail` names the rails that count as the whole board. The net energy excludes the mean power of the `idle`
-    window. A value that the samples do not give is null, and `why` gives the reason: no sensor, a window shorter than
-    `least_s`, or a gap in the samples. `incomplete` counts the samples that lack a rail of the total or have no power.
+    incomplete, why}. `rail` names the rails whose sum counts as the whole board. The gross energy is all energy of the board. For the
+    net energy, the mean power of the `idle` window (`idle_w`) is subtracted. A value that cannot be computed is None, and `why` gives
+    the reason: no sensor, a window shorter than `least_s`, or a gap in the samples. `incomplete` counts the samples in the window that
+    are not used, because they lack one of the rails or have no power above 0.
     """
     total = total_in(samples)
     inside = [sample for sample in samples if window.start_s <= sample.at_s <= window.end_s]
@@ -117,7 +118,10 @@ def energy(
 def mean_w(
     samples: Sequence[Sample], window: Window, rails: Sequence[str], least_s: float = LEAST_S
 ) -> float | None:
-    """Return the mean power of the rails' sum over the window in watts; None where the samples do not give it."""
+    """Return the mean power in watts over the window, as the sum of `rails`.
+
+    Returns None if the window is shorter than `least_s` seconds, or the samples have a gap.
+    """
     power = watts([sample for sample in samples if window.start_s <= sample.at_s <= window.end_s], rails)
     if _problem([at_s for at_s, _ in power], window, least_s):
         return None
@@ -125,10 +129,10 @@ def mean_w(
 
 
 def watts(samples: Sequence[Sample], rails: Sequence[str]) -> list[tuple[float, float]]:
-    """Return (seconds, watts of the rails' sum) of the samples that have all the rails and more than 0 W."""
+    """Return (seconds, watts) of the samples that have all of `rails`, where watts is the sum of these rails and above 0."""
     complete = [sample for sample in samples if rails and all(name in sample.rails_mw for name in rails)]
     power = [(sample.at_s, sum(sample.rails_mw[name] for name in rails) / 1000) for sample in complete]
-    # a running board needs some power, although a single rail may read slightly below 0
+    # A running board needs some power, so a sum of 0 is an error, although a single rail may read slightly below 0.
     return [(at_s, sum_w) for at_s, sum_w in power if sum_w > 0]
 
 
@@ -142,7 +146,7 @@ def _problem(times: Sequence[float], window: Window, least_s: float) -> str | No
 
 
 def _means(samples: Sequence[Sample]) -> dict[str, float]:
-    """Return the mean power of every rail, in watts, over the samples that have it."""
+    """Return the mean power of each rail in watts, over the samples that have this rail."""
     watts_of_rail: dict[str, list[float]] = {}
     for sample in samples:
         for name, milliwatts in sample.rails_mw.items():

@@ -1,4 +1,4 @@
-"""Measure the energy of models on a graphics card, after their times: an idle window, then one of at least 10 s a model."""
+"""Measure the energy of models on a graphics card: first the idle power, then each model for at least 10 s."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmarks.device.power.energy import LEAST_S, Window, energy
 from benchmarks.device.power.sampling import Meter, Sensor, gpu_sensors, open_meter
 from runtime.console import note
 
-# A card reports its mean power over the last second. Before a window starts, this much time passes, so that the mean contains
-# nothing from before it.
+# A card reports its mean power over the last second. Each state of the card lasts this many seconds before its power counts, so that
+# this mean contains no other state.
 SETTLE_S = 2.0
 
 
@@ -25,10 +25,10 @@ def gpu_energy(
     settle_s: float = SETTLE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any] | None]:
-    """Return the result of `benchmarks.device.power.energy.energy` for every call; None for each call without a sensor.
+    """Return the energy per image of each model, as `benchmarks.device.power.energy.energy` gives it.
 
-    A call runs `images` images. The energy is that of the card alone, without the rest of the computer. All models are loaded
-    during the idle window.
+    `calls` has a function for each model, which runs it on `images` images. The energy is that of the card alone, without the other
+    parts of the computer. The idle power is measured while all models are loaded. If no sensor can be read, each result is None.
     """
     with card_meter(sensors, least_s=least_s, settle_s=settle_s, clock=clock) as (meter, idle):
         if meter is None:
@@ -50,17 +50,20 @@ def card_meter(
     settle_s: float = SETTLE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[tuple[Meter, Window] | tuple[None, None]]:
-    """Start the card's power sensor and yield (meter, idle window); (None, None) where no sensor can be read."""
+    """Start the first of `sensors` that works, wait for an idle window of `least_s` seconds, and yield (meter, idle window).
+
+    The sensor runs until the block ends. Yields (None, None) if no sensor can be read. `sensors` None stands for `gpu_sensors()`.
+    """
     meter = open_meter(gpu_sensors() if sensors is None else sensors)
     if meter is None:
-        note("neither NVML nor nvidia-smi gives this GPU's power: energy is null")
+        note("neither NVML nor nvidia-smi reports this GPU's power: all energy values are null")
         yield None, None
         return
     try:
         note(f"measuring idle power with {meter.sensor.name}: {settle_s + least_s:g} s")
         time.sleep(settle_s)
         start = clock()
-        # sleep slightly longer: the sleep's clock starts before the window's
+        # Sleep slightly longer, because the clock of `sleep` may run faster than `clock`.
         time.sleep(least_s + 0.05)
         yield meter, Window(start, clock())
     finally:
@@ -70,7 +73,7 @@ def card_meter(
 def _run(
     call: Callable[[int], object], least_s: float, settle_s: float, clock: Callable[[], float]
 ) -> tuple[Window, int]:
-    """Return the window and the number of calls in it. The card works for `settle_s` before the window opens."""
+    """Run `call` for `settle_s` seconds and then for `least_s` seconds. Return this second period and its number of calls."""
     start = clock()
     while clock() - start < settle_s:
         call(0)

@@ -1,4 +1,4 @@
-"""Read the INA power monitors of a board (INA3221, INA226, ...) from the kernel's files, which needs no root."""
+"""Read a board's power from its INA chips (INA3221, INA226, ...) through files of the kernel, without root permissions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.host.jetson import read_text
 
 # The kernel's names of the chips: ina219, ina226, ina238, ina3221, ina3221x, ...
 CHIP = re.compile(r"ina\d{3,4}")
-# The only chip with several channels; its higher channel numbers are shunt voltages and their sum.
+# The only chip with several channels. Its channels above 3 are shunt voltages and their sum, which are not needed.
 THREE_CHANNELS, CHANNELS = "ina3221", (1, 2, 3)
 UNCONNECTED = "NC"
 # The kernel's hwmon files give microwatts, millivolts and milliamperes.
@@ -20,7 +20,11 @@ MICRO = 1000.0
 
 @dataclass(frozen=True)
 class Rail:
-    """One rail of a `chip`, with its files: `power` in mW times `unit`, or else `volt` in mV and `current` in mA."""
+    """One power rail, which a `chip` measures, and the files that have its power.
+
+    The file `power` has the power in mW times `unit`. If `power` is None, the file `volt` has the voltage in mV, and the file
+    `current` the current in mA.
+    """
 
     name: str
     chip: str
@@ -31,12 +35,12 @@ class Rail:
 
 
 def find_rails(root: Path) -> list[Rail]:
-    """Return the rails of every INA chip under `root`, with the board's names for them; [] where there is none."""
+    """Return the power rails of all INA chips, which the files below `root` describe. The list is empty without such a chip."""
     return [*_hwmon_rails(root), *_iio_rails(root)]
 
 
 def read_rails(rails: Sequence[Rail]) -> dict[str, float]:
-    """Return name -> mW of the rails that can be read at this moment."""
+    """Read the present power, and map the name of each rail to mW. Rails that cannot be read are left out."""
     readings = {rail.name: _milliwatts(rail) for rail in rails}
     return {name: value for name, value in readings.items() if value is not None}
 
@@ -65,10 +69,10 @@ def _hwmon_rails(root: Path) -> Iterator[Rail]:
 
 
 def _name(folder: Path, channel: int, chip: str, *, several: bool) -> str:
-    """Return the board's name of a rail, or else a unique name from the chip and its address."""
+    """Return the name that the board's files give a rail, or else a unique name from its chip and the chip's address."""
     labels = [folder / f"{kind}{channel}_label" for kind in ("power", "in", "curr")]
     if not several:
-        # the board's name of the whole chip
+        # These files have the name of the whole chip.
         labels += [folder / "label", folder / "of_node/label", folder / "device/of_node/label"]
     for label in labels:
         if name := read_text(label).strip():

@@ -7,12 +7,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# the whole card as its driver counts it, without the rest of the computer
+# The name of the rail that stands for the power of the whole card, as its driver reports it, without the other parts of the computer.
 RAIL = "GPU_BOARD"
 
 
 def reader(environment: Mapping[str, str] = os.environ) -> Callable[[], dict[str, float]] | None:
-    """Return a callable that reads {"GPU_BOARD": mW} of CUDA's device 0; None where NVML or its power is not available."""
+    """Return a function that reads the card's present power as {"GPU_BOARD": mW}, for CUDA device 0.
+
+    Returns None if NVML is not installed or does not report the power. The function returns {} if a reading fails.
+    """
     library = _library()
     if library is None:
         return None
@@ -33,22 +36,26 @@ def reader(environment: Mapping[str, str] = os.environ) -> Callable[[], dict[str
 
 
 def device(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the card that CUDA calls device 0, as nvidia-smi takes it: an index or a UUID.
+    """Return the card that is CUDA device 0, in the form that nvidia-smi accepts: an index or a UUID.
 
-    On a machine with different cards, set CUDA_DEVICE_ORDER=PCI_BUS_ID: CUDA's own order starts with the fastest card.
+    On a machine with different cards, this is right only with CUDA_DEVICE_ORDER=PCI_BUS_ID. By default, CUDA numbers the fastest card
+    first.
     """
     return environment.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
 
 
 def smi_line(command: str, interval_ms: int, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the command line with which nvidia-smi prints the card's watts every `interval_ms`."""
+    """Return the command line with which nvidia-smi prints the card's power in watts every `interval_ms` milliseconds."""
     query = ["--query-gpu=power.draw", "--format=csv,noheader,nounits"]
     return [command, *query, f"--id={device(environment)}", f"--loop-ms={interval_ms}"]
 
 
 def parse_smi(line: str) -> dict[str, float] | None:
-    """Parse `62.13` watts as {"GPU_BOARD": 62130.0}; None for "[N/A]" and anything else that is not a number."""
-    # float() would accept "nan" too
+    """Return the power in a line of nvidia-smi as {"GPU_BOARD": mW}, such as {"GPU_BOARD": 62130.0} for `62.13` (watts).
+
+    Returns None for a line that is not a number, such as "[N/A]".
+    """
+    # float() would also accept "nan".
     number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*", line)
     return {RAIL: 1000 * float(number[1])} if number else None
 
@@ -60,7 +67,7 @@ def _handle(library: Any, name: str) -> Any:
 
 
 def _library() -> Any:
-    """Return the module of nvidia-ml-py, or None where it is not installed."""
+    """Return the module of nvidia-ml-py, or None if it is not installed."""
     try:
         import pynvml
     except ImportError:

@@ -1,6 +1,7 @@
 """Sample the power of this machine in a thread.
 
-A Jetson's sensors are tegrastats, or else its INA chips. A graphics card's are NVML, or else nvidia-smi.
+On a Jetson, the power comes from tegrastats, or else from the INA chips. On a graphics card, it comes from NVML, or else from
+nvidia-smi.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from benchmarks.device.power.energy import Sample, total_of
 from benchmarks.device.power.ina import chips, find_rails, read_rails
 
 INTERVAL_MS = 100
-# How long a sensor may take for its first sample.
+# The seconds that a sensor may take for its first sample.
 FIRST_S = 3.0
 
-# One reading: rail -> mW.
+# One reading: the name of each rail -> its power in mW.
 Rails = dict[str, float]
-# The time of a line, in seconds of `time.perf_counter`, and the line itself.
+# A line that a sensor's program printed, after its time in seconds of `time.perf_counter`.
 Line = tuple[float, str]
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """A source of power readings. `read` yields them until the source ends or `stop` is called; None is a malformed reading.
+    """A source of power readings with a `name`, which the results show.
 
-    `name` labels the result.
+    `read` yields the readings until the source ends or `stop` is called. A reading that cannot be parsed is None.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Sensor:
 
 @dataclass
 class Meter:
-    """The samples that a running sensor has given so far. `with meter:` starts the sensor and stops it at the end.
+    """A power sensor that collects `samples` in a thread while the block of `with meter:` runs.
 
     `malformed` counts the readings that could not be parsed.
     """
@@ -69,7 +70,7 @@ class Meter:
         self._thread.join(timeout=FIRST_S)
 
     def works(self, wait_s: float = FIRST_S) -> bool:
-        """Wait up to `wait_s` for the first sample, and return whether a sample has a power rail."""
+        """Wait up to `wait_s` seconds for the first sample. Return whether a sample has a power rail."""
         self._first.wait(wait_s)
         return any(total_of(sample.rails_mw) for sample in self.samples)
 
@@ -81,7 +82,7 @@ class Meter:
                     continue
                 self.samples.append(Sample(self.clock(), rails))
                 self._first.set()
-        # A sensor that fails spoils the energy, never the bench: the gap in the samples makes the energy null.
+        # A sensor that fails does not end the measurement. The gap in its samples makes the energy null.
         except Exception:
             self.malformed += 1
         finally:
@@ -89,7 +90,10 @@ class Meter:
 
 
 def jetson_sensors(root: Path = Path("/"), keep: list[Line] | None = None) -> list[Sensor]:
-    """Return the sensors of a Jetson's power, the best first. Every line of tegrastats is added to `keep`, even a malformed one."""
+    """Return the power sensors of a Jetson that exist, the best one first.
+
+    Every line that tegrastats prints is added to `keep`, also a line that cannot be parsed. `root` is the folder of the system files.
+    """
     sensors = []
     if command := shutil.which("tegrastats"):
         line = [command, "--interval", str(INTERVAL_MS)]
@@ -100,7 +104,7 @@ def jetson_sensors(root: Path = Path("/"), keep: list[Line] | None = None) -> li
 
 
 def gpu_sensors() -> list[Sensor]:
-    """Return the sensors of a graphics card's power, the best first."""
+    """Return the power sensors of a graphics card that exist, the best one first."""
     sensors = []
     if read := nvml.reader():
         sensors.append(polled_sensor("NVML", read))
@@ -110,25 +114,28 @@ def gpu_sensors() -> list[Sensor]:
 
 
 def open_meter(sensors: Sequence[Sensor], *, wait_s: float = FIRST_S) -> Meter | None:
-    """Start the first sensor that gives a power rail, and return its running meter; None where none does."""
+    """Start the sensors one after the other, and return the running meter of the first that reports power within `wait_s` seconds.
+
+    The others are stopped. Returns None if no sensor reports power.
+    """
     for sensor in sensors:
         with ExitStack() as stack:
             meter = stack.enter_context(Meter(sensor))
             if meter.works(wait_s):
-                # the meter keeps running
+                # Do not stop this meter at the end of the block.
                 stack.pop_all()
                 return meter
     return None
 
 
 def tegrastats_rails(line: str) -> Rails | None:
-    """Return the rails of one line in mW, {} for a line without any; None for a line that is not from tegrastats."""
+    """Map the name of each power rail in a line of tegrastats to mW. Returns None for a line that is not from tegrastats."""
     record = tegrastats.parse(line)
     return None if record is None else dict(record.rails_mw)
 
 
 def polled_sensor(name: str, read: Callable[[], Rails], interval_ms: int = INTERVAL_MS) -> Sensor:
-    """Return a sensor that calls `read` every `interval_ms`."""
+    """Return a sensor that calls `read` every `interval_ms` milliseconds. `read` returns one reading."""
     stop = threading.Event()
 
     def readings() -> Iterator[Rails | None]:
@@ -145,7 +152,10 @@ def lines_sensor(
     parse: Callable[[str], Rails | None],
     keep: list[Line] | None = None,
 ) -> Sensor:
-    """Return a sensor that runs a program, which prints a line for every sample until it is stopped."""
+    """Return a sensor that runs the program `command`, which prints a line for each reading until it is stopped.
+
+    `parse` returns the reading in a line, or None. Every line is also added to `keep`, unless that is None.
+    """
     children: list[subprocess.Popen[str]] = []
     stopped = threading.Event()
 
@@ -159,14 +169,14 @@ def lines_sensor(
             errors="replace",
         ) as child:
             children.append(child)
-            # the sensor was stopped while the program started
+            # The sensor may have been stopped while the program started.
             if stopped.is_set():
                 child.kill()
             assert child.stdout is not None
             for line in _lines(child.stdout):
                 if keep is not None and line is not None:
                     keep.append((time.perf_counter(), line))
-                # a killed program may leave an unfinished line, which is not a sample
+                # A killed program may leave an unfinished line, which is not a reading.
                 yield parse(line) if line is not None and line.endswith("\n") else None
 
     def stop() -> None:
@@ -178,7 +188,7 @@ def lines_sensor(
 
 
 def _lines(stream: IO[str]) -> Iterator[str | None]:
-    """Yield the lines of a program. A line that is too long is never held in memory: each piece of it yields None."""
+    """Yield the lines of a program. A line that is too long is read in pieces, to bound the memory, and each piece yields None."""
     at_start = True
     while piece := stream.readline(tegrastats.LONGEST):
         ended = piece.endswith("\n") or len(piece) < tegrastats.LONGEST

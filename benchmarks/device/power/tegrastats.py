@@ -1,7 +1,7 @@
 """Parse one line of NVIDIA's tegrastats. The functions are pure.
 
-They read the output of JetPack 4 (Nano, Xavier), 6 (AGX Orin, Orin Nano), 7.2 (AGX Orin: triples, a list of GPU clocks) and 7 on
-Thor (no GPU utilisation).
+They understand the lines of JetPack 4 (Nano, Xavier), JetPack 6 (AGX Orin, Orin Nano), JetPack 7.2 (AGX Orin, with three numbers for
+each rail and a list of GPU clocks) and JetPack 7 on Thor (without GPU utilisation).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-# Even a board with many cores and rails prints much shorter lines; a longer one is not from tegrastats.
+# The longest line that is parsed. Even a board with many cores and rails prints much shorter lines.
 LONGEST = 16384
 # A number with more digits comes from a broken line.
 N = r"[0-9]{1,9}"
 RAM = re.compile(rf"(?<!\w)RAM ({N})/({N})MB(?=\s|$)")
 SWAP = re.compile(rf"(?<!\w)SWAP ({N})/({N})MB(?=\s|$)")
-# "[3%@102,off]", on Thor "[0%,5%,off]@2601". Neither this clock nor what follows ever ends a line: there, a number may have lost
-# digits.
+# "[3%@102,off]", on Thor "[0%,5%,off]@2601". In a whole line, more text follows this value and the next two. At the end of a line that
+# was cut off, a number may have lost digits and does not match.
 CPU = re.compile(rf"(?<!\w)CPU \[([^\]]*)\](?:@({N}))?(?=\s)")
 CORE = re.compile(rf"({N})%(?:@({N}))?$")
 EMC = re.compile(rf"(?<!\w)EMC_FREQ (?:({N})%)?(?:@(?:({N})|off))?(?=\s)")
@@ -24,21 +24,21 @@ EMC = re.compile(rf"(?<!\w)EMC_FREQ (?:({N})%)?(?:@(?:({N})|off))?(?=\s)")
 GPU = re.compile(rf"(?<!\w)GR3D_FREQ (?:({N})%)?(?:@(?:\[([^\]]*)\]|({N})|off))?(?=\s)")
 # "CPU@44.5C", from JetPack 7.2 on "cpu@52.9C/52.9C"
 TEMPERATURE = re.compile(rf"(?<![\w@])([A-Za-z]\w*)@(-?{N}(?:\.{N})?)C(?=[\s/]|$)")
-# "VDD_IN 17946mW/15710mW", on JetPack 4 without units, on 7.2 with a third number. The first number is the present power.
+# "VDD_IN 17946mW/15710mW", on JetPack 4 without units, on JetPack 7.2 with a third number. The first number is the present power.
 RAIL = re.compile(rf"(?<![@\w])([A-Z][A-Z0-9_]*) (-?{N})(?:mW)?/-?{N}(?:mW)?(?:/-?{N}(?:mW)?)?(?=\s|$)")
-# not rails: memory, which is printed in the same form, and channels that are not connected
+# Names that look like rails but are not: memory, which is printed in the same form, and channels that are not connected.
 NO_RAILS = {"RAM", "SWAP", "IRAM", "NC"}
-# the sensor of a unit without power reads -256
+# The temperature sensor of a part that is switched off reports -256.
 ASLEEP_C = -200.0
 
 
 @dataclass(frozen=True)
 class Record:
-    """The content of one line. A value that the line does not contain is None or empty.
+    """The values in one line of tegrastats. A value that the line does not contain is None or empty.
 
-    `ram_mb` and `swap_mb` are (used, total). `cores` has one (load in %, MHz or None) for each core, and None for a core that is
-    off. `gpu_mhz` has one clock for each GPU cluster, and None for a cluster that is off. `temperatures_c` and `rails_mw` have
-    the board's own names.
+    `ram_mb` and `swap_mb` are (used, total). `cores` has (load in %, clock in MHz or None) for each core, and None for a core that is
+    off. `gpu_mhz` has the clock of each GPU cluster, and None for a cluster that is off. `emc` is the memory controller. The keys of
+    `temperatures_c` and `rails_mw` are the names that the board gives its thermal zones and power rails.
     """
 
     ram_mb: tuple[int, int] | None = None
@@ -53,7 +53,7 @@ class Record:
 
 
 def parse(line: str) -> Record | None:
-    """Parse one line, whole or cut off anywhere; None for a line that is not from tegrastats."""
+    """Parse one line of tegrastats, which may be cut off anywhere. Returns None for a line that is not from tegrastats."""
     if len(line) > LONGEST:
         return None
     gpu, emc = GPU.search(line), EMC.search(line)
@@ -83,13 +83,13 @@ def _cores(line: str) -> tuple[tuple[int, int | None] | None, ...]:
     match = CPU.search(line)
     if not match or not match[1]:
         return ()
-    # the clock after the list applies to every core without a clock of its own
+    # A clock after the list is the clock of each core for which the list has none.
     cells = (CORE.match(cell.strip()) for cell in match[1].split(","))
     return tuple((int(cell[1]), _number(cell[2] or match[2])) if cell else None for cell in cells)
 
 
 def _integer(text: str) -> int | None:
-    """Parse an entry of a list; None for `off` and anything else that is not a number."""
+    """Return an entry of a list as an integer, or None for `off` and any other entry that is not a number."""
     return int(text) if re.fullmatch(rf"\s*{N}\s*", text) else None
 
 

@@ -98,7 +98,7 @@ def test_a_run_given_twice_counts_once(tmp_path, capsys):
     files = [str(write(tmp_path / name, run())) for name in ("a.json", "copy.json")]
     assert cli.main([files[0], *files, "--out", str(tmp_path / "out.json")]) == 0
     assert len(json.loads((tmp_path / "out.json").read_text())["rows"]) == 1
-    assert f"{files[1]} is the same run as {files[0]} " in capsys.readouterr().err
+    assert f"{files[1]} has the same content as {files[0]} " in capsys.readouterr().err
 
 
 def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
@@ -129,10 +129,12 @@ def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
     documents = [run(), other, *engines]
     documents = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(documents)]
     assert runs.merge(documents[:2])["warnings"] == [
-        "m.onnx is not the same model on Xeon, 2 threads and on X"
+        "the name m.onnx stands for different models on Xeon, 2 threads and on X"
     ]
     assert runs.merge(documents[2:4])["warnings"] == []
-    assert runs.merge(documents[2:])["warnings"] == ["m.engine is not the same model on Y and on W"]
+    assert runs.merge(documents[2:])["warnings"] == [
+        "the name m.engine stands for different models on Y and on W"
+    ]
 
 
 BAD = [None, -1, 10**400, [], {}, "x", True, float("nan"), float("inf")]

@@ -21,7 +21,7 @@ def replay(capsys, folder, *names):
 
 def test_a_replay_gives_the_whole_document_and_says_that_it_is_one(tmp_path, capsys):
     found, table = replay(capsys, put_recording(tmp_path))
-    assert found["replayed"] is True and "replayed: nothing was measured here" in found["warnings"]
+    assert found["replayed"] is True and any("replayed" in warning for warning in found["warnings"])
     assert found["board"]["l4t"] == "36.4.3" and found["board"]["power_mode"]["name"] == "MAXN_SUPER"
     assert found["state"]["before"]["locked"] is True and found["state"]["commands"] == []
     assert [model["scenario"] for model in found["models"]] == ["batch 1", "8 persons"]
@@ -98,7 +98,7 @@ def test_power_that_cannot_be_read_is_null_never_zero(tmp_path, capsys):
     assert found["power"]["sensor"] is None and found["power"]["rail"] is None
     for one in (*found["models"], *found["galleries"]):
         assert one["energy"]["gross_j_per_image"] is None and one["energy"]["net_j_per_image"] is None
-    assert "not readable" in table and any("energy is null" in text for text in found["warnings"])
+    assert "not readable" in table and any("are null" in text for text in found["warnings"])
 
 
 def test_a_run_is_compared_with_one_before(tmp_path, capsys):
@@ -242,7 +242,7 @@ def test_recorded_models_of_one_file_name_are_told_apart_by_their_path(tmp_path,
     found, _ = replay(capsys, folder, "/models/b/m.engine")
     assert found["models"][0]["path"] == "/models/b/m.engine"
     assert guarded(bench.main, ["m.engine", "--device", "jetson", "--replay", str(folder)]) == 2
-    assert "more than once" in capsys.readouterr().err
+    assert "several models" in capsys.readouterr().err
 
 
 def test_another_sensor_than_tegrastats_is_replayed_from_its_samples(tmp_path, capsys):

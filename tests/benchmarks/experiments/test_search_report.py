@@ -51,5 +51,5 @@ def test_a_group_is_a_name_and_finished_runs(tmp_path):
     with pytest.raises(ConfigError, match="9 groups.* 8 colours"):
         search_report.read_groups(many)
     for word in ("AMG", f"={tmp_path}/a", f"AMG={tmp_path}/b", "AMG="):
-        with pytest.raises(ConfigError, match="of finished runs of prune.py"):
+        with pytest.raises(ConfigError, match="finished runs"):
             search_report.read_groups([word])

@@ -140,11 +140,13 @@ def test_a_block_that_cannot_be_built_is_told_and_the_rest_goes_on_from_there(
     # whole model built, loaded, anchor, two blocks; loaded again, anchor: the eighth run is the third block
     monkeypatch.setenv("TRTEXEC", str(stand_in(tmp_path / "bin", dies=8)))
     assert run(model, tmp_path) == 4
-    said = capsys.readouterr().err
-    assert "h2_t22_m768.fp32.onnxruntime.onnx: trtexec failed, Error[4]: node /Tile: cannot be built" in said
-    # no option of another command is told, and the log holds the line and everything that it printed
+    message = capsys.readouterr().err
+    assert (
+        "h2_t22_m768.fp32.onnxruntime.onnx: trtexec failed (Error[4]: node /Tile: cannot be built" in message
+    )
+    # The message names no option of another command, and the log holds trtexec's command line and its whole output.
     log = tmp_path / "t.trtexec.log"
-    assert f"read {log};" in said and "--log" not in said
+    assert f"read {log}," in message and "--log" not in message
     assert log.read_text().startswith("trtexec --onnx=") and "of no importance" in log.read_text()
     begun = json.loads((tmp_path / "t.json").read_text())
     assert [size_of(row) for row in begun["raw"]] == SIZES[:2] and not begun["complete"]
@@ -237,7 +239,7 @@ def test_another_tensorrt_begins_anew(model, tmp_path, monkeypatch):
 @pytest.mark.parametrize("option", [["--threads", "1"], ["--rounds", "3"], ["--backend", "openvino"]])
 def test_options_of_the_cpu_are_refused_on_a_gpu(model, tmp_path, capsys, option):
     assert run(model, tmp_path, *option) == 2
-    assert f"{option[0]} needs --device cpu" in capsys.readouterr().err
+    assert f"{option[0]}: works only with --device cpu" in capsys.readouterr().err
 
 
 def test_no_trtexec_and_no_jetson_are_one_line(model, tmp_path, monkeypatch, capsys):
