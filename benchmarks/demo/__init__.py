@@ -1,1 +1,1 @@
-"""`make demo`: run the whole pipeline on rendered people and write its report."""
+"""`make demo`: prune, export, evaluate and time a small model on rendered people, and write an HTML report of the results."""

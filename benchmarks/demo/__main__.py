@@ -1,4 +1,4 @@
-"""Run `make demo`: the whole pipeline on rendered people, with the commands that a user would type."""
+"""Run `python -m benchmarks.demo`, which is what `make demo` runs."""
 
 from runtime.entry import run_main
 

@@ -1,4 +1,7 @@
-"""`make demo`: run the whole pipeline on rendered people with the commands that a user would type, and write the report."""
+"""`make demo`: prune, export, evaluate and time a small model on rendered people, and write an HTML report of the results.
+
+The demo runs the same commands that a user would type.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +20,36 @@ from runtime.stopping import keeping
 
 LABEL = (
     "The people are synthetic (Anny-ReID, rendered by this project), and the small model was trained on such people. The numbers "
-    "show what every step does to a model. They do not show how accurate a full-size model is on real people."
+    "show how each step changes a model. They do not show how accurate a full-size model is on real people."
 )
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """The folder for all files of the demo."""
+    """The command line: `out` is the folder for all files that the demo makes."""
 
     out: Path
 
 
 def parse(argv: Sequence[str] | None) -> DemoOptions:
-    """Return the options of a command line."""
+    """Parse a command line into options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=main.__doc__)
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), help="folder for all files of the demo (runs/demo)"
+        "--out",
+        type=Path,
+        default=Path("runs/demo"),
+        help="folder for all files that the demo makes (default: %(default)s)",
     )
     return DemoOptions(parser.parse_args(argv).out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prune, export, extract, evaluate and benchmark the shipped small model on the shipped rendered people."""
+    """Prune, export, evaluate and time the small model of this project on its rendered people, and write an HTML report."""
     return run(parse(argv))
 
 
 def run(options: DemoOptions) -> int:
-    """Run every step, write the report and the result, and print the table."""
+    """Run all steps of the demo, write report.html and result.json to `options.out`, and print the table of models."""
     from benchmarks.demo.page import page
     from benchmarks.demo.results import COLUMNS
     from benchmarks.demo.steps import gather, run_step, steps
@@ -53,11 +59,11 @@ def run(options: DemoOptions) -> int:
     commands = steps(out)
     seconds: dict[str, float] = {}
     results: dict[str, Any] = {}
-    # A stopped demo may have left a partial run of prune.py, which prune.py would ask to resume. A demo starts afresh.
+    # A stopped demo may have left an unfinished run of prune.py, which prune.py would refuse to replace.
     shutil.rmtree(ROOT / out / "pruned", ignore_errors=True)
     with keeping(
         lambda: (
-            f"{len(seconds)} of {len(commands)} steps were finished; the demo starts afresh each time; "
+            f"{len(seconds)} of {len(commands)} steps were finished; the next demo starts from the first step; "
             f"an older report in {out} is kept"
         )
     ):

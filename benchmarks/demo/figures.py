@@ -1,4 +1,4 @@
-"""Draw the demo's figures as inline SVG. Their colours come from CSS classes of the page."""
+"""Draw the figures of the demo's report as SVG elements for an HTML page, whose style sheet gives them their colours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 18, 34, 62
 
 @dataclass(frozen=True)
 class LatencyPoint:
-    """One model in the scatter chart: its median latency, its mAP in 0..1, and the second line of its label."""
+    """One model in the chart of mAP against latency.
+
+    `p50_ms` is its median latency, `precision` its mAP (0..1), and `detail` the text below its name.
+    """
 
     name: str
     p50_ms: float
@@ -28,11 +31,11 @@ class LatencyPoint:
 def token_map(
     image: str, *, size: tuple[int, int], stride: int, tokens: Collection[int] | None, title: str
 ) -> str:
-    """Return an image on which the patches that a block drops are covered.
+    """Return an SVG element that shows an image with a cover over the patches whose tokens a block does not keep.
 
-    `image` is a data URI, `size` the (height, width) of the model's input, and `tokens` the kept ids before pruning (0 is the
-    class token, None means all). Patches of 16 pixels overlap if `stride` is smaller. Each patch is drawn as a cell: the pixels
-    that are nearer to its centre than to the centre of any other patch.
+    `image` is a data URI, and `size` the (height, width) of the model's input. `tokens` are the ids of the kept tokens in the unpruned
+    model, where 0 is the class token; None means all tokens. Patches have 16 x 16 pixels and begin every `stride` pixels, so they may
+    overlap. Each patch is drawn as the pixels that are nearer to its centre than to the centre of any other patch.
     """
     height, width = size
     rows, columns = (height - PATCH) // stride + 1, (width - PATCH) // stride + 1
@@ -49,16 +52,20 @@ def token_map(
 
 
 def patch_cells(count: int, stride: int, length: int) -> list[tuple[float, float]]:
-    """Return (start, end) in pixels of the cells of `count` patches along one side; borders are halfway between centres."""
+    """Return (start, end) in pixels of the area in which each of `count` patches is drawn, along a side of `length` pixels.
+
+    The border between two areas is halfway between the centres of the patches, which are `stride` pixels apart.
+    """
     borders = [0.0, *(number * stride + (PATCH - stride) / 2 for number in range(1, count)), float(length)]
     return list(zip(borders, borders[1:]))
 
 
 def accuracy_by_visibility(occluded: Mapping[str, Sequence[Group]], unoccluded: Mapping[str, Group]) -> str:
-    """Draw mAP over the visible share of the person, one line per model, and the unoccluded pairs at the right.
+    """Return a chart of mAP against the visible part of the person, with a line for each model.
 
-    `occluded` maps a model's name to its groups by visible share, which are the same for all models. `unoccluded` maps it to the
-    scores of the same queries with nothing in front. Bars are one standard error.
+    `occluded` maps the name of a model to its scores for groups of queries with a similar visible part. All models have the same
+    groups. `unoccluded` maps the name to the score of the same queries, rendered with nothing in front, which stands at the right.
+    Bars are one standard error.
     """
     groups = next(iter(occluded.values()))
     columns = len(groups) + 1
@@ -99,7 +106,7 @@ def accuracy_by_visibility(occluded: Mapping[str, Sequence[Group]], unoccluded: 
 
 
 def accuracy_by_latency(points: Sequence[LatencyPoint]) -> str:
-    """Draw mAP over median latency, one dot per model; up and to the left is better."""
+    """Return a chart of mAP against median latency, with a dot for each model."""
     across = nice_axis([point.p50_ms for point in points], LEFT, WIDTH - RIGHT, margin=0.35)
     up = nice_axis([point.precision for point in points], HEIGHT - BOTTOM, TOP, margin=0.5, top=1)
     base = HEIGHT - BOTTOM
@@ -114,8 +121,8 @@ def accuracy_by_latency(points: Sequence[LatencyPoint]) -> str:
     parts.append(svg.path(svg.joined(places), kind="trail"))
     for number, (point, (x, y)) in enumerate(zip(points, places)):
         parts.append(_dot(x, y, point.name, f"{point.name}: {point.detail}"))
-        # Labels 0 and 3 stand above their dots, the others below. The plain and the folded form have the same mAP, so label 1
-        # stands at the right of its dot, away from the line to the third dot.
+        # Labels 0 and 3 stand above their dots, and the others below. Dots 0 and 1, the plain and the folded form, have the same mAP.
+        # Label 1 begins at its dot, so that it does not cross the line to dot 2.
         first, kind = (y - 30 if number in (0, 3) else y + 24), ("start" if number == 1 else "mid")
         low, high = (LEFT, WIDTH - RIGHT - 130) if kind == "start" else (LEFT + 65, WIDTH - RIGHT - 65)
         inside = min(max(x, low), high)
@@ -125,10 +132,10 @@ def accuracy_by_latency(points: Sequence[LatencyPoint]) -> str:
 
 
 def head_dots(kept: int, total: int) -> str:
-    """Draw one dot per attention head; the dots of kept heads are filled."""
+    """Return an SVG element with `total` dots, one for each attention head of a block, of which the first `kept` are filled."""
     dots = "".join(svg.dot(head * 9 + 5, 5, 3, kind="on" if head < kept else "off") for head in range(total))
     width, label = total * 9 + 1, f"{kept} of {total} heads"
-    # The size is given: on a narrow page the figure shrinks, and on a wide one it does not grow.
+    # With a given size, the figure shrinks on a narrow page, but it does not grow on a wide one.
     return svg.element(
         "svg",
         dots,

@@ -1,4 +1,4 @@
-"""The demo's page: one self-contained HTML file without scripts. It only formats numbers that arrive ready."""
+"""Write the demo's report as one self-contained HTML page without scripts. Computes no scores and reads no result file."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ escape = html.escape
 class Contents:
     """What the page shows.
 
-    `models` are the plain, the unpruned and the pruned model, in this order, then the pruned one in other precisions.
-    `gallery_size` is (images, identities). `read_image` returns the JPEG bytes of a name such as
-    `query/7001_c2s1_001000_00.jpg`; `token_map_image` is the name of the image below the token maps. `occluded` maps a model's
-    name to its mAP by visible share, `unoccluded` to its mAP on the same queries with nothing in front. `commands` and `seconds`
-    map a step to its command line and its duration. `host` comes from `benchmarks.host.describe_host`; `warnings` say what makes
-    the times doubtful.
+    `models` are first the unpruned model in the plain form, the unpruned model in the folded form and the pruned model, and then the
+    pruned model in other precisions. `gallery_size` is (images, identities). `read_image` returns the JPEG bytes of an image by its
+    name, such as `query/7001_c2s1_001000_00.jpg`. `token_map_image` is the name of the image on which the kept tokens are shown.
+    `occluded` maps the name of a model to its mAP by the visible part of the person, and `unoccluded` to its mAP on the same queries
+    with nothing in front. `commands` and `seconds` map the name of a step to its command line and its duration. `host` comes from
+    `benchmarks.host.describe_host`, and `warnings` say what makes the times unreliable.
     """
 
     label: str
@@ -45,7 +45,7 @@ class Contents:
 
 
 def page(contents: Contents) -> str:
-    """Return the whole HTML document."""
+    """Return the whole page as the text of an HTML file."""
     sections = (_head, _table, _charts, _rankings, _token_maps, _commands, _machine)
     body = "".join(section(contents) for section in sections)
     return (
@@ -57,7 +57,7 @@ def page(contents: Contents) -> str:
 
 
 def data_uri(jpeg: bytes) -> str:
-    """Return JPEG bytes as a data URI for an image element."""
+    """Return the bytes of a JPEG file as a data URI, which an image element can show."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 

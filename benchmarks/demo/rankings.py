@@ -1,4 +1,4 @@
-"""Rankings of single queries for the demo's page, and the choice of the queries that it shows. Produces no HTML and runs no model."""
+"""Choose the queries that the demo's report shows, and rank the gallery for each. Produces no HTML and runs no model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ TOP = 8
 
 @dataclass(frozen=True)
 class Hit:
-    """One gallery image of a ranking: its name in anny.json, 0-based camera, cosine distance (0..2) and whether it is a match."""
+    """One gallery image of a ranking: its name in anny.json, 0-based camera id and cosine distance from the query (0..2).
+
+    `match` says whether it shows the query's person.
+    """
 
     name: str
     camid: int
@@ -28,9 +31,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class RankedQuery:
-    """A query, the visible share of its person (0..1), its nearest gallery images, and the rank of the first match (from 1).
+    """A query and its nearest gallery images, `hits`, from the nearest on.
 
-    `role` says why the page shows this query.
+    `name` is the query's name in anny.json, `camid` its 0-based camera id, and `visible` the visible part of its person (0..1).
+    `first_match` is the rank of the first image of the same person, counted from 1. `role` says why the report shows this query.
     """
 
     name: str
@@ -42,20 +46,27 @@ class RankedQuery:
 
 
 def visible_shares(features: Features, index: Mapping[str, Mapping[str, float]]) -> NDArray[np.float64]:
-    """Return (N,) the visible share of the person in every image, 0..1; raises DataError for an image that anny.json lacks."""
+    """Return (N,) the visible part of the person in each of N images, 0..1.
+
+    `features` has the paths of the images, and `index` is the content of anny.json by image name. Raises DataError for an image that
+    `index` lacks.
+    """
     names = [index_name(path) for path in features.paths]
     if missing := [name for name in names if name not in index]:
-        raise DataError(f"{missing[0]}: not in anny.json; fetch data/anny_reid again and extract again")
+        raise DataError(
+            f"{missing[0]}: this image is not in anny.json; fetch data/anny_reid again and extract again"
+        )
     return np.array([index[name]["visible"] for name in names])
 
 
 def representative_rows(
     precisions: NDArray[np.float64], visible: NDArray[np.float64], edges: Sequence[float] = EDGES
 ) -> dict[int, str]:
-    """Return row -> role of two queries per group by visible share, beginning with the least visible group.
+    """Choose two queries from each group of queries with a similar visible part of the person, from the least visible group on.
 
-    The two are at the upper and the lower quartile of the group's average precisions. Equal precisions are ordered by row. A
-    group of one query gives one row.
+    Maps the row of each chosen query to its role: "upper quartile" or "lower quartile" of the average precisions in its group.
+    `precisions` and `visible` (Q,) have the average precision and the visible part of each query, and `edges` are the limits between
+    the groups. Queries of equal precision are ordered by row. A group with one query gives one row.
     """
     roles: dict[int, str] = {}
     for low, high in zip(edges, edges[1:]):
@@ -70,10 +81,10 @@ def representative_rows(
 def rank_query(
     row: int, query: Features, gallery: Features, visible: float, *, top: int = TOP
 ) -> RankedQuery:
-    """Return the `top` nearest gallery images of one query.
+    """Return the `top` nearest gallery images of the query in row `row`, in whose image the part `visible` of the person is visible.
 
-    Leaves out the images of the query's person from the query's own camera, and junk images. If the camera is not known (-1),
-    only junk images are left out. Raises DataError if no image of the person remains.
+    As in the standard evaluation, junk images and images of the same person from the same camera are left out. If the query's
+    camera is unknown (-1), only junk images are left out. Raises DataError if no image of the person remains.
     """
     same_model(query, gallery)
     pid, camid = int(query.pids[row]), int(query.camids[row])
@@ -83,7 +94,9 @@ def rank_query(
     ranked = kept[indices[0]]
     matches = gallery.pids[ranked] == pid
     if not matches.any():
-        raise DataError(f"{query.paths[row]}: the gallery has no image of this person from another camera")
+        raise DataError(
+            f"{query.paths[row]}: the gallery has no image of this person from another camera; check that the gallery is complete"
+        )
     hits = tuple(
         Hit(index_name(gallery.paths[index]), int(gallery.camids[index]), float(distance), bool(match))
         for index, distance, match in zip(ranked[:top], distances[0], matches)
@@ -99,10 +112,10 @@ def choose_queries(
     *,
     top: int = TOP,
 ) -> list[RankedQuery]:
-    """Return the rankings of the `representative_rows`, and last the worst of the other queries.
+    """Return the rankings of the queries that the report shows: those of `representative_rows`, and then the worst of the others.
 
-    The worst query is the one whose first match has the highest rank number; the earlier row wins a tie. `visible` and
-    `precisions` are (Q,).
+    The worst query is the one whose first match has the highest rank number, and the earliest of several such queries. `visible` and
+    `precisions` (Q,) have the visible part and the average precision of each query.
     """
     rankings = [rank_query(row, query, gallery, float(share), top=top) for row, share in enumerate(visible)]
     roles = representative_rows(precisions, visible)

@@ -1,4 +1,4 @@
-"""Read the demo's numbers of each model from the output of its commands and from the manifests. Runs nothing."""
+"""Read the numbers of each model from the output of the demo's commands and from the models' manifests. Runs no command."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ COLUMNS = ("model", "GMAC", "MB", "mAP", "R1", "p50 ms", "images/s", "speed")
 
 @dataclass(frozen=True)
 class Model:
-    """One exported model: multiply-adds, size in bytes, scores in 0..1, times of one image, and the manifest's shape.
+    """One exported model and its numbers.
 
-    `speed` is the speed relative to the first model; `shape` is the architecture in JSON form.
+    `macs` are multiply-adds per image, and `size` is in bytes. `precision` (the mAP) and `rank1` are in 0..1, on `queries` queries.
+    `p50_ms` is the median time of one image, and `speed` the speed relative to the first model. `sha256` is the hash of the model's
+    file, `tools` has the versions of the programs that made it, and `shape` is its architecture in JSON form.
     """
 
     name: str
@@ -40,10 +42,10 @@ class Model:
 
 
 def read_models(results: dict[str, Any], folder: Path) -> list[Model]:
-    """Return the models of the step `bench`, in its order. `folder` holds their files.
+    """Return the models that bench.py timed, in the same order.
 
-    `speed` is the ratio that bench.py reports: a median over rounds that ran both models, which other load on the machine
-    disturbs least.
+    `results` maps the name of a step to its JSON output, and `folder` has the models' files. `speed` is the median ratio that bench.py
+    reports. It compares two models within each round, so that other load on the machine affects both.
     """
     bench = results["bench"]
     ratios = {ratio["path"]: ratio["speed"] for ratio in bench["ratios"]}
@@ -74,7 +76,7 @@ def read_models(results: dict[str, Any], folder: Path) -> list[Model]:
 
 
 def score_change(after: float, before: float) -> str:
-    """Return the difference of two scores in 0..1 as a phrase: "falls by 6.9 points"."""
+    """Describe how a score (0..1) changes from `before` to `after`, such as "falls by 6.9 points"."""
     difference = 100 * (after - before)
     if abs(difference) < 0.05:
         return "stays the same"
@@ -82,16 +84,22 @@ def score_change(after: float, before: float) -> str:
 
 
 def kept_heads(shape: dict[str, Any]) -> list[int]:
-    """Return the number of kept heads of each block."""
+    """Return the number of heads that each block of a model keeps. `shape` is the model's architecture in JSON form."""
     return [len(block["heads"]) for block in shape["blocks"]]
 
 
 def kept_tokens(shape: dict[str, Any], total: int) -> list[int]:
-    """Return the number of kept tokens of each block, class token included; `total` is the number before pruning."""
+    """Return the number of tokens that each block of a model keeps, including the class token.
+
+    `shape` is the model's architecture in JSON form, and `total` the number of tokens of the unpruned model.
+    """
     return [total if block["tokens"] is None else len(block["tokens"]) for block in shape["blocks"]]
 
 
 def token_total(shape: dict[str, Any], patch: int = 16) -> int:
-    """Return the number of tokens of the model before pruning: its patches and the class token."""
+    """Return the number of tokens of the unpruned model: one for each patch of `patch` x `patch` pixels, and the class token.
+
+    `shape` is the model's architecture in JSON form.
+    """
     rows, columns = ((shape[side] - patch) // shape["stride"] + 1 for side in ("height", "width"))
     return int(rows * columns + 1)

@@ -1,4 +1,4 @@
-"""The steps of the demo as command lines, and the contents of its page from the files that they leave. Parses nothing."""
+"""The command lines of the demo's steps, and the contents of its report, which come from the output of these steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ FOLDERS = {"query": "query", "gallery": "bounding_box_test", "twins": "twins"}
 
 
 def steps(out: Path) -> dict[str, list[str]]:
-    """Return step name -> command line (without the interpreter), in order. All files are written below `out`."""
+    """Map the name of each step to its command line, in order. The command lines are arguments for `python`.
+
+    All files are written below `out`.
+    """
     pruned, onnx = out / "pruned", {name: f"{out}/{name}.onnx" for name in MODELS}
     inputs = ["--config", "configs/prune/demo.yaml", "--weights", str(TEACHER), "--data", str(DATA)]
     commands = {
@@ -79,14 +82,21 @@ def steps(out: Path) -> dict[str, list[str]]:
 
 
 def run_step(name: str, command: Sequence[str]) -> tuple[str, float]:
-    """Run a step and return its stdout and its seconds; raises StepFailed with the exit code of a step that fails."""
+    """Run the command line of the step `name`. Return what it printed to stdout, and its duration in seconds.
+
+    Raises StepFailed, with the exit code of the command, if it fails.
+    """
     note(f"[{name}]")
     started = time.monotonic()
     return run(command), time.monotonic() - started
 
 
 def gather(results: dict[str, Any], out: Path, seconds: dict[str, float], *, label: str) -> Contents:
-    """Collect the contents of the page from the steps' output and from their files in `out` (relative to the project)."""
+    """Collect the contents of the report from the output of the steps and from the files that they wrote.
+
+    `results` maps the name of a step to its JSON output, and `seconds` to its duration. `out` is the folder of the files, relative to
+    the project. `label` is the text that says that the people are synthetic.
+    """
     folder = ROOT / out
     index = read_index(ROOT / DATA, advice=f"fetch {DATA} again", refusal=DataError)["images"]
     occluded, unoccluded, ranked_queries, gallery_size = {}, {}, [], (0, 0)
@@ -116,7 +126,10 @@ def gather(results: dict[str, Any], out: Path, seconds: dict[str, float], *, lab
 
 
 def largest_person(data: Path, names: Sequence[str]) -> str:
-    """Return the unoccluded image in which the person covers the most pixels; `names` are in the order of masks.npz."""
+    """Return the name of the unoccluded image in which the person covers the most pixels.
+
+    `data` is the folder of the data set, and `names` has its image names in the order of masks.npz.
+    """
     with np.load(data / "masks.npz", allow_pickle=False) as masks:
         pixels = np.unpackbits(masks["visible"], axis=1).sum(axis=1)
     unoccluded = [(int(pixels[row]), name) for row, name in enumerate(names) if name.startswith("twins/")]

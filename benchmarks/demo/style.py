@@ -1,4 +1,4 @@
-"""The style sheet of the demo's page, for light and dark mode, wide and narrow screens. It loads no fonts."""
+"""The style sheet of the demo's report, for light and dark mode and for wide and narrow screens. It loads no fonts."""
 
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f6f3;--card:#fff;--ink:#1b1f24;--soft:#5d6670;--line:#e2e3de;--accent:#0b7a75;

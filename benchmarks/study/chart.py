@@ -22,9 +22,9 @@ STYLE = svg.sheet(
 
 
 def chart(result: Mapping[str, Any]) -> str:
-    """Return the SVG of a result: the mAP on the occluded queries.
+    """Return the chart of a study's `result` as the text of an SVG file. It shows the mAP on the occluded queries.
 
-    A dashed line marks the teacher, and a band the range of the fine-tuned teacher.
+    A dashed line marks the teacher, and a band the range of the fine-tuned teacher over the seeds.
     """
     groups = {(group["method"], group["level"]): group for group in result["groups"]}
     scores = [score for group in groups.values() for score in group["query"]["mAP"]["values"]]

@@ -1,7 +1,8 @@
-"""Compare AMG pruning with other criteria for the same teacher, fine-tuning and cost: `python -m benchmarks.study`.
+"""Compare AMG pruning with other pruning methods at equal cost: `python -m benchmarks.study`.
 
-Every combination of method, level and seed is a trial with a record of its own in OUT/cells. The same command resumes a stopped
-study. OUT/result.json summarises all trials; `--report RESULT --picture F.svg --table` shows a result.
+All methods prune the same teacher and get the same fine-tuning. Each combination of method, level and seed is a trial, which writes
+one file to OUT/cells. OUT/result.json summarises all trials. If the study is stopped, the same command resumes it. With `--report
+RESULT --picture F.svg --table`, the command shows an existing result.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from runtime.options.argument_types import names, positive_integer, positive_int
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """A study to run: its methods and seeds, the number of trials in parallel, and the path of its chart."""
+    """A study to run: its `methods` and `seeds`, the number of trials that run in parallel (`jobs`), and the path of its chart.
+
+    If `chart_path` is None, no chart is drawn.
+    """
 
     study: StudyOptions
     methods: tuple[str, ...]
@@ -36,7 +40,7 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """A result to show: its path, the path of its chart, and whether its table is printed."""
+    """A `result` file of a study to show. Its chart is written to `chart_path`, unless that is None. `table` prints its table."""
 
     result: Path
     chart_path: str | None
@@ -44,44 +48,48 @@ class ShowOptions:
 
 
 def parse(argv: Sequence[str] | None) -> CompareOptions | ShowOptions:
-    """Return the options of a command line; raises ConfigError for options that do not belong together."""
+    """Parse a command line into options. Raises ConfigError if a required option is missing."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.study", description="Compare pruning methods at equal cost."
     )
-    parser.add_argument("--weights", help="the teacher, a model.safetensors")
     parser.add_argument(
-        "--config", help="the model and the fine-tuning of all trials: configs/prune/study.yaml"
+        "--weights", help="the teacher, which all methods prune and learn from: a model.safetensors"
     )
-    parser.add_argument("--data", metavar="ROOT", help="the folder of Anny-ReID: data/anny_reid")
-    parser.add_argument("--out", metavar="DIR", help="the folder of the trials and of result.json")
+    parser.add_argument(
+        "--config",
+        help="configuration of the model and the fine-tuning of all trials, such as configs/prune/study.yaml",
+    )
+    parser.add_argument("--data", metavar="ROOT", help="folder of Anny-ReID, such as data/anny_reid")
+    parser.add_argument("--out", metavar="DIR", help="folder for the files of the trials and for result.json")
     parser.add_argument(
         "--other",
         action="append",
         default=[],
         metavar="ROOT",
-        help="also score zero-shot on this data set; repeatable",
+        help="folder of another data set on which the models are also scored, without training on it; the option may be repeated",
     )
     parser.add_argument(
-        "--seeds", type=positive_integers, default=(1, 2, 3), help="seeds of the trials (1,2,3)"
+        "--seeds", type=positive_integers, default=(1, 2, 3), help="seeds of the trials (default: 1,2,3)"
     )
     parser.add_argument(
         "--jobs",
         type=positive_integer,
         default=2,
         metavar="N",
-        help="number of trials in parallel, one core each (2)",
+        help="number of trials that run in parallel, each on one core (default: %(default)s)",
     )
     parser.add_argument(
         "--methods",
         type=names,
         default=tuple(METHODS),
-        help=f"the methods to compare, separated by commas, from {','.join(METHODS)}; amg always runs because it sets the budget",
+        help=f"methods to compare, separated by commas (default: all of {','.join(METHODS)}); amg always runs, because its "
+        "cost is the budget of the other methods",
     )
     parser.add_argument(
         "--device",
         default="cpu",
         choices=["auto", "cpu", "cuda"],
-        help="device of pruning and fine-tuning (cpu)",
+        help="device for pruning and fine-tuning (default: %(default)s)",
     )
     parser.add_argument(
         "--set",
@@ -89,21 +97,25 @@ def parse(argv: Sequence[str] | None) -> CompareOptions | ShowOptions:
         default=[],
         metavar="section.key=value",
         dest="overrides",
-        help="change one value of --config; repeatable",
+        help="change one value of the configuration; the option may be repeated",
     )
+    parser.add_argument("--report", metavar="RESULT", help="show this result.json instead of running a study")
+    parser.add_argument("--picture", metavar="SVG", help="write a chart of the result to this file")
     parser.add_argument(
-        "--report", metavar="RESULT", help="show this result.json instead of running the study"
+        "--table", action="store_true", help="with --report: print the result as a Markdown table"
     )
-    parser.add_argument("--picture", metavar="SVG", help="write a chart of the result")
-    parser.add_argument("--table", action="store_true", help="print the Markdown table of --report")
     args = parser.parse_args(argv)
     if args.report:
         return ShowOptions(Path(args.report), args.picture, args.table)
     if not (args.weights and args.config and args.data and args.out):
-        raise ConfigError("give --weights, --config, --data and --out, or --report RESULT")
+        raise ConfigError(
+            "an option is missing; give --weights, --config, --data and --out to run a study, or --report RESULT to show one"
+        )
     others = tuple(args.other)
     if len({Path(root).name for root in others}) < len(others):
-        raise ConfigError("the --other folders must have different names")
+        raise ConfigError(
+            "--other: two folders have the same name, which the result could not tell apart; rename one of them"
+        )
     study = StudyOptions(
         args.weights, args.config, args.data, args.out, others, tuple(args.overrides), args.device
     )
@@ -121,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(options: CompareOptions) -> None:
-    """Run the trials that are not finished, and show the result of all of them."""
+    """Run the trials of the study that are not finished, and show the result of all its trials."""
     from benchmarks.study.run import run_study
 
     result = run_study(options.study, waves(options.methods, options.seeds), options.jobs)
@@ -129,7 +141,7 @@ def compare(options: CompareOptions) -> None:
 
 
 def show(result: dict[str, Any], *, chart_path: str | None, table: bool) -> None:
-    """Write the chart of a result to `chart_path` and print its table, each if asked for."""
+    """Write the chart of a result to `chart_path`, unless that is None, and print its table if `table` is True."""
     if chart_path:
         with replacing(chart_path) as temporary:
             temporary.write_text(chart(result), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What all trials of a study share, loaded once per process: the teacher, the decoded images and the person masks."""
+"""Load what all trials of a study share, once in each process: the teacher, the decoded images and the masks of the people."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ ADVISED = "--data data/anny_reid"
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Decoded images (N, height, width, 3) uint8 RGB with their person ids and camera ids (N,).
+    """Decoded images (N, H, W, 3) uint8 RGB in the model's input size, with their person ids and 0-based camera ids (N,).
 
-    `camera_rows` (N,) are the rows of the model's camera table that the model receives; None means the mean camera.
+    `camera_rows` (N,) are the camera ids that the model receives with the images. If it is None, the model receives none.
     """
 
     pixels: NDArray[np.uint8]
@@ -42,7 +42,7 @@ class ImageSet:
     camera_rows: NDArray[np.int64] | None
 
     def features(self, session: Any, spec: InputSpec) -> FeatureSet:
-        """Compute the features of all images with a Session, in batches of 64."""
+        """Return the features of all images. `session` is a callable model, which runs on batches of 64 images."""
         batches = []
         for start in range(0, len(self.pids), BATCH):
             rows = slice(start, start + BATCH)
@@ -53,7 +53,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class OtherDataset:
-    """The images of a data set that is only scored zero-shot, and the masks (N,) of its query and gallery splits."""
+    """A data set for scores only, which no model of the study is trained on: its images, and the masks (N,) of its two splits."""
 
     images: ImageSet
     query: NDArray[np.bool_]
@@ -62,13 +62,13 @@ class OtherDataset:
 
 @dataclass(frozen=True)
 class Context:
-    """Everything that a trial needs and that does not depend on the trial.
+    """What all trials of a study need.
 
-    `config`, `student` and `loss` are prune's configuration, model and scoring loss. `student` is the teacher with classifiers
-    that fit the training images `items`; `loss_name` says how its tokens are scored. `own_images` maps query, twins (the
-    unoccluded pairs) and gallery to their images, `person_tokens` maps them to (N, P) bool, the patch tokens on the person.
-    `visible` (Q,) holds the visible share of the person in every query. `other_datasets` maps a name to a data set for
-    zero-shot scores.
+    `config` is the configuration of prune.py. `student` is the teacher with classifiers that fit the training images `items`, and
+    each trial prunes a copy of it. `loss` is the function that scores tokens, and `loss_name` its name. `own_images` maps "query",
+    "twins" (the unoccluded pairs of the queries) and "gallery" to the images of Anny-ReID. `person_tokens` maps the same keys to an
+    array (N, P) that marks the patch tokens on the person. `visible` (Q,) is the visible part of the person in each query.
+    `other_datasets` maps a name to a data set that is only used for scores.
     """
 
     config: Any
@@ -84,10 +84,10 @@ class Context:
 
 
 def read_images(items: Sequence[Item], spec: InputSpec, *, dataset: str | None) -> ImageSet:
-    """Decode the images of `items`.
+    """Decode the images of `items` and resize them to the input size of `spec`.
 
-    Camera ids index the model's camera table if `dataset` is the data set that the model was trained on; otherwise the model
-    gets the mean camera.
+    If the model was trained on the data set named `dataset`, it uses the camera embeddings of these images' cameras. Otherwise it uses
+    its mean camera embedding. `dataset` is None for a data set without a name.
     """
     camids = np.array([item.camid for item in items], np.int64)
     camera_rows, _ = camera_ids(camids, spec, dataset=dataset)
@@ -96,7 +96,7 @@ def read_images(items: Sequence[Item], spec: InputSpec, *, dataset: str | None) 
 
 
 def study_fingerprint(options: StudyOptions) -> dict[str, Any]:
-    """Return what all trials of one study have in common: the file hashes, the data set names and the configuration.
+    """Return what must be equal in all trials of a study: the hashes of its files, the names of its data sets and its configuration.
 
     A resumed study accepts only trials with the same fingerprint.
     """
@@ -112,23 +112,26 @@ def study_fingerprint(options: StudyOptions) -> dict[str, Any]:
         # Names only: a result must not show the folders of the machine that made it.
         "others": [Path(root).name for root in options.others],
     }
-    # The round trip gives the form in which a trial's file returns it: JSON has no tuples.
+    # A trial's file returns lists in place of tuples, because JSON has no tuples. Converting to JSON and back gives the same form
+    # here.
     return dict(json.loads(json.dumps(fingerprint)))
 
 
 def index_path(root: str) -> Path:
-    """Return the path of Anny-ReID's index below `root`; raises DataError if there is none."""
+    """Return the path of the file anny.json in the folder `root`. Raises DataError if there is none."""
     path = Path(root) / NAME
     if not path.is_file():
         raise DataError(
-            f"{root}: no anny.json; the study needs the visible shares, unoccluded pairs and masks of Anny-ReID: "
-            f"{ADVISED}"
+            f"{root}: this folder has no anny.json; the study needs Anny-ReID with its masks and unoccluded pairs, so give {ADVISED}"
         )
     return path
 
 
 def whole_index(root: str) -> dict[str, Any]:
-    """Return the contents of Anny-ReID's index; raises DataError if it is damaged or a query has no unoccluded pair in it."""
+    """Return the content of the file anny.json in the folder `root`.
+
+    Raises DataError if the file is damaged, or does not name the unoccluded pair of a query.
+    """
     index = read_index(Path(root), advice=f"give {ADVISED}", refusal=DataError)
     images = index["images"]
     for name, entry in images.items():
@@ -139,7 +142,7 @@ def whole_index(root: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def open_context(options: StudyOptions) -> Context:
-    """Load the context of a study. It is cached, because one process runs many trials of the same study."""
+    """Load what the trials of a study share. The result is cached, because one process runs many trials of the same study."""
     from dataclasses import replace
 
     from prune.config.load import load_config
@@ -198,7 +201,10 @@ def _other_dataset(dataset: Dataset, spec: InputSpec) -> OtherDataset:
 def _person_tokens(
     root: Path, names: Sequence[str], sides: dict[str, Sequence[Item]], spec: InputSpec, stride: int
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return the tokens on the person for each side; masks.npz is in the order of anny.json."""
+    """Return the patch tokens on the person (see `person_tokens`) for each entry of `sides`: queries, unoccluded pairs and gallery.
+
+    `names` has the image names of anny.json, in whose order masks.npz has the masks.
+    """
     mask_rows = {name: row for row, name in enumerate(names)}
     size = whole_index(str(root))["size"]
     with np.load(root / "masks.npz", allow_pickle=False) as file:

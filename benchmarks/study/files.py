@@ -1,4 +1,4 @@
-"""The files of a study: the paths and JSON schemas of its trials' records and of its result. Computes nothing."""
+"""The JSON files of a study: the paths, schemas and readers of the trials' records and of the result."""
 
 from __future__ import annotations
 
@@ -101,13 +101,13 @@ RESULT = members(
 
 
 def trial_path(out: Path, trial: Trial) -> Path:
-    """Return the path of a finished trial's record."""
+    """Return the path of the JSON file that `trial` writes when it is finished. `out` is the folder of the study."""
     return out / "cells" / f"{trial.name}.json"
 
 
 def read_record(path: Path, schema: Schema) -> dict[str, Any]:
-    """Return the record of a finished trial; raises ConfigError if the file is damaged."""
-    advice = "remove the file and run the command again that made it"
+    """Return the record of a finished trial from the file at `path`. Raises ConfigError if the file does not fit `schema`."""
+    advice = "remove the file, and run the command that made it again"
     record: dict[str, Any] = read_document(
         path, schema, expected="the record of a finished trial", advice=advice
     )
@@ -115,15 +115,21 @@ def read_record(path: Path, schema: Schema) -> dict[str, Any]:
 
 
 def read_records(out: Path, fingerprint: dict[str, Any], schema: Schema) -> list[dict[str, Any]]:
-    """Return the records of all finished trials in `out` that have this fingerprint, sorted by the name of the file."""
+    """Return the records of all finished trials in the folder `out`, in the order of their file names.
+
+    Trials of other studies, whose fingerprint differs from `fingerprint`, are left out. Raises ConfigError for a damaged record.
+    """
     paths = sorted((out / "cells").glob("*.json"))
     matching = [path for path in paths if read_record(path, ASKED)["asked"] == fingerprint]
     return [read_record(path, schema) for path in matching]
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Return a study's result.json; raises ConfigError if the file is not one."""
+    """Return the content of a study's result.json. Raises ConfigError for any other file."""
     result: dict[str, Any] = read_document(
-        path, RESULT, expected="the result.json of a study", advice="make one with --out"
+        path,
+        RESULT,
+        expected="the result.json of a study",
+        advice="make one: run python -m benchmarks.study with --out",
     )
     return result

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """The options of a study run in a form that a worker process can receive: paths, `--set` overrides and the device."""
+    """The files, data sets and device of a study, which each of its processes receives.
+
+    `weights` is the path of the teacher, `config` that of the configuration, and `overrides` are changes of it, `section.key=value`.
+    `data` is the folder of Anny-ReID, `others` are folders of further data sets for scores, and `out` is the folder of the results.
+    """
 
     weights: str
     config: str

@@ -1,4 +1,4 @@
-"""The trials of the comparison of pruning methods, and the count that meets a trial's budget. Reads no model and no file."""
+"""The methods, levels and trials of the study, and the search for a count that meets a trial's budget. Reads no file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from runtime.errors import ConfigError
 
-# Level -> fractions of the heads and of the patch tokens that AMG removes. Its macs_folded are the other methods' budget.
+# The name of a pruning level -> the fractions of the heads and of the patch tokens that AMG removes. The macs_folded of the model
+# that AMG prunes are the budget of the other methods at this level.
 LEVELS = {"h25_t25": (0.25, 0.25), "h40_t40": (0.40, 0.40)}
 # The relative distance from the budget within which two costs count as equal.
 TOLERANCE = 0.005
@@ -15,7 +16,7 @@ TOLERANCE = 0.005
 
 @dataclass(frozen=True)
 class Method:
-    """A pruning method: its title, the criteria `prune.heads.by` and `prune.tokens.by`, and the token mode."""
+    """A pruning method: its title, and its values of the settings `prune.heads.by`, `prune.tokens.by` and `prune.mode`."""
 
     title: str
     heads: str = "entropy"
@@ -40,7 +41,7 @@ UNPRUNED = {TEACHER: "teacher", TUNED: "fine-tuned teacher"}
 
 @dataclass(frozen=True)
 class Trial:
-    """One model of the comparison: a method, a level ("" if nothing is pruned) and a seed (0 if none is used)."""
+    """One model of the study: a pruning method at a level ("" for an unpruned model) with a seed (0 for the teacher)."""
 
     method: str
     level: str = ""
@@ -48,20 +49,23 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Return the stem of the trial's file: `amg-h25_t25-1`, `tuned-1` or `teacher`."""
+        """Return the trial's name, which its file names begin with, such as `amg-h25_t25-1`, `tuned-1` or `teacher`."""
         return "-".join(part for part in (self.method, self.level, str(self.seed or "")) if part)
 
 
 def waves(methods: Sequence[str], seeds: Sequence[int]) -> tuple[list[Trial], list[Trial]]:
-    """Return two waves: the trials that depend on no other, and those whose budget a trial of the first wave sets.
+    """Return the trials of a study in two waves, of which the second can run only after the first.
 
-    The first wave always includes AMG. Raises ConfigError for an unknown method, for no seeds, for a repeated seed and
-    for a seed below 1.
+    The first wave has the unpruned models and AMG, even if `methods` does not name AMG. The second wave has the other methods,
+    because the cost of AMG's models is their budget. Raises ConfigError for an unknown method, for no seeds, for a repeated seed
+    and for a seed below 1.
     """
     if unknown := [name for name in methods if name not in METHODS]:
-        raise ConfigError(f"--methods {unknown[0]}: choose from {', '.join(METHODS)}")
+        raise ConfigError(f"--methods: there is no method {unknown[0]}; choose from {', '.join(METHODS)}")
     if not seeds or min(seeds) < 1 or len(set(seeds)) < len(seeds):
-        raise ConfigError("--seeds: give different whole numbers from 1, such as 1,2,3")
+        raise ConfigError(
+            "--seeds: a seed is below 1 or repeated; give different whole numbers, such as 1,2,3"
+        )
     first = [Trial(TEACHER), *(Trial(TUNED, seed=seed) for seed in seeds)]
     first += [Trial(BUDGET, level, seed) for level in LEVELS for seed in seeds]
     others = [name for name in METHODS if name in methods and name != BUDGET]
@@ -69,9 +73,10 @@ def waves(methods: Sequence[str], seeds: Sequence[int]) -> tuple[list[Trial], li
 
 
 def nearest_count(macs: Callable[[int], int], target: int, most: int) -> int:
-    """Return the count in 0..most whose `macs(count)` is nearest to `target`; the smaller count wins a tie.
+    """Return how many parts of a model to remove, 0 to `most`, so that its cost comes nearest to `target`.
 
-    `macs` must not rise with the count. If even `most` costs more than the target, the result is `most`.
+    `macs(count)` is the cost of the model without `count` parts, which must not rise with the count. Of two counts that are equally
+    near, the smaller one is returned. If the cost is above the target even for `most`, the result is `most`.
     """
     low, high = 0, most
     while low < high:
@@ -83,5 +88,5 @@ def nearest_count(macs: Callable[[int], int], target: int, most: int) -> int:
 
 
 def meets_budget(macs: int, target: int) -> bool:
-    """Return whether the cost `macs` is within TOLERANCE of `target`."""
+    """Return whether the cost `macs` differs from the budget `target` by at most TOLERANCE, relative to `target`."""
     return abs(macs - target) <= TOLERANCE * target

@@ -1,4 +1,4 @@
-"""Write the result of a study as Markdown: a table and a list of conclusions."""
+"""Format the result of a study as Markdown: a table of the methods and a list of conclusions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 from benchmarks.study.plan import BUDGET, METHODS, TEACHER, TOLERANCE, TUNED, UNPRUNED
 from benchmarks.study.results import AGAINST, ALLOWED, MILD
 
-# A result names the unoccluded pairs of the queries after their folder.
+# The key of a set of queries in the result -> its description. An unoccluded pair is the image of a query with nothing in front of the
+# person.
 SIDES = {"query": "queries", "twins": "unoccluded pairs"}
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """Return the table of a result, followed by its conclusions as a list."""
+    """Return the Markdown table of a study's `result`, followed by the list of its conclusions."""
     others = list(result["groups"][0]["others"])
     columns = ["method", "level", "G multiply-adds", "mAP", "R1", "mAP before tuning", "mAP unoccluded"]
     columns += [f"{name} {part} mAP / R1" for name in others for part in result["groups"][0]["others"][name]]
@@ -27,7 +28,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
-    """Return the conclusions of a result, one text each."""
+    """Return the conclusions of a study's `result` as texts of one or a few sentences."""
     seeds = max(len(group["seeds"]) for group in result["groups"])
     texts = [
         f"The data are {result['label']}. Scores are in percent, mean ± standard deviation of {seeds} seed{'s' if seeds > 1 else ''}. "

@@ -1,4 +1,4 @@
-"""Summarise the records of a study: means, deviations and verdicts. Reads no file and no model."""
+"""Summarise the trials of a study: means, standard deviations and comparisons of methods. Reads no file and no model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from benchmarks.study.plan import BUDGET, LEVELS, METHODS, TEACHER, TUNED, UNPRUNED
 
 Record = Mapping[str, Any]
-# The mAP (0..1) that the mild level may cost, and the method that AMG must be separated from.
+# The mAP (0..1) that the milder pruning level may cost, the name of this level, and the method that AMG must clearly surpass.
 ALLOWED, MILD, AGAINST = 0.01, "h25_t25", "random"
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return {mean, sd, values}; `sd` is the sample standard deviation (n - 1), None for one value."""
+    """Return {mean, sd, values} of `values`. `sd` is the sample standard deviation (n - 1), or None for a single value."""
     return {
         "mean": mean(values),
         "sd": stdev(values) if len(values) > 1 else None,
@@ -24,10 +24,11 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def separation(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    """Return {difference, pooled_sd, separated}: whether our mean is above theirs by more than twice the pooled deviation.
+    """Return {difference, pooled_sd, separated}: whether the scores `ours` are clearly above the scores `theirs`.
 
-    The pooled variance weights each sample by its degrees of freedom (n - 1). With a single value on either side `pooled_sd` and
-    `separated` are None.
+    `difference` is the difference of their means. `separated` is whether it is above twice `pooled_sd`, the pooled standard
+    deviation, in whose variance each sample has the weight of its degrees of freedom (n - 1). If either sample has a single value,
+    `pooled_sd` and `separated` are None.
     """
     difference = mean(ours) - mean(theirs)
     degrees_of_freedom = len(ours) + len(theirs) - 2
@@ -39,9 +40,9 @@ def separation(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]
 
 
 def line_fit(xs: Sequence[float], ys: Sequence[float]) -> dict[str, float | None]:
-    """Fit `ys` on `xs` by least squares and return {slope, error}, where `error` is the slope's standard error.
+    """Fit a line to the points (`xs`, `ys`) by least squares. Return {slope, error}, where `error` is the slope's standard error.
 
-    Both are None for fewer than 3 points, or if all `xs` are equal.
+    Both values are None for fewer than 3 points, or if all `xs` are equal.
     """
     x_mean, y_mean = mean(xs), mean(ys)
     squares = sum((x - x_mean) ** 2 for x in xs)
@@ -53,11 +54,12 @@ def line_fit(xs: Sequence[float], ys: Sequence[float]) -> dict[str, float | None
 
 
 def occlusion(reference: Sequence[Record], pruned: Sequence[Record]) -> dict[str, Any]:
-    """Return whether the mAP that `pruned` loses against `reference` grows with the hidden share of the person.
+    """Return whether a pruned model loses more mAP on queries in which more of the person is hidden.
 
-    Each side is averaged over its records query by query. The result holds: `query` and `twins`, the mAP lost (0..1) on the
-    occluded queries and on their unoccluded pairs; `more`, what the occluded queries lose beyond their pairs, with its
-    standard error; `slope` and `error`, the mAP lost per hidden share (0..1) and its standard error; `grows`, whether the slope
+    `reference` and `pruned` are the records of an unpruned and a pruned model, one for each seed, which are averaged query by
+    query. The result has these keys. `query` and `twins` are the mAP lost (0..1) on the occluded queries and on their unoccluded
+    pairs. `more` is {mean, error}: how much more the occluded queries lose than their pairs, and its standard error. `slope` is the
+    mAP lost for a hidden part of 1, by a linear fit over the queries, and `error` its standard error. `grows` is whether the slope
     is above twice its error.
     """
     losses = {
@@ -77,7 +79,7 @@ def occlusion(reference: Sequence[Record], pruned: Sequence[Record]) -> dict[str
 
 
 def group(records: Sequence[Record]) -> dict[str, Any]:
-    """Summarise one method at one level over its seeds; scores are in 0..1."""
+    """Summarise the records of one method at one level, one for each seed: means and deviations of costs and scores (0..1)."""
     first = records[0]["scores"]
 
     def spread_of(*keys: Any) -> dict[str, Any]:
@@ -126,10 +128,11 @@ def group(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
-    """Return {groups, verdicts, occlusion} of the finished trials, in the order of the plan.
+    """Return {groups, verdicts, occlusion}, which summarise the records of finished trials.
 
-    `verdicts` compares the mAP of AMG with every other method at each level, and at the mild level with the teacher and the
-    fine-tuned teacher.
+    `groups` has the summary of each method at each level. `verdicts` compares the mAP of AMG with that of each other method at each
+    level, and at the milder level with that of the teacher and of the fine-tuned teacher. `occlusion` has the result of the
+    function `occlusion` for each method at each level.
     """
     order = [(name, "") for name in UNPRUNED] + [(name, level) for level in LEVELS for name in METHODS]
     by_group = {

@@ -1,4 +1,4 @@
-"""Run all trials of a study, wave by wave, and summarise them. Parses no command line."""
+"""Run all trials of a study in two waves, and write its result. Parses no command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from runtime.files.manifest import host, replacing, tools
 def run_study(
     options: StudyOptions, waves: tuple[list[Trial], list[Trial]], processes: int
 ) -> dict[str, Any]:
-    """Run the trials that are not finished, and write and return the result of all of them: OUT/result.json."""
+    """Run the trials in `waves` that are not finished, `processes` at a time, and return the result of all finished trials.
+
+    The result is also written to OUT/result.json, in the folder `options.out`.
+    """
     fingerprint = study_fingerprint(options)
     for wave in waves:
         run_wave([Job(options, trial, fingerprint) for trial in wave], processes)
@@ -33,7 +36,7 @@ def run_study(
 
 
 def gather(out: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of all finished trials in `out` that have this fingerprint."""
+    """Return the result of the study with this fingerprint, from all its finished trials in the folder `out`."""
     records = read_records(out, fingerprint, RECORD)
     seconds = sum(record["seconds"] for record in records)
     return {

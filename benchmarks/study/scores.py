@@ -1,4 +1,4 @@
-"""The scores that the comparison computes from a model's features. Runs no model and prints nothing."""
+"""Compute the scores of the study from a model's features. Runs no model and prints nothing."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from runtime.ranking.metrics import evaluate
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features (N, D) float32, L2-normalised, with the person ids and the 0-based camera ids (N,) of their images."""
+    """The features (N, D) float32 of N images, normalised to length 1, with the person ids and 0-based camera ids (N,)."""
 
     features: NDArray[np.float32]
     pids: NDArray[np.int64]
     camids: NDArray[np.int64]
 
     def rows(self, selection: Any) -> FeatureSet:
-        """Return the rows that `selection`, an index, slice or mask, selects."""
+        """Return the features, person ids and camera ids of the rows that `selection` selects: a slice, mask or index array."""
         return FeatureSet(self.features[selection], self.pids[selection], self.camids[selection])
 
 
 def summary(query: FeatureSet, gallery: FeatureSet) -> dict[str, Any]:
-    """Return {mAP, R1, queries}, with mAP and R1 in 0..1."""
+    """Score the features `query` against the features `gallery`. Return {mAP, R1, queries}, with mAP and R1 in 0..1."""
     arrays = (query.features, query.pids, query.camids, gallery.features, gallery.pids, gallery.camids)
     scores = evaluate(*arrays).to_json()
     return {name: scores[name] for name in ("mAP", "R1", "queries")}
@@ -35,9 +35,9 @@ def summary(query: FeatureSet, gallery: FeatureSet) -> dict[str, Any]:
 def per_query_scores(
     query: FeatureSet, gallery: FeatureSet
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the average precision of every query and whether its first match is right (1 or 0), both (Q,).
+    """Return two arrays (Q,): the average precision of each query (0..1), and whether its nearest image is a match (1 or 0).
 
-    Every query needs a match in the gallery.
+    Each query must have a match in the gallery.
     """
     scores = [summary(query.rows(slice(row, row + 1)), gallery) for row in range(len(query.pids))]
     return np.array([score["mAP"] for score in scores]), np.array([score["R1"] for score in scores])
@@ -46,10 +46,11 @@ def per_query_scores(
 def own_scores(
     query: FeatureSet, unoccluded: FeatureSet, gallery: FeatureSet, visible: NDArray[np.float64]
 ) -> dict[str, dict[str, Any]]:
-    """Return {query, twins} of {mAP, R1, queries, precisions (Q,)} on the data set that the study prunes on.
+    """Return the scores {query, twins} on Anny-ReID, each {mAP, R1, queries, precisions (Q,)}.
 
-    Row n of `unoccluded` shows the person of row n of `query` with nothing in front; its scores have the key `twins`. The
-    scores of `query` are also group_by_visibility by the visible share of the person, `visible` (Q,).
+    `query` has the scores of the occluded queries, and `twins` those of their unoccluded pairs: row n of `unoccluded` shows the
+    person in row n of `query` with nothing in front. `query` also has the key `visible`, with the scores of groups of queries in
+    which a similar part of the person is visible. `visible` (Q,) is this part for each query.
     """
     scores: dict[str, dict[str, Any]] = {}
     for name, features in (("query", query), ("twins", unoccluded)):
@@ -78,10 +79,11 @@ def own_scores(
 def other_scores(
     features: FeatureSet, query: NDArray[np.bool_], gallery: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Return the zero-shot scores {test, all} on another data set.
+    """Return the scores {test, all} on a data set that the models were not trained on.
 
-    `test` scores the query split against the gallery split; the masks `query` and `gallery` (N,) mark the two. `all` scores every
-    image of camera 0 against every image of camera 1, and exists only if the data set has two cameras.
+    `features` has N images, and the masks `query` and `gallery` (N,) mark the two splits. `test` scores the queries against the
+    gallery. `all` scores all images of camera 0 against all images of camera 1, and exists only if the data set has just these two
+    cameras.
     """
     scores = {"test": summary(features.rows(query), features.rows(gallery))}
     if set(np.unique(features.camids).tolist()) == {0, 1}:

@@ -1,4 +1,4 @@
-"""Patch tokens that lie on the person, and how many of them a pruned block keeps. Works on ids and masks, without a model."""
+"""Find the patch tokens that lie on the person in an image, and count how many of them pruned blocks keep. Runs no model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ PATCH = 16
 
 
 def person_tokens(masks: NDArray[np.bool_], size: tuple[int, int], stride: int) -> NDArray[np.bool_]:
-    """Return (N, P) bool: whether at least half of the pixels under each 16 x 16 patch show the person.
+    """Return (N, P) whether each of P patches lies on the person in N images: at least half of its 16 x 16 pixels do.
 
-    Patches are numbered row by row. The masks (N, h, w) are sampled at the model's (height, width) `size`.
+    `masks` (N, h, w) mark the pixels of the person, and are resized to `size`, the (height, width) of the model's input. Patches begin
+    every `stride` pixels and are numbered row by row.
     """
     height, width = size
     rows = np.arange(height) * masks.shape[1] // height
@@ -26,11 +27,12 @@ def person_tokens(masks: NDArray[np.bool_], size: tuple[int, int], stride: int) 
 
 
 def shares(person: NDArray[np.bool_], blocks: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Return {all, kept, person_kept}: shares over N images; `kept` and `person_kept` have one value per block.
+    """Return {all, kept, person_kept}: how well the tokens that a model keeps cover the person, as parts of 1 over N images.
 
-    `all` is the share of all patch tokens that lie on the person. `kept` is the share of the kept patch tokens that lie on the
-    person. `person_kept` is the share of the tokens on the person that are kept. `person` is the (N, P) result of
-    `person_tokens`; `blocks` are the kept ids of each block, where 0 is the class token, which has no patch.
+    `all` is the part of all patch tokens that lies on the person. `kept` has, for each block, the part of its kept patch tokens
+    that lies on the person. `person_kept` has, for each block, the part of the tokens on the person that it keeps. `person` (N, P)
+    is the result of `person_tokens`. `blocks` has the ids of the tokens that each block keeps, where 0 is the class token and is
+    not counted.
     """
     total = max(int(person.sum()), 1)
     kept = [person[:, [token - 1 for token in block if token]] for block in blocks]

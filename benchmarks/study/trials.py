@@ -1,4 +1,4 @@
-"""Run one trial of the study: prune, fine-tune, score, and write its record. Reads no other trial but the one that sets its budget."""
+"""Run one trial of the study: prune a model, fine-tune it, score it, and write the trial's record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from runtime.files.manifest import replacing
 
 @dataclass(frozen=True)
 class Job:
-    """A trial, the options of its study, and the study's fingerprint (see `study_fingerprint`)."""
+    """A trial to run, with the options of its study and the study's fingerprint (see `study_fingerprint`)."""
 
     options: StudyOptions
     trial: Trial
@@ -40,12 +40,15 @@ class Job:
 
     @property
     def path(self) -> Path:
-        """Return the path of the trial's record."""
+        """Return the path of the JSON file that the trial writes when it is finished."""
         return trial_path(Path(self.options.out), self.trial)
 
 
 def finished(job: Job) -> bool:
-    """Return whether the trial's record exists; raises ConfigError if it belongs to a study with another fingerprint."""
+    """Return whether the trial of `job` is finished.
+
+    Raises ConfigError if its file comes from a study with another fingerprint.
+    """
     if not job.path.exists():
         return False
     if read_record(job.path, ASKED)["asked"] != job.fingerprint:
@@ -56,7 +59,7 @@ def finished(job: Job) -> bool:
 
 
 def trial_settings(config: Any, trial: Trial) -> Any:
-    """Return the configuration of a trial: its method's criteria, its level's fractions, and its seed for all random choices."""
+    """Return the configuration of a trial: `config` with the criteria of its method, the fractions of its level, and its seed."""
     prune, train = config.prune, replace(config.train, seed=trial.seed or config.train.seed)
     if trial.level:
         method, (heads, tokens) = METHODS[trial.method], LEVELS[trial.level]
@@ -74,10 +77,13 @@ def trial_settings(config: Any, trial: Trial) -> Any:
 def prune_to_budget(
     model: Any, settings: Any, batches: Any, loss: Any, *, target: int | None
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the pruned model and {heads, tokens: the numbers removed, target, macs_folded, reached}.
+    """Prune a copy of `model` to a cost of `target` macs_folded.
 
-    `settings` is a PruneConfig; `model` is unchanged. Heads are removed first, then as many tokens as bring macs_folded nearest
-    to `target`. Without a target, or if it cannot be reached, the tokens are the fraction that `settings` names.
+    Returns the pruned model and {heads, tokens, target, macs_folded, reached}.
+
+    `heads` and `tokens` are the numbers removed, and `reached` says whether the cost meets `target`. First, the fraction of the
+    heads that `settings` (a PruneConfig) names is removed. Then so many tokens are removed that macs_folded comes nearest to
+    `target`. If `target` is None or cannot be met, the fraction of the tokens that `settings` names is removed instead.
     """
     from prune.model.flops import macs_folded
     from prune.model.surgery import keep_tokens
@@ -115,7 +121,7 @@ def prune_to_budget(
 
 
 def fine_tuned(model: Any, context: Context, config: Any, options: StudyOptions) -> Any:
-    """Return `model` after the fine-tuning that all trials get; the model is changed in place."""
+    """Fine-tune `model` in place, in the same way for all trials, and return it. The unpruned model is its teacher."""
     from prune.training.data import training_batches
     from prune.training.loop import fit, make_accelerator
 
@@ -135,7 +141,11 @@ def fine_tuned(model: Any, context: Context, config: Any, options: StudyOptions)
 
 
 def score_model(model: Any, context: Context, device: str) -> dict[str, Any]:
-    """Return {query, twins, others, person} of a model, scores in 0..1."""
+    """Return the scores {query, twins, others, person} of a model, all in 0..1.
+
+    `query` and `twins` come from `own_scores`. `others` maps the name of a further data set to its `other_scores`. `person` has the
+    `shares` of kept tokens on the person for the queries, their unoccluded pairs and the gallery.
+    """
     from prune.session import torch_session
 
     session = torch_session(model, device)
@@ -151,7 +161,7 @@ def score_model(model: Any, context: Context, device: str) -> dict[str, Any]:
 
 
 def untuned_scores(model: Any, context: Context, device: str) -> dict[str, Any]:
-    """Return {mAP, R1, queries} of a pruned model before fine-tuning, on the occluded queries alone."""
+    """Return the scores {mAP, R1, queries} of a pruned model before its fine-tuning, on the occluded queries of Anny-ReID."""
     from prune.session import torch_session
 
     session = torch_session(model, device)
@@ -162,20 +172,22 @@ def untuned_scores(model: Any, context: Context, device: str) -> dict[str, Any]:
 
 
 def budget_of(options: StudyOptions, trial: Trial) -> int | None:
-    """Return the macs_folded that a trial must meet: those of the AMG trial with its level and seed; None for AMG itself.
+    """Return the budget of a trial: the macs_folded of the AMG trial at the same level with the same seed.
 
-    Raises ConfigError if the AMG trial is not finished.
+    Returns None for an AMG trial, which has no budget. Raises ConfigError if the AMG trial is not finished.
     """
     if trial.method == BUDGET:
         return None
     path = trial_path(Path(options.out), replace(trial, method=BUDGET))
     if not path.exists():
-        raise ConfigError(f"{path}: missing; it sets the budget of {trial.name}; run the study again")
+        raise ConfigError(
+            f"{path}: this file of an AMG trial is missing, so the trial {trial.name} has no budget; run the study again"
+        )
     return int(read_record(path, members(COMMON_MEMBERS))["macs"]["macs_folded"])
 
 
 def measure_trial(job: Job) -> dict[str, Any]:
-    """Make the model of a trial, score it, and return the trial's record."""
+    """Prune and fine-tune the model of a trial, score it, and return the trial's record."""
     from prune.model.flops import flops_report
     from prune.scoring.inputs import batch_source
     from prune.training.classifiers import with_new_classifiers
@@ -210,7 +222,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
 
 
 def run_trial(job: Job) -> str:
-    """Run a trial, write its record atomically, and return its name."""
+    """Run a trial, write its record to `job.path`, and return the trial's name."""
     record = measure_trial(job)
     with replacing(job.path) as temporary:
         temporary.write_text(json.dumps(record, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""Run the trials of a study in parallel processes, one wave after the other."""
+"""Run the trials of one wave of a study in parallel processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LABEL = "synthetic people (Anny-ReID)"
 
 
 def run_wave(jobs: Sequence[Job], processes: int, run_job: Callable[[Job], str] = run_trial) -> None:
-    """Run the trials that are not finished yet, `processes` at a time.
+    """Run the trials of `jobs` that are not finished, `processes` at a time.
 
-    Every process uses one thread, so that the numbers do not depend on how many run in parallel. `run_job` runs one trial and
-    returns its name.
+    `run_job` runs one trial and returns its name. Each process uses one thread, so that the results do not depend on the number of
+    processes.
     """
     remaining = [job for job in jobs if not finished(job)]
     if len(remaining) < len(jobs):

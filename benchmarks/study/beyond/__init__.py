@@ -1,1 +1,1 @@
-"""A comparison of what can be pruned beside heads and tokens: MLP neurons and whole blocks, at AMG's cost."""
+"""A study that compares AMG, which prunes heads and tokens, with pruning MLP neurons or whole blocks at the same cost."""

@@ -1,4 +1,4 @@
-"""Run `python -m benchmarks.study.beyond`: compare narrower MLPs and fewer blocks with AMG at AMG's cost."""
+"""Run `python -m benchmarks.study.beyond`: compare AMG with pruning MLP neurons or whole blocks at the same cost."""
 
 from runtime.entry import run_main
 

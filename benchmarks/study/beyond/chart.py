@@ -1,4 +1,4 @@
-"""Draw mAP against measured latency for every way to prune, as one self-contained SVG file."""
+"""Draw mAP against measured latency for each way to prune, as one self-contained SVG file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.svg import nice_axis
 
 WIDTH, LEFT, RIGHT, BOTTOM, PLOT, ROW = 860, 74, 24, 62, 400, 22
 STYLE = svg.sheet(".way{fill:none;stroke-width:1.6;stroke-opacity:.55}")
-# The colours of the methods of a search.json, in their order there.
+# The colours of the methods in a search.json (see `benchmarks.experiments.search_report`), in the order in which they are listed.
 SEARCHED = ("#7c4d9e", "#0598c8")
 COLOURS = {
     TEACHER: "#6b7480",
@@ -31,7 +31,10 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class ChartPoint:
-    """One method at one level: the latency (ms) and mAP (0..1) of each seed after fine-tuning, and the mean mAP before it."""
+    """One method at one level: the latency (ms) and mAP (0..1) of each seed after fine-tuning.
+
+    `untuned` is the mean mAP before fine-tuning, or None if it is unknown.
+    """
 
     ms: tuple[float, ...]
     precision: tuple[float, ...]
@@ -41,10 +44,11 @@ class ChartPoint:
 def chart_points(
     result: Mapping[str, Any], search: Mapping[str, Any] | None
 ) -> dict[str, tuple[str, list[ChartPoint]]]:
-    """Return method -> (title, one point per level), with latencies scaled to the teacher's time in `result`.
+    """Map each method to (title, points), with a point for each level.
 
-    Groups of a search.json whose names agree up to the last comma are one method. Its AMG groups are left out, because `result`
-    has them already.
+    `result` is the content of a beyond.json. `search` is that of a search.json, whose groups are added, or None. Its latencies are
+    scaled, so that the unpruned model has the time of the teacher in `result`. Groups whose names agree up to the last comma are
+    levels of one method. Groups named AMG are left out, because `result` has them.
     """
     teacher_ms = result["teacher_ms"]
     methods: dict[str, tuple[str, list[ChartPoint]]] = {}
@@ -66,7 +70,7 @@ def chart_points(
 
 
 def chart(result: Mapping[str, Any], search: Mapping[str, Any] | None = None) -> str:
-    """Return the SVG of a beyond.json, with the points of a search.json if there is one."""
+    """Return the chart of a beyond.json, `result`, as the text of an SVG file. Methods of a search.json, `search`, are added."""
     methods = chart_points(result, search)
     all_points = [point for _, points in methods.values() for point in points]
     top = 74 + ROW * ((len(methods) + 1) // 2)

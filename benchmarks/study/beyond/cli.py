@@ -1,7 +1,8 @@
-"""Compare narrower MLPs and fewer blocks with AMG at AMG's cost and with the same fine-tuning: `python -m benchmarks.study.beyond`.
+"""Compare AMG with pruning MLP neurons or whole blocks at the same cost: `python -m benchmarks.study.beyond`.
 
-The same command resumes a stopped run, and further --methods, --levels and --seeds add to what OUT holds. `--retime` measures
-all latencies again. OUT/beyond.json summarises all trials; OUT/beyond.svg shows mAP against latency.
+All methods prune the same teacher and get the same fine-tuning. OUT/beyond.json summarises all trials in the folder OUT, and
+OUT/beyond.svg shows mAP against latency. If the command is stopped, the same command resumes it. With other --methods, --levels and
+--seeds, it adds trials to OUT.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ SEARCH = members(
 
 @dataclass(frozen=True)
 class BeyondOptions:
-    """The comparison to run: its methods, levels and seeds, and how its models are timed.
+    """The study to run: its methods, levels and seeds, the number of trials that run in parallel (`jobs`), and how models are timed.
 
-    `retime` measures all latencies again. `table` is a latency table that predicts them, and `search` a result to show in the
-    chart as well.
+    Each model is timed for `rounds` calls. `retime` measures all latencies again. `table` is a latency table with which latencies are
+    also predicted, or None. `search` is a result of `benchmarks.experiments.search_report` to show in the chart as well, or None.
     """
 
     study: StudyOptions
@@ -49,55 +50,72 @@ class BeyondOptions:
 
 
 def parse(argv: Sequence[str] | None) -> BeyondOptions:
-    """Return the options of a command line."""
+    """Parse a command line into options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study.beyond", description=main.__doc__)
-    parser.add_argument("--weights", required=True, help="the teacher, a model.safetensors")
+    parser.add_argument(
+        "--weights",
+        required=True,
+        help="the teacher, which all methods prune and learn from: a model.safetensors",
+    )
     parser.add_argument(
         "--config",
         required=True,
-        help="the model and the fine-tuning of all trials: configs/prune/study.yaml",
+        help="configuration of the model and the fine-tuning of all trials, such as configs/prune/study.yaml",
     )
     parser.add_argument(
-        "--data", required=True, metavar="ROOT", help="the folder of Anny-ReID: data/anny_reid"
+        "--data", required=True, metavar="ROOT", help="folder of Anny-ReID, such as data/anny_reid"
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="the folder of the trials and of beyond.json"
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder for the files of the trials and for the results",
     )
     parser.add_argument(
         "--methods",
         type=names,
         default=("random", *RECIPES),
-        help=f"from random,{','.join(RECIPES)}; amg always runs because it sets the budget",
+        help=f"methods to compare, separated by commas (default: all of random,{','.join(RECIPES)}); amg always runs, "
+        "because its cost is the budget of the other methods",
     )
-    parser.add_argument("--levels", type=names, default=tuple(LEVELS), help=f"from {','.join(LEVELS)}")
+    parser.add_argument(
+        "--levels",
+        type=names,
+        default=tuple(LEVELS),
+        help=f"fractions of heads and tokens that amg removes, separated by commas (default: all of {','.join(LEVELS)})",
+    )
     parser.add_argument(
         "--seeds",
         type=positive_integers,
         default=(1, 2, 3),
-        help="seeds of the trials (1,2,3)",
+        help="seeds of the trials (default: 1,2,3)",
     )
     parser.add_argument(
         "--jobs",
         type=positive_integer,
         default=2,
         metavar="N",
-        help="number of trials in parallel (2)",
+        help="number of trials that run in parallel (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=positive_integer, default=60, metavar="N", help="timed runs of each model (60)"
+        "--rounds",
+        type=positive_integer,
+        default=60,
+        metavar="N",
+        help="number of timed runs of each model (default: %(default)s)",
     )
     parser.add_argument("--retime", action="store_true", help="measure all latencies again")
     parser.add_argument(
         "--table",
         type=Path,
         metavar="TABLE.json",
-        help="a table from benchmarks.latency_table, to predict the latencies as well",
+        help="a latency table from benchmarks.latency_table, with which the latencies are also predicted",
     )
     parser.add_argument(
         "--search",
         type=Path,
         metavar="S.json",
-        help="a result of benchmarks.experiments.search_report, to show in the chart as well",
+        help="a result of benchmarks.experiments.search_report, which the chart shows as well",
     )
     args = parser.parse_args(argv)
     return BeyondOptions(
@@ -114,12 +132,12 @@ def parse(argv: Sequence[str] | None) -> BeyondOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the missing trials, time their models, and write OUT/beyond.json and OUT/beyond.svg."""
+    """Compare AMG with pruning MLP neurons or whole blocks at the same cost, and write OUT/beyond.json and OUT/beyond.svg."""
     return compare(parse(argv))
 
 
 def compare(options: BeyondOptions) -> int:
-    """Run and time the trials that are not finished, and write the result of all of them."""
+    """Run the trials that are not finished, time the models that have no times, and write the result of all trials."""
     from benchmarks.study.beyond.run import finished_jobs, gather, measure_time
     from benchmarks.study.beyond.trials import run_trial
     from benchmarks.study.context import study_fingerprint
@@ -127,19 +145,19 @@ def compare(options: BeyondOptions) -> int:
     from benchmarks.study.waves import run_wave
 
     study, out = options.study, Path(options.study.out)
-    # The files are read first: a damaged one is refused before anything is measured.
+    # Read these files first, so that the command fails before it measures if one of them is damaged.
     if options.table is not None:
         read_cpu_table(options.table)
     search = None
     if options.search is not None:
         advice = "give a result of benchmarks.experiments.search_report"
-        search = read_document(options.search, SEARCH, expected="a result of searched models", advice=advice)
+        search = read_document(options.search, SEARCH, expected="a result of search_report", advice=advice)
     fingerprint = study_fingerprint(study)
     for wave in waves(options.methods, options.levels, options.seeds):
         run_wave([Job(study, trial, fingerprint) for trial in wave], options.jobs, run_trial)
     jobs = finished_jobs(out, study, fingerprint)
     with keeping(
-        lambda: "all trials and the times listed above are kept; run the same command again to resume"
+        lambda: "all trials and the times listed above are kept; the same command measures the other times"
     ):
         for job in jobs:
             if job.trial.method != TEACHER:

@@ -1,4 +1,4 @@
-"""The ways to prune that are compared beyond AMG, their levels, and the trials of the comparison. Reads no model and no file."""
+"""The ways to prune that are compared with AMG, their levels, and the trials of the study. Reads no model and no file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from benchmarks.study.plan import BUDGET, METHODS, TEACHER, Trial
 from runtime.errors import ConfigError
 
-# Level -> fractions of heads and tokens that AMG removes: the study's two levels and one between them.
+# The name of a level -> the fractions of heads and tokens that AMG removes: the two levels of `benchmarks.study` and one between them.
 LEVELS = {"h25_t25": (0.25, 0.25), "h33_t33": (0.33, 0.33), "h40_t40": (0.40, 0.40)}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to prune, in this order: whole blocks, heads, tokens, and then what `match` names, until AMG's cost is met.
+    """A way to prune, which removes whole blocks, then heads, then tokens, and then what `match` names until AMG's cost is met.
 
-    `blocks` is the number of whole blocks at each level. `heads` and `tokens` are shares of the level's fractions. `match` is
-    "neurons", "tokens" or "nothing"; neurons are the lowest scores `within` the "model", or equally many in every "block".
+    `blocks` is the number of whole blocks to remove at each of the three levels. `heads` and `tokens` say which part (0..1) of the
+    heads and tokens that AMG removes at the level is removed here. `match` is "neurons", "tokens" or "nothing". With `within`
+    "model", the neurons with the lowest scores in the whole model are removed. With "block", equally many are removed in each
+    block.
     """
 
     title: str
@@ -37,12 +39,12 @@ RECIPES = {
     "blocks_tokens": Recipe("whole blocks, then AMG's tokens", blocks=(1, 1, 2), match="tokens"),
     "blocks": Recipe("whole blocks", blocks=(2, 2, 3), match="nothing"),
 }
-# Methods that the study has too. Their trials run in the same way here, so that their models can be timed.
+# Methods that `benchmarks.study` has too. Their trials run here as there, so that their models can be timed.
 STUDIED = ("amg", "random")
 
 
 def method_title(method: str) -> str:
-    """Return the title of a method in tables and charts."""
+    """Return the title of a method for tables and charts."""
     if method == TEACHER:
         return "teacher"
     return RECIPES[method].title if method in RECIPES else METHODS[method].title
@@ -51,17 +53,18 @@ def method_title(method: str) -> str:
 def waves(
     methods: Sequence[str], levels: Sequence[str], seeds: Sequence[int]
 ) -> tuple[list[Trial], list[Trial]]:
-    """Return two waves of trials: the teacher and AMG, which sets the budgets, then the other methods, seed by seed.
+    """Return the trials of a study in two waves, of which the second can run only after the first.
 
-    Raises ConfigError for an unknown method or level, and for a seed below 1.
+    The first wave has the teacher and AMG. The second wave has the other methods, seed by seed, because the cost of AMG's models is
+    their budget. Raises ConfigError for an unknown method or level, and for a seed below 1.
     """
     known = [*STUDIED, *RECIPES]
     if unknown := [name for name in methods if name not in known]:
-        raise ConfigError(f"--methods {unknown[0]}: choose from {', '.join(known)}")
+        raise ConfigError(f"--methods: there is no method {unknown[0]}; choose from {', '.join(known)}")
     if unknown := [name for name in levels if name not in LEVELS]:
-        raise ConfigError(f"--levels {unknown[0]}: choose from {', '.join(LEVELS)}")
+        raise ConfigError(f"--levels: there is no level {unknown[0]}; choose from {', '.join(LEVELS)}")
     if not seeds or min(seeds) < 1:
-        raise ConfigError("--seeds: give whole numbers from 1, such as 1,2,3")
+        raise ConfigError("--seeds: a seed is below 1; give whole numbers, such as 1,2,3")
     first = [Trial(TEACHER), *(Trial(BUDGET, level, seed) for level in levels for seed in seeds)]
     others = [name for name in methods if name != BUDGET]
     return first, [Trial(name, level, seed) for level in levels for seed in seeds for name in others]

@@ -1,4 +1,4 @@
-"""Write a beyond.json as a Markdown table."""
+"""Format the result of `benchmarks.study.beyond`, a beyond.json, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ AGAINST = ("mAP over AMG (95 %)", "times as fast", "mAP over AMG h25/t25 (95 %)"
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Return the table of a beyond.json: mean and standard deviation over the seeds in percent, and intervals over the queries.
+    """Return the Markdown table of a beyond.json, with a row for each method and level.
 
-    A * marks methods that cannot meet AMG's cost.
+    Scores are the mean and standard deviation over the seeds, in percent. Their differences from AMG have 95 % intervals over the
+    queries. A * marks methods that cannot meet AMG's cost.
     """
     rows = []
     for group in document["groups"]:

@@ -1,4 +1,4 @@
-"""Time the models of the comparison beyond AMG beside the teacher, and summarise its trials. Parses no command line."""
+"""Time the models of `benchmarks.study.beyond` in turns with the teacher, and summarise its trials. Parses no command line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TIME = members({key: POSITIVE for key in ("teacher_ms", "ms", "of_teacher", "wal
 
 
 def export_model(job: Job) -> Path:
-    """Return the path of the trial's ONNX file; export and gate the model if the file does not exist."""
+    """Return the path of the ONNX file of a trial's model. If the file does not exist, the model is exported and gated."""
     path = model_path(job).resolve()
     onnx = path.with_suffix(".onnx")
     if not onnx.exists():
@@ -52,11 +52,12 @@ def export_model(job: Job) -> Path:
 
 
 def measure_time(job: Job, rounds: int, *, again: bool) -> dict[str, Any]:
-    """Time a trial's model interleaved with the teacher, on one thread at batch 1.
+    """Time a trial's model in turns with the teacher, on one thread at batch size 1.
 
-    Returns {teacher_ms, ms, of_teacher, wall_of_teacher, rounds}. `teacher_ms` and `ms` are medians of CPU time: on one thread it
-    equals the wall time on a quiet machine, and other processes disturb it less. `of_teacher` is the median of the ratios of single
-    rounds, and makes all trials comparable. An earlier measurement is reused, except with `again`.
+    Returns {teacher_ms, ms, of_teacher, wall_of_teacher, rounds}. `teacher_ms` and `ms` are the median CPU times. With one thread,
+    the CPU time equals the wall time on an idle machine, and other processes disturb it less. `of_teacher` is the median ratio of
+    the two CPU times over the rounds, and `wall_of_teacher` that of the wall times. If the trial was timed before, its earlier
+    times are returned, unless `again` is True.
     """
     path = Path(job.options.out) / "times" / f"{job.trial.name}.json"
     if path.exists() and not again:
@@ -78,17 +79,17 @@ def measure_time(job: Job, rounds: int, *, again: bool) -> dict[str, Any]:
 
 
 def read_time(path: Path) -> dict[str, Any]:
-    """Return the times of a trial, as `measure_time` wrote them; raises ConfigError if the file is damaged."""
+    """Return the times of a trial from the file at `path`, which `measure_time` wrote. Raises ConfigError if it is damaged."""
     advice = "measure the latencies again with --retime"
     times: dict[str, Any] = read_document(path, TIME, expected="the times of a trial", advice=advice)
     return times
 
 
 def compare_with_amg(records: Sequence[dict[str, Any]], amg: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return {difference, low, high, speed} of one method against AMG.
+    """Compare a method with AMG, and return {difference, low, high, speed}.
 
-    `difference` is its mAP minus AMG's, `low` and `high` are the 95 % interval over queries, and `speed` is AMG's time divided by
-    the method's time.
+    `records` and `amg` are the trials of the two, one for each seed. `difference` is the method's mAP minus AMG's, and `low` and
+    `high` are its 95 % interval over the queries. `speed` is AMG's time divided by the method's time.
     """
     time, amg_time = (np.mean([record["time"]["of_teacher"] for record in side]) for side in (records, amg))
     precisions, amg_precisions = (
@@ -100,7 +101,11 @@ def compare_with_amg(records: Sequence[dict[str, Any]], amg: Sequence[dict[str, 
 def group(
     records: Sequence[dict[str, Any]], amg: Sequence[dict[str, Any]], mild: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Summarise one method at one level over its seeds, compared with AMG at this level and at the mild one; scores are in 0..1."""
+    """Summarise the trials of one method at one level, and compare them with AMG.
+
+    `records` are the trials, one for each seed. `amg` are those of AMG at the same level, and `mild` those of AMG at the mildest
+    level. Scores are in 0..1.
+    """
     first = records[0]
     out: dict[str, Any] = {
         "method": first["method"],
@@ -127,7 +132,10 @@ def group(
 
 
 def gather(out: Path, jobs: Sequence[Job], table: Path | None) -> dict[str, Any]:
-    """Return the result of `jobs`, which are finished and timed; `table` is a latency table for predictions, or None."""
+    """Return the result of a study from its finished and timed trials, `jobs`, in the folder `out`.
+
+    `table` is a latency table with which the latencies are also predicted, or None.
+    """
     from prune.budget_search.latency import read_table
     from prune.model.file import load_model
 
@@ -167,7 +175,7 @@ def gather(out: Path, jobs: Sequence[Job], table: Path | None) -> dict[str, Any]
 
 
 def finished_jobs(out: Path, options: StudyOptions, fingerprint: dict[str, Any]) -> list[Job]:
-    """Return the jobs of all finished trials in `out` that have this fingerprint, by seed and name."""
+    """Return the finished trials in the folder `out` of the study with this fingerprint, sorted by seed and then by name."""
     records = read_records(out, fingerprint, BEYOND)
     trials = [Trial(record["method"], record["level"], record["seed"]) for record in records]
     return sorted((Job(options, trial, fingerprint) for trial in trials), key=lambda job: job.trial.seed)

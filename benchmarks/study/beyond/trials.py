@@ -1,4 +1,4 @@
-"""Run one trial of the comparison beyond AMG: prune to AMG's cost, fine-tune, score, and keep the model. Measures no time."""
+"""Run one trial of `benchmarks.study.beyond`: prune a model to AMG's cost, fine-tune, score and save it. Measures no time."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from runtime.files.manifest import replacing
 
 
 def beyond_settings(config: Any, trial: Trial) -> Any:
-    """Return the configuration of a trial: its level's fractions, its seed and its method's criteria.
+    """Return the configuration of a trial: `config` with the fractions of its level, its seed and the criteria of its method.
 
-    A method that the study does not have uses AMG's criteria.
+    A method that `benchmarks.study` does not have uses the criteria of AMG.
     """
     method = trial.method if trial.method in STUDIED else "amg"
     config = trial_settings(config, replace(trial, method=method, level="h25_t25" if trial.level else ""))
@@ -44,14 +44,18 @@ def beyond_settings(config: Any, trial: Trial) -> Any:
 
 
 def model_path(job: Job) -> Path:
-    """Return the path of a trial's model."""
+    """Return the path of the file to which a trial saves its model, a model.safetensors."""
     return Path(job.options.out) / "models" / f"{job.trial.name}.safetensors"
 
 
 def prune_by_recipe(
     model: Any, recipe: Recipe, job: Job, settings: Any, batches: Any, loss: Any, *, target: int
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the pruned model and {target, macs_folded, reached}. `settings` is a PruneConfig; `model` is unchanged."""
+    """Prune a copy of `model` by `recipe` to a cost of `target` macs_folded, and return (model, {target, macs_folded, reached}).
+
+    `reached` says whether the cost meets the target. `settings` is a PruneConfig. `batches` gives the images on which parts of the
+    model are scored, and `loss` is the loss of these scores.
+    """
     from prune.config.settings import BlocksConfig, MlpConfig
     from prune.model.flops import macs_folded
     from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, remove_blocks
@@ -98,7 +102,7 @@ def prune_by_recipe(
 
 
 def _nearest(pruned: Callable[[int], Any], target: int, most: int, *, step: int) -> Any:
-    """Return the `pruned(count)` whose macs_folded is nearest to `target`, for multiples of `step` up to `most`."""
+    """Return the model `pruned(count)` whose macs_folded are nearest to `target`. The count is a multiple of `step` up to `most`."""
     from prune.model.flops import macs_folded
 
     count = nearest_count(lambda steps: macs_folded(pruned(steps * step).architecture), target, most // step)
@@ -106,7 +110,10 @@ def _nearest(pruned: Callable[[int], Any], target: int, most: int, *, step: int)
 
 
 def query_scores(model: Any, context: Context, device: str) -> tuple[list[float], list[float]]:
-    """Return the average precision of every occluded query and whether its first match is right (1 or 0)."""
+    """Return two lists with a number for each occluded query of Anny-ReID.
+
+    These are its average precision (0..1), and whether its nearest gallery image is a match (1 or 0).
+    """
     from prune.session import torch_session
 
     session = torch_session(model, device)
@@ -118,7 +125,7 @@ def query_scores(model: Any, context: Context, device: str) -> tuple[list[float]
 
 
 def measure_trial(job: Job) -> dict[str, Any]:
-    """Make the model of a trial, save it, score it, and return the trial's record."""
+    """Prune and fine-tune the model of a trial, save it, score it, and return the trial's record."""
     from prune.config.load import load_config
     from prune.model.file import save_model
     from prune.model.flops import flops_report
@@ -162,7 +169,7 @@ def measure_trial(job: Job) -> dict[str, Any]:
 
 
 def run_trial(job: Job) -> str:
-    """Run a trial, write its record atomically, and return its name."""
+    """Run a trial, write its record to `job.path`, and return the trial's name."""
     record = measure_trial(job)
     with replacing(job.path) as temporary:
         temporary.write_text(json.dumps(record, allow_nan=False) + "\n")
