@@ -1,1 +1,1 @@
-"""A seeded generator of rendered pedestrians: re-identification data without real people (needs the extra `render`)."""
+"""Render Anny-ReID, a re-identification data set of synthetic people. The package needs the extra `render`."""

@@ -1,4 +1,4 @@
-"""The array types of this package: float32, int32 and bool numpy arrays of any shape."""
+"""The numpy array types of this package: float32, int32 and bool arrays of any shape."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Bools = npt.NDArray[np.bool_]
 
 
 def floats(values: npt.ArrayLike) -> Floats:
-    """Return the values as a float32 array."""
+    """Return `values` as a float32 array."""
     return np.asarray(values, np.float32)
 
 
 def bools(values: npt.ArrayLike) -> Bools:
-    """Return the values as a bool array."""
+    """Return `values` as a bool array."""
     return np.asarray(values, np.bool_)

@@ -15,7 +15,10 @@ from runtime.options.argument_types import positive_integer
 
 @dataclass(frozen=True)
 class PeopleOptions:
-    """The data set to render, its new folder, the number of processes, and the path of the contact sheet or None."""
+    """The command line: the data set to render (`plan`), its new folder `out`, and the number of processes, `jobs`.
+
+    `sheet` is the file for an image that shows the first identities, or None.
+    """
 
     plan: Plan
     out: Path
@@ -24,29 +27,51 @@ class PeopleOptions:
 
 
 def parse(argv: Sequence[str] | None) -> PeopleOptions:
-    """Return the options of a command line."""
+    """Parse a command line into options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.people", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="new folder for the data set")
-    parser.add_argument("--seed", type=int, default=1, help="seed of all random choices (1)")
-    parser.add_argument("--train-identities", type=int, default=60, help="number of training identities (60)")
-    parser.add_argument("--test-identities", type=int, default=60, help="number of test identities (60)")
     parser.add_argument(
-        "--images-per-camera", type=int, default=4, help="images of each training identity in each camera (4)"
+        "--seed", type=int, default=1, help="seed of all random choices (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--train-identities",
+        type=int,
+        default=60,
+        help="number of training identities (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--test-identities", type=int, default=60, help="number of test identities (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--images-per-camera",
+        type=int,
+        default=4,
+        help="number of images of each training identity in each camera (default: %(default)s)",
     )
     parser.add_argument(
         "--gallery-per-camera",
         type=int,
         default=2,
-        help="gallery images of each test identity in each camera (2)",
+        help="number of gallery images of each test identity in each camera (default: %(default)s)",
     )
     parser.add_argument(
         "--query-cameras",
         type=int,
         default=2,
-        help="number of cameras with a query of each test identity (2)",
+        help="number of cameras that have a query of each test identity (default: %(default)s)",
     )
-    parser.add_argument("--jobs", type=positive_integer, default=1, help="number of processes (1)")
-    parser.add_argument("--sheet", type=Path, help="also write a PNG contact sheet of the first 8 identities")
+    parser.add_argument(
+        "--jobs",
+        type=positive_integer,
+        default=1,
+        help="number of processes that render at the same time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="FILE.png",
+        help="also write an image that shows the first 8 identities, one in each row",
+    )
     args = parser.parse_args(argv)
     plan = Plan(
         args.seed,
@@ -60,12 +85,12 @@ def parse(argv: Sequence[str] | None) -> PeopleOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Render and write the data set. A summary goes to stdout, progress to stderr."""
+    """Render a data set of synthetic people into a new folder. The summary goes to stdout, and the progress to stderr."""
     return render(parse(argv))
 
 
 def render(options: PeopleOptions) -> int:
-    """Render and write the data set, and print a summary."""
+    """Render the data set of `options`, write it, and print a summary."""
     from benchmarks.people import dataset
 
     started = time.monotonic()

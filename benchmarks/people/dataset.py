@@ -1,9 +1,9 @@
 """Render Anny-ReID: images of rendered identities in the Market-1501 layout, with exact annotations.
 
-Identity i depends only on (seed, i), and an image only on (seed, i, camera, number), so a larger set contains the smaller one.
-`anny.json` in the root holds the generator version and the plan, and for each image the pid, the 0-based camid, the visible
-fraction of the person and the sha256. `masks.npz` holds a mask of the pixels that show the person, for each image in the same order:
-`numpy.unpackbits(visible[n]).reshape(128, 64)`.
+An identity depends only on the seed and its number. An image depends only on these, its camera and its number in this camera. A larger
+data set therefore contains a smaller one of the same seed. The file `anny.json` holds the version of this generator, the plan, and for
+each image the pid, the 0-based camid, the visible part of the person (0..1) and the SHA-256. The file `masks.npz` holds, in the same
+order, a mask of the pixels of each image that show the person: `numpy.unpackbits(visible[n]).reshape(128, 64)`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _STREAM = {"identity": 1, "image": 2, "query": 3, "passer_by": 4}
 
 @dataclass(frozen=True)
 class RenderedImage:
-    """One rendered image: its path, its JPEG bytes and the visible fraction of the person.
+    """One rendered image: its path in the data set, its JPEG bytes and the visible part of the person (0..1).
 
-    `mask` (128, 64) bool is true at the pixels that show the person.
-    `unoccluded` is the path of the unoccluded image of the same person and pose; only queries have one.
+    `mask` (128, 64) bool is true at the pixels that show the person. `unoccluded` is the path of an image of the same person in the
+    same pose with nothing in front. It is None for images that are not queries.
     """
 
     path: str
@@ -60,7 +60,7 @@ class RenderedImage:
 
 @dataclass(frozen=True)
 class ImageSlot:
-    """The place of an image in the data set: identity, 0-based camera, number within the camera, and folder of the split."""
+    """The place of an image in the data set: its identity, its 0-based camera, its number in this camera, and its folder."""
 
     pid: int
     camid: int
@@ -69,7 +69,7 @@ class ImageSlot:
 
 
 class Renderer:
-    """Renders the identities of one seed, and holds what they share: the body model, the places and the passers-by."""
+    """Renders identities of one seed. It holds what all of them share: the body model, the places and the passers-by."""
 
     def __init__(self, seed: int) -> None:
         # This import loads torch and anny, which only `body` needs.
@@ -77,7 +77,7 @@ class Renderer:
             from benchmarks.people.person import body
         except ImportError as error:
             raise ConfigError(
-                f"rendering people needs {error.name}; install it with pip install '.[render]'"
+                f"rendering people needs the package {error.name}; install it with pip install '.[render]'"
             ) from error
         self.seed = seed
         self.model = body.load()
@@ -86,7 +86,10 @@ class Renderer:
         self._cached_passer_by = lru_cache(maxsize=None)(self._passer_by)
 
     def person(self, stream: str, number: int) -> figure.Person:
-        """Return identity `number` of a random stream. Its body and clothes depend only on the seed, the stream and the number."""
+        """Return a person whose body and clothes depend only on the seed, on `stream` and on `number`.
+
+        Different streams give different people for the same number.
+        """
         rng = np.random.default_rng([self.seed, _STREAM[stream], number])
         values = garments.phenotype(rng)
         outfit = garments.outfit(rng, feminine=values["gender"] > 0.5, age=values["age"])
@@ -108,7 +111,7 @@ class Renderer:
         return drawn, shot, portrait.ground_shadow(meshes, shot.view, shot.light)
 
     def images(self, person: figure.Person, slot: ImageSlot) -> Iterator[RenderedImage]:
-        """Render the image of a person for a slot. A query also has its unoccluded image, which comes first."""
+        """Render the image of `person` for `slot`, and yield it. For a query, the unoccluded image is yielded first."""
         number = slot.number + 1000 * (slot.folder == QUERY)
         rng = np.random.default_rng([self.seed, _STREAM["image"], slot.pid, slot.camid, number])
         camera = cameras.CAMERAS[slot.camid]
@@ -146,7 +149,7 @@ class Renderer:
         yield developed(path, occluded, layer.mask, unoccluded)
 
     def identity(self, plan: Plan, pid: int) -> list[RenderedImage]:
-        """Render every image of one identity of the plan; pids from FIRST_TEST_PID on are test identities."""
+        """Render and return all images of the identity `pid` of the plan. Test identities have pids from FIRST_TEST_PID on."""
         person = self.person("identity", pid)
         camids = range(len(cameras.CAMERAS))
         if pid < FIRST_TEST_PID:
@@ -198,14 +201,14 @@ def _rendered_identities(plan: Plan, jobs: int) -> Iterator[list[RenderedImage]]
 def write(
     plan: Plan, out: Path, *, jobs: int = 1, report: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Render a plan into the new folder `out` and return the contents of its anny.json.
+    """Render the data set of `plan` into the new folder `out` with `jobs` processes, and return the content of its anny.json.
 
     After each identity, `report` is called with the numbers of finished identities and images. Raises ConfigError if `out` is not
     empty.
     """
     plan.check()
     if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty; give a new folder with --out")
+        raise ConfigError(f"--out {out}: this folder is not empty; give a new folder")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     for folder in (TRAIN, QUERY, GALLERY, UNOCCLUDED):
@@ -250,7 +253,7 @@ def _entry(image: RenderedImage) -> dict[str, Any]:
 
 
 def contact_sheet(root: Path, paths: list[str], *, columns: int = 16) -> Image.Image:
-    """Return the images at `paths` side by side, row by row."""
+    """Return one image that shows the images at `paths` below `root`, in rows of `columns` images."""
     rows = -(-len(paths) // columns)
     out = Image.new("RGB", (columns * cameras.WIDTH, rows * cameras.HEIGHT))
     for index, path in enumerate(paths):

@@ -1,13 +1,14 @@
-"""Write or check the hashes of a rendered set that is too large to ship: `python -m benchmarks.people.hashes ROOT`.
+"""Write or check the hashes of a rendered data set: `python -m benchmarks.people.hashes ROOT --write FILE`.
 
-`--write FILE` writes the plan of the set and a digest for each identity. `--against FILE` reads every image below ROOT and
-names the identities that differ from the file (exit code 3).
+With such a file, a large data set can be rendered again elsewhere and checked, and need not be copied. `--write FILE` writes the plan
+of the data set below ROOT and a hash for each identity. `--against FILE` reads all images below ROOT, and fails with exit code 3 if
+identities differ from the file.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # Before the other imports, so that they too can be stopped without a traceback.
+    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
     from runtime.entry import run_main
 
     raise SystemExit(run_main("benchmarks.people.hashes"))
@@ -26,7 +27,7 @@ from runtime.console import note
 from runtime.errors import DataError
 from runtime.files.manifest import replacing
 
-# The number of hexadecimal digits kept of an identity's SHA-256: enough to tell sets apart, and short for 2,400 identities.
+# The number of hexadecimal digits of an identity's SHA-256 that are kept. They suffice to find a difference, and keep the file short.
 DIGITS = 16
 RENDERED = members(
     {"kind": TEXT, "generator": NUMBER, "plan": OBJECT, "tools": OBJECT, "images": mapping(IMAGE)}
@@ -37,7 +38,7 @@ HASH_FILE = members({"identities": DIGESTS})
 
 
 def identity_digests(images: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return person id -> digest of the names and hashes of the person's images, from the `images` of an anny.json."""
+    """Map each person id to a hash over the names and SHA-256 of the person's images. `images` is that part of an anny.json."""
     people: dict[str, list[str]] = {}
     for path in sorted(images):
         people.setdefault(str(images[path]["pid"]), []).append(f"{path} {images[path]['sha256']}\n")
@@ -48,7 +49,7 @@ def identity_digests(images: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def differing_identities(actual: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
-    """Return the person ids whose digests differ or that only one side has, in numerical order."""
+    """Return the person ids that have different hashes in `actual` and `expected`, or are only in one of them, in order."""
     return sorted(
         (pid for pid in {*actual, *expected} if actual.get(pid) != expected.get(pid)),
         key=lambda pid: int(pid),
@@ -56,12 +57,12 @@ def differing_identities(actual: Mapping[str, str], expected: Mapping[str, str])
 
 
 def read_rendered(root: Path) -> dict[str, Any]:
-    """Return the anny.json of a rendered set; raises ConfigError if there is none or it is damaged."""
+    """Return the content of the anny.json in the folder `root`. Raises ConfigError if the file is missing or damaged."""
     return read_index(root, advice="give a folder that benchmarks.people wrote", schema=RENDERED)
 
 
 def current_hashes(root: Path, images: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return `images` with the current hashes of the files; a missing file has an empty hash."""
+    """Return a copy of `images` with the present SHA-256 of each file below `root`. The hash of a missing file is empty."""
 
     def file_hash(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
@@ -71,7 +72,10 @@ def current_hashes(root: Path, images: Mapping[str, Mapping[str, Any]]) -> dict[
 
 @dataclass(frozen=True)
 class HashOptions:
-    """The folder of the set, and the file that its hashes are written to or checked against."""
+    """The command line: the folder of the data set, `root`, and the file of hashes to `write` or to check `against`.
+
+    One of `write` and `against` is None.
+    """
 
     root: Path
     write: Path | None
@@ -79,9 +83,9 @@ class HashOptions:
 
 
 def parse(argv: Sequence[str] | None) -> HashOptions:
-    """Return the options of a command line, with either `write` or `against`."""
+    """Parse a command line into options, of which either `write` or `against` is given."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.people.hashes", description=main.__doc__)
-    parser.add_argument("root", type=Path, metavar="ROOT", help="folder of the rendered set")
+    parser.add_argument("root", type=Path, metavar="ROOT", help="folder of the rendered data set")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--write", type=Path, metavar="FILE", help="write the hashes to this file")
     action.add_argument("--against", type=Path, metavar="FILE", help="check the images against this file")
@@ -90,12 +94,12 @@ def parse(argv: Sequence[str] | None) -> HashOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write or check the hashes of a rendered set."""
+    """Write or check the hashes of a rendered data set."""
     return process(parse(argv))
 
 
 def process(options: HashOptions) -> int:
-    """Write the hashes of the set, or raise DataError if identities differ from those in the file."""
+    """Write the hashes of the data set, or check them. Raises DataError if identities differ from those in the file."""
     meta = read_rendered(options.root)
     digests = identity_digests(current_hashes(options.root, meta["images"]))
     if options.write:

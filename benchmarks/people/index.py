@@ -1,4 +1,4 @@
-"""Read the index of a rendered data set, anny.json, which describes each of its images. Renders nothing."""
+"""Read the file anny.json of a rendered data set, which describes each of its images. Renders nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ INDEX = members({"size": listed(COUNT, least=2, most=2), "images": mapping(IMAGE
 def read_index(
     root: Path, *, advice: str, refusal: type[UserError] = ConfigError, schema: Schema = INDEX
 ) -> dict[str, Any]:
-    """Return the anny.json of the set at `root`; raises `refusal`, with `advice`, if there is none or it is damaged."""
+    """Return the content of the anny.json in the folder `root`.
+
+    If the file is missing or does not fit `schema`, an error of the type `refusal` is raised, whose message ends with `advice`.
+    """
     expected = "the index of a rendered set"
     index: dict[str, Any] = read_document(
         root / NAME, schema, expected=expected, advice=advice, refusal=refusal

@@ -1,4 +1,4 @@
-"""The plan of a rendered data set: its numbers of identities, cameras and images. Renders nothing, and imports no numpy."""
+"""The plan of a rendered data set: its numbers of identities, cameras and images. Imports no numpy."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 from runtime.errors import ConfigError
 
-# The first id of the test identities. A fixed number, so that they stay the same people for every size of the training set.
+# The first person id of the test identities. It is fixed, so that the test identities do not depend on the size of the training set.
 FIRST_TEST_PID = 7001
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to render. `images_per_camera` is the number of training images of one identity in one camera."""
+    """The numbers of identities and images to render.
+
+    Each training identity has `images_per_camera` images in each camera. Each test identity has `gallery_per_camera` gallery images in
+    each camera, and a query in `query_cameras` of the cameras.
+    """
 
     seed: int
     train_identities: int
@@ -22,18 +26,20 @@ class Plan:
     query_cameras: int = 2
 
     def check(self) -> None:
-        """Raise ConfigError for a plan that does not fit the file names or the cameras."""
+        """Raise ConfigError if the plan has too many identities for the file names, wrong numbers, or nothing to render."""
         from benchmarks.people.place import camera
 
         if not 0 <= self.train_identities < FIRST_TEST_PID:
             raise ConfigError(
-                f"--train-identities {self.train_identities}: the file names allow 0 to {FIRST_TEST_PID - 1}"
+                f"--train-identities {self.train_identities}: give a number from 0 to {FIRST_TEST_PID - 1}, because the file names have no room for more"
             )
         if not 0 <= self.test_identities <= 9999 - FIRST_TEST_PID + 1:
             raise ConfigError(
-                f"--test-identities {self.test_identities}: the file names allow 0 to {10000 - FIRST_TEST_PID}"
+                f"--test-identities {self.test_identities}: give a number from 0 to {10000 - FIRST_TEST_PID}, because the file names have no room for more"
             )
         if self.train_identities + self.test_identities == 0:
-            raise ConfigError("nothing to render: --train-identities and --test-identities are both 0")
+            raise ConfigError(
+                "--train-identities and --test-identities are both 0, so there is nothing to render; give a larger number"
+            )
         if not 0 <= self.query_cameras <= len(camera.CAMERAS) or min(self.images_per_camera, self.seed) < 0:
             raise ConfigError("--query-cameras must be 0 to 4, and --seed and --images-per-camera at least 0")

@@ -1,4 +1,4 @@
-"""Draw a person as a camera sees them: colour, silhouette, and the shadow on the ground."""
+"""Draw a person as a camera sees it: the colour, the silhouette, and the shadow on the ground."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from benchmarks.people.render import Light, View, ambient_occlusion, rasterise, 
 
 @dataclass(frozen=True)
 class Portrait:
-    """A drawn person: `colour` (H, W, 3) in linear light, and the silhouette `inside` (H, W)."""
+    """A drawn person: its `colour` (H, W, 3) in linear light, and the mask of its silhouette, `inside` (H, W)."""
 
     colour: Floats
     inside: Bools
 
 
 def rotated(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
-    """Return the meshes rotated about the vertical axis by `yaw` degrees; at 0 the person faces a camera at -y."""
+    """Return the meshes rotated about the vertical axis by `yaw` degrees. At 0, the person faces a camera at -y."""
     spin = turn("z", yaw)
     return [
         Mesh(m.vertices @ spin.T, m.normals @ spin.T, m.faces, m.canon, m.material, m.closed) for m in meshes
@@ -32,7 +32,7 @@ def rotated(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
 
 
 def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise: Noise) -> Portrait:
-    """Draw the person's meshes (from `figure.meshes`, already rotated) through a view and under a light."""
+    """Return the picture of a person in `view` under `light`. `meshes` come from `figure.meshes`, and are already rotated."""
     size = (view.height, view.width)
     starts = np.cumsum([0] + [len(m.vertices) for m in meshes])
     vertices = np.concatenate([m.vertices for m in meshes])
@@ -83,7 +83,10 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
 
 
 def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:
-    """Return (H, W) the share of the sun that each point of the ground loses, 0..1: soft at the edge, darkest under the feet."""
+    """Return (H, W) how much of the sun's light the person's shadow takes from each point of the ground, 0..1.
+
+    The shadow has a soft edge, and is darkest under the feet.
+    """
     grid = (view.height // 4, view.width // 4)
     vertices = np.concatenate([m.vertices for m in meshes])[::2]
     fall = vertices[:, 2:] / max(float(light.sun[2]), 0.25) * light.sun[None, :2]

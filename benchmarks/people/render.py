@@ -1,7 +1,4 @@
-"""Rasterise meshes and compute the light on them, in plain numpy.
-
-The rasteriser is exact and made for many tiny triangles. This module takes meshes, a view and a light, and returns pixels.
-"""
+"""Rasterise meshes and compute the light on them, in plain numpy. The rasteriser is exact and made for many tiny triangles."""
 
 from __future__ import annotations
 
@@ -14,9 +11,10 @@ from benchmarks.people.arrays import Bools, Floats, Ints, floats
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera for one crop: eye (3,), and axes (3, 3) with the rows right, down and forward.
+    """A pinhole camera for one crop of `height` x `width` pixels, at the position `eye` (3,).
 
-    A point at (x, y, z) along these axes has the pixel position scale * (x, y) / z + centre.
+    The rows of `axes` (3, 3) are its directions right, down and forward. A point at (x, y, z) along these axes, seen from the eye, has
+    the pixel position scale * (x, y) / z + centre.
     """
 
     eye: Floats
@@ -27,13 +25,13 @@ class View:
     width: int
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """Return the pixel positions (N, 2) and the depths (N,) in metres of points (N, 3)."""
+        """Return the pixel positions (N, 2) and the depths (N,), in metres, of `points` (N, 3)."""
         local = (points - self.eye) @ self.axes.T
         depth = np.maximum(local[:, 2], 0.05)
         return (self.scale * local[:, :2] / depth[:, None] + floats(self.centre)).astype(np.float32), depth
 
     def rays(self) -> Floats:
-        """Return (H, W, 3) the world directions through the pixel centres, with forward component 1."""
+        """Return the directions (H, W, 3) from the eye through the pixel centres, in world axes, with forward component 1."""
         y, x = np.mgrid[0 : self.height, 0 : self.width].astype(np.float32) + 0.5
         local = np.stack(
             [(x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale, np.ones_like(x)], -1
@@ -43,7 +41,7 @@ class View:
 
 @dataclass(frozen=True)
 class Light:
-    """The light of a scene: the unit direction towards the sun, and linear colours (3,) of sun, sky and light from the ground."""
+    """The light of a scene: the unit vector towards the `sun` (3,), and the linear colours (3,) of sun, sky and ground light."""
 
     sun: Floats
     sun_colour: Floats
@@ -53,7 +51,11 @@ class Light:
 
 @dataclass(frozen=True)
 class Fragments:
-    """The visible surface: row-major pixel indices (N,), their faces (N,), barycentric weights (N, 3) and depths (N,)."""
+    """The visible surface of a mesh at the N pixels that show it.
+
+    These are the row-major indices of the pixels (N,), the faces that they show (N,), the barycentric weights of the vertices (N,
+    3) and the depths in metres (N,).
+    """
 
     pixel: Ints
     face: Ints
@@ -62,7 +64,10 @@ class Fragments:
 
 
 def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> Fragments:
-    """Find the nearest triangle at every covered pixel centre; xy (V, 2) in pixels, depth (V,), faces (F, 3), size (H, W)."""
+    """Return the nearest triangle at each pixel centre that a mesh covers, in an image of `size` (H, W).
+
+    The vertices have the pixel positions `xy` (V, 2) and the depths `depth` (V,), and `faces` (F, 3) are the triangles.
+    """
     height, width = size
     a, b, c = xy[faces[:, 0]], xy[faces[:, 1]], xy[faces[:, 2]]
     low = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5).astype(np.int32)
@@ -101,9 +106,10 @@ def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> 
 
 
 def ambient_occlusion(depth: Floats, inside: Bools, radius: int) -> Floats:
-    """Return (H, W) the share of the sky that each pixel sees, 0..1. A pixel deeper than those around it sees less.
+    """Return (H, W) the part of the sky that is visible from each pixel, 0..1. It is smaller for a pixel in a hollow.
 
-    `depth` is (H, W) in metres, `inside` (H, W) the silhouette, `radius` the window in pixels.
+    `depth` (H, W) is in metres, and `inside` (H, W) is the mask of the silhouette. A pixel is compared with those up to `radius`
+    pixels away.
     """
     far = float(depth[inside].max()) if inside.any() else 0.0
     filled = np.where(inside, depth, far)
@@ -112,7 +118,7 @@ def ambient_occlusion(depth: Floats, inside: Bools, radius: int) -> Floats:
 
 
 def _box(values: Floats, radius: int) -> Floats:
-    """Return the mean over a square window, computed by running sums."""
+    """Return (H, W) the mean of `values` over a square window around each pixel, which reaches `radius` pixels to each side."""
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (radius + 1, radius)
@@ -124,9 +130,10 @@ def _box(values: Floats, radius: int) -> Floats:
 
 
 def shade(albedo: Floats, normals: Floats, light: Light, *, open_sky: Floats, lit: Floats) -> Floats:
-    """Return (N, 3) the linear light that leaves a matt surface.
+    """Return the linear light (N, 3) that a matt surface reflects at N points.
 
-    albedo (N, 3) is linear, normals are (N, 3), and `open_sky` and `lit` (N,) are the visible shares of sky and sun, 0..1.
+    `albedo` (N, 3) is the linear colour of the surface, and `normals` (N, 3) are its unit normals. `open_sky` and `lit` (N,) are the
+    parts of the sky and of the sun that are visible from the points, 0..1.
     """
     facing = np.clip(normals @ light.sun, 0, 1) * lit
     upward = (0.5 + 0.5 * normals[:, 2])[:, None]

@@ -1,4 +1,4 @@
-"""HSV histograms of six horizontal stripes as features of a person, and their scores. Parses no command line."""
+"""Compute HSV histograms of six horizontal stripes of an image as a feature, and score them. Parses no command line."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ BINS = (8, 4, 4)
 
 
 def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return (STRIPES * 128,) the L2-normalised square roots of centre-weighted HSV histograms of RGB pixels (H, W, 3) uint8."""
+    """Return the feature (STRIPES * 128,) of an image, `pixels` (H, W, 3) uint8 RGB, normalised to length 1.
+
+    It has the square roots of an HSV histogram for each stripe, in which pixels near the middle column count more.
+    """
     hsv = np.asarray(Image.fromarray(pixels).convert("HSV"), np.int64)
     hue, saturation, value = (hsv[..., channel] * bins // 256 for channel, bins in enumerate(BINS))
     cell = (hue * BINS[1] + saturation) * BINS[2] + value
     size = int(np.prod(BINS))
-    # The person stands in the middle. Without this weight the background decides, and the background tells the camera.
+    # The person stands in the middle. Without this weight, the background dominates the feature, and it is similar within a camera.
     weight = np.broadcast_to(1 - np.linspace(-1, 1, cell.shape[1]) ** 2, cell.shape)
     stripes = zip(np.array_split(cell, STRIPES), np.array_split(weight, STRIPES))
     counts = [np.bincount(stripe.ravel(), share.ravel(), minlength=size) for stripe, share in stripes]
@@ -31,7 +34,7 @@ def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def scores(root: str, *, layout: str | None = None) -> metrics.Metrics:
-    """Return the CMC and mAP of the histogram, query against gallery of the data set below `root`."""
+    """Return the CMC and mAP of `histogram` on the data set in the folder `root`. If `layout` is None, it is guessed."""
     data = datasets.read_dataset(root, layout or datasets.guess_layout(root))
     return metrics.evaluate(*_side(data.query), *_side(data.gallery))
 

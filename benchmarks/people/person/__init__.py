@@ -1,1 +1,1 @@
-"""One rendered person: body, pose, clothes, and the colour of every point of the surface."""
+"""Make one rendered person: its body, pose and clothes, and the colour of each point of the surface."""

@@ -1,4 +1,4 @@
-"""Make human bodies at rest from six phenotype values. Only this file imports anny and torch.
+"""Make human bodies in the rest pose from six phenotype values. Only this file imports anny and torch.
 
 Axes in metres: x points to the person's left, -y to the front, z up.
 """
@@ -23,7 +23,7 @@ _TWIST |= {"lowerleg02": "lowerleg01", "clavicle": "spine01"}
 
 
 def _bone(label: str) -> str:
-    """Return the bone that replaces one of anny's bones: finger2-1.L -> wrist.L, clavicle.L -> spine01."""
+    """Return the bone with which one of anny's bones moves here: wrist.L for finger2-1.L, and spine01 for clavicle.L."""
     stem, _, side = label.partition(".")
     for prefix, kept in (_CARRIED | _TWIST).items():
         if stem.startswith(prefix):
@@ -40,7 +40,7 @@ class BodyModel:
     joints: tuple[int, ...]
 
     def body(self, phenotype: Mapping[str, float]) -> Body:
-        """Return a body at rest for gender, age, muscle, weight, height and proportions, each 0..1."""
+        """Return the body in the rest pose for a phenotype: gender, age, muscle, weight, height and proportions, each 0..1."""
         vertices, heads = _rest(self.model, phenotype)
         return Body(vertices=vertices, joints=heads[list(self.joints)])
 
@@ -52,7 +52,7 @@ def _rest(model: Any, phenotype: Mapping[str, float]) -> tuple[Floats, Floats]:
 
 
 def load() -> BodyModel:
-    """Load the body model. The first call on a machine takes some seconds, because it fills anny's cache."""
+    """Return the body model. The first call on a machine takes some seconds, because it fills anny's cache on disk."""
     torch.set_num_threads(1)
     # Linear blend skinning needs no compilation; the warp path compiles kernels for minutes.
     model = anny.Anny(skinning_method="lbs")

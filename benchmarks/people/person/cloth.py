@@ -1,7 +1,7 @@
 """Make clothes, hair and bags as geometry around a body.
 
-Clothes that follow the skin are the body's own surface, smoothed and pushed out in the rest pose, once per identity. Parts that
-hang free (skirts, coat tails, loose tops, long hair) are draped in each pose around the hull of the body below them.
+Clothes that follow the skin are made once per identity: the surface of the body in the rest pose is smoothed and pushed out. Parts
+that hang free (skirts, coat tails, loose tops, long hair) are made in each pose, around the convex hull of the body below them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ BODY, TOP, OUTER, LOWER, HAIR, BAG, BRIM = range(7)
 
 @dataclass(frozen=True)
 class Mesh:
-    """A mesh: vertices and normals (V, 3), faces (F, 3), canonical coordinates (V, 8) as in Skeleton, and its material.
+    """A mesh of triangles: vertices in metres and unit normals (V, 3), and the vertex indices of its faces (F, 3).
 
-    `closed` is false for an open sheet, which is visible from both sides.
+    `canon` (V, 8) are canonical coordinates (see `Skeleton`), and `material` says what the surface is made of. `closed` is False
+    for an open sheet, which is visible from both sides.
     """
 
     vertices: Floats
@@ -34,7 +35,7 @@ class Mesh:
 
 
 def normals_of(vertices: Floats, faces: Ints) -> Floats:
-    """Return (V, 3) unit normals: the area-weighted mean over the faces that meet at each vertex."""
+    """Return the unit normal (V, 3) of each vertex: the mean over the faces that meet there, weighted by their areas."""
     tri = vertices[faces]
     face = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     count = len(vertices)
@@ -61,7 +62,7 @@ def _ramp(values: npt.NDArray[np.floating], low: float, high: float) -> Floats:
 
 
 def _covered(skeleton: Skeleton, garment: Garment) -> Floats:
-    """Return (V,) the share of each vertex that an upper garment covers, 0..1."""
+    """Return (V,) how much an upper garment covers each vertex of the body, 0..1."""
     z, arm = skeleton.canon[:, 2], skeleton.canon[:, 6]
     body = _ramp(z, garment.hem - 0.01, garment.hem + 0.02) * (1 - _ramp(z, 0.535, 0.565))
     sleeve = 1 - _ramp(arm, garment.sleeve - 0.02, garment.sleeve + 0.04)
@@ -69,7 +70,7 @@ def _covered(skeleton: Skeleton, garment: Garment) -> Floats:
 
 
 def scalp(canon: npt.NDArray[np.floating], style: str) -> Floats:
-    """Return (N,) where hair grows, 0..1, for points in mean-body coordinates."""
+    """Return (N,) how dense the hair is at each point, 0..1, for a hair style. `canon` (N, 8) are canonical coordinates."""
     x, y, z = canon[:, 0], canon[:, 1], canon[:, 2]
     # The hairline is high over the forehead, falls in front of the ear and is low at the nape.
     line = np.interp(y, [-0.14, -0.1, -0.06, -0.02, 0.03], [0.772, 0.757, 0.705, 0.655, 0.628])
@@ -80,7 +81,7 @@ def scalp(canon: npt.NDArray[np.floating], style: str) -> Floats:
 
 
 def _relax_hands(skeleton: Skeleton, body: Body) -> Floats:
-    """Return the rest vertices with the fingers gathered around the line of the hand; anny's rest pose spreads them."""
+    """Return the vertices (V, 3) in the rest pose with the fingers close together, which are spread in anny's rest pose."""
     out = body.vertices.copy()
     for letter, side in (("L", 1), ("R", -1)):
         hand = (skeleton.part == ARM) & (skeleton.side == side) & (skeleton.canon[:, 6] > 1.02)
@@ -93,7 +94,7 @@ def _relax_hands(skeleton: Skeleton, body: Body) -> Floats:
 
 
 def dress(skeleton: Skeleton, body: Body, outfit: Outfit) -> tuple[Floats, Floats]:
-    """Return the rest vertices and normals (V, 3) of the clothed body surface."""
+    """Return the vertices and normals (V, 3) of the clothed body's surface in the rest pose."""
     rest, canon = body.vertices, skeleton.canon
     normals = normals_of(rest, skeleton.faces)
     z, leg, part = canon[:, 2], canon[:, 7], skeleton.part
@@ -141,7 +142,7 @@ def dress(skeleton: Skeleton, body: Body, outfit: Outfit) -> tuple[Floats, Float
 
 
 def grid_faces(rows: int, columns: int, *, wrap: bool) -> Ints:
-    """Return (F, 3) the triangles of a rows x columns grid of vertices. `wrap` closes the columns to a ring."""
+    """Return the triangles (F, 3) of a grid of `rows` x `columns` vertices. With `wrap`, the last column joins the first."""
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns if wrap else columns - 1), indexing="ij")
     a = row * columns + column
     b = row * columns + (column + 1) % columns
@@ -150,10 +151,11 @@ def grid_faces(rows: int, columns: int, *, wrap: bool) -> Ints:
 
 
 def drape(points: Floats, levels: Floats, angles: Floats, *, ease: Floats, hang: float) -> Floats:
-    """Return (R, A, 3) a sheet around the convex hull of `points`, slice by slice.
+    """Return a grid (R, A, 3) of points of a sheet that hangs around the convex hull of `points`.
 
-    levels (R,) are descending heights; angles (A,) are in radians, 0 at the person's left; ease (R,) is the added distance in
-    metres; `hang` 0..1 is the share of the width above that the sheet keeps where the body narrows.
+    `levels` (R,) are the heights of its rows in metres, from the highest on. `angles` (A,) are the directions of its columns in
+    radians, 0 at the person's left. `ease` (R,) is the distance from the hull in metres. Where the body narrows downwards, the
+    sheet keeps the part `hang` (0..1) of the width above.
     """
     half = max(float(np.abs(np.diff(levels)).max()), 0.02)
     ring = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -181,7 +183,10 @@ def drape(points: Floats, levels: Floats, angles: Floats, *, ease: Floats, hang:
 
 
 def sheet(grid: Floats, material: int, *, wrap: bool, height: float, folds: tuple[float, int, float]) -> Mesh:
-    """Return a draped grid as a mesh. `folds` are (depth in metres, number around, phase); they grow towards the hem."""
+    """Return a grid from `drape` as a mesh with folds, which become deeper towards the hem.
+
+    `folds` are (depth in metres, number of folds around the person, phase in radians).
+    """
     rows, columns, _ = grid.shape
     middle = grid.mean(1, keepdims=True)
     out = (grid - middle) * [1, 1, 0]
@@ -205,7 +210,10 @@ def sheet(grid: Floats, material: int, *, wrap: bool, height: float, folds: tupl
 
 
 def block(centre: Floats, size: tuple[float, float, float], frame: Floats, *, square: float = 4.0) -> Mesh:
-    """Return a rounded box (a superellipsoid) of `size` x, y, z in metres, along the axes in the columns of `frame` (3, 3)."""
+    """Return a rounded box (a superellipsoid) around `centre` as a mesh.
+
+    `size` (x, y, z) is in metres, along the axes in the columns of `frame` (3, 3). A larger `square` gives sharper edges.
+    """
     v, u = np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, 13), np.linspace(-np.pi, np.pi, 25), indexing="ij")
     power = 2 / square
 

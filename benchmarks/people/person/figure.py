@@ -1,4 +1,4 @@
-"""Make a dressed person: one identity, and its meshes in one pose."""
+"""Make a dressed person, and the meshes of this person in a pose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.people.person.pose import ARM, HEAD, Body, Skeleton, blend, skin
 
 @dataclass(frozen=True)
 class Person:
-    """One identity: body, outfit, and the clothed surface at rest with vertices and normals (V, 3)."""
+    """One identity: its body and outfit, and the vertices `rest` and normals (V, 3) of its clothed surface in the rest pose."""
 
     skeleton: Skeleton
     body: Body
@@ -25,7 +25,7 @@ class Person:
 
     @staticmethod
     def dressed(skeleton: Skeleton, body: Body, outfit: Outfit) -> Person:
-        """Return the identity that wears `outfit` on `body`."""
+        """Return the person with the given body who wears `outfit`."""
         rest, normals = cloth.dress(skeleton, body, outfit)
         return Person(skeleton, body, outfit, rest, normals)
 
@@ -43,7 +43,10 @@ class _Posed:
         return self.base + (canon_height - 0.05) * self.scale
 
     def points(self, low: float, high: float, *, wide: float = 9.0) -> Floats:
-        """Return every second vertex between two mean-body heights, without the arms; they are enough for a hull."""
+        """Return points of the body between two heights of the mean body, without the arms, from which a hull can be made.
+
+        Every second vertex is enough for this. `wide` limits the distance from the middle of the mean body. All values are in metres.
+        """
         skeleton = self.person.skeleton
         z = skeleton.canon[:, 2]
         chosen = (
@@ -56,7 +59,10 @@ class _Posed:
 
 
 def meshes(person: Person, rng: np.random.Generator) -> list[Mesh]:
-    """Return the meshes of a person in a random pose, walking or standing: feet at z = 0, facing -y, the body first."""
+    """Return the meshes of a person who walks or stands in a random pose, with the mesh of the body first.
+
+    The feet are at z = 0, and the person faces -y.
+    """
     skeleton, outfit = person.skeleton, person.outfit
     rotations, shift = skin(skeleton, person.body, walk(rng, bag=outfit.bag == "hand"))
     vertices, normals = blend(skeleton, (rotations, shift), person.rest, person.normals)
@@ -97,7 +103,7 @@ def _hanging(posed: _Posed, garment: Garment, material: int, top: float, phase: 
 
 
 def _room_below(outfit: Outfit, levels: Floats) -> Floats:
-    """Return (R,) the room in metres that an outer garment needs for the loose clothes below it."""
+    """Return (R,) the space in metres that an outer garment needs at each height in `levels` for loose clothes below it."""
     room = np.where(levels < 0.2, 0.012 if outfit.top.kind != "dress" else 0.0, 0.0)
     if outfit.lower.kind == "skirt":
         fall = np.clip((0.13 - levels) / (0.13 - outfit.lower.hem), 0, 1)

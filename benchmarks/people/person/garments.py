@@ -1,6 +1,6 @@
 """Choose the clothes of each identity from a seeded wardrobe of few colours.
 
-Colours are sRGB 0..1. Many identities share any single garment; only the combination of garments tells them apart.
+Colours are sRGB 0..1. Each single garment is worn by many identities. Only the combination of garments tells them apart.
 """
 
 from __future__ import annotations
@@ -75,7 +75,11 @@ _SHOES = ("black", "black", "black", "white", "white", "charcoal", "brown", "bro
 
 @dataclass(frozen=True)
 class Garment:
-    """One piece of clothing. `sleeve` is a share of the arm, 0..1; `hem` is in metres above the mean body's hip."""
+    """One piece of clothing with two colours and a pattern.
+
+    `sleeve` is the part of the arm that it covers (0..1), and `hem` the height of its lower edge in metres above the hip of the
+    mean body. `ease` is its distance from the body in metres.
+    """
 
     kind: str
     colour: Colour
@@ -93,7 +97,7 @@ class Garment:
 
 @dataclass(frozen=True)
 class Outfit:
-    """The appearance of a person without the body: clothes, shoes, hair, skin and bags."""
+    """The appearance of a person apart from the shape of the body: clothes, shoes, hair, skin and bags."""
 
     skin: Colour
     hair: Colour
@@ -117,7 +121,7 @@ def _rgb(values: Sequence[float]) -> Colour:
 
 
 def colour(name: str) -> Colour:
-    """Return a colour of the palette as sRGB 0..1."""
+    """Return the colour with this name as sRGB 0..1."""
     return _rgb(PALETTE[name][0])
 
 
@@ -213,7 +217,7 @@ def _lower(rng: np.random.Generator, feminine: bool) -> Garment:
 
 
 def outfit(rng: np.random.Generator, *, feminine: bool, age: float) -> Outfit:
-    """Return the outfit of one person. The same state of the random generator gives the same outfit."""
+    """Return the random outfit of one person, which depends on the state of `rng`, on the sex of the body and on the age (0..1)."""
     top, lower = _top(rng, feminine), _lower(rng, feminine)
     if feminine and lower.kind == "skirt" and rng.random() < 0.4:
         top = replace(

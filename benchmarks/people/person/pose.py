@@ -36,10 +36,12 @@ class Body:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What all bodies share.
+    """What all bodies share: the faces, the skinning weights, the bones, and canonical coordinates of the vertices.
 
-    `canon` (V, 8) are canonical coordinates: mean-body x, y, z; two coordinates around the limb and one along it; the position
-    along the arm (0 shoulder, 1 wrist; 0 elsewhere); the position along the leg (0 hip, 1 ankle; -1 on arms).
+    `canon` (V, 8) are these canonical coordinates, which do not depend on the person. Columns 0 to 2 are x, y and z in the mean
+    body. Columns 3 to 5 are two coordinates around the limb and one along it. Column 6 is the position along the arm, from 0 at the
+    shoulder to 1 at the wrist, and 0 elsewhere. Column 7 is the position along the leg, from 0 at the hip to 1 at the ankle, and -1
+    on the arms.
     """
 
     faces: Ints
@@ -55,7 +57,7 @@ class Skeleton:
     def build(
         faces: Ints, weights: Floats, names: tuple[str, ...], parents: tuple[int, ...], mean: Body
     ) -> Skeleton:
-        """Build the skeleton with the canonical coordinates of the mean body, by which clothes are cut."""
+        """Return the skeleton whose canonical coordinates come from the body `mean`. Clothes are cut along these coordinates."""
         main = weights.argmax(1)
         part = np.asarray([_PART_OF.get(name.split(".")[0], TORSO) for name in names], np.int8)[main]
         side = np.asarray([{"L": 1, "R": -1}.get(name[-1], 0) for name in names], np.int8)[main]
@@ -99,7 +101,7 @@ def _canon(
 
 
 def turn(axis: str, degrees: float) -> Floats:
-    """Return the (3, 3) rotation about the x, y or z axis."""
+    """Return the rotation matrix (3, 3) about `axis`, "x", "y" or "z", by an angle in degrees."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     out = np.eye(3, dtype=np.float32)
@@ -108,9 +110,10 @@ def turn(axis: str, degrees: float) -> Floats:
 
 
 def walk(rng: np.random.Generator, *, bag: bool = False) -> dict[str, Floats]:
-    """Return the world-frame rotations of a walking (3 of 4) or standing person, relative to the parent bone.
+    """Return the pose of a person who walks (3 of 4) or stands, as a map from the name of a bone to its rotation matrix (3, 3).
 
-    The result maps a bone name to a (3, 3) rotation.
+    A rotation is relative to the next bone towards the pelvis, about the axes of the world. With `bag`, the arms only swing, and make
+    no gesture.
     """
     moving = rng.random() < 0.78
     stride = rng.uniform(16, 27) if moving else rng.uniform(0, 4)
@@ -153,7 +156,10 @@ def _arm(rng: np.random.Generator, letter: str, sign: int, forward: float, gestu
 
 
 def skin(skeleton: Skeleton, body: Body, rotations: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-    """Return the world rotation (B, 3, 3) and translation (B, 3) of each bone: a point p moves to R p + t."""
+    """Return the rotation R (B, 3, 3) and translation t (B, 3) of each bone in the pose `rotations`.
+
+    A point p that is fixed to the bone moves from the rest pose to R p + t. `rotations` comes from `walk`.
+    """
     count = len(skeleton.names)
     world, moved = np.empty((count, 3, 3), np.float32), np.empty((count, 3), np.float32)
     for bone, (name, parent) in enumerate(zip(skeleton.names, skeleton.parents)):
@@ -169,7 +175,7 @@ def skin(skeleton: Skeleton, body: Body, rotations: Mapping[str, Floats]) -> tup
 def blend(
     skeleton: Skeleton, bones: tuple[Floats, Floats], vertices: Floats, normals: Floats
 ) -> tuple[Floats, Floats]:
-    """Return the posed vertices and normals, (V, 3) each, by linear blend skinning."""
+    """Move `vertices` and `normals` (V, 3) from the rest pose to a pose by linear blend skinning. `bones` comes from `skin`."""
     world, shift = bones
     flat = np.concatenate([world.reshape(-1, 9), shift], 1)
     mixed = skeleton.weights @ flat

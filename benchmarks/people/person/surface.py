@@ -19,7 +19,7 @@ from benchmarks.people.person.pose import ARM, HEAD
 
 @dataclass(frozen=True)
 class Points:
-    """Points of a surface: material and body part (N,), canonical coordinates (N, 8)."""
+    """N points of a surface: their material and body part (N,), and their canonical coordinates (N, 8)."""
 
     material: npt.NDArray[np.int8]
     part: npt.NDArray[np.int8]
@@ -32,7 +32,7 @@ def _tile(spectrum: npt.NDArray[np.complexfloating]) -> Floats:
 
 
 class Noise:
-    """Tileable fractal noise with mean 0 and standard deviation 1. One tile is 1 unit wide."""
+    """Fractal noise with mean 0 and standard deviation 1, which repeats every 1 unit in both directions."""
 
     def __init__(self, seed: int, size: int = 256) -> None:
         rng = np.random.default_rng(seed)
@@ -45,7 +45,7 @@ class Noise:
         self.folds = _tile(white / np.maximum(radius, 0.015) ** 1.3 * np.exp(-((radius * size / 15) ** 2)))
 
     def at(self, u: npt.ArrayLike, v: npt.ArrayLike, *, folds: bool = False) -> Floats:
-        """Return the noise at u, v in tiles (any range). `folds` selects the smooth noise for folds of cloth."""
+        """Return the noise at the coordinates `u`, `v` (any range). `folds` selects a smoother noise for folds of cloth."""
         size, tile = len(self.tile), self.folds if folds else self.tile
         row = np.mod(np.asarray(v) * size, size).astype(np.int32) % size
         column = np.mod(np.asarray(u) * size, size).astype(np.int32) % size
@@ -104,7 +104,7 @@ _MARKS: Mapping[str, Callable[[Garment, Floats, Floats, Points, Noise], Bools]] 
 
 
 def fabric(garment: Garment, points: Points, noise: Noise) -> Floats:
-    """Return the sRGB colours (N, 3) of a garment at `points`."""
+    """Return the sRGB colours (N, 3), 0..1, of a garment at `points`."""
     c = points.canon
     u = (np.arctan2(c[:, 3], -c[:, 4]) * np.where(points.part == ARM, 0.05, 0.14)).astype(np.float32)
     v = c[:, 5]
@@ -128,7 +128,10 @@ def fabric(garment: Garment, points: Points, noise: Noise) -> Floats:
 
 
 def _collar(garment: Garment, points: Points) -> Bools:
-    """Return which points lie above the neckline, where the skin or the shirt below shows. The neckline is lower in front."""
+    """Return (N,) whether each point lies above the neckline of a garment, where the skin or a shirt shows.
+
+    The neckline is lower in front.
+    """
     x, y, z = np.abs(points.canon[:, 0]), points.canon[:, 1], points.canon[:, 2]
     front = 0.512 + garment.neck + 0.25 * x
     if garment.neck < -0.02:
@@ -206,7 +209,7 @@ def _straps(points: Points, outfit: Outfit, out: Floats) -> None:
 
 
 def colours(points: Points, outfit: Outfit, noise: Noise) -> Floats:
-    """Return (N, 3) the unlit sRGB colours of a person's surface, 0..1."""
+    """Return the sRGB colours (N, 3), 0..1, of a person's surface at `points`, before light is applied."""
     out = np.empty((len(points.canon), 3), np.float32)
     sheets = {cloth.TOP: outfit.top, cloth.OUTER: outfit.outer, cloth.LOWER: outfit.lower}
     for material in np.unique(points.material):
@@ -230,7 +233,10 @@ def colours(points: Points, outfit: Outfit, noise: Noise) -> Floats:
 
 
 def creases(points: Points, outfit: Outfit, noise: Noise, seed: float) -> Floats:
-    """Return (N,) light and shade, -1..1, of folds that are too fine for the mesh. Skin, hair and bags have none."""
+    """Return (N,) how much lighter or darker small folds of cloth make each point, -1..1.
+
+    These folds are too fine for the mesh. Skin, hair and bags have none.
+    """
     c = points.canon
     u, v = np.arctan2(c[:, 3], -c[:, 4]) * 0.14, c[:, 5]
     # Sleeves and trouser legs crease across the limb; skirts and tops hang in folds along it.

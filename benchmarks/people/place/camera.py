@@ -1,6 +1,6 @@
-"""Four cameras that differ as real ones do: in place, height, walking direction of the people, light, lens and colour.
+"""Four cameras, which differ as real cameras do: in place, height, walking direction of the people, light, lens and colour.
 
-All random values come from the generator that the caller passes in.
+All random values come from the random generator that the caller passes in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ SUPER = 2
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera. Heights and distances are in metres, yaws in degrees, colours in linear light."""
+    """One camera, and the light where it stands.
+
+    Heights and distances are in metres, yaws (the directions in which people walk) in degrees, and colours in linear light. A pair of
+    numbers is the range of a random value.
+    """
 
     camid: int
     scene: str
@@ -66,7 +70,7 @@ CAMERAS = (
 
 @dataclass(frozen=True)
 class Shot:
-    """One exposure: the view, the light, and the yaw of the person in degrees."""
+    """One exposure of a camera: the view, the light, and the direction of the person in degrees, `yaw`."""
 
     view: View
     light: Light
@@ -74,7 +78,10 @@ class Shot:
 
 
 def take_shot(camera: Camera, rng: np.random.Generator, *, person_height: float) -> Shot:
-    """Take a person of the given height (metres) at a random distance, framed like the box of a detector, with its jitter."""
+    """Return a random exposure of a person of the given height (metres), at a random distance from `camera`.
+
+    The frame is shifted and scaled at random, like the box of a person detector.
+    """
     eye = np.asarray(
         [rng.normal(0, 0.8), -rng.uniform(*camera.distance), rng.uniform(*camera.height)], np.float32
     )
@@ -104,7 +111,7 @@ def take_shot(camera: Camera, rng: np.random.Generator, *, person_height: float)
 
 @dataclass(frozen=True)
 class DevelopmentSettings:
-    """The settings of one exposure. An occluded image and its unoccluded pair share them."""
+    """The settings that turn the light of one exposure into an image. An occluded image and its unoccluded pair share them."""
 
     gain: Floats
     blur: float
@@ -113,7 +120,7 @@ class DevelopmentSettings:
 
 
 def develop_settings(camera: Camera, rng: np.random.Generator) -> DevelopmentSettings:
-    """Draw the exposure, white balance, focus, grain and compression of one exposure."""
+    """Return random settings of one exposure: gain, white balance, focus, grain and JPEG quality."""
     gain = (
         camera.exposure
         * np.exp(rng.normal(0, 0.065))
@@ -130,7 +137,7 @@ def develop_settings(camera: Camera, rng: np.random.Generator) -> DevelopmentSet
 
 
 def tone(camera: Camera, linear: Floats) -> Floats:
-    """Convert linear light (..., 3) to the camera's output (..., 3) in 0..1: tone curve, blacks, contrast and saturation."""
+    """Convert linear light (..., 3) to the output of `camera` (..., 3), 0..1, by its tone curve, black, contrast and saturation."""
     # The curve flattens for bright values, as film does, so that whites do not clip to flat patches.
     value = np.maximum(linear, 0) ** (1 / camera.gamma)
     value = np.where(value > 0.75, 0.75 + 0.25 * np.tanh((value - 0.75) / 0.25), value)
@@ -141,7 +148,7 @@ def tone(camera: Camera, linear: Floats) -> Floats:
 
 
 def develop(camera: Camera, linear: Floats, settings: DevelopmentSettings) -> Image.Image:
-    """Return the finished 64 x 128 image from linear light (128 * SUPER, 64 * SUPER, 3)."""
+    """Return the finished image, 64 pixels wide and 128 high, from linear light (128 * SUPER, 64 * SUPER, 3)."""
     small = (linear * settings.gain).reshape(HEIGHT, SUPER, WIDTH, SUPER, 3).mean((1, 3))
     pixels = tone(camera, small.astype(np.float32))
     image = Image.fromarray((pixels * 255 + 0.5).astype(np.uint8))
@@ -154,7 +161,7 @@ def develop(camera: Camera, linear: Floats, settings: DevelopmentSettings) -> Im
 
 
 def encode(image: Image.Image, quality: int) -> bytes:
-    """Return the image as JPEG bytes."""
+    """Return the image as the bytes of a JPEG file of this quality (0..100)."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     return out.getvalue()

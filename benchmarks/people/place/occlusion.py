@@ -1,6 +1,6 @@
-"""Place objects and people in front of a person so that they hide a chosen share of the silhouette.
+"""Place objects and other people in front of a person, so that they hide a chosen part of the person.
 
-An occluder is a layer: a linear colour (H, W, 3) and a mask (H, W). Shares are counted exactly, on the drawn pixels.
+The hidden part is the number of the person's pixels that are covered, divided by the number of all its pixels.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from benchmarks.people.arrays import Bools, Floats, bools, floats
 from benchmarks.people.person.surface import Noise
 from benchmarks.people.place.texture import linear
 
-# The smallest and the largest share of a person that an occluder hides.
+# The smallest and the largest part of a person that an occluder hides.
 MIN_HIDDEN, MAX_HIDDEN = 0.2, 0.6
 
 
 @dataclass(frozen=True)
 class Layer:
-    """An occluder: `colour` (H, W, 3) in linear light and its `mask` (H, W)."""
+    """An occluder as it is drawn: its `colour` (H, W, 3) in linear light, and the `mask` (H, W) of the pixels that it covers."""
 
     colour: Floats
     mask: Bools
 
 
 def visible_fraction(person: Bools, occluder: Bools) -> float:
-    """Return the share of the person's pixels that the occluder leaves visible, 0..1 (1 for an empty person)."""
+    """Return the part of the person's pixels that the occluder leaves visible, 0..1.
+
+    `person` and `occluder` are masks (H, W). The result is 1 if `person` has no pixel.
+    """
     total = int(np.count_nonzero(person))
     return int(np.count_nonzero(person & ~occluder)) / total if total else 1.0
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """An occluder that is not placed yet. Its look is drawn once; then it is moved until it hides enough."""
+    """The random look of an occluder before it is placed. Only its place changes while the right place is searched."""
 
     size: tuple[int, int]
     colour: Floats
@@ -103,7 +106,7 @@ def _bush(d: _Draft, reach: float) -> Layer:
 
 
 def _board(d: _Draft, reach: float) -> Layer:
-    """Draw a sign, a pillar or a door that covers one side."""
+    """Draw a sign, a pillar or a door that covers one side of the image. It reaches further for a larger `reach` (0..1)."""
     x, y = d.grid()
     inside = x > 1.0 - reach * 0.85 - 0.16
     colour = d.surface(x, y, 0.06)
@@ -114,7 +117,7 @@ def _board(d: _Draft, reach: float) -> Layer:
 
 
 def _rail(d: _Draft, reach: float) -> Layer:
-    """Draw a railing: horizontal and vertical bars with gaps between them."""
+    """Draw a railing of horizontal and vertical bars with gaps. It reaches further for a larger `reach` (0..1)."""
     x, y = d.grid()
     top = 1.0 - reach * 1.25
     below = y > top
@@ -140,9 +143,9 @@ _COLOURS = (
 
 
 def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
-    """Search reach in 0..1 and return the layer `make(reach)` whose hidden share of `person` is closest to `hidden`.
+    """Return the layer `make(reach)`, with `reach` in 0..1, that hides the part of `person` (H, W) closest to `hidden` (0..1).
 
-    The hidden share must grow with the reach.
+    The hidden part must grow with `reach`.
     """
     low, high = 0.0, 1.0
     best, gap = make(0.5), 2.0
@@ -157,7 +160,7 @@ def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
 
 
 def place_passer_by(person: Bools, passer_by: Layer, hidden: float) -> Layer:
-    """Return another person, moved sideways until they hide about the given share."""
+    """Move `passer_by`, another person, sideways until it hides about the part `hidden` (0..1) of `person`, and return it."""
     width = person.shape[1]
     columns = np.flatnonzero(passer_by.mask.any(0))
     side = 1 if columns.mean() > width / 2 else -1
@@ -178,7 +181,7 @@ def _shifted(values: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
 
 
 def _random_paint(rng: np.random.Generator) -> Floats:
-    """Return a random mixture of two of the colours, so that few occluders look alike."""
+    """Return a random mixture of two colours of occluders, so that few occluders look alike."""
     first, second = (linear(*_COLOURS[int(rng.integers(len(_COLOURS)))]) for _ in range(2))
     return (first + (second - first) * np.float32(rng.uniform(0, 0.6))).astype(np.float32)
 
@@ -186,7 +189,10 @@ def _random_paint(rng: np.random.Generator) -> Floats:
 def occlude(
     person: Bools, rng: np.random.Generator, *, noise: Noise, passer_by: Layer | None = None
 ) -> Layer:
-    """Return an occluder that hides MIN_HIDDEN to MAX_HIDDEN of `person`: an object, or `passer_by` if there is one."""
+    """Return an occluder that hides a random part of `person` (H, W), from MIN_HIDDEN to MAX_HIDDEN.
+
+    It is `passer_by`, another person, if that is given, and else a random object.
+    """
     for attempt in range(12):
         hidden = float(MIN_HIDDEN + 0.02 + (MAX_HIDDEN - MIN_HIDDEN - 0.04) * rng.beta(1.0, 2.2))
         kind = str(rng.choice(list(_OBJECTS)))

@@ -1,7 +1,7 @@
-"""Paint the places where people stand: textured ground and walls in perspective, and the sky, in plain numpy.
+"""Paint the places where people stand: ground and walls with textures in perspective, and the sky, in plain numpy.
 
-A place is a plane of ground and a wall some metres behind the person. Textures come from a seed and are shared by all images of
-that seed. Backgrounds therefore repeat between people, and a background does not identify a person.
+A place has a plane of ground, and a wall some metres behind the person. All images of a seed share the same textures. Backgrounds
+therefore repeat between people, and a background does not identify a person.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from benchmarks.people.render import View
 
 _PLACES_PER_KIND = 6
 
-# Kind of scene -> (grounds, walls, metres from the person to the wall, height of the wall in metres).
+# The kind of a scene -> (textures of the ground, textures of the wall, metres from the person to the wall, height of the wall in
+# metres).
 _KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[float, float], tuple[float, float]]] = {
     "street": (("paving", "asphalt", "paving"), ("shops", "facade", "brick"), (1.5, 6.0), (4.0, 9.0)),
     "square": (
@@ -54,7 +55,7 @@ class _Place:
 
 @lru_cache(maxsize=2)
 def _places_of_seed(seed: int) -> list[_Place]:
-    """Return the places of a seed, _PLACES_PER_KIND of every kind. Cameras share them, so that no background tells its camera."""
+    """Return the places of a seed, _PLACES_PER_KIND of each kind. Cameras share them, so no background reveals its camera."""
     rng, noise = np.random.default_rng([seed, 78]), Noise(seed)
     grounds = {
         name: [mip_levels(make(Sheet.make(rng, noise, 4.0))) for _ in range(3)]
@@ -82,7 +83,7 @@ def _places_of_seed(seed: int) -> list[_Place]:
 
 
 class Scenery:
-    """The places that one camera sees: all places of its kind and some of the others. `paint` draws one of them."""
+    """The places that one camera sees: all places of its kind, and some of other kinds."""
 
     def __init__(self, kind: str, seed: int, *, others: int = 12) -> None:
         rng = np.random.default_rng([seed, list(_KINDS).index(kind), 77])
@@ -95,7 +96,7 @@ class Scenery:
         ]
 
     def paint(self, view: View, rng: np.random.Generator) -> tuple[Floats, Bools]:
-        """Return (H, W, 3) the linear light of a random place seen through `view`, and (H, W) where it shows the ground."""
+        """Return the linear light (H, W, 3) of a random place through `view`, and a mask (H, W) of the pixels that show the ground."""
         place = self.places[int(rng.integers(len(self.places)))]
         offset, nearer = rng.uniform(-20, 20, 2), rng.normal(0, 0.5)
         rays = view.rays()

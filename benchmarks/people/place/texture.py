@@ -15,18 +15,18 @@ SIZE = 512
 
 
 def linear(*values: float) -> Floats:
-    """Return an sRGB colour in 0..255 as linear light (3,)."""
+    """Return the sRGB colour `values` (0..255) as linear light (3,)."""
     return floats((floats(values) / 255) ** 2.2)
 
 
 def mix(a: Floats, b: Floats, share: npt.NDArray[np.floating]) -> Floats:
-    """Mix two colours (..., 3): `a` where `share` (...) is 0, `b` where it is 1."""
+    """Return a mixture of two colours `a` and `b` (..., 3), in which `b` has the part `share` (...), 0..1."""
     return floats(a + (b - a) * np.clip(share, 0, 1)[..., None])
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """The coordinates of a texture in metres and two noises over it, (S, S) each."""
+    """The coordinates of the S x S pixels of a texture in metres, and two kinds of noise at these pixels, each (S, S)."""
 
     x: Floats
     y: Floats
@@ -36,14 +36,18 @@ class Sheet:
 
     @staticmethod
     def make(rng: np.random.Generator, noise: Noise, metres: float) -> Sheet:
-        """Return a sheet that is `metres` wide, with its own part of the noise."""
+        """Return a sheet that is `metres` wide, with a random part of `noise`."""
         y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) * np.float32(metres / SIZE)
         a, b = rng.random(2)
         grain = rng.standard_normal((SIZE, SIZE)).astype(np.float32)
         return Sheet(x, y, noise.at(x / metres + a, y / metres + b), grain, rng)
 
     def cells(self, wide: float, high: float, *, shift: float = 0.0) -> tuple[Floats, Floats]:
-        """Divide the sheet into bricks or slabs: (S, S) 1 on the joints between them, and (S, S) a random level per brick."""
+        """Divide the sheet into bricks or slabs that are `wide` and `high` (in metres), and return two arrays (S, S).
+
+        The first is 1 on the joints and 0 elsewhere. The second is a random level for each brick. `shift` moves
+        every second row sideways, as a part of the width of a brick.
+        """
         row = np.floor(self.y / high).astype(int)
         x = self.x / wide + shift * np.mod(row, 2)
         column = np.floor(x).astype(int)
@@ -172,7 +176,10 @@ WALLS: Mapping[str, Callable[[Sheet], Floats]] = {
 
 
 def mip_levels(texture: Floats) -> tuple[Floats, ...]:
-    """Return the texture at full size and at four halved sizes. Distant ground uses a small one, so that it does not alias."""
+    """Return the texture in its full size and in four smaller sizes, each half of the one before.
+
+    Distant ground is drawn from a small size, so that it does not alias.
+    """
     out = [texture]
     for _ in range(4):
         last = out[-1]
