@@ -31,11 +31,13 @@ class Plan:
 
         if not 0 <= self.train_identities < FIRST_TEST_PID:
             raise ConfigError(
-                f"--train-identities {self.train_identities}: give a number from 0 to {FIRST_TEST_PID - 1}, because the file names have no room for more"
+                f"--train-identities {self.train_identities}: give a number from 0 to {FIRST_TEST_PID - 1}, because the file "
+                "names have no room for more"
             )
         if not 0 <= self.test_identities <= 9999 - FIRST_TEST_PID + 1:
             raise ConfigError(
-                f"--test-identities {self.test_identities}: give a number from 0 to {10000 - FIRST_TEST_PID}, because the file names have no room for more"
+                f"--test-identities {self.test_identities}: give a number from 0 to {10000 - FIRST_TEST_PID}, because the file "
+                "names have no room for more"
             )
         if self.train_identities + self.test_identities == 0:
             raise ConfigError(
