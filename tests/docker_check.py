@@ -1,8 +1,9 @@
-"""`make docker-check`: build every Dockerfile on a stand-in base with buildah, and run what needs no GPU inside the images.
+"""`make docker-check`: build each Dockerfile on a substitute base image, and run in the images what needs no GPU.
 
-The bases named in the Dockerfiles need registries and, on a Jetson, its processor: here a minimal Debian takes their names, with
-a stand-in for trtexec and for TensorRT's Python package. So this proves the build steps, the users, the files and the programs'
-start, and nothing about CUDA, TensorRT or a Jetson. Needs Linux, root, buildah and mmdebstrap (Debian's packages) and a network.
+The real base images need a registry, and those of a Jetson also its processor. Here, a minimal Debian has their names, with
+substitutes for trtexec and TensorRT's Python package. This checks the build steps, the user, the files and the start of the
+programs. It does not check CUDA, TensorRT or a Jetson. It needs Linux, root, the Debian packages buildah and mmdebstrap, and a
+network.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
 Run = Callable[..., str]
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "runs" / "docker"
-# vfs needs nothing of the kernel; overlay is faster where it works
+# The driver vfs works with any kernel. overlay is faster where it works.
 DRIVER = os.environ.get("STORAGE_DRIVER", "vfs")
 SUITE = "bookworm"
-# Dockerfile -> the builds made of it: a name, and the arguments that README.md gives for it
+# The name of an image -> its Dockerfile and its build arguments, which docker/README.md gives too.
 BUILDS = {
     "cpu": ("cpu.Dockerfile", {}),
     "jetpack6": ("device.Dockerfile", {}),
@@ -40,7 +41,7 @@ BUILDS = {
     "cuda": ("cuda.Dockerfile", {}),
 }
 TOOLS = ("buildah", "mmdebstrap")
-# what the Debian stand-in takes from the machine it is built on: its way to the package registries
+# Files of this machine that the builds use, so that they reach the package registries in the same way.
 HOST_FILES = ("/etc/pip.conf", "/etc/ssl/certs")
 TRTEXEC = """#!/bin/sh
 # stand-in: says the version, builds nothing
@@ -50,7 +51,7 @@ echo '[11/02/2026-10:00:01] [E] CUDA initialization failure with error: 35'
 echo '&&&& FAILED TensorRT.trtexec [TensorRT v100300] # trtexec'
 exit 1
 """
-# platforms.md, section 3: typed file, TensorRT 10.3, default profile; paths as inside the image
+# The expected trtexec line for a typed file, TensorRT 10.3 and the default profile, with the paths inside the image.
 EXPECTED_LINE = (
     "trtexec --onnx=/models/model.onnx --saveEngine=/models/model.engine --stronglyTyped "
     "--memPoolSize=workspace:{workspace} --builderOptimizationLevel={level} --profilingVerbosity=detailed "
@@ -58,7 +59,7 @@ EXPECTED_LINE = (
     "--maxShapes=images:32x128x64x3,camera_ids:32 --skipInference"
 )
 CROPS = 3
-# programs for Python inside an image, each of which prints one JSON document
+# Python programs that run inside an image. Each prints one JSON document.
 LOOK = """
 import errno, grp, importlib.util, json, os
 def refused(folder):
@@ -82,8 +83,7 @@ environment = os.environ | {"REID_MODEL": "/models/model.onnx"}
 done = subprocess.run(words, env=environment, capture_output=True, text=True)
 print(json.dumps({"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr, "files": sorted(os.listdir("/models"))}))
 """
-# One container's run, as `docker run --read-only --tmpfs /tmp -v MODELS:/models` would have it: in mounts of its own, so that
-# nothing outlives it. buildah itself cannot make the root file system read-only.
+# A shell script that runs a container like `docker run --read-only --tmpfs /tmp -v MODELS:/models`, which buildah cannot do.
 READ_ONLY = """
 root=$1 models=$2 user=$3 groups=$4; shift 4
 mount --bind "$root" "$root"
@@ -97,14 +97,14 @@ exec chroot --userspec="$user:$user" --groups="$groups" "$root" /usr/bin/env -i 
 
 
 def main() -> int:
-    """Build and check every image; prints one line for each. Returns 0, or 2 where a tool is missing."""
+    """Build and check each image, and print one line for it. Returns 0, or 2 if a tool or root permissions are missing."""
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         print(
             f"docker-check: {', '.join(missing)} is not installed; run: apt-get install {' '.join(missing)}"
         )
         return 2
     if os.geteuid() != 0:
-        print("docker-check: needs root, for buildah's chroot isolation without user namespaces")
+        print("docker-check: buildah's chroot isolation needs root; run the command as root")
         return 2
     WORK.mkdir(parents=True, exist_ok=True)
     stand_in()
@@ -115,13 +115,13 @@ def main() -> int:
             smoke = check_cpu(name, models, run) if name == "cpu" else check_gpu(name, models, run)
         print(f"{name}: built in {seconds:.0f} s, {megabytes:.0f} MB with its base; {smoke}", flush=True)
     print(
-        f"docker-check: {len(BUILDS)} images built and checked on a stand-in base; no GPU, no Jetson, no real TensorRT"
+        f"docker-check: {len(BUILDS)} images built and checked on a substitute base, without a GPU, a Jetson or the real TensorRT"
     )
     return 0
 
 
 def buildah(*words: str) -> str:
-    """The stdout of one buildah command; CalledProcessError with its stderr printed when it fails."""
+    """Run buildah with these arguments, and return its stdout. Raises CalledProcessError if it fails (see `output`)."""
     store = [
         "--root",
         str(WORK / f"store-{DRIVER}"),
@@ -134,7 +134,7 @@ def buildah(*words: str) -> str:
 
 
 def output(command: list[str], what: str) -> str:
-    """The stdout of one command; CalledProcessError when it fails, with all it said on stderr under the name `what`."""
+    """Run a command, and return its stdout. If it fails, print its output under the name `what`, and raise CalledProcessError."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         print(f"docker-check: {what}\n{done.stdout}\n{done.stderr}", file=sys.stderr)
@@ -143,7 +143,7 @@ def output(command: list[str], what: str) -> str:
 
 
 def stand_in() -> None:
-    """A minimal Debian under the name of every base image: with python, stand-ins of trtexec and tensorrt for the GPU ones."""
+    """Build a minimal Debian, and give it the names of all base images. Those for GPUs also get a fake trtexec and tensorrt."""
     context = WORK / "base"
     context.mkdir(exist_ok=True)
     tar = context / "rootfs.tar"
@@ -178,10 +178,10 @@ def stand_in() -> None:
 
 
 def default_base(dockerfile: Path) -> str:
-    """The base image that the Dockerfile names."""
-    found = re.search(r"^ARG BASE_IMAGE=(\S+)$", dockerfile.read_text(), re.M)
-    assert found, f"{dockerfile}: no default BASE_IMAGE"
-    return found[1]
+    """Return the name of the base image that a Dockerfile uses by default."""
+    match = re.search(r"^ARG BASE_IMAGE=(\S+)$", dockerfile.read_text(), re.M)
+    assert match, f"{dockerfile}: no default BASE_IMAGE"
+    return match[1]
 
 
 def _build(tag: str, dockerfile: Path, context: Path, *more: str) -> None:
@@ -190,7 +190,7 @@ def _build(tag: str, dockerfile: Path, context: Path, *more: str) -> None:
 
 
 def built(name: str, dockerfile: str, arguments: dict[str, str]) -> tuple[float, float]:
-    """Build one image; (seconds, megabytes)."""
+    """Build one image, and return (seconds of the build, size in megabytes)."""
     more = [f"--volume={file}:{file}:ro" for file in HOST_FILES if Path(file).exists()]
     more += [f"--build-arg={key}={value}" for key, value in arguments.items()]
     started = time.monotonic()
@@ -211,7 +211,7 @@ def _megabytes(text: str) -> float:
 
 
 def exported() -> Path:
-    """A folder with an exported demo model, its manifest and check crops, and three of the shipped crops."""
+    """Export the demo's model to a folder with three crops of the shipped data set, and return the folder."""
     folder = WORK / "models"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "crops").mkdir(parents=True)
@@ -227,9 +227,9 @@ def exported() -> Path:
 
 @contextmanager
 def container(name: str, models: Path) -> Iterator[Run]:
-    """A callable that runs the image's entry point with the words given and gives its stdout.
+    """Yield a function that runs the entry point of an image with the given arguments and returns its stdout.
 
-    As `docker run` would: the image's user, groups, environment and folder, a read-only root, /models mounted, /tmp in memory.
+    It runs as with `docker run`: with the image's user, groups, environment and folder, a read-only root, /models, and /tmp in memory.
     """
     made = buildah("from", "--pull-never", f"localhost/reid-{name}").strip()
     config = json.loads(buildah("inspect", made))["Docker"]["config"]
@@ -245,7 +245,7 @@ def container(name: str, models: Path) -> Iterator[Run]:
 
 
 def groups(root: Path, user: str) -> str:
-    """The supplementary groups of the user with this number in the image, as numbers."""
+    """Return the ids of the supplementary groups of the user with the id `user` in the image, separated by commas."""
     people = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
     (name,) = [fields[0] for fields in people if fields[2] == user]
     rows = [line.split(":") for line in (root / "etc/group").read_text().splitlines()]
@@ -253,34 +253,34 @@ def groups(root: Path, user: str) -> str:
 
 
 def check_common(name: str, run: Run) -> None:
-    """The user, and what must not be in the image."""
-    said = json.loads(run("-c", LOOK))
+    """Check the user of an image, the folders in it, and that torch is not installed."""
+    facts = json.loads(run("-c", LOOK))
     app = {"runtime", "engines", "benchmarks", "bench.py"} | ({"start.py"} if name != "cpu" else set())
-    assert said["uid"] == 10001 and said["groups"] == ["video"], said
-    assert not said["torch"] and said["app"] == sorted(app), said
-    assert said["read_only"] == ["/app", "/opt", "/var/tmp"], said
+    assert facts["uid"] == 10001 and facts["groups"] == ["video"], facts
+    assert not facts["torch"] and facts["app"] == sorted(app), facts
+    assert facts["read_only"] == ["/app", "/opt", "/var/tmp"], facts
     assert "--device" in run("bench.py", "--help")
 
 
 def check_cpu(name: str, models: Path, run: Run) -> str:
-    """Features of three shipped crops inside the image and here."""
+    """Check that three crops have the same features inside the image and on this machine. Return the difference in words."""
     check_common(name, run)
     words = ["-m", "runtime", "extract", "{}/model.onnx", "{}/crops", "--out", "{}/NAME.npz"]
     run(*[word.format("/models").replace("NAME", "inside") for word in words])
     here = [word.format(models).replace("NAME", "here") for word in words]
     subprocess.run([sys.executable, *here], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-    with np.load(models / "inside.npz") as one, np.load(models / "here.npz") as other:
-        assert [Path(path).name for path in one["paths"]] == [Path(path).name for path in other["paths"]]
-        assert one["features"].shape[0] == CROPS
-        difference = float(np.abs(one["features"] - other["features"]).max())
+    with np.load(models / "inside.npz") as inside, np.load(models / "here.npz") as outside:
+        assert [Path(path).name for path in inside["paths"]] == [Path(path).name for path in outside["paths"]]
+        assert inside["features"].shape[0] == CROPS
+        difference = float(np.abs(inside["features"] - outside["features"]).max())
     assert difference <= 1e-5, difference
-    # what ONNX Runtime's telemetry would keep there
+    # The telemetry of ONNX Runtime would write to this folder.
     assert not (models / ".cache").exists(), list((models / ".cache").rglob("*"))
     return f"extract of {CROPS} crops differs from the host's by at most {difference:.1e}"
 
 
 def check_gpu(name: str, models: Path, run: Run) -> str:
-    """doctor, the trtexec line of a dry run, and the refusal of the entry point to build without a GPU."""
+    """Check doctor's report, the trtexec line of a dry run, and that the entry point fails to build an engine without a GPU."""
     check_common(name, run)
     report = json.loads(run("-m", "engines", "doctor", "--json"))
     assert report["tensorrt"] == {"version": "10.3.0"}, report["tensorrt"]

@@ -1,8 +1,9 @@
-"""Campaigns of damaged inputs: `python -m tests.campaigns`. None may end in a traceback, a native crash or a hang.
+"""Feed damaged files to the readers of this project: `python -m tests.campaigns`.
 
-Images, checkpoints, configurations, manifests, feature files and ONNX files are damaged at random, byte by byte and in their
-structure, half of them with a hash that fits again, and given to what every command reads them with. An input is its kind and
-its seed: `python -m tests.campaigns images --seed 4711 --count 1` makes one of them again.
+Images, checkpoints, configurations, manifests, feature files and ONNX files are damaged at random, in their bytes and in their
+structure, and read as the commands read them. In half of them, the hash is corrected. A traceback, a native crash or a hang is a
+failure. The kind of file and a seed determine an input, so `python -m tests.campaigns images --seed 4711 --count 1` repeats a
+single one.
 """
 
 from __future__ import annotations
@@ -24,29 +25,35 @@ SHOWN = 20
 NAMES = ("Pillow", "PyYAML", "numpy", "onnx", "onnxruntime", "safetensors", "simplejpeg", "torch")
 
 
-def summary(found: dict[int, str]) -> dict[str, Any]:
-    """Seeds, how often each outcome was met, and the seeds of failures."""
-    counts = Counter("failed" if result.startswith("FAIL") else result for result in found.values())
-    failures = {str(seed): result for seed, result in found.items() if result.startswith("FAIL")}
+def summary(outcome_of: dict[int, str]) -> dict[str, Any]:
+    """Return {seeds, inputs, outcomes, failures}: how often each outcome occurred, and the seeds of the failures."""
+    counts = Counter("failed" if result.startswith("FAIL") else result for result in outcome_of.values())
+    failures = {str(seed): result for seed, result in outcome_of.items() if result.startswith("FAIL")}
     return {
-        "seeds": [min(found), max(found)],
-        "inputs": len(found),
+        "seeds": [min(outcome_of), max(outcome_of)],
+        "inputs": len(outcome_of),
         "outcomes": dict(sorted(counts.items())),
         "failures": failures,
     }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run campaigns; exit code 1 when an input failed."""
+    """Run the campaigns of the requested kinds of files, and print their outcomes. Returns 1 if an input failed, else 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns", description=__doc__.split("\n")[0])
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)} (all)")
-    parser.add_argument("--count", type=int, help="inputs of each kind (20,000 images, 2,000 of the others)")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed (0)")
-    parser.add_argument("--processes", type=int, default=2, help="workers at once (2)")
-    parser.add_argument("--out", type=Path, help="JSON file in which the result of these kinds is put down")
+    parser.add_argument(
+        "kinds", nargs="*", metavar="KIND", help=f"kinds of files, from {', '.join(KINDS)} (all)"
+    )
+    parser.add_argument(
+        "--count", type=int, help="number of inputs of each kind (20,000 images, 2,000 of each other kind)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first input (%(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="number of processes at the same time (%(default)s)"
+    )
+    parser.add_argument("--out", type=Path, help="JSON file to which the outcomes of these kinds are written")
     args = parser.parse_args(argv)
     if unknown := set(args.kinds) - set(KINDS):
-        parser.error(f"no kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+        parser.error(f"there is no kind {', '.join(sorted(unknown))}; give some of {', '.join(KINDS)}")
     document: dict[str, Any] = json.loads(args.out.read_text()) if args.out and args.out.is_file() else {}
     failed = 0
     for kind in args.kinds or KINDS:
@@ -60,13 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stderr.isatty():
                 print(f"\r{kind}: {ended} of {count}", end="", file=sys.stderr, flush=True)  # noqa: B023
 
-        found = summary(outcomes(kind, seeds, processes=args.processes, done=done))
-        failed += len(found["failures"])
-        said = ", ".join(f"{number} {name}" for name, number in found["outcomes"].items())
-        print(f"{kind}: {found['inputs']} inputs, seeds {args.seed} to {seeds[-1]}: {said}", flush=True)
-        for seed, result in list(found["failures"].items())[:SHOWN]:
+        campaign = summary(outcomes(kind, seeds, processes=args.processes, done=done))
+        failed += len(campaign["failures"])
+        counts = ", ".join(f"{number} {name}" for name, number in campaign["outcomes"].items())
+        print(f"{kind}: {campaign['inputs']} inputs, seeds {args.seed} to {seeds[-1]}: {counts}", flush=True)
+        for seed, result in list(campaign["failures"].items())[:SHOWN]:
             print(f"  seed {seed}: {result}")
-        document[kind] = found | {"tools": tools(*NAMES)}
+        document[kind] = campaign | {"tools": tools(*NAMES)}
         if args.out:
             with replacing(args.out) as temporary:
                 temporary.write_text(json.dumps(document, indent=1) + "\n")

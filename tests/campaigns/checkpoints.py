@@ -1,4 +1,4 @@
-"""Damaged checkpoints: the authors' .pth in several wrappings, and our model.safetensors; converted and opened as commands do."""
+"""Damaged checkpoints, converted or opened as the commands do: .pth files of the authors, and our model.safetensors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPEC = InputSpec(height=32, width=32, layout="float-nchw", camera="input", camer
 
 
 def tiny() -> TransReID:
-    """A model of a few kilobytes under the name of the small variant, so that thousands are read in a minute."""
+    """Return a model of a few kilobytes with the name of the small variant, so that thousands can be read in a minute."""
     changes = {"width": 16, "depth": 3, "heads": 2, "head_dim": 8, "hidden": 16}
     VARIANTS["vit_lite"] = dataclasses.replace(VARIANTS["vit_lite"], **changes)
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def tiny() -> TransReID:
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """`trees` are what .pth files hold, `model` our own file and its manifest."""
+    """The undamaged inputs: `trees` are the contents of .pth files, and `model` is a model.safetensors with its manifest."""
 
     trees: list[Any]
     model: bytes
@@ -47,7 +47,7 @@ class Material:
 
 
 def prepare(folder: Path) -> Material:
-    """Checkpoints in the wrappings that occur, from one model."""
+    """Make checkpoints of one model, in all the forms in which checkpoints are published."""
     model = tiny()
     state = {key: value.clone() for key, value in model.state_dict().items()}
     amg = {"state_dict": {f"module.{key}": value for key, value in state.items()}}
@@ -64,7 +64,7 @@ def prepare(folder: Path) -> Material:
 
 
 def make(material: Material, random: Random, folder: Path) -> tuple[Callable[[], int], bool]:
-    """One damaged checkpoint and the command that reads it."""
+    """Write one damaged checkpoint. Return the command that reads it, and whether the command must refuse it."""
     return (_ours if random.random() < 0.3 else _theirs)(material, random, folder)
 
 
@@ -93,7 +93,7 @@ def _saved(tree: Any, new: bool) -> bytes:
 
 
 def _tree_damaged(tree: Any, random: Random) -> Any:
-    """The dictionary with one tensor or value replaced by something that a pickle can hold as well."""
+    """Return the dictionary with one tensor or value replaced by another object that a pickle can hold."""
     tree = dict(tree)
     holder = next((tree for _ in range(1) if random.random() < 0.3), None) or next(
         (value for value in tree.values() if isinstance(value, dict) and len(value) > 5), tree

@@ -1,4 +1,4 @@
-"""Damaged configurations, ours and the authors', and overrides; read, and turned into a model's shape as commands do."""
+"""Damaged configurations of this project and of the authors, with overrides, from which a model's architecture is read."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ FINETUNE:
   PRUNE_MODE: attn
   PRUNE_RATE: 0.25
 """
-# a handful of names that stand for millions of values
+# A few nested names that stand for millions of values.
 BOMB = (
     "[&a [x, x], "
     + ", ".join(f"&{new} [{', '.join([f'*{old}'] * 8)}]" for old, new in zip("abcdef", "bcdefg"))
     + ", *g, *g]"
 )
-# what YAML can say that a tree of Python cannot: numbers, dates, tags, anchors, merges, depth
+# Texts that YAML accepts, but that no Python value is written as: numbers, dates, tags, anchors, merges, deep nesting.
 RAW = (
     "[" * 20_000,
     "{a: " * 3_000,
@@ -104,13 +104,13 @@ RAW = (
 
 
 def prepare(folder: Path) -> list[tuple[str, Any]]:
-    """(text, tree) of the project's own files and of one as the authors write them."""
+    """Return (text, content) of the configurations of this project, and of one in the authors' format."""
     texts = [path.read_text() for path in sorted(Path("configs").glob("*/*.yaml"))] + [AUTHORS] * 6
     return [(text, yaml.safe_load(text)) for text in texts]
 
 
 def make(files: list[tuple[str, Any]], random: Random, folder: Path) -> tuple[Callable[[], int], bool]:
-    """One damaged file, sometimes overrides as well, and the command that reads it."""
+    """Write one damaged file. Return the command that reads it, sometimes with overrides, and whether it must refuse it."""
     text, tree = random.choice(files)
     path, change = folder / "config.yaml", random.randrange(4)
     if change == 0:
@@ -133,7 +133,7 @@ def make(files: list[tuple[str, Any]], random: Random, folder: Path) -> tuple[Ca
 
 
 def _raw(text: str, random: Random) -> str:
-    """One value replaced by a raw text."""
+    """Return the text of a configuration with one value replaced by a text from RAW."""
     places = list(re.finditer(r": (.+)$", text, re.MULTILINE))
     place = random.choice(places)
     return text[: place.start(1)] + random.choice(RAW) + text[place.end(1) :]

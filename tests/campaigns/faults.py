@@ -1,4 +1,4 @@
-"""Not a kind of file: one input of every outcome, by its seed, with which the watchdog itself is tested."""
+"""Inputs that test the watchdog itself: each seed gives another outcome. This is no kind of file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ WORDS = (
 
 
 def prepare(folder: Path) -> None:
-    """Nothing is needed."""
+    """Prepare nothing, because these inputs need no file."""
 
 
 def make(material: None, random: Random, folder: Path) -> tuple[Callable[[], int], bool]:
-    """What the seed stands for: the one whose random numbers these are."""
+    """Return a function that has the outcome of a seed, and whether the input must be refused.
+
+    The seed is the one whose first random number `random` gives.
+    """
     drawn = random.random()
     word = WORDS[next(seed for seed in range(len(WORDS)) if Random(f"faults {seed}").random() == drawn)]
     return lambda: _do(word), word == "changed"

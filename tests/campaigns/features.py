@@ -1,4 +1,4 @@
-"""Damaged feature files (.npz): their bytes, their arrays and their headers; scored as `evaluate` does."""
+"""Damaged feature files (.npz), in their bytes, arrays and headers, which are scored as `evaluate` does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.campaigns.mutate import EXTREMES, damaged, json_text, tree_damaged
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """A whole file, the arrays in it and its manifest."""
+    """The undamaged inputs: the bytes of a feature file, its arrays and its manifest."""
 
     data: bytes
     arrays: dict[str, Any]
@@ -29,7 +29,7 @@ class Material:
 
 
 def prepare(folder: Path) -> Material:
-    """Twelve images of four people, as query and as gallery."""
+    """Make a feature file of twelve images of four people, which serves as query and as gallery."""
     random = np.random.default_rng(0)
     rows = random.normal(size=(12, 6)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -47,7 +47,7 @@ def prepare(folder: Path) -> Material:
 
 
 def make(material: Material, random: Random, folder: Path) -> tuple[Callable[[], int], bool]:
-    """One damaged file beside a good one, and the command that scores them."""
+    """Write one damaged file. Return the command that scores it against an undamaged one, and whether it must refuse it."""
     path, change, manifest = folder / "bad.npz", random.randrange(5), material.manifest
     renewed = random.random() < 0.6
     if change == 0:
@@ -74,7 +74,10 @@ def make(material: Material, random: Random, folder: Path) -> tuple[Callable[[],
 
 
 def _members(data: bytes, random: Random) -> bytes:
-    """The archive with one member's bytes damaged, its checksum right; sometimes compressed, once in a while a thousandfold."""
+    """Return the archive with the bytes of one member damaged and its checksum corrected.
+
+    The member is sometimes compressed, and it is rarely a thousand times as large.
+    """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     place = random.randrange(len(members))
@@ -101,7 +104,7 @@ def _members(data: bytes, random: Random) -> bytes:
             archive.writestr(name, content)
     changed = bytearray(file.getvalue())
     if random.random() < 0.3:
-        # one field of the central directory: method, flags, sizes, offsets
+        # Change one field of the central directory: method, flags, sizes or offsets.
         at = changed.rfind(b"PK\1\2") + random.randrange(46)
         size = random.choice((1, 2, 4))
         changed[at : at + size] = (random.choice(EXTREMES) % 256**size).to_bytes(size, "little")
@@ -109,7 +112,7 @@ def _members(data: bytes, random: Random) -> bytes:
 
 
 def _header(content: bytes, random: Random) -> bytes:
-    """A member whose .npy header says another type, order or shape."""
+    """Return a member of the archive whose .npy header names another type, order or shape."""
     size = int.from_bytes(content[8:10], "little")
     header, rest = content[10 : 10 + size].decode("latin-1").rstrip(), content[10 + size :]
     fields = {"descr": "'<f4'", "fortran_order": "False", "shape": "(12,)"}
@@ -172,7 +175,7 @@ def _header(content: bytes, random: Random) -> bytes:
 
 
 def _arrays(arrays: dict[str, Any], random: Random) -> bytes:
-    """The arrays with one to three replaced by others of another type, shape or range."""
+    """Return an archive in which one to three arrays are replaced by arrays of another type, shape or range."""
     changed = dict(arrays)
     for _ in range(random.choice((1, 1, 2, 3))):
         key = random.choice(list(changed))

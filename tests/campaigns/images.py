@@ -1,4 +1,4 @@
-"""Damaged image files of every accepted format, read as every command reads them."""
+"""Damaged image files in each accepted format, which are read as all commands read images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from runtime.images.decode import FORMATS, load_image
 from tests.campaigns.mutate import EXTREMES, damaged
 
-# what the encoder of each format can be asked for: pixel mode and options
+# The pixel modes and options with which the encoder of each format can write a file.
 KINDS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "JPEG": [
         ("RGB", {}),
@@ -53,7 +53,7 @@ KINDS: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 
 def prepare(folder: Path) -> list[tuple[str, bytes]]:
-    """(format, bytes) of whole files, the formats as the runtime accepts them; a format this Pillow cannot write is left out."""
+    """Return (format, bytes) of undamaged files in the formats that the runtime accepts, except those Pillow cannot write."""
     random = np.random.default_rng(0)
     smooth = np.linspace(0, 255, 48 * 24 * 3).reshape(48, 24, 3)
     whole = Image.fromarray((smooth + random.integers(0, 40, smooth.shape)).clip(0, 255).astype(np.uint8))
@@ -76,7 +76,10 @@ def prepare(folder: Path) -> list[tuple[str, bytes]]:
 
 
 def make(files: list[tuple[str, bytes]], random: Random, folder: Path) -> tuple[Callable[[], int], bool]:
-    """One damaged file, and the call that reads it. Every second file has its checksums or directory put right again."""
+    """Write one damaged file. Return the call that reads it, and whether it must be refused.
+
+    In every second file, the checksums or the directory of the format are corrected.
+    """
     name, data = random.choice(files)
     whole = random.random() < 0.5 and name in STRUCTURED
     path = folder / "image.bin"
@@ -91,7 +94,7 @@ def make(files: list[tuple[str, bytes]], random: Random, folder: Path) -> tuple[
 
 
 def png(data: bytes, random: Random) -> bytes:
-    """A PNG with damaged or moved chunks whose checksums are right."""
+    """Return a PNG file with damaged or moved chunks whose checksums are correct."""
     chunks, at = [], 8
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
@@ -108,7 +111,7 @@ def png(data: bytes, random: Random) -> bytes:
     elif change == 1:
         chunks.insert(random.randrange(len(chunks)), chunks[place])
     elif change == 2 and kind == b"IDAT":
-        # the pixels themselves, damaged before they are compressed again
+        # Damage the pixels, and then compress them again.
         chunks[place] = (kind, zlib.compress(damaged(zlib.decompress(body), random)))
     elif change == 3:
         extra = random.choice(
@@ -127,7 +130,7 @@ def png(data: bytes, random: Random) -> bytes:
 
 
 def tiff(data: bytes, random: Random) -> bytes:
-    """A TIFF with one to three fields of its first directory changed: tag, type, count or value."""
+    """Return a TIFF file in whose first directory one to three fields have another tag, type, count or value."""
     order = "little" if data[:2] == b"II" else "big"
     start = int.from_bytes(data[4:8], order)
     changed = bytearray(data)
@@ -146,7 +149,7 @@ def tiff(data: bytes, random: Random) -> bytes:
 
 
 def jpeg(data: bytes, random: Random) -> bytes:
-    """A JPEG with one segment before the pixels damaged, its length put right."""
+    """Return a JPEG file in which one segment before the pixels is damaged and its length is corrected."""
     segments, at = [], 2
     while data[at] == 0xFF and data[at + 1] != 0xDA:
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")

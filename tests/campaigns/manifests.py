@@ -1,4 +1,4 @@
-"""Damaged manifests of ONNX files and engines: opened, extracted with, timed and looked at by `doctor` as commands do."""
+"""Damaged manifests of ONNX files and engines, which are read as `extract`, bench.py and `engines doctor` do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOST = Machine("10.3.0", "8.7", "Orin", platform.system(), platform.machine(), "
 
 @dataclass(frozen=True)
 class Material:
-    """Whole files with their manifests, an image, and what `doctor` says of a machine that has nothing."""
+    """The undamaged inputs: model files with their manifests, an image, and the report of `doctor` for a machine with nothing."""
 
     models: list[tuple[Path, dict[str, Any]]]
     engine: Path
@@ -43,7 +43,7 @@ class Material:
 
 
 def prepare(folder: Path) -> Material:
-    """Two small models, an engine that nobody can load, one image."""
+    """Make two small models, an engine that cannot be loaded, and one image."""
     about = {
         "macs": {"macs_paper": 3, "macs_folded": 2, "macs_reference": 4},
         "form": "folded",
@@ -73,7 +73,7 @@ def prepare(folder: Path) -> Material:
 
 
 def make(material: Material, random: Random, folder: Path) -> tuple[Callable[[], int], bool]:
-    """One damaged manifest beside its file, and a command that reads it."""
+    """Write one damaged manifest beside its file. Return a command that reads it, and whether it must refuse it."""
     if random.random() < 0.3:
         path, manifest, runs = material.engine, material.built, (_preflight, _verify, _examine)
     else:
@@ -85,7 +85,7 @@ def make(material: Material, random: Random, folder: Path) -> tuple[Callable[[],
     else:
         tree = tree_damaged(manifest, random)
         if kept and isinstance(tree, dict):
-            # the lines that are looked at first are right, so that the rest is read
+            # The entries that are checked first are correct, so that the others are read too.
             tree = tree | {key: manifest[key] for key in ("sha256", "schema", "kind")}
         data = json_text(tree, random).encode(errors="surrogatepass")
     manifest_path(path).write_bytes(data)

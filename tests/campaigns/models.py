@@ -1,4 +1,4 @@
-"""Damaged ONNX files: their bytes, and their graph node by node, the manifest's hash renewed; opened and run as `extract` does."""
+"""Damaged ONNX files, in their bytes or in the nodes of their graph with a corrected hash, which run as in `extract`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runtime.files.manifest import manifest_path, sha256
 from tests.campaigns.mutate import damaged
 from tests.fakes.tiny_model import SPEC, graph, write_model
 
-# besides a refused artefact: no image is left, the session failed at a node, and features that are not finite
+# The exit codes that are allowed: no usable image, a refused file, a node at which the session failed, features that are not finite.
 CODES = (3, 4, 5, 7)
 OPERATORS = sorted({schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == ""})
 NUMBERS = (0, 1, -1, 2, 3, 7, 13, 255, 1000, 2**31 - 1, 2**31, -(2**31), 2**40, 2**63 - 1, -(2**63))
@@ -28,14 +28,14 @@ NUMBERS = (0, 1, -1, 2, 3, 7, 13, 255, 1000, 2**31 - 1, 2**31, -(2**31), 2**40, 
 
 @dataclass(frozen=True)
 class Material:
-    """(graph, manifest) of whole files, and an image."""
+    """The undamaged inputs: (graph, manifest) of several models, and an image."""
 
     models: list[tuple[Any, dict[str, Any]]]
     image: Path
 
 
 def prepare(folder: Path) -> Material:
-    """Small graphs with and without cameras, of both layouts, of a fixed and any batch, quantised, and of more operators."""
+    """Make small graphs with and without cameras, of both layouts, with fixed and dynamic batch, and with more operators."""
     specs = [
         SPEC,
         replace(SPEC, camera="input", cameras=3, dataset="anny"),
@@ -53,7 +53,7 @@ def prepare(folder: Path) -> Material:
 
 
 def attentive(model: Any) -> Any:
-    """The small graph with what exported ones have besides: quantisation, normalisation, softmax, reshapes."""
+    """Add the operators that exported graphs have to a small graph: quantisation, normalisation, softmax and reshapes."""
     last = model.graph.node[-1]
     arrays = {
         "scale": np.array(0.05, np.float32),
@@ -91,7 +91,7 @@ def attentive(model: Any) -> Any:
 
 
 def make(material: Material, random: Random, folder: Path) -> tuple[Callable[[], int], bool]:
-    """One damaged file, and the command that runs it."""
+    """Write one damaged file. Return the command that runs it, and whether it must refuse it."""
     whole, manifest = random.choice(material.models)
     original = whole.SerializeToString()
     if random.random() < 0.35:
@@ -99,7 +99,7 @@ def make(material: Material, random: Random, folder: Path) -> tuple[Callable[[],
     else:
         changed = onnx.ModelProto.FromString(original)
         for _ in range(random.choice((1, 1, 2, 3))):
-            # what an earlier change left may be beyond this one
+            # An earlier change may have left a graph to which this one cannot be applied.
             with suppress(Exception):
                 random.choice(CHANGES)(changed, random)
         data = changed.SerializeToString()
@@ -107,7 +107,7 @@ def make(material: Material, random: Random, folder: Path) -> tuple[Callable[[],
     path.write_bytes(data)
     manifest_path(path).write_text(json.dumps(manifest | ({"sha256": sha256(path)} if renewed else {})))
     words = ["extract", str(path), str(material.image), "--out", str(folder / "out.npz"), "--threads", "1"]
-    # most files are damaged in a way that leaves nothing of the manifest's graph; a file that is the same was not changed
+    # A changed file must be refused, unless its hash in the manifest was corrected.
     return lambda: main(words), data != original and not renewed and sha256(path) != manifest["sha256"]
 
 
@@ -181,7 +181,7 @@ def _initializer(model: Any, random: Random) -> None:
 
 
 def _values(model: Any, random: Random) -> None:
-    """An initializer that means a number of something, made extreme."""
+    """Set one number of a random initializer to an extreme value."""
     tensor = random.choice(model.graph.initializer)
     array = numpy_helper.to_array(tensor).copy()
     if array.size:
@@ -243,7 +243,7 @@ def _nodes(model: Any, random: Random) -> None:
 
 
 def _subgraph(model: Any, random: Random) -> None:
-    """A loop or a branch around what the last node takes: control flow that no exported file has."""
+    """Put a loop or a branch, which no exported file has, around the input of the last node."""
     last = model.graph.node[-1]
     value = helper.make_tensor_value_info
     count = numpy_helper.from_array(np.array(random.choice((0, 3, 2**62)), np.int64), "count")

@@ -1,4 +1,4 @@
-"""Damage bytes, JSON-like trees and texts at random. Pure functions of a value and a random.Random; knows no file format."""
+"""Damage bytes, JSON-like trees and texts at random. The functions are pure and do not depend on a file format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from random import Random
 from typing import Any
 
-# A file's first bytes decide about everything after them: every second change is made there.
+# Every second change is made in the first bytes of a file, because they decide how all others are read.
 HEAD = 256
 EXTREMES = (
     0,
@@ -24,7 +24,7 @@ EXTREMES = (
     2**63 - 1,
     2**64 - 1,
 )
-# What nobody expects in the place of a value. Raw texts stand for values that no tree can hold; see `json_text`.
+# Unexpected values. RAW has texts of values that no Python tree can hold (see `json_text`), and ODD has Python values.
 RAW = (
     "[" * 50_000,
     '{"a":' * 50_000,
@@ -44,7 +44,11 @@ ODD: tuple[Any, ...] = (
 
 
 def damaged(data: bytes, random: Random) -> bytes:
-    """`data` with one to three of: bits flipped, bytes overwritten, a number made extreme, blocks cut, doubled or swapped, an end."""
+    """Return `data` after one to three random changes.
+
+    A change flips bits, overwrites bytes, writes an extreme number, removes, repeats, clears or swaps blocks, or cuts or extends
+    the end.
+    """
     for _ in range(random.choice((1, 1, 2, 3))):
         data = random.choice(_CHANGES)(data, random)
     return data
@@ -109,7 +113,7 @@ _CHANGES = (_flip, _flip, _overwrite, _extreme, _extreme, _truncate, _extend, _d
 
 
 def tree_damaged(tree: Any, random: Random) -> Any:
-    """A JSON-like tree with one to three of its values replaced, left out, doubled or renamed."""
+    """Return a copy of a JSON-like tree in which one to three values are replaced, removed, multiplied or renamed."""
     holder = {"": copy.deepcopy(tree)}
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         node, key = random.choice(list(_places(holder)))
@@ -138,7 +142,7 @@ def _places(node: Any) -> Any:
 
 
 def json_text(tree: Any, random: Random) -> str:
-    """The tree as JSON; every fourth time with one value replaced by a text of RAW, which no tree can hold."""
+    """Return `tree` as JSON text. In one of four cases, one value is replaced by a text of RAW, which no tree can hold."""
     if random.random() < 0.75:
         return json.dumps(tree)
     holder, mark = {"": copy.deepcopy(tree)}, "@raw@"

@@ -1,4 +1,4 @@
-"""Rewrite a torch archive (.pth) member by member, its checksums right, and its pickle opcode by opcode."""
+"""Damage the members of a torch archive (.pth), with correct checksums, and the opcodes of its pickle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GLOBALS = (
 
 
 def archive_damaged(data: bytes, random: Random) -> bytes:
-    """A zip archive with one member damaged, left out, renamed or doubled; every checksum fits what is there."""
+    """Return a zip archive in which one member is damaged, removed, renamed or repeated, with correct checksums."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     place = random.choice([index for index, (name, _) in enumerate(members) if name.endswith("data.pkl")])
@@ -63,7 +63,7 @@ def _archive(members: list[tuple[str, bytes]], random: Random) -> bytes:
 
 
 def pickle_damaged(data: bytes, random: Random) -> bytes:
-    """A pickle with one to three of its opcodes exchanged, left out, doubled, moved, or a global or argument of it replaced."""
+    """Return a pickle in which one to three opcodes are replaced, removed, repeated or moved, or have another argument."""
     for _ in range(random.choice((1, 1, 2, 3))):
         starts = _starts(data)
         place = random.randrange(len(starts) - 1)
@@ -103,7 +103,7 @@ def pickle_damaged(data: bytes, random: Random) -> bytes:
 
 
 def _starts(data: bytes) -> list[int]:
-    """Where opcodes start, as far as they can be read; at least two places."""
+    """Return the positions at which the opcodes begin, as far as they can be read. There are at least two."""
     places = []
     try:
         places = [place for _, _, place in pickletools.genops(data) if place is not None]

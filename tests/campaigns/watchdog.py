@@ -1,4 +1,4 @@
-"""Drive one worker process over seeds: kill what hangs, note what dies. Knows no kind of file."""
+"""Give seeds to worker processes, kill a process that hangs, and record the outcome of each seed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-# Of its own processor time, so that a busy machine makes nothing a hang; and of the clock, for what waits for ever.
+# An input hangs if it uses more CPU time than this, which a busy machine does not change, or if it waits longer than this by the
+# clock.
 CPU_SECONDS, WALL_SECONDS = 2.0, 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = Path(__file__).parents[2]
 
 
 class Worker:
-    """One process of `tests.campaigns.worker`, ready for seeds."""
+    """A running process of `tests.campaigns.worker`, which reads damaged inputs of one kind."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        # no library may spread over cores: the time it takes is counted
+        # Libraries use one thread, because the CPU time is limited.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "REID_DEBUG": ""}
-        # a folder of its own: what one input leaves behind must not meet another worker's
+        # Each worker has its own folder, so that the files of two inputs do not mix.
         place = tempfile.mkdtemp(prefix=f"{kind}-", dir=folder)
         self._log = open(Path(place) / "stderr.log", "w+b")  # it lives as long as the process
         self._process = subprocess.Popen(
@@ -36,11 +37,11 @@ class Worker:
         self._child = int(self._line(timed=False))
 
     def ask(self, seed: int) -> str:
-        """What became of the seed's input."""
+        """Return the outcome of the input with this seed: "used", "refused CODE" or a text that begins with FAIL."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"%d\n" % seed)
         self._process.stdin.flush()
-        # writing the input is not what is measured
+        # The time to write the input is not limited.
         if self._line(timed=False) != "go":
             raise RuntimeError(f"seed {seed}: its input could not be written: {self._said()}")
         hung, line = False, self._line(timed=True)
@@ -57,12 +58,12 @@ class Worker:
         return f"FAIL crash {signal.Signals(-code).name}" if code < 0 else f"FAIL exit {code}"
 
     def close(self) -> None:
-        """End the process, which has nothing more to answer."""
+        """End the process."""
         self._process.communicate()
         self._log.close()
 
     def _line(self, *, timed: bool) -> str:
-        """The next line the worker says; "" when it is `timed` and its time is up."""
+        """Return the next line that the worker prints. If `timed`, return "" when the time limit has passed."""
         assert self._process.stdout is not None
         start, used = time.monotonic(), self._cpu_seconds() if timed else 0
         while b"\n" not in self._unread:
@@ -92,7 +93,7 @@ class Worker:
 def outcomes(
     kind: str, seeds: Iterable[int], *, processes: int, done: Callable[[int], None]
 ) -> dict[int, str]:
-    """What became of every seed's input; `done` is told each seed as it ends."""
+    """Return the outcome of the input of each seed, from `processes` workers. After each input, `done` is called with its seed."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(processes) as pool:
         everything = list(seeds)
         shares = [everything[part::processes] for part in range(processes)]
@@ -103,9 +104,9 @@ def outcomes(
 def _share(kind: str, seeds: list[int], folder: Path, done: Callable[[int], None]) -> dict[int, str]:
     if not seeds:
         return {}
-    worker, found = Worker(kind, folder), {}
+    worker, outcome_of = Worker(kind, folder), {}
     for seed in seeds:
-        found[seed] = worker.ask(seed)
+        outcome_of[seed] = worker.ask(seed)
         done(seed)
     worker.close()
-    return found
+    return outcome_of

@@ -1,7 +1,8 @@
-"""The process that reads damaged inputs: `python -m tests.campaigns.worker KIND FOLDER`, seeds on stdin, outcomes on stdout.
+"""Read damaged inputs of one kind: `python -m tests.campaigns.worker KIND FOLDER`. Seeds come on stdin, outcomes go to stdout.
 
-It imports and prepares once, then forks, so that a dead child is replaced at once. A child says its process id; for every seed
-it says `go` when the input is written, then what came of it, so that the parent can tell a slow import from a hanging parser.
+The process imports and prepares everything once and then forks, so that a child that dies can be replaced at once. A child prints
+its process id. For each seed, it prints `go` when the input is written, and then the outcome, so that the time of the reading can
+be limited.
 """
 
 from __future__ import annotations
@@ -23,28 +24,35 @@ from typing import Any, TextIO
 from runtime.entry import guarded
 
 KINDS = ("images", "checkpoints", "configs", "manifests", "features", "models")
-# What one input may need on top of what is loaded; an image may have 20 million pixels.
+# The bytes that one input may use in addition to what is already loaded. An image may have 20 million pixels.
 MEMORY = 2 << 30
-# usage, data, artefact; a kind may name others
+# The exit codes with which a damaged file may be refused: usage, data and model file. A kind of file may define others.
 CODES = (2, 3, 4)
 
 
 def outcome(run: Callable[[], int], must_refuse: bool, codes: Sequence[int] = CODES) -> str:
-    """`used`, `refused CODE`, or what is wrong in one line that starts with FAIL."""
-    said, told = io.StringIO(), io.StringIO()
+    """Call `run`, and return the outcome: `used`, `refused CODE`, or one line that begins with FAIL and says what is wrong.
+
+    If `must_refuse` is True, the exit code 0 is a failure too.
+    """
+    stdout, stderr = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             code = guarded(lambda _: run())
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException as error:  # this is what the campaign looks for
+    except BaseException as error:  # a traceback, which the campaign looks for
         return f"FAIL traceback {type(error).__name__} at {_place(error)}: {str(error)[:80]!r}"
     if code == 0:
         return "FAIL a changed file was used" if must_refuse else "used"
-    lines = [line for line in told.getvalue().split("\n") if line.startswith("error[")]
-    if len(lines) != 1 or not told.getvalue().endswith(f"{lines[0]}\n"):
-        return f"FAIL exit {code} without one line: {told.getvalue()[-200:]!r}"
+    lines = [line for line in stderr.getvalue().split("\n") if line.startswith("error[")]
+    if len(lines) != 1 or not stderr.getvalue().endswith(f"{lines[0]}\n"):
+        return f"FAIL exit {code} without one line: {stderr.getvalue()[-200:]!r}"
     if not lines[0].isprintable():
         return f"FAIL control characters: {lines[0][:300]!r}"
     if code not in codes:
@@ -55,7 +63,7 @@ def outcome(run: Callable[[], int], must_refuse: bool, codes: Sequence[int] = CO
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of the project, and the innermost line of all."""
+    """Return the innermost line of this project in the traceback, or the innermost line of all, as FILE:NUMBER."""
     frames = traceback.extract_tb(error.__traceback__)
     here = f"{os.getcwd()}/"
     ours = [frame for frame in frames if frame.filename.startswith(here) and "/.venv/" not in frame.filename]
@@ -71,10 +79,10 @@ def _limit_memory() -> None:
 
 
 def main() -> None:
-    """Import and prepare once, then fork: the child answers seeds, and another takes its place when it dies."""
+    """Import and prepare everything once, and fork a child that answers seeds. When a child dies, another one replaces it."""
     kind, folder = sys.argv[1], Path(sys.argv[2])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    # what native libraries print belongs to no answer
+    # Native libraries may print to stdout, which must not mix with the answers.
     silent = os.open(folder / "native.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(silent, 1)
     module: Any = importlib.import_module(f"tests.campaigns.{kind}")
@@ -94,7 +102,7 @@ def main() -> None:
 
 
 def _answer(kind: str, make: Any, judge: Any, answers: TextIO) -> None:
-    """Answer seeds until there are no more, one line read at a time: what is not read yet is another child's."""
+    """Read seeds from stdin, and print the outcome of each. Only one line is read at a time, so that another child can go on."""
     while line := os.read(0, 32):
         run, must_refuse = make(random=Random(f"{kind} {int(line)}"))
         print("go", file=answers)

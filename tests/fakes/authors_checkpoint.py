@@ -10,7 +10,10 @@ from tests.fakes.golden import case
 
 
 def amg_checkpoint(name="market_base_s12", *, module=False):
-    """{state_dict, channels, heads, dims} as AMG saves it: numpy integers, 0-d tensors, masks in re-ordered coordinates."""
+    """Return the content of a checkpoint as AMG's code saves it: {state_dict, channels, heads, dims}.
+
+    As there, numbers are numpy integers and 0-d tensors, and the masks of tokens refer to re-ordered tokens.
+    """
     golden = case(name)
     state, head_dim = golden.state(), golden.architecture.vit.head_dim
     for block, (heads, tokens) in enumerate(zip(golden.arrays["head_mask"], golden.arrays["token_index"])):

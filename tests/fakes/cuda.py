@@ -1,4 +1,4 @@
-"""A strict fake of cuda-python's runtime API on a pretended GPU: every misuse is an error."""
+"""A strict fake of the runtime API of cuda-python on a fake GPU: a call that the real library forbids raises Misuse."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CaptureMode(enum.Enum):
 
 
 class Handle:
-    """What the bindings give for a stream, an event or a graph: no int, but int(...) of it is."""
+    """A stream, event or graph as the real bindings return it: an object that is no int, but that int() converts to one."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -46,7 +46,7 @@ class Handle:
 
 
 def api(method: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
-    """A call of the library: may let the device work, may fail as told, gives (error, values...)."""
+    """Turn a method into a call of the library, which lets the fake GPU work, may fail, and returns (error, values...)."""
 
     @functools.wraps(method)
     def call(self: FakeGpu, *arguments: Any) -> tuple[Any, ...]:
@@ -60,11 +60,11 @@ def api(method: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
             self.dead = True
         if code:
             if name == "cudaStreamEndCapture":
-                # a capture that failed is over
+                # A failed call also ends the capture.
                 self.stream(arguments[0]).captured = None
             return (code, None) if name in GIVES else (code,)
         value = method(self, *arguments)
-        # a lost device still forgets what it is told to forget, and calls it an error
+        # A device that is lost still frees what it is told to free, but it returns an error.
         code = ILLEGAL if self.dead else 0
         return (code, value) if name in GIVES else (code,)
 
@@ -83,13 +83,13 @@ GIVES |= {"cudaStreamCreateWithFlags", "cudaEventCreateWithFlags", "cudaGraphIns
 
 
 class FakeGpu(PretendedGpu):
-    """In the place of the module `cuda.bindings.runtime`."""
+    """A fake GPU with the functions of the module `cuda.bindings.runtime`."""
 
     cudaMemcpyKind = MemcpyKind
     cudaStreamCaptureMode = CaptureMode
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
-        """Let `from cuda.bindings import runtime` find this."""
+        """Make `from cuda.bindings import runtime` import this object."""
         monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
         monkeypatch.setitem(sys.modules, "cuda.bindings", SimpleNamespace(runtime=self))
         return self
@@ -210,7 +210,7 @@ class FakeGpu(PretendedGpu):
         base_from, data = self.block(places[1], source, size, names[1])
         before = data.copy() if upload else None
         if not upload:
-            # whoever reads it before the copy is done reads rubbish
+            # A program that reads the memory before the copy is complete gets random bytes.
             target[:] = 0xFF
 
         def run() -> None:

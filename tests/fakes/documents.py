@@ -1,4 +1,4 @@
-"""What the Markdown pages hold: code blocks, command lines, links, headings. Runs nothing but the building of parsers."""
+"""Read the code blocks, command lines, links and headings of the Markdown pages. Runs only the code that builds parsers."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """The fenced blocks of `language`, in their order."""
-    return [block for found, block in FENCE.findall(text) if found == language]
+    """Return the contents of the fenced code blocks of `language` in a Markdown text, in their order."""
+    return [block for block_language, block in FENCE.findall(text) if block_language == language]
 
 
 def prose(text: str) -> str:
-    """The text without its fenced blocks."""
+    """Return a Markdown text without its fenced code blocks."""
     return FENCE.sub("", text)
 
 
 def command_lines(text: str) -> Iterator[list[str]]:
-    """The words of every command in the fenced `sh` blocks and in the indented blocks, without what is redirected."""
-    found = [*blocks(text, "sh"), *(block for block in INDENTED.findall(prose(text)))]
-    for block in found:
+    """Yield the words of each command in the fenced `sh` blocks and in the indented blocks, without its redirection."""
+    for block in [*blocks(text, "sh"), *INDENTED.findall(prose(text))]:
         for line in block.replace("\\\n", " ").splitlines():
             lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
             lexer.whitespace_split = True
@@ -54,7 +53,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 
 def program(words: list[str]) -> tuple[str, list[str]]:
-    """(what runs, its arguments): "module:runtime", "script:bench.py", or the name of another program."""
+    """Return (program, arguments) of a command: the program is "module:runtime", "script:bench.py" or another name."""
     while re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
     name = Path(words[0]).name
@@ -68,12 +67,12 @@ def program(words: list[str]) -> tuple[str, list[str]]:
 
 
 class Built(BaseException):
-    """Carries the parser of a command out of it, before the command does anything."""
+    """Raised with the argument parser of a command when the command begins to parse, so that it does nothing else."""
 
 
 @functools.cache
 def parser_of(name: str) -> argparse.ArgumentParser | None:
-    """The parser of "module:..." or "script:..." of this project; None where there is no such command."""
+    """Return the argument parser of a command of this project, "module:..." or "script:...", or None if it does not exist."""
     kind, _, target = name.partition(":")
 
     def stop(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
@@ -100,7 +99,7 @@ def parser_of(name: str) -> argparse.ArgumentParser | None:
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
-    """Every option of a parser and of its subcommands."""
+    """Return the names of all options of a parser and of its subcommands."""
     found = set()
     for action in parser._actions:
         found |= set(action.option_strings)
@@ -111,7 +110,7 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def parse_error(parser: argparse.ArgumentParser, arguments: list[str]) -> str:
-    """What the parser says against `arguments`, or nothing."""
+    """Return the parser's error message for `arguments`, or an empty text if it accepts them."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
@@ -122,12 +121,12 @@ def parse_error(parser: argparse.ArgumentParser, arguments: list[str]) -> str:
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def broken_links(page: Path, text: str) -> list[str]:
-    """The relative links of `page` whose file or heading does not exist."""
+    """Return the relative links in the `text` of `page` whose file or heading does not exist."""
     broken = []
     for target in LINK.findall(prose(text)):
         if re.match(r"[a-z]+:", target):

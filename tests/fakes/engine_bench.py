@@ -1,4 +1,4 @@
-"""A session on a fake TensorRT, and pictures for it."""
+"""A TensorRT session on a fake library and a fake GPU, and images to run it on."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.fakes.tensorrt import HEIGHT, WIDTH, FakeTensorRt
 SPEC = InputSpec(height=HEIGHT, width=WIDTH)
 CAMERAS = dataclasses.replace(SPEC, camera="input", cameras=3, dataset="anny")
 FLOATS = dataclasses.replace(SPEC, layout="float-nchw")
-# seed 0: as late as possible; the others: in some other allowed order
+# With seed 0, the fake GPU does all work as late as possible. With another seed, it works in a random allowed order.
 SEEDS = range(4)
 
 
 @dataclasses.dataclass
 class Bench:
-    """A fake GPU, a fake library on it and a folder for its engines."""
+    """A fake GPU, a fake TensorRT library that uses it, and a folder for engine files."""
 
     gpu: FakeGpu
     trt: FakeTensorRt

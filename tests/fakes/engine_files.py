@@ -1,4 +1,4 @@
-"""A gated ONNX file with check crops, and a stand-in for trtexec, for the tests of engines."""
+"""An ONNX file that passed its gate, its check crops, and a program that stands in for trtexec, for the tests of engines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.spec import InputSpec
 from tests.fakes import tiny_model
 
 HOST = Machine("10.3.0", "8.7", "Orin", "Linux", "x86_64", None, None)
-# An independent program: it takes the line of any version, says what trtexec says, and writes what it is told to.
+# A program of its own, which accepts the arguments of any version, prints what trtexec prints, and writes the requested files.
 TRTEXEC = """#!{python}
 import os, sys, time
 VERSION, MODE, LOG = {version!r}, {mode!r}, {log!r}
@@ -65,7 +65,7 @@ print("&&&& PASSED", banner)
 
 
 def fake_trtexec(folder: Path, *, version: int = 100300, mode: str = "builds") -> Path:
-    """An executable `trtexec` in `folder`; it appends its arguments to trtexec.log there."""
+    """Write an executable `trtexec` to `folder`, which appends its arguments to trtexec.log there. Return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "trtexec"
     log = str(folder / "trtexec.log")
@@ -75,26 +75,26 @@ def fake_trtexec(folder: Path, *, version: int = 100300, mode: str = "builds") -
 
 
 def lines(trtexec: Path) -> list[str]:
-    """The arguments of every run of it so far but those for its version."""
+    """Return the arguments of each run of a fake `trtexec` so far, except runs that only ask for its version."""
     log = trtexec.parent / "trtexec.log"
     return [line for line in log.read_text().splitlines() if line != "--help"] if log.exists() else []
 
 
 def unit_features(count: int = 12, dim: int = 16) -> np.ndarray:
-    """(count, dim) float32 of length 1, all different."""
+    """Return different features (count, dim) float32 of length 1."""
     raw = np.random.default_rng(0).normal(size=(count, dim)).astype(np.float32)
     return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
 
 def crops(spec: InputSpec, count: int = 12) -> np.ndarray:
-    """(count, H, W, 3) uint8 whose first pixel is the crop's number."""
+    """Return crops (count, H, W, 3) uint8, in each of which the first pixel is the number of the crop."""
     images = np.zeros((count, spec.height, spec.width, 3), np.uint8)
     images[:, 0, 0, 0] = np.arange(count)
     return images
 
 
 def onnx_file(path: Path, *, precision: str = "fp16", check: bool = True, **spec_of: Any) -> dict[str, Any]:
-    """Write an ONNX file, its check crops and its manifest as an export leaves them; returns the manifest."""
+    """Write an ONNX file, its check crops and its manifest as an export writes them, and return the manifest."""
     spec = dataclasses.replace(InputSpec(height=4, width=2), **spec_of)
     features = unit_features()
     path.write_bytes(identity_model())
@@ -117,6 +117,6 @@ def onnx_file(path: Path, *, precision: str = "fp16", check: bool = True, **spec
 def write_model(
     path: Path, spec: InputSpec = tiny_model.SPEC, *, manifest: dict[str, Any] | None = None, **options: Any
 ) -> Path:
-    """A real network for TensorRT: its uint8 images are cast before anything else, and its manifest says so."""
+    """Write a real network for TensorRT, whose first operation casts the uint8 images, and its manifest."""
     fields = {"target": "tensorrt", "opset": 17} | (manifest or {})
     return tiny_model.write_model(path, spec, manifest=fields, **options)

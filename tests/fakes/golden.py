@@ -40,7 +40,7 @@ class Case:
         )
 
     def state(self, *, token_index=True):
-        """The authors' state_dict, unpruned."""
+        """Return the state_dict of the authors' unpruned model."""
         depth = 8 if self.variant == "vit_small" else 12
         drawn = weights.fill(self.meta["keys"], self.meta["seed"], depth)
         state = {key: torch.from_numpy(value) for key, value in drawn.items()}

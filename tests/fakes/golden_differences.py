@@ -1,4 +1,4 @@
-"""Print the largest difference of every golden array: `python -m tests.fakes.golden_differences`."""
+"""Print the largest difference between each golden array and this project: `python -m tests.fakes.golden_differences`."""
 
 import numpy as np
 import torch
@@ -15,7 +15,10 @@ from tests.prune.test_golden import JPM, cross_entropy, model, spec
 
 
 def descriptors(name, form, network, theirs):
-    """The descriptor in three forms: raw difference of the plain one, L2-normalised differences of all."""
+    """Print how much the features of three forms of a model differ from those of the authors' model, `theirs`.
+
+    The features are compared after L2 normalisation, and those of the plain form also before it.
+    """
     golden = case(name)
     plain = golden.run(network)
     with torch.no_grad():

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def fill(shapes, seed, depth):
-    """{state_dict key: shape} -> {key: float32 array}, drawn in sorted key order from RandomState(seed).
+    """Map each key of `shapes` to a random float32 array of its shape, drawn in sorted key order from RandomState(seed).
 
     `token_index` and `num_batches_tracked` entries are not drawn (all True, 0).
     """
@@ -49,15 +49,15 @@ def fill(shapes, seed, depth):
 
 
 def images(seed):
-    """(4, 3, 256, 128) float32 network inputs (already normalised): RandomState(seed + 1)."""
+    """Return random normalised images (4, 3, 256, 128) float32, drawn from RandomState(seed + 1)."""
     return np.random.RandomState(seed + 1).standard_normal((4, 3, 256, 128)).astype(np.float32)
 
 
 def labels():
-    """(4,) identity labels used for the token scores."""
+    """Return identity labels (4,), which are used for the token scores."""
     return np.arange(4)
 
 
 def cameras(count):
-    """(4,) zero-based camera ids, or None where the case has no camera embedding."""
+    """Return 0-based camera ids (4,), or None for a model without a camera embedding."""
     return np.array([0, 1, 2, count - 1]) if count else None

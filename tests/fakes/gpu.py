@@ -1,4 +1,4 @@
-"""A GPU that is only pretended: its memory, and streams whose work runs late or in any allowed order. Knows no library."""
+"""A fake GPU: its memory, and streams whose work runs as late as possible or in any allowed order. Imports no GPU library."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ import numpy as np
 
 
 class Misuse(AssertionError):
-    """The program did what the real library forbids."""
+    """The program under test did something that the real library forbids."""
 
 
 @dataclass(eq=False)
 class Work:
-    """One piece of work of a stream; `touches` are the allocations, `context` the execution context it needs."""
+    """One piece of work of a stream.
+
+    `touches` are the allocations that it uses, `context` is the execution context that it needs, and `before` is work that must be
+    done first.
+    """
 
     run: Callable[[], None] = lambda: None
     touches: tuple[int, ...] = ()
@@ -35,10 +39,11 @@ class Stream:
 
 
 class PretendedGpu:
-    """Nothing runs when it is enqueued.
+    """A fake GPU, on which enqueued work runs later, so that a missing synchronisation shows.
 
-    With seed 0 work runs only when a synchronisation needs it; with another seed random ready work runs at every call, as on a
-    busy device. Memory that nobody wrote is 0xFF (NaN as float32). `failures` maps (call, its number or 0: all) to an error.
+    With seed 0, work runs only when a synchronisation needs it. With another seed, random work that is ready runs at each call, as
+    on a busy device. Memory that was not written is 0xFF (NaN as float32). `failures` maps (name of a call, its number) to the
+    error that this call returns; number 0 stands for each call of this name.
     """
 
     def __init__(
@@ -61,14 +66,14 @@ class PretendedGpu:
         self.dead = self.probed = False
 
     def leaks(self) -> list[str]:
-        """What was not given back, and misuses that could not be raised where they happened."""
+        """Return what the program has not freed, and the misuses that could not be raised where they happened."""
         gc.collect()
         kept = {"device memory": self.device, "pinned memory": self.pinned, "streams": self.streams}
         kept |= {"events": self.events, "graphs": self.graphs, "executable graphs": self.executables}
         kept |= {"objects": self.objects}
         return [f"{len(things)} {name}" for name, things in kept.items() if things] + self.misuses
 
-    # what runs when
+    # The following methods decide when work runs.
 
     def jitter(self) -> None:
         for _ in range(self.random.randrange(4) if self.random else 0):
@@ -120,7 +125,7 @@ class PretendedGpu:
     def block(
         self, memory: dict[int, np.ndarray], pointer: int, size: int, what: str
     ) -> tuple[int, np.ndarray]:
-        """(its allocation, the bytes) of `size` bytes at `pointer`."""
+        """Return (allocation, bytes): the `size` bytes at `pointer`, and the allocation that contains them."""
         for base, data in memory.items():
             if base <= pointer < base + len(data):
                 if pointer + size > base + len(data):

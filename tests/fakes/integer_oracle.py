@@ -1,9 +1,8 @@
-"""A Q/DQ graph of ours evaluated by NumPy: products of integers in int32, everything else in float64.
+"""Evaluate an exported INT8 graph with NumPy: products of integers in int32, and everything else in float64.
 
-It knows only the operators that we export.
-
-A product whose two inputs come from DequantizeLinear is computed from their integers, which cannot saturate: |u8 * s8| * 3072 < 2**31.
-Half-precision types are taken as float64, so that a file in FP16 differs from it by its own rounding.
+Only the operators that this project exports are supported. A matrix product whose two inputs come from DequantizeLinear is computed
+from their integers. It cannot saturate, because |u8 * s8| * 3072 < 2**31. FP16 values are computed in float64, so an FP16 file
+differs from the result by its rounding.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def evaluate(graph: onnx.ModelProto, feed: Mapping[str, Array]) -> Array:
-    """The graph's `features` (N, D) float64 of what is fed."""
+    """Return the output `features` (N, D) float64 of a graph. `feed` maps the names of its inputs to arrays."""
     values: dict[str, Array] = {"": np.array([])}
     values |= {tensor.name: _wide(numpy_helper.to_array(tensor)) for tensor in graph.graph.initializer}
     values |= {name: _wide(array) for name, array in feed.items()}
-    # what DequantizeLinear gave: its integers without their zero point, and the scale as it broadcasts
+    # The name of an output of DequantizeLinear -> its integers minus their zero point, and its scale in a shape that broadcasts.
     integers: dict[str, tuple[Array, Array]] = {}
     for node in graph.graph.node:
         given = [values[name] for name in node.input]
@@ -46,7 +45,7 @@ def evaluate(graph: onnx.ModelProto, feed: Mapping[str, Array]) -> Array:
             )
         else:
             if node.op_type == "Split":
-                # before opset 18 the number of outputs says it
+                # Before opset 18, the number of outputs of the node gives the number of parts.
                 options.setdefault("num_outputs", len(node.output))
             made = OPERATORS[node.op_type](given, options)
             values |= dict(zip(node.output, made if isinstance(made, list) else [made], strict=True))
@@ -69,7 +68,7 @@ def _wide(array: Array) -> Array:
 
 
 def _along(vector: Array, dims: int, axis: int) -> Array:
-    """A scale or zero point per channel of `axis`, or for all, as it broadcasts."""
+    """Reshape a scale or zero point so that it broadcasts over `dims` axes. It has one value for each channel of `axis`, or one."""
     if vector.ndim == 0:
         return vector
     shape = [1] * dims

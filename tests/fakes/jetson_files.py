@@ -1,4 +1,4 @@
-"""Made-up Jetsons: the system files of one, and a recorded run on it. No number here was measured anywhere."""
+"""The system files of an invented Jetson, and a recorded run on it. No number here was measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NVPMODEL = "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n< POWER_MODEL ID
 
 @dataclass(frozen=True)
 class Row:
-    """One row of NVIDIA's table of releases, and a board that it runs on."""
+    """A release of JetPack from NVIDIA's table of releases, and a board that it runs on."""
 
     l4t: str
     jetpack: str
@@ -40,7 +40,7 @@ ORIN = ROWS[2]
 
 
 def put(root: Path, files: dict[str, str]) -> None:
-    """Write every file with its folders."""
+    """Write the `files` (path below `root` -> text), and create their folders."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def put(root: Path, files: dict[str, str]) -> None:
 
 
 def packages(row: Row) -> str:
-    """dpkg's list with TensorRT's packages of this row among others."""
+    """Return dpkg's list of installed packages, in which the TensorRT packages of a release are among others."""
     major = row.tensorrt.split(".")[0]
     version = f"{row.tensorrt}.30-1+cuda{row.cuda}"
     names = {"bash": "5.1-6ubuntu1.1", f"libnvinfer{major}": version, f"libnvinfer-plugin{major}": version}
@@ -60,7 +60,7 @@ def packages(row: Row) -> str:
 
 
 def put_board(root: Path, row: Row = ORIN, *, mode: int = 2, locked: bool = True) -> Path:
-    """The system files of an Orin or Thor with this release, in a power mode, its clocks locked or not."""
+    """Write the system files of an Orin or a Thor below `root`, with a release, a power mode and locked or free clocks."""
     release, revision = row.l4t.split(".", 1)
     low = {"gpu": 1020000000, "cpu": 1728000} if locked else {"gpu": 306000000, "cpu": 729600}
     part = f"nvidia,p3768-0000+{row.part}\0nvidia,{row.part}\0nvidia,{row.chip}"
@@ -105,7 +105,7 @@ def put_board(root: Path, row: Row = ORIN, *, mode: int = 2, locked: bool = True
 
 
 def line(milliwatts: int) -> str:
-    """What tegrastats of JetPack 6 says on an Orin Nano that draws so much."""
+    """Return a line of JetPack 6's tegrastats on an Orin Nano whose board draws `milliwatts`."""
     return (
         "05-15-2025 18:30:28 RAM 6982/7620MB (lfb 5x1MB) CPU [9%@729] GR3D_FREQ 84%@[713] APE 174 cv0@63.031C "
         f"gpu@63.5C tj@65.562C VDD_IN {milliwatts}mW/15710mW VDD_CPU_GPU_CV 8896mW/7585mW VDD_SOC 3923mW/3515mW\n"
@@ -113,11 +113,11 @@ def line(milliwatts: int) -> str:
 
 
 def put_recording(folder: Path, *, power: bool = True, names: tuple[str, ...] = ("m.engine",)) -> Path:
-    """A recorded run: 12 s idle at 5 W, then for each model 12 s of single images and 12 s of 8 persons at 15 W."""
+    """Write a recorded run to `folder`: 12 s idle at 5 W, then at 15 W, for each model, 12 s of batch 1 and 12 s of batch 8."""
     put_board(folder / "root")
     count = 120 + 240 * len(names) + 1
     lines = [line(5000 if number < 120 else 15000) for number in range(count)]
-    # what a cable, a full disk and a killed program leave
+    # Damaged lines, as a bad cable, a full disk and a killed program leave them.
     lines[130] = "\x00\x00 garbage\n"
     lines[140] = line(15000)[:60] + "\n"
     text = "".join(lines if power else ["RAM 1/2MB (lfb 1x4MB)\n"] * count)
@@ -135,7 +135,7 @@ def put_recording(folder: Path, *, power: bool = True, names: tuple[str, ...] = 
 
 
 def trtexec_text() -> str:
-    """The summary of one run of trtexec 10.3."""
+    """Return the summary that trtexec 10.3 prints after a run."""
     times = (
         "min = 4 ms, max = 6 ms, mean = 5 ms, median = 4.5 ms, percentile(90%) = 5 ms, percentile(99%) = 6 ms"
     )

@@ -1,4 +1,4 @@
-"""Small models for tests in which size is not the point."""
+"""Small models, for tests that do not depend on the size of a model."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, remove_bl
 from prune.model.transreid import TransReID
 from runtime.spec import InputSpec
 
-# 7 x 3 = 21 patches: odd, so that the jigsaw's doubled token is there too
+# There are 7 x 3 = 21 patches. The number is odd, so that the JPM, which divides the tokens into groups, must repeat one.
 SPEC = InputSpec(height=64, width=32, layout="float-nchw", camera="input", cameras=3, dataset="anny")
 
 
@@ -20,7 +20,7 @@ def architecture(**changes) -> Architecture:
 
 
 def model(seed=0, gain=3.0, **changes) -> TransReID:
-    """A random model whose attention and features are far from uniform."""
+    """Return a random model whose attention and features are far from uniform."""
     torch.manual_seed(seed)
     network = TransReID(architecture(**changes)).eval()
     with torch.no_grad():
@@ -37,7 +37,7 @@ def model(seed=0, gain=3.0, **changes) -> TransReID:
 
 
 def pruned(seed=0, mode="bypass", **changes) -> TransReID:
-    """A random model with random heads and tokens cut, different in every block."""
+    """Return a random model from which random heads and tokens are removed, others in each block."""
     network, random = model(seed, **changes), np.random.default_rng(seed)
     cut = network.architecture.prunable
     heads = [sorted(random.choice(6, random.integers(1, 7), replace=False).tolist()) for _ in range(cut)]
@@ -53,7 +53,7 @@ def pruned(seed=0, mode="bypass", **changes) -> TransReID:
 
 
 def thinned(seed=0, **changes) -> TransReID:
-    """A pruned random model without its third and sixth block, and with other numbers of MLP neurons in some others."""
+    """Return a pruned random model without its third and sixth block, and with fewer MLP neurons in some other blocks."""
     network, random = remove_blocks(pruned(seed, **changes), [2, 5]), np.random.default_rng(seed)
     keep = [
         sorted(random.choice(768, count, replace=False).tolist()) for count in (768, 1, 9, 333, 768, 9, 500)
@@ -62,19 +62,19 @@ def thinned(seed=0, **changes) -> TransReID:
 
 
 def shallow(network: TransReID, blocks=2) -> TransReID:
-    """The network with its first `blocks` prunable blocks alone: an export takes seconds for each."""
+    """Return `network` with only its first `blocks` prunable blocks, because each block makes an export seconds longer."""
     return remove_blocks(network, range(blocks, network.architecture.prunable))
 
 
 def batch(count=4, seed=0):
-    """(images, labels, camera rows) for the small shape."""
+    """Return (images, labels, camera ids) of `count` random images in the size of the small model."""
     random = torch.Generator().manual_seed(seed)
     images = torch.randn(count, 3, 64, 32, generator=random)
     return images, torch.arange(count) % 5, torch.arange(count) % 5
 
 
 def with_architecture(network: TransReID, **changes) -> TransReID:
-    """The same weights under a changed shape."""
+    """Return a model with the weights of `network` and a changed architecture."""
     new = TransReID(dataclasses.replace(network.architecture, **changes)).eval()
     new.load_state_dict(network.state_dict())
     return new

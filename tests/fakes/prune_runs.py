@@ -1,4 +1,4 @@
-"""A pruning run small enough to be killed at every file it writes, and the driver that does it in processes of its own."""
+"""A small run of prune.py, and functions that kill it in a new process while it writes a file, and resume it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runtime.spec import InputSpec
 from tests.fakes import lite
 
 SPEC = InputSpec(height=64, width=32, layout="float-nchw", camera="input", cameras=2, dataset="anny")
-# three rounds: two of heads, one of tokens; drop-path and a running average must come through a stop as well
+# The run has three rounds, two of heads and one of tokens. Drop-path and a running average must survive a stop too.
 CONFIG = """
 model: {variant: vit_lite, size: [64, 32], stride: 16, cameras: 2, drop_path: 0.1}
 data: {layout: anny}
@@ -47,7 +47,10 @@ train:
 
 
 def people(root: Path) -> Path:
-    """Four people, two cameras, two shots each to train on: a person is two colours, a camera a brightness."""
+    """Write a data set of four people, with two training images in each of two cameras, to `root`.
+
+    A person is shown by two colours, and a camera by a brightness.
+    """
     random = np.random.default_rng(0)
     for folder, pids, shots in (
         ("bounding_box_train", (3, 5, 8, 9), 2),
@@ -71,7 +74,7 @@ def network(identities: int) -> TransReID:
 
 
 def teacher(root: Path, model: TransReID) -> Path:
-    """The folder with the model as weights, and the configuration."""
+    """Write `model` as weights and the configuration to the folder `root`, and return the folder."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "config.yaml").write_text(CONFIG)
     save_model(model, root / "model.safetensors", SPEC)
@@ -79,14 +82,17 @@ def teacher(root: Path, model: TransReID) -> Path:
 
 
 def prune_into(out: Path, root: Path, data: Path, *more: str) -> int:
-    """prune.py's exit code."""
+    """Run prune.py in this process, with the files in `root` and the data set `data`, and return its exit code."""
     weights = ["--config", str(root / "config.yaml"), "--weights", str(root / "model.safetensors")]
     argv = [*weights, "--data", str(data), "--out", str(out), "--device", "cpu", "--evaluate", "none", *more]
     return guarded(command.main, argv)
 
 
 def die_at_write(number: int, *, torn: bool) -> None:
-    """From here on, write `number` (from 0) of a model or checkpoint ends with SIGKILL; torn: before its manifest or name is there."""
+    """Kill this process at write `number` (from 0) of a model or checkpoint.
+
+    The process is killed after this write. With `torn`, it is killed before, so that the manifest or the checkpoint's name is missing.
+    """
     seen = 0
 
     def dying(write: Callable[..., object]) -> Callable[..., object]:
@@ -107,7 +113,7 @@ def die_at_write(number: int, *, torn: bool) -> None:
 
 
 def in_process(action: Callable[[], int | None]) -> int:
-    """The wait status of a process that does it."""
+    """Run `action` in a child process, and return the wait status of the process."""
     child = os.fork()
     if not child:
         os._exit(action() or 0)
@@ -119,7 +125,7 @@ def killed(status: int) -> bool:
 
 
 def after_every_write(out: Path, root: Path, data: Path) -> tuple[int, int]:
-    """One run, killed after each of its writes and gone on with each time: (how often, the last status)."""
+    """Kill one run after each of its writes, and resume it each time. Return (number of kills, last wait status)."""
 
     def mortal() -> int:
         die_at_write(0, torn=False)
@@ -130,12 +136,12 @@ def after_every_write(out: Path, root: Path, data: Path) -> tuple[int, int]:
         if not killed(status := in_process(mortal)):
             return times, status
         times += 1
-    # the result was there, its record was not
+    # The model exists now, but its result.json does not.
     return times, in_process(lambda: prune_into(out, root, data, "--resume"))
 
 
 def within_writes(out: Path, root: Path, data: Path, *numbers: str) -> tuple[int, int]:
-    """For each write a run of its own, killed in the middle of it, then gone on with: (how many, the last status)."""
+    """For each of the write `numbers`, kill a new run within this write, and resume it. Return (number of runs, last status)."""
     status = 0
     for index, number in enumerate(numbers):
 
@@ -145,7 +151,7 @@ def within_writes(out: Path, root: Path, data: Path, *numbers: str) -> tuple[int
 
         if not killed(status := in_process(mortal)):
             return index, status
-        # a kill within the very first write leaves nothing to go on from, and --resume begins anew
+        # A kill within the first write leaves nothing to resume, and --resume then starts from the beginning.
         if status := in_process(lambda number=number: prune_into(out / number, root, data, "--resume")):
             return index, status
     return len(numbers), status

@@ -1,4 +1,4 @@
-"""A real TensorRT-RTX build of a graph, without our own builder: the oracle for what the exports promise."""
+"""Build a graph with the real TensorRT-RTX, without this project's builder, to check what an export claims."""
 
 import importlib.util
 import subprocess
@@ -31,11 +31,14 @@ needs_rtx = pytest.mark.skipif(
 
 
 def build(graph, path):
-    """(fused-attention strings, bytes) of a TensorRT-RTX engine; in a child, because a bad graph can crash the parser."""
+    """Build an engine of `graph` in a child process, and return (number of fused-attention strings, size in bytes).
+
+    A damaged graph can crash the parser, which would end this process.
+    """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(graph)
     for value in [*fixed.graph.input, *fixed.graph.output]:
-        # a dynamic batch would need an optimisation profile
+        # A dynamic batch would need an optimisation profile.
         value.type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(fixed, path)
     done = subprocess.run(

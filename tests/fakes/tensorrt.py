@@ -1,6 +1,6 @@
-"""A strict fake of the TensorRT bindings on a fake GPU: engines that "compute" a numpy model when their stream gets there.
+"""A strict fake of the TensorRT bindings on a fake GPU. Its engines compute a numpy model when their stream runs the work.
 
-A plan is JSON. What the real library leaves undefined is a Misuse here; what it answers with False or None, this does too.
+A plan is JSON. If the real library leaves a call undefined, Misuse is raised here. If it returns False or None, this fake does too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.fakes.gpu import Misuse, Work
 
 DIM = 6
 HEIGHT, WIDTH = 8, 4
-# rows of the embedding table
+# The number of rows of the camera embedding table.
 CAMERAS = 8
 MAGIC = b"fake plan "
 
@@ -59,7 +59,7 @@ def plan(
     dim: int = DIM,
     tensors: dict[str, Any] | None = None,
 ) -> bytes:
-    """The bytes of an engine of a fixed batch, or of profiles (min, opt, max); `camera` is the data type of its ids."""
+    """Return the bytes of an engine with a fixed batch size, or with profiles (min, opt, max). `camera` is the type of its ids."""
     size = [3, HEIGHT, WIDTH] if floats else [HEIGHT, WIDTH, 3]
     found = {
         "images": ["FLOAT" if floats else "UINT8", size, "INPUT"],
@@ -76,7 +76,7 @@ def plan(
 
 
 def model(images: np.ndarray, ids: np.ndarray | None = None, *, dim: int = DIM) -> np.ndarray:
-    """(B, ...) -> (B, dim) float32, each row of its own image and camera; an image of 251s gives NaN."""
+    """Return features (B, dim) float32 of `images` (B, ...), each from its image and camera. An image of 251s gives NaN."""
     rows = images.reshape(len(images), HEIGHT * WIDTH * 3).astype(np.float64) / 255
     if ids is not None and not ((ids >= 0) & (ids < CAMERAS)).all():
         raise Misuse(f"camera ids {ids} reach beyond the embedding table")
@@ -87,7 +87,7 @@ def model(images: np.ndarray, ids: np.ndarray | None = None, *, dim: int = DIM) 
 
 
 class FakeTensorRt:
-    """In the place of the module `tensorrt` or `tensorrt_rtx`."""
+    """A fake of the module `tensorrt` or `tensorrt_rtx`."""
 
     ILogger = ILogger
 
@@ -97,11 +97,11 @@ class FakeTensorRt:
         if not version.startswith("8."):
             self.ExecutionContextAllocationStrategy = Strategy
         self.host_code: list[Any] = []
-        # the names of calls that answer as if they had failed, each with what is logged then
+        # The name of a call that returns as if it had failed -> the message that is logged then.
         self.refusals: dict[str, str] = {}
 
     def install(self, monkeypatch: pytest.MonkeyPatch, name: str = "tensorrt") -> FakeTensorRt:
-        """Let `import tensorrt` find this."""
+        """Make `import tensorrt`, or the import of another `name`, import this object."""
         monkeypatch.setitem(sys.modules, name, self)
         return self
 
@@ -114,7 +114,7 @@ class FakeTensorRt:
 
 
 class Counted:
-    """An object of the library: the fake GPU knows it until it is destroyed."""
+    """An object of the library, which the fake GPU counts as not freed until it is destroyed."""
 
     def __init__(self, trt: FakeTensorRt, logger: Any) -> None:
         self._trt, self._gpu, self._logger = trt, trt.gpu, logger
@@ -157,7 +157,7 @@ class Engine(Counted):
         self._tensors, self.batch = content["tensors"], content["batch"]
         self._profiles = content["profiles"] if self.batch == -1 else [[self.batch] * 3]
         self.num_io_tensors, self.num_optimization_profiles = len(self._tensors), len(self._profiles)
-        # TensorRT 8: profile -> the context that holds it
+        # In TensorRT 8: the number of a profile -> the context that uses it.
         self.holders: dict[int, int] = {}
         if trt.__version__.startswith("8."):
             self.create_execution_context_without_device_memory = lambda: self._context()
@@ -196,7 +196,7 @@ class Engine(Counted):
 class Context(Counted):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine._trt, engine._logger)
-        # as the bindings do: an engine lives as long as its contexts
+        # As in the real bindings, an engine lives as long as its contexts.
         self._engine = engine
         self._profile, self._shapes, self._addresses = 0, {}, {}
         self._memory: tuple[int, int] | None = None

@@ -1,7 +1,7 @@
-"""A strict fake of the builder's half of `tensorrt`, of a version that the environment names: a plan is JSON of what it was told.
+"""A strict fake of the part of the module `tensorrt` that builds engines. A plan is JSON with the settings of the build.
 
-What that version does not have is missing here too, and what it refuses is refused. $FAKE_TENSORRT is the version,
-$FAKE_FAULT what goes wrong, $FAKE_PID a file for the process's number.
+$FAKE_TENSORRT is the version of TensorRT to imitate. What this version lacks is missing here too, and what it refuses is refused.
+$FAKE_FAULT names a fault that occurs, and $FAKE_PID a file to which the process id is written.
 """
 
 import enum
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import onnx
 
-# tensorrt.md section 6: what each major version has
+# The flags that each major version of TensorRT has.
 FLAGS = {
     8: ["FP16", "INT8", "VERSION_COMPATIBLE"],
     10: ["FP16", "INT8", "VERSION_COMPATIBLE"],
@@ -30,7 +30,7 @@ class ILogger:
 
 
 def library():
-    """The module `tensorrt`."""
+    """Return the fake module `tensorrt`."""
     version, fault = os.environ["FAKE_TENSORRT"], os.environ.get("FAKE_FAULT", "")
     major = int(version.split(".")[0])
     if path := os.environ.get("FAKE_PID"):

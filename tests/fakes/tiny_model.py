@@ -1,4 +1,4 @@
-"""A small but real ONNX model with its manifest, for tests in which the network is not the point."""
+"""A small but real ONNX model with its manifest, for tests that do not depend on the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ SPEC = InputSpec(height=32, width=16)
 
 
 def graph(spec: InputSpec, *, dim: int = DIM, nan: bool = False, camera_type: int = TensorProto.INT64) -> Any:
-    """Mean colour of 8 x 8 blocks -> linear -> (+ camera row) -> L2 norm; `nan` poisons one weight."""
+    """Return an ONNX graph: the mean colours of 8 x 8 blocks, a linear layer, the camera embedding if any, and an L2 norm.
+
+    With `nan`, one weight is NaN.
+    """
     random = np.random.default_rng(0)
     rows, columns = spec.height // 8, spec.width // 8
     weight = random.normal(size=(3 * rows * columns, dim)).astype(np.float32)

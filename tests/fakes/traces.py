@@ -1,6 +1,7 @@
-"""One trace of torch's exporter for each form and input, shared by all tests of a run.
+"""Trace each model with torch's exporter only once in a run of the tests, and share the trace between them.
 
-The trace takes nine tenths of the time of an export. All that follows it (simplifying, lowering, the gate) runs in every test.
+The trace takes nine tenths of the time of an export. The later steps (simplification, conversion to a precision, the gate) run in each
+test.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from export.graph import to_onnx
 
 
 class Contents(pickle.Pickler):
-    """Pickles all that a form computes with: of a tensor its numbers, not where they lie in memory."""
+    """Pickles a model so that models with equal settings and numbers give equal bytes, wherever their tensors lie in memory."""
 
     def persistent_id(self, item: Any) -> Any:
-        """What stands for `item` in the pickle; None for the item itself."""
+        """Return what is written in place of `item`, or None to pickle the item itself."""
         if isinstance(item, torch.Tensor):
             return str(item.dtype), tuple(item.shape), item.detach().numpy().tobytes()
-        # the order of a set differs between processes
+        # The order of a set differs between processes.
         return sorted(item) if isinstance(item, set) else None
 
 
 def key_of(form: torch.nn.Module, *more: Any) -> str:
-    """SHA-256 of a form's classes, settings and numbers, and of `more`."""
+    """Return the SHA-256 of a model's classes, settings and numbers, and of `more`."""
     content = io.BytesIO()
     pickler = Contents(content)
-    # no references to what stood before: equal strings may be one object or two
+    # Write no references to earlier objects, because equal strings may be one object in one process and two in another.
     pickler.fast = True
     pickler.dump((form, more))
     return hashlib.sha256(content.getvalue()).hexdigest()
@@ -46,10 +47,10 @@ def key_of(form: torch.nn.Module, *more: Any) -> str:
 
 @contextlib.contextmanager
 def shared(folder: Path) -> Iterator[None]:
-    """The export reads a trace from `folder` where one of an equal form lies there, and adds it where none does."""
+    """Within the block, make exports use a trace in `folder` of an equal model, and add the traces that it lacks."""
 
     def traced(form: torch.nn.Module, spec: Any) -> onnx.ModelProto:
-        # the exporter never sees the number of a fixed batch
+        # The trace does not depend on the number of a fixed batch size.
         path = folder / f"{key_of(form.eval(), replace(spec, batch=None))}.onnx"
         if not path.exists():
             temporary = path.with_suffix(f".{os.getpid()}")

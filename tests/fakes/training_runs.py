@@ -1,4 +1,4 @@
-"""A training run small enough to be killed many times, and the drivers that do it in processes of their own."""
+"""A training run that is small enough to be killed many times, and functions that kill and resume it in new processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def model(seed: int = 0) -> TransReID:
 
 
 class Batches:
-    """Epoch -> STEPS batches of noise with a mean per identity; `die` (epoch, step) kills the process there."""
+    """A function of the epoch that yields STEPS batches of noise with a mean for each identity.
+
+    If `die` is (epoch, step), the process is killed at this step.
+    """
 
     def __init__(self, die: tuple[int, int] | None = None, seed: int = 0) -> None:
         self.die, self.seed = die, seed
@@ -60,14 +63,14 @@ def run(out: Path, *, die: tuple[int, int] | None = None, resume: bool = False, 
 
 
 def losses(out: Path) -> list[float]:
-    """The loss of every step, from the metrics file."""
+    """Return the loss of each step, from the metrics file in `out`."""
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
     return [loss for row in rows for loss in row["step_losses"]]
 
 
 def kill_and_resume(out: Path, often: int, places: list[tuple[int, int]]) -> None:
-    """Run into SIGKILL at each of `places`, going on after each, then to the end; fails if one did not kill."""
+    """Kill a run at each (epoch, step) in `places`, resume it each time, and finish it. Fails if it was not killed at a place."""
     for index, die in enumerate([*places, None]):
         child = os.fork()
         if not child:
@@ -80,11 +83,11 @@ def kill_and_resume(out: Path, often: int, places: list[tuple[int, int]]) -> Non
 
 
 def two_processes(out: Path) -> None:
-    """One of the processes of a launcher: trains on its own batches, writes what its weights sum to."""
+    """Train as one process of a launcher, on batches of its own, and write the sum of the weights."""
     accelerator = make_accelerator("fp32", "cpu")
     rank = accelerator.process_index
     config = TrainConfig(**{**vars(CONFIG), "epochs": 2, "distill": DistillConfig()})
-    # Another seed per process: without shared gradients the weights would drift apart.
+    # Each process has another seed, so that the weights would differ without shared gradients.
     trained = fit(model(), Batches(seed=rank), config=config, out=out, accelerator=accelerator)
     total = sum(float(value.detach().double().sum()) for value in trained.parameters())
     text = {"processes": accelerator.num_processes, "weights": total}
