@@ -151,12 +151,12 @@ def commands() -> list[str]:
 
 
 def options_of(parser: argparse.ArgumentParser) -> set[str]:
-    found = set()
+    names = set()
     for action in parser._actions:
-        found |= set(action.option_strings)
+        names |= set(action.option_strings)
         if isinstance(action, argparse._SubParsersAction):
-            found |= set().union(*(options_of(one) for one in action.choices.values()))
-    return found
+            names |= set().union(*(options_of(subparser) for subparser in action.choices.values()))
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -320,8 +320,8 @@ def test_the_profile_that_is_advised_for_a_batch_is_one_and_holds_it(batch: int)
     shapes = [{bound: {"images": [1, 8, 8, 3]} for bound in ("min", "opt", "max")}]
     with pytest.raises(ConfigError) as refusal:
         find_profile(Path("m.engine"), {"shapes": shapes}, batch)
-    found = profile(str(refusal.value).split("--batch ")[1])
-    assert 1 <= found.min <= found.opt <= found.max == batch
+    advised_profile = profile(str(refusal.value).split("--batch ")[1])
+    assert 1 <= advised_profile.min <= advised_profile.opt <= advised_profile.max == batch
 
 
 def test_more_bad_images_may_be_allowed_but_not_that_none_is_left(run: Run, data: Path, model: Path) -> None:  # noqa: F811

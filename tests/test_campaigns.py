@@ -20,16 +20,18 @@ SHORT = {"images": 600}
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_damaged_input_ends_in_a_traceback_a_crash_or_a_hang(kind):
-    found = summary(outcomes(kind, range(SHORT.get(kind, 120)), processes=1, done=lambda seed: None))
-    assert found["failures"] == {}
+    campaign = summary(outcomes(kind, range(SHORT.get(kind, 120)), processes=1, done=lambda seed: None))
+    assert campaign["failures"] == {}
     # nothing would be shown by files that are all used, or all refused for the same reason at once
-    assert found["outcomes"]["used"] > 0 and sum(found["outcomes"].values()) > found["outcomes"]["used"]
+    assert (
+        campaign["outcomes"]["used"] > 0 and sum(campaign["outcomes"].values()) > campaign["outcomes"]["used"]
+    )
 
 
 def test_the_watchdog_tells_every_outcome_and_goes_on_after_each():
-    found = outcomes("faults", range(len(WORDS)), processes=1, done=lambda seed: None)
-    said = {word: found[seed] for seed, word in enumerate(WORDS)}
-    assert said["used"] == "used" and said["refused"] == "refused 4"
+    outcome_of = outcomes("faults", range(len(WORDS)), processes=1, done=lambda seed: None)
+    outcome_of_word = {word: outcome_of[seed] for seed, word in enumerate(WORDS)}
+    assert outcome_of_word["used"] == "used" and outcome_of_word["refused"] == "refused 4"
     for word, part in {
         "traceback": "KeyError at tests/campaigns/faults.py",
         "crash": "SIGSEGV",
@@ -40,13 +42,13 @@ def test_the_watchdog_tells_every_outcome_and_goes_on_after_each():
         "changed": "changed file was used",
         "ends": "exit 3",
     }.items():
-        assert said[word].startswith("FAIL") and part in said[word], word
+        assert outcome_of_word[word].startswith("FAIL") and part in outcome_of_word[word], word
 
 
 def test_a_failure_is_counted_named_and_the_exit_code(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(COUNTS, "images", 3)
-    said = {0: "used", 1: "FAIL hang", 2: "refused 3"}
-    monkeypatch.setattr("tests.campaigns.__main__.outcomes", lambda kind, seeds, **how: said)
+    outcome_of = {0: "used", 1: "FAIL hang", 2: "refused 3"}
+    monkeypatch.setattr("tests.campaigns.__main__.outcomes", lambda kind, seeds, **how: outcome_of)
     out = tmp_path / "c.json"
     assert main(["images", "--out", str(out)]) == 1
     assert "seed 1: FAIL hang" in capsys.readouterr().out
@@ -76,6 +78,6 @@ def test_damage_changes_something_and_leaves_its_argument():
 def test_the_committed_campaigns_are_whole_and_met_no_failure():
     result = json.loads(RESULT.read_text())
     assert set(result) == set(KINDS)
-    for kind, found in result.items():
-        assert found["inputs"] >= COUNTS[kind] and sum(found["outcomes"].values()) == found["inputs"]
-        assert found["failures"] == {} and "failed" not in found["outcomes"]
+    for kind, campaign in result.items():
+        assert campaign["inputs"] >= COUNTS[kind] and sum(campaign["outcomes"].values()) == campaign["inputs"]
+        assert campaign["failures"] == {} and "failed" not in campaign["outcomes"]

@@ -61,9 +61,9 @@ def test_the_base_is_an_argument_with_a_pinned_tag(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_oci_labels_are_complete(file):
     (labels,) = of(file, "LABEL")
-    found = dict(word.split("=", 1) for word in shlex.split(labels))
-    assert {f"org.opencontainers.image.{name}" for name in LABELS} <= set(found)
-    assert all(found.values())
+    label_values = dict(word.split("=", 1) for word in shlex.split(labels))
+    assert {f"org.opencontainers.image.{name}" for name in LABELS} <= set(label_values)
+    assert all(label_values.values())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -59,32 +59,32 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
 
 def violations(package: str, file: str, source: str) -> list[str]:
     """What the table forbids among the imports of one file, in words."""
-    found = []
+    forbidden = []
     for name, at_import in imports(ast.parse(source)):
         allowed = {package} | MAY_IMPORT[package]
         lazily = set() if at_import else MAY_IMPORT_LAZILY.get(package, set())
         if name == ".":
-            found.append(f"{file}: relative import; name the package")
+            forbidden.append(f"{file}: relative import; name the package")
         elif name in OURS and name not in allowed | lazily:
-            found.append(f"{file}: {package} must not import {name}")
+            forbidden.append(f"{file}: {package} must not import {name}")
         elif name in NEVER[package]:
-            found.append(f"{file}: {package} must not import {name}")
+            forbidden.append(f"{file}: {package} must not import {name}")
         elif name in HEAVY_FILES.get(file, set()) and not (at_import and name in GPU):
             continue
         elif package == "runtime" and name not in sys.stdlib_module_names | RUNTIME_NEEDS | OURS:
-            found.append(f"{file}: only a session file of its own may import {name}")
+            forbidden.append(f"{file}: only a session file of its own may import {name}")
         elif package == "benchmarks" and at_import and name in TORCH:
-            found.append(f"{file}: {name} belongs inside the function that needs it")
-    return found
+            forbidden.append(f"{file}: {name} belongs inside the function that needs it")
+    return forbidden
 
 
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_every_import_is_in_the_table(package: str) -> None:
     files = sorted((ROOT / package).rglob("*.py"))
-    found = []
+    forbidden = []
     for path in files:
-        found += violations(package, path.relative_to(ROOT).as_posix(), path.read_text())
-    assert not found, "\n".join(found)
+        forbidden += violations(package, path.relative_to(ROOT).as_posix(), path.read_text())
+    assert not forbidden, "\n".join(forbidden)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def run(graph, fed, options=None):
     kinds = {value.name: value.type for value in session.get_inputs()}
     integer = np.int32 if kinds.get("camera_ids") == "tensor(int32)" else np.int64
     fed = [
-        {name: one.astype(integer) if name == "camera_ids" else one for name, one in feed.items()}
+        {name: array.astype(integer) if name == "camera_ids" else array for name, array in feed.items()}
         for feed in fed
     ]
     return np.concatenate([session.run(None, feed)[0] for feed in fed])
@@ -103,8 +103,8 @@ def test_the_reference_form_is_within_it_too(written, exact):
 def test_openvino_is_within_it_too(target, written, exact, openvino_session, tmp_path):
     onnx.save(written(target), tmp_path / "m.onnx")
     session = openvino_session.open_openvino(tmp_path / "m.onnx", SPEC, threads=1)
-    found = np.concatenate([session(feed["images"], feed["camera_ids"]) for feed in FED])
-    assert lowest_cosine(exact(target), found) > 0.999
+    session_features = np.concatenate([session(feed["images"], feed["camera_ids"]) for feed in FED])
+    assert lowest_cosine(exact(target), session_features) > 0.999
 
 
 def test_openvino_is_within_it_where_instruction_sets_are_hidden(written, exact, openvino_session, tmp_path):

@@ -34,9 +34,9 @@ def promised(extra: str, name: str) -> str:
     """The version of `name>=VERSION` in an extra of setup.cfg."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    found = re.search(rf"^{name}>=([\d.]+)$", config["options.extras_require"][extra], re.M)
-    assert found is not None
-    return found[1]
+    match = re.search(rf"^{name}>=([\d.]+)$", config["options.extras_require"][extra], re.M)
+    assert match is not None
+    return match[1]
 
 
 @pytest.fixture(scope="module")

@@ -63,8 +63,8 @@ def test_what_fits_is_read_with_members_that_nobody_named(tmp_path):
 )
 def test_what_does_not_fit_is_named_by_its_place(change, place):
     assert misfit(FITS, SCHEMA) is None
-    told = misfit(FITS | change, SCHEMA)
-    assert told.startswith(place) and len(told) < 300
+    message = misfit(FITS | change, SCHEMA)
+    assert message.startswith(place) and len(message) < 300
 
 
 @pytest.mark.parametrize("text", ["", "{", "[NaN]", "[Infinity]", "[1e999]", "[" * 100_000, "9" * 5000])
@@ -91,9 +91,9 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line_with_its_name_and_the_n
     for refusal in (ConfigError, DataError):
         with pytest.raises(refusal) as refused:
             read_document(path, SCHEMA, expected="a list of rows", advice="make it anew", refusal=refusal)
-        told = str(refused.value)
-        assert told.startswith(f"{path}: not a list of rows (") and told.endswith("; make it anew")
-        assert "\n" not in told and len(told) < 1000
+        message = str(refused.value)
+        assert message.startswith(f"{path}: not a list of rows (") and message.endswith("; make it anew")
+        assert "\n" not in message and len(message) < 1000
 
 
 @pytest.mark.parametrize("schema", [SCHEMA, compare.RUN, runs.RUN, replay.RECORDING])

@@ -29,9 +29,9 @@ def folder(name):
 
 
 def test_every_shipped_image_has_the_hash_of_anny_json_and_none_is_missing_or_extra():
-    found = {str(path.relative_to(ROOT)): path for path in ROOT.glob("*/*.jpg")}
-    assert found.keys() == IMAGES.keys()
-    for name, path in found.items():
+    image_paths = {str(path.relative_to(ROOT)): path for path in ROOT.glob("*/*.jpg")}
+    assert image_paths.keys() == IMAGES.keys()
+    for name, path in image_paths.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == IMAGES[name]["sha256"], name
 
 
@@ -140,7 +140,9 @@ def test_a_seed_gives_the_same_camera_shot_and_background():
 
 
 def test_the_cameras_write_the_same_light_in_different_colours():
-    grey = np.full((1, 3), 0.2, np.float32) * np.asarray([one.white for one in camera.CAMERAS], np.float32)
+    grey = np.full((1, 3), 0.2, np.float32) * np.asarray(
+        [member.white for member in camera.CAMERAS], np.float32
+    )
     written = [camera.tone(one, light) for one, light in zip(camera.CAMERAS, grey)]
     for index, colour in enumerate(written):
         for other in written[index + 1 :]:
@@ -148,9 +150,9 @@ def test_the_cameras_write_the_same_light_in_different_colours():
 
 
 def test_a_person_is_framed_head_to_foot():
-    for index, one in enumerate(camera.CAMERAS):
+    for index, member in enumerate(camera.CAMERAS):
         for seed in range(20):
-            shot = camera.take_shot(one, np.random.default_rng([index, seed]), person_height=1.75)
+            shot = camera.take_shot(member, np.random.default_rng([index, seed]), person_height=1.75)
             ends, _ = shot.view.project(np.asarray([[0, 0, 0.02], [0, 0, 1.75]], np.float32))
             assert -16 < ends[1, 1] < ends[0, 1] < camera.HEIGHT * camera.SUPER + 16
             assert ends[0, 1] - ends[1, 1] > 0.85 * camera.HEIGHT * camera.SUPER
@@ -190,7 +192,7 @@ def test_the_rasteriser_covers_the_pixel_centres_inside_a_triangle_and_keeps_the
     rng = np.random.default_rng(1)
     xy, depth = rng.uniform(-3, 23, (12, 2)).astype(np.float32), rng.uniform(1, 3, 12).astype(np.float32)
     faces = np.arange(12, dtype=np.int32).reshape(4, 3)
-    found = rasterise(xy, depth, faces, (20, 20))
+    fragments = rasterise(xy, depth, faces, (20, 20))
     expected = {}
     for number, corners in enumerate(faces):
         system = np.vstack([xy[corners].T.astype(float), np.ones(3)])
@@ -200,7 +202,9 @@ def test_the_rasteriser_covers_the_pixel_centres_inside_a_triangle_and_keeps_the
             if (weight > 0).all() and near < expected.get(pixel, (9.0, 0))[0]:
                 expected[pixel] = (near, number)
     assert len(expected) > 50
-    assert dict(zip(found.pixel.tolist(), found.face.tolist())) == {p: n for p, (_, n) in expected.items()}
+    assert dict(zip(fragments.pixel.tolist(), fragments.face.tolist())) == {
+        p: n for p, (_, n) in expected.items()
+    }
 
 
 def test_rays_and_projection_are_inverse():

@@ -84,24 +84,26 @@ def test_a_stopped_bench_prints_one_document_of_what_is_complete(tmp_path, numbe
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    said = []
+    messages = []
     for line in process.stderr:
-        said.append(line)
+        messages.append(line)
         if "times at batch 2" in line:
             process.send_signal(number)
             break
     out, err = process.communicate(timeout=120)
-    found = json.loads(out)
+    result = json.loads(out)
     assert (
         process.returncode == code
         and err.splitlines()[-1] == f"error[{code}] stopped"
         and "Traceback" not in err
     )
-    assert (found["complete"], found["stopped"]) == (False, signal.Signals(number).name)
-    assert [model["batch"] for model in found["models"] if not model.get("cut_short")] == [1]
-    assert "times at batch 2" in found["missing"] and "times at batch 1" not in found["missing"]
-    estimate = next(index for index, line in enumerate(said) if "estimate" in line)
-    assert "times at batch 1" in said[estimate + 1], "how long it takes is said before anything is measured"
+    assert (result["complete"], result["stopped"]) == (False, signal.Signals(number).name)
+    assert [model["batch"] for model in result["models"] if not model.get("cut_short")] == [1]
+    assert "times at batch 2" in result["missing"] and "times at batch 1" not in result["missing"]
+    estimate = next(index for index, line in enumerate(messages) if "estimate" in line)
+    assert "times at batch 1" in messages[estimate + 1], (
+        "how long it takes is said before anything is measured"
+    )
 
 
 def test_a_stop_before_the_first_time_is_a_document_too(tmp_path, capsys, monkeypatch):
@@ -109,8 +111,8 @@ def test_a_stop_before_the_first_time_is_a_document_too(tmp_path, capsys, monkey
         raise Stopped(signal.SIGINT)
 
     monkeypatch.setattr(running, "open_candidate", opening)
-    code, found, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--compare", saved(tmp_path))
-    assert (code, found["models"], found["complete"], len(found["missing"])) == (130, [], False, 1)
+    code, result, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--compare", saved(tmp_path))
+    assert (code, result["models"], result["complete"], len(result["missing"])) == (130, [], False, 1)
 
 
 def saved(folder: Path) -> Path:
@@ -128,9 +130,9 @@ def test_the_rounds_of_a_timing_that_is_stopped_are_kept_where_they_are_enough(
     monkeypatch.setattr("runtime.host.stopwatch.WARMUP_S", 0.0)
     monkeypatch.setattr("runtime.host.stopwatch._warm_up", lambda call, seconds, wall: call(0))
     stopping_after(monkeypatch, 1 + (25 if kept else 9))
-    code, found, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--rounds", rounds, "--threads", 1)
-    assert code == 143 and "times at batch 1" in found["missing"]
-    rows = [(model["rounds"], model["cut_short"], model["features_equal"]) for model in found["models"]]
+    code, result, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--rounds", rounds, "--threads", 1)
+    assert code == 143 and "times at batch 1" in result["missing"]
+    rows = [(model["rounds"], model["cut_short"], model["features_equal"]) for model in result["models"]]
     assert rows == ([(25, True, None)] if kept else [])
 
 
@@ -145,8 +147,8 @@ def test_tables_of_a_stopped_bench_are_marked(tmp_path, capsys, no_children, mon
 
 
 def test_a_whole_run_says_that_it_is(tmp_path, capsys, no_children):
-    code, found, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--rounds", 3)
-    assert (code, found["complete"], found["stopped"], found["missing"]) == (0, True, None, [])
+    code, result, _ = run_bench(capsys, write_model(tmp_path / "m.onnx"), "--rounds", 3)
+    assert (code, result["complete"], result["stopped"], result["missing"]) == (0, True, None, [])
 
 
 @pytest.mark.parametrize("when", ["idle", "scenario", "trtexec"])
@@ -175,12 +177,12 @@ def test_a_stopped_board_run_keeps_the_scenarios_that_are_done(tmp_path, monkeyp
     with pytest.raises(jetson.Interrupted) as stop:
         options = dataclasses.replace(options, timing=Timing(1, 0.01))
         jetson.collect(options, root=put_board(tmp_path / "root"), environment={}, least_s=0.01)
-    found = device_document(stop.value.run)
+    result = device_document(stop.value.run)
     done = {"idle": [], "scenario": [1], "trtexec": [1, 8, 16, 32]}[when]
-    assert [model["batch"] for model in found["models"]] == done
-    assert (found["complete"], found["stopped"], stop.value.code) == (False, "SIGTERM", 143)
-    assert any("trtexec" in name for name in found["missing"])
-    print_device_report(found)
+    assert [model["batch"] for model in result["models"]] == done
+    assert (result["complete"], result["stopped"], stop.value.code) == (False, "SIGTERM", 143)
+    assert any("trtexec" in name for name in result["missing"])
+    print_device_report(result)
     assert capsys.readouterr().out.startswith("INCOMPLETE")
 
 
@@ -240,8 +242,8 @@ def test_a_stopped_transfer_prints_the_models_that_are_done(capsys, monkeypatch)
     monkeypatch.setattr(transfer, "read_dataset", lambda *_: None)
     monkeypatch.setattr(zero_shot, "pictures", lambda *_: [])
     assert guarded(transfer.main, ["a", "b", "--data", "x", "--json"]) == 130
-    found = json.loads(capsys.readouterr().out)
-    assert [row["model"] for row in found["models"]] == ["a"] and found["complete"] is False
+    result = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in result["models"]] == ["a"] and result["complete"] is False
     with pytest.raises(Stopped), printed(lambda: None):
         raise KeyboardInterrupt
     assert capsys.readouterr().out == ""

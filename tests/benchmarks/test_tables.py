@@ -70,14 +70,14 @@ def test_a_lost_marker_is_one_line(change):
 
 
 def test_results_hold_no_folder_of_a_machine():
-    found = {}
+    tables_of = {}
     for path in sorted(tables.RESULTS.rglob("*.json")):
         text = path.read_text()
-        found[path.name] = re.findall(r'"/[a-z][^"]*/[^"]*"', text)
+        tables_of[path.name] = re.findall(r'"/[a-z][^"]*/[^"]*"', text)
         json.loads(text)
-    assert len(found) >= len({file for _, file, _ in tables.TABLES.values()}) and not any(found.values()), (
-        found
-    )
+    assert len(tables_of) >= len({file for _, file, _ in tables.TABLES.values()}) and not any(
+        tables_of.values()
+    ), tables_of
 
 
 def test_every_result_file_is_used():

@@ -28,30 +28,33 @@ def test_percentile_is_the_one_trtexec_prints(count: int, percent: float, place:
 def test_percentile_is_a_measured_value_within_one_place_of_its_rank(
     values: list[float], percent: int
 ) -> None:
-    found = percentile(np.array(values), percent)
-    assert found in values
-    below, upto = sum(value < found for value in values), sum(value <= found for value in values)
+    percentile_value = percentile(np.array(values), percent)
+    assert percentile_value in values
+    below, upto = (
+        sum(value < percentile_value for value in values),
+        sum(value <= percentile_value for value in values),
+    )
     exact = percent / 100 * len(values)
     assert below <= exact + 1 and upto >= exact - 1
 
 
 def test_latency_holds_the_contract_keys_in_order() -> None:
-    found = latency(np.arange(1.0, 201.0))
-    assert found == {"p50": 100, "p90": 180, "p95": 190, "p99": 199, "mean": 100.5}
+    summary = latency(np.arange(1.0, 201.0))
+    assert summary == {"p50": 100, "p90": 180, "p95": 190, "p99": 199, "mean": 100.5}
 
 
 def test_drift_that_slows_everyone_leaves_the_ratio_alone() -> None:
     drift = np.linspace(1, 5, 50)
-    found = speed(20 * drift, 10 * drift)
-    assert found is not None and (found.median, found.low, found.high) == (2, 2, 2)
+    ratio = speed(20 * drift, 10 * drift)
+    assert ratio is not None and (ratio.median, ratio.low, ratio.high) == (2, 2, 2)
 
 
 def test_the_spread_of_a_ratio_covers_the_rounds_but_for_the_outliers() -> None:
     base = np.full(101, 30.0)
     other = np.full(101, 10.0)
     other[:3], other[3:30], other[-3:], other[-30:-3] = 0.1, 5, 1000, 20
-    found = speed(base, other)
-    assert found is not None and (found.low, found.median, found.high) == (1.5, 3, 6)
+    ratio = speed(base, other)
+    assert ratio is not None and (ratio.low, ratio.median, ratio.high) == (1.5, 3, 6)
 
 
 def test_a_clock_too_coarse_to_see_a_call_gives_no_ratio() -> None:

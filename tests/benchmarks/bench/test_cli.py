@@ -64,39 +64,39 @@ def document(capsys, *argv: object) -> dict:
 def test_the_json_document_has_the_contract_keys_for_each_model_and_batch(tmp_path, capsys, no_children):
     first = write_model(tmp_path / "first.onnx", manifest=COUNTS)
     second = write_model(tmp_path / "second.onnx", dataclasses.replace(SPEC, layout="float-nchw"))
-    found = document(capsys, first, second, "--batch", "1,8", *QUICK)
+    result = document(capsys, first, second, "--batch", "1,8", *QUICK)
 
-    assert {"host", "models", "ratios"} <= set(found)
-    names = [(Path(model["path"]).name, model["batch"]) for model in found["models"]]
+    assert {"host", "models", "ratios"} <= set(result)
+    names = [(Path(model["path"]).name, model["batch"]) for model in result["models"]]
     assert names == [("first.onnx", 1), ("second.onnx", 1), ("first.onnx", 8), ("second.onnx", 8)]
-    for model in found["models"]:
+    for model in result["models"]:
         assert set(model["latency_ms"]) == {"p50", "p90", "p95", "p99", "mean"}
         assert model["rounds"] == 3 and model["features_equal"] is True
         assert model["images_per_s"] * model["latency_ms"]["mean"] == pytest.approx(1000 * model["batch"])
         assert {"cpu_ms", "cv", "peak_memory_bytes", "accuracy"} <= set(model)
-    one = found["models"][0]
-    assert one["sha256"] == sha256(first) and one["file_bytes"] == first.stat().st_size
-    assert (one["precision"], one["form"], one["params"]) == ("fp32", "folded", 1234)
-    assert (one["macs_paper"], one["macs_reference"], one["macs_folded"]) == (10, 30, 20)
+    row = result["models"][0]
+    assert row["sha256"] == sha256(first) and row["file_bytes"] == first.stat().st_size
+    assert (row["precision"], row["form"], row["params"]) == ("fp32", "folded", 1234)
+    assert (row["macs_paper"], row["macs_reference"], row["macs_folded"]) == (10, 30, 20)
 
 
 def test_what_a_manifest_does_not_say_is_null(tmp_path, capsys, no_children):
-    found = document(capsys, write_model(tmp_path / "m.onnx"), *QUICK)
+    result = document(capsys, write_model(tmp_path / "m.onnx"), *QUICK)
     nulls = ("macs_paper", "macs_reference", "macs_folded", "params", "form", "accuracy")
-    assert all(found["models"][0][key] is None for key in nulls)
+    assert all(result["models"][0][key] is None for key in nulls)
 
 
 def test_ratios_are_to_the_first_model_with_their_spread(tmp_path, capsys, no_children):
     paths = [write_model(tmp_path / f"{name}.onnx") for name in "abc"]
-    found = document(capsys, *paths, "--batch", "1,2", *QUICK)
-    assert [(one["path"], one["batch"]) for one in found["ratios"]] == [
+    result = document(capsys, *paths, "--batch", "1,2", *QUICK)
+    assert [(ratio["path"], ratio["batch"]) for ratio in result["ratios"]] == [
         (str(path), batch) for batch in (1, 2) for path in paths
     ]
-    assert {one["relative_to"] for one in found["ratios"]} == {str(paths[0])}
-    for one in found["ratios"]:
+    assert {ratio["relative_to"] for ratio in result["ratios"]} == {str(paths[0])}
+    for ratio in result["ratios"]:
         for kind in ("speed", "cpu_speed"):
-            assert one[kind]["low"] <= one[kind]["median"] <= one[kind]["high"]
-    assert found["ratios"][0]["speed"] == {"median": 1, "low": 1, "high": 1}
+            assert ratio[kind]["low"] <= ratio[kind]["median"] <= ratio[kind]["high"]
+    assert result["ratios"][0]["speed"] == {"median": 1, "low": 1, "high": 1}
 
 
 def test_the_host_says_what_the_numbers_depend_on(tmp_path, capsys, no_children):
@@ -117,14 +117,14 @@ def test_stdout_is_for_results_and_stderr_for_the_rest(tmp_path, capsys, no_chil
 
 
 def test_real_crops_give_the_mean_average_precision(tmp_path, people, capsys, no_children):
-    found = document(capsys, write_model(tmp_path / "m.onnx"), "--data", people, *QUICK)
-    assert found["models"][0]["accuracy"]["mAP"] == 1 and found["models"][0]["accuracy"]["queries"] == 2
-    assert found["images"] == {"source": f"crops of {people}", "count": 4}
+    result = document(capsys, write_model(tmp_path / "m.onnx"), "--data", people, *QUICK)
+    assert result["models"][0]["accuracy"]["mAP"] == 1 and result["models"][0]["accuracy"]["queries"] == 2
+    assert result["images"] == {"source": f"crops of {people}", "count": 4}
 
 
 def test_accuracy_can_be_left_out(tmp_path, people, capsys, no_children):
-    found = document(capsys, write_model(tmp_path / "m.onnx"), "--data", people, "--no-accuracy", *QUICK)
-    assert found["models"][0]["accuracy"] is None and found["images"]["count"] == 4
+    result = document(capsys, write_model(tmp_path / "m.onnx"), "--data", people, "--no-accuracy", *QUICK)
+    assert result["models"][0]["accuracy"] is None and result["images"]["count"] == 4
 
 
 def test_the_camera_policy_reaches_the_timed_model(tmp_path, people, capsys, no_children, monkeypatch):
@@ -164,9 +164,9 @@ def test_a_model_that_answers_differently_while_timed_is_found_out(
         return dataclasses.replace(artifact, run=run)
 
     monkeypatch.setattr(running, "open_candidate", cheating)
-    found = document(capsys, write_model(tmp_path / "m.onnx"), *QUICK)
-    assert found["models"][0]["features_equal"] is False
-    assert any("do not trust" in text for text in found["warnings"])
+    result = document(capsys, write_model(tmp_path / "m.onnx"), *QUICK)
+    assert result["models"][0]["features_equal"] is False
+    assert any("do not trust" in text for text in result["warnings"])
 
 
 def test_peak_memory_is_a_child_processs_and_grows_with_what_the_model_holds(tmp_path, monkeypatch):
@@ -261,8 +261,8 @@ def test_the_torch_baseline_stands_beside_the_exported_models(tmp_path, capsys, 
     network = lite.pruned()
     weights = tmp_path / "model.safetensors"
     save_model(network, weights, lite.SPEC)
-    found = document(capsys, weights, write_model(tmp_path / "m.onnx"), "--torch", weights, *QUICK)
-    first, exported, baseline = found["models"]
+    result = document(capsys, weights, write_model(tmp_path / "m.onnx"), "--torch", weights, *QUICK)
+    first, exported, baseline = result["models"]
     assert first["kind"] == "torch", "weights are a torch model in any place, so also what ratios are to"
     assert (exported["kind"], baseline["kind"], baseline["form"]) == ("onnx", "torch", "reference")
     assert baseline["sha256"] == sha256(weights) and baseline["features_equal"] is True
@@ -297,9 +297,9 @@ def test_crops_are_spread_over_the_items_and_bad_files_are_left_out(tmp_path):
         Image.new("RGB", (8, 16), (index, 0, 0)).save(path)
         items.append(Item(str(path), index, index))
     Path(items[0].path).write_bytes(b"no picture")
-    found = read_crops(items, 4, "here")
-    assert found.camids == (3, 6, 9)
-    assert [int(picture[0, 0, 0]) for picture in found.pixels] == [3, 6, 9]
+    crops = read_crops(items, 4, "here")
+    assert crops.camids == (3, 6, 9)
+    assert [int(picture[0, 0, 0]) for picture in crops.pixels] == [3, 6, 9]
     with pytest.raises(DataError, match=r"here: .*0\.png"):
         read_crops(items[:1], 4, "here")
 
@@ -351,9 +351,9 @@ def test_numbers_keep_three_to_five_digits():
 def test_one_file_on_two_engines_is_two_models(tmp_path, capsys, no_children):
     path = write_model(tmp_path / "m.onnx")
     assert bench.main([str(path), f"{path}@onnxruntime", "--json", *QUICK]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [model["engine"] for model in found["models"]] == ["onnxruntime"] * 2
-    assert [Path(model["path"]).name for model in found["models"]] == ["m.onnx"] * 2
+    result = json.loads(capsys.readouterr().out)
+    assert [model["engine"] for model in result["models"]] == ["onnxruntime"] * 2
+    assert [Path(model["path"]).name for model in result["models"]] == ["m.onnx"] * 2
 
 
 @pytest.mark.parametrize("word", ["m.onnx@compile", "m.onnx@gpu", "m.safetensors@openvino"])
@@ -365,9 +365,12 @@ def test_an_engine_that_does_not_exist_is_named_with_those_that_do(word):
 def test_the_engine_of_each_model_is_its_own():
     words = ["a.onnx@openvino-bf16", "b.onnx", "c.safetensors@compile", "c.safetensors"]
     candidates = parse(words).candidates
-    found = [(one.path.name, one.backend, one.torch, one.compiled) for one in candidates]
-    assert found[:2] == [("a.onnx", "openvino-bf16", False, False), ("b.onnx", "onnxruntime", False, False)]
-    assert [one[2:] for one in found[2:]] == [(True, True), (True, False)]
+    parsed = [
+        (candidate.path.name, candidate.backend, candidate.torch, candidate.compiled)
+        for candidate in candidates
+    ]
+    assert parsed[:2] == [("a.onnx", "openvino-bf16", False, False), ("b.onnx", "onnxruntime", False, False)]
+    assert [candidate[2:] for candidate in parsed[2:]] == [(True, True), (True, False)]
 
 
 def test_a_run_is_compared_with_a_saved_one(tmp_path, capsys, no_children):
@@ -389,7 +392,7 @@ def test_a_comparison_with_nothing_is_refused_before_anything_is_measured(tmp_pa
 
 def test_with_a_data_set_the_time_is_split_into_its_stages(tmp_path, people, capsys, no_children):
     words = [str(write_model(tmp_path / "m.onnx")), "--data", str(people), *QUICK]
-    found = document(capsys, *words)["models"][0]["stages"]
-    assert set(found["ms"]) == {"decode", "preprocess", "infer", "rank"} and found["images"] == 2
+    times = document(capsys, *words)["models"][0]["stages"]
+    assert set(times["ms"]) == {"decode", "preprocess", "infer", "rank"} and times["images"] == 2
     assert bench.main(words) == 0
     assert "19732" in capsys.readouterr().out

@@ -16,8 +16,8 @@ def rounds(middle, count=200, seed=0, spread=0.05):
 
 
 def document(*models, **host):
-    about = {"processor": "p", "usable_cores": 2, "device": "cpu", "threads": 1, "governor": None} | host
-    return {"host": about, "models": list(models)}
+    host_facts = {"processor": "p", "usable_cores": 2, "device": "cpu", "threads": 1, "governor": None} | host
+    return {"host": host_facts, "models": list(models)}
 
 
 def model(path="a.onnx", sha="1", batch=1, engine="onnxruntime", times=(1.0, 1.1, 0.9)):
@@ -27,8 +27,8 @@ def model(path="a.onnx", sha="1", batch=1, engine="onnxruntime", times=(1.0, 1.1
 def test_the_interval_holds_the_true_ratio_about_as_often_as_it_says():
     held = 0
     for seed in range(200):
-        found = interval(rounds(2, 100, seed), rounds(1, 100, 1000 + seed), paired=False, draws=400)
-        held += found.low <= 2 <= found.high
+        result = interval(rounds(2, 100, seed), rounds(1, 100, 1000 + seed), paired=False, draws=400)
+        held += result.low <= 2 <= result.high
     assert 0.88 <= held / 200 <= 0.99
 
 
@@ -41,17 +41,17 @@ def every_round_drawn(base, other, paired, draws, seed):
         starts = random.integers(0, count, (draws, -(-count // length)))
         return ((starts[:, :, None] + np.arange(length)) % count).reshape(draws, -1)[:, :count]
 
-    one = rows(len(base))
-    two = one if paired else rows(len(other))
-    return np.percentile(np.median(base[one], axis=1) / np.median(other[two], axis=1), (2.5, 97.5))
+    drawn_rows = rows(len(base))
+    two = drawn_rows if paired else rows(len(other))
+    return np.percentile(np.median(base[drawn_rows], axis=1) / np.median(other[two], axis=1), (2.5, 97.5))
 
 
 @pytest.mark.parametrize(("count", "more"), [(1, 1), (2, 3), (10, 7), (101, 40), (500, 333)])
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_interval_is_that_of_runs_of_neighbouring_rounds(count, more, paired):
     base, other = rounds(2, count), rounds(1, count if paired else more, seed=1)
-    found = interval(base, other, paired=paired, draws=150, seed=3)
-    assert (found.low, found.high) == tuple(every_round_drawn(base, other, paired, 150, 3))
+    result = interval(base, other, paired=paired, draws=150, seed=3)
+    assert (result.low, result.high) == tuple(every_round_drawn(base, other, paired, 150, 3))
 
 
 def test_the_rounds_of_a_minute_need_no_more_memory_than_a_small_board_has():
@@ -86,17 +86,17 @@ def test_models_are_matched_by_hash_then_by_name_at_the_same_batch_and_engine():
         model("y/c.onnx", "new"),
         model("c.onnx", "3", engine="openvino"),
     )
-    found = compare(before, after)
-    assert [(row["path"], row["same_file"]) for row in found["models"]] == [
+    comparison = compare(before, after)
+    assert [(row["path"], row["same_file"]) for row in comparison["models"]] == [
         ("renamed.onnx", True),
         ("y/c.onnx", False),
     ]
-    assert found["warnings"] == []
+    assert comparison["warnings"] == []
 
 
 def test_another_machine_is_a_warning_and_nothing_in_common_an_error():
-    found = compare(document(model()), document(model(), threads=2, governor="powersave"))
-    assert len(found["warnings"]) == 2 and "threads was 1, is 2" in found["warnings"][0]
+    comparison = compare(document(model()), document(model(), threads=2, governor="powersave"))
+    assert len(comparison["warnings"]) == 2 and "threads was 1, is 2" in comparison["warnings"][0]
     with pytest.raises(ConfigError, match="share no model"):
         compare(document(model()), document(model(batch=2, path="z.onnx")))
 

@@ -28,13 +28,13 @@ def run(**changed):
         "energy": None,
         "accuracy": {"mAP": 0.7, "R1": 0.8, "queries": 20},
     }
-    found = {
+    result = {
         "host": {"device": "cpu", "processor": "Xeon", "threads": 2},
         "images": {"source": "crops of /somewhere/anny_reid", "count": 64},
         "models": [model | changed.pop("model", {})],
         "warnings": [],
     }
-    return found | changed
+    return result | changed
 
 
 def write(path, document):
@@ -56,12 +56,12 @@ def test_a_cpu_a_card_and_a_replayed_jetson_make_one_table_and_one_picture(tmp_p
     files = [write(tmp_path / "cpu.json", run()), write(tmp_path / "card.json", card), jetson]
     out, svg = tmp_path / "merged.json", tmp_path / "merged.svg"
     assert cli.main([*map(str, files), "--out", str(out), "--picture", str(svg)]) == 0
-    found = json.loads(out.read_text())
+    merged = json.loads(out.read_text())
     devices = ["Xeon, 2 threads", "NVIDIA X", "Jetson Orin Nano (8 GB, developer kit), MAXN_SUPER (replayed)"]
-    assert [one["device"] for one in found["runs"]] == devices
-    assert [row["device"] for row in found["rows"]] == [*devices[:2], *devices[2:] * 2]
-    assert found["data"] == "anny_reid (20 queries)" and found["runs"][2]["clocks_locked"] is True
-    assert found["rows"][1]["gross_j_per_image"] == 0.5 and found["rows"][0]["gross_j_per_image"] is None
+    assert [entry["device"] for entry in merged["runs"]] == devices
+    assert [row["device"] for row in merged["rows"]] == [*devices[:2], *devices[2:] * 2]
+    assert merged["data"] == "anny_reid (20 queries)" and merged["runs"][2]["clocks_locked"] is True
+    assert merged["rows"][1]["gross_j_per_image"] == 0.5 and merged["rows"][0]["gross_j_per_image"] is None
     table = capsys.readouterr().out
     assert "500" in table and "(replayed)" in table
     texts = [text.text for text in ET.parse(svg).iter(f"{SVG}text")]
@@ -79,16 +79,21 @@ def test_energy_of_different_parts_of_a_machine_is_told(tmp_path):
         run(host={"device": "cuda", "gpu": {"name": name}}, model={"energy": JOULES | {"rail": rail}})
         for name, rail in (("X", "GPU_BOARD"), ("Y", "GPU_BOARD"), ("Z", "VDD_IN"))
     ]
-    documents = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate([run(), *cards])]
+    documents = [
+        (write(tmp_path / f"{number}.json", content), content)
+        for number, content in enumerate([run(), *cards])
+    ]
     assert runs.merge(documents[:3])["warnings"] == []
-    (told,) = runs.merge(documents)["warnings"]
-    assert told.endswith("GPU_BOARD on X; GPU_BOARD on Y; VDD_IN on Z")
+    (warning,) = runs.merge(documents)["warnings"]
+    assert warning.endswith("GPU_BOARD on X; GPU_BOARD on Y; VDD_IN on Z")
 
 
 def test_the_same_device_twice_is_told_apart(tmp_path):
-    several = [run(images={"source": "crops of anny_reid", "count": number}) for number in range(2)]
-    documents = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(several)]
-    assert [one["device"] for one in runs.merge(documents)["runs"]] == [
+    contents = [run(images={"source": "crops of anny_reid", "count": number}) for number in range(2)]
+    documents = [
+        (write(tmp_path / f"{number}.json", content), content) for number, content in enumerate(contents)
+    ]
+    assert [entry["device"] for entry in runs.merge(documents)["runs"]] == [
         "Xeon, 2 threads #1",
         "Xeon, 2 threads #2",
     ]
@@ -108,15 +113,15 @@ def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
         model | {"engine": "openvino"},
         model | {"path": "runs/n.onnx"},
     ]
-    one = run() | {"models": [model, *others]}
-    found = runs.merge([(write(tmp_path / "a.json", one), one)])
-    assert [row["model"] for row in found["rows"]] == [
+    first_run = run() | {"models": [model, *others]}
+    merged = runs.merge([(write(tmp_path / "a.json", first_run), first_run)])
+    assert [row["model"] for row in merged["rows"]] == [
         "runs/m.onnx",
         "old/m.onnx",
         "m.onnx@openvino",
         "n.onnx",
     ]
-    assert found["warnings"] == []
+    assert merged["warnings"] == []
     # another device's file of that name is another model, but an engine is of course another file there
     other = run(host={"device": "cuda", "gpu": {"name": "X"}}, model={"sha256": "b"})
     engines = [
@@ -127,7 +132,9 @@ def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
         for name, parent in (("Y", "a"), ("Z", "a"), ("W", "c"))
     ]
     documents = [run(), other, *engines]
-    documents = [(write(tmp_path / f"{number}.json", one), one) for number, one in enumerate(documents)]
+    documents = [
+        (write(tmp_path / f"{number}.json", content), content) for number, content in enumerate(documents)
+    ]
     assert runs.merge(documents[:2])["warnings"] == [
         "the name m.onnx stands for different models on Xeon, 2 threads and on X"
     ]
@@ -208,11 +215,11 @@ def test_different_models_never_have_the_same_label():
 def test_names_are_escaped_and_labels_do_not_lie_on_each_other():
     points = [Point("<A & B>", f"model{number}.onnx", 10 + 0.01 * number, 0.5) for number in range(6)]
     tree = ET.fromstring(picture(points, "a < b"))
-    labels = [one for one in tree.iter(f"{SVG}text") if (one.text or "").startswith("model")]
+    labels = [label for label in tree.iter(f"{SVG}text") if (label.text or "").startswith("model")]
     assert len(labels) == 6
     boxes = []
-    for one in labels:
-        x, y, width = float(one.get("x")), float(one.get("y")), 7 * len(one.text)
-        left = {"": x, "end": x - width, "mid": x - width / 2}[one.get("class", "")]
+    for label in labels:
+        x, y, width = float(label.get("x")), float(label.get("y")), 7 * len(label.text)
+        left = {"": x, "end": x - width, "mid": x - width / 2}[label.get("class", "")]
         boxes.append(Box(left, y - 12, left + width, y + 4))
     assert not any(a.meets(b) for place, a in enumerate(boxes) for b in boxes[place + 1 :])

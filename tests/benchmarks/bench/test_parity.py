@@ -40,16 +40,16 @@ def test_forms_of_one_model_are_held_to_the_first_and_a_stranger_stops_nothing(t
     names = [TEACHER, f"{TEACHER}@fp16", stranger, absent]
     words = [*names, *DATA, "--batch", "2", "--parity", "--keep-going", "--json"]
     code, (out, err) = run(capsys, *words)
-    found = json.loads(out)
-    assert code == 0 and found["complete"] and not found["missing"]
-    assert [(one["engine"], one["precision"], one["batch"]) for one in found["models"]] == [
+    result = json.loads(out)
+    assert code == 0 and result["complete"] and not result["missing"]
+    assert [(row["engine"], row["precision"], row["batch"]) for row in result["models"]] == [
         ("torch", "fp32", 2),
         ("torch-fp16", "fp16", 2),
     ]
-    whole, half = (one["parity"] for one in found["models"])
+    whole, half = (row["parity"] for row in result["models"])
     assert whole["difference_max"] == 0 and whole["images"] == half["images"] == 64
     assert 1e-6 < half["difference_max"] < 5e-3 and half["cosine_min"] < 1
-    reasons = {Path(one["model"]).name: one["why"] for one in found["failed"]}
+    reasons = {Path(failure["model"]).name: failure["why"] for failure in result["failed"]}
     assert "960" in reasons["stranger.onnx"] and "no such file" in reasons["absent.onnx"]
     assert err.count("does not run here") == 2
     (tmp_path / "run.json").write_text(out)
@@ -94,28 +94,28 @@ def test_a_board_is_not_asked_for_them(option):
 def test_weights_run_in_four_forms():
     words = [f"c.safetensors{form}" for form in ("", "@compile", "@fp16", "@compile-fp16")]
     candidates = parse(words).candidates
-    forms = [(one.torch, one.compiled, one.half) for one in candidates]
+    forms = [(candidate.torch, candidate.compiled, candidate.half) for candidate in candidates]
     assert forms == [(True, compiled, half) for half in (False, True) for compiled in (False, True)]
-    assert [one.name for one in candidates] == words
+    assert [candidate.name for candidate in candidates] == words
 
 
 def test_a_compiled_session_runs_the_compiled_network(monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch, "compile", lambda model: asked.append(model) or model)
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda model: calls.append(model) or model)
     model = lite.model()
     images, _, cameras = (part.numpy() for part in lite.batch())
     assert np.array_equal(
         torch_session(model, compiled=True)(images, cameras), torch_session(model)(images, cameras)
     )
-    assert asked == [model]
+    assert calls == [model]
 
 
 def test_a_compiled_model_in_half_precision_is_both(monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch, "compile", lambda model: asked.append(model) or model)
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda model: calls.append(model) or model)
     artifact = open_candidate(Candidate(TEACHER, torch=True, compiled=True, half=True))
     assert artifact.backend == "torch.compile-fp16"
-    assert [next(model.parameters()).dtype for model in asked] == [torch.float16]
+    assert [next(model.parameters()).dtype for model in calls] == [torch.float16]
 
 
 def test_images_that_prove_nothing_are_told_before_anything_is_timed(tmp_path, capsys, monkeypatch):

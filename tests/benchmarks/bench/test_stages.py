@@ -38,9 +38,9 @@ def test_each_stage_gets_its_own_time_and_every_image_its_own_camera(tmp_path):
 
     calls = []
     items = [Item(str(path), 1, 0) for path in QUERY]
-    found = stages.stages(artifact(tmp_path, calls), items, np.array([4, 5, 6]), gallery=9, clock=clock)
-    assert found["ms"] == pytest.approx({"decode": 1, "preprocess": 2, "infer": 3, "rank": 4})
-    assert found["images"] == 3 and found["gallery"] == 9
+    result = stages.stages(artifact(tmp_path, calls), items, np.array([4, 5, 6]), gallery=9, clock=clock)
+    assert result["ms"] == pytest.approx({"decode": 1, "preprocess": 2, "infer": 3, "rank": 4})
+    assert result["images"] == 3 and result["gallery"] == 9
     # the first one warms up
     assert [ids.tolist() for ids in calls] == [[4], [4], [5], [6]]
 

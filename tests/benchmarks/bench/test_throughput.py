@@ -49,10 +49,10 @@ def load(model: Path, batch: int = 2) -> Load:
 
 
 def test_the_rate_is_the_sum_of_all_processes(tmp_path: Path) -> None:
-    found = throughput(load(write_model(tmp_path / "m.onnx")), 2, seconds=0.3)
-    assert (found["processes"], found["threads"], found["batch"]) == (2, 1, 2)
-    assert len(found["images_per_s_each"]) == 2 and min(found["images_per_s_each"]) > 0
-    assert found["images_per_s"] == sum(found["images_per_s_each"])
+    rates = throughput(load(write_model(tmp_path / "m.onnx")), 2, seconds=0.3)
+    assert (rates["processes"], rates["threads"], rates["batch"]) == (2, 1, 2)
+    assert len(rates["images_per_s_each"]) == 2 and min(rates["images_per_s_each"]) > 0
+    assert rates["images_per_s"] == sum(rates["images_per_s_each"])
     assert not multiprocessing.active_children()
 
 
@@ -60,13 +60,13 @@ def test_all_are_told_one_moment_to_begin_which_is_still_to_come(tmp_path: Path)
     pipes = [multiprocessing.Pipe() for _ in range(3)]
     for number, (_, theirs) in enumerate(pipes, 1):
         theirs.send((number, 0.5))
-    asked = time.monotonic()
+    called_s = time.monotonic()
     children = [Child(None, ours) for ours, _ in pipes]  # type: ignore[arg-type]
-    found = measure(children, load(tmp_path / "never opened", batch=4), seconds=0.25)
-    told = [theirs.recv() for _, theirs in pipes]
-    assert len(set(told)) == 1 and told[0][0] > asked and told[0][1] == 0.25
+    rates = measure(children, load(tmp_path / "never opened", batch=4), seconds=0.25)
+    received = [theirs.recv() for _, theirs in pipes]
+    assert len(set(received)) == 1 and received[0][0] > called_s and received[0][1] == 0.25
     # 1, 2 and 3 calls of 4 images in half a second each
-    assert found["images_per_s_each"] == [8, 16, 24] and found["images_per_s"] == 48 and found["images"] == 24
+    assert rates["images_per_s_each"] == [8, 16, 24] and rates["images_per_s"] == 48 and rates["images"] == 24
 
 
 def test_a_model_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_model_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 
 
 def document(capsys: pytest.CaptureFixture[str], *argv: object) -> dict:
-    assert guarded(bench.main, [str(one) for one in argv]) == 0
+    assert guarded(bench.main, [str(word) for word in argv]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -90,18 +90,18 @@ def test_bench_reports_throughput_beside_latency(
 ) -> None:
     model = write_model(tmp_path / "m.onnx")
     short = ("--seconds", 0.05, "--json")
-    found = document(capsys, model, "--preset", "throughput", *short)
-    assert found["preset"] == "throughput" and found["host"]["threads"] == 1
-    assert [one["batch"] for one in found["models"]] == [1, 8]
-    for one in found["models"]:
-        assert one["latency_ms"]["p50"] > 0
-        together = one["throughput"]
-        assert (together["processes"], together["threads"], together["batch"]) == (2, 1, one["batch"])
-    (one,) = document(capsys, model, "--preset", "throughput", "--batch", 1, *short)["models"]
-    assert one["batch"] == 1
-    found = document(capsys, model, "--preset", "latency", *short)
-    assert found["preset"] == "latency" and found["host"]["threads"] is None
-    assert [(one["batch"], "throughput" in one) for one in found["models"]] == [(1, False)]
+    result = document(capsys, model, "--preset", "throughput", *short)
+    assert result["preset"] == "throughput" and result["host"]["threads"] == 1
+    assert [row["batch"] for row in result["models"]] == [1, 8]
+    for row in result["models"]:
+        assert row["latency_ms"]["p50"] > 0
+        together = row["throughput"]
+        assert (together["processes"], together["threads"], together["batch"]) == (2, 1, row["batch"])
+    (row,) = document(capsys, model, "--preset", "throughput", "--batch", 1, *short)["models"]
+    assert row["batch"] == 1
+    result = document(capsys, model, "--preset", "latency", *short)
+    assert result["preset"] == "latency" and result["host"]["threads"] is None
+    assert [(row["batch"], "throughput" in row) for row in result["models"]] == [(1, False)]
     assert document(capsys, model, *short)["preset"] is None
 
 
@@ -137,12 +137,12 @@ def test_the_files_of_the_pipeline_all_differ_and_are_the_same_every_time(
     sources = [Item(str(path), 1, 0) for path in sorted(crops.iterdir())]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one = encode_again(sources, 40, tmp_path / "one")
+    first_files = encode_again(sources, 40, tmp_path / "one")
     two = encode_again(sources, 40, tmp_path / "two")
-    content = [Path(item.path).read_bytes() for item in one]
+    content = [Path(item.path).read_bytes() for item in first_files]
     assert content == [Path(item.path).read_bytes() for item in two]
-    assert len(set(content)) == 40 and {load_image(item.path).shape for item in one} == {(40, 20, 3)}
-    assert {(item.pid, item.camid) for item in one} == {(-1, -1)}
+    assert len(set(content)) == 40 and {load_image(item.path).shape for item in first_files} == {(40, 20, 3)}
+    assert {(item.pid, item.camid) for item in first_files} == {(-1, -1)}
 
 
 @pytest.mark.parametrize(("name", "processes"), [("throughput", 2), ("latency", 1)])
@@ -152,16 +152,16 @@ def test_the_pipeline_takes_turns_with_the_bare_engine(
     model = write_model(tmp_path / "m.onnx")
     short = ("--count", 50, "--slice", 20, "--seconds", 0.05, "--runs", "10,30", "--json")
     argv = (model, crops, "--preset", name, *short)
-    assert guarded(pipeline.main, [str(one) for one in argv]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [one["images"] for one in found["rounds"]] == [20, 20, 10]
-    ratios = [one["extract"] / one["bare"] for one in found["rounds"]]
-    assert min(one["extract_cpu_ms"] for one in found["rounds"]) >= 0
-    assert found["ratio"] == pytest.approx(np.median(ratios)) and found["processes"] == processes
-    assert [one["images"] for one in found["runs"]] == [10, 30]
-    for one in found["runs"]:
-        assert one["features_bytes"] == one["images"] * 6 * 4 and one["parent_peak_bytes"] > 1e6
-        assert len(one["workers_peak_bytes"]) == (2 if processes == 2 else 0)
+    assert guarded(pipeline.main, [str(rowd) for rowd in argv]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["images"] for row in result["rounds"]] == [20, 20, 10]
+    ratios = [row["extract"] / row["bare"] for row in result["rounds"]]
+    assert min(row["extract_cpu_ms"] for row in result["rounds"]) >= 0
+    assert result["ratio"] == pytest.approx(np.median(ratios)) and result["processes"] == processes
+    assert [row["images"] for row in result["runs"]] == [10, 30]
+    for row in result["runs"]:
+        assert row["features_bytes"] == row["images"] * 6 * 4 and row["parent_peak_bytes"] > 1e6
+        assert len(row["workers_peak_bytes"]) == (2 if processes == 2 else 0)
     assert not multiprocessing.active_children()
 
 
@@ -177,9 +177,9 @@ def test_an_extraction_is_compared_with_the_engine_before_and_after_it() -> None
         taken.append("extract")
         return 9.0, 4.0
 
-    one, two = turns.take_turns(engine, whole, [[Item("a", 1, 0)], [Item("b", 1, 0)] * 2])
+    first_round, two = turns.take_turns(engine, whole, [[Item("a", 1, 0)], [Item("b", 1, 0)] * 2])
     assert taken == ["engine", "extract", "engine", "extract", "engine"]
-    assert (one["images"], one["bare"], one["bare_cpu_ms"]) == (1, 15, 2)
+    assert (first_round["images"], first_round["bare"], first_round["bare_cpu_ms"]) == (1, 15, 2)
     assert (two["images"], two["bare"], two["bare_cpu_ms"], two["extract"]) == (2, 30, 4, 9)
 
 
@@ -211,7 +211,7 @@ def test_memory_does_not_grow_with_the_number_of_images(crops: Path, tmp_path: P
     few, many = (
         turns._extraction(turns.Extraction(candidate, "throughput", items[:count])) for count in (400, 4000)
     )
-    own = [one["parent_peak_bytes"] - one["features_bytes"] for one in (few, many)]
+    own = [extraction["parent_peak_bytes"] - extraction["features_bytes"] for extraction in (few, many)]
     # 3,600 images more: their crops would take 5 MB even at this size, their names and hashes take less than 2
     assert own[1] - own[0] < 4e6
     assert max(many["workers_peak_bytes"]) - max(few["workers_peak_bytes"]) < 4e6

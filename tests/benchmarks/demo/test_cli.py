@@ -23,7 +23,7 @@ SHAPE = {
 def results(folder, *, ratios=True):
     """The output of the steps for three models, whose files are written to `folder`."""
     bench = {"models": [], "ratios": [], "warnings": []}
-    found = {"bench": bench}
+    outputs = {"bench": bench}
     for name, p50, macs in (("unpruned-plain", 4.0, 200), ("unpruned", 3.0, 150), ("pruned", 2.0, 100)):
         path = folder / f"{name}.onnx"
         path.write_bytes(b"x" * 1_500_000)
@@ -44,8 +44,8 @@ def results(folder, *, ratios=True):
         bench["models"].append(timing)
         speed = {"median": 4.4 / p50, "low": 1, "high": 2} if ratios else None
         bench["ratios"].append({"path": str(path), "speed": speed})
-        found[f"evaluate {name}"] = {"mAP": 0.5, "R1": 0.75, "queries": 4}
-    return found
+        outputs[f"evaluate {name}"] = {"mAP": 0.5, "R1": 0.75, "queries": 4}
+    return outputs
 
 
 def test_a_row_shows_the_macs_of_the_exported_form_and_the_paired_speed(tmp_path):

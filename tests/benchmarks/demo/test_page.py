@@ -107,7 +107,7 @@ def parsed(text):
 def test_the_page_is_balanced_and_fetches_nothing():
     tags = parsed(text := page(contents()))
     assert tags.open == []
-    assert tags.addresses and all(one.startswith("data:image/jpeg;base64,") for one in tags.addresses)
+    assert tags.addresses and all(address.startswith("data:image/jpeg;base64,") for address in tags.addresses)
     assert not {"script", "link", "iframe"} & set(tags.tags)
     assert "url(" not in text and "@import" not in text
 
@@ -215,9 +215,9 @@ def test_a_faster_model_stands_further_left_and_a_better_one_higher():
         figures.LatencyPoint("unpruned", 4.0, 0.6, "d"),
         figures.LatencyPoint("pruned", 2.0, 0.5, "d"),
     ]
-    found = dots(figures.accuracy_by_latency(points))
-    assert found["pruned"][0] < found["unpruned"][0]
-    assert found["pruned"][1] > found["unpruned"][1]
+    drawn_dots = dots(figures.accuracy_by_latency(points))
+    assert drawn_dots["pruned"][0] < drawn_dots["unpruned"][0]
+    assert drawn_dots["pruned"][1] > drawn_dots["unpruned"][1]
 
 
 def test_the_visibility_chart_names_every_group_its_queries_and_the_unoccluded_pairs():

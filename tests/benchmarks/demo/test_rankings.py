@@ -44,18 +44,18 @@ def test_a_ranking_leaves_out_the_same_camera_and_junk_and_marks_right_and_wrong
     angles = np.radians([1, 2, 3, 4, 90])
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     gallery = features(rows, [7, -1, 8, 7, 9], [0, 1, 1, 2, 1], folder="bounding_box_test")
-    found = rank_query(0, features([[1, 0]], [7], [0]), gallery, 0.6, top=2)
-    assert [hit.name for hit in found.hits] == ["bounding_box_test/2.jpg", "bounding_box_test/3.jpg"]
-    assert [hit.match for hit in found.hits] == [False, True]
-    assert found.first_match == 2
-    assert found.hits[0].distance == pytest.approx(1 - np.cos(np.radians(3)), abs=1e-6)
+    ranking = rank_query(0, features([[1, 0]], [7], [0]), gallery, 0.6, top=2)
+    assert [hit.name for hit in ranking.hits] == ["bounding_box_test/2.jpg", "bounding_box_test/3.jpg"]
+    assert [hit.match for hit in ranking.hits] == [False, True]
+    assert ranking.first_match == 2
+    assert ranking.hits[0].distance == pytest.approx(1 - np.cos(np.radians(3)), abs=1e-6)
 
 
 def test_the_first_match_agrees_with_the_runtimes_cmc():
     query, gallery = random_pair(1)
     for row in range(len(query.pids)):
-        one = [part[row : row + 1] for part in (query.features, query.pids, query.camids)]
-        cmc = evaluate(*one, gallery.features, gallery.pids, gallery.camids).cmc
+        query_arrays = [part[row : row + 1] for part in (query.features, query.pids, query.camids)]
+        cmc = evaluate(*query_arrays, gallery.features, gallery.pids, gallery.camids).cmc
         assert rank_query(row, query, gallery, 0.5).first_match == int(np.argmax(cmc)) + 1
 
 
@@ -104,12 +104,14 @@ def test_a_group_of_one_query_is_shown_once():
 def test_the_last_ranking_is_the_worst_of_the_others():
     query, gallery = random_pair(2, queries=20)
     visible = np.linspace(0.4, 0.8, 20)
-    found = choose_queries(query, gallery, visible, average_precisions(query, gallery), top=3)
-    assert [one.role for one in found[:-1]] == ["upper quartile", "lower quartile"] * 4
-    shown = {one.name for one in found[:-1]}
+    chosen = choose_queries(query, gallery, visible, average_precisions(query, gallery), top=3)
+    assert [ranking.role for ranking in chosen[:-1]] == ["upper quartile", "lower quartile"] * 4
+    shown = {ranking.name for ranking in chosen[:-1]}
     rankings = [rank_query(row, query, gallery, 0.5) for row in range(20)]
-    assert found[-1].role.startswith("worst")
-    assert found[-1].first_match == max(one.first_match for one in rankings if one.name not in shown)
+    assert chosen[-1].role.startswith("worst")
+    assert chosen[-1].first_match == max(
+        ranking.first_match for ranking in rankings if ranking.name not in shown
+    )
 
 
 def test_visible_shares_follow_the_features_order_and_an_unlisted_image_is_named():

@@ -15,8 +15,8 @@ def doubts(root, *later):
 
 
 def test_everything_is_read_from_the_files(tmp_path):
-    about, state = of(put_board(tmp_path))
-    assert about == {
+    description, state = of(put_board(tmp_path))
+    assert description == {
         "model": "NVIDIA Jetson Developer Kit",
         "module": "Jetson Orin Nano (8 GB, developer kit)",
         "soc": "tegra234",
@@ -49,14 +49,14 @@ def test_a_board_at_its_best_needs_no_command_and_another_is_told_which(tmp_path
     assert board.advice(best, *of(best)) == [] and doubts(best) == []
     slow = put_board(tmp_path / "slow", mode=0, locked=False)
     assert board.advice(slow, *of(slow)) == ["sudo nvpmodel -m 2", "sudo jetson_clocks"]
-    (said,) = doubts(slow)
-    assert "15W" in said and "clocks not locked" in said and "sudo jetson_clocks" in said
+    (warning,) = doubts(slow)
+    assert "15W" in warning and "clocks not locked" in warning and "sudo jetson_clocks" in warning
 
 
 def test_nothing_known_is_null_and_never_taken_for_good(tmp_path):
-    about, state = of(tmp_path)
-    assert set(about.values()) == {None} and state["locked"] is None
-    assert board.advice(tmp_path, about, state) == ["sudo jetson_clocks"]
+    description, state = of(tmp_path)
+    assert set(description.values()) == {None} and state["locked"] is None
+    assert board.advice(tmp_path, description, state) == ["sudo jetson_clocks"]
 
 
 def test_cooling_at_work_and_new_over_current_events_are_throttling(tmp_path):
@@ -80,8 +80,8 @@ def test_a_held_clock_that_moves_is_told_and_a_free_one_is_not(tmp_path):
         steady = board.state(root)
         put(root, {"sys/class/devfreq/17000000.gpu/cur_freq": "612000000\n"})
         slowed = board.state(root)
-        said = board.moved([steady, slowed, steady])
-        assert said == (["17000000.gpu: 612 .. 1020 MHz"] if locked else [])
+        moved_clocks = board.moved([steady, slowed, steady])
+        assert moved_clocks == (["17000000.gpu: 612 .. 1020 MHz"] if locked else [])
     assert board.moved([steady, steady]) == []
 
 

@@ -60,19 +60,19 @@ def nvidia_smi(folder, *, mask="0x0000000000000001", refused="nothing"):
 
 
 def test_the_card_that_cuda_uses_tells_its_state(tmp_path):
-    found = gpu_state.state(nvidia_smi(tmp_path))
-    assert found == CARD | {"throttling": []}
-    assert gpu_state.advice(found) == ["sudo nvidia-smi -pm 1", "sudo nvidia-smi -lgc 1980,1980"]
+    card = gpu_state.state(nvidia_smi(tmp_path))
+    assert card == CARD | {"throttling": []}
+    assert gpu_state.advice(card) == ["sudo nvidia-smi -pm 1", "sudo nvidia-smi -lgc 1980,1980"]
     assert gpu_state.advice(None) == [] and gpu_state.state({"PATH": str(tmp_path / "none")}) is None
 
 
 @pytest.mark.parametrize("refused", [*gpu_state.REASONS, "_reasons.active"])
 def test_drivers_call_what_slows_a_card_down_by_two_names(tmp_path, refused):
-    found = gpu_state.state(nvidia_smi(tmp_path, mask="0x0000000000000045", refused=refused))
+    card = gpu_state.state(nvidia_smi(tmp_path, mask="0x0000000000000045", refused=refused))
     known = None if refused == "_reasons.active" else ["power cap", "temperature, by hardware"]
-    assert found["throttling"] == known
-    told = gpu_state.doubts([None, found, found])
-    assert told == (
+    assert card["throttling"] == known
+    warnings = gpu_state.doubts([None, card, card])
+    assert warnings == (
         [] if known is None else [f"the card was slowed down while measuring ({', '.join(known)})"]
     )
 
@@ -115,42 +115,42 @@ def test_a_whole_run_on_a_pretended_card(tmp_path, people, monkeypatch, capsys):
     monkeypatch.setattr(desktop, "galleries", partial(desktop.galleries, least_s=0.3, settle_s=0.01))
     words = [str(model), "--device", "cuda", "--data", str(people), "--rounds", "3", "--json"]
     assert bench.main(words) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [one["batch"] for one in found["models"]] == [1, 8, 16, 32]
-    for one in found["models"]:
-        assert one["energy"]["rail"] == "GPU_BOARD" and one["trtexec"] == []
-        assert one["measured"] == {"transfers": True, "cuda_graph": False, "spin_wait": False}
-    assert found["state"]["before"] == CARD | {"throttling": ["power cap"]} == found["state"]["after"]
-    assert len(found["state"]["during"]) == 4 and len(found["state"]["commands"]) == 2
-    assert any("slowed down while measuring (power cap)" in text for text in found["warnings"])
-    (gallery,) = found["galleries"]
+    result = json.loads(capsys.readouterr().out)
+    assert [row["batch"] for row in result["models"]] == [1, 8, 16, 32]
+    for row in result["models"]:
+        assert row["energy"]["rail"] == "GPU_BOARD" and row["trtexec"] == []
+        assert row["measured"] == {"transfers": True, "cuda_graph": False, "spin_wait": False}
+    assert result["state"]["before"] == CARD | {"throttling": ["power cap"]} == result["state"]["after"]
+    assert len(result["state"]["during"]) == 4 and len(result["state"]["commands"]) == 2
+    assert any("slowed down while measuring (power cap)" in text for text in result["warnings"])
+    (gallery,) = result["galleries"]
     assert gallery["images"] == 2 and gallery["seconds"] >= 0.3 and gallery["energy"]["rail"] == "GPU_BOARD"
     if gallery["energy"]["why"] is None:
         assert gallery["energy"]["gross_j_per_image"] == pytest.approx(
             60.5 * gallery["seconds"] / (2 * gallery["passes"])
         )
-    print_report(found)
+    print_report(result)
     table = capsys.readouterr().out
     assert "sudo nvidia-smi -lgc" in table and "the whole gallery" in table
     path = tmp_path / "run.json"
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(result))
     assert guarded(merge.main, [str(path)]) == 0
 
 
 def test_trtexec_stands_beside_an_engine_and_its_failure_is_told(monkeypatch):
     runs = [Trtexec(8, False, ["trtexec"], trtexec_text()), Trtexec(8, True, why="no trtexec here")]
-    asked = []
+    calls = []
 
     def run(path, manifest, spec, batches, *, seconds):
-        asked.append((path, batches, seconds))
+        calls.append((path, batches, seconds))
         return runs
 
     monkeypatch.setattr(desktop, "run_trtexec", run)
     loaded = desktop.Loaded(Path("m.engine"), {}, InputSpec(height=4, width=2))
     row = {"kind": "engine", "engine": "tensorrt", "batch": 8}
-    found = desktop.trtexec_times(row, loaded, 3.0)
-    assert asked == [(Path("m.engine"), [8], 3.0)] and "third call" in found["measured"]["cuda_graph"]
-    assert found["trtexec"][0]["latency_ms"]["p50"] == 4.5 and found["trtexec"][0]["images_per_s"] == 1600
-    document = {"models": [row | found], "state": {"during": []}}
+    times = desktop.trtexec_times(row, loaded, 3.0)
+    assert calls == [(Path("m.engine"), [8], 3.0)] and "third call" in times["measured"]["cuda_graph"]
+    assert times["trtexec"][0]["latency_ms"]["p50"] == 4.5 and times["trtexec"][0]["images_per_s"] == 1600
+    document = {"models": [row | times], "state": {"during": []}}
     assert desktop.warnings(document) == ["times of trtexec are missing: no trtexec here"]
-    assert desktop.trtexec_times(row | {"kind": "onnx"}, loaded, 3.0)["trtexec"] == [] and len(asked) == 1
+    assert desktop.trtexec_times(row | {"kind": "onnx"}, loaded, 3.0)["trtexec"] == [] and len(calls) == 1

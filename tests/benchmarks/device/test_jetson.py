@@ -102,33 +102,33 @@ def test_a_whole_run_on_pretended_hardware(tmp_path, people, monkeypatch, capsys
     run = jetson.collect(options_of(words), root=root, environment={}, least_s=0.3)
     assert before == sorted((path, path.read_bytes()) for path in root.rglob("*") if path.is_file())
 
-    found = json.loads(json.dumps(document(run), allow_nan=False))
-    assert [model["batch"] for model in found["models"]] == [1, 4, 8, 16, 32] and found["replayed"] is False
-    assert found["power"]["sensor"] == "tegrastats"
-    watts = [one["energy"]["mean_w"] for one in found["models"] if one["energy"]["why"] is None]
+    result = json.loads(json.dumps(document(run), allow_nan=False))
+    assert [model["batch"] for model in result["models"]] == [1, 4, 8, 16, 32] and result["replayed"] is False
+    assert result["power"]["sensor"] == "tegrastats"
+    watts = [row["energy"]["mean_w"] for row in result["models"] if row["energy"]["why"] is None]
     # a busy machine may leave a short window without a sample
-    assert watts == pytest.approx([9] * len(watts)) and found["power"]["samples"] > 0
-    for one in found["models"]:
-        assert one["energy"]["window_s"] >= 0.3 and (one["energy"]["mean_w"] is None) == bool(
-            one["energy"]["why"]
+    assert watts == pytest.approx([9] * len(watts)) and result["power"]["samples"] > 0
+    for row in result["models"]:
+        assert row["energy"]["window_s"] >= 0.3 and (row["energy"]["mean_w"] is None) == bool(
+            row["energy"]["why"]
         )
-        assert one["energy"]["images"] % one["batch"] == 0 and one["accuracy"]["queries"] == 2
-        assert one["engine_calls"] == CALLS[one["batch"]]
-        assert [beside["why"] for beside in one["trtexec"]] == [f"{model} is not an engine"] * 2
-    (gallery,) = found["galleries"]
+        assert row["energy"]["images"] % row["batch"] == 0 and row["accuracy"]["queries"] == 2
+        assert row["engine_calls"] == CALLS[row["batch"]]
+        assert [beside["why"] for beside in row["trtexec"]] == [f"{model} is not an engine"] * 2
+    (gallery,) = result["galleries"]
     assert gallery["images"] == 2 and gallery["passes"] >= 1 and gallery["includes"][:2] == ["read", "decode"]
-    assert found["state"]["commands"] == ["sudo nvpmodel -m 2", "sudo jetson_clocks"]
-    assert len(found["state"]["during"]) == len(found["models"])
-    print_device_report(found)
+    assert result["state"]["commands"] == ["sudo nvpmodel -m 2", "sudo jetson_clocks"]
+    assert len(result["state"]["during"]) == len(result["models"])
+    print_device_report(result)
     out, err = capsys.readouterr()
     # the recording gives the same document wherever it is read; a last line that the kill cut off is not in it
     monkeypatch.setattr(replay, "LEAST_S", 0.3)
     again = json.loads(json.dumps(document(read_replay(kept, [str(model)])), allow_nan=False))
     replay_warning, *other_warnings = again.pop("warnings")
-    assert "replayed" in replay_warning and other_warnings == found.pop("warnings")
-    assert again.pop("replayed") is True and found.pop("replayed") is False
-    assert again["power"].pop("malformed") <= found["power"].pop("malformed")
-    assert again == found
+    assert "replayed" in replay_warning and other_warnings == result.pop("warnings")
+    assert again.pop("replayed") is True and result.pop("replayed") is False
+    assert again["power"].pop("malformed") <= result["power"].pop("malformed")
+    assert again == result
     assert (
         guarded(bench.main, ["m.engine", "--device", "jetson", "--replay", str(kept), "--record", "x"]) == 2
     )
@@ -218,8 +218,13 @@ def test_trtexec_is_run_on_the_engine_of_each_batch_without_and_with_copies(tmp_
     monkeypatch.setenv("TRTEXEC", str(program))
     spec = InputSpec(height=4, width=2)
     runs = run_trtexec(build.engine, manifest, spec, [8, 32], seconds=0.3)
-    assert [(one.batch, one.transfers) for one in runs] == [(8, False), (8, True), (32, False), (32, True)]
-    assert [one.output is None for one in runs] == [False, False, True, True]
+    assert [(trtexec_run.batch, trtexec_run.transfers) for trtexec_run in runs] == [
+        (8, False),
+        (8, True),
+        (32, False),
+        (32, True),
+    ]
+    assert [trtexec_run.output is None for trtexec_run in runs] == [False, False, True, True]
     assert "a batch of 32;" in runs[2].why
     _, first, second = log.read_text().splitlines()
     assert first == f"{' '.join(runs[0].line[1:])}" and "--noDataTransfers" in first

@@ -14,21 +14,21 @@ from tests.fakes.jetson_files import put_recording, trtexec_text
 def replay(capsys, folder, *names):
     words = [*(names or ("m.engine",)), "--device", "jetson", "--replay", str(folder)]
     assert bench.main([*words, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)
     assert bench.main(words) == 0
-    return found, capsys.readouterr().out
+    return result, capsys.readouterr().out
 
 
 def test_a_replay_gives_the_whole_document_and_says_that_it_is_one(tmp_path, capsys):
-    found, table = replay(capsys, put_recording(tmp_path))
-    assert found["replayed"] is True and any("replayed" in warning for warning in found["warnings"])
-    assert found["board"]["l4t"] == "36.4.3" and found["board"]["power_mode"]["name"] == "MAXN_SUPER"
-    assert found["state"]["before"]["locked"] is True and found["state"]["commands"] == []
-    assert [model["scenario"] for model in found["models"]] == ["batch 1", "8 persons"]
-    one, eight = found["models"]
-    assert one["latency_ms"]["p50"] == 11 and one["images_per_s"] == pytest.approx(1000 / 11)
+    result, table = replay(capsys, put_recording(tmp_path))
+    assert result["replayed"] is True and any("replayed" in warning for warning in result["warnings"])
+    assert result["board"]["l4t"] == "36.4.3" and result["board"]["power_mode"]["name"] == "MAXN_SUPER"
+    assert result["state"]["before"]["locked"] is True and result["state"]["commands"] == []
+    assert [model["scenario"] for model in result["models"]] == ["batch 1", "8 persons"]
+    single, eight = result["models"]
+    assert single["latency_ms"]["p50"] == 11 and single["images_per_s"] == pytest.approx(1000 / 11)
     assert eight["batch"] == 8 and eight["images_per_s"] == pytest.approx(200)
-    assert one["accuracy"]["mAP"] == 0.8
+    assert single["accuracy"]["mAP"] == 0.8
     for words in (
         "REPLAYED",
         "Orin Nano",
@@ -41,27 +41,27 @@ def test_a_replay_gives_the_whole_document_and_says_that_it_is_one(tmp_path, cap
 
 
 def test_energy_is_power_times_time_without_the_lines_that_are_broken(tmp_path, capsys):
-    found, _ = replay(capsys, put_recording(tmp_path))
+    result, _ = replay(capsys, put_recording(tmp_path))
     # 12 s at 15 W (5 W idle) for 1000 images, then 2400; the window's first sample may still be of the phase before
-    one, eight = (model["energy"] for model in found["models"])
-    assert one["rail"] == "VDD_IN" and one["gross_j_per_image"] == pytest.approx(0.18, rel=0.01)
-    assert one["net_j_per_image"] == pytest.approx(0.12, rel=0.01)
+    single, eight = (model["energy"] for model in result["models"])
+    assert single["rail"] == "VDD_IN" and single["gross_j_per_image"] == pytest.approx(0.18, rel=0.01)
+    assert single["net_j_per_image"] == pytest.approx(0.12, rel=0.01)
     assert eight["gross_j_per_image"] == pytest.approx(0.075, rel=0.01)
-    assert one["idle_w"] == pytest.approx(5) and found["power"]["idle_w"] == pytest.approx(5)
-    assert found["galleries"][0]["energy"]["gross_j_per_image"] == pytest.approx(0.6, rel=0.01)
+    assert single["idle_w"] == pytest.approx(5) and result["power"]["idle_w"] == pytest.approx(5)
+    assert result["galleries"][0]["energy"]["gross_j_per_image"] == pytest.approx(0.6, rel=0.01)
     # garbage, and the last line that was cut off; a line cut within has no rail
-    assert found["power"]["malformed"] == 2 and one["incomplete"] == 1
+    assert result["power"]["malformed"] == 2 and single["incomplete"] == 1
 
 
 def test_trtexec_stands_beside_the_session_with_what_was_pinned(tmp_path, capsys):
-    found, _ = replay(capsys, put_recording(tmp_path))
-    without, copies = found["models"][0]["trtexec"]
+    result, _ = replay(capsys, put_recording(tmp_path))
+    without, copies = result["models"][0]["trtexec"]
     assert without["latency_ms"] == {"p50": 4.5, "p90": 5, "p99": 6, "mean": 5} == without["gpu_ms"]
     assert (without["transfers"], without["cuda_graph"], without["spin_wait"]) == (False, True, True)
     assert without["version"] == "10.3.0" and without["images_per_s"] == 200 and without["why"] is None
     assert copies["latency_ms"] is None and copies["why"] == "not recorded"
-    assert found["models"][0]["measured"]["transfers"] is True
-    assert any("not recorded" in warning for warning in found["warnings"])
+    assert result["models"][0]["measured"]["transfers"] is True
+    assert any("not recorded" in warning for warning in result["warnings"])
 
 
 def test_a_broken_number_of_trtexec_stops_nothing_and_a_refused_graph_is_recorded(tmp_path, capsys):
@@ -71,16 +71,16 @@ def test_a_broken_number_of_trtexec_stops_nothing_and_a_refused_graph_is_recorde
     assert without["latency_ms"] is None and without["images_per_s"] == 200 and without["cuda_graph"] is True
     refused = "[W] The built TensorRT engine contains operations that are not permitted under CUDA graph capture mode.\n"
     (folder / "trtexec.txt").write_text(refused + trtexec_text())
-    found, _ = replay(capsys, folder)
-    assert found["models"][0]["trtexec"][0]["cuda_graph"] is False
-    assert any("without a CUDA graph" in warning for warning in found["warnings"])
+    result, _ = replay(capsys, folder)
+    assert result["models"][0]["trtexec"][0]["cuda_graph"] is False
+    assert any("without a CUDA graph" in warning for warning in result["warnings"])
 
 
 def test_a_recording_without_system_files_says_unknown_and_never_none(tmp_path, capsys):
     folder = put_recording(tmp_path)
     shutil.rmtree(folder / "root")
-    found, table = replay(capsys, folder)
-    assert set(found["board"].values()) == {None} and found["state"]["before"]["locked"] is None
+    result, table = replay(capsys, folder)
+    assert set(result["board"].values()) == {None} and result["state"]["before"]["locked"] is None
     assert "unknown, JetPack unknown" in table and "None" not in table
 
 
@@ -94,11 +94,11 @@ def test_a_graph_is_claimed_for_engines_alone(tmp_path, capsys):
 
 
 def test_power_that_cannot_be_read_is_null_never_zero(tmp_path, capsys):
-    found, table = replay(capsys, put_recording(tmp_path, power=False))
-    assert found["power"]["sensor"] is None and found["power"]["rail"] is None
-    for one in (*found["models"], *found["galleries"]):
-        assert one["energy"]["gross_j_per_image"] is None and one["energy"]["net_j_per_image"] is None
-    assert "not readable" in table and any("are null" in text for text in found["warnings"])
+    result, table = replay(capsys, put_recording(tmp_path, power=False))
+    assert result["power"]["sensor"] is None and result["power"]["rail"] is None
+    for row in (*result["models"], *result["galleries"]):
+        assert row["energy"]["gross_j_per_image"] is None and row["energy"]["net_j_per_image"] is None
+    assert "not readable" in table and any("are null" in text for text in result["warnings"])
 
 
 def test_a_run_is_compared_with_one_before(tmp_path, capsys):
@@ -111,9 +111,13 @@ def test_a_run_is_compared_with_one_before(tmp_path, capsys):
 
 
 def test_ratios_are_to_the_first_model_in_the_same_scenario(tmp_path, capsys):
-    found, _ = replay(capsys, put_recording(tmp_path, names=("a.engine", "b.engine")), "b.engine", "a.engine")
-    assert [one["path"] for one in found["ratios"]] == ["/models/b.engine"] * 2 + ["/models/a.engine"] * 2
-    assert {one["interval_95"]["ratio"] for one in found["ratios"]} == {1.0}
+    result, _ = replay(
+        capsys, put_recording(tmp_path, names=("a.engine", "b.engine")), "b.engine", "a.engine"
+    )
+    assert [ratio["path"] for ratio in result["ratios"]] == ["/models/b.engine"] * 2 + [
+        "/models/a.engine"
+    ] * 2
+    assert {ratio["interval_95"]["ratio"] for ratio in result["ratios"]} == {1.0}
 
 
 def test_a_folder_that_is_no_recording_or_lacks_the_model_is_refused(tmp_path):
@@ -142,10 +146,10 @@ PUBLISHED = {
 def test_a_run_on_every_published_board_has_its_rails_and_watts(tmp_path, capsys, name):
     folder = put_recording(tmp_path)
     (folder / "tegrastats.txt").write_text((FOLDER / f"tegrastats_{name}.txt").read_text() * 361)
-    found, _ = replay(capsys, folder)
+    result, _ = replay(capsys, folder)
     rail, known, watts = PUBLISHED[name]
-    for one in (*found["models"], *found["galleries"]):
-        energy = one["energy"]
+    for row in (*result["models"], *result["galleries"]):
+        energy = row["energy"]
         assert (energy["rail"], energy["rail_known"]) == (rail, known)
         if watts is None:
             assert energy["gross_j_per_image"] is None and energy["mean_w"] is None
@@ -160,11 +164,11 @@ def test_a_tegrastats_that_dies_midway_leaves_null_with_a_warning_and_all_times(
     folder = put_recording(tmp_path)
     lines = (folder / "tegrastats.txt").read_text().splitlines(keepends=True)
     (folder / "tegrastats.txt").write_text("".join(lines[:300]))
-    found, _ = replay(capsys, folder)
-    one, eight = found["models"]
-    assert one["energy"]["gross_j_per_image"] is not None and eight["energy"]["gross_j_per_image"] is None
+    result, _ = replay(capsys, folder)
+    single, eight = result["models"]
+    assert single["energy"]["gross_j_per_image"] is not None and eight["energy"]["gross_j_per_image"] is None
     assert eight["latency_ms"]["p50"] == 40
-    assert any("energy is null 2 times" in text and " for 6" in text for text in found["warnings"])
+    assert any("energy is null 2 times" in text and " for 6" in text for text in result["warnings"])
 
 
 def test_lines_that_came_late_are_where_they_came(tmp_path, capsys):
@@ -174,8 +178,8 @@ def test_lines_that_came_late_are_where_they_came(tmp_path, capsys):
     # one line in 0.11 s: 12 s of 5 W end at 13.2 s then
     timing |= {"at_s": [0.11 * number for number in range(count)], "interval_s": None}
     (folder / "timing.json").write_text(json.dumps(timing))
-    found, _ = replay(capsys, folder)
-    assert found["models"][0]["energy"]["mean_w"] == pytest.approx((1.2 * 5 + 10.8 * 15) / 12, rel=0.01)
+    result, _ = replay(capsys, folder)
+    assert result["models"][0]["energy"]["mean_w"] == pytest.approx((1.2 * 5 + 10.8 * 15) / 12, rel=0.01)
 
 
 def test_trtexec_that_failed_after_its_summary_has_measured_nothing(tmp_path, capsys):
@@ -239,8 +243,8 @@ def test_a_recording_reads_no_file_beside_itself(tmp_path, capsys):
 
 def test_recorded_models_of_one_file_name_are_told_apart_by_their_path(tmp_path, capsys):
     folder = put_recording(tmp_path, names=("a/m.engine", "b/m.engine"))
-    found, _ = replay(capsys, folder, "/models/b/m.engine")
-    assert found["models"][0]["path"] == "/models/b/m.engine"
+    result, _ = replay(capsys, folder, "/models/b/m.engine")
+    assert result["models"][0]["path"] == "/models/b/m.engine"
     assert guarded(bench.main, ["m.engine", "--device", "jetson", "--replay", str(folder)]) == 2
     assert "several models" in capsys.readouterr().err
 
@@ -251,7 +255,7 @@ def test_another_sensor_than_tegrastats_is_replayed_from_its_samples(tmp_path, c
     samples = [[0.1 * number, {"VIN": 20000.0, "VDD_GPU": 9000.0}] for number in range(361)]
     timing["power"] = {"sensor": "INA3221", "malformed": 1, "samples": samples}
     (folder / "timing.json").write_text(json.dumps(timing))
-    found, _ = replay(capsys, folder)
-    assert (found["power"]["sensor"], found["power"]["rail"]) == ("INA3221", "VIN")
-    assert found["models"][0]["energy"]["mean_w"] == pytest.approx(20)
-    assert any("1 readings of INA3221" in text for text in found["warnings"])
+    result, _ = replay(capsys, folder)
+    assert (result["power"]["sensor"], result["power"]["rail"]) == ("INA3221", "VIN")
+    assert result["models"][0]["energy"]["mean_w"] == pytest.approx(20)
+    assert any("1 readings of INA3221" in text for text in result["warnings"])

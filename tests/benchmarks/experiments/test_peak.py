@@ -39,15 +39,17 @@ def test_rates_are_of_the_deployed_form_and_shares_of_the_same_arithmetic(
     monkeypatch.setattr(openvino, "has_bf16", lambda core=None: True)
     plain = write_model(tmp_path / "m.onnx", manifest=COUNTS | {"precision": "fp32"})
     small = write_model(tmp_path / "m.int8.onnx", manifest=COUNTS | {"precision": "int8"})
-    found = document(capsys, plain, small, f"{plain}@openvino-bf16", "--batch", "5", "--rounds", "2")
+    result = document(capsys, plain, small, f"{plain}@openvino-bf16", "--batch", "5", "--rounds", "2")
     side = 2 * 2048**3
-    assert [one["gops"] for one in found["products"]] == pytest.approx([side / 4e-3 / 1e9, side / 2e-3 / 1e9])
+    assert [product["gops"] for product in result["products"]] == pytest.approx(
+        [side / 4e-3 / 1e9, side / 2e-3 / 1e9]
+    )
     rate = 2 * 5 * 3_000_000 / 3e-3 / 1e9
-    assert [one["gops"] for one in found["models"]] == pytest.approx([rate] * 3)
-    shares = [one["share"] for one in found["models"]]
+    assert [row["gops"] for row in result["models"]] == pytest.approx([rate] * 3)
+    shares = [row["share"] for row in result["models"]]
     assert shares[:2] == pytest.approx([rate / (side / 4e6), rate / (side / 2e6)])
     # there is no bf16 product to hold it against
-    assert shares[2] is None and found["batch"] == 5
+    assert shares[2] is None and result["batch"] == 5
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -15,9 +15,10 @@ NUMBERS = {"cosine_min": 0.99, "top1": 1.0}
 
 def test_every_file_is_one_that_the_exporter_makes():
     for words in precision.FILES.values():
-        asked = dict(zip(words[::2], words[1::2], strict=True))
+        options = dict(zip(words[::2], words[1::2], strict=True))
         assert (
-            asked.get("--precision", "fp32") in PRECISIONS and asked.get("--target", "onnxruntime") in TARGETS
+            options.get("--precision", "fp32") in PRECISIONS
+            and options.get("--target", "onnxruntime") in TARGETS
         )
 
 

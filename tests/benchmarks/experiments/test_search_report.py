@@ -16,8 +16,8 @@ def run(score, ms):
 
 
 def test_a_group_is_summed_over_its_seeds():
-    found = searched.summed("AMG", [run(0.8, 3.0), run(0.9, 3.2)])
-    assert found["mAP"] == {"mean": pytest.approx(0.85), "sd": pytest.approx(0.0707, abs=1e-4)}
+    group = searched.summed("AMG", [run(0.8, 3.0), run(0.9, 3.2)])
+    assert group["mAP"] == {"mean": pytest.approx(0.85), "sd": pytest.approx(0.0707, abs=1e-4)}
     assert searched.summed("one", [run(0.8, 3.0)])["mAP"]["sd"] is None
 
 

@@ -32,8 +32,8 @@ def test_a_camera_that_adds_the_same_to_everyone_is_undone_by_its_mean():
 
 
 def test_the_interval_holds_the_mean_over_people_and_is_a_point_where_all_are_alike():
-    found = features([[1, 0], [0, 1], [1, 0.1], [0.1, 1]], [5, 6, 5, 6], [0, 0, 1, 1])
-    assert zero_shot.interval(found, 0, 1) == {"R1": [1.0, 1.0], "mAP": [1.0, 1.0]}
+    extracted = features([[1, 0], [0, 1], [1, 0.1], [0.1, 1]], [5, 6, 5, 6], [0, 0, 1, 1])
+    assert zero_shot.interval(extracted, 0, 1) == {"R1": [1.0, 1.0], "mAP": [1.0, 1.0]}
     wrong = features([[1, 0], [0, 1], [1, 0.1], [1, 0.1]], [5, 6, 5, 6], [0, 0, 1, 1])
     low, high = zero_shot.interval(wrong, 0, 1)["mAP"]
     assert low < (1.0 + 0.5) / 2 < high

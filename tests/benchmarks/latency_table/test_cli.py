@@ -21,8 +21,8 @@ SIZES = [(6, 22, 768), (6, 9, 768), (2, 22, 768), (2, 9, 768), (6, 22, 192), (6,
 def model(tmp_path):
     """A model with blocks beside it; the model itself is tiny, because only its time is taken."""
     path = tiny_model.write_model(tmp_path / "m.onnx")
-    about = {"sha256": read_manifest(path)["sha256"], "shape": ARCHITECTURE.to_json()}
-    list(write_blocks(ARCHITECTURE, tmp_path / "m.onnx.blocks", about, SIZES))
+    model_facts = {"sha256": read_manifest(path)["sha256"], "shape": ARCHITECTURE.to_json()}
+    list(write_blocks(ARCHITECTURE, tmp_path / "m.onnx.blocks", model_facts, SIZES))
     return path
 
 
@@ -37,9 +37,9 @@ def test_a_group_measured_in_a_slow_spell_is_scaled_back():
     calm = raw(10.0, 1.0, points=[((6, 22), 1.0)])
     slow = raw(20.0, 2.0, points=[((2, 22), 0.8)])
     calm_again = raw(10.0, 1.0, points=[((4, 22), 0.6)])
-    found = blocks.finished(calm + slow + calm_again, 7)
-    assert [row["ms"] for row in found["grid"]] == pytest.approx([1.0, 0.4, 0.6])
-    assert (found["model_ms"], found["fixed_ms"]) == pytest.approx((10.0, 3.0))
+    result = blocks.finished(calm + slow + calm_again, 7)
+    assert [row["ms"] for row in result["grid"]] == pytest.approx([1.0, 0.4, 0.6])
+    assert (result["model_ms"], result["fixed_ms"]) == pytest.approx((10.0, 3.0))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
@@ -56,13 +56,13 @@ def test_the_command_measures_every_block(model, tmp_path, capsys, engine):
         )
         == 0
     )
-    found = json.loads(out.read_text())
-    assert [blocks.size_of(row) for row in found["grid"]] == SIZES and found["complete"]
-    assert all(row["ms"] > 0 for row in found["grid"]) and found["engine"] == engine
+    written = json.loads(out.read_text())
+    assert [blocks.size_of(row) for row in written["grid"]] == SIZES and written["complete"]
+    assert all(row["ms"] > 0 for row in written["grid"]) and written["engine"] == engine
     assert "9 tokens" in capsys.readouterr().out
     predictor = read_table(out, ARCHITECTURE)
     assert predictor.widths == (192, 768)
-    assert predictor.block_ms(6, 9, 192) == pytest.approx(found["grid"][5]["ms"])
+    assert predictor.block_ms(6, 9, 192) == pytest.approx(written["grid"][5]["ms"])
 
 
 def test_a_stopped_measurement_goes_on_and_another_setting_begins_anew(model, tmp_path, monkeypatch, capsys):
@@ -113,8 +113,8 @@ def test_rank_correlation_against_known_series():
 
 
 def test_random_counts_stay_within_the_model_and_differ_by_seed():
-    many = [unseen.random_counts(6, 51, 768, 7, seed) for seed in range(50)]
-    heads, tokens, hidden = (np.array([one[index] for one in many]) for index in range(3))
+    all_counts = [unseen.random_counts(6, 51, 768, 7, seed) for seed in range(50)]
+    heads, tokens, hidden = (np.array([counts[index] for counts in all_counts]) for index in range(3))
     assert hidden.min() >= 0.3 * 768 - 8 and hidden.max() == 768 and not (hidden % 8).any()
     assert heads.min() == 2 and heads.max() == 6 and tokens.min() >= 15 and tokens.max() == 51
-    assert len({tuple(one[0] + one[1]) for one in many}) == 50
+    assert len({tuple(counts[0] + counts[1]) for counts in all_counts}) == 50

@@ -71,12 +71,12 @@ def model(tmp_path):
     """A tiny model with a big model's blocks beside it: nothing is computed here."""
     path = tiny_model.write_model(tmp_path / "m.onnx")
     write_manifest(path, read_manifest(path) | {"target": "tensorrt"})
-    about = {"sha256": read_manifest(path)["sha256"], "shape": ARCHITECTURE.to_json()}
+    model_facts = {"sha256": read_manifest(path)["sha256"], "shape": ARCHITECTURE.to_json()}
     folder = tmp_path / "m.onnx.blocks"
     folder.mkdir()
     for heads, tokens, hidden in SIZES:
         (folder / f"h{heads}_t{tokens}_m{hidden}.fp32.onnxruntime.onnx").write_bytes(b"kept as it is")
-    list(write_blocks(ARCHITECTURE, folder, about, SIZES))
+    list(write_blocks(ARCHITECTURE, folder, model_facts, SIZES))
     return path
 
 
@@ -87,11 +87,11 @@ def run(model, tmp_path, *more):
 def test_times_are_what_the_gpu_computes_and_prune_reads_the_table(model, tmp_path, monkeypatch):
     monkeypatch.setenv("TRTEXEC", str(stand_in(tmp_path / "bin")))
     assert run(model, tmp_path) == 0
-    found = json.loads((tmp_path / "t.json").read_text())
-    assert (found["engine"], found["tensorrt"], found["device"]) == ("tensorrt", "10.3.0", "cuda")
-    assert (found["model_ms"], found["complete"]) == (100, True)
-    assert (found["precision"], found["target"], found["batch"]) == ("fp32", "tensorrt", 1)
-    assert [row["ms"] for row in found["grid"]] == [h + t + m / 100 for h, t, m in SIZES]
+    written = json.loads((tmp_path / "t.json").read_text())
+    assert (written["engine"], written["tensorrt"], written["device"]) == ("tensorrt", "10.3.0", "cuda")
+    assert (written["model_ms"], written["complete"]) == (100, True)
+    assert (written["precision"], written["target"], written["batch"]) == ("fp32", "tensorrt", 1)
+    assert [row["ms"] for row in written["grid"]] == [h + t + m / 100 for h, t, m in SIZES]
     predictor = read_table(tmp_path / "t.json", ARCHITECTURE)
     assert predictor.block_ms(2, 9, 192) == pytest.approx(2 + 9 + 1.92)
     # the whole model's engine is built once and loaded for each of the three groups, and goes with the last
@@ -201,11 +201,11 @@ def test_a_failure_keeps_the_exit_code_of_its_cause(tmp_path):
     memory = refusal(parse((texts / "failed_memory_10.3.txt").read_text()), 1, block, log)
     parsing = refusal(parse((texts / "failed_parse_10.3.txt").read_text()), 1, block, log)
     killed = refusal(parse(""), -9, block, log)
-    assert [type(one) for one in (memory, parsing, killed)] == [DeviceError, ArtifactError, DeviceError]
+    assert [type(error) for error in (memory, parsing, killed)] == [DeviceError, ArtifactError, DeviceError]
     assert (
         "OutOfMemory" in str(memory) and "Invalid Node - /Tile" in str(parsing) and "SIGKILL" in str(killed)
     )
-    assert not any("--workspace" in str(one) for one in (memory, parsing, killed))
+    assert not any("--workspace" in str(error) for error in (memory, parsing, killed))
 
 
 def test_another_power_mode_of_a_jetson_begins_anew(model, tmp_path, monkeypatch):
@@ -213,9 +213,9 @@ def test_another_power_mode_of_a_jetson_begins_anew(model, tmp_path, monkeypatch
     monkeypatch.setenv("TRTEXEC", str(stub))
     monkeypatch.setenv("L4T_VERSION", "36.4.3")
     for mode, code, begun in (("15W", 4, 1), ("15W", 0, 1), ("25W", 0, 2)):
-        said = tmp_path / "bin" / "nvpmodel"
-        said.write_text(f"#!/bin/sh\necho 'NV Power Mode: {mode}'\n")
-        said.chmod(0o755)
+        nvpmodel = tmp_path / "bin" / "nvpmodel"
+        nvpmodel.write_text(f"#!/bin/sh\necho 'NV Power Mode: {mode}'\n")
+        nvpmodel.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
         if mode == "25W":
             # as a stopped measurement leaves it
@@ -223,8 +223,8 @@ def test_another_power_mode_of_a_jetson_begins_anew(model, tmp_path, monkeypatch
             (tmp_path / "t.json").write_text(json.dumps(half))
         assert run(model, tmp_path, "--device", "jetson") == code
         assert sum("--saveEngine" in line for line in lines(tmp_path / "bin")) == begun
-    found = json.loads((tmp_path / "t.json").read_text())
-    assert found["board"]["power_mode"]["name"] == "25W" and found["gpu"] is None
+    written = json.loads((tmp_path / "t.json").read_text())
+    assert written["board"]["power_mode"]["name"] == "25W" and written["gpu"] is None
 
 
 def test_another_tensorrt_begins_anew(model, tmp_path, monkeypatch):

@@ -17,12 +17,12 @@ def test_the_interval_is_that_of_the_mean_of_paired_differences():
     random = np.random.default_rng(1)
     easy = random.uniform(0, 1, 400)
     gain = random.normal(0.05, 0.1, 400)
-    found = paired_difference([easy], [easy + gain])
-    assert found["difference"] == pytest.approx(gain.mean())
+    comparison = paired_difference([easy], [easy + gain])
+    assert comparison["difference"] == pytest.approx(gain.mean())
     half = 1.96 * gain.std() / 20
     # the normal interval of the differences; unpaired it would be more than four times as wide
-    assert found["low"] == pytest.approx(gain.mean() - half, abs=0.15 * half)
-    assert found["high"] == pytest.approx(gain.mean() + half, abs=0.15 * half)
+    assert comparison["low"] == pytest.approx(gain.mean() - half, abs=0.15 * half)
+    assert comparison["high"] == pytest.approx(gain.mean() + half, abs=0.15 * half)
 
 
 def test_it_covers_the_truth_about_as_often_as_it_says():
@@ -30,8 +30,8 @@ def test_it_covers_the_truth_about_as_often_as_it_says():
     hits = 0
     for _ in range(100):
         base = random.uniform(0, 1, 80)
-        found = paired_difference([base], [base + random.normal(0.02, 0.1, 80)])
-        hits += found["low"] <= 0.02 <= found["high"]
+        comparison = paired_difference([base], [base + random.normal(0.02, 0.1, 80)])
+        hits += comparison["low"] <= 0.02 <= comparison["high"]
     assert 88 <= hits <= 99
 
 
@@ -74,8 +74,8 @@ def test_the_precisions_average_to_the_evaluation(tmp_path, people):
     sides = []
     for items in (people.query, people.gallery):
         ids, _ = camera_ids([item.camid for item in items], artifact.spec, dataset="anny")
-        found = extract(artifact, items, camera_ids=ids)
-        sides += [found.features, found.pids, found.camids]
+        extracted = extract(artifact, items, camera_ids=ids)
+        sides += [extracted.features, extracted.pids, extracted.camids]
     precisions = query_precisions(model, people)
     assert precisions.shape == (5,) and precisions.mean() == pytest.approx(evaluate(*sides).mAP)
     assert precisions.std() > 0

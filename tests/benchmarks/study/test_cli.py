@@ -85,8 +85,8 @@ def test_a_wrong_plan_is_refused(methods, seeds):
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=40), st.integers(0, 1000))
 def test_the_matched_count_is_the_nearest_of_all(costs, target):
     costs = sorted(costs, reverse=True)
-    found = nearest_count(costs.__getitem__, target, len(costs) - 1)
-    assert abs(costs[found] - target) == min(abs(cost - target) for cost in costs)
+    count = nearest_count(costs.__getitem__, target, len(costs) - 1)
+    assert abs(costs[count] - target) == min(abs(cost - target) for cost in costs)
 
 
 @settings(max_examples=8, deadline=None)
@@ -115,10 +115,12 @@ def test_every_method_meets_amgs_budget_with_as_many_heads(method, level, seed):
 def test_amgs_trial_is_what_prune_py_prunes():
     config = config_of(CONFIG)
     model, batch = lite.model(), lite.batch()
-    found, budget = pruned_trial(config, Trial("amg", "h25_t25", 1), model, batch, None)
+    pruned_model, budget = pruned_trial(config, Trial("amg", "h25_t25", 1), model, batch, None)
     prune = trial_settings(config, Trial("amg", "h25_t25", 1)).prune
     expected, _ = prune_model(model, prune, lambda: [batch], mean_feature, lambda pruned, last: pruned)
-    assert found.architecture == expected.architecture and budget["target"] is None and budget["reached"]
+    assert (
+        pruned_model.architecture == expected.architecture and budget["target"] is None and budget["reached"]
+    )
 
 
 def test_a_budget_out_of_reach_is_recorded_and_the_methods_own_fraction_is_removed():
@@ -132,10 +134,10 @@ def test_a_budget_out_of_reach_is_recorded_and_the_methods_own_fraction_is_remov
 
 def test_a_seed_governs_scoring_random_choices_and_tuning():
     config = config_of(CONFIG)
-    found = trial_settings(config, Trial("class_attention", "h40_t40", 3))
-    assert (found.prune.seed, found.train.seed) == (3, 3)
-    assert (found.prune.heads.by, found.prune.tokens.by) == ("entropy", "class_attention")
-    assert (found.prune.heads.fraction, found.prune.tokens.fraction) == (0.4, 0.4)
+    trial_config = trial_settings(config, Trial("class_attention", "h40_t40", 3))
+    assert (trial_config.prune.seed, trial_config.train.seed) == (3, 3)
+    assert (trial_config.prune.heads.by, trial_config.prune.tokens.by) == ("entropy", "class_attention")
+    assert (trial_config.prune.heads.fraction, trial_config.prune.tokens.fraction) == (0.4, 0.4)
     assert trial_settings(config, Trial("teacher")).prune == config.prune
 
 
@@ -153,9 +155,9 @@ def heads(model):
 
 def test_the_verdict_by_hand():
     # means 0.62 and 0.60; squares 2e-4 and 2e-4 over 2 + 2 degrees of freedom
-    found = separation([0.61, 0.62, 0.63], [0.59, 0.60, 0.61])
-    assert found["difference"] == pytest.approx(0.02)
-    assert found["pooled_sd"] == pytest.approx(0.01)
+    verdict = separation([0.61, 0.62, 0.63], [0.59, 0.60, 0.61])
+    assert verdict["difference"] == pytest.approx(0.02)
+    assert verdict["pooled_sd"] == pytest.approx(0.01)
     assert separation([0.6301, 0.62, 0.64], [0.59, 0.60, 0.61])["separated"] is True
     assert separation([0.609, 0.619, 0.629], [0.59, 0.60, 0.61])["separated"] is False
     # below it, however far, nothing is separated in AMG's favour
@@ -181,8 +183,8 @@ def test_the_slope_and_its_error_are_those_of_least_squares():
     random = np.random.default_rng(0)
     across, up = random.random(30), random.random(30)
     (slope, _), covariance = np.polyfit(across, up, 1, cov=True)
-    found = line_fit(across.tolist(), up.tolist())
-    assert (found["slope"], found["error"]) == pytest.approx((slope, covariance[0, 0] ** 0.5))
+    fit = line_fit(across.tolist(), up.tolist())
+    assert (fit["slope"], fit["error"]) == pytest.approx((slope, covariance[0, 0] ** 0.5))
     assert line_fit([1, 1, 1], [1, 2, 3]) == {"slope": None, "error": None}
 
 
@@ -196,7 +198,7 @@ def line(method, level="", seed=0, *, query=(0.5, 0.5, 0.5, 0.5), twins=(0.8, 0.
     bins = [{"low": 0.4, "high": 0.6, "queries": 2, "mAP": (query[0] + query[1]) / 2, "R1": 0.5}]
     other = {"test": {"mAP": 0.3, "R1": 0.4, "queries": 7}}
     person = {"query": {"all": 0.4, "kept": [0.5, 0.7], "person_kept": [0.9, 0.8]}}
-    found = {
+    record = {
         "method": method,
         "level": level,
         "seed": seed,
@@ -210,17 +212,17 @@ def line(method, level="", seed=0, *, query=(0.5, 0.5, 0.5, 0.5), twins=(0.8, 0.
         | {"others": {"street": other}},
     }
     if level:
-        found |= {"budget": {"reached": reached}, "untuned": {"mAP": 0.1, "R1": 0.2, "queries": 4}}
-    return found
+        record |= {"budget": {"reached": reached}, "untuned": {"mAP": 0.1, "R1": 0.2, "queries": 4}}
+    return record
 
 
 def test_the_loss_under_occlusion_by_hand():
     reference = [line("teacher", query=(0.5, 0.5, 0.5, 0.5), twins=(0.9, 0.9, 0.9, 0.9))]
     # loses 0.4, 0.3, 0.2, 0.1 where 0.6, 0.5, 0.4, 0.3 is hidden: slope 1; twins lose 0.05
     worse = line("amg", "h25_t25", 1, query=(0.1, 0.2, 0.3, 0.4), twins=(0.85, 0.85, 0.85, 0.85))
-    found = occlusion(reference, [worse])
-    assert (found["query"], found["twins"], found["more"]["mean"]) == pytest.approx((0.25, 0.05, 0.20))
-    assert found["slope"] == pytest.approx(1) and found["grows"]
+    losses = occlusion(reference, [worse])
+    assert (losses["query"], losses["twins"], losses["more"]["mean"]) == pytest.approx((0.25, 0.05, 0.20))
+    assert losses["slope"] == pytest.approx(1) and losses["grows"]
     # half as much, from a second seed that loses nothing
     two = occlusion(reference, [worse, line("amg", "h25_t25", 2, twins=(0.9, 0.9, 0.9, 0.9))])
     assert two["query"] == pytest.approx(0.125) and two["slope"] == pytest.approx(0.5)
@@ -230,38 +232,38 @@ def test_the_loss_under_occlusion_by_hand():
 
 @pytest.fixture
 def lines():
-    found = [line("teacher", query=(0.6,) * 4), *(line("tuned", seed=s, query=(0.58,) * 4) for s in (1, 2))]
+    records = [line("teacher", query=(0.6,) * 4), *(line("tuned", seed=s, query=(0.58,) * 4) for s in (1, 2))]
     for level, loss in (("h25_t25", 0), ("h40_t40", 0.1)):
         for seed, noise in ((1, 0.01), (2, -0.01)):
-            found.append(line("amg", level, seed, query=(0.595 - loss + noise,) * 4))
-            found.append(line("random", level, seed, query=(0.5 + noise,) * 4))
-            found.append(line("amg_kv", level, seed, query=(0.55 + noise,) * 4, reached=False))
-    return found
+            records.append(line("amg", level, seed, query=(0.595 - loss + noise,) * 4))
+            records.append(line("random", level, seed, query=(0.5 + noise,) * 4))
+            records.append(line("amg_kv", level, seed, query=(0.55 + noise,) * 4, reached=False))
+    return records
 
 
 def test_a_summary_has_every_group_in_order_and_the_verdicts(lines):
-    found = summarise(lines)
-    assert [(one["method"], one["level"]) for one in found["groups"]] == [
+    result = summarise(lines)
+    assert [(group["method"], group["level"]) for group in result["groups"]] == [
         ("teacher", ""), ("tuned", ""), *((m, level) for level in LEVELS for m in ("amg", "amg_kv", "random")),
     ]  # fmt: skip
-    amg = found["groups"][2]
+    amg = result["groups"][2]
     assert amg["query"]["mAP"]["mean"] == pytest.approx(0.595) and amg["seeds"] == [1, 2]
     assert amg["query"]["mAP"]["sd"] == pytest.approx(0.01 * sqrt(2))
-    assert amg["untuned"]["mAP"]["mean"] == pytest.approx(0.1) and not found["groups"][0]["untuned"]
-    mild, strong = (found["verdicts"]["separation"][level]["random"] for level in LEVELS)
+    assert amg["untuned"]["mAP"]["mean"] == pytest.approx(0.1) and not result["groups"][0]["untuned"]
+    mild, strong = (result["verdicts"]["separation"][level]["random"] for level in LEVELS)
     assert mild["difference"] == pytest.approx(0.095) and mild["separated"]
     assert strong["difference"] == pytest.approx(-0.005) and not strong["separated"]
-    cost = found["verdicts"]["cost"]
+    cost = result["verdicts"]["cost"]
     assert cost["teacher"]["difference"] == pytest.approx(-0.005) and cost["teacher"]["within"]
     assert cost["tuned"]["within"]
 
 
 def test_one_point_of_map_is_the_limit(lines):
     worse = [
-        line("amg", "h25_t25", found["seed"], query=(0.589,) * 4)
-        if (found["method"], found["level"]) == ("amg", "h25_t25")
-        else found
-        for found in lines
+        line("amg", "h25_t25", record["seed"], query=(0.589,) * 4)
+        if (record["method"], record["level"]) == ("amg", "h25_t25")
+        else record
+        for record in lines
     ]
     assert not summarise(worse)["verdicts"]["cost"]["teacher"]["within"]
 
@@ -289,7 +291,7 @@ def test_the_table_and_the_chart_show_every_group(lines):
 
 
 def test_one_seed_is_reported_without_a_verdict(lines):
-    once = [found for found in lines if found["seed"] < 2]
+    once = [record for record in lines if record["seed"] < 2]
     text = markdown({"label": "x"} | summarise(once))
     assert "single seed" in text and ": separated" not in text and "±" not in text.split("\n- ")[0]
     ElementTree.fromstring(chart({"label": "x"} | summarise(once)))
@@ -304,10 +306,10 @@ def test_scores_by_hand():
     # the first query looks like its person, the second like the third one, its own coming last of three
     away = np.array([0.5, 0.1, 0.86], np.float32)
     query = FeatureSet(np.stack([unit[0], away / np.linalg.norm(away)]), np.array([1, 2]), np.array([0, 0]))
-    found = own_scores(query, query, gallery, np.array([0.45, 0.75]))
-    assert found["query"]["precisions"] == pytest.approx([1, 1 / 3], abs=1e-6)
-    assert found["twins"]["mAP"] == pytest.approx(2 / 3) and found["query"]["R1"] == 0.5
-    assert [(b["low"], b["queries"], b["R1"]) for b in found["query"]["visible"]] == [
+    scores = own_scores(query, query, gallery, np.array([0.45, 0.75]))
+    assert scores["query"]["precisions"] == pytest.approx([1, 1 / 3], abs=1e-6)
+    assert scores["twins"]["mAP"] == pytest.approx(2 / 3) and scores["query"]["R1"] == 0.5
+    assert [(b["low"], b["queries"], b["R1"]) for b in scores["query"]["visible"]] == [
         (0.4, 1, 1),
         (0.7, 1, 0),
     ]
@@ -315,11 +317,11 @@ def test_scores_by_hand():
 
 def test_other_people_are_scored_as_split_and_camera_against_camera():
     unit = np.eye(2, dtype=np.float32)
-    found = FeatureSet(unit[[0, 0, 1, 0]], np.array([5, 5, 6, 6]), np.array([0, 1, 0, 1]))
+    images = FeatureSet(unit[[0, 0, 1, 0]], np.array([5, 5, 6, 6]), np.array([0, 1, 0, 1]))
     query, gallery = np.array([1, 0, 0, 0], bool), np.array([0, 1, 0, 1], bool)
-    scores = other_scores(found, query, gallery)
+    scores = other_scores(images, query, gallery)
     assert scores["test"]["queries"] == 1 and scores["all"]["queries"] == 2
-    three = dataclasses.replace(found, camids=np.array([0, 1, 2, 1]))
+    three = dataclasses.replace(images, camids=np.array([0, 1, 2, 1]))
     assert "all" not in other_scores(three, query, gallery)
 
 
@@ -327,9 +329,9 @@ def test_a_token_is_the_persons_with_half_its_pixels():
     random = np.random.default_rng(0)
     masks = random.random((3, 40, 28)) < 0.5
     masks[1, :20], masks[2] = True, False
-    found = person_tokens(masks, (40, 28), 12)
-    assert found.shape == (3, 3 * 2)
-    for picture_, row in zip(masks, found):
+    on_person = person_tokens(masks, (40, 28), 12)
+    assert on_person.shape == (3, 3 * 2)
+    for picture_, row in zip(masks, on_person):
         brute = [
             picture_[12 * y : 12 * y + 16, 12 * x : 12 * x + 16].sum() >= 128
             for y in range(3)
@@ -337,13 +339,13 @@ def test_a_token_is_the_persons_with_half_its_pixels():
         ]
         assert row.tolist() == brute
     # a mask of twice the model's size says the same
-    assert (person_tokens(masks.repeat(2, axis=1).repeat(2, axis=2), (40, 28), 12) == found).all()
+    assert (person_tokens(masks.repeat(2, axis=1).repeat(2, axis=2), (40, 28), 12) == on_person).all()
 
 
 def test_shares_by_hand():
     person = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], bool)
-    found = shares(person, [(0, 1, 2, 3, 4), (0, 1), (0, 3, 4), (0,)])
-    assert found == {
+    result = shares(person, [(0, 1, 2, 3, 4), (0, 1), (0, 3, 4), (0,)])
+    assert result == {
         "all": 3 / 8,
         "kept": [3 / 8, 1, 0, 0],
         "person_kept": [1, pytest.approx(2 / 3), 0, 0],
@@ -413,15 +415,15 @@ def made(project):
 
 
 def test_a_record_holds_what_was_measured(made, project):
-    found = {job.trial.name: json.loads(job.path.read_text()) for job in made}
-    amg, random, teacher = found["amg-h25_t25-1"], found["random-h25_t25-1"], found["teacher"]
+    record_of = {job.trial.name: json.loads(job.path.read_text()) for job in made}
+    amg, random, teacher = record_of["amg-h25_t25-1"], record_of["random-h25_t25-1"], record_of["teacher"]
     assert random["budget"]["target"] == amg["macs"]["macs_folded"] == amg["budget"]["macs_folded"]
     assert random["budget"]["reached"] and sum(random["heads"]) == sum(amg["heads"])
     assert random["heads"] != amg["heads"] or random["tokens"] != amg["tokens"]
     assert teacher["heads"] == [6] * 7 and "untuned" not in teacher
-    assert found["tuned-1"]["macs"] == teacher["macs"]
-    assert found["tuned-1"]["scores"]["query"] != {} and amg["untuned"]["queries"] == 4
-    for line_ in found.values():
+    assert record_of["tuned-1"]["macs"] == teacher["macs"]
+    assert record_of["tuned-1"]["scores"]["query"] != {} and amg["untuned"]["queries"] == 4
+    for line_ in record_of.values():
         assert set(line_["scores"]["others"]["data"]) == {"test", "all"}
         assert len(line_["scores"]["person"]["twins"]["kept"]) == 7
     assert (

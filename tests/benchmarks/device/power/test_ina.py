@@ -46,9 +46,14 @@ def test_a_chip_with_one_channel_gives_microwatts_or_volts_and_amperes(tmp_path,
 
 def test_two_kinds_of_chips_are_read_together_and_both_named(tmp_path):
     """As on Thor, whose whole board has a chip of its own."""
-    one = {"name": "ina3221", "in1_label": "VDD_GPU", "in1_input": "5000", "curr1_input": "2000"}
-    one |= {"in2_label": "VDD_CPU_SOC_MSS", "in2_input": "5000", "curr2_input": "1000", "in4_input": "7"}
-    put(tmp_path, {f"{HWMON}/{name}": text for name, text in one.items()})
+    chip_files = {"name": "ina3221", "in1_label": "VDD_GPU", "in1_input": "5000", "curr1_input": "2000"}
+    chip_files |= {
+        "in2_label": "VDD_CPU_SOC_MSS",
+        "in2_input": "5000",
+        "curr2_input": "1000",
+        "in4_input": "7",
+    }
+    put(tmp_path, {f"{HWMON}/{name}": text for name, text in chip_files.items()})
     put(
         tmp_path, {"sys/class/hwmon/hwmon2/name": "ina238", "sys/class/hwmon/hwmon2/power1_input": "40000000"}
     )

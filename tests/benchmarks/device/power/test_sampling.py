@@ -168,10 +168,10 @@ def test_energy_of_a_card_is_gross_and_without_idle(monkeypatch):
         busy.append(turn)
         time.sleep(0.05)
 
-    (found,) = gpu_energy([call], 4, sensors=[sensor], least_s=1.0, settle_s=0.3)
-    assert found["sensor"] == "fake" and found["rail"] == "GPU_BOARD"
-    assert found["idle_w"] == pytest.approx(20)
+    (joules,) = gpu_energy([call], 4, sensors=[sensor], least_s=1.0, settle_s=0.3)
+    assert joules["sensor"] == "fake" and joules["rail"] == "GPU_BOARD"
+    assert joules["idle_w"] == pytest.approx(20)
     # the card has worked for a while before its window opens, so that a sensor that lags behind says so
-    assert found["mean_w"] == pytest.approx(100) and found["images"] < 4 * len(busy)
-    assert found["net_j_per_image"] < found["gross_j_per_image"]
+    assert joules["mean_w"] == pytest.approx(100) and joules["images"] < 4 * len(busy)
+    assert joules["net_j_per_image"] < joules["gross_j_per_image"]
     assert gpu_energy([call, call], 4, sensors=[]) == [None, None]

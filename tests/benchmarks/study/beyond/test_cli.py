@@ -66,10 +66,10 @@ def test_a_recipe_meets_amgs_cost_by_what_it_names(method):
     amg, _ = prune_to_budget(model, settings, lambda: [batch], study_tests.mean_feature, target=None)
     job = Job(None, Trial(method, "h25_t25", 1), {})
     target = macs_folded(amg.architecture)
-    found, budget = prune_by_recipe(
+    thinned, budget = prune_by_recipe(
         model, recipe, job, settings, lambda: [batch], study_tests.mean_feature, target=target
     )
-    architecture = found.architecture
+    architecture = thinned.architecture
     gap = abs(macs_folded(architecture) - target) / target
     assert budget["reached"] == (gap <= TOLERANCE) and budget["macs_folded"] == macs_folded(architecture)
     # whole blocks are too coarse a measure to meet a budget
@@ -90,12 +90,17 @@ def test_a_recipe_meets_amgs_cost_by_what_it_names(method):
 
 
 def line(method, level="", seed=0, *, score=0.8, share=0.7):
-    found = {"method": method, "level": level, "seed": seed, "params": 9, "heads": [6], "tokens": [5]}
-    found |= {"hidden": [7], "macs": {"macs_folded": 100}, "precisions": [score, score], "firsts": [1.0, 0.0]}
+    record = {"method": method, "level": level, "seed": seed, "params": 9, "heads": [6], "tokens": [5]}
+    record |= {
+        "hidden": [7],
+        "macs": {"macs_folded": 100},
+        "precisions": [score, score],
+        "firsts": [1.0, 0.0],
+    }
     if method == "teacher":
-        return found
+        return record
     time = {"of_teacher": share, "wall_of_teacher": share, "teacher_ms": 4.0}
-    return found | {
+    return record | {
         "untuned": {"mAP": score - 0.1}, "budget": {"reached": True}, "time": time, "predicted": None,
     }  # fmt: skip
 
@@ -107,19 +112,19 @@ def document():
     groups = [run.group(lines, [], [])]
     for trials in (amg, mix):
         for level in LEVELS:
-            mine = [one for one in trials if one["level"] == level]
-            theirs, mild = ([one for one in amg if one["level"] == name] for name in (level, "h25_t25"))
-            groups.append(run.group(mine, theirs, mild))
+            of_level = [trial for trial in trials if trial["level"] == level]
+            theirs, mild = ([trial for trial in amg if trial["level"] == name] for name in (level, "h25_t25"))
+            groups.append(run.group(of_level, theirs, mild))
     return {"groups": groups, "teacher_ms": 4.0, "label": "people"}
 
 
 def test_a_group_is_compared_with_amg_and_amg_not_with_itself():
-    groups = {(one["method"], one["level"]): one for one in document()["groups"]}
-    found = groups["mix", "h25_t25"]
-    assert found["against_amg"]["difference"] == pytest.approx(0.04)
-    assert found["against_amg"]["speed"] == pytest.approx(0.7 / 0.65)
+    groups = {(row["method"], row["level"]): row for row in document()["groups"]}
+    group = groups["mix", "h25_t25"]
+    assert group["against_amg"]["difference"] == pytest.approx(0.04)
+    assert group["against_amg"]["speed"] == pytest.approx(0.7 / 0.65)
     # the same gap at every query: nothing is uncertain
-    assert (found["against_amg"]["low"], found["against_amg"]["high"]) == pytest.approx((0.04, 0.04))
+    assert (group["against_amg"]["low"], group["against_amg"]["high"]) == pytest.approx((0.04, 0.04))
     assert "against_amg" not in groups["amg", "h25_t25"] and "of_teacher" not in groups["teacher", ""]
 
 
@@ -132,10 +137,10 @@ def test_the_chart_shows_every_seed_on_the_teachers_scale():
             {"name": "heads, tokens searched, faster", "runs": [{"measured_ms": 7.0, "mAP": 0.83}]},
         ],
     }
-    found = chart_points(document(), search)
-    assert found["mix"][1][0].ms == pytest.approx([2.6, 2.6]) and len(found["mix"][1]) == 3
+    points = chart_points(document(), search)
+    assert points["mix"][1][0].ms == pytest.approx([2.6, 2.6]) and len(points["mix"][1]) == 3
     # a tenth of another whole model's time is a tenth of this one's
-    assert [spot.ms for spot in found["heads, tokens searched"][1]] == [
+    assert [spot.ms for spot in points["heads, tokens searched"][1]] == [
         pytest.approx((3.2,)),
         pytest.approx((2.8,)),
     ]
@@ -170,15 +175,15 @@ def made(project):
 
 
 def test_trials_keep_their_models_and_meet_the_budget(made, project):
-    found = {job.trial.method: json.loads(job.path.read_text()) for job in made}
-    target = found["amg"]["macs"]["macs_folded"]
-    assert found["mix"]["budget"]["target"] == found["blocks"]["budget"]["target"] == target
+    record_of = {job.trial.method: json.loads(job.path.read_text()) for job in made}
+    target = record_of["amg"]["macs"]["macs_folded"]
+    assert record_of["mix"]["budget"]["target"] == record_of["blocks"]["budget"]["target"] == target
     for job in made:
         architecture = load_model(model_path(job))[0].architecture
-        assert macs_folded(architecture) == found[job.trial.method]["macs"]["macs_folded"]
-        assert list(architecture.hidden) == found[job.trial.method]["hidden"]
-    assert found["teacher"]["hidden"] == [768] * 7 and sum(found["mix"]["hidden"]) < 7 * 768
-    assert len(found["mix"]["precisions"]) == 4
+        assert macs_folded(architecture) == record_of[job.trial.method]["macs"]["macs_folded"]
+        assert list(architecture.hidden) == record_of[job.trial.method]["hidden"]
+    assert record_of["teacher"]["hidden"] == [768] * 7 and sum(record_of["mix"]["hidden"]) < 7 * 768
+    assert len(record_of["mix"]["precisions"]) == 4
 
 
 def test_a_result_summarises_the_trials_with_the_same_fingerprint(made, project, monkeypatch):
@@ -192,7 +197,7 @@ def test_a_result_summarises_the_trials_with_the_same_fingerprint(made, project,
         if job.trial.method != "teacher":
             assert run.measure_time(job, 3, again=False)["rounds"] == 3
     result = gather(out, jobs, None)
-    assert [one["method"] for one in result["groups"]] == ["teacher", "amg", "mix", "blocks"]
+    assert [group["method"] for group in result["groups"]] == ["teacher", "amg", "mix", "blocks"]
     assert not result["groups"][-1]["equal_budget"] and result["groups"][1]["equal_budget"]
     json.dumps(result, allow_nan=False)
     assert str(project) not in json.dumps(result)
