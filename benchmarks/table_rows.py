@@ -183,17 +183,17 @@ def peak(document: Document) -> str:
         share = "-" if model["share"] is None else f"{100 * model['share']:.0f} %"
         rows.append([*cells, f"{model['gops']:.0f}", share])
     names = [
-        "",
+        "model or product",
         "backend",
         f"CPU ms, batch {document['batch']}",
-        "10^9 operations a CPU-second",
-        "of the product",
+        "10^9 operations per CPU second",
+        "relative to the product",
     ]
     return table(names, rows)
 
 
 def pipeline(document: Document) -> str:
-    """Return the table that compares feature extraction from files with the backend alone.
+    """Return the table that compares feature extraction from files with the model alone on crops in memory.
 
     It also shows the peak memory of an extraction from few and from many files.
     """
@@ -206,18 +206,18 @@ def pipeline(document: Document) -> str:
         features = run["features_bytes"] / 2**20
         worker = max(run["workers_peak_bytes"]) / 2**20
         rows.append(
-            [*cells, f"{run['images']:,}", f"{parent:.0f}, {features:.0f} of it features", f"{worker:.0f}"]
+            [*cells, f"{run['images']:,}", f"{parent:.0f} ({features:.0f} for features)", f"{worker:.0f}"]
         )
         cells = [""] * len(cells)
     names = [
-        "",
+        "model",
         "backend",
-        "bare backend, images/s",
+        "model alone, images/s",
         "extract, images/s",
-        "extract of bare",
+        "extract relative to the model alone",
         "the same by CPU time",
     ]
-    return table([*names, "files", "peak MiB, parent", "each worker"], rows)
+    return table([*names, "files", "peak MiB of the main process", "peak MiB of each worker process"], rows)
 
 
 def predict(document: Document) -> str:

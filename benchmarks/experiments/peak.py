@@ -116,5 +116,11 @@ def _print(document: dict[str, Any], title: str) -> None:
     for model in document["models"]:
         share = "-" if model["share"] is None else f"{100 * model['share']:.0f} %"
         rows.append([model["path"], model["engine"], f"{model['cpu_ms']:.1f}", f"{model['gops']:.0f}", share])
-    names = ["", "engine", "CPU ms", "10^9 operations a CPU-second", "of the product"]
+    names = [
+        "model or product",
+        "backend",
+        "CPU ms",
+        "10^9 operations per CPU second",
+        "relative to the product",
+    ]
     print_table(title, names, rows)

@@ -65,7 +65,7 @@ def test_it_really_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(products, "SIDE", 64)
     model = write_model(tmp_path / "m.onnx", manifest=COUNTS | {"precision": "fp32"})
     assert peak.main([str(model), "--rounds", "2"]) == 0
-    assert "of the product" in capsys.readouterr().out
+    assert "relative to the product" in capsys.readouterr().out
 
 
 def test_what_cannot_be_rated_is_refused_before_anything_runs(tmp_path, capsys):
