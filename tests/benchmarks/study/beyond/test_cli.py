@@ -35,7 +35,7 @@ def test_amg_sets_the_budget_and_runs_first():
 
 @pytest.mark.parametrize(
     ("methods", "levels", "seeds", "message"),
-    [(["best"], [], [1], "--methods best"), ([], ["h1"], [1], "--levels h1"), ([], [], [0], "--seeds")],
+    [(["best"], [], [1], "method best"), ([], ["h1"], [1], "level h1"), ([], [], [0], "--seeds")],
 )
 def test_a_wrong_plan_is_refused(methods, levels, seeds, message):
     with pytest.raises(ConfigError, match=message):
@@ -210,4 +210,4 @@ def test_a_mistake_is_one_line(project, capsys):
     )]  # fmt: skip
     assert guarded(cli.main, [*words, "--methods=best"]) == 2
     message = capsys.readouterr().err
-    assert "--methods best" in message and "mlp_even" in message
+    assert "method best" in message and "mlp_even" in message
