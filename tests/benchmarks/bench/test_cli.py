@@ -238,7 +238,7 @@ def test_wrong_usage_ends_with_2(argv, tmp_path):
 
 def test_a_fixed_batch_is_timed_only_at_its_own_size(tmp_path, capsys, no_children):
     model = write_model(tmp_path / "m.onnx", dataclasses.replace(SPEC, batch=4))
-    with pytest.raises(ConfigError, match="fixed batch of 4"):
+    with pytest.raises(ConfigError, match="fixed batch size of 4"):
         bench.main([str(model), "--batch", "1", *QUICK])
     assert document(capsys, model, "--batch", "4", *QUICK)["models"][0]["batch"] == 4
 
