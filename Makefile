@@ -14,8 +14,9 @@ demo: .venv/ready
 	$(BIN)/python -m benchmarks.demo --out runs/demo
 
 # One file stays in one worker, so that the full-size models it caches are built once; two workers of one thread each
-# finish sooner than one of two. The slowest tests are printed at the end.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 --durations-min=1
+# finish sooner than one of two. Files run in the order of tests/conftest.py, the longest first, not by their number of tests.
+# The slowest tests are printed at the end.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=1
 
 test: .venv/ready lint
 	$(PYTEST) -m "not full"

@@ -12,6 +12,22 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     # so does everything below nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# Files of a few long tests. They start first: at the end of a run, one worker would wait for the other to finish them.
+LONG_FILES = (
+    "tests/prune/test_golden.py",
+    "tests/prune/budget_search/test_run.py",
+    "tests/prune/cli/test_prune_resume.py",
+    "tests/export/int8/test_quantize.py",
+    "tests/prune/training/test_loop.py",
+    "tests/export/test_equal_sizes.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests of LONG_FILES first; with --no-loadscope-reorder, pytest-xdist keeps this order of files."""
+    place = {name: index for index, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
+
 
 @pytest.fixture(scope="module")
 def shared_traces(tmp_path_factory):

@@ -13,6 +13,7 @@ from prune.model.architecture import unpruned
 from prune.model.file import load_strictly
 from prune.model.transreid import TransReID
 from tests.fakes import golden_weights as weights
+from tests.fakes.undrawn import undrawn
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -56,7 +57,8 @@ class Case:
         architecture = derive_architecture(
             state, {"heads": None, "channels": None}, self.architecture, self.name
         )
-        model = TransReID(architecture)
+        with undrawn():
+            model = TransReID(architecture)
         load_strictly(model, model_tensors(state, architecture), self.name)
         return model.eval()
 

@@ -15,6 +15,7 @@ from runtime.datasets import Item
 from runtime.entry import guarded
 from runtime.errors import ConfigError, DataError
 from tests.fakes import lite
+from tests.fakes.undrawn import surgery_undrawn
 
 CONFIG = """
 model: {variant: vit_lite, size: [64, 32], stride: 8, cameras: 3, identities: 8, drop_path: 0}
@@ -22,6 +23,13 @@ data: {layout: market1501}
 prune: {batches: 1, identities: 2, images: 2}
 train: {optimizer: adamw, lr: 1e-4, identities: 4, images: 2, fine_epochs: 0, final_epochs: 0, warmup_epochs: 0}
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast_surgery():
+    """A search makes several hundred models."""
+    with surgery_undrawn():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +67,10 @@ def table(path, **changes):
         for h, m in ((1, 768), (6, 768), (6, 192))
         for t in (2, 22)
     ]
-    found = {"schema": 2, "complete": True, "grid": grid, "fixed_ms": 1.0}
-    path.write_text(json.dumps(found | {"model": {"sha256": "a", "shape": architecture.to_json()}} | changes))
+    document = {"schema": 2, "complete": True, "grid": grid, "fixed_ms": 1.0}
+    path.write_text(
+        json.dumps(document | {"model": {"sha256": "a", "shape": architecture.to_json()}} | changes)
+    )
     return path
 
 
