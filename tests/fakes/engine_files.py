@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ print("&&&& PASSED", banner)
 def fake_trtexec(folder: Path, *, version: int = 100300, mode: str = "builds") -> Path:
     """Write an executable `trtexec` to `folder`, which appends its arguments to trtexec.log there. Return its path."""
     folder.mkdir(parents=True, exist_ok=True)
+    if mode == "hangs":
+        os.mkfifo(folder / "trtexec.log.started")
     path = folder / "trtexec"
     log = str(folder / "trtexec.log")
     path.write_text(TRTEXEC.format(python=sys.executable, version=version, mode=mode, log=log))

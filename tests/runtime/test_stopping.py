@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from runtime.entry import guarded
 from runtime.extraction.processes import ChildGone, apart, each_apart
+from tests.fakes.waiting import ended
 
 ROOT = Path(__file__).resolve().parents[2]
 START = """
@@ -42,6 +42,7 @@ def started(body: str, *words: object, ignoring: bool = False) -> Iterator[subpr
     process = subprocess.Popen(
         [sys.executable, "-c", START + body + END, *map(str, words)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,18 +66,6 @@ def heard(process: subprocess.Popen[str], word: str) -> str:
         if word in line:
             return line
     raise AssertionError(f"ended without {word!r}: {''.join(lines)}")
-
-
-def gone(pid: int) -> bool:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.mark.parametrize("ignoring", [False, True], ids=["in front", "in the background"])
@@ -132,26 +121,25 @@ def main(argv):
         heard(process, "stopping after")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-    assert process.returncode == 130 and gone(child)
+    assert process.returncode == 130 and ended(child)
 
 
-def test_the_same_signal_twice_within_a_moment_is_one(tmp_path):
+def test_the_same_signal_twice_within_a_moment_is_one():
     """timeout(1) sends its signal to the process and then to its group."""
     body = """
 def main(argv):
     try:
         wait()
     finally:
-        while not (Path(sys.argv[1]) / "both are sent").exists():
-            time.sleep(0.01)
+        # the test writes a line when both are sent
+        sys.stdin.readline()
         say("cleaned up")
 """
-    with started(body, tmp_path) as process:
+    with started(body) as process:
         heard(process, "working")
         process.send_signal(signal.SIGTERM)
         os.killpg(process.pid, signal.SIGTERM)
-        (tmp_path / "both are sent").touch()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate("both are sent\n", timeout=60)
     assert process.returncode == 143 and err.splitlines() == ["cleaned up", "error[143] stopped"]
 
 
@@ -199,16 +187,14 @@ def main(argv):
     with deferred():
         (folder / "first").touch()
         say("half done")
-        while not (folder / "go on").exists():
-            time.sleep(0.01)
+        sys.stdin.readline()
         (folder / "second").touch()
     say("not stopped")
 """
     with started(body, tmp_path) as process:
         heard(process, "half done")
         process.send_signal(signal.SIGTERM)
-        (tmp_path / "go on").touch()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate("go on\n", timeout=60)
     assert (process.returncode, err) == (143, "error[143] stopped\n") and (tmp_path / "second").exists()
 
 
@@ -251,7 +237,7 @@ def main(argv):
         # as a terminal does: to the whole group
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and gone(step)
+    assert process.returncode == 130 and ended(step)
     assert err.splitlines() == ["step cleaned up", "error[130] stopped", "error[130] stopped"]
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import onnx
@@ -20,6 +19,7 @@ from runtime.errors import ArtifactError, ConfigError, DeviceError
 from runtime.files.manifest import read_manifest
 from runtime.spec import InputSpec
 from tests.fakes.engine_files import write_model
+from tests.fakes.waiting import ended, read_fifo
 
 ROOT = Path(__file__).resolve().parents[3]
 CAMERAS = InputSpec(height=32, width=16, camera="input", cameras=3)
@@ -210,7 +210,7 @@ def test_a_build_that_never_ends_is_stopped_fake(fake, folder, monkeypatch):
     monkeypatch.setattr(builders, "TIMEOUT_S", 8.0)
     with pytest.raises(ArtifactError, match="building after .*--optimization-level"):
         told(write_model(folder / "m.onnx"))
-    assert not _alive(int((folder / "pid").read_text()))
+    assert ended(int((folder / "pid").read_text()), seconds=0)
 
 
 def test_the_child_does_not_outlive_a_killed_build_fake(fake, folder, monkeypatch):
@@ -227,32 +227,18 @@ model = Path({str(model)!r})
 build(BuildRequest(model, model.with_suffix(".engine")), read_manifest(model), flavour="tensorrt", compute_capability=None,
       engine=model.with_suffix(".engine"))
 """
+    os.mkfifo(pid)
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    assert _within(60, lambda: pid.exists() and pid.read_text())
+    child = int(read_fifo(pid))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    assert _within(30, lambda: not _alive(int(pid.read_text())))
+    assert ended(child)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="tensorrt is installed here")
 def test_without_tensorrt_one_line_says_where_it_comes_from(folder):
     with pytest.raises(DeviceError, match="tensorrt .*JetPack"):
         told(write_model(folder / "m.onnx"))
-
-
-def _alive(pid):
-    try:
-        # a zombie is gone: whoever adopted it may not have looked yet
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def _within(seconds, condition):
-    end = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return found
 
 
 def test_the_last_stage_is_known_also_from_an_answer_cut_off():

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from engines.trtexec.output import parse
 from engines.trtexec.run import LOCATIONS, build, failure, find_trtexec, locked, trtexec_version
 from runtime.errors import ArtifactError, ConfigError, DeviceError, StorageError
 from tests.fakes.engine_files import fake_trtexec, lines
+from tests.fakes.waiting import ended, read_fifo
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -209,56 +209,34 @@ def child(trtexec, out):
     )
 
 
-def wait_for(path, process):
-    while not path.exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-
-
-def gone(pid):
-    for _ in range(500):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        # a killed orphan may wait for its new parent to notice
-        if Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z":
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def started(trtexec, process):
-    path = trtexec.parent / "trtexec.log.started"
-    wait_for(path, process)
-    while not path.read_text():
-        time.sleep(0.02)
-    return int(path.read_text())
+def started(trtexec):
+    """The pid of a trtexec that hangs, once it runs."""
+    return int(read_fifo(trtexec.parent / "trtexec.log.started"))
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
 def test_a_stopped_build_leaves_nothing_and_no_trtexec_behind(tmp_path, number, status):
     trtexec, out = fake_trtexec(tmp_path / "bin", mode="hangs"), tmp_path / "out" / "m.engine"
     process = child(trtexec, out)
-    worker = started(trtexec, process)
+    worker = started(trtexec)
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == status
-    assert os.listdir(out.parent) == [] and gone(worker)
+    assert os.listdir(out.parent) == [] and ended(worker)
 
 
 def test_the_next_build_waits_for_the_orphan_of_a_killed_one_and_removes_its_half(tmp_path):
     trtexec, out = fake_trtexec(tmp_path / "bin", mode="hangs"), tmp_path / "out" / "m.engine"
     first = child(trtexec, out)
-    worker = started(trtexec, first)
+    worker = started(trtexec)
     first.kill()
-    first.communicate(timeout=30)
+    first.communicate(timeout=60)
     assert len(os.listdir(out.parent)) == 1
     second = child(fake_trtexec(tmp_path / "bin2"), out)
     # its trtexec still holds the lock
     assert second.stderr.readline().startswith("waiting for another build") and not out.exists()
     os.kill(worker, signal.SIGKILL)
-    _, errors = second.communicate(timeout=30)
+    _, errors = second.communicate(timeout=60)
     assert second.returncode == 0, errors
     assert os.listdir(out.parent) == ["m.engine"]
 

@@ -32,6 +32,7 @@ from runtime.extraction.processes import Child, Failure
 from runtime.features import load_features
 from runtime.opening import open_artifact, verify_artifact
 from tests.fakes.tiny_model import SPEC, write_model
+from tests.fakes.waiting import ended
 
 ROOT = Path(__file__).resolve().parents[3]
 Run = Callable[..., tuple[int, str, str]]
@@ -230,22 +231,6 @@ def children_of(pid: int, at_least: int) -> list[int]:
     raise AssertionError("the workers did not start")
 
 
-def gone(pids: list[int]) -> bool:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if not [pid for pid in pids if _running(pid)]:
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 proc = pytest.mark.skipif(
     not Path("/proc/self/task").is_dir(), reason="the child processes are found in Linux's /proc"
 )
@@ -262,7 +247,7 @@ def test_ctrl_c_ends_all_of_them_with_one_line(long_run: subprocess.Popen[str], 
     out, err = long_run.communicate(timeout=60)
     assert (long_run.returncode, out) == (130, "")
     assert err.strip().splitlines()[-1] == "error[130] stopped" and "Traceback" not in err
-    assert gone(workers)
+    assert ended(*workers)
 
 
 @proc
@@ -270,7 +255,7 @@ def test_workers_end_when_their_parent_is_killed(long_run: subprocess.Popen[str]
     workers = children_of(long_run.pid, len(CORES) + 1)
     time.sleep(2)
     os.kill(long_run.pid, signal.SIGKILL)
-    assert gone(workers)
+    assert ended(*workers)
     _, err = long_run.communicate(timeout=60)
     assert "Traceback" not in err
 

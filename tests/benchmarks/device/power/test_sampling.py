@@ -30,13 +30,6 @@ def program(folder, name, lines, arguments, then=60):
     return path
 
 
-def until(check, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "never came"
-        time.sleep(0.01)
-
-
 def test_tegrastats_is_read_line_by_line_and_what_is_malformed_is_counted(tmp_path, monkeypatch):
     lines = [line(5000), "garbage\n", "\x00\n", line(7000), line(99000).rstrip("\n")]
     program(tmp_path, "tegrastats", lines, ["--interval", "100"], then=0)
@@ -44,7 +37,7 @@ def test_tegrastats_is_read_line_by_line_and_what_is_malformed_is_counted(tmp_pa
     (sensor,) = jetson_sensors(tmp_path)
     meter = open_meter([sensor], wait_s=20)
     assert meter.sensor.name == "tegrastats"
-    until(lambda: not meter._thread.is_alive())
+    meter._thread.join(timeout=20)
     meter.__exit__(None, None, None)
     assert [sample.rails_mw["VDD_IN"] for sample in meter.samples] == [5000, 7000]
     # the last line has no end: what a killed program leaves, cut off at any digit
@@ -94,8 +87,8 @@ def test_a_sensor_that_breaks_costs_only_the_energy():
         raise OSError("gone")
 
     meter = open_meter([Sensor("broken", breaks, lambda: None)], wait_s=20)
-    until(lambda: meter.malformed == 1)
-    assert len(meter.samples) == 1
+    meter._thread.join(timeout=20)
+    assert meter.malformed == 1 and len(meter.samples) == 1
 
 
 def test_a_program_that_is_not_there_is_no_sensor():
@@ -145,12 +138,12 @@ def test_a_card_without_power_or_a_machine_without_nvml_has_no_reader(monkeypatc
 
 def test_nvidia_smi_stands_in_for_nvml(monkeypatch, tmp_path):
     arguments = ["--query-gpu=power.draw", "--format=csv,noheader,nounits", "--id=0", "--loop-ms=100"]
-    program(tmp_path, "nvidia-smi", ["62.13\n", "[N/A]\n", "nan\n", "63\n"], arguments)
+    program(tmp_path, "nvidia-smi", ["62.13\n", "[N/A]\n", "nan\n", "63\n"], arguments, then=0)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     meter = open_meter(gpu_sensors(), wait_s=20)
-    until(lambda: len(meter.samples) == 2)
+    meter._thread.join(timeout=20)
     meter.__exit__(None, None, None)
     assert [sample.rails_mw["GPU_BOARD"] for sample in meter.samples] == [62130, 63000]
     assert meter.malformed == 2
