@@ -35,8 +35,8 @@ def convert(tmp_path: Path, weights: Path, *options: str) -> int:
 
 def advised(line: str) -> list[str]:
     """The --set words that a message advises."""
-    found = re.findall(r"--set ('[^']*'|[^\s,;:]+)", line)
-    return [word for value in found for word in ("--set", value.strip("'"))]
+    options = re.findall(r"--set ('[^']*'|[^\s,;:]+)", line)
+    return [word for value in options for word in ("--set", value.strip("'"))]
 
 
 @pytest.mark.parametrize("cameras", [0, 1, 5, 8, 15])
@@ -97,8 +97,8 @@ def test_advice_about_another_grid_names_every_stride_that_fits_and_following_it
     for option in options:
         assert convert(tmp_path, weights, *option) == 0
     if choices == 1:
-        found = load_model(tmp_path / "m.safetensors")[0].architecture
-        assert {key: getattr(found, key) for key in architecture} == architecture
+        restored = load_model(tmp_path / "m.safetensors")[0].architecture
+        assert {key: getattr(restored, key) for key in architecture} == architecture
 
 
 def test_a_grid_of_no_usual_size_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

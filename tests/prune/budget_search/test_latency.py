@@ -20,8 +20,8 @@ def table(architecture, *, narrow=False, **changes):
             for m in (192, 500)
             for t in (4, 11, 22)
         ]
-    found = {"schema": 1, "complete": True, "grid": grid, "fixed_ms": 2.0}
-    return found | {"model": {"sha256": "a", "shape": architecture.to_json()}} | changes
+    document = {"schema": 1, "complete": True, "grid": grid, "fixed_ms": 2.0}
+    return document | {"model": {"sha256": "a", "shape": architecture.to_json()}} | changes
 
 
 def written(tmp_path, content):
@@ -33,26 +33,26 @@ def written(tmp_path, content):
 @pytest.mark.parametrize(("heads", "tokens"), [(1, 4), (6, 22), (2, 7), (5, 21), (4, 11), (8, 30), (1, 2)])
 def test_a_plane_is_predicted_exactly_on_between_and_beyond_the_points(tmp_path, heads, tokens):
     architecture = lite.architecture()
-    found = read_table(written(tmp_path, table(architecture)), architecture)
-    assert found.block_ms(heads, tokens) == pytest.approx(0.1 + 0.2 * heads + 0.01 * tokens)
+    latency = read_table(written(tmp_path, table(architecture)), architecture)
+    assert latency.block_ms(heads, tokens) == pytest.approx(0.1 + 0.2 * heads + 0.01 * tokens)
 
 
 def test_the_latency_of_a_model_is_its_fixed_part_plus_its_blocks(tmp_path):
     architecture = lite.architecture()
-    found = read_table(written(tmp_path, table(architecture)), architecture)
-    assert found.model_ms([6, 1], [22, 4]) == pytest.approx(2 + (0.1 + 1.2 + 0.22) + (0.1 + 0.2 + 0.04))
+    latency = read_table(written(tmp_path, table(architecture)), architecture)
+    assert latency.model_ms([6, 1], [22, 4]) == pytest.approx(2 + (0.1 + 1.2 + 0.22) + (0.1 + 0.2 + 0.04))
     with pytest.raises(ValueError):
-        found.model_ms([6], [22, 4])
+        latency.model_ms([6], [22, 4])
 
 
 def test_a_removed_block_costs_nothing_and_a_narrower_mlp_is_not_known(tmp_path):
     architecture = lite.architecture()
-    found = read_table(written(tmp_path, table(architecture)), architecture)
+    latency = read_table(written(tmp_path, table(architecture)), architecture)
     whole = 2 + 7 * (0.1 + 0.2 * 6 + 0.01 * 22)
-    assert found.architecture_ms(architecture) == pytest.approx(whole)
+    assert latency.architecture_ms(architecture) == pytest.approx(whole)
     short = architecture.with_blocks((REMOVED, *architecture.blocks[1:]))
-    assert found.architecture_ms(short) == pytest.approx(whole - (0.1 + 0.2 * 6 + 0.01 * 22))
-    assert found.architecture_ms(lite.thinned().architecture) is None
+    assert latency.architecture_ms(short) == pytest.approx(whole - (0.1 + 0.2 * 6 + 0.01 * 22))
+    assert latency.architecture_ms(lite.thinned().architecture) is None
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_a_removed_block_costs_nothing_and_a_narrower_mlp_is_not_known(tmp_path)
 )
 def test_narrower_mlps_are_predicted_where_they_were_measured(tmp_path, heads, tokens, hidden):
     architecture = lite.architecture()
-    found = read_table(written(tmp_path, table(architecture, narrow=True, schema=2)), architecture)
-    assert found.widths == (192, 500, 768)
+    latency = read_table(written(tmp_path, table(architecture, narrow=True, schema=2)), architecture)
+    assert latency.widths == (192, 500, 768)
     wanted = 0.1 + 0.2 * heads + 0.01 * tokens + 1e-6 * hidden * tokens
-    assert found.block_ms(heads, tokens, hidden) == pytest.approx(wanted)
+    assert latency.block_ms(heads, tokens, hidden) == pytest.approx(wanted)
     thin = lite.thinned().architecture
     there = [block for block in thin.blocks if not block.removed]
-    blocks = [found.block_ms(len(block.heads), len(block.tokens), block.hidden or 768) for block in there]
-    assert found.architecture_ms(thin) == pytest.approx(2 + sum(blocks))
+    blocks = [latency.block_ms(len(block.heads), len(block.tokens), block.hidden or 768) for block in there]
+    assert latency.architecture_ms(thin) == pytest.approx(2 + sum(blocks))
 
 
 @pytest.mark.parametrize(

@@ -43,28 +43,28 @@ def test_the_frontier_is_what_trying_everything_finds(seed):
     every = [
         (sum(o.cost for o in mix), sum(o.feature_drift for o in mix)) for mix in itertools.product(*blocks)
     ]
-    found = frontier(blocks, 10.0)
+    points = frontier(blocks, 10.0)
     for budget in np.linspace(min(cost for cost, _ in every), max(cost for cost, _ in every), 30):
         best = min(damage for cost, damage in every if cost <= budget)
         # costs are rounded to a 4000th of the range, block by block
         slack = 3 * 12 / 4000
-        ours = [point.feature_drift for point in found if point.cost <= 10 + budget + slack]
+        ours = [point.feature_drift for point in points if point.cost <= 10 + budget + slack]
         assert min(ours) <= best + 1e-9
     assert all(
-        any(abs(p.cost - 10 - c) < 1e-9 and abs(p.feature_drift - d) < 1e-9 for c, d in every) for p in found
+        any(abs(p.cost - 10 - c) < 1e-9 and abs(p.feature_drift - d) < 1e-9 for c, d in every) for p in points
     )
 
 
 def test_the_frontier_rises_in_cost_and_falls_in_feature_drift():
-    found = frontier(random_blocks(1, blocks=7), 0)
-    assert all(a.cost < b.cost and a.feature_drift > b.feature_drift for a, b in itertools.pairwise(found))
+    points = frontier(random_blocks(1, blocks=7), 0)
+    assert all(a.cost < b.cost and a.feature_drift > b.feature_drift for a, b in itertools.pairwise(points))
 
 
 def test_an_option_that_costs_more_and_drifts_as_much_is_left_out():
     given = FeatureDrift({2: 0.0, 1: 0.5}, {9: 0.0, 5: 0.0}, {8: 0.0, 4: 0.2})
-    found = block_options(given, lambda heads, tokens, hidden: heads * tokens + hidden)
+    options = block_options(given, lambda heads, tokens, hidden: heads * tokens + hidden)
     # both heads with half the neurons cost 14, one head with all of them 13; with half 9
-    assert [(one.heads, one.tokens, one.hidden, one.feature_drift) for one in found] == [
+    assert [(option.heads, option.tokens, option.hidden, option.feature_drift) for option in options] == [
         (1, 5, 4, pytest.approx(0.7)), (1, 5, 8, 0.5), (2, 5, 4, 0.2), (2, 5, 8, 0.0),
     ]  # fmt: skip
 
@@ -80,13 +80,13 @@ def test_the_point_within_a_goal_has_the_least_drift_and_an_impossible_goal_is_r
 
 def test_an_accuracy_is_reached_by_the_cheapest_point_with_few_measurements():
     points = [Point((1,), (index,), (8,), float(index), float(-index)) for index in range(100)]
-    asked = []
+    measured = []
 
     def measure(point):
-        asked.append(point)
+        measured.append(point)
         return point.cost / 100
 
-    assert cheapest_above(points, Goal("map", 0.42), measure).cost == 42 and len(asked) < 12
+    assert cheapest_above(points, Goal("map", 0.42), measure).cost == 42 and len(measured) < 12
     with pytest.raises(ConfigError, match=r"map=0\.995.*0\.990"):
         cheapest_above(points, Goal("map", 0.995), measure)
 
@@ -118,16 +118,16 @@ def test_the_pruned_model_has_the_counts_and_lost_the_lowest():
     blocks = pruned.architecture.blocks[: architecture.prunable]
     assert list(pruned.architecture.hidden) == widths
     best = neurons[1].topk(8).indices.sort().values
-    weights = [one.base.blocks[1].mlp.fc1.weight for one in (pruned, model)]
+    weights = [network.base.blocks[1].mlp.fc1.weight for network in (pruned, model)]
     assert torch.equal(weights[0], weights[1][best])
     assert [len(block.heads) for block in blocks] == kept_heads
     assert [len(block.tokens) for block in blocks] == kept_tokens
-    for block, mine, theirs in zip(blocks, heads, tokens):
+    for block, head_scores, token_scores in zip(blocks, heads, tokens):
         gone = sorted(set(range(6)) - set(block.heads))
-        assert not gone or mine[gone].max() < mine[list(block.heads)].min()
+        assert not gone or head_scores[gone].max() < head_scores[list(block.heads)].min()
         patches = [token - 1 for token in block.tokens if token]
         rest = sorted(set(range(architecture.patches)) - set(patches))
-        assert block.tokens[0] == 0 and (not rest or theirs[rest].max() < theirs[patches].min())
+        assert block.tokens[0] == 0 and (not rest or token_scores[rest].max() < token_scores[patches].min())
 
 
 @pytest.fixture
@@ -145,21 +145,21 @@ def test_damage_is_measured_one_block_at_a_time_and_never_falls_with_fewer(three
     for heads, tokens, neurons in table:
         assert heads[6] == 0 and tokens[model.architecture.tokens] == 0 and set(heads) == set(range(1, 7))
         assert neurons[768] == 0 and set(neurons) == set(neuron_counts(768))
-        for found in (heads, tokens, neurons):
-            values = [found[count] for count in sorted(found)]
+        for drifts in (heads, tokens, neurons):
+            values = [drifts[count] for count in sorted(drifts)]
             assert values == sorted(values, reverse=True) and values[0] > 0
     whole = features_of(model, batches)
-    one = features_of(prune_to_counts(model, [6, 6, 1], [22] * 3, [768] * 3, scores), batches)
-    assert table[2].heads[1] <= float((1 - (one * whole).sum(dim=1)).mean()) + 1e-6
-    one = features_of(prune_to_counts(model, [6] * 3, [22] * 3, [768, 192, 768], scores), batches)
-    assert table[1].neurons[192] == pytest.approx(float((1 - (one * whole).sum(dim=1)).mean()), abs=1e-6)
+    features = features_of(prune_to_counts(model, [6, 6, 1], [22] * 3, [768] * 3, scores), batches)
+    assert table[2].heads[1] <= float((1 - (features * whole).sum(dim=1)).mean()) + 1e-6
+    features = features_of(prune_to_counts(model, [6] * 3, [22] * 3, [768, 192, 768], scores), batches)
+    assert table[1].neurons[192] == pytest.approx(float((1 - (features * whole).sum(dim=1)).mean()), abs=1e-6)
 
 
 def test_what_is_not_searched_over_stays_whole_and_needs_no_scores(three_blocks):
     model = three_blocks
     scores = scores_for(model.architecture)._replace(neurons=())
     table = measure_feature_drift(model, scores, [lite.batch(2)], over=("heads", "tokens"))
-    assert all(found.neurons == {768: 0.0} and len(found.heads) == 6 for found in table)
+    assert all(drift.neurons == {768: 0.0} and len(drift.heads) == 6 for drift in table)
 
 
 def test_token_counts_begin_with_all_and_keep_two_at_least():

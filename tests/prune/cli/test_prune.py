@@ -117,11 +117,13 @@ def test_a_classifier_that_does_not_know_the_people_is_not_trusted(data):
 
 def test_a_classifier_that_knows_them_is(data):
     model = lite.model(identities=12)
-    made = list(batches(data)())
+    scoring_batches = list(batches(data)())
     with torch.no_grad():
         # a classifier that fits these crops: least squares on one-hot labels
-        features = torch.cat([model.necks(model.parts(images, rows))[0] for images, _, rows in made])
-        targets = torch.eye(12)[torch.cat([labels for _, labels, _ in made])]
+        features = torch.cat(
+            [model.necks(model.parts(images, rows))[0] for images, _, rows in scoring_batches]
+        )
+        targets = torch.eye(12)[torch.cat([labels for _, labels, _ in scoring_batches])]
         model.classifier.weight.copy_((torch.linalg.pinv(features.double()) @ targets.double()).T)
     loss, why = inputs.scoring_loss(model, 12, batches(data))
     assert loss is training_loss, why

@@ -56,13 +56,17 @@ def unbroken(root, data, tmp_path_factory):
 
 def check_same(out: Path, unbroken: Path) -> None:
     assert sha256(out / "model.safetensors") == sha256(unbroken / "model.safetensors")
-    one, two = (load_model(folder / "model.safetensors")[1] for folder in (out, unbroken))
-    assert one["cuts"] == two["cuts"] and one["config"] == two["config"] and one["parent"] == two["parent"]
+    manifest, expected = (load_model(folder / "model.safetensors")[1] for folder in (out, unbroken))
+    assert (
+        manifest["cuts"] == expected["cuts"]
+        and manifest["config"] == expected["config"]
+        and manifest["parent"] == expected["parent"]
+    )
     assert losses(out) == losses(unbroken)
-    mine, theirs = (
+    files, expected_files = (
         {str(path.relative_to(folder)) for path in folder.rglob("*")} for folder in (out, unbroken)
     )
-    assert mine == theirs
+    assert files == expected_files
 
 
 def test_a_finished_run_leaves_results_and_metrics_only(unbroken):
@@ -119,10 +123,10 @@ THIN = ["prune.mlp.pruned=0.3", "prune.blocks.removed=1", "prune.heads.rounds=1"
 KEPT = ["prune.heads.kept=[3,3,3,3,3,3,3]", "prune.tokens.kept=[4,4,4,4,4,4,4]", "prune.heads.rounds=1"]
 
 
-@pytest.mark.parametrize("asked", [THIN, KEPT], ids=["neurons and blocks", "kept counts"])
-def test_whatever_is_cut_goes_on_from_a_first_round_that_was_cut(asked, root, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("settings", [THIN, KEPT], ids=["neurons and blocks", "kept counts"])
+def test_whatever_is_cut_goes_on_from_a_first_round_that_was_cut(settings, root, data, tmp_path, monkeypatch):
     """What is left of a cut model must not be planned anew: the same fraction, or the same counts, would be something else."""
-    more = [word for key in asked for word in ("--set", key)]
+    more = [word for key in settings for word in ("--set", key)]
     assert prune_runs.prune_into(tmp_path / "whole", root, data, *more) == 0
 
     def fit(model, *arguments, **keys):
@@ -135,7 +139,7 @@ def test_whatever_is_cut_goes_on_from_a_first_round_that_was_cut(asked, root, da
     assert prune_runs.prune_into(tmp_path / "out", root, data, *more, "--resume") == 0
     check_same(tmp_path / "out", tmp_path / "whole")
     architecture = load_model(tmp_path / "out" / "model.safetensors")[0].architecture
-    if asked is THIN:
+    if settings is THIN:
         assert architecture.present_blocks == 6 and sum(architecture.hidden) < 6 * 768 * 0.72
     else:
         assert {(len(block.heads), len(block.tokens)) for block in architecture.blocks} == {(3, 4)}
@@ -189,9 +193,9 @@ def test_a_mistake_before_the_first_cut_does_not_block_the_folder(root, data, tm
 
 def test_other_folders_beside_the_rounds_are_left_alone(root, data, tmp_path):
     out = tmp_path / "out"
-    mine = [out / "round_mine" / "model.safetensors", out / "snapshot-000000001.pt"]
-    for path in mine:
+    other_files = [out / "round_mine" / "model.safetensors", out / "snapshot-000000001.pt"]
+    for path in other_files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
     assert prune_runs.prune_into(out, root, data) == 0
-    assert [path.read_text() for path in mine] == ["mine", "mine"]
+    assert [path.read_text() for path in other_files] == ["mine", "mine"]

@@ -73,9 +73,11 @@ def test_the_command_starts_from_one_of_our_models(market):
     source = market / "out" / "model.safetensors"
     keys = ("--set", "train.epochs=0", "--init", str(source), "--out", str(market / "next"))
     assert command(market, *keys) == 0
-    one, two = (load_model(folder / "model.safetensors") for folder in (market / "out", market / "next"))
-    assert all(torch.equal(value, two[0].state_dict()[key]) for key, value in one[0].state_dict().items())
-    assert two[1]["parent"] == one[1]["sha256"]
+    first, second = (load_model(folder / "model.safetensors") for folder in (market / "out", market / "next"))
+    assert all(
+        torch.equal(value, second[0].state_dict()[key]) for key, value in first[0].state_dict().items()
+    )
+    assert second[1]["parent"] == first[1]["sha256"]
 
 
 def test_the_command_starts_from_a_model_of_other_cameras_and_people(market, capsys):
@@ -84,8 +86,8 @@ def test_the_command_starts_from_a_model_of_other_cameras_and_people(market, cap
     source = lite.model(cameras=6, identities=751, stride=16)
     save_model(source, market / "other.safetensors", spec)
     assert command(market, "--set", "train.epochs=0", "--init", str(market / "other.safetensors")) == 0
-    said = capsys.readouterr().err
-    assert "6 cameras" in said and "751 people" in said
+    message = capsys.readouterr().err
+    assert "6 cameras" in message and "751 people" in message
     model, _ = load_model(market / "out" / "model.safetensors")
     assert (model.architecture.cameras, model.architecture.identities) == (2, 3)
     assert torch.equal(model.b2[0].mlp.fc1.weight, source.b2[0].mlp.fc1.weight)

@@ -44,11 +44,11 @@ def test_both_branches_get_their_own_copy_of_the_last_block_and_the_norm(plain):
 def test_position_embedding_is_resampled_bilinearly_and_keeps_the_class_token():
     vit = unpruned("vit_lite", stride=12)
     source = {"cls_token": torch.zeros(1, 1, 192), "pos_embed": torch.randn(1, 197, 192)}
-    found = imagenet_state(source, vit)["base.pos_embed"]
+    positions = imagenet_state(source, vit)["base.pos_embed"]
     grid = source["pos_embed"][:, 1:].reshape(1, 14, 14, 192).permute(0, 3, 1, 2)
     expected = F.interpolate(grid, (21, 10), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
-    assert torch.equal(found[:, 0], source["pos_embed"][:, 0])
-    assert torch.allclose(found[:, 1:], expected, atol=1e-6)
+    assert torch.equal(positions[:, 0], source["pos_embed"][:, 0])
+    assert torch.allclose(positions[:, 1:], expected, atol=1e-6)
 
 
 def test_a_distilled_model_loses_its_second_token_and_classifiers():
@@ -60,9 +60,9 @@ def test_a_distilled_model_loses_its_second_token_and_classifiers():
         "head_dist.weight": torch.zeros(5, 192),
     }
     shape = unpruned("vit_lite", height=224, width=224)
-    found = imagenet_state(source, shape)
-    assert sorted(found) == ["base.cls_token", "base.pos_embed"]
-    assert found["base.pos_embed"][0, :, 0].tolist() == [0, *range(2, 198)]
+    state = imagenet_state(source, shape)
+    assert sorted(state) == ["base.cls_token", "base.pos_embed"]
+    assert state["base.pos_embed"][0, :, 0].tolist() == [0, *range(2, 198)]
 
 
 def test_another_variants_weights_are_refused_by_name(plain):

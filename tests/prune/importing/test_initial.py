@@ -99,9 +99,9 @@ def test_a_grid_that_nobody_knows_is_refused_with_both_numbers(tmp_path):
 def test_resampling_keeps_what_is_linear_over_the_person():
     """Rows 0..15 down the picture stay a straight line on 21 rows, but for the clamped border; columns are not mixed in."""
     rows = torch.arange(16.0).repeat_interleave(8).view(1, 128, 1)
-    found = resampled(torch.cat([torch.full((1, 1, 1), 99.0), rows], dim=1), (16, 8), (21, 10))
-    grid = found[0, 1:, 0].view(21, 10)
-    assert found[0, 0, 0] == 99 and torch.allclose(grid, grid[:, :1].expand(21, 10), atol=1e-5)
+    positions = resampled(torch.cat([torch.full((1, 1, 1), 99.0), rows], dim=1), (16, 8), (21, 10))
+    grid = positions[0, 1:, 0].view(21, 10)
+    assert positions[0, 0, 0] == 99 and torch.allclose(grid, grid[:, :1].expand(21, 10), atol=1e-5)
     steps = grid[2:-1, 0] - grid[1:-2, 0]
     assert torch.allclose(steps, torch.full_like(steps, 16 / 21), atol=1e-4)
 

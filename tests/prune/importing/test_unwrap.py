@@ -102,8 +102,8 @@ def test_what_no_forward_pass_reads_is_left_out_with_a_note(wrap, architecture, 
         "n_averaged": torch.tensor(7),
     }
     assert same(prefixed({**state, **more}, wrap), architecture, state, tmp_path / "c.pth")
-    said = capsys.readouterr().err
-    assert all(name in said for name in ("total_ops", "total_params", "centers", "n_averaged"))
+    message = capsys.readouterr().err
+    assert all(name in message for name in ("total_ops", "total_params", "centers", "n_averaged"))
 
 
 @pytest.mark.parametrize("counter", [torch.ones(1), torch.ones(1, 1), torch.ones(4), torch.tensor(9.0), None])
@@ -167,5 +167,5 @@ def test_an_object_in_a_checkpoint_is_named_on_one_printable_line(value, name, s
     config.write_text("model: {variant: vit_lite, jpm: false, size: [64, 32]}\n")
     out = tmp_path / "m.safetensors"
     assert guarded(main, [str(path), "--config", str(config), "--out", str(out)]) == 4
-    said = capsys.readouterr().err
-    assert said[:-1].isprintable() and name in said and not out.exists()
+    message = capsys.readouterr().err
+    assert message[:-1].isprintable() and name in message and not out.exists()

@@ -192,10 +192,10 @@ def test_a_pruned_model_can_be_pruned_again(heads, tokens, order, mode, rounds, 
     for again in (1, 2):
         model, records = prune_model(model, config, lambda: [batch], mean_feature, same)
         for what, per_block in (("heads", 6), ("tokens", 21)):
-            asked = count_from_fraction((heads if what == "heads" else tokens) / 2, per_block, 7)
-            assert sum(r["removed"] for r in records if r["what"] == what) == asked
+            requested = count_from_fraction((heads if what == "heads" else tokens) / 2, per_block, 7)
+            assert sum(r["removed"] for r in records if r["what"] == what) == requested
             left = sum(len(getattr(block, what)) for block in model.architecture.blocks)
-            assert left == 7 * (per_block + (what == "tokens")) - again * asked
+            assert left == 7 * (per_block + (what == "tokens")) - again * requested
         assert all(
             len(b.heads) >= 1 and len(b.tokens) >= 4 and b.tokens[0] == 0 for b in model.architecture.blocks
         )

@@ -34,9 +34,9 @@ def config(heads, tokens, *, seed=5, order="heads_first", weight=0.01, **changes
 
 def test_magnitudes_come_from_the_blocks_weights_alone():
     model = lite.pruned()
-    found = score_magnitudes(model)
-    assert [len(values) for values in found] == [len(block.heads) for block in model.architecture.blocks]
-    for block, values in zip(model.base.blocks, found):
+    magnitudes = score_magnitudes(model)
+    assert [len(values) for values in magnitudes] == [len(block.heads) for block in model.architecture.blocks]
+    for block, values in zip(model.base.blocks, magnitudes):
         qkv = block.attn.qkv.weight.unflatten(0, (3, -1, 32))
         bias = block.attn.qkv.bias.unflatten(0, (3, -1, 32))
         proj = block.attn.proj.weight.unflatten(1, (-1, 32))
@@ -62,7 +62,7 @@ def test_the_smallest_head_goes_whatever_its_depth():
 def test_class_attention_is_the_mean_of_the_maps_first_rows():
     model = lite.pruned(mode="kv")
     batches = [lite.batch(3), lite.batch(2, seed=1)]
-    found = score_class_attention(model, batches)
+    scores = score_class_attention(model, batches)
     maps = []
     hooks = [
         block.attn.probe.register_forward_hook(lambda module, inputs, output: maps.append(output))
@@ -72,7 +72,7 @@ def test_class_attention_is_the_mean_of_the_maps_first_rows():
         model.base(torch.cat([b[0] for b in batches]), torch.cat([b[2] for b in batches]))
     for hook in hooks:
         hook.remove()
-    for values, attention, block in zip(found, maps, model.architecture.blocks):
+    for values, attention, block in zip(scores, maps, model.architecture.blocks):
         assert len(values) == len(block.tokens) - 1
         assert values.tolist() == pytest.approx(attention[:, :, 0, 1:].mean(dim=(0, 1)).tolist(), rel=1e-4)
 

@@ -16,7 +16,7 @@ def test_a_heads_magnitude_is_the_norm_of_all_its_weights(biased):
     qkv = random.normal(size=(3 * heads * size, width))
     bias = random.normal(size=3 * heads * size) if biased else None
     proj = random.normal(size=(width, heads * size))
-    found = head_magnitudes(
+    magnitudes = head_magnitudes(
         torch.from_numpy(qkv),
         torch.from_numpy(bias) if biased else None,
         torch.from_numpy(proj),
@@ -28,7 +28,7 @@ def test_a_heads_magnitude_is_the_norm_of_all_its_weights(biased):
         owned = [qkv[row, column] for row in rows for column in range(width)]
         owned += [bias[row] for row in rows] if biased else []
         owned += [proj[row, head * size + i] for row in range(width) for i in range(size)]
-        assert found[head].item() == pytest.approx(sum(value**2 for value in owned) ** 0.5)
+        assert magnitudes[head].item() == pytest.approx(sum(value**2 for value in owned) ** 0.5)
 
 
 def test_magnitudes_are_relative_to_their_block():
@@ -51,8 +51,8 @@ def test_class_attention_looks_from_the_class_token_at_the_patches():
 )
 def test_a_random_number_belongs_to_an_id_whatever_else_is_there(ids, seed):
     whole = random_scores([range(31)] * len(ids), seed=seed, stream=0)
-    for mine, all_of_them, some in zip(ids, whole, random_scores(ids, seed=seed, stream=0)):
-        assert some.tolist() == [all_of_them[number].item() for number in mine]
+    for block_ids, all_numbers, drawn in zip(ids, whole, random_scores(ids, seed=seed, stream=0)):
+        assert drawn.tolist() == [all_numbers[number].item() for number in block_ids]
 
 
 def test_random_numbers_differ_between_seeds_streams_and_blocks_and_are_uniform():

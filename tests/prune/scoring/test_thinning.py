@@ -202,10 +202,10 @@ def test_the_lowest_neurons_are_removed_and_never_more_than_asked(pruned, within
 
 def test_a_block_costs_what_its_removal_does_to_the_features():
     model, batches = lite.thinned(), [lite.batch(3), lite.batch(2, seed=1)]
-    found = score_blocks(model, batches)
-    assert [index for index, value in enumerate(found) if value == float("inf")] == [2, 5]
+    block_scores = score_blocks(model, batches)
+    assert [index for index, value in enumerate(block_scores) if value == float("inf")] == [2, 5]
     whole, without = features_of(model, batches), features_of(remove_blocks(model, [3]), batches)
-    assert found[3] == pytest.approx(float((1 - (whole * without).sum(dim=1)).mean()), abs=1e-6)
+    assert block_scores[3] == pytest.approx(float((1 - (whole * without).sum(dim=1)).mean()), abs=1e-6)
     with pytest.raises(DataError, match="blocks.*--data"):
         score_blocks(model, [])
     model.b1[1].bias.data[0] = torch.nan
@@ -217,18 +217,18 @@ def test_blocks_are_removed_one_by_one_the_least_drift_first():
     model, batches = lite.model(), [lite.batch(6)]
     chosen, rows = choose_blocks(model, BlocksConfig(2), lambda: batches)
     first = score_blocks(model, batches)
-    one = first.index(min(first))
-    second = score_blocks(remove_blocks(model, [one]), batches)
-    assert chosen == sorted([one, second.index(min(second))])
-    assert rows[0].tolist() == pytest.approx(first) and rows[1][one] == -1
+    lowest = first.index(min(first))
+    second = score_blocks(remove_blocks(model, [lowest]), batches)
+    assert chosen == sorted([lowest, second.index(min(second))])
+    assert rows[0].tolist() == pytest.approx(first) and rows[1][lowest] == -1
     assert choose_blocks(model, BlocksConfig((6, 1)), lambda: batches) == ([1, 6], [])
 
 
 def test_scores_of_a_thinned_model_have_a_place_for_every_block():
     model, batches = lite.thinned(), [lite.batch()]
     there = [not block.removed for block in model.architecture.blocks]
-    for found in (score_heads(model, batches), score_tokens(model, batches, mean_feature)):
-        assert [len(score) > 0 for score in found] == there
+    for scores in (score_heads(model, batches), score_tokens(model, batches, mean_feature)):
+        assert [len(score) > 0 for score in scores] == there
     neurons = measure_neurons(model, MlpConfig(), lambda: batches, mean_feature)
     assert tuple(map(len, neurons)) == model.architecture.hidden
     magnitudes = measure_neurons(model, MlpConfig(by="magnitude"), lambda: batches, mean_feature)
@@ -256,8 +256,8 @@ def config(**changes):
 @pytest.mark.parametrize("order", ["heads_first", "tokens_first", "both"])
 @pytest.mark.parametrize("mode", ["bypass", "kv"])
 def test_heads_tokens_neurons_and_blocks_are_removed_in_one_run(order, mode):
-    batch, asked = lite.batch(), config(order=order, mode=mode)
-    model, records = prune_model(lite.model(), asked, lambda: [batch], mean_feature, same)
+    batch, settings = lite.batch(), config(order=order, mode=mode)
+    model, records = prune_model(lite.model(), settings, lambda: [batch], mean_feature, same)
     removed = {record["what"]: record["removed"] for record in records}
     assert removed["blocks"] == 1 and removed["heads"] == int(6 * 6 * 0.25)
     assert removed["tokens"] == int(21 * 6 * 0.25)
@@ -267,7 +267,7 @@ def test_heads_tokens_neurons_and_blocks_are_removed_in_one_run(order, mode):
     )
     assert model.architecture.present_blocks == 6 and torch.isfinite(features(model)).all()
     json.dumps(records, allow_nan=False)
-    again, _ = prune_model(model, asked, lambda: [batch], mean_feature, same)
+    again, _ = prune_model(model, settings, lambda: [batch], mean_feature, same)
     assert again.architecture.present_blocks == 5
 
 
@@ -276,32 +276,34 @@ def test_neurons_and_blocks_alone_are_one_round():
     assert plan_rounds(model, PruneConfig(mlp=MlpConfig(0.5))) == [Round(prunes_mlp=True)]
     assert plan_rounds(model, PruneConfig(blocks=BlocksConfig((1, 2)))) == [Round(prunes_mlp=True)]
     assert plan_rounds(model, PruneConfig()) == []
-    asked = PruneConfig(mlp=MlpConfig(0.5, within="block", by="magnitude"))
-    narrow, records = prune_model(model, asked, lambda: [], mean_feature, same)
+    settings = PruneConfig(mlp=MlpConfig(0.5, within="block", by="magnitude"))
+    narrow, records = prune_model(model, settings, lambda: [], mean_feature, same)
     assert narrow.architecture.hidden == (384,) * 7 and [record["what"] for record in records] == ["neurons"]
 
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_run_stopped_anywhere_resumes_to_the_same_model(kept):
     """The plan is that of the whole model: what is left of a cut one must not be planned anew."""
-    batch, asked = lite.batch(), config()
+    batch, settings = lite.batch(), config()
     if kept:
-        asked = PruneConfig(
+        settings = PruneConfig(
             heads=HeadConfig(kept=(3,) * 7), tokens=TokenConfig(kept=(9,) * 7), mlp=MlpConfig(0.3)
         )
-    plan, stages = plan_rounds(lite.model(), asked), []
+    plan, stages = plan_rounds(lite.model(), settings), []
 
     def keep(model, stage):
         stages.append((model, stage))
 
-    whole, records = prune_model(lite.model(), asked, lambda: [batch], mean_feature, same, save_stage=keep)
+    whole, records = prune_model(lite.model(), settings, lambda: [batch], mean_feature, same, save_stage=keep)
     assert len(stages) == 4
     for model, stage in [(lite.model(), Stage()), *stages]:
-        found, again = prune_model(model, asked, lambda: [batch], mean_feature, same, stage=stage, plan=plan)
-        assert found.architecture == whole.architecture and [r["what"] for r in again] == [
+        resumed, again = prune_model(
+            model, settings, lambda: [batch], mean_feature, same, stage=stage, plan=plan
+        )
+        assert resumed.architecture == whole.architecture and [r["what"] for r in again] == [
             r["what"] for r in records
         ]
-        assert torch.allclose(features(found), features(whole), atol=1e-5)
+        assert torch.allclose(features(resumed), features(whole), atol=1e-5)
 
 
 def test_a_file_says_how_much_goes_and_a_wrong_key_is_named(tmp_path):
@@ -310,23 +312,23 @@ def test_a_file_says_how_much_goes_and_a_wrong_key_is_named(tmp_path):
     prune = load_config(path).prune
     assert (prune.mlp.pruned, prune.mlp.within, prune.blocks.removed) == (0.25, "block", (3, 5))
     assert load_config(path, ["prune.blocks.removed=2"]).prune.blocks.removed == 2
-    for override, said in (
+    for override, message in (
         ("prune.blocks.removed=two", "must be a whole number"),
         ("prune.blocks.removed=[a]", "must be a whole number"),
         ("prune.mlp.pruned=1.5", "mlp.pruned must be within"),
         ("prune.mlp.by=size", "taylor, magnitude"),
         ("prune.mlp.prune=0.5", "did you mean pruned"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             load_config(path, [override])
 
 
 @pytest.mark.parametrize("thin", [True, False])
 def test_the_search_refuses_what_it_does_not_choose(thin):
     model = lite.model() if thin else keep_neurons(lite.model(), [range(9)] * 7)
-    asked = PruneConfig(mlp=MlpConfig(0.3)) if thin else PruneConfig()
+    settings = PruneConfig(mlp=MlpConfig(0.3)) if thin else PruneConfig()
     with pytest.raises(ConfigError, match="prune.mlp" if thin else "--weights"):
         run_search(
-            model, SearchOptions(Goal(GOALS[1], 1e8)), asked, [], [], lite.SPEC,
+            model, SearchOptions(Goal(GOALS[1], 1e8)), settings, [], [], lite.SPEC,
             batch_source=None, loss=mean_feature, out=None, device="cpu",
         )  # fmt: skip

@@ -59,28 +59,28 @@ def cast(model, data):
 
 
 def test_the_vote_finds_the_permutation_in_a_larger_classifier(data):
-    found = cast(knowing(data, PERMUTED), data)
-    assert found.rows == PERMUTED and found.accepted
-    assert (found.available, found.images, found.agree, found.disputed) == (ROWS, 16, 1.0, 0)
-    assert str(found) == "4 of 7 rows, 100% of 16 images agree"
+    vote = cast(knowing(data, PERMUTED), data)
+    assert vote.rows == PERMUTED and vote.accepted
+    assert (vote.available, vote.images, vote.agree, vote.disputed) == (ROWS, 16, 1.0, 0)
+    assert str(vote) == "4 of 7 rows, 100% of 16 images agree"
 
 
 def test_unknown_people_are_not_accepted(data):
-    found = cast(prune_runs.network(ROWS), data)
-    assert not found.accepted and len(set(found.rows)) == 4
+    vote = cast(prune_runs.network(ROWS), data)
+    assert not vote.accepted and len(set(vote.rows)) == 4
 
 
 def test_two_people_with_one_row_are_disputed_and_refused(data):
-    found = cast(knowing(data, (5, 5, 6, 2)), data)
-    assert found.disputed == 1 and not found.accepted
-    assert found.agree == pytest.approx(12 / 16) and len(set(found.rows)) == 4
+    vote = cast(knowing(data, (5, 5, 6, 2)), data)
+    assert vote.disputed == 1 and not vote.accepted
+    assert vote.agree == pytest.approx(12 / 16) and len(set(vote.rows)) == 4
 
 
 def test_one_image_a_person_agrees_with_nobody(data):
-    one = {item.pid: item for item in items_of(data)}
-    batches = classifiers.voting_batches(list(one.values()), prune_runs.SPEC, "cpu")
-    found = classifiers.row_votes(knowing(data, PERMUTED), batches, 4)
-    assert found.rows == PERMUTED and found.agree == 0 and not found.accepted
+    image_of_person = {item.pid: item for item in items_of(data)}
+    batches = classifiers.voting_batches(list(image_of_person.values()), prune_runs.SPEC, "cpu")
+    vote = classifiers.row_votes(knowing(data, PERMUTED), batches, 4)
+    assert vote.rows == PERMUTED and vote.agree == 0 and not vote.accepted
 
 
 def test_the_vote_leaves_the_model_as_it_was(data):
@@ -152,15 +152,15 @@ def test_selecting_rows_permutes_every_classifier_and_nothing_else(data):
 
 def test_fresh_classifiers_depend_on_the_seed_alone():
     model = prune_runs.network(ROWS)
-    one = classifiers.with_new_classifiers(model, 4, seed=3)
+    first = classifiers.with_new_classifiers(model, 4, seed=3)
     torch.rand(5)
     state = torch.get_rng_state()
-    two, three = (classifiers.with_new_classifiers(model, 4, seed=seed) for seed in (3, 4))
+    same_seed, other_seed = (classifiers.with_new_classifiers(model, 4, seed=seed) for seed in (3, 4))
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(one.classifier_2.weight, two.classifier_2.weight)
-    assert not torch.equal(one.classifier.weight, three.classifier.weight)
+    assert torch.equal(first.classifier_2.weight, same_seed.classifier_2.weight)
+    assert not torch.equal(first.classifier.weight, other_seed.classifier.weight)
     kept = {key: value for key, value in model.state_dict().items() if not key.startswith("classifier")}
-    assert all(torch.equal(value, one.state_dict()[key]) for key, value in kept.items())
+    assert all(torch.equal(value, first.state_dict()[key]) for key, value in kept.items())
 
 
 @pytest.mark.parametrize(("rows", "available"), [(PERMUTED, ROWS), ((2, 0, 3, 1), 4)])
@@ -169,11 +169,11 @@ def test_prune_goes_on_with_the_rows_that_were_found(rows, available, data, tmp_
     model = knowing(data, rows, available)
     root = prune_runs.teacher(tmp_path / "teacher", model)
     assert prune_runs.prune_into(tmp_path / "out", root, data) == 0
-    said = f"classifier rows found by vote: 4 of {available} rows, 100% of 16 images agree"
+    vote_line = f"classifier rows found by vote: 4 of {available} rows, 100% of 16 images agree"
     errors = capsys.readouterr().err
-    assert said in errors and "without distillation" not in errors
+    assert vote_line in errors and "without distillation" not in errors
     pruned, manifest = load_model(tmp_path / "out" / "model.safetensors")
-    assert manifest["scoring_loss"] == f"identity and triplet: {said}"
+    assert manifest["scoring_loss"] == f"identity and triplet: {vote_line}"
     assert (
         json.loads((tmp_path / "out" / "result.json").read_text())["scoring_loss"] == manifest["scoring_loss"]
     )

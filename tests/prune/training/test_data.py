@@ -31,12 +31,12 @@ SPEC = InputSpec(height=32, width=16, layout="float-nchw", camera="input", camer
 @pytest.fixture
 def items(tmp_path):
     """Four people, five crops each by two cameras; every crop is one colour of its own."""
-    found = []
+    people = []
     for index in range(20):
         path = tmp_path / f"{index:02d}.png"
         Image.new("RGB", (20, 40), (index * 12, 255 - index * 12, 128)).save(path)
-        found.append(Item(str(path), pid=[7, 30, 2, 111][index % 4], camid=index % 2))
-    return found
+        people.append(Item(str(path), pid=[7, 30, 2, 111][index % 4], camid=index % 2))
+    return people
 
 
 def test_labels_follow_the_order_of_person_ids():
@@ -108,7 +108,7 @@ def test_a_training_batch_can_be_made_again_alone(items):
     every = list(prefetched(epoch, 0, workers=3))
     assert len(every) == len(epoch) >= 3
     for step in (2, 0):
-        assert all(torch.equal(one, two) for one, two in zip(every[step], again[step]))
+        assert all(torch.equal(first, second) for first, second in zip(every[step], again[step]))
     assert not torch.equal(every[0][0], training_batches(items, SPEC, config)(4)[0][0])
 
 
@@ -157,7 +157,7 @@ def test_flip_mirrors_whole_images_at_its_rate():
     flipped = augment.flip(crops, 0.5, generator(1))
     mirrored = [torch.equal(new, old.flip(2)) for new, old in zip(flipped, crops)]
     kept = [torch.equal(new, old) for new, old in zip(flipped, crops)]
-    assert all(one != two for one, two in zip(mirrored, kept))
+    assert all(is_mirrored != is_kept for is_mirrored, is_kept in zip(mirrored, kept))
     assert 430 < sum(mirrored) < 570
     assert torch.equal(augment.flip(crops, 0, generator(1)), crops)
 
@@ -172,8 +172,8 @@ def test_shift_is_a_crop_of_the_padded_image_anywhere_within_the_padding():
         for top in range(5)
         for left in range(5)
     }
-    seen = {tuple(image[0].flatten().tolist()) for image in moved}
-    assert moved.shape == crops.shape and seen == places
+    moved_to = {tuple(image[0].flatten().tolist()) for image in moved}
+    assert moved.shape == crops.shape and moved_to == places
 
 
 def test_erasing_puts_noise_into_one_box_of_2_to_33_percent():

@@ -103,13 +103,13 @@ def test_the_loss_goes_down_on_a_tiny_set_and_the_rate_in_use_is_the_schedules(o
     lr = 0.02 if optimizer == "sgd" else 1e-3
     config = dataclasses.replace(CONFIG, optimizer=optimizer, lr=lr, epochs=6, warmup_epochs=1)
     model = fit(small(), lambda epoch: [batch(), batch(1)], config=config, out=tmp_path)
-    found = rows(tmp_path)
-    assert [row["epoch"] for row in found] == [1, 2, 3, 4, 5, 6] and found[-1]["images"] == 16
-    assert found[-1]["loss"] < 0.7 * found[0]["loss"] and found[-1]["accuracy"] > found[0]["accuracy"]
+    epochs = rows(tmp_path)
+    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5, 6] and epochs[-1]["images"] == 16
+    assert epochs[-1]["loss"] < 0.7 * epochs[0]["loss"] and epochs[-1]["accuracy"] > epochs[0]["accuracy"]
     # The last step of epoch n stands at n - 1/2.
     expected = [lr * lr_scale(epoch + 0.5, config) for epoch in range(6)]
-    assert [row["lr"] for row in found] == pytest.approx(expected)
-    for row in found:
+    assert [row["lr"] for row in epochs] == pytest.approx(expected)
+    for row in epochs:
         assert row["loss"] == pytest.approx(sum(row["step_losses"]) / 2)
         assert row["seconds"] == pytest.approx(row["data_seconds"] + row["step_seconds"])
     assert not model.training
@@ -217,22 +217,22 @@ def test_killed_at_five_random_steps_the_remaining_losses_are_the_unbroken_runs(
 
 def test_the_result_is_the_running_average_of_the_weights_after_every_step(tmp_path, monkeypatch):
     config = dataclasses.replace(CONFIG, epochs=1, average=0.4, checkpoint_steps=1)
-    steps, seen = [batch(seed) for seed in range(5)], []
+    steps, saved = [batch(seed) for seed in range(5)], []
     model = small()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     key = "base.blocks.3.mlp.fc1.weight"
 
     def save(folder, step, content):
-        seen.append(content["model"][key].clone())
+        saved.append(content["model"][key].clone())
 
     monkeypatch.setattr(loop, "save_checkpoint", save)
     fit(model, lambda epoch: steps, config=config, out=tmp_path)
     expected = before[key].double()
-    for done, weights in enumerate(seen[:5]):
+    for done, weights in enumerate(saved[:5]):
         decay = min(0.4, (1 + done) / (10 + done))
         expected = decay * expected + (1 - decay) * weights.double()
     assert model.state_dict()[key].double() == pytest.approx(expected, abs=1e-6)
-    assert not torch.equal(model.state_dict()[key], seen[-1])
+    assert not torch.equal(model.state_dict()[key], saved[-1])
 
 
 def test_the_contrastive_metric_takes_the_triplets_place_and_both_losses_their_weights():
@@ -251,10 +251,10 @@ def test_the_contrastive_metric_takes_the_triplets_place_and_both_losses_their_w
 
 
 def test_a_finished_run_resumed_changes_nothing(tmp_path):
-    one = training_runs.run(tmp_path).state_dict()
+    first = training_runs.run(tmp_path).state_dict()
     lines = (tmp_path / "metrics.jsonl").read_text()
-    two = training_runs.run(tmp_path, resume=True).state_dict()
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    resumed = training_runs.run(tmp_path, resume=True).state_dict()
+    assert all(torch.equal(first[key], resumed[key]) for key in first)
     assert (tmp_path / "metrics.jsonl").read_text() == lines
 
 
@@ -287,8 +287,8 @@ def test_two_processes_share_their_gradients(tmp_path):
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     result = launched(*command, "-m", "tests.fakes.training_runs", "pair", str(tmp_path))
     assert result.returncode == 0, result.stderr[-3000:]
-    one, two = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
-    assert one["processes"] == 2 and one == two
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first["processes"] == 2 and first == second
     assert [row["images"] for row in rows(tmp_path)] == [2 * 8 * training_runs.STEPS] * 2
 
 

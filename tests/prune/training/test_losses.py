@@ -70,8 +70,8 @@ def test_supervised_contrastive_equals_a_loop_over_anchors_and_positives(seed, t
     terms = []
     for anchor in range(7):
         whole = math.log(sum(math.exp(similar(anchor, other)) for other in range(7) if other != anchor))
-        mine = [b for b in range(7) if b != anchor and labels[b] == labels[anchor]]
-        terms.append(sum(whole - similar(anchor, positive) for positive in mine) / len(mine))
+        positives = [b for b in range(7) if b != anchor and labels[b] == labels[anchor]]
+        terms.append(sum(whole - similar(anchor, positive) for positive in positives) / len(positives))
     ours = losses.supervised_contrastive(features, torch.tensor(labels), temperature=temperature)
     assert float(ours) == pytest.approx(sum(terms) / 7, rel=1e-3, abs=1e-4)
 
@@ -87,8 +87,8 @@ def test_an_anchor_without_a_positive_costs_nothing_and_gradients_stay_finite():
 
 def test_triplet_is_taken_on_features_that_are_not_normalised():
     features, labels = torch.randn(6, 4), torch.tensor([0, 0, 1, 1, 2, 2])
-    one, ten = (losses.batch_hard_triplet(features * factor, labels) for factor in (1, 10))
-    assert not torch.isclose(one, ten)
+    original, scaled = (losses.batch_hard_triplet(features * factor, labels) for factor in (1, 10))
+    assert not torch.isclose(original, scaled)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_soft_distillation_is_the_mean_over_heads_of_kl_over_images_and_identiti
             q, p = softmax(row, temperature), softmax(wanted, temperature)
             total += sum(a * math.log(a / b) for a, b in zip(p, q))
         heads.append(total * temperature**2 / (2 * 3))
-    found = losses.distill_soft(student, teacher, temperature=temperature)
-    assert float(found) == pytest.approx(sum(heads) / 5, rel=1e-4)
+    loss = losses.distill_soft(student, teacher, temperature=temperature)
+    assert float(loss) == pytest.approx(sum(heads) / 5, rel=1e-4)
     assert float(losses.distill_soft(teacher, teacher, temperature=temperature)) == pytest.approx(0, abs=1e-7)
 
 
