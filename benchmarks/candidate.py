@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.options import Candidate
 from runtime import console
 from runtime.artifact import Artifact
+from runtime.checks.this_machine import doubt
 from runtime.errors import ConfigError
-from runtime.gate_here import doubt
 from runtime.opening import open_artifact
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from runtime.check import load_check
+from runtime.checks.check_crops import load_check
 from runtime.console import note
 from runtime.entry import guarded
 from runtime.errors import ArtifactError

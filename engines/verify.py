@@ -17,7 +17,7 @@ from engines.machine import Machine, this_machine
 from engines.manifest import FLAVOURS, differences, inherited
 from engines.trtexec.command import input_shapes, input_spec
 from runtime.backends.tensorrt.compat import rebuild_command
-from runtime.check import Check, judge, load_check
+from runtime.checks.check_crops import Check, judge, load_check
 from runtime.console import note
 from runtime.errors import ArtifactError, DeviceError, GateError
 from runtime.files.manifest import manifest_path, read_manifest, sha256, tools, write_manifest

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.options import CHECK_COUNT
-from runtime.check import Check as Check
-from runtime.check import run_check as run_check
+from runtime.checks.check_crops import Check as Check
+from runtime.checks.check_crops import run_check as run_check
 from runtime.console import note
 from runtime.datasets import Item, guess_layout, read_dataset
 from runtime.errors import ConfigError, DataError

@@ -11,7 +11,7 @@ from export.check import Check
 from export.precision import ExportedGraph
 from runtime.artifact import Artifact
 from runtime.backends.onnxruntime import open_onnxruntime
-from runtime.check import judge
+from runtime.checks.check_crops import judge
 from runtime.datasets import guess_layout, read_dataset
 from runtime.extraction.accuracy import accuracy
 from runtime.gate import LIMITS

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from runtime.artifact import Artifact
 from runtime.backends.choice import this_machine, write_choice
 from runtime.backends.library import BrokenLibrary
-from runtime.check import Check, judge, load_check
+from runtime.checks.check_crops import Check, judge, load_check
 from runtime.console import note
 from runtime.errors import ConfigError, DeviceError
 from runtime.files.manifest import ENGINES

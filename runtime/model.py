@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from runtime.artifact import Artifact
+from runtime.checks.this_machine import doubt
 from runtime.console import note
 from runtime.datasets import MAX_BAD
 from runtime.datasets.cameras import camera_ids
@@ -22,7 +23,6 @@ from runtime.extraction.camera import extract_with_policy
 from runtime.extraction.extract import MIN_NORM, run_halving
 from runtime.extraction.preset import extractor, plan
 from runtime.features import Features
-from runtime.gate_here import doubt
 from runtime.images.boxes import crop_views
 from runtime.images.decode import MIN_SIDE
 from runtime.images.preprocess import resize, to_input

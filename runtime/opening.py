@@ -55,7 +55,7 @@ def open_artifact(
     """Verify and open the artifact at `path` on `device` ("cpu" or "cuda"); `backend` runs an ONNX file on the CPU.
 
     The file's hash and the recorded verdict of its quality gate are checked before anything is loaded. If this CPU is of another
-    kind than that of the exporting machine, the gate runs once here (`runtime.gate_here`).
+    kind than that of the exporting machine, the gate runs once here (`runtime.checks.this_machine`).
 
     Raises ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate (with `allow_ungated`, a missing
     pass is only a warning on stderr), DeviceError for a missing device or backend, and GateError if the gate fails on this machine.
@@ -65,7 +65,7 @@ def open_artifact(
     )
     if _runs_on_a_cpu(artifact, device):
         # imported here, because only a file on a CPU needs it
-        from runtime.gate_here import prove
+        from runtime.checks.this_machine import prove
 
         prove(artifact, allow_failed=allow_ungated)
     return artifact
@@ -99,7 +99,7 @@ def verify_artifact(
     """
     artifact = _verified(Path(path), device, None, allow_ungated, backend)[0]
     if _runs_on_a_cpu(artifact, device):
-        from runtime.gate_here import needs_proof, prove
+        from runtime.checks.this_machine import needs_proof, prove
 
         if needs_proof(artifact):
             target = Target(device, None, artifact.backend or BACKENDS[0])

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import gate_here
 from runtime.__main__ import main
+from runtime.checks import this_machine
+from runtime.checks.this_machine import record_path, recorded
 from runtime.entry import guarded
 from runtime.errors import GateError
 from runtime.files.manifest import sha256, write_manifest
-from runtime.gate_here import record_path, recorded
 from runtime.host.processor import this_kind
 from runtime.opening import open_artifact, verify_artifact
 from tests.fakes.checked_model import write_checked_model
@@ -41,9 +41,9 @@ def model(tmp_path):
 @pytest.fixture
 def judged(monkeypatch):
     """The files whose gate was run, in order."""
-    seen, real = [], gate_here.judge
+    seen, real = [], this_machine.judge
     monkeypatch.setattr(
-        gate_here, "judge", lambda check, *rest: seen.append(len(check.images)) or real(check, *rest)
+        this_machine, "judge", lambda check, *rest: seen.append(len(check.images)) or real(check, *rest)
     )
     return seen
 
@@ -104,7 +104,7 @@ def test_a_failure_is_refused_each_time_but_run_once_and_may_be_overridden(model
 def test_another_engine_has_a_verdict_of_its_own(model, judged, capsys):
     pytest.importorskip("runtime.backends.openvino", reason="needs openvino")
     for engine in ("onnxruntime", "openvino", "openvino"):
-        assert gate_here.doubt(open_artifact(model, backend=engine)) is None
+        assert this_machine.doubt(open_artifact(model, backend=engine)) is None
     assert judged == [40, 40]
     assert {verdict["engine"] for verdict in json.loads(record_path(model).read_text())["gates"]} == {
         "onnxruntime",

@@ -23,7 +23,7 @@ from typing import Any
 
 from runtime.artifact import Artifact
 from runtime.backends.choice import unproven
-from runtime.check import judge, load_check
+from runtime.checks.check_crops import judge, load_check
 from runtime.errors import ArtifactError, GateError, StorageError
 from runtime.files.manifest import replacing, tools
 from runtime.gate import backend_limits

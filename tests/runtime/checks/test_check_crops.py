@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from runtime.check import judge, load_check, run_check
+from runtime.checks.check_crops import judge, load_check, run_check
 from runtime.errors import ArtifactError, NonFiniteFeatures
 from runtime.files.manifest import sha256
 from runtime.gate import LIMITS
