@@ -22,9 +22,9 @@ STYLE = svg.sheet(
 
 
 def chart(result: Mapping[str, Any]) -> str:
-    """Return the chart of a study's `result` as the text of an SVG file. It shows the mAP on the occluded queries.
+    """Return a chart of the mAP on the occluded queries as the text of an SVG file. `result` is the content of a study's result.json.
 
-    A dashed line marks the teacher, and a band the range of the fine-tuned teacher over the seeds.
+    A dashed line marks the mAP of the teacher. A band marks the range over the seeds of the mAP of the fine-tuned teacher.
     """
     groups = {(group["method"], group["level"]): group for group in result["groups"]}
     scores = [score for group in groups.values() for score in group["query"]["mAP"]["values"]]

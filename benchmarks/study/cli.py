@@ -28,7 +28,7 @@ from runtime.options.argument_types import names, positive_integer, positive_int
 class CompareOptions:
     """A study to run: its `methods` and `seeds`, the number of trials that run in parallel (`jobs`), and the path of its chart.
 
-    If `chart_path` is None, no chart is drawn.
+    `study` names its files and its device. If `chart_path` is None, no chart is drawn.
     """
 
     study: StudyOptions
@@ -40,7 +40,10 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """A `result` file of a study to show. Its chart is written to `chart_path`, unless that is None. `table` prints its table."""
+    """A study's result.json to show, at the path `result`.
+
+    Its chart is written to `chart_path`, unless that is None. Its table is printed if `table` is True.
+    """
 
     result: Path
     chart_path: str | None
@@ -48,7 +51,10 @@ class ShowOptions:
 
 
 def parse(argv: Sequence[str] | None) -> CompareOptions | ShowOptions:
-    """Parse a command line into options. Raises ConfigError if a required option is missing."""
+    """Parse a command line into ShowOptions if it has --report, and else into CompareOptions.
+
+    Raises ConfigError if a required option is missing, or if two --other folders have the same name.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.study", description="Compare pruning methods at equal cost."
     )
@@ -109,12 +115,12 @@ def parse(argv: Sequence[str] | None) -> CompareOptions | ShowOptions:
         return ShowOptions(Path(args.report), args.picture, args.table)
     if not (args.weights and args.config and args.data and args.out):
         raise ConfigError(
-            "an option is missing; give --weights, --config, --data and --out to run a study, or --report RESULT to show one"
+            "a required option is missing; give --weights, --config, --data and --out to run a study, or --report RESULT to show one"
         )
     others = tuple(args.other)
     if len({Path(root).name for root in others}) < len(others):
         raise ConfigError(
-            "--other: two folders have the same name, which the result could not tell apart; rename one of them"
+            "--other: two folders have the same name, but the result names each data set after its folder; rename one of them"
         )
     study = StudyOptions(
         args.weights, args.config, args.data, args.out, others, tuple(args.overrides), args.device
@@ -133,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(options: CompareOptions) -> None:
-    """Run the trials of the study that are not finished, and show the result of all its trials."""
+    """Run the unfinished trials of the study, print the table of all its trials, and write the chart if its path is given."""
     from benchmarks.study.run import run_study
 
     result = run_study(options.study, waves(options.methods, options.seeds), options.jobs)
@@ -141,7 +147,10 @@ def compare(options: CompareOptions) -> None:
 
 
 def show(result: dict[str, Any], *, chart_path: str | None, table: bool) -> None:
-    """Write the chart of a result to `chart_path`, unless that is None, and print its table if `table` is True."""
+    """Write the chart of a study to `chart_path`, unless that is None, and print its Markdown table if `table` is True.
+
+    `result` is the content of the study's result.json.
+    """
     if chart_path:
         with replacing(chart_path) as temporary:
             temporary.write_text(chart(result), encoding="utf-8")

@@ -33,7 +33,7 @@ ADVISED = "--data data/anny_reid"
 class ImageSet:
     """Decoded images (N, H, W, 3) uint8 RGB in the model's input size, with their person ids and 0-based camera ids (N,).
 
-    `camera_rows` (N,) are the camera ids that the model receives with the images. If it is None, the model receives none.
+    `camera_rows` (N,) are the camera ids that the model receives with the images, or None for a model without this input.
     """
 
     pixels: NDArray[np.uint8]
@@ -42,7 +42,10 @@ class ImageSet:
     camera_rows: NDArray[np.int64] | None
 
     def features(self, session: Any, spec: InputSpec) -> FeatureSet:
-        """Return the features of all images. `session` is a callable model, which runs on batches of 64 images."""
+        """Return the features of all images, which `session(images, camera_ids)` computes for up to 64 images at a time.
+
+        `spec` describes the input of the model, for which the pixels are normalised.
+        """
         batches = []
         for start in range(0, len(self.pids), BATCH):
             rows = slice(start, start + BATCH)
@@ -53,7 +56,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class OtherDataset:
-    """A data set for scores only, which no model of the study is trained on: its images, and the masks (N,) of its two splits."""
+    """A data set on which the models are scored but not trained: its N images, and the masks (N,) of its query and gallery images."""
 
     images: ImageSet
     query: NDArray[np.bool_]
@@ -64,11 +67,12 @@ class OtherDataset:
 class Context:
     """What all trials of a study need.
 
-    `config` is the configuration of prune.py. `student` is the teacher with classifiers that fit the training images `items`, and
-    each trial prunes a copy of it. `loss` is the function that scores tokens, and `loss_name` its name. `own_images` maps "query",
-    "twins" (the unoccluded pairs of the queries) and "gallery" to the images of Anny-ReID. `person_tokens` maps the same keys to an
-    array (N, P) that marks the patch tokens on the person. `visible` (Q,) is the visible part of the person in each query.
-    `other_datasets` maps a name to a data set that is only used for scores.
+    `config` is the configuration of prune.py, and `spec` describes the input of the model. `student` is the teacher with
+    classifiers for the identities of the training images `items`. Each trial prunes a copy of `student`. The gradient of the
+    function `loss` scores the tokens, and `loss_name` is its name. `own_images` maps "query", "twins" (the unoccluded pairs of the
+    queries) and "gallery" to the images of Anny-ReID. `person_tokens` maps the same keys to an array (N, P) that marks the patch
+    tokens on the person. `visible` (Q,) is the visible part of the person in each query. `other_datasets` maps a name to a data set
+    that is only used for scores.
     """
 
     config: Any
@@ -84,10 +88,10 @@ class Context:
 
 
 def read_images(items: Sequence[Item], spec: InputSpec, *, dataset: str | None) -> ImageSet:
-    """Decode the images of `items` and resize them to the input size of `spec`.
+    """Decode the images of `items`, resize them to the input size of the model that `spec` describes, and return them.
 
-    If the model was trained on the data set named `dataset`, it uses the camera embeddings of these images' cameras. Otherwise it uses
-    its mean camera embedding. `dataset` is None for a data set without a name.
+    If the model was trained on the data set named `dataset`, the result has the ids of the images' cameras as input of the model.
+    Otherwise it has the id of the mean camera embedding. `dataset` is None for a data set without a name.
     """
     camids = np.array([item.camid for item in items], np.int64)
     camera_rows, _ = camera_ids(camids, spec, dataset=dataset)
@@ -118,7 +122,7 @@ def study_fingerprint(options: StudyOptions) -> dict[str, Any]:
 
 
 def index_path(root: str) -> Path:
-    """Return the path of the file anny.json in the folder `root`. Raises DataError if there is none."""
+    """Return the path of the file anny.json in the folder `root`. Raises DataError if the file does not exist."""
     path = Path(root) / NAME
     if not path.is_file():
         raise DataError(
@@ -130,7 +134,8 @@ def index_path(root: str) -> Path:
 def whole_index(root: str) -> dict[str, Any]:
     """Return the content of the file anny.json in the folder `root`.
 
-    Raises DataError if the file is damaged, or does not name the unoccluded pair of a query.
+    Raises DataError if the file is missing or damaged, or if a query has no unoccluded pair: an image of the same person in the same
+    pose with nothing in front.
     """
     index = read_index(Path(root), advice=f"give {ADVISED}", refusal=DataError)
     images = index["images"]
@@ -142,7 +147,10 @@ def whole_index(root: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def open_context(options: StudyOptions) -> Context:
-    """Load what the trials of a study share. The result is cached, because one process runs many trials of the same study."""
+    """Load and return what the trials of a study share. Another call with the same options returns the same object.
+
+    Raises DataError or ConfigError for damaged files.
+    """
     from dataclasses import replace
 
     from prune.config.load import load_config

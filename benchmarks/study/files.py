@@ -106,7 +106,7 @@ def trial_path(out: Path, trial: Trial) -> Path:
 
 
 def read_record(path: Path, schema: Schema) -> dict[str, Any]:
-    """Return the record of a finished trial from the file at `path`. Raises ConfigError if the file does not fit `schema`."""
+    """Return the record of a finished trial from the JSON file at `path`. Raises ConfigError if the file does not fit `schema`."""
     advice = "remove the file, and run the command that made it again"
     record: dict[str, Any] = read_document(
         path, schema, expected="the record of a finished trial", advice=advice
@@ -115,9 +115,10 @@ def read_record(path: Path, schema: Schema) -> dict[str, Any]:
 
 
 def read_records(out: Path, fingerprint: dict[str, Any], schema: Schema) -> list[dict[str, Any]]:
-    """Return the records of all finished trials in the folder `out`, in the order of their file names.
+    """Return the records of all finished trials of one study in the folder `out`, in the order of their file names.
 
-    Trials of other studies, whose fingerprint differs from `fingerprint`, are left out. Raises ConfigError for a damaged record.
+    Only records with the given `fingerprint` belong to the study (see `study_fingerprint`). Raises ConfigError for a record that does
+    not fit `schema`.
     """
     paths = sorted((out / "cells").glob("*.json"))
     matching = [path for path in paths if read_record(path, ASKED)["asked"] == fingerprint]

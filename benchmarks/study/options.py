@@ -10,7 +10,8 @@ class StudyOptions:
     """The files, data sets and device of a study, which each of its processes receives.
 
     `weights` is the path of the teacher, `config` that of the configuration, and `overrides` are changes of it, `section.key=value`.
-    `data` is the folder of Anny-ReID, `others` are folders of further data sets for scores, and `out` is the folder of the results.
+    `data` is the folder of Anny-ReID, and `others` are the folders of further data sets on which models are scored. `out` is the
+    folder of the results. `device` is "auto", "cpu" or "cuda".
     """
 
     weights: str

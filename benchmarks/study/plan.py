@@ -16,7 +16,10 @@ TOLERANCE = 0.005
 
 @dataclass(frozen=True)
 class Method:
-    """A pruning method: its title, and its values of the settings `prune.heads.by`, `prune.tokens.by` and `prune.mode`."""
+    """A pruning method: its title in tables, and the settings of prune.py with which it prunes.
+
+    `heads` is its value of the setting `prune.heads.by`, `tokens` that of `prune.tokens.by`, and `mode` that of `prune.mode`.
+    """
 
     title: str
     heads: str = "entropy"
@@ -54,11 +57,11 @@ class Trial:
 
 
 def waves(methods: Sequence[str], seeds: Sequence[int]) -> tuple[list[Trial], list[Trial]]:
-    """Return the trials of a study in two waves, of which the second can run only after the first.
+    """Return two lists of trials. The trials of the second list can run only when those of the first are finished.
 
-    The first wave has the unpruned models and AMG, even if `methods` does not name AMG. The second wave has the other methods,
-    because the cost of AMG's models is their budget. Raises ConfigError for an unknown method, for no seeds, for a repeated seed
-    and for a seed below 1.
+    The first list has the unpruned models, and AMG even if `methods` does not name it. The second list has the other methods. They
+    need the results of AMG, because the cost of AMG's model is their budget. Raises ConfigError for an unknown method, for no seeds,
+    for a repeated seed and for a seed below 1.
     """
     if unknown := [name for name in methods if name not in METHODS]:
         raise ConfigError(f"--methods: there is no method {unknown[0]}; choose from {', '.join(METHODS)}")
@@ -73,10 +76,11 @@ def waves(methods: Sequence[str], seeds: Sequence[int]) -> tuple[list[Trial], li
 
 
 def nearest_count(macs: Callable[[int], int], target: int, most: int) -> int:
-    """Return how many parts of a model to remove, 0 to `most`, so that its cost comes nearest to `target`.
+    """Return how many tokens or neurons to remove from a model, 0 to `most`, so that its cost comes nearest to `target`.
 
-    `macs(count)` is the cost of the model without `count` parts, which must not rise with the count. Of two counts that are equally
-    near, the smaller one is returned. If the cost is above the target even for `most`, the result is `most`.
+    `macs(count)` is the cost of the model, in multiply-adds, after `count` of them are removed. It must not rise with the count. Of
+    two counts that are equally near, the smaller one is returned. If the cost is above the target even for `most`, the result is
+    `most`.
     """
     low, high = 0, most
     while low < high:
@@ -88,5 +92,5 @@ def nearest_count(macs: Callable[[int], int], target: int, most: int) -> int:
 
 
 def meets_budget(macs: int, target: int) -> bool:
-    """Return whether the cost `macs` differs from the budget `target` by at most TOLERANCE, relative to `target`."""
+    """Return whether the cost `macs` differs from the budget `target`, both in multiply-adds, by at most TOLERANCE * target."""
     return abs(macs - target) <= TOLERANCE * target

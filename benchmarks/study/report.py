@@ -15,7 +15,7 @@ SIDES = {"query": "queries", "twins": "unoccluded pairs"}
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """Return the Markdown table of a study's `result`, followed by the list of its conclusions."""
+    """Return the Markdown table of a study, followed by the list of its conclusions. `result` is the content of its result.json."""
     others = list(result["groups"][0]["others"])
     columns = ["method", "level", "G multiply-adds", "mAP", "R1", "mAP before tuning", "mAP unoccluded"]
     columns += [f"{name} {part} mAP / R1" for name in others for part in result["groups"][0]["others"][name]]
@@ -28,7 +28,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
-    """Return the conclusions of a study's `result` as texts of one or a few sentences."""
+    """Return the conclusions of a study as texts of one or a few sentences. `result` is the content of its result.json."""
     seeds = max(len(group["seeds"]) for group in result["groups"])
     texts = [
         f"The data are {result['label']}. Scores are in percent, mean ± standard deviation of {seeds} seed{'s' if seeds > 1 else ''}. "

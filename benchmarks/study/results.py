@@ -54,13 +54,13 @@ def line_fit(xs: Sequence[float], ys: Sequence[float]) -> dict[str, float | None
 
 
 def occlusion(reference: Sequence[Record], pruned: Sequence[Record]) -> dict[str, Any]:
-    """Return whether a pruned model loses more mAP on queries in which more of the person is hidden.
+    """Return how much mAP a pruned model loses on occluded queries, and whether it loses more if more of the person is hidden.
 
     `reference` and `pruned` are the records of an unpruned and a pruned model, one for each seed, which are averaged query by
     query. The result has these keys. `query` and `twins` are the mAP lost (0..1) on the occluded queries and on their unoccluded
-    pairs. `more` is {mean, error}: how much more the occluded queries lose than their pairs, and its standard error. `slope` is the
-    mAP lost for a hidden part of 1, by a linear fit over the queries, and `error` its standard error. `grows` is whether the slope
-    is above twice its error.
+    pairs. `more` is {mean, error}: how much more the occluded queries lose than their pairs, and its standard error (None for a single
+    query). `slope` is the slope of a linear fit over the queries: mAP lost against the hidden part of the person (0..1). `error` is
+    its standard error, and `grows` is whether the slope is above twice its error. All three are None if `line_fit` gives None.
     """
     losses = {
         side: [a - b for a, b in zip(_precisions(reference, side), _precisions(pruned, side))]
@@ -79,7 +79,10 @@ def occlusion(reference: Sequence[Record], pruned: Sequence[Record]) -> dict[str
 
 
 def group(records: Sequence[Record]) -> dict[str, Any]:
-    """Summarise the records of one method at one level, one for each seed: means and deviations of costs and scores (0..1)."""
+    """Return the entry of one method at one level in result.json: the `spread` over the seeds of each cost and score (0..1).
+
+    `records` are the records of its trials, one for each seed.
+    """
     first = records[0]["scores"]
 
     def spread_of(*keys: Any) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def group(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
-    """Return {groups, verdicts, occlusion}, which summarise the records of finished trials.
+    """Return {groups, verdicts, occlusion}, a summary of the records of finished trials.
 
     `groups` has the summary of each method at each level. `verdicts` compares the mAP of AMG with that of each other method at each
     level, and at the milder level with that of the teacher and of the fine-tuned teacher. `occlusion` has the result of the

@@ -1,4 +1,4 @@
-"""Run all trials of a study in two waves, and write its result. Parses no command line."""
+"""Run all trials of a study, those of AMG before those that need its cost, and write the result. Parses no command line."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from runtime.files.manifest import host, replacing, tools
 def run_study(
     options: StudyOptions, waves: tuple[list[Trial], list[Trial]], processes: int
 ) -> dict[str, Any]:
-    """Run the trials in `waves` that are not finished, `processes` at a time, and return the result of all finished trials.
+    """Run the unfinished trials of a study, `processes` at a time, and return the result of all finished trials.
 
-    The result is also written to OUT/result.json, in the folder `options.out`.
+    `waves` are two lists of trials, of which the second is started when the first is finished. The result is also written to the file
+    result.json in the folder `options.out`.
     """
     fingerprint = study_fingerprint(options)
     for wave in waves:
@@ -36,7 +37,7 @@ def run_study(
 
 
 def gather(out: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of the study with this fingerprint, from all its finished trials in the folder `out`."""
+    """Return the content of result.json, from all finished trials in the folder `out` whose study has this `fingerprint`."""
     records = read_records(out, fingerprint, RECORD)
     seconds = sum(record["seconds"] for record in records)
     return {

@@ -26,7 +26,10 @@ class FeatureSet:
 
 
 def summary(query: FeatureSet, gallery: FeatureSet) -> dict[str, Any]:
-    """Score the features `query` against the features `gallery`. Return {mAP, R1, queries}, with mAP and R1 in 0..1."""
+    """Score the features `query` against the features `gallery`.
+
+    Returns {mAP, R1, queries}: mAP and R1 are in 0..1, and `queries` is the number of queries that were scored.
+    """
     arrays = (query.features, query.pids, query.camids, gallery.features, gallery.pids, gallery.camids)
     scores = evaluate(*arrays).to_json()
     return {name: scores[name] for name in ("mAP", "R1", "queries")}
@@ -35,9 +38,9 @@ def summary(query: FeatureSet, gallery: FeatureSet) -> dict[str, Any]:
 def per_query_scores(
     query: FeatureSet, gallery: FeatureSet
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return two arrays (Q,): the average precision of each query (0..1), and whether its nearest image is a match (1 or 0).
+    """Return two arrays (Q,): the average precision of each query (0..1), and 1 or 0 for whether its nearest image is a match.
 
-    Each query must have a match in the gallery.
+    Each query must have a match in the gallery: an image of the same person from another camera.
     """
     scores = [summary(query.rows(slice(row, row + 1)), gallery) for row in range(len(query.pids))]
     return np.array([score["mAP"] for score in scores]), np.array([score["R1"] for score in scores])
@@ -49,8 +52,8 @@ def own_scores(
     """Return the scores {query, twins} on Anny-ReID, each {mAP, R1, queries, precisions (Q,)}.
 
     `query` has the scores of the occluded queries, and `twins` those of their unoccluded pairs: row n of `unoccluded` shows the
-    person in row n of `query` with nothing in front. `query` also has the key `visible`, with the scores of groups of queries in
-    which a similar part of the person is visible. `visible` (Q,) is this part for each query.
+    person in row n of `query` with nothing in front. The argument `visible` (Q,) is the visible part (0..1) of the person in each
+    query. The scores `query` also have the key `visible`, with the scores of groups of queries in which a similar part is visible.
     """
     scores: dict[str, dict[str, Any]] = {}
     for name, features in (("query", query), ("twins", unoccluded)):

@@ -12,10 +12,10 @@ PATCH = 16
 
 
 def person_tokens(masks: NDArray[np.bool_], size: tuple[int, int], stride: int) -> NDArray[np.bool_]:
-    """Return (N, P) whether each of P patches lies on the person in N images: at least half of its 16 x 16 pixels do.
+    """Return a mask (N, P) that is true where one of P patches lies on the person in one of N images.
 
-    `masks` (N, h, w) mark the pixels of the person, and are resized to `size`, the (height, width) of the model's input. Patches begin
-    every `stride` pixels and are numbered row by row.
+    A patch lies on the person if at least half of its 16 x 16 pixels do. `masks` (N, h, w) mark the pixels of the person, and are
+    resized to `size`, the (height, width) of the model's input. Patches begin every `stride` pixels and are numbered row by row.
     """
     height, width = size
     rows = np.arange(height) * masks.shape[1] // height

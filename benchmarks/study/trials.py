@@ -45,9 +45,9 @@ class Job:
 
 
 def finished(job: Job) -> bool:
-    """Return whether the trial of `job` is finished.
+    """Return whether the trial of `job` is finished, that is, whether its file exists.
 
-    Raises ConfigError if its file comes from a study with another fingerprint.
+    Raises ConfigError if the file is damaged, or if it comes from a study with another fingerprint.
     """
     if not job.path.exists():
         return False
@@ -59,7 +59,10 @@ def finished(job: Job) -> bool:
 
 
 def trial_settings(config: Any, trial: Trial) -> Any:
-    """Return the configuration of a trial: `config` with the criteria of its method, the fractions of its level, and its seed."""
+    """Return the configuration with which a trial prunes and fine-tunes: a copy of `config` with the settings of the trial.
+
+    These are the criteria by which its method scores heads and tokens, the fractions to remove at its level, and its seed.
+    """
     prune, train = config.prune, replace(config.train, seed=trial.seed or config.train.seed)
     if trial.level:
         method, (heads, tokens) = METHODS[trial.method], LEVELS[trial.level]
@@ -77,13 +80,13 @@ def trial_settings(config: Any, trial: Trial) -> Any:
 def prune_to_budget(
     model: Any, settings: Any, batches: Any, loss: Any, *, target: int | None
 ) -> tuple[Any, dict[str, Any]]:
-    """Prune a copy of `model` to a cost of `target` macs_folded.
+    """Prune a copy of `model` to a cost of `target` multiply-adds. Return (model, {heads, tokens, target, macs_folded, reached}).
 
-    Returns the pruned model and {heads, tokens, target, macs_folded, reached}.
-
-    `heads` and `tokens` are the numbers removed, and `reached` says whether the cost meets `target`. First, the fraction of the
-    heads that `settings` (a PruneConfig) names is removed. Then so many tokens are removed that macs_folded comes nearest to
-    `target`. If `target` is None or cannot be met, the fraction of the tokens that `settings` names is removed instead.
+    `heads` and `tokens` are the numbers removed, `macs_folded` is the cost of the pruned model, and `reached` says whether it meets
+    `target`. First, the fraction of the heads that `settings` (a PruneConfig) names is removed. Then so many tokens are removed that
+    the cost comes nearest to `target`. If `target` is None or cannot be met, the fraction of the tokens that `settings` names is
+    removed instead. `batches()` returns the training images on which heads and tokens are scored. The scores of the criterion
+    importance come from the gradient of `loss`.
     """
     from prune.model.flops import macs_folded
     from prune.model.surgery import keep_tokens
@@ -121,7 +124,10 @@ def prune_to_budget(
 
 
 def fine_tuned(model: Any, context: Context, config: Any, options: StudyOptions) -> Any:
-    """Fine-tune `model` in place, in the same way for all trials, and return it. The unpruned model is its teacher."""
+    """Fine-tune `model` in place, in the same way for all trials, and return it.
+
+    It learns from the training images of `context` and from the unpruned model, its teacher. `config` has the training settings.
+    """
     from prune.training.data import training_batches
     from prune.training.loop import fit, make_accelerator
 
@@ -141,7 +147,7 @@ def fine_tuned(model: Any, context: Context, config: Any, options: StudyOptions)
 
 
 def score_model(model: Any, context: Context, device: str) -> dict[str, Any]:
-    """Return the scores {query, twins, others, person} of a model, all in 0..1.
+    """Run `model` on `device`, such as "cpu", and return its scores {query, twins, others, person}, all in 0..1.
 
     `query` and `twins` come from `own_scores`. `others` maps the name of a further data set to its `other_scores`. `person` has the
     `shares` of kept tokens on the person for the queries, their unoccluded pairs and the gallery.
@@ -187,7 +193,11 @@ def budget_of(options: StudyOptions, trial: Trial) -> int | None:
 
 
 def measure_trial(job: Job) -> dict[str, Any]:
-    """Prune and fine-tune the model of a trial, score it, and return the trial's record."""
+    """Prune, fine-tune and score the model of a trial, and return the trial's record.
+
+    The record is a dictionary for JSON with the trial's method, level and seed, and the costs and scores of its model. The teacher is
+    neither pruned nor fine-tuned.
+    """
     from prune.model.flops import flops_report
     from prune.scoring.inputs import batch_source
     from prune.training.classifiers import with_new_classifiers

@@ -1,4 +1,4 @@
-"""Run the trials of one wave of a study in parallel processes."""
+"""Run a list of trials of a study in parallel processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LABEL = "synthetic people (Anny-ReID)"
 
 
 def run_wave(jobs: Sequence[Job], processes: int, run_job: Callable[[Job], str] = run_trial) -> None:
-    """Run the trials of `jobs` that are not finished, `processes` at a time.
+    """Run the unfinished trials of `jobs`, `processes` at a time.
 
-    `run_job` runs one trial and returns its name. Each process uses one thread, so that the results do not depend on the number of
-    processes.
+    `run_job` runs one trial in a worker process, and returns the trial's name. Each process uses one thread, so that the results do
+    not depend on the number of processes. Raises ConfigError if the file of a finished trial belongs to another study.
     """
     remaining = [job for job in jobs if not finished(job)]
     if len(remaining) < len(jobs):
@@ -27,7 +27,7 @@ def run_wave(jobs: Sequence[Job], processes: int, run_job: Callable[[Job], str] 
 
     def kept() -> str:
         finished_count = len(jobs) - len(remaining) + count
-        return f"{finished_count} of {len(jobs)} trials of this wave are kept; run the same command again to resume"
+        return f"{finished_count} of {len(jobs)} trials are finished and kept; run the same command again to resume"
 
     with keeping(kept):
         for name in each_apart(run_job, remaining, processes, first=_use_one_thread):

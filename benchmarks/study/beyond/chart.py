@@ -31,9 +31,9 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class ChartPoint:
-    """One method at one level: the latency (ms) and mAP (0..1) of each seed after fine-tuning.
+    """The fine-tuned models of one method at one level, one for each seed: `ms` are their latencies, and `precision` their mAP (0..1).
 
-    `untuned` is the mean mAP before fine-tuning, or None if it is unknown.
+    `untuned` is the mean of their mAP before fine-tuning, or None if it is unknown.
     """
 
     ms: tuple[float, ...]
@@ -44,11 +44,12 @@ class ChartPoint:
 def chart_points(
     result: Mapping[str, Any], search: Mapping[str, Any] | None
 ) -> dict[str, tuple[str, list[ChartPoint]]]:
-    """Map each method to (title, points), with a point for each level.
+    """Return a dictionary that maps each method to (title, points), with one point for each pruning level.
 
-    `result` is the content of a beyond.json. `search` is that of a search.json, whose groups are added, or None. Its latencies are
-    scaled, so that the unpruned model has the time of the teacher in `result`. Groups whose names agree up to the last comma are
-    levels of one method. Groups named AMG are left out, because `result` has them.
+    `result` is the content of a beyond.json. `search` is the content of a file that `benchmarks.experiments.search_report` wrote, or
+    None. Its groups are added: groups whose names agree up to the last comma are levels of one method. Groups whose names begin with
+    AMG are left out, because AMG is in `result`. The latencies of `search` are scaled, so that its unpruned model has the latency of
+    the teacher in `result`.
     """
     teacher_ms = result["teacher_ms"]
     methods: dict[str, tuple[str, list[ChartPoint]]] = {}
@@ -70,7 +71,7 @@ def chart_points(
 
 
 def chart(result: Mapping[str, Any], search: Mapping[str, Any] | None = None) -> str:
-    """Return the chart of a beyond.json, `result`, as the text of an SVG file. Methods of a search.json, `search`, are added."""
+    """Return a chart of mAP against latency as the text of an SVG file. `chart_points` describes `result` and `search`."""
     methods = chart_points(result, search)
     all_points = [point for _, points in methods.values() for point in points]
     top = 74 + ROW * ((len(methods) + 1) // 2)

@@ -1,8 +1,8 @@
 """Compare AMG with pruning MLP neurons or whole blocks at the same cost: `python -m benchmarks.study.beyond`.
 
-All methods prune the same teacher and get the same fine-tuning. OUT/beyond.json summarises all trials in the folder OUT, and
-OUT/beyond.svg shows mAP against latency. If the command is stopped, the same command resumes it. With other --methods, --levels and
---seeds, it adds trials to OUT.
+All methods prune the same teacher and get the same fine-tuning. Each combination of method, level and seed is a trial. OUT/beyond.json
+summarises all trials in the folder OUT, and OUT/beyond.svg shows mAP against latency. If the command is stopped, the same command
+resumes it. With other --methods, --levels or --seeds, it adds trials to OUT.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ SEARCH = members(
 class BeyondOptions:
     """The study to run: its methods, levels and seeds, the number of trials that run in parallel (`jobs`), and how models are timed.
 
-    Each model is timed for `rounds` calls. `retime` measures all latencies again. `table` is a latency table with which latencies are
-    also predicted, or None. `search` is a result of `benchmarks.experiments.search_report` to show in the chart as well, or None.
+    Each model is timed for `rounds` calls. With `retime`, latencies that were measured earlier are measured again. `table` is the path
+    of a latency table from which the latencies are also predicted, or None. `search` is the path of a result of
+    `benchmarks.experiments.search_report` whose methods the chart also shows, or None.
     """
 
     study: StudyOptions
@@ -82,7 +83,8 @@ def parse(argv: Sequence[str] | None) -> BeyondOptions:
         "--levels",
         type=names,
         default=tuple(LEVELS),
-        help=f"fractions of heads and tokens that amg removes, separated by commas (default: all of {','.join(LEVELS)})",
+        help="pruning levels, separated by commas; at h25_t25, amg removes 25 %% of the heads and 25 %% of the tokens "
+        f"(default: all of {','.join(LEVELS)})",
     )
     parser.add_argument(
         "--seeds",
@@ -109,13 +111,13 @@ def parse(argv: Sequence[str] | None) -> BeyondOptions:
         "--table",
         type=Path,
         metavar="TABLE.json",
-        help="a latency table from benchmarks.latency_table, with which the latencies are also predicted",
+        help="a latency table from benchmarks.latency_table; the latencies are also predicted from it",
     )
     parser.add_argument(
         "--search",
         type=Path,
         metavar="S.json",
-        help="a result of benchmarks.experiments.search_report, which the chart shows as well",
+        help="a result of benchmarks.experiments.search_report; the chart also shows its methods",
     )
     args = parser.parse_args(argv)
     return BeyondOptions(
@@ -137,7 +139,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(options: BeyondOptions) -> int:
-    """Run the trials that are not finished, time the models that have no times, and write the result of all trials."""
+    """Run the unfinished trials, time the models that are not timed yet, and write beyond.json and beyond.svg. Returns exit code 0.
+
+    Raises ConfigError if `options.table` or `options.search` is damaged.
+    """
     from benchmarks.study.beyond.run import finished_jobs, gather, measure_time
     from benchmarks.study.beyond.trials import run_trial
     from benchmarks.study.context import study_fingerprint
@@ -157,12 +162,12 @@ def compare(options: BeyondOptions) -> int:
         run_wave([Job(study, trial, fingerprint) for trial in wave], options.jobs, run_trial)
     jobs = finished_jobs(out, study, fingerprint)
     with keeping(
-        lambda: "all trials and the times listed above are kept; the same command measures the other times"
+        lambda: "all trials and the latencies measured so far are kept; the same command measures the others"
     ):
         for job in jobs:
             if job.trial.method != TEACHER:
                 measure_time(job, options.rounds, again=options.retime)
-                note(f"{job.trial.name} is timed")
+                note(f"the latency of {job.trial.name} is measured")
     result = gather(out, jobs, options.table)
     for name, text in (
         ("beyond.json", json.dumps(result, indent=1, allow_nan=False) + "\n"),

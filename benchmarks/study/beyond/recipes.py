@@ -1,4 +1,4 @@
-"""The ways to prune that are compared with AMG, their levels, and the trials of the study. Reads no model and no file."""
+"""The pruning methods that are compared with AMG, the pruning levels, and the trials of the study. Reads no model and no file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LEVELS = {"h25_t25": (0.25, 0.25), "h33_t33": (0.33, 0.33), "h40_t40": (0.40, 0.
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to prune, which removes whole blocks, then heads, then tokens, and then what `match` names until AMG's cost is met.
+    """How a method prunes: it removes whole blocks, then heads, then tokens, and last what `match` names, until AMG's cost is met.
 
-    `blocks` is the number of whole blocks to remove at each of the three levels. `heads` and `tokens` say which part (0..1) of the
-    heads and tokens that AMG removes at the level is removed here. `match` is "neurons", "tokens" or "nothing". With `within`
-    "model", the neurons with the lowest scores in the whole model are removed. With "block", equally many are removed in each
-    block.
+    `title` is the method's name in tables and charts. `blocks` is the number of whole blocks to remove at each of the three LEVELS.
+    `heads` and `tokens` are relative to AMG at the same level: 0.6 means 60 % of the heads or tokens that AMG removes. `match` is
+    "neurons" (of the MLPs), "tokens" or "nothing". With `within` "model", the neurons with the lowest scores in the whole model are
+    removed. With "block", equally many are removed in each block.
     """
 
     title: str
@@ -44,7 +44,7 @@ STUDIED = ("amg", "random")
 
 
 def method_title(method: str) -> str:
-    """Return the title of a method for tables and charts."""
+    """Return the title of a method for tables and charts. `method` is "teacher", "amg", "random" or a key of RECIPES."""
     if method == TEACHER:
         return "teacher"
     return RECIPES[method].title if method in RECIPES else METHODS[method].title
@@ -53,10 +53,11 @@ def method_title(method: str) -> str:
 def waves(
     methods: Sequence[str], levels: Sequence[str], seeds: Sequence[int]
 ) -> tuple[list[Trial], list[Trial]]:
-    """Return the trials of a study in two waves, of which the second can run only after the first.
+    """Return two lists of trials. The trials of the second list can run only when those of the first are finished.
 
-    The first wave has the teacher and AMG. The second wave has the other methods, seed by seed, because the cost of AMG's models is
-    their budget. Raises ConfigError for an unknown method or level, and for a seed below 1.
+    The first list has the teacher, and AMG at each level with each seed. The second list has the other methods at each level with each
+    seed. They need the results of AMG, because the cost of AMG's model is their budget. Raises ConfigError for an unknown method or
+    level, for no seeds, and for a seed below 1.
     """
     known = [*STUDIED, *RECIPES]
     if unknown := [name for name in methods if name not in known]:

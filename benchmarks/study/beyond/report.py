@@ -12,10 +12,10 @@ AGAINST = ("mAP over AMG (95 %)", "times as fast", "mAP over AMG h25/t25 (95 %)"
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Return the Markdown table of a beyond.json, with a row for each method and level.
+    """Return the content of a beyond.json, `document`, as a Markdown table with a row for each method and level.
 
-    Scores are the mean and standard deviation over the seeds, in percent. Their differences from AMG have 95 % intervals over the
-    queries. A * marks methods that cannot meet AMG's cost.
+    Scores are the mean and standard deviation over the seeds, in percent. Differences in mAP from AMG have 95 % intervals, from a
+    bootstrap over the queries. A * marks methods that cannot meet AMG's cost.
     """
     rows = []
     for group in document["groups"]:

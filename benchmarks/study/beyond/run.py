@@ -1,4 +1,4 @@
-"""Time the models of `benchmarks.study.beyond` in turns with the teacher, and summarise its trials. Parses no command line."""
+"""Time each pruned model of `benchmarks.study.beyond` together with the teacher, and summarise the trials. Parses no command line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ TIME = members({key: POSITIVE for key in ("teacher_ms", "ms", "of_teacher", "wal
 
 
 def export_model(job: Job) -> Path:
-    """Return the path of the ONNX file of a trial's model. If the file does not exist, the model is exported and gated."""
+    """Return the path of the ONNX file of a trial's model. If the file does not exist, export_onnx.py makes and checks it first.
+
+    Raises StepFailed if the export fails.
+    """
     path = model_path(job).resolve()
     onnx = path.with_suffix(".onnx")
     if not onnx.exists():
@@ -52,12 +55,13 @@ def export_model(job: Job) -> Path:
 
 
 def measure_time(job: Job, rounds: int, *, again: bool) -> dict[str, Any]:
-    """Time a trial's model in turns with the teacher, on one thread at batch size 1.
+    """Time a trial's model and the teacher on one thread at batch size 1. Each of `rounds` rounds calls both models once.
 
-    Returns {teacher_ms, ms, of_teacher, wall_of_teacher, rounds}. `teacher_ms` and `ms` are the median CPU times. With one thread,
-    the CPU time equals the wall time on an idle machine, and other processes disturb it less. `of_teacher` is the median ratio of
-    the two CPU times over the rounds, and `wall_of_teacher` that of the wall times. If the trial was timed before, its earlier
-    times are returned, unless `again` is True.
+    Returns {teacher_ms, ms, of_teacher, wall_of_teacher, rounds}. `teacher_ms` and `ms` are the median CPU times of a call of the
+    teacher and of the trial's model. With one thread, the CPU time equals the wall time on an idle machine, and other processes
+    disturb it less. `of_teacher` is the CPU time of the model divided by that of the teacher in the same round, as the median over
+    the rounds. `wall_of_teacher` is the same for wall times. The times are also written to OUT/times/TRIAL.json. If this file
+    exists, its times are returned and nothing is measured, unless `again` is True.
     """
     path = Path(job.options.out) / "times" / f"{job.trial.name}.json"
     if path.exists() and not again:
@@ -79,7 +83,7 @@ def measure_time(job: Job, rounds: int, *, again: bool) -> dict[str, Any]:
 
 
 def read_time(path: Path) -> dict[str, Any]:
-    """Return the times of a trial from the file at `path`, which `measure_time` wrote. Raises ConfigError if it is damaged."""
+    """Return what `measure_time` wrote to the file at `path`. Raises ConfigError if the file is missing or damaged."""
     advice = "measure the latencies again with --retime"
     times: dict[str, Any] = read_document(path, TIME, expected="the times of a trial", advice=advice)
     return times
@@ -88,8 +92,9 @@ def read_time(path: Path) -> dict[str, Any]:
 def compare_with_amg(records: Sequence[dict[str, Any]], amg: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Compare a method with AMG, and return {difference, low, high, speed}.
 
-    `records` and `amg` are the trials of the two, one for each seed. `difference` is the method's mAP minus AMG's, and `low` and
-    `high` are its 95 % interval over the queries. `speed` is AMG's time divided by the method's time.
+    `records` are the records of the method's trials and `amg` those of AMG's trials, one for each seed. `difference` is the mean mAP
+    (0..1) of the method minus that of AMG, and `low` and `high` are its 95 % interval, from a bootstrap over the queries. `speed` is
+    AMG's mean latency divided by the method's.
     """
     time, amg_time = (np.mean([record["time"]["of_teacher"] for record in side]) for side in (records, amg))
     precisions, amg_precisions = (
@@ -101,10 +106,10 @@ def compare_with_amg(records: Sequence[dict[str, Any]], amg: Sequence[dict[str, 
 def group(
     records: Sequence[dict[str, Any]], amg: Sequence[dict[str, Any]], mild: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Summarise the trials of one method at one level, and compare them with AMG.
+    """Return the entry of one method at one level in beyond.json: means and deviations over the seeds, and comparisons with AMG.
 
-    `records` are the trials, one for each seed. `amg` are those of AMG at the same level, and `mild` those of AMG at the mildest
-    level. Scores are in 0..1.
+    `records` are the records of the trials, one for each seed. `amg` are those of AMG at the same level, and `mild` those of AMG at
+    the mildest level. A comparison is left out if its list of AMG's records is empty. Scores are in 0..1.
     """
     first = records[0]
     out: dict[str, Any] = {
@@ -132,9 +137,9 @@ def group(
 
 
 def gather(out: Path, jobs: Sequence[Job], table: Path | None) -> dict[str, Any]:
-    """Return the result of a study from its finished and timed trials, `jobs`, in the folder `out`.
+    """Return the content of beyond.json. `jobs` are the finished and timed trials, whose files are in the folder `out`.
 
-    `table` is a latency table with which the latencies are also predicted, or None.
+    `table` is the path of a latency table from which the latencies are also predicted, or None. Raises ConfigError for a damaged file.
     """
     from prune.budget_search.latency import read_table
     from prune.model.file import load_model
@@ -175,7 +180,10 @@ def gather(out: Path, jobs: Sequence[Job], table: Path | None) -> dict[str, Any]
 
 
 def finished_jobs(out: Path, options: StudyOptions, fingerprint: dict[str, Any]) -> list[Job]:
-    """Return the finished trials in the folder `out` of the study with this fingerprint, sorted by seed and then by name."""
+    """Return the finished trials in the folder `out` whose study has this `fingerprint`, sorted by seed and then by name.
+
+    `options` are the options of the study, which the returned jobs hold.
+    """
     records = read_records(out, fingerprint, BEYOND)
     trials = [Trial(record["method"], record["level"], record["seed"]) for record in records]
     return sorted((Job(options, trial, fingerprint) for trial in trials), key=lambda job: job.trial.seed)

@@ -26,9 +26,10 @@ from runtime.files.manifest import replacing
 
 
 def beyond_settings(config: Any, trial: Trial) -> Any:
-    """Return the configuration of a trial: `config` with the fractions of its level, its seed and the criteria of its method.
+    """Return the configuration with which a trial prunes and fine-tunes: a copy of `config` with the settings of the trial.
 
-    A method that `benchmarks.study` does not have uses the criteria of AMG.
+    These are the trial's seed, the fractions of heads and tokens to remove at its level, and the criteria by which its method scores
+    heads and tokens. A method that `benchmarks.study` does not have uses the criteria of AMG.
     """
     method = trial.method if trial.method in STUDIED else "amg"
     config = trial_settings(config, replace(trial, method=method, level="h25_t25" if trial.level else ""))
@@ -51,10 +52,11 @@ def model_path(job: Job) -> Path:
 def prune_by_recipe(
     model: Any, recipe: Recipe, job: Job, settings: Any, batches: Any, loss: Any, *, target: int
 ) -> tuple[Any, dict[str, Any]]:
-    """Prune a copy of `model` by `recipe` to a cost of `target` macs_folded, and return (model, {target, macs_folded, reached}).
+    """Prune a copy of `model` by `recipe` to a cost of `target` multiply-adds, and return (model, {target, macs_folded, reached}).
 
-    `reached` says whether the cost meets the target. `settings` is a PruneConfig. `batches` gives the images on which parts of the
-    model are scored, and `loss` is the loss of these scores.
+    `macs_folded` is the cost of the pruned model, and `reached` says whether it meets the target (see `meets_budget`). The level is
+    that of `job`, and `settings` is a PruneConfig. `batches()` returns the training images on which blocks, heads, tokens and neurons
+    are scored. The scores of tokens and neurons come from the gradient of `loss`.
     """
     from prune.config.settings import BlocksConfig, MlpConfig
     from prune.model.flops import macs_folded
@@ -110,9 +112,10 @@ def _nearest(pruned: Callable[[int], Any], target: int, most: int, *, step: int)
 
 
 def query_scores(model: Any, context: Context, device: str) -> tuple[list[float], list[float]]:
-    """Return two lists with a number for each occluded query of Anny-ReID.
+    """Score `model` on Anny-ReID, and return two lists with one number for each occluded query.
 
-    These are its average precision (0..1), and whether its nearest gallery image is a match (1 or 0).
+    The first list has the average precision of each query (0..1). The second list has 1 for each query whose nearest gallery image
+    shows the same person, and 0 for the others. The model runs on `device`, such as "cpu".
     """
     from prune.session import torch_session
 
@@ -125,7 +128,11 @@ def query_scores(model: Any, context: Context, device: str) -> tuple[list[float]
 
 
 def measure_trial(job: Job) -> dict[str, Any]:
-    """Prune and fine-tune the model of a trial, save it, score it, and return the trial's record."""
+    """Prune, fine-tune and score the model of a trial, save it to `model_path(job)`, and return the trial's record.
+
+    The record is a dictionary for JSON with the trial's method, level and seed, and the costs and scores of its model. The teacher is
+    neither pruned nor fine-tuned.
+    """
     from prune.config.load import load_config
     from prune.model.file import save_model
     from prune.model.flops import flops_report
