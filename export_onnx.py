@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Export a pruned model to ONNX; the code is in export."""
+"""Export a model to ONNX: `python export_onnx.py`. The code is in `export`."""
 
 from runtime.entry import run_main
 

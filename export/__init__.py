@@ -1,1 +1,1 @@
-"""Export a torch model to one self-contained ONNX file with static shapes, whose features agree with the torch model's."""
+"""Export a torch model to one ONNX file, whose shapes (except the batch) are static and whose features agree with the model's."""

@@ -27,8 +27,8 @@ from runtime.spec import INPUT_LAYOUTS
 class ExportCommand:
     """The parsed command line of export_onnx.py.
 
-    `weights` is the model.safetensors to export, and `out` the ONNX file to write. With `blocks`, single transformer blocks are
-    exported as well, for a latency table. `options` holds all other options.
+    `weights` is the model.safetensors to export, and `out` the ONNX file to write. If `blocks` is true, single transformer blocks
+    are exported as well (`export.blocks`), for a latency table. `options` holds all other options.
     """
 
     weights: Path
@@ -47,9 +47,9 @@ def batch_size(text: str) -> int | None:
 
 
 def parse(argv: Sequence[str] | None, description: str | None = None) -> ExportCommand:
-    """Return the parsed command line `argv` (None: that of this process); `description` is the first text of --help.
+    """Return the parsed command line `argv` (None: that of this process); `description` is the text at the top of --help.
 
-    Without --input and --target, the product of --for determines the image layout and the target. Raises ConfigError for a wrong
+    If --input or --target is missing, its value is the default of the product that --for names. Raises ConfigError for a wrong
     --batch or --camera; argparse ends the process with exit code 2 for any other wrong option.
     """
     args = _parser(description).parse_args(argv)
@@ -87,31 +87,36 @@ def _parser(description: str | None) -> ArgumentParser:
     parser.add_argument(
         "--target",
         choices=TARGETS,
-        help="what will run the file: onnxruntime (default); tensorrt for TensorRT 10, 11 and TensorRT-RTX; tensorrt8 for "
-        "TensorRT 8.6",
+        help="the library that will run the file: onnxruntime (default); tensorrt for TensorRT 10, 11 and TensorRT-RTX; tensorrt8 "
+        "for TensorRT 8.6 (default with --for deepstream: tensorrt)",
     )
     parser.add_argument(
-        "--input", choices=INPUT_LAYOUTS, dest="layout", help="the image layout (default: uint8-nhwc)"
+        "--input",
+        choices=INPUT_LAYOUTS,
+        dest="layout",
+        help="the layout of the input images: uint8-nhwc has pixels 0..255, float-nchw has normalised ones (default: uint8-nhwc, or "
+        "the layout that the product of --for sends)",
     )
     parser.add_argument(
         "--for",
         choices=sorted(INTEGRATIONS),
         dest="integration",
-        help="export for this product and also write its configuration: a model repository for triton (with --target tensorrt for "
-        "an engine), or the ReID block of the tracker for deepstream. The file then has one image input in the product's layout and a "
-        "dynamic batch, and --camera defaults to mean",
+        help="export for this product and also write its configuration: a model repository for triton (add --target tensorrt to "
+        "serve an engine), or the ReID block of the tracker's configuration for deepstream. The file then has one image input in the "
+        "product's layout and a dynamic batch, and --camera defaults to mean",
     )
     parser.add_argument(
         "--camera",
-        help="the camera embedding that the file adds: input (by a second input, camera_ids), mean, none or a 0-based camera id "
-        "(default: input if the model has camera embeddings)",
+        help="the camera embedding that the file adds to each image: input (a second input, camera_ids, chooses it), mean (of all "
+        "cameras), none, or that of a 0-based camera id (default: input if the model has camera embeddings)",
     )
     parser.add_argument("--batch", default="dynamic", help="a fixed batch size, or dynamic (default)")
     parser.add_argument(
         "--form",
         choices=FORM_NAMES,
         default="folded",
-        help="folded (default) is exact and fast; reference is the model as published",
+        help="the form of the graph: folded (default) has fewer operations and, up to rounding, the same features; reference has the "
+        "operations of the published model",
     )
     parser.add_argument(
         "--check",
@@ -132,7 +137,7 @@ def _parser(description: str | None) -> ArgumentParser:
         "--max-map-drop",
         type=float,
         metavar="X",
-        help="also refuse the file if its mAP on ROOT is more than X points (0..100) below the torch model's",
+        help="also refuse the file if its mAP on the data set of --check is more than X points (0..100) below the torch model's",
     )
     parser.add_argument(
         "--calibration",
@@ -152,7 +157,7 @@ def _parser(description: str | None) -> ArgumentParser:
         type=Path,
         metavar="JSON",
         help="for int8: a JSON object {group: ms} with the milliseconds that INT8 saves on the target in each group of Linear layers "
-        "(such as block0.fc1); groups that save nothing or are missing stay float",
+        "(such as block0.fc1); groups that save nothing or are not in the table stay float",
     )
     parser.add_argument(
         "--gate",

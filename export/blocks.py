@@ -46,10 +46,11 @@ def block_sizes(architecture: Architecture) -> list[tuple[int, int, int]]:
 def block_form(
     architecture: Architecture, heads: int, tokens: int, hidden: int | None = None, *, seed: int = 0
 ) -> nn.Module:
-    """Return a transformer block with random weights that only the kept tokens pass through; the other tokens skip it.
+    """Return a transformer block with `heads` heads and random weights, which processes `tokens` of the model's tokens.
 
-    The kept tokens are the class token and `tokens` - 1 randomly chosen patch tokens. `architecture` is that of the
-    whole model. `hidden` is the number of MLP neurons (None: as many as in the unpruned block).
+    These are the class token and `tokens` - 1 randomly chosen patch tokens; the other tokens pass unchanged. `architecture` is that
+    of the whole model. `hidden` is the number of MLP neurons (None: as many as in the unpruned block). `seed` determines the weights
+    and the choice of the tokens.
     """
     torch.manual_seed(seed)
     block = Block(architecture.vit, heads, hidden=hidden).eval()
@@ -65,9 +66,9 @@ def block_form(
 def block_graph(
     architecture: Architecture, heads: int, tokens: int, hidden: int | None = None
 ) -> onnx.ModelProto:
-    """Return the ONNX model of one block (see `block_form`): x (batch, N, D) -> y (batch, N, D), both float32.
+    """Return the ONNX model of the block that `block_form` makes, with the input `x` and the output `y`, both (batch, N, D) float32.
 
-    It has the same operators as a block in a whole exported model.
+    N is the number of tokens of the unpruned model. The operators are those of a block in a whole exported model.
     """
     example = torch.zeros(2, architecture.tokens, architecture.vit.width)
     with warnings.catch_warnings(), quiet():
@@ -97,9 +98,11 @@ def refuse(precision: str) -> None:
 
 
 def with_precision(graph: onnx.ModelProto, precision: str, target: str) -> onnx.ModelProto:
-    """Return the FP32 block converted to `precision` for `target` in the same way as a whole model; input and output stay FP32."""
+    """Return the FP32 `graph` of a block, converted to `precision` for `target` in the same way as the graph of a whole model.
+
+    Its input and output stay FP32. For tensorrt8 the whole graph stays FP32, because build flags make the engine FP16.
+    """
     if target == "tensorrt8":
-        # TensorRT 8.6 makes it FP16 by build flags.
         return for_tensorrt8(graph)
     result = to_fp16(graph) if precision == "fp16" else graph
     if target == "tensorrt":
@@ -118,9 +121,9 @@ def write_blocks(
 ) -> Iterable[Path]:
     """Write one ONNX file for each block size, and then index.json, into `folder`; yield each path once it is written.
 
-    `sizes` has (heads, tokens, MLP neurons) for each file (None: `block_sizes`). `model` is {file, sha256, shape} of the whole
-    exported model, for the index. Existing files are kept, so that an interrupted export can be resumed. Raises ConfigError for
-    INT8, and StorageError when the folder cannot be created.
+    `sizes` has (heads, tokens, MLP neurons) for each file (None: those that `block_sizes` returns). `model` is {file, sha256, shape}
+    of the whole exported model, for the index. Existing block files are kept, so that an interrupted export can be resumed. Raises
+    ConfigError for INT8, and StorageError when the folder cannot be created.
     """
     refuse(precision)
     try:

@@ -31,8 +31,8 @@ from runtime.spec import InputSpec
 def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> NDArray[np.uint8]:
     """Return up to `count` resized crops, (N, H, W, 3) uint8 RGB, evenly spaced over the test images under `root`.
 
-    `root` is a data set or any folder of images, and `spec` gives the size. Raises DataError when fewer than three images can be
-    read.
+    `root` is a data set or any folder of images; of a plain folder, all images count as test images. `spec` gives H and W. Raises
+    DataError when the folder does not exist or fewer than three images can be read.
     """
     if not Path(root).is_dir():
         raise DataError(
@@ -43,13 +43,13 @@ def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> 
     crops, _ = read_crops([items[index] for index in indices], spec)
     if len(crops) < 3:
         raise DataError(
-            f"{root}: only {len(crops)} images can be read; the gate needs at least 3 (256 are better)"
+            f"{root}: only {len(crops)} check images can be read; give --check a folder with at least 3 (256 are better)"
         )
     return np.stack(crops)
 
 
 def read_crops(items: Sequence[Item], spec: InputSpec) -> tuple[list[NDArray[np.uint8]], list[Item]]:
-    """Return (resized crops, their items) of all `items` whose image can be read; a crop is (H, W, 3) uint8 RGB.
+    """Return (crops, their items) of all `items` whose image can be read; a crop is (H, W, 3) uint8 RGB in the size of `spec`.
 
     The other items are left out, and one line on stderr gives their number and the reason for the first of them.
     """
@@ -81,8 +81,9 @@ def make_check(
 ) -> Check:
     """Return the check of an export: `crops` (N, H, W, 3) uint8 RGB, with the features that the torch model computes for them.
 
-    `parent` runs the torch model, and `spec` is its input (float-nchw). `row` is the row of the camera table that is fixed in the
-    exported file. With None, the crops use all rows in turn, including those for the mean camera and for no camera.
+    `parent` is the session that runs the torch model, `batch` crops at a time, and `spec` is its input (float-nchw). `row` is the row
+    of the camera table that is fixed in the exported file. If it is None, the first crop uses row 0, the second row 1, and so on
+    through all rows, including those for the mean camera and for no camera.
     """
     count = len(crops)
     camera_rows = np.arange(count) % (spec.cameras + 2) if row is None else np.full(count, row)
@@ -91,7 +92,7 @@ def make_check(
 
 
 def save_check(path: Path, check: Check) -> dict[str, Any]:
-    """Write the check to the .npz file at `path`; return its manifest entry {file, sha256, images}, `images` being their number."""
+    """Write `check` to the .npz file at `path`; return its manifest entry {file, sha256, images}, where `images` counts the crops."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(
             file, images=check.images, camera_ids=check.camera_ids, features=check.features.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The command `python export_onnx.py`: write an ONNX file whose features agree with the torch model's, or exit with code 7."""
+"""The command `python export_onnx.py`: export a model to ONNX. If its features differ too much from the torch model's, exit with 7."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from export.arguments import ExportCommand, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export a model to one self-contained, static ONNX file. It is kept only if its features agree with the torch model's."""
+    """Export a model to one self-contained ONNX file, which is kept only if its features agree with the torch model's."""
     run(parse(argv, main.__doc__))
     return 0
 
 
 def run(command: ExportCommand) -> None:
-    """Export the model and print a summary; with --blocks also write single blocks, and with --for a product's configuration."""
+    """Export the model as `command` says and print a summary.
+
+    With --blocks, single transformer blocks are written too, and with --for, the configuration of the product.
+    """
     # This module is imported first, because it says why ONNX Runtime cannot be used where its import fails.
     import runtime.backends.onnxruntime  # noqa: F401
     from export.blocks import refuse as refuse_blocks
@@ -32,7 +35,8 @@ def run(command: ExportCommand) -> None:
         refuse_blocks(options.precision)
     if not options.gate:
         note(
-            f"WARNING --gate off: {out} is not compared with the torch model, and the runtime refuses it by default"
+            f"WARNING --gate off: {out} is not compared with the torch model; the runtime refuses it by default, so export it again "
+            "with --gate on before you deploy it"
         )
     manifest = export(command.weights, out, options)
     if command.blocks:

@@ -34,7 +34,7 @@ FORMS = {"folded": Folded, "reference": Reference}
 
 
 def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
-    """Return the input of the exported file, made from the torch model's input `spec` and the `options` of the export.
+    """Return the input specification of the exported file, made from that of the torch model, `spec`, and from the `options`.
 
     Raises ConfigError when the options name a camera but the model has no camera embedding, or when they
     contradict what the product `options.integration` sends.
@@ -48,10 +48,11 @@ def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
 
 
 def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Return (the simplified ONNX model, its node counts) of `model` in the form folded or reference.
+    """Return (the simplified ONNX model, its node counts) of `model` in the `form` folded or reference.
 
-    The counts are {exported, simplified, operators}: the nodes before and after the simplification, and the nodes per operator. A
-    fixed batch is set last, so that the nodes are the same as with a dynamic batch. Raises ArtifactError if a shape is not static.
+    `spec` is the input of the exported file. The counts are {exported, simplified, operators}: the number of nodes before and after
+    the simplification, and {operator: number of nodes}. A fixed batch is set last, so that the nodes are the same as with a dynamic
+    batch. Raises ArtifactError if a shape other than the batch is not static.
     """
     raw = to_onnx(FORMS[form](model, spec), spec)
     graph = named_batch(fusible_gelu(simplified(raw)))
@@ -66,9 +67,10 @@ def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.Mode
 
 
 def parent_check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportOptions) -> Check:
-    """Return crops of the data set or folder `options.check`, with the features that the torch model computes for them.
+    """Return the check of an export: crops of the data set or folder `options.check`, with the features of the torch model.
 
-    `parent` runs the torch model `model`. `spec` is the input of the exported file; if it fixes a camera, all crops use this camera.
+    `model` is the torch model, and `parent` runs it. `spec` is the input of the exported file; if it fixes a camera, all crops use
+    this camera.
     """
     row = None if spec.camera == "input" or not spec.cameras else camera_row(model.architecture, spec.camera)
     return make_check(
@@ -80,8 +82,8 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
     """Export the model.safetensors `weights` to the ONNX file `out`, and return the manifest of this file.
 
     Raises GateError when the features of the file differ too much from the torch model's; then `out` does not exist afterwards, not
-    even if it held an older export. With `options.gate` off nothing is compared. The manifest then records null as the verdict, and
-    the runtime refuses the file by default.
+    even if it held an older export. If `options.gate` is False, nothing is compared. The manifest then records null as the verdict,
+    and the runtime refuses the file by default. Raises ConfigError, and changes no file, when the options contradict each other.
     """
     options, out = options or ExportOptions(), Path(out)
     _refuse_contradictions(weights, out, options)
@@ -181,7 +183,9 @@ def _refuse_contradictions(weights: Path | str, out: Path, options: ExportOption
     if out.is_dir():
         raise ConfigError(f"--out {out}: this is a folder; give an .onnx file")
     if options.check_count < 3:
-        raise ConfigError(f"--check-count {options.check_count}: the gate needs at least 3 images")
+        raise ConfigError(
+            f"--check-count {options.check_count}: the gate needs at least 3 images; give 3 or more"
+        )
     if options.max_map_drop is not None:
         if not options.gate or not math.isfinite(options.max_map_drop):
             raise ConfigError(

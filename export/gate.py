@@ -28,11 +28,12 @@ def verdict_on(
     root: Path,
     max_map_drop: float | None,
 ) -> dict[str, Any]:
-    """Return the verdict {passed, failures, limits, numbers, ...} on the exported file at `path`.
+    """Return the verdict on the exported file at `path`, the dict {passed, failures, limits, numbers} of `check_crops.judge`.
 
-    The features that the file computes for the check crops are compared with the torch model's. If `exported.emulated` is a graph
-    that rounds like a device in FP16, its features are compared as well (key `rounded`). With `max_map_drop`, in points of mAP, the
-    file and the torch model `parent` are also evaluated on the data set at `root` (key `map`).
+    The features that the file computes for the crops of `check` are compared with those of the torch model. If `exported.emulated` is
+    a graph, which rounds like a device in FP16, its verdict is added under the key `rounded`, and both must pass. If `max_map_drop` is
+    given, in points of mAP, the file and the torch model `parent` are also evaluated on the data set at `root`, and the mAPs are added
+    under the key `map`. `spec` is the input of the file.
     """
     limits = LIMITS[exported.precision]
     verdict = judge(check, open_onnxruntime(path, spec), spec, limits)
@@ -54,15 +55,15 @@ def verdict_on(
 def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: float) -> dict[str, Any]:
     """Return {passed, failures, map: {parent, artifact, drop, limit}}, a comparison of two mAPs on the data set at `root`.
 
-    `parent` and `artifact` are the mAPs (0..1) of the torch model and of the file at `path`; `drop` and `limit` are in points
-    (0..100).
+    In `map`, `parent` and `artifact` are the mAPs (0..1) of the torch model and of the file at `path`; `drop` and `limit` are in
+    points of mAP (0..100). `passed` is False if `drop` is above `limit`. `spec` is the input of the file.
     """
     dataset = read_dataset(str(root), guess_layout(str(root)))
     session = open_onnxruntime(path, spec)
     artifact = Artifact(path, {}, spec, parent.dim, parent.sha256, session)
     before, after = (accuracy(model, dataset)["mAP"] for model in (parent, artifact))
     drop = 100 * (before - after)
-    failures = [f"mAP drops by {drop:.2f} points, more than {limit}"] if drop > limit else []
+    failures = [f"mAP drops by {drop:.2f} points, more than the allowed {limit}"] if drop > limit else []
     return {
         "passed": not failures,
         "failures": failures,

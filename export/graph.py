@@ -1,4 +1,7 @@
-"""Convert a form of a model (export.forms) to a simplified ONNX model with static shapes. Measures no accuracy."""
+"""Convert a torch model in one of the forms of `export.forms` to a simplified ONNX model with static shapes.
+
+Measures no accuracy.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ def example(spec: InputSpec, batch: int) -> tuple[torch.Tensor, ...]:
 
 
 def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
-    """Return the form as an ONNX model of opset 18: inputs `images` [, `camera_ids`], output `features`, dynamic batch.
+    """Return the torch module `form` as an ONNX model of opset 18 with a dynamic batch.
+
+    Its inputs are `images` and, if `spec` has camera ids as an input, `camera_ids`. Its output is `features`. Raises ArtifactError if
+    torch exports nothing.
 
     The batch is dynamic here even if the file gets a fixed one, which `with_batch` sets after all optimisers have run. The reason
     is that optimisers recognise axes by their sizes. One rule of onnxscript turns Reshape, MatMul, Reshape into one MatMul wherever
@@ -81,7 +87,7 @@ def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
 
 
 def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """Return a copy whose symbolic batch is fixed to `batch` in inputs and outputs; nodes and constants stay the same."""
+    """Return a copy of `model` whose symbolic batch is fixed to `batch` in inputs and outputs; nodes and constants stay the same."""
     bound = _copy(model)
     for value in [*bound.graph.input, *bound.graph.output]:
         dimension = value.type.tensor_type.shape.dim[0]
@@ -106,7 +112,10 @@ def quiet() -> Any:
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model simplified by onnxslim: constants folded, duplicates merged; raise ArtifactError if it is invalid."""
+    """Return the model simplified by onnxslim, which folds constants and merges duplicates.
+
+    Raises ArtifactError if ONNX's checker refuses the result.
+    """
     with quiet():
         slim: onnx.ModelProto = onnxslim.slim(model)
     try:
@@ -120,7 +129,10 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def fusible_gelu(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Reorder x (0.5 (1 + erf)) to (x (1 + erf)) 0.5, which ONNX Runtime fuses into one Gelu. Changes and returns `model`."""
+    """Reorder every GELU x * (0.5 * (1 + erf(...))) to (x * (1 + erf(...))) * 0.5, which ONNX Runtime fuses into one Gelu node.
+
+    Changes and returns `model`.
+    """
     producers = {name: node for node in model.graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for outer in model.graph.node:
@@ -152,7 +164,7 @@ def _is_one_plus_erf(node: onnx.NodeProto | None, producers: dict[str, onnx.Node
 
 
 def named_batch(model: onnx.ModelProto, name: str = "batch") -> onnx.ModelProto:
-    """Return a copy in which the symbolic batch axis of every input and output is called `name`.
+    """Return a copy of `model` in which the symbolic batch axis of every input and output is called `name`.
 
     The recorded shapes of intermediate tensors (value_info) are removed.
     """
@@ -166,10 +178,10 @@ def named_batch(model: onnx.ModelProto, name: str = "batch") -> onnx.ModelProto:
 
 
 def prove_static(model: onnx.ModelProto) -> Counter[str]:
-    """Return the number of nodes per operator, after a proof that the model is static; raise ArtifactError if it is not.
+    """Prove that the model is static, and return {operator: number of nodes}; raise ArtifactError if it is not static.
 
     In a static model, strict shape inference finds the whole shape of every tensor once the batch is a number, and no operator of
-    FORBIDDEN occurs. The model must also keep its constants in the same file and use the LayerNormalization operator.
+    FORBIDDEN occurs. Also raises ArtifactError if the model keeps constants in another file or has no LayerNormalization operator.
     """
     counts: Counter[str] = Counter(node.op_type for node in model.graph.node)
     if forbidden := sorted(FORBIDDEN & set(counts)):

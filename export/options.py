@@ -17,9 +17,9 @@ TARGETS = ("onnxruntime", "tensorrt", "tensorrt8")
 class InputOptions:
     """The inputs of the exported file: the image `layout` (uint8-nhwc or float-nchw) and a fixed `batch` size (None: any).
 
-    `camera` is input (camera ids are a second input), mean, none or a 0-based camera id that is fixed in the file. `integration` is
-    a product of export.integrations.table.INTEGRATIONS that will send the input, or None. A `camera` of None means mean for such a
-    product, and otherwise input if the model has camera embeddings.
+    `camera` is "input" (camera ids are a second input), "mean", "none" or a 0-based camera id; all but "input" are fixed in the file.
+    `integration` is the product that will send the input, a key of export.integrations.table.INTEGRATIONS, or None. A `camera` of
+    None means "mean" for such a product. Without a product, it means "input" if the model has camera embeddings, else "none".
     """
 
     layout: str = "uint8-nhwc"
@@ -32,11 +32,11 @@ class InputOptions:
 class ExportOptions:
     """The options of one export: `input`, `form` (folded or reference), `precision` (fp32, fp16, int8) and `target` (TARGETS).
 
-    With `gate` on, the file is compared with the torch model on up to `check_count` crops of `check`, a data set or folder. With
-    `max_map_drop` (points of mAP, 0..100), `check` must be a data set, and the loss of mAP on it is limited, too. FP16 and INT8
-    measure value ranges on up to `calibration_count` images of `calibration` (None: the training images of `check`).
-    `latency_table` is a JSON file with the milliseconds that INT8 saves on the target in each group of Linear layers (None: every
-    group may become INT8).
+    If `gate` is True, the file is compared with the torch model on up to `check_count` crops of `check`, a data set or folder. With
+    `max_map_drop`, `check` must be a data set, and mAP on it may drop by at most so many points (0..100; None: no limit). For FP16 and
+    INT8, value ranges are measured on up to `calibration_count` images of the folder `calibration` (None: the training images of
+    `check`). `latency_table` is a JSON file with the milliseconds that INT8 saves on the target in each group of Linear layers (None:
+    every group may become INT8).
     """
 
     input: InputOptions = field(default_factory=InputOptions)

@@ -39,8 +39,8 @@ class PrecisionRequest:
 
     `calibration` has the images for value ranges (None for FP32). `check` is the data set or folder of held-out images on which
     INT8 is measured. mAP may drop by at most `max_map_drop` points there (None: no limit). `saved_ms` maps groups of Linear layers
-    to the milliseconds that INT8 saves (None: not measured). With `gated` False, accuracy is not measured and every group becomes
-    INT8.
+    to the milliseconds that INT8 saves (None: not measured, every group may become INT8). With `gated` False, accuracy is not
+    measured, and all groups become INT8 in an INT8 file.
     """
 
     precision: str
@@ -56,10 +56,10 @@ class PrecisionRequest:
 class ExportedGraph:
     """The converted graph, and what the gate and the manifest need to know about it.
 
-    `graph` is the ONNX model to write. `emulated` rounds like a device in FP16, which a CPU does not; the gate runs it as well (None:
-    nothing to emulate). `precision` is that of the file; it is fp16 or fp32 if INT8 was requested but no group of Linear layers
-    stays in INT8. `report` has entries for the manifest. `fallback` takes the failures of the gate and returns a graph with fewer
-    groups in INT8; None if the graph has no INT8 groups that were chosen by measurement.
+    `graph` is the ONNX model to write. `emulated` is a graph that rounds like a device in FP16, which a CPU does not; the gate runs it
+    as well (None: nothing to emulate). `precision` is that of the file; it is fp16 or fp32 if INT8 was requested but no group of
+    Linear layers stays in INT8. `report` has entries for the manifest. `fallback` is a function from the gate's failures, one line
+    each, to an ExportedGraph with fewer INT8 groups (None: the graph has no INT8 groups that were chosen by measurement).
     """
 
     graph: onnx.ModelProto
@@ -72,10 +72,10 @@ class ExportedGraph:
 def apply_precision(
     graph: onnx.ModelProto, spec: InputSpec, request: PrecisionRequest, *, macs: int, notify: Notify
 ) -> ExportedGraph:
-    """Return the FP32 `graph` converted as requested; `notify` is called with one line for each finding.
+    """Return the FP32 `graph` converted as requested; `notify` is called with one line for each finding or warning.
 
     `spec` is the input of the graph, and `macs` its number of multiply-adds per image. Raises ConfigError for a request
-    that contradicts itself or the model, and GateError if TensorRT 8.6 could not hold the model in FP16.
+    that contradicts itself or the model, and GateError if FP16 cannot hold the constants of a model for TensorRT 8.6.
     """
     if request.calibration is None:
         return ExportedGraph(_as_fp32(graph, request.target), "fp32")
@@ -92,7 +92,8 @@ def apply_precision(
     eval_set = read_eval_set(request.check, spec, count=held_out_count(macs))
     if shared := _shared_crops(request.calibration, eval_set):
         notify(
-            f"WARNING {shared} of {len(eval_set.images)} images that INT8 is judged on are calibration images too"
+            f"WARNING {shared} of {len(eval_set.images)} images that INT8 is judged on are calibration images too, so its "
+            "accuracy may look too good; give --calibration DIR with other images"
         )
     constraints = Constraints(request.max_map_drop, request.saved_ms)
     plan = choose_groups(graph, ranges, eval_set, target=request.target, constraints=constraints)
@@ -123,7 +124,7 @@ def read_latencies(path: Path) -> dict[str, float]:
 
 
 def calibration_slice(images: Calibration, count: int) -> Calibration:
-    """Return at most `count` of the calibration images, evenly spaced, in batches of 8."""
+    """Return a Calibration with at most `count` of the `images`, evenly spaced, and with batches of 8."""
     chosen = spaced(len(images.images), count)
     camera_rows = None if images.camera_ids is None else images.camera_ids[chosen]
     return Calibration(images.images[chosen], camera_rows, images.spec, images.sha256, batch=8)
@@ -179,7 +180,7 @@ class _Conversion:
 
         def fallback(failures: list[str]) -> ExportedGraph:
             self.notify(
-                f"INT8: refused by the gate ({'; '.join(failures)}); more groups of Linears return to float"
+                f"INT8: refused by the gate ({'; '.join(failures)}); more groups of Linear layers return to float"
             )
             target = self.request.target
             smaller = reduce_plan(plan, self.graph, ranges, eval_set, target=target, failures=failures)
@@ -236,7 +237,9 @@ def _shared_crops(images: Calibration, eval_set: EvalSet) -> int:
 def _summary(plan: QuantPlan) -> str:
     total = len(plan.rows)
     if plan.note is not None:
-        return f"INT8: none of {total} groups of Linears stays in INT8; {plan.note} and is written"
+        return f"INT8: none of {total} groups of Linear layers stays in INT8; {plan.note} and is written"
     if plan.skip:
-        return f"INT8: {len(plan.int8)} of {total} groups of Linears; kept float: {', '.join(plan.skip)}"
-    return f"INT8: all {total} groups of Linears"
+        return (
+            f"INT8: {len(plan.int8)} of {total} groups of Linear layers; kept float: {', '.join(plan.skip)}"
+        )
+    return f"INT8: all {total} groups of Linear layers"

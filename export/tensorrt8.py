@@ -14,9 +14,10 @@ REDUCTIONS = {"ReduceL2", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSqua
 
 
 def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of an FP32 model of opset 17 to 19 in opset 17, with int32 `camera_ids` and uint8 images cast to float first.
+    """Return a copy of the FP32 model `graph` in opset 17, with int32 `camera_ids`.
 
-    Raises ArtifactError for anything that opset 17 cannot express.
+    Images in uint8 are cast to float before any other operation. Raises ArtifactError if `graph` has an opset other than 17 to 19 or
+    contains something that opset 17 cannot express.
     """
     result = cast_first(graph)
     result.ir_version = IR_VERSION

@@ -61,7 +61,7 @@ def node_name(node: onnx.NodeProto) -> str:
 def always_fp32(graph: onnx.ModelProto) -> set[str]:
     """Return the names of the nodes that stay FP32 in every FP16 graph: pixel normalisation and the final L2-normalisation.
 
-    Where the graph only casts pixels 0..255 and does not normalise them, the cast becomes FP16, which holds these numbers exactly.
+    If the graph only casts pixels 0..255 and does not normalise them, the cast gives FP16, which holds these numbers exactly.
     """
     nodes, constants = graph.graph.node, {tensor.name for tensor in graph.graph.initializer}
     pixels = {
@@ -90,7 +90,7 @@ def always_fp32(graph: onnx.ModelProto) -> set[str]:
 
 
 def cast_first(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy that casts uint8 images to float before it transposes them: TensorRT accepts uint8 only as input of a Cast.
+    """Return a copy of `graph` that casts uint8 images before it transposes them: TensorRT accepts uint8 only as input of a Cast.
 
     No tensor is renamed, so the name of the transposed uint8 image now stands for the float image before the transpose.
     """

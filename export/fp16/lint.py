@@ -51,9 +51,9 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A tensor that FP16 cannot hold well: `largest` is its largest magnitude, and `kind` is overflow, close or tiny.
+    """A tensor that FP16 cannot hold well: `largest` is its largest magnitude, and `kind` is overflow, close or tiny (see `lint`).
 
-    `node` and `operator` are the node that produces the tensor or, for a constant, the node that uses it.
+    `node` and `operator` are the name and operator of the node that produces the tensor or, for a constant, that uses it.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lint:
-    """The result of the lint: its findings, and in `keep` the names of the nodes that must stay FP32, in the graph's order.
+    """The result of `lint`: its findings, and in `keep` the names of the nodes that must stay FP32, in the graph's order.
 
     `keep` is the argument `keep_fp32` of `to_fp16`. `peak` is the largest magnitude measured; masks and the nodes of
     `always_fp32` do not count.
@@ -79,7 +79,7 @@ class Lint:
     peak: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest entry; a magnitude that is not finite becomes null."""
+        """Return the manifest entry {findings, keep, peak}; a magnitude that is not finite becomes None."""
         findings = [asdict(finding) for finding in self.findings]
         for finding in findings:
             finding["largest"] = finding["largest"] if np.isfinite(finding["largest"]) else None
@@ -135,9 +135,9 @@ def lint(
 ) -> Lint:
     """Return which tensors of an FP32 graph do not fit FP16, and which nodes must therefore stay FP32.
 
-    `ranges` maps each tensor to its largest magnitude, as the function `ranges` returns it. A tensor overflows beyond `limit`, is
-    close beyond `margin` x `limit` and is tiny below 2**-14. The nodes that produce or consume such a tensor stay FP32, and so
-    does a node with a constant beyond `limit`. The margin allows for images that were not measured.
+    `ranges` maps each tensor to its largest magnitude, as the function `ranges` returns it. The kind of a finding is "overflow" beyond
+    `limit`, "close" beyond `margin` x `limit` and "tiny" below 2**-14. The nodes that produce or consume such a tensor stay FP32, and
+    so does a node with a constant beyond `limit`. The margin allows for images that were not measured.
     """
     always, masks = always_fp32(graph), mask_names(graph)
     consumers: dict[str, list[onnx.NodeProto]] = {}

@@ -1,6 +1,6 @@
 """The calibration images, on which value ranges are measured: choose them, hash them, and feed them to the exported graph.
 
-Random data never takes their place, and a warning says when there are few images.
+If there are no images, this is an error; random data are never used instead. A warning says if there are few images.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Calibration:
     """Calibration crops `images` (N, H, W, 3) uint8 RGB in the size of `spec`, the input of the exported file.
 
     `camera_ids` (N,) int64 are rows of the camera table; None if the file takes no camera ids. `sha256` covers the content of the
-    image files, not their names or order. `notes` are lines for the user. Iterating yields feeds {input name: array} of `batch`
-    images, and every iteration starts again.
+    image files, not their names or order. `notes` are warnings for the user, one line each. Iterating yields feeds
+    {input name: array} of `batch` images, and every iteration starts with the first image again.
     """
 
     images: NDArray[np.uint8]
@@ -55,7 +55,7 @@ class Calibration:
 def calibration_set(
     root: Path | str, spec: InputSpec, *, count: int = CALIBRATION_COUNT, camera: str | int | None = None
 ) -> Calibration:
-    """Return up to `count` evenly spaced images of `root`: training images of a data set, or any images of a plain folder.
+    """Return a Calibration of up to `count` evenly spaced images of `root`: training images of a data set, or any of a plain folder.
 
     `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
     data set that the model was trained on, otherwise mean). Unreadable images are left out, with a note. Raises DataError when the
@@ -86,7 +86,9 @@ def calibration_set(
     camera_rows, note = camera_ids(camids, spec, policy=camera, dataset=dataset)
     notes = [note] if note else []
     if unreadable:
-        notes.append(f"WARNING {root}: {unreadable} of {len(chosen)} calibration images cannot be read")
+        notes.append(
+            f"WARNING {root}: {unreadable} of {len(chosen)} calibration images cannot be read and are left out"
+        )
     if len(crops) < ENOUGH:
         notes.append(f"WARNING {root}: there are only {len(crops)} calibration images; use {ENOUGH} or more")
     return Calibration(np.stack(crops), camera_rows, spec, content_hash(digests), tuple(notes))
@@ -111,7 +113,7 @@ def feeds(
 
 
 def content_hash(digests: Sequence[str]) -> str:
-    """Return one sha256 for a set of files from their sha256 digests, in any order; a file that occurs twice counts twice."""
+    """Return one sha256 for several files from their sha256 `digests`, whose order does not matter; equal files count separately."""
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 

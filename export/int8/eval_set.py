@@ -27,8 +27,8 @@ class EvalSet:
     """Held-out test crops `images` (N, H, W, 3) uint8 RGB; the first `queries` of them are queries, the others the gallery.
 
     `spec` is the input of the exported file. `camera_rows` (N,) int64 are rows of the camera table; None if the file takes no camera
-    ids. `pids` and `camids` (N,) are person ids and camera ids. With `queries` 0 the identities are unknown, and mAP is not
-    measured.
+    ids. `pids` and `camids` (N,) are person ids and camera ids. If `queries` is 0, the identities are unknown or no query has a match,
+    and mAP is not measured.
     """
 
     images: NDArray[np.uint8]
@@ -45,7 +45,8 @@ def read_eval_set(
     """Return about `count` test crops of `root`: of a data set, chosen so that queries have matches, or of a plain folder.
 
     `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
-    data set that the model was trained on, otherwise mean). Raises DataError when fewer than three images can be read.
+    data set that the model was trained on, otherwise mean). Raises DataError when the folder does not exist or fewer than three
+    images can be read.
     """
     query, gallery, dataset = _items(str(root))
     query_items, gallery_items = matched_people(query, gallery, count)
@@ -66,11 +67,11 @@ def read_eval_set(
 def matched_people(
     query: Sequence[Item], gallery: Sequence[Item], count: int
 ) -> tuple[list[Item], list[Item]]:
-    """Choose about `count` crops of people that more than one camera saw; return (queries, gallery).
+    """Choose about `count` crops of people that more than one camera saw; return (query items, gallery items).
 
-    The people are evenly spaced over all such people. Each person gets at least one query and one match and, if it has so
-    many, PER_PERSON crops or more in all. The crops of a person are divided between queries and gallery as in the data set. Both
-    lists are empty when no query has a match.
+    `query` and `gallery` are those of a data set. The chosen people are evenly spaced over all such people, by person id. Each person
+    gets at least one query and one match and, if it has so many, PER_PERSON crops or more in all. The crops of a person are divided
+    between queries and gallery in about the same ratio as in the data set. Both lists are empty when no query has a match.
     """
     own: dict[int, list[Item]] = {}
     matches: dict[int, list[Item]] = {}

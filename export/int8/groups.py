@@ -17,9 +17,9 @@ def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
     """Return {group name: names of its nodes}; a group is one Linear layer, made of MatMul or Gemm nodes with constant 2-D weights.
 
     A name such as `block3.fc1` is a block and one of LINEARS. Blocks are numbered from 0 among those that the network still has: after
-    a removed block, the numbers are lower than in the unpruned model. In a block that is computed for the class token only, qkv is
-    the query alone, because keys and values are no Linear layers there. Attention products, the patch convolution and folded 3-D
-    weights are in no group.
+    a removed block, the numbers are lower than in the unpruned model. In a block that is computed for the class token only
+    (`export.head`), qkv is the query alone, because the weights of keys and values are 3-D constants there, which are in no group.
+    Attention products and the patch convolution are in no group either.
     """
     linears = linear_nodes(graph)
     upstream, norm_inputs = _nearest_upstream(graph, linears), _norm_inputs(graph)

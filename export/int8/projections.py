@@ -1,7 +1,7 @@
 """Replace the joint matrix product for query, key and value by three products, which CPU backends run faster in INT8.
 
-After the joint product, a Split node copies the whole result. It also keeps a backend from dequantising query, key and value where
-each is computed.
+After the joint product, a Split node copies the whole result. The Split also keeps a backend from dequantising query, key and value
+where each is computed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class _JointProjection(NamedTuple):
 
 
 def split_projections(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of `model` in which each joint query, key and value product becomes three products.
+    """Return a copy of `model` in which each joint product for query, key and value becomes three products.
 
-    A joint product is a MatMul (with an optional constant Add) whose only consumer splits its columns into three equal parts.
-    The result is exact, because every column keeps its weights. Nodes of any other form stay as they are.
+    A joint product is a MatMul (and, for a bias, an Add of a constant) whose only consumer splits its columns into three equal parts.
+    The outputs stay the same, because every column keeps its weights. All other nodes are copied unchanged.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)

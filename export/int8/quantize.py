@@ -1,7 +1,7 @@
 """Quantise Linear layers to INT8 with Q/DQ nodes, in the form that each target accepts. Measures no accuracy.
 
 The value ranges come from onnxruntime's calibrator with percentile 99.999. Among min-max, entropy and the percentiles 99.9, 99.99 and
-99.999, it kept the features of the demo's teacher closest to the FP32 ones. Its code that inserts Q/DQ nodes (QDQQuantizer)
+99.999, it kept the features of the demo's teacher closest to the FP32 ones. onnxruntime's code that inserts Q/DQ nodes (QDQQuantizer)
 is not used: it quantises a tensor for all its consumers, also for those that stay float, and it quantises the weights of an FP16
 graph after they were rounded to FP16.
 
@@ -44,8 +44,8 @@ class Scheme:
     """How a target accepts INT8, written with the nodes QuantizeLinear (Q) and DequantizeLinear (DQ).
 
     Activations are int8 with zero point 0 if `symmetric`, else uint8 with a zero point. Weights are int8 constants before a DQ if
-    `quantised_weights`, else float constants before a Q and a DQ. With `half`, the rest of the graph and the scales are FP16. The
-    integers of the weights are -`largest`..`largest`.
+    `quantised_weights`, else float constants before a Q and a DQ. The rest of the graph and the scales are FP16 if `half`, else FP32.
+    The integers of the weights are -`largest`..`largest`.
     """
 
     symmetric: bool
@@ -74,7 +74,7 @@ def quantise(
     skip: Collection[str] = (),
     keep_fp32: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """Return the FP32 `graph` with its Linears in INT8, as `with_qdq` does, with the ranges that `calibrate` measures on `feeds`."""
+    """Return `with_qdq` of the FP32 `graph`, that is, its Linears in INT8, with the ranges that `calibrate` measures on `feeds`."""
     return with_qdq(graph, calibrate(graph, feeds), target=target, skip=skip, keep_fp32=keep_fp32)
 
 
@@ -84,7 +84,7 @@ def calibrate(
     *,
     percentile: float = PERCENTILE,
 ) -> Ranges:
-    """Return {tensor name: (lowest, highest) value} for the inputs of all Linears of `groups`.
+    """Return {tensor name: (lowest, highest) value} for the inputs of the Linear layers that `groups` finds in the FP32 `graph`.
 
     Of the values, the 100 - `percentile` % that lie furthest out are ignored. `feeds` has one {input name: array} for each batch, and
     the tensors of only one batch are in memory at a time. Raises DataError when there are no feeds.
@@ -135,11 +135,11 @@ def with_qdq(
     skip: Collection[str] = (),
     keep_fp32: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """Return the FP32 `graph` with its Linears in INT8: per-channel symmetric weights and per-tensor activations.
+    """Return a copy of the FP32 `graph` with its Linear layers in INT8: per-channel symmetric weights and per-tensor activations.
 
-    The groups in `skip` and all biases stay float. For the target tensorrt, all other nodes become FP16 except those in `keep_fp32`
-    (names as in `to_fp16`). For tensorrt8, the graph is also rewritten by `for_tensorrt8`. SCHEMES lists the targets. Raises
-    ConfigError for an unknown target or group.
+    `ranges` are those of `calibrate`. The groups in `skip` (names as in `groups`) and all biases stay float. For the target tensorrt,
+    all other nodes become FP16 except those in `keep_fp32` (names as in `to_fp16`). For tensorrt8, the graph is also rewritten by
+    `for_tensorrt8`. SCHEMES lists the targets. Raises ConfigError for an unknown target or group.
     """
     if target not in SCHEMES:
         raise ConfigError(f"--target {target}: INT8 is supported for {', '.join(SCHEMES)}")
@@ -240,7 +240,10 @@ def _qdq_pair(
 
 
 def stored_scale(scale: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
-    """Return scales in `kind`, the float type that stores them; a scale is above 0 even where all weights of a column are 0."""
+    """Return a copy of `scale` in the float type `kind` (float16 or float32), in which the graph stores it.
+
+    Smaller scales are raised to a least value above 0, so that no scale is 0, even if all weights of a column are 0.
+    """
     floor = SMALLEST_HALF_SCALE if kind == np.float16 else float(np.finfo(np.float32).tiny)
     stored: NDArray[Any] = np.maximum(scale, floor).astype(kind)
     return stored

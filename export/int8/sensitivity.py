@@ -1,7 +1,7 @@
 """Measure how much accuracy INT8 costs in each group of Linears on held-out images, and choose the groups that stay float.
 
-The value ranges are measured once (`export.int8.quantize.calibrate`). Every trial quantises other groups of the same graph and runs
-it on the CPU. Speed is not measured here.
+The value ranges are measured once (`export.int8.quantize.calibrate`). Every trial quantises a different set of groups of the same
+graph and runs it on the CPU. Speed is not measured here.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Constraints:
 class QuantPlan:
     """Which groups of Linears become INT8 (`int8`) and which stay float (`skip`), with the accuracy of this choice.
 
-    `accuracy` compares its features with those of the FP32 graph: {map_drop, cosine_min, cosine_mean, top1, top10}. `rows` has the
-    same numbers for each group quantised alone. `slow` are the groups in which INT8 saves no time on the target. `note` says which
-    precision is better if no group is left in INT8, else None. `refused` has {skip, failures} for each earlier plan that the gate
-    refused.
+    `accuracy` compares the features of the INT8 graph with those of the FP32 graph: {map_drop, cosine_min, cosine_mean, top1, top10};
+    it is empty if no group is INT8. `rows` has {group} and the same numbers for each group quantised alone. `slow` are the groups in
+    which INT8 saves no time on the target. `note` says which precision is better if no group is left in INT8, else None. `refused` has
+    {skip, failures} for each earlier plan that the gate refused.
     """
 
     skip: tuple[str, ...]
@@ -68,7 +68,7 @@ class QuantPlan:
 
 
 def features(graph: onnx.ModelProto, eval_set: EvalSet) -> NDArray[np.float32]:
-    """Return the (N, D) float32 features of the held-out crops, computed by ONNX Runtime on the CPU."""
+    """Return the (N, D) float32 features that `graph` gives for the held-out crops, computed by ONNX Runtime on the CPU."""
     # With the options of our runtime, INT8 products do not saturate on any processor. Otherwise saturation on this one would be
     # mistaken for a cost of INT8 on the target.
     session = onnxruntime.InferenceSession(
@@ -83,7 +83,7 @@ def features(graph: onnx.ModelProto, eval_set: EvalSet) -> NDArray[np.float32]:
 def compare_features(
     reference: NDArray[np.float32], candidate: NDArray[np.float32], eval_set: EvalSet
 ) -> dict[str, Any]:
-    """Return how much two feature sets (N, D) of the held-out crops differ.
+    """Return a dict of numbers that say how much the features `candidate` of the held-out crops differ from `reference`, both (N, D).
 
     The keys are those of `runtime.gate.compare` and, if the identities are known, `map_drop` in points of mAP (negative: a gain).
     """
@@ -102,9 +102,12 @@ def violations(numbers: Mapping[str, Any], constraints: Constraints) -> list[str
     if constraints.max_map_drop is None or numbers["non_finite"]:
         return reasons
     if "map_drop" not in numbers:
-        raise ConfigError("--max-map-drop needs a data set with identities; give --check ROOT")
+        raise ConfigError(
+            "--max-map-drop: mAP needs images with identities; give a data set with --check, or leave --max-map-drop out"
+        )
     if not numbers["map_drop"] <= constraints.max_map_drop:
-        reasons.append(f"mAP drops by {numbers['map_drop']:.2f} points, more than {constraints.max_map_drop}")
+        allowed = constraints.max_map_drop
+        reasons.append(f"mAP drops by {numbers['map_drop']:.2f} points, more than the allowed {allowed}")
     return reasons
 
 
@@ -116,12 +119,12 @@ def choose_groups(
     target: str,
     constraints: Constraints | None = None,
 ) -> QuantPlan:
-    """Choose the groups of the FP32 `graph` that become INT8 on `target`: all except the fewest that break the constraints.
+    """Choose the groups of the FP32 `graph` that become INT8 on `target`: as many as the gate's limits and the constraints allow.
 
-    Groups return to float one after another, the most harmful first. The most harmful group is the one with the lowest mean cosine
-    of the features when only this group is INT8; mAP and rank agreement change in steps of one image, which is too coarse. Each
-    tried combination is measured. The search assumes that more float groups never cost accuracy. Raises ConfigError when the
-    constraints name a group that the model does not have.
+    `ranges` are those of `calibrate`. Groups return to float one after another, the most harmful first. The most harmful group is the
+    one with the lowest mean cosine of the features when only this group is INT8; mAP and rank agreement change in steps of one image,
+    which is too coarse. Each tried combination is measured on `eval_set`. The search assumes that more float groups never cost
+    accuracy. Raises ConfigError when the constraints name a group that the model does not have, or limit mAP without identities.
     """
     limits = constraints or Constraints()
     names = list(groups(graph))
@@ -164,7 +167,8 @@ def reduce_plan(
 ) -> QuantPlan:
     """Return a plan with fewer INT8 groups than `plan`, which the gate of the export refused for the reasons `failures`.
 
-    The first refusal turns the worst INT8 group back to float; each further refusal turns back twice as many as the one before.
+    After the first refusal, the worst INT8 group returns to float; after each further one, twice as many groups as before. The worst
+    group has the lowest mean cosine in `plan.rows`. The other parameters are those of `choose_groups`.
     """
     count = 2 ** len(plan.refused)
     worst = [name for name in worst_first(plan.rows) if name in plan.int8][:count]
@@ -180,15 +184,19 @@ def reduce_plan(
 
 
 def measured_form(target: str) -> str:
-    """Return the key of SCHEMES that is measured for `target`: for TensorRT, the same INT8 arithmetic in an otherwise FP32 graph.
+    """Return the key of `export.int8.quantize.SCHEMES` with which the accuracy of INT8 on `target` is measured on a CPU.
 
-    On a CPU such a graph uses integer kernels, which are fast. The gate of the export judges FP16 separately.
+    For TensorRT, it stands for the same INT8 arithmetic in an otherwise FP32 graph, for which a CPU has fast integer kernels. The gate
+    of the export judges FP16 separately.
     """
     return "tensorrt-on-cpu" if target.startswith("tensorrt") else target
 
 
 def group_row(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of the group `name`, {group, map_drop, cosine_min, cosine_mean, top1, top10}; None: not measured."""
+    """Return the row of the group `name` in a QuantPlan: {group, map_drop, cosine_min, cosine_mean, top1, top10}.
+
+    `numbers` is the result of `compare_features`; a number that it does not have is None in the row.
+    """
     return {"group": name} | _accuracy(numbers)
 
 
@@ -199,9 +207,9 @@ def worst_first(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def smallest_passing(passes: Callable[[int], bool], limit: int) -> int:
-    """Return the smallest count below `limit` for which `passes` holds, or `limit`, which is never tried.
+    """Return the smallest count from 0 to `limit` - 1 for which `passes(count)` is true, or `limit` if there is none.
 
-    The search assumes that `passes` holds for every count above the smallest one.
+    `passes(limit)` is never called. The search assumes that `passes` is true for every count above the smallest one.
     """
     low, step = 0, 1
     while low < limit and not passes(low):

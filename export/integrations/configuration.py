@@ -36,10 +36,10 @@ def refuse_precision(name: str, *, precision: str) -> None:
 def write_integration(
     name: str, weights: Path, out: Path, manifest: dict[str, Any], *, check: Path, measured: bool
 ) -> list[list[object]]:
-    """Write the configuration of the product `name` for the exported file `out`; return its rows (name, text) of the summary.
+    """Write the configuration of the product `name` for the exported file `out`; return rows (name, text) for the export's summary.
 
-    If the file fixes a camera, the mAP that this costs the torch model `weights` on the data set at `check` is measured, unless
-    `measured` is False. The cost is recorded in the manifest.
+    `manifest` is that of `out`. If the file fixes a camera, the mAP that this costs the torch model `weights` on the data set at
+    `check` is measured, unless `measured` is False. The cost is recorded in the manifest.
     """
     spec = InputSpec.from_json(manifest["input"], f"{out}.json")
     cost: dict[str, Any] | None = None
@@ -56,9 +56,9 @@ def write_integration(
 def camera_cost(weights: Path, spec: InputSpec, check: Path) -> dict[str, Any]:
     """Return the mAPs (0..1) of the torch model with camera ids and with a fixed camera, {dataset, input, baked}, or {reason}.
 
-    `input` is the mAP on the data set at `check` with the camera ids of its images, and `baked` that with the camera which `spec`
-    fixes. Camera ids mean something to a model only on the data set that it was trained on. For any other data set, nothing is
-    measured, and `reason` says why.
+    `input` is the mAP of the model `weights` on the data set at `check` with the camera ids of its images, and `baked` that with the
+    camera which `spec` fixes. `dataset` is the name of the data set. Camera ids mean something to a model only on the data set that it
+    was trained on. For any other data set, nothing is measured, and `reason` says why.
     """
     parent, _ = open_torch_model(weights)
     try:

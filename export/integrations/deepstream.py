@@ -32,10 +32,10 @@ def refuse(precision: str) -> None:
 
 
 def scaling(spec: InputSpec) -> tuple[list[float], float]:
-    """Return (one offset per channel, net-scale-factor), with which DeepStream computes the input of the file.
+    """Return (one offset per channel, net-scale-factor), with which DeepStream computes the model input that `spec` describes.
 
-    It computes factor x (pixel - offset) from RGB pixels 0..255. All numbers have float32 precision, as in the tracker. Raises
-    ValueError when the channels have different scales.
+    DeepStream computes factor x (pixel - offset) from RGB pixels 0..255. All numbers have float32 precision, as in the tracker. Raises
+    ValueError when the three values of `spec.std` differ.
     """
     if len(set(spec.std)) != 1:
         raise ValueError(f"std {spec.std}: DeepStream has one net-scale-factor for all channels")
@@ -101,7 +101,10 @@ def engine_name(onnx: str, precision: str) -> str:
 
 
 def write_configuration(out: Path, manifest: dict[str, Any], remarks: list[str]) -> tuple[Path, str | None]:
-    """Write `model.deepstream.yaml` beside `out`, such as model.onnx; return (its path, the command that builds the engine)."""
+    """Write the tracker's configuration for the ONNX file `out`; return (its path, the command that builds the engine).
+
+    For model.onnx it is model.deepstream.yaml in the same folder. `manifest` and `remarks` are as in `configuration`.
+    """
     path = out.with_suffix(".deepstream.yaml")
     with replacing(path) as temporary:
         temporary.write_text(configuration(out, manifest, remarks))

@@ -16,7 +16,7 @@ from runtime.spec import InputSpec
 class Integration:
     """A product that runs exported files: the image `layouts` that it can send, the default first, and its default `target`.
 
-    With `one_scale` it can divide pixels only by the same standard deviation in all three channels.
+    If `one_scale` is true, it can divide pixels only by the same standard deviation in all three channels.
     """
 
     layouts: tuple[str, ...]
@@ -41,9 +41,9 @@ def default_target(name: str | None) -> str:
 
 
 def integration_input(spec: InputSpec, name: str) -> InputSpec:
-    """Return `spec` changed to what the product `name` sends: one image input, a dynamic batch, and pixels in its scale.
+    """Return the input `spec` of the exported file, with the pixel scale changed to one that the product `name` can send.
 
-    Raises ConfigError for a layout that the product cannot send, a fixed batch, or a camera input.
+    Raises ConfigError if `spec` has a layout that the product cannot send, a fixed batch, or camera ids as a second input.
     """
     integration = INTEGRATIONS[name]
     if spec.layout not in integration.layouts:

@@ -30,7 +30,10 @@ def repository(out: Path) -> Path:
 
 
 def is_plan(manifest: dict[str, Any]) -> bool:
-    """Return whether Triton's TensorRT backend runs the file (`--target tensorrt`); it needs an engine built on the server's GPU."""
+    """Return whether Triton's TensorRT backend runs the file (`--target tensorrt`), from an engine built on the server's GPU.
+
+    Otherwise, Triton's ONNX Runtime backend runs it.
+    """
     return str(manifest["target"]).startswith("tensorrt")
 
 
@@ -60,7 +63,7 @@ def configuration(name: str, manifest: dict[str, Any], remarks: list[str]) -> st
 
 
 def pixels(spec: InputSpec) -> str:
-    """Return a description of the pixels that a client must send for an input `spec`."""
+    """Return a line that describes the shape, type and scale of the images that a client must send for the input `spec`."""
     size = f"({spec.height}, {spec.width})"
     resized = f"resized to {size} by Pillow's {spec.interpolation} filter without keeping the aspect ratio"
     if spec.layout == "uint8-nhwc":
@@ -76,9 +79,9 @@ def _camera(remarks: list[str]) -> str:
 def write(out: Path, manifest: dict[str, Any], remarks: list[str]) -> tuple[Path, str | None]:
     """Write a model repository beside the ONNX file `out`; return (its folder, the command that completes it or None).
 
-    The repository holds NAME/config.pbtxt and NAME/1/model.onnx. For TensorRT, NAME/1 stays empty, because NAME/1/model.plan must be
-    built with the GPU and the TensorRT of the server; the returned command builds it. Raises StorageError when the repository cannot
-    be written.
+    The repository holds NAME/config.pbtxt and NAME/1/model.onnx, where NAME is the `model_name` of `out`. For TensorRT, NAME/1 stays
+    empty, because NAME/1/model.plan must be built with the GPU and the TensorRT of the server; the returned command builds it.
+    `manifest` and `remarks` are as in `configuration`. Raises StorageError when the repository cannot be written.
     """
     name, root = model_name(out), repository(out)
     version = root / name / "1"
