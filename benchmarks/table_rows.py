@@ -18,7 +18,7 @@ BASE = {
     "h40.onnx": "folded, h40/t40",
     "h25.int8.onnx": "folded, h25/t25, INT8",
     "unpruned.safetensors": "plain form, unpruned",
-    "h25.safetensors": "as AMG prunes it, h25/t25",
+    "h25.safetensors": "plain form, h25/t25",
 }
 LABELS = {name: backend.label for name, backend in ONNX_BACKENDS.items()} | {
     "torch": "torch eager",
