@@ -14,10 +14,10 @@ from runtime.spec import InputSpec
 class Artifact:
     """A model file that was verified and opened.
 
-    `manifest` is the content of the file's JSON manifest, and `spec` is its description of the model's input. `dim` is the
+    `path` is the file. `manifest` is the content of its JSON manifest, and `spec` describes the model's input. `dim` is the
     number of values in one feature. `sha256` is the hash of the file, which identifies the model. `run` is the session that
     computes the features. `backend` names the library that runs the model: one of `BACKENDS` (runtime.options.choices),
-    "tensorrt", "tensorrt_rtx" or "torch"; it is None if the library is not recorded.
+    "tensorrt", "tensorrt_rtx" or "torch". It is None if the library is not recorded.
     """
 
     path: Path

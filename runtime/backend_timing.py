@@ -1,4 +1,4 @@
-"""The public function `choose_backend`: run a model's quality gate on every CPU backend, and time the backends that pass in turns."""
+"""The public function `choose_backend`: run a model's quality gate on every CPU backend, and time the backends that pass."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BackendTiming:
-    """The time of one call: the median `p50_ms` and the percentile `p95_ms` of `rounds` calls, in milliseconds.
+    """The time that a backend needs for one batch: the median `p50_ms` and the 95th percentile `p95_ms`, in milliseconds.
 
-    `cpu_ms` is the median processor time of all threads. `products` counts the graph's matrix products by their number type; it is
-    empty where the backend does not report them.
+    `rounds` is the number of timed batches. `cpu_ms` is the median processor time of a batch, summed over all threads. `products`
+    has the number of the graph's matrix products for each type that they compute in, such as {"u8": 36}. It is empty if the backend
+    does not report the types.
     """
 
     p50_ms: float
@@ -50,7 +51,7 @@ class BackendTiming:
     products: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return {latency_ms: {p50, p95}, cpu_ms, rounds, products}."""
+        """Return the values as {latency_ms: {p50, p95}, cpu_ms, rounds, products}, for JSON."""
         latency = {"p50": self.p50_ms, "p95": self.p95_ms}
         counts = dict(self.products)
         return {"latency_ms": latency, "cpu_ms": self.cpu_ms, "rounds": self.rounds, "products": counts}
@@ -58,10 +59,11 @@ class BackendTiming:
 
 @dataclass(frozen=True)
 class BackendResult:
-    """What `choose_backend` measured of one backend.
+    """The result of `choose_backend` for one backend, which `backend` names.
 
-    `missing` is the reason why the backend cannot be used here, or None. `gate` is the result of the quality gate: {passed, failures,
-    limits, numbers}. It is empty for a missing backend. `timing` is None unless the gate passed.
+    `missing` is the reason why the backend cannot be used on this machine; None if it can. `gate` is the verdict of the quality gate:
+    {passed, failures, limits, numbers}, as `runtime.checks.check_crops.judge` returns it. It is empty for a missing backend. `timing`
+    is None unless the gate passed.
     """
 
     backend: str
@@ -75,7 +77,11 @@ class BackendResult:
         return self.gate.get("passed") is True
 
     def to_json(self) -> dict[str, Any]:
-        """Return {engine, passed, failures, limits, numbers, latency_ms, cpu_ms, rounds, products}, or {engine, missing}."""
+        """Return {engine, passed, failures, limits, numbers, latency_ms, cpu_ms, rounds, products}, for JSON.
+
+        `engine` is the backend's name. The entries from `latency_ms` on exist only if the gate passed. For a missing backend, the
+        result is {engine, missing}.
+        """
         if self.missing is not None:
             return {"engine": self.backend, "missing": self.missing}
         return {"engine": self.backend, **self.gate, **(self.timing.to_json() if self.timing else {})}
@@ -85,9 +91,10 @@ class BackendResult:
 class BackendChoice:
     """The result of `choose_backend`. `chosen` is the fastest backend that passed the gate, or None where none passed.
 
-    `results` has one entry for each backend. `model` is the sha256 of the file, `batch` the images per call, `threads` None means all
-    cores. `load_average` is that of the minute before the measurement, or None where the system does not report it. `machine` is
-    {processor, processor_kind, cores, versions}: the choice is valid only there. `path` is the file that records the choice.
+    `results` has one entry for each backend. `model` is the sha256 of the model file, and `batch` is the number of images per call.
+    `threads` None means all cores. `load_average` is the mean number of runnable processes in the minute before the measurement, or
+    None if the system does not report it. `machine` is {processor, processor_kind, cores, versions}; the choice is valid only while
+    these stay the same. `path` is the file that records the choice.
     """
 
     chosen: str | None
@@ -100,7 +107,10 @@ class BackendChoice:
     path: Path
 
     def to_json(self) -> dict[str, Any]:
-        """Return {model, processor, processor_kind, cores, versions, threads, batch, load_average, rows[], chosen}."""
+        """Return {model, processor, processor_kind, cores, versions, threads, batch, load_average, rows, chosen}, for JSON.
+
+        `rows` is the list of the `results` as `BackendResult.to_json` returns them.
+        """
         header = {"model": self.model, "threads": self.threads, "batch": self.batch}
         rows = [result.to_json() for result in self.results]
         measured = {"load_average": self.load_average, "rows": rows}
@@ -117,13 +127,15 @@ def choose_backend(
 ) -> BackendChoice:
     """Find the fastest backend for the ONNX file at `path` on this CPU, and record it for `open_model(path, backend="auto")`.
 
-    Each backend first runs the file's quality gate. Those that pass take turns, and each is timed for `seconds` in total with the
-    check crops that travel with the file. `threads` None uses all cores. `batch` is the number of images per call (default: the
-    model's fixed batch, or 1). `progress` receives a sentence about each step. The result is written to `<path>.choice.json`. When
-    no backend passes, `chosen` is None, and `backend="auto"` refuses the model. A busy machine is a warning on stderr.
+    Each backend first runs the file's quality gate. The backends that pass are then timed with the check crops of the file: in each
+    round, each of them runs one batch. The rounds end when `seconds` seconds per backend have passed. `threads` None uses all cores.
+    `batch` is the number of images in a batch (None: the model's fixed batch, or 1). `progress` is called with a text about each
+    step. The result is written to `<path>.choice.json`. When no backend passes, `chosen` is None, and `backend="auto"` refuses the
+    model. If other work keeps the machine busy, a warning is printed on stderr.
 
-    Raises ConfigError for an engine and for wrong arguments, ArtifactError for a file that is damaged, not gated or without check
-    crops, DeviceError where no backend is installed or one is broken, StorageError where the result cannot be written.
+    Raises ConfigError for a TensorRT engine and for arguments out of range. Raises ArtifactError for a file that is damaged, has no
+    check crops or did not pass its gate at export. Raises DeviceError if no backend is installed or one is broken, and StorageError
+    if the result cannot be written.
     """
     path = Path(path)
     if path.suffix in ENGINES:
@@ -138,7 +150,7 @@ def choose_backend(
     load, cores = _load_average(), os.cpu_count() or 1
     if load is not None and load > BUSY * cores:
         note(
-            f"WARNING the load average is {load:.1f} on {cores} cores; compare the backends on an idle machine"
+            f"WARNING the load average is {load:.1f} on {cores} cores, so the times are unreliable; run this again on an idle machine"
         )
     opened = _open_all(path, threads)
     artifacts = [artifact for artifact in opened.values() if isinstance(artifact, Artifact)]
@@ -163,10 +175,10 @@ def choose_backend(
 
 
 def fastest(results: Sequence[BackendResult]) -> str | None:
-    """Return the fastest backend that passed its gate, or None.
+    """Return the name of the fastest backend that passed its gate, or None if none passed.
 
-    `results` are ordered by numerical closeness to the torch model, closest first. A later backend replaces an earlier
-    one only when its median is lower by more than MARGIN.
+    `results` are in the order of BACKENDS: the features of the first backend are the closest to the torch model's. A later backend
+    is chosen over an earlier one only if its median time `p50_ms` is lower by more than the fraction MARGIN.
     """
     best: tuple[str, float] | None = None
     for result in results:
@@ -199,7 +211,7 @@ def _measure(
         if not isinstance(artifact, Artifact):
             results[backend] = BackendResult(backend, missing=artifact)
             continue
-        progress(f"{backend}: gate on {len(check.images)} crops")
+        progress(f"{backend}: running the quality gate on {len(check.images)} check crops")
         results[backend] = BackendResult(backend, gate=_gate_result(check, artifact, backend, batch))
         if results[backend].passed:
             passing[backend] = artifact
@@ -230,7 +242,9 @@ def _timing(artifact: Artifact, times: Samples) -> BackendTiming:
 def _batch(model: Artifact, batch: int | None) -> int:
     fixed = model.spec.batch
     if fixed is not None and batch not in (None, fixed):
-        raise ConfigError(f"{model.path}: has a fixed batch of {fixed}; leave the batch out, or give {fixed}")
+        raise ConfigError(
+            f"{model.path}: has a fixed batch of {fixed}; remove the argument batch (option --batch), or give {fixed}"
+        )
     return batch or fixed or 1
 
 

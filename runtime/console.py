@@ -18,7 +18,10 @@ from runtime.wording import printable
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table on stdout. Numbers are right-aligned; nothing is cut off when stdout is a file."""
+    """Print a table on stdout, with `title` above it. If all names in `columns` are empty, it has no header.
+
+    Numbers are right-aligned. In a terminal, long cells are folded; in a file, each row is one line.
+    """
     filled = [[_cell(value) for value in row] for row in rows]
     table = Table(title=Text(printable(title)), title_justify="left", show_header=any(columns))
     for name in columns:
@@ -41,7 +44,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show on stderr how many of `total` images are done while the block runs.
+    """Show on stderr how many of `total` images are done while the block runs; `title` names the work.
 
     Yields a function, which must be called with the number of images done since its last call. A terminal shows a progress
     bar. Otherwise, one line is printed at the end of the block.

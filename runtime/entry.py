@@ -20,8 +20,9 @@ def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
     """Run `main(argv)` and return the exit code of the command.
 
     A UserError is printed as one line `error[CODE] ...` on stderr, and its CODE is the exit code. The exit code is 5 if a library
-    cannot be imported, 6 for any other OSError, such as a failed write, and 130, 143 or 129 after SIGINT, SIGTERM or SIGHUP.
-    With REID_DEBUG=1 in the environment, the error is raised with its traceback instead.
+    cannot be imported, 6 for any other OSError, such as a failed write, and 130, 143 or 129 after SIGINT, SIGTERM or SIGHUP. It is 0
+    if the reader of stdout has closed it. Any other exception is a fault of the program and is raised with its traceback. With
+    REID_DEBUG=1 in the environment, every error is raised with its traceback.
     """
     try:
         with stoppable():
@@ -36,9 +37,9 @@ def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
 
 
 def run_main(module: str) -> int:
-    """Import the module of this name, run its `main` function inside `guarded`, and return the exit code.
+    """Import the module with the name `module`, run its `main` function by `guarded`, and return the exit code.
 
-    The import is inside too, so that an error or a signal during the import is reported in the same way.
+    The import runs inside `guarded` too, so that an error or a signal during the import is reported in the same way.
     """
     return guarded(lambda argv: int(import_module(module).main(argv)))
 
@@ -60,7 +61,7 @@ def _failed(error: Exception) -> int:
         return _report(error, str(error), error.code)
     if isinstance(error, ImportError):
         missing = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else str(error)
-        hint = "install it; README.md says which extra of this project brings what"
+        hint = "install it; README.md says which extra of this project contains it"
         return _report(error, f"a library cannot be used: {missing}; {hint}", DeviceError.code)
     if isinstance(error, BrokenPipeError):
         # The reader of stdout has gone away (head, less), so nobody can read a message.

@@ -49,7 +49,10 @@ class GateError(UserError):
 
 
 class NonFiniteFeatures(GateError):
-    """A model gave NaN or infinite features; `rows` are the rows of the batch that have them. Exit code 7."""
+    """A model gave NaN or infinite features. Exit code 7.
+
+    `rows` are the positions, from 0, of the images with such features among the images that were given to the model.
+    """
 
     def __init__(self, text: str, rows: tuple[int, ...]) -> None:
         super().__init__(text)

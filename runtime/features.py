@@ -1,4 +1,4 @@
-"""Features with the image file, identity and camera of each, in memory and in an .npz file. Runs no model."""
+"""`Features`, the features of images with their files, persons and cameras, and functions that save and load them. Runs no model."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Features:
     """The features of N images from one model, with the file, person and camera of each image.
 
     `features` (N, D) are float32 and L2-normalised, and `paths` are the N image files. `pids` (N,) are int64, -1 for unknown people
-    and junk; `camids` (N,) are int64 and 0-based, -1 if unknown. `model` is the sha256 of the artifact, and `layout` the data set
-    layout by which the file names were read, or None. `camera` describes the camera policy. `images` has the sha256 of each image
-    file (N,), or is empty. `backend` ran the model (key `engine` in the file); it is None if that was not recorded. `skipped` lists
-    the images that could not be used, and `notes` are warnings for the user; neither of them is saved in the file.
+    and junk; `camids` (N,) are int64 and 0-based, -1 if unknown. `model` is the sha256 of the model file, and `layout` the data set
+    layout by which the file names were read, or None. `camera` is the camera policy of the extraction: "input", "mean", "none" or a
+    camera id as text. `images` has the sha256 of each image file (N,), or is empty. `backend` names the library that ran the model
+    (key `engine` in the file); it is None if that was not recorded. `skipped` lists the images that could not be used, and `notes`
+    are warnings for the user. These two are not saved in the file.
     """
 
     features: NDArray[np.float32]
@@ -57,15 +58,17 @@ class Features:
 
 
 def partial_path(path: Path) -> Path:
-    """Return the file for the features of a stopped extraction, `q.npz` -> `q.partial.npz`.
+    """Return the path for the features of a stopped extraction to `path`: `q.npz` -> `q.partial.npz`.
 
-    It has another name, so that it never replaces a complete file.
+    The name differs, so that partial features never replace a complete file.
     """
     return path.with_suffix(f".partial{path.suffix}")
 
 
 def save_features(path: Path | str, features: Features, *, total: int | None = None) -> None:
-    """Write the features to an .npz file without pickles, and its manifest beside it; an interrupted write leaves the old file.
+    """Write `features` to an .npz file at `path`, and its manifest `<path>.json` beside it.
+
+    The file contains no pickles. If the write is interrupted, an earlier file at `path` stays as it was.
 
     `total` None marks the file as complete. For a stopped extraction, `total` is the number of images that should have been
     extracted; `load_features` then loads the file only with `partial`. Raises StorageError or OSError when the file cannot be
@@ -129,12 +132,12 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
         # `save_features` does not compress, so the arrays are never larger than the file
         arrays = read_npz(path, most_bytes=path.stat().st_size)
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: unreadable ({error}); extract again") from None
+        raise ArtifactError(f"{path}: unreadable ({error}); extract again to make a new file") from None
     if missing := [key for key in KEYS if key not in arrays]:
-        raise ArtifactError(f"{path}: lacks {missing}; extract again")
+        raise ArtifactError(f"{path}: lacks the arrays {missing}; extract again to make a new file")
     if not _consistent(arrays):
         raise ArtifactError(
-            f"{path}: its arrays do not form L2-normalised features with one image path each; extract again"
+            f"{path}: its arrays do not form L2-normalised features with one image path each; extract again to make a new file"
         )
     if (resize := str(arrays.get("resize", RESIZE))) != RESIZE:
         raise ArtifactError(
@@ -156,7 +159,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
 
 
 def duplicates(features: Features) -> int:
-    """Count the image files that are exact copies of an earlier one. The result is 0 if the files' hashes are not recorded."""
+    """Return how many image files are exact copies of an earlier one; 0 if `features` has no hashes of the image files."""
     return len(features.images) - len(set(features.images))
 
 
@@ -167,7 +170,7 @@ def same_model(a: Features, b: Features) -> None:
     """
     if a.model != b.model:
         raise ArtifactError(
-            f"features of different models ({a.model[:12]} and {b.model[:12]}) cannot be compared; "
+            f"features of different models (sha256 {a.model[:12]} and {b.model[:12]}) cannot be compared; "
             "extract both with the same model"
         )
 

@@ -58,7 +58,7 @@ def backend_limits(precision: str, backend: str) -> Limits:
     """
     if precision not in LIMITS:
         raise ArtifactError(
-            f"the quality gate does not know the precision {precision!r}; export the model again"
+            f"the manifest states the precision {precision!r}, for which the quality gate has no limits; export the model again"
         )
     return LIMITS[ONNX_BACKENDS[backend].fp32_limits if precision == "fp32" else precision]
 
@@ -171,7 +171,7 @@ def _collapse(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
 
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the rows divided by their 2-norms, in float64."""
+    """Return `features` (N, D) in float64, each row divided by its 2-norm. A row of zeros stays zero."""
     wide = features.astype(np.float64)
     result: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
     return result

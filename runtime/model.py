@@ -50,12 +50,14 @@ def open_model(
 
     `device` is "cpu" or "cuda". `backend` runs an ONNX file on the CPU (one of `runtime.options.choices.BACKENDS`, or "auto" for the
     one that `python -m runtime choose` measured as fastest here). `threads` None uses all cores. `batch` is the number of crops
-    per run (default: the model's fixed batch, or 16). `preset` spreads the work over the cores of a CPU: "latency" runs one crop at
-    a time on all cores. "throughput" runs one process with one thread on each core; it works with `embed_files` only.
+    per run (None: the model's fixed batch, or 16). `preset` "latency" runs one crop at a time on all cores of the CPU. `preset`
+    "throughput" runs one process with one thread on each core; it works with `embed_files` only. With None, `threads` and `batch`
+    decide.
 
     The manifest, the file's hash and the recorded verdict of its quality gate are checked before anything is loaded. Raises
-    ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate (with `allow_ungated`, a missing pass is
-    only a warning on stderr), DeviceError for a missing device or backend, and ConfigError for options that contradict each other.
+    ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate, DeviceError for a missing device or
+    backend, GateError if the gate fails on this machine, and ConfigError for options that contradict each other. With
+    `allow_ungated`, a gate that was not passed is only a warning on stderr.
     """
     if batch is not None and batch < 1:
         raise ConfigError(f"batch={batch}: give 1 or more")
@@ -198,7 +200,7 @@ class Model:
         """Do what `embed` does; an error names a crop by `name(its position)`."""
         if self.preset == THROUGHPUT:
             raise ConfigError(
-                f"a model opened with preset {THROUGHPUT!r} takes files only; open it without, or call embed_files"
+                f"a model opened with preset {THROUGHPUT!r} takes files only; open it without a preset, or call embed_files"
             )
         if color not in ("rgb", "bgr"):
             raise ConfigError(f'color={color!r}: give "rgb" (Pillow) or "bgr" (OpenCV)')
@@ -232,11 +234,13 @@ class Model:
             ids = _ids_of(camera, count)
             if spec.camera == "input" and len(wrong := ids[(ids < -1) | (ids >= spec.cameras)]):
                 raise ConfigError(
-                    f"camera {wrong[0]}: this model knows cameras 0 to {spec.cameras - 1}, and -1"
+                    f"camera {wrong[0]}: this model has cameras 0 to {spec.cameras - 1}; give one of them, or -1 for unknown"
                 )
             return camera_ids(ids, spec, policy="input")[0]
         if camera == "input":
-            raise ConfigError('camera="input": crops have no file names; give one 0-based camera id for each')
+            raise ConfigError(
+                'camera="input": crops have no file names; give one 0-based camera id for each crop'
+            )
         policy = camera if camera is None or isinstance(camera, str) else int(camera)
         return camera_ids(np.full(count, -1), spec, policy=policy)[0]
 
@@ -251,9 +255,13 @@ def _ids_of(camera: Camera, count: int) -> NDArray[np.int64]:
     try:
         ids = np.asarray(camera)
     except ValueError:
-        raise ConfigError("camera: rows of several lengths; give one 0-based camera id for each") from None
+        raise ConfigError(
+            "camera: rows of several lengths; give one 0-based camera id for each crop or box"
+        ) from None
     if ids.shape != (count,) or (ids.dtype.kind not in "iu" and count):
-        raise ConfigError(f"camera: {ids.dtype} {ids.shape} for {count}; give one 0-based camera id for each")
+        raise ConfigError(
+            f"camera: {ids.dtype} {ids.shape} for {count} crops or boxes; give one 0-based camera id for each"
+        )
     return ids.astype(np.int64)
 
 

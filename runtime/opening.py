@@ -25,9 +25,10 @@ from runtime.wording import printable
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how a model file is run.
+    """Where and how to run a model file.
 
-    `device` is "cpu" or "cuda". `threads` None means all cores. `backend` is a value of `Artifact.backend`.
+    `device` is "cpu" or "cuda". `threads` None means all cores. `backend` names the library that runs the file, as
+    `Artifact.backend` does.
     """
 
     device: str
@@ -52,13 +53,17 @@ def open_artifact(
     allow_ungated: bool = False,
     backend: str = BACKENDS[0],
 ) -> Artifact:
-    """Verify and open the artifact at `path` on `device` ("cpu" or "cuda"); `backend` runs an ONNX file on the CPU.
+    """Verify the model file at `path` and open it on `device`, "cpu" or "cuda".
+
+    `threads` None uses all cores. `backend` selects the library that runs an ONNX file on the CPU: one of BACKENDS, or "auto" for the
+    one that `python -m runtime choose` measured as fastest here.
 
     The file's hash and the recorded verdict of its quality gate are checked before anything is loaded. If this CPU is of another
     kind than that of the exporting machine, the gate runs once here (`runtime.checks.this_machine`).
 
-    Raises ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate (with `allow_ungated`, a missing
-    pass is only a warning on stderr), DeviceError for a missing device or backend, and GateError if the gate fails on this machine.
+    Raises ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate, DeviceError for a missing device
+    or backend, GateError if the gate fails on this machine, and ConfigError for options that do not fit the file. With
+    `allow_ungated`, a gate that was not passed is only a warning on stderr.
     """
     artifact = load_artifact(
         path, device=device, threads=threads, allow_ungated=allow_ungated, backend=backend
@@ -81,7 +86,7 @@ def load_artifact(
 ) -> Artifact:
     """Verify and open an artifact like `open_artifact`, but never run the gate on this processor.
 
-    It is for a caller that runs the gate itself or has already run it.
+    Use it in a caller that runs the gate itself or has already run it.
     """
     artifact, target = _verified(Path(path), device, threads, allow_ungated, backend)
     run = _opener(artifact.path, artifact.manifest)(
@@ -95,7 +100,7 @@ def verify_artifact(
 ) -> Artifact:
     """Verify an artifact like `open_artifact`, and return it without a loaded model; calling its `run` raises RuntimeError.
 
-    It is for a process whose worker processes load the model themselves.
+    Use it in a process whose worker processes load the model themselves.
     """
     artifact = _verified(Path(path), device, None, allow_ungated, backend)[0]
     if _runs_on_a_cpu(artifact, device):
@@ -141,14 +146,16 @@ def _verified(
 
 
 def _not_loaded(images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /) -> NDArray[np.float32]:
-    raise RuntimeError("verified only, not loaded")
+    raise RuntimeError("this artifact was only verified, not loaded; open it with open_artifact to run it")
 
 
 def _backend(path: Path, manifest: dict[str, Any], device: str, backend: str) -> str:
     """Return the name of what will run the file: `backend` itself, what AUTO stands for, or the TensorRT that built the engine."""
     if manifest.get("kind") == "engine":
         if backend != BACKENDS[0]:
-            raise ConfigError(f"{path}: backend={backend!r} is for .onnx files on a CPU; leave it out")
+            raise ConfigError(
+                f"{path}: backend={backend!r} is for .onnx files on a CPU; remove the argument backend (option --backend)"
+            )
         builder = manifest.get("builder")
         name = builder.get("name") if isinstance(builder, dict) else None
         # `engines build --builder rtx` is the one builder whose engines plain TensorRT cannot read
@@ -156,13 +163,16 @@ def _backend(path: Path, manifest: dict[str, Any], device: str, backend: str) ->
     if backend not in (*BACKENDS, AUTO):
         raise ConfigError(f"backend={backend!r}: give one of {', '.join(BACKENDS)}, or {AUTO}")
     if device != "cpu" and backend != BACKENDS[0]:
-        raise ConfigError(f"backend={backend!r}: runs with device='cpu' only")
+        raise ConfigError(
+            f"backend={backend!r}: runs on a CPU only; give device='cpu', or remove the backend"
+        )
     if backend != AUTO:
         return backend
     chosen = chosen_backend(path, manifest["sha256"])
     if chosen not in BACKENDS:
         raise ArtifactError(
-            f"{path}: there is no backend {chosen!r} here; run: {shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
+            f"{path}: its recorded backend {chosen!r} does not exist; run: "
+            f"{shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
         )
     print(printable(f"{path}: backend={AUTO!r} is {chosen}"), file=sys.stderr)
     return chosen
@@ -205,7 +215,9 @@ def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest
             f"{path}: an engine runs on a GPU; run it with device='cuda', or give the .onnx file"
         )
     if target.threads is not None:
-        raise ConfigError(f"{path}: threads={target.threads} has no effect on an engine; leave it out")
+        raise ConfigError(
+            f"{path}: threads={target.threads} has no effect on an engine; remove the argument threads (option --threads)"
+        )
     from runtime.backends.tensorrt.session import open_tensorrt
 
     session = open_tensorrt(path, spec, flavour=target.backend, manifest=manifest)
@@ -257,5 +269,7 @@ def _contract(path: Path, manifest: dict[str, Any]) -> tuple[InputSpec, int]:
     inputs, output = manifest.get("input"), manifest.get("output")
     dim = output.get("dim") if isinstance(output, dict) else None
     if not isinstance(inputs, dict) or not isinstance(dim, int) or dim < 1:
-        raise ArtifactError(f"{path}: its manifest lacks the input or output description; export it again")
+        raise ArtifactError(
+            f"{path}: its manifest lacks the input or output description; export the model again"
+        )
     return InputSpec.from_json(inputs, f"{path}.json"), dim

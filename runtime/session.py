@@ -11,7 +11,7 @@ from runtime.errors import ArtifactError, NonFiniteFeatures
 
 
 class Session(Protocol):
-    """A loaded model, called on a batch: images (B, ...) and camera ids (B,) or None -> features (B, D) float32.
+    """A loaded model. Call it with images (B, ...) and camera ids (B,) or None; it returns their features (B, D) float32.
 
     `InputSpec.layout` says the shape and type of the images, and `InputSpec.camera` whether the model takes camera ids.
     """
@@ -30,7 +30,7 @@ def check_features(features: NDArray[Any], batch: int, dim: int) -> NDArray[np.f
     """
     if features.shape != (batch, dim) or features.dtype != np.float32:
         raise ArtifactError(
-            f"the model gave {features.dtype} {features.shape}, not float32 ({batch}, {dim}); export it again"
+            f"the model gave {features.dtype} {features.shape}, not float32 ({batch}, {dim}); export the model again"
         )
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():

@@ -67,7 +67,7 @@ class InputSpec:
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - fields):
             raise ArtifactError(
-                f"{where}: unknown input fields {unknown}; made by a newer version? Upgrade this one"
+                f"{where}: unknown input fields {unknown}, perhaps of a newer version; upgrade this project, or export the model again"
             )
         try:
             spec = cls(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
@@ -77,7 +77,7 @@ class InputSpec:
             ) from None
         if wrong := [name for name, right in _checks(spec).items() if not right]:
             values = ", ".join(f"{name} {getattr(spec, name)!r:.60}" for name in wrong)
-            raise ArtifactError(f"{where}: input {values} is not known; export the model again")
+            raise ArtifactError(f"{where}: unsupported input values: {values}; export the model again")
         return spec
 
 

@@ -28,7 +28,11 @@ PATIENCE_S = 1.0
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked this process to stop. `code` is the exit code: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
+    """A signal asked this process to stop.
+
+    `number` is the number of the signal. `code` is the exit code: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP. `kept` is a line
+    for the user that says what was saved ("" for none).
+    """
 
     def __init__(self, number: int, kept: str = "") -> None:
         super().__init__(kept)
@@ -166,9 +170,10 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def keeping(describe: Callable[[], str]) -> Iterator[None]:
-    """When a signal stops the block, attach the line `describe()` to the Stopped exception; the command prints it before it ends.
+    """When a signal stops the block, attach the line that `describe()` returns to the Stopped exception, as its `kept`.
 
-    The line says what was saved and how to resume. If an inner block has attached a line, that line stays.
+    The line says what was saved and how to resume; the command prints it before it ends. If an inner block has attached a line, that
+    line stays.
     """
     try:
         yield
@@ -182,10 +187,11 @@ def keeping(describe: Callable[[], str]) -> Iterator[None]:
 def run_apart(
     command: Sequence[str], *, cwd: Path | None = None, stdout: int | None = subprocess.PIPE
 ) -> tuple[int, str]:
-    """Run a command as a child process and return (exit status, its stdout). `stdout` None prints it instead and returns "".
+    """Run `command` as a child process in the folder `cwd`, and return (its exit status, the text that it printed on stdout).
 
-    A signal that stops this process is passed on to the child, and this process waits for the child to end. The child has its own
-    process session, so that Ctrl-C in a terminal does not reach it a second time.
+    With `stdout` None, the command prints on this process's stdout, and the text is "". `cwd` None is the current folder. A signal
+    that stops this process is passed on to the child, and this process waits for the child to end. The child has its own process
+    session, so that Ctrl-C in a terminal does not reach it a second time.
     """
     process = subprocess.Popen(command, cwd=cwd, stdout=stdout, text=True, start_new_session=True)
     try:
@@ -203,7 +209,7 @@ def run_apart(
 
 
 def kill_children() -> None:
-    """Kill every descendant process that `descendants` finds."""
+    """Kill the child processes of this process and their children, as far as `descendants` finds them."""
     for pid in descendants(os.getpid()):
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)

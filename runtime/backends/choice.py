@@ -62,23 +62,23 @@ def chosen_backend(model: Path | str, sha256: str) -> str:
 
 
 def unproven(model: Path | str, sha256: str, backend: str | None) -> str | None:
-    """Return a warning if no quality gate passed on this machine with `backend`, so that features may be wrong; else None.
+    """Return a warning if the model is not known to have passed its quality gate with `backend` on this machine; else None.
 
-    For the default backend the result is None, because the export ran the gate on it. For the other backends that run ONNX files,
-    `python -m runtime choose` runs the gate and records the verdict. For TensorRT and torch the result is None, because they do not
-    run the ONNX file.
+    Without a passed gate, the features may be wrong. For the default backend the result is None, because the export ran the gate on
+    it. For the other backends that run ONNX files, `python -m runtime choose` runs the gate and records the verdict. For TensorRT
+    and torch the result is None, because they do not run the ONNX file.
     """
     if backend not in BACKENDS[1:]:
         return None
     try:
         rows = _choice(model, sha256).get("rows")
     except ArtifactError:
-        return f"{model}: no gate was run on backend {backend} here; {_again(model)}"
+        return f"{model}: the quality gate never ran on backend {backend} here; {_again(model)}"
     row: dict[str, Any] = next((row for row in rows or [] if row.get("engine") == backend), {})
     if row.get("passed") is True:
         return None
     reasons = "; ".join(row.get("failures", [])) or "not measured"
-    return f"{model}: did not pass the gate on backend {backend} here: {reasons}"
+    return f"{model}: did not pass the gate on backend {backend} here: {reasons}; use backend {BACKENDS[0]}"
 
 
 def _choice(model: Path | str, sha256: str) -> dict[str, Any]:

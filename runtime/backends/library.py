@@ -59,7 +59,9 @@ class Library(NamedTuple):
 
 @contextmanager
 def importing(library: Library, *, needs: tuple[str, ...] = ()) -> Iterator[None]:
-    """While the block imports `library`, raise DeviceError if it is not installed, and BrokenLibrary if its import fails.
+    """Turn a failed import of `library` inside the block into an error with a readable reason.
+
+    It is a DeviceError if the library is not installed, and a BrokenLibrary if its import fails.
 
     `needs` are attributes that the library must have. They detect the folder that an uninstallation may leave behind: its import
     succeeds, but it has no content.
@@ -131,7 +133,7 @@ def _first_removed(name: str, command: str) -> str:
 
 
 def clashing(name: str) -> str | None:
-    """Return a message if several distributions of the import package `name` are installed, or None.
+    """Return a message if several installed distributions contain the import package `name`; None if not.
 
     For example: `onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 overwrite one another's files`.
     """

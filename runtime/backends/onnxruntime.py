@@ -62,7 +62,7 @@ class OnnxRuntimeSession:
         """Return the features (B, dim) float32, finite, of images (B, ...) and, if the graph takes them, camera ids (B,)."""
         if (camera_ids is None) != (self._camera_type is None):
             expected = "no camera ids" if self._camera_type is None else "one camera id per image"
-            raise ConfigError(f"{self._path}: takes {expected}")
+            raise ConfigError(f"{self._path}: the model takes {expected}; call it with {expected}")
         step = self._batch or max(len(images), 1)
         parts = [
             self._run(images[at : at + step], None if camera_ids is None else camera_ids[at : at + step])
@@ -119,7 +119,7 @@ def open_graph(path: Path, *, device: str = "cpu", threads: int | None = None) -
 
 
 def session_options(*, threads: int | None = None, spin: bool = False) -> onnxruntime.SessionOptions:
-    """Return the options with which every session is created.
+    """Return the options of ONNX Runtime with which every session is created.
 
     They silence the log, set the number of threads (None: all cores), and keep INT8 sums from saturating on any processor.
     """
@@ -136,15 +136,15 @@ def session_options(*, threads: int | None = None, spin: bool = False) -> onnxru
 
 
 def providers() -> list[str]:
-    """Return the execution providers of this build of ONNX Runtime, the preferred one first. Not each of them need work (`starts`)."""
+    """Return the names of ONNX Runtime's execution providers, the preferred one first. Some may fail to start (`starts`)."""
     return list(onnxruntime.get_available_providers())
 
 
 def starts(provider: str, model: bytes) -> tuple[bool, str | None]:
-    """Return (whether a session runs on the execution provider, the shared library that it lacks).
+    """Return (whether a session starts on the execution provider `provider`, the shared library that the provider lacks).
 
-    The test creates a session of `model`, the bytes of an ONNX file. The library is None if the provider works or the log of ONNX
-    Runtime names no library.
+    The test creates a session of `model`, the bytes of an ONNX file. The second value is None if the session starts, or if the log of
+    ONNX Runtime names no library.
     """
     options = onnxruntime.SessionOptions()
     with held_back() as printed:

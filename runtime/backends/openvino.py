@@ -134,10 +134,12 @@ class OpenVinoSession:
         takes_ids = "camera_ids" in self._types
         if (camera_ids is not None) != takes_ids:
             expected = "one camera id per image" if takes_ids else "no camera ids"
-            raise ConfigError(f"{self._path}: takes {expected}")
+            raise ConfigError(f"{self._path}: the model takes {expected}; call it with {expected}")
         # OpenVINO would convert another type without an error
         if images.dtype != TYPES[self._types["images"]]:
-            raise ConfigError(f"{self._path}: takes images {self._types['images']}, not {images.dtype}")
+            raise ConfigError(
+                f"{self._path}: takes images {self._types['images']}, not {images.dtype}; convert them"
+            )
 
     def _check_inputs(self, spec: InputSpec) -> int | None:
         """Return the graph's fixed batch size or None; raise ArtifactError unless its inputs are those of the manifest."""

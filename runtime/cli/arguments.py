@@ -13,7 +13,7 @@ from runtime.options.choices import DEVICES
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The model file to open and how to run it; `runtime.opening.open_artifact` takes these values."""
+    """The model file `path` and how to run it; the other fields are parameters of `runtime.opening.open_artifact`."""
 
     path: str
     device: str
@@ -50,17 +50,17 @@ class DataOptions:
 
 
 def model_options(args: Namespace) -> ModelOptions:
-    """Return the parsed MODEL, `--device`, `--backend`, `--threads` and `--allow-ungated`."""
+    """Return the values of MODEL, `--device`, `--backend`, `--threads` and `--allow-ungated` in the parsed `args`."""
     return ModelOptions(args.model, args.device, args.backend, args.threads, args.allow_ungated)
 
 
 def run_options(args: Namespace) -> RunOptions:
-    """Return the parsed `--batch`, `--workers`, `--camera` and `--max-bad`."""
+    """Return the values of `--batch`, `--workers`, `--camera` and `--max-bad` in the parsed `args`."""
     return RunOptions(args.batch, args.workers, args.camera, args.max_bad)
 
 
 def add_layout_option(parser: ArgumentParser) -> None:
-    """Add `--layout`."""
+    """Add the option `--layout` to `parser`."""
     parser.add_argument(
         "--layout",
         choices=sorted(READERS),
@@ -69,7 +69,7 @@ def add_layout_option(parser: ArgumentParser) -> None:
 
 
 def add_output_options(parser: ArgumentParser) -> None:
-    """Add `--json` and `--max-bad`."""
+    """Add the options `--json` and `--max-bad` to `parser`."""
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
     parser.add_argument(
         "--max-bad",
@@ -81,7 +81,7 @@ def add_output_options(parser: ArgumentParser) -> None:
 
 
 def add_model_options(parser: ArgumentParser) -> None:
-    """Add `--device`, `--backend`, `--threads`, `--batch`, `--workers`, `--camera` and `--allow-ungated`."""
+    """Add `--device`, `--backend`, `--threads`, `--batch`, `--workers`, `--camera` and `--allow-ungated` to `parser`."""
     parser.add_argument(
         "--device", choices=DEVICES, default="cpu", help="where the model runs (default: %(default)s)"
     )
@@ -111,7 +111,7 @@ def add_model_options(parser: ArgumentParser) -> None:
 
 
 def add_partial_option(parser: ArgumentParser) -> None:
-    """Add `--allow-partial`."""
+    """Add the option `--allow-partial` to `parser`."""
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept the partial features of a stopped extraction"
     )

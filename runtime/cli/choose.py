@@ -18,7 +18,11 @@ HELP = "find the fastest backend for a model on this CPU"
 
 @dataclass(frozen=True)
 class ChooseOptions:
-    """The model to time, and the settings. `threads` None means all cores; `batch` None means the model's fixed batch, else 1."""
+    """The options of `choose`: the model file and how to time it.
+
+    `threads` None means all cores, and `batch` None means the model's fixed batch, else 1. `seconds` is the time for each backend.
+    `as_json` prints one JSON document instead of a table.
+    """
 
     model: Path
     threads: int | None
@@ -44,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=seconds,
         default=SECONDS,
         metavar="S",
-        help="how long to time each backend (default: %(default)s)",
+        help="seconds for which each backend is timed (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
 
@@ -55,9 +59,9 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ChooseOptions) -> None:
-    """Print the gate and the times of each backend; `choose_backend` writes the fastest passing backend to `<model>.choice.json`.
+    """Print the verdict of the quality gate and the times of each backend, and record the fastest backend that passes.
 
-    Raises GateError when none passes; `--backend auto` then refuses the model.
+    The record is the file `<model>.choice.json`. Raises GateError when no backend passes; `--backend auto` then refuses the model.
     """
     from runtime import GateError, choose_backend, console
 

@@ -57,13 +57,15 @@ def command(args: Namespace) -> None:
 
 
 def score_options(args: Namespace) -> ScoreOptions:
-    """Return the parsed `--rerank`, `--same-camera`, `--json` and `--picture...` options. Raises the errors of `picture_options`."""
+    """Return the values of `--rerank`, `--same-camera`, `--json` and `--picture...`. Raises the errors of `picture_options`."""
     return ScoreOptions(args.rerank, args.same_camera, picture_options(args), args.json)
 
 
 def _model_evaluation(args: Namespace, score: ScoreOptions) -> ModelEvaluation:
     if args.data is None or args.query is not None or args.gallery is not None:
-        raise ConfigError("evaluate MODEL needs --data ROOT; to compare saved features leave MODEL out")
+        raise ConfigError(
+            "evaluate MODEL needs --data ROOT; to score saved features, give --query and --gallery without MODEL"
+        )
     return ModelEvaluation(DataOptions(args.data, args.layout, args.max_bad), run_options(args), score)
 
 

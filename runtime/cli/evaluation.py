@@ -22,7 +22,7 @@ Pair = tuple[Features, Features]
 
 
 def read_data(options: ModelEvaluation) -> Dataset:
-    """Read the data set that a model is evaluated on, and print its warnings on stderr."""
+    """Read the data set of an evaluation, and print warnings about it on stderr. Raises the errors of `read_dataset`."""
     data = options.data
     dataset = read_dataset(data.root, data.layout, max_bad=data.max_bad)
     print_data_warnings(dataset, count_warnings(dataset))

@@ -26,6 +26,7 @@ class ExtractOptions:
     """The model, the images, how to extract their features, and the file `out` to write.
 
     `images` is a folder, a list file or one image. `layout` is that of the data set to which the folder belongs; None guesses it.
+    `preset` is "latency", "throughput" or None. `as_json` prints one JSON document instead of a table.
     """
 
     model: ModelOptions
@@ -67,7 +68,7 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ExtractOptions) -> None:
-    """Write the features of the images and print a summary.
+    """Write the features of the images to the file `out`, and print a summary on stdout.
 
     When too many images are unusable, the features of the usable ones are written, and TooManyBad is raised.
     """
@@ -93,7 +94,7 @@ def run(options: ExtractOptions) -> None:
         write_skipped(out, error.features.skipped)
         raise
     except Unfinished as stop:
-        message = "no image was finished yet"
+        message = "no features were saved, because no image was finished yet"
         if stop.features.paths:
             part = partial_path(out)
             save_features(part, stop.features, total=stop.total)

@@ -39,7 +39,10 @@ def saved_features(path: str, *, allow_partial: bool) -> Features:
 
 
 def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[Features]:
-    """Return the features of each of `splits`, {name: its images}, in the same order. The names are titles of the progress."""
+    """Return one Features object for each of `splits`, {name: images}, in their order. Each name is a title of the progress.
+
+    Warnings and skipped images are printed on stderr. Raises the errors of `Model.embed_files`.
+    """
     remarks = _camera_remarks(model, splits, options)
     print_notes(remarks)
     features = []

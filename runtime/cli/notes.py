@@ -18,7 +18,7 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 def print_skipped(skipped: Sequence[str]) -> None:
-    """Print the first five of `skipped` on stderr, one line for each image, and the number of further ones."""
+    """Print the first five texts of `skipped` on stderr, one line for each skipped image, and how many more there are."""
     for text in skipped[:SHOWN]:
         console.note(f"skipped {text}")
     if len(skipped) > SHOWN:

@@ -17,7 +17,7 @@ from runtime.ranking.strips import Ranking
 
 
 def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> Contents:
-    """Return the text of the page for an evaluation; `result` has the scores and facts that the command prints."""
+    """Return the texts on the page of an evaluation. `result` has the scores and facts that the command prints."""
     scored = result["queries"] - result["queries_without_match"]
     shown = min(options.queries, scored)
     keeps = result["same_camera"] == "keep"
@@ -48,7 +48,7 @@ def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> C
 
 
 def search_contents(query: Features, gallery: Features, options: PictureOptions) -> Contents:
-    """Return the text of the page for a search."""
+    """Return the texts on the page of a search for `query` images in `gallery`."""
     shown = min(options.queries, len(query.paths))
     notes = [
         f"This page shows {shown} of {len(query.paths)} queries in the order of the command (--picture-queries N shows more). Beside "

@@ -16,7 +16,7 @@ SUFFIXES = (".html", ".htm")
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """The HTML file to write, the largest number of queries on the page, and the number of gallery images beside each query."""
+    """The HTML file `path` to write, and what it shows: at most `queries` queries, each with its `top` nearest gallery images."""
 
     path: Path
     queries: int = QUERIES
@@ -24,7 +24,7 @@ class PictureOptions:
 
 
 def add_picture_options(parser: ArgumentParser) -> None:
-    """Add `--picture`, `--picture-queries` and `--picture-top`."""
+    """Add the options `--picture`, `--picture-queries` and `--picture-top` to `parser`."""
     parser.add_argument(
         "--picture", metavar="FILE.html", help="also write a page that shows queries and their nearest images"
     )

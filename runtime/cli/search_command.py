@@ -29,6 +29,7 @@ class SearchOptions:
     """The model, the `queries` (image files, folders or list files), the file of the gallery features, and how to search.
 
     `top` is the number of gallery images to find for each query. `allow_partial` accepts the features of a stopped extraction.
+    `picture` None writes no page. `as_json` prints one JSON document instead of tables.
     """
 
     model: ModelOptions
@@ -80,7 +81,7 @@ def command(args: Namespace) -> None:
 
 
 def run(options: SearchOptions) -> None:
-    """Print the nearest gallery images of each query image."""
+    """Print the nearest gallery images of each query image on stdout, and write the page if `options.picture` is given."""
     from runtime import search
     from runtime.cli.model_features import compare_backends, features_of, open_with_options, saved_features
     from runtime.cli.notes import print_notes

@@ -43,28 +43,34 @@ def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | 
         raise ConfigError(f"camera={policy!r:.40}: give input, mean, none or a 0-based camera id")
     if spec.camera != "input":
         if policy not in (None, spec.camera) and not spec.cameras:
-            raise ConfigError(f"camera={policy!r}: this model has no camera embedding; leave camera out")
+            raise ConfigError(
+                f"camera={policy!r}: this model has no camera embedding; leave camera out (option --camera)"
+            )
         if policy not in (None, spec.camera):
             raise ConfigError(
-                f"camera={policy!r}: this model's camera is fixed to {spec.camera!r}; leave camera out, "
+                f"camera={policy!r}: this model's camera is fixed to {spec.camera!r}; leave camera out (option --camera), "
                 "or export again with export_onnx.py --camera input"
             )
         return spec.camera
     if policy is None:
         return "input" if dataset is not None and dataset == own_dataset(spec) else "mean"
     if isinstance(policy, int) and not 0 <= policy < spec.cameras:
-        raise ConfigError(f"camera={policy!r}: this model has cameras 0 to {spec.cameras - 1}")
+        raise ConfigError(
+            f"camera={policy!r}: this model has cameras 0 to {spec.cameras - 1}; give one of them"
+        )
     return policy
 
 
 def camera_ids(
     camids: ArrayLike, spec: InputSpec, *, policy: str | int | None = None, dataset: str | None = None
 ) -> tuple[NDArray[np.int64] | None, str | None]:
-    """Return the model's second input `camera_ids` (N,) int64, or None if it has none; and a note to print, or None.
+    """Return (the model's second input `camera_ids`, a note for the user).
 
-    `camids` (N,) are the cameras of the images, 0-based and -1 if unknown. `policy` and `dataset` are as in `resolve_policy`. With
-    the policy "input", a camera that is unknown or that has no embedding gets the mean of the embeddings. Raises ConfigError for a
-    policy that the model cannot follow.
+    The first is (N,) int64, or None for a model without this input. The second is a text to print, or None.
+
+    `camids` (N,) are the cameras of the images, 0-based and -1 if unknown. `spec` describes the model's input. `policy` and
+    `dataset` are as in `resolve_policy`. With the policy "input", a camera that is unknown or that has no embedding gets the mean
+    of the embeddings. Raises ConfigError for a policy that the model cannot follow.
     """
     chosen = resolve_policy(spec, policy=policy, dataset=dataset)
     if spec.camera != "input":
@@ -78,6 +84,6 @@ def camera_ids(
     constant = {"mean": spec.mean_camera, "none": spec.no_camera}.get(str(chosen), chosen)
     note = (
         "camera embedding: mean, because this model's camera ids are valid only on the data set that it was trained on "
-        f"({own_dataset(spec) or 'unknown'}); to use the ids in the file names anyway, give camera='input'"
+        f"({own_dataset(spec) or 'unknown'}); to use the ids in the file names anyway, give camera='input' (--camera input)"
     )
     return np.full_like(ids, constant), note if policy is None else None

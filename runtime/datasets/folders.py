@@ -39,7 +39,7 @@ LAYOUT_FOLDERS: dict[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def split_folders(listing: Listing) -> dict[str, tuple[str, ...]]:
-    """Return {split: the existing folders with its images}, found by ALTERNATIVES; a split without a folder has an empty tuple."""
+    """Return {split: the existing folders with its images}, the first of its ALTERNATIVES that exists; () if there is none."""
     folders = {}
     for split, alternatives in ALTERNATIVES.items():
         existing = (tuple(name for name in names if present(listing, name)) for names in alternatives)
@@ -87,11 +87,11 @@ def collected(
     *,
     by_path: bool = True,
 ) -> Dataset:
-    """Return the Dataset of `rows`, (split, path, text) each.
+    """Return the Dataset of the images that `rows` describe, as (split, path, text) each.
 
-    `source` is (layout, root, {split: its folders}). `to_item` turns a row into an Item; if it raises a DataError, the row goes into
-    `skipped`. Images with pid -1 are counted as junk and left out. With `by_path`, each split is sorted by path; otherwise it keeps
-    the order of the rows.
+    `source` is (layout, root, {split: its folders}). `to_item(split, path, text)` returns the Item of a row; if it raises a
+    DataError, the row goes into `skipped`. Images with pid -1 are counted as junk and left out. With `by_path`, each split is
+    sorted by path; otherwise it keeps the order of the rows.
     """
     layout, root, folders = source
     splits: dict[str, list[Item]] = {split: [] for split in SPLITS}

@@ -27,12 +27,15 @@ COLUMNS = {
     "camid": ("camid", "cam", "camera", "camera_id", "cam_id", "cid"),
     "split": ("split", "set", "subset"),
 }
-EXPECTED = "expected: path pid camid (whole numbers; -1 where unknown)"
+EXPECTED = "expected: path pid camid (pid and camid are whole numbers; -1 where unknown)"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a list. `pid` and `camid` are -1 if the line does not state them. `path_only` means that it has only a path."""
+    """One line of a list file.
+
+    `pid` and `camid` are -1, and `split` is "", if the line does not state them. `path_only` means that the line has only a path.
+    """
 
     path: str
     pid: int = -1
@@ -42,7 +45,10 @@ class Row:
 
 
 def read_rows(lines: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
-    """Yield (line, its Row) for each line that is not blank and not the header; the Row is None if the line cannot be parsed."""
+    """Yield (line, its Row) for each of the `lines` of a list file. The Row is None if the line cannot be parsed.
+
+    Blank lines and the header are left out.
+    """
     lines = [line for line in lines if line.strip()]
     if not lines:
         return
@@ -55,7 +61,7 @@ def read_rows(lines: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
 def read_list(root: str, listing: Listing | None) -> Dataset:
     """Read the data set of the list files query, gallery and optionally train (.csv, .txt or .tsv) in the folder `root`.
 
-    With `listing` None, `root` is a single list file instead, which needs the column split. Raises DataError if an image in train or
+    With `listing` None, `root` is a single list file instead, which needs the column 'split'. Raises DataError if an image in train or
     query has pid 0.
     """
     if listing is None:
@@ -86,7 +92,7 @@ def read_list(root: str, listing: Listing | None) -> Dataset:
         if row.path_only:
             raise DataError(f"{where}: {line}: has no pid; {EXPECTED}")
         if listing is None and row.split not in SPLITS:
-            raise DataError(f"{where}: {line}: its column split must be train, query or gallery")
+            raise DataError(f"{where}: {line}: its column 'split' must be train, query or gallery")
         return Item(os.path.join(folder, row.path), row.pid, row.camid)
 
     dataset = collected(("list", root, list_names), rows, to_item, by_path=False)

@@ -76,7 +76,7 @@ def parse_path(path: str, relative: str, layout: str) -> tuple[int, int]:
     """Return the pid and camid that the name of the image at `path` states (`parse_name`).
 
     `relative` is the path below the folder of the split. If the image is in a folder with a number there, this number must be the
-    person in the name; else DataError is raised.
+    number of the person in the file name. Raises DataError if it is not, and the error of `parse_name`.
     """
     pid, camid = parse_name(path, layout)
     folder, slash, _ = relative.partition("/")

@@ -37,7 +37,9 @@ def read_person_folders(root: str, listing: Listing) -> Dataset:
     def to_item(_: str, path: str, name: str) -> Item:
         person, slash, _rest = name.partition("/")
         if not slash:
-            raise DataError(f"{path}: is not in a person's folder, as the layout person_folders needs")
+            raise DataError(
+                f"{path}: is not in the folder of a person; move it there, or give another layout than person_folders"
+            )
         camera = _camera(name)
         return Item(path, pids[person], -1 if camera is None else camera - first)
 

@@ -1,4 +1,4 @@
-"""The published numbers of images, people and cameras of each data set, and a comparison with them."""
+"""The published numbers of images, people and cameras of each data set. Compares a data set with them."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def count_warnings(dataset: Dataset) -> list[str]:
-    """Return a sentence for each split whose numbers differ from the published ones, and one about queries without a match.
+    """Return warnings about the numbers of images and identities in `dataset`; [] if there is nothing to report.
 
-    These are queries with pid 0, a distractor. The list is empty if there is nothing to report.
+    There is one for each split whose numbers differ from the published ones, and one if queries have pid 0: these are distractors,
+    which never match.
     """
     warnings = []
     numbers = counts(dataset)

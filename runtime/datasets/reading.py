@@ -52,7 +52,7 @@ def read_dataset(
     if listing is None and os.path.isfile(root):
         if layout not in (None, "list"):
             raise DataError(
-                f"{root}: a file, but the layout {layout} needs a folder; to read it as a list, leave the layout out or give list"
+                f"{root}: a file, but the layout {layout} needs a folder; give a folder, or layout list to read it as a list"
             )
         return _checked(read_list(root, None), max_bad)
     names_of = listing or Folders(root)
@@ -83,7 +83,7 @@ def _checked(dataset: Dataset, max_bad: float) -> Dataset:
     bad = len(dataset.skipped)
     if bad > max_bad * (total := bad + len(dataset.train) + len(dataset.query) + len(dataset.gallery)):
         raise DataError(
-            f"{dataset.skipped[0][1]}; {bad} of {total} names do not fit; rename the files, or give the right layout"
+            f"{dataset.skipped[0][1]}; {bad} of {total} names do not fit; rename the files, or give the right layout (--layout)"
         )
     for split in ("query", "gallery"):
         if not getattr(dataset, split):

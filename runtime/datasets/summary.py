@@ -12,7 +12,10 @@ from runtime.datasets.reading import MAX_BAD, read_dataset
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """The numbers of a split. The pid 0 of distractors counts as one identity, and unknown cameras are not counted."""
+    """The numbers of images, identities and cameras of a split.
+
+    Distractors, which all have pid 0, count as one identity. Unknown cameras are not counted.
+    """
 
     images: int
     identities: int
@@ -46,7 +49,7 @@ def inspect_dataset(
     `layout` is one of `runtime.datasets.READERS`; None guesses it from the folder. The images themselves are not opened.
 
     Raises ConfigError for a layout that is unknown or cannot be guessed, DataError for a missing folder, for an empty query or
-    gallery, and when more than the fraction `max_bad` (0..1) of all images is badly named.
+    gallery, and when the names of more than the fraction `max_bad` (0..1) of all images do not fit the layout.
     """
     dataset = read_dataset(root, layout, max_bad=max_bad)
     return DatasetSummary(

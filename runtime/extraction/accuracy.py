@@ -1,4 +1,4 @@
-"""Evaluate an opened model on a data set in one call, and print nothing but the progress."""
+"""The function `accuracy`, which evaluates an opened model on a data set. It prints only the progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from runtime.ranking.protocol import published_rule, score
 def accuracy(
     artifact: Artifact, dataset: Dataset, *, camera: str | int | None = None, batch: int = 16
 ) -> dict[str, Any]:
-    """Return {mAP, R1, R5, R10, mINP (0..1), queries, ...} of the model on the data set (`Metrics.to_json`).
+    """Return the scores of the model on the data set, as `runtime.ranking.metrics.Metrics.to_json` does.
+
+    They are {mAP, R1, R5, R10, mINP, ...}, each in 0..1, and the numbers of queries and ties.
 
     `camera` is a camera policy ("input", "mean", "none" or a camera id); None chooses the default for the model and the data set.
     `batch` is the number of images per run, unless the model has a fixed batch. Raises DataError when more than 1 % of the images

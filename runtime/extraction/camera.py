@@ -25,8 +25,9 @@ def extract_with_policy(
     """Return the features of the images, extracted with the camera embeddings that `policy` selects.
 
     `policy` is "input", "mean", "none" or a camera id; None chooses the default for the model and the data set of the images.
-    `extract` is the function that `runtime.extraction.preset.extractor` yields for the artifact. `max_bad` and `progress` are passed
-    to it. Raises ConfigError for a policy that the model does not support, and the errors of `runtime.extraction.extract.extract`.
+    `extract` is the function that `runtime.extraction.preset.extractor` yields for the artifact. `max_bad` and `progress` are
+    passed to it. The result records the policy in `camera` and the layout of the images in `layout`. Raises ConfigError for a
+    policy that the model does not support, and the errors of `runtime.extraction.extract.extract`.
     """
     name = images.dataset_name
     camids = [item.camid for item in images.items]

@@ -124,7 +124,7 @@ def extract(
 
 
 def chunks(count: int, size: int) -> Iterator[range]:
-    """Yield the positions 0 to `count` - 1 as ranges of `size` positions; each range is one batch of the model."""
+    """Yield the positions 0 to `count` - 1 as ranges of at most `size` positions; each range is one batch of the model."""
     return (range(start, min(start + size, count)) for start in range(0, count, size))
 
 
@@ -136,7 +136,7 @@ def parts(
     flow: Flow,
     camera_ids: NDArray[np.int64] | None = None,
 ) -> Generator[Part, None, None]:
-    """Yield the result of each chunk in `positions`, a range of indices of `items`, with `flow.ahead` chunks decoded in advance."""
+    """Yield one Part for each range of indices of `items` in `positions`. `camera_ids` and the errors are as in `extract`."""
     batch = flow.batch
     for decoded in _decoded(items, positions, artifact.spec, flow):
         skipped = [(position, crop) for position, crop in decoded if isinstance(crop, Skipped)]
@@ -151,7 +151,7 @@ def parts(
         usable_rows = np.flatnonzero(norms >= MIN_NORM)
         zero = (crops[row] for row in np.flatnonzero(norms < MIN_NORM))
         skipped += [
-            (crop.position, Skipped(items[crop.position].path, "its feature is zero", crop.sha256))
+            (crop.position, Skipped(items[crop.position].path, "its feature has length zero", crop.sha256))
             for crop in zero
         ]
         kept = [crops[row] for row in usable_rows]
@@ -172,7 +172,7 @@ def collect(
     max_bad: float,
     progress: Callable[[int], None],
 ) -> Features:
-    """Return the features of all Parts in `results`, in the order of `items`.
+    """Return one Features object with the features of all Parts in `results`, in the order of `items`.
 
     The Parts may come in any order. `max_bad` and `progress` are as in `extract`. Raises the errors of `extract`.
     """

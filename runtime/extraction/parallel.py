@@ -25,7 +25,11 @@ AHEAD, HANDED_OUT = 1, 3
 
 @dataclass(frozen=True)
 class Setup:
-    """The settings of a worker process: `opens` opens the model, `sha256` is the hash of its file, `flow` sets the batches."""
+    """The settings of a worker process.
+
+    `opens` is the function that opens the model, `sha256` is the expected hash of the model file, and `flow` has the settings for
+    batches and decoding.
+    """
 
     opens: Callable[[], Artifact]
     sha256: str
@@ -34,7 +38,10 @@ class Setup:
 
 @dataclass(frozen=True)
 class Workers:
-    """Worker processes that have opened the same model, and together extract the features of images."""
+    """Worker processes that have opened the same model, and together extract the features of images.
+
+    `children` are the processes, and `batch` is the number of images per run of the model.
+    """
 
     children: Sequence[Child]
     batch: int
@@ -48,10 +55,11 @@ class Workers:
         max_bad: float = 0.01,
         progress: Callable[[int], None] = lambda images: None,
     ) -> Features:
-        """Return the features of the items, the same as `runtime.extraction.extract.extract` with the same batch size returns.
+        """Return the features of the usable images among `items`, in the order of the items.
 
-        Raises the errors of that function, and DeviceError when a process has died. After an error the workers cannot be used again.
-        `artifact` describes the model; it need not be loaded in this process.
+        The parameters and the result are those of `runtime.extraction.extract.extract`. Raises the errors of that function, and
+        DeviceError when a process has died. After an error the workers cannot be used again. `artifact` describes the model; it
+        need not be loaded in this process.
         """
         results = self._parts(items, camera_ids)
         return collect(artifact, items, results, max_bad=max_bad, progress=progress)
@@ -87,9 +95,9 @@ class Workers:
 
 @contextmanager
 def open_workers(setup: Setup, count: int) -> Iterator[Workers]:
-    """Start `count` worker processes and wait until each has opened the model; they end with the block.
+    """Start `count` worker processes, wait until each has opened the model, and yield them. They end with the block.
 
-    An error while a process opens the model is raised here.
+    `setup` says how they open and run the model. An error while a process opens the model is raised here.
     """
     setup = replace(setup, flow=replace(setup.flow, ahead=AHEAD, workers=setup.flow.workers or 1))
     with processes(count, _work, setup) as children:
@@ -114,7 +122,9 @@ def _work(pipe: Connection, setup: Setup) -> None:
     with redirect_stderr(StringIO()):
         artifact = setup.opens()
     if artifact.sha256 != setup.sha256:
-        raise ArtifactError(f"{artifact.path}: the file changed while it was opened; run the command again")
+        raise ArtifactError(
+            f"{artifact.path}: the file changed while worker processes opened it; run the command again"
+        )
     pipe.send(None)
     while True:
         items, camera_ids = pipe.recv()

@@ -29,7 +29,7 @@ BATCH = 8
 
 
 class Extract(Protocol):
-    """A function like `runtime.extraction.extract.extract` for which the artifact, batch and workers are already set."""
+    """The function `runtime.extraction.extract.extract` with its parameters `artifact`, `batch` and `workers` already set."""
 
     def __call__(
         self,
@@ -40,13 +40,13 @@ class Extract(Protocol):
         max_bad: float = 0.01,
         progress: Callable[[int], None] = lambda images: None,
     ) -> Features:
-        """Return the features of the usable images among `items`."""
+        """Return the features of the usable images among `items`, in their order. The parameters are those of `extract`."""
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a preset runs a model: `processes` with `threads` each (None: all cores), and `batch` images per run."""
+    """How a preset runs a model: in `processes` processes of `threads` threads each (None: all cores), with `batch` images per run."""
 
     processes: int
     threads: int | None
@@ -54,13 +54,15 @@ class Plan:
 
 
 def plan(preset: str, artifact: Artifact, batch: int | None = None) -> Plan:
-    """Return the plan of `preset`, "latency" or "throughput", for the model; `batch` replaces the batch size of "throughput".
+    """Return the plan of `preset`, "latency" or "throughput", for the model.
 
-    Raises ConfigError for a model that runs on a GPU, and for a fixed batch that the preset cannot use.
+    `batch` is the batch size for "throughput" (None: the model's fixed batch, or 8); "latency" always has batch 1. Raises
+    ConfigError for a model that runs on a GPU, and for a fixed batch that the preset cannot use.
     """
     if artifact.backend not in BACKENDS:
         raise ConfigError(
-            f"{artifact.path}: preset={preset!r} is for CPUs, but this model runs on a GPU; leave preset out and give a batch"
+            f"{artifact.path}: preset={preset!r} is for CPUs, but this model runs on a GPU; "
+            "leave the argument preset (option --preset) out, and give a batch"
         )
     fixed = artifact.spec.batch
     if preset == LATENCY:
@@ -82,10 +84,12 @@ def extractor(
     workers: int | None = None,
     allow_ungated: bool = False,
 ) -> Iterator[Extract]:
-    """Yield the function that extracts features with `artifact`; its worker processes, if it has any, end with the block.
+    """Yield a function that extracts features with `artifact`. Use it inside the block; its worker processes end with the block.
 
-    `preset` None runs in this process, with `batch` images per run. With "throughput", the artifact need not be loaded, because each
-    worker process opens the model itself; `allow_ungated` is for this opening. `workers` is the number of decoding threads.
+    `preset` None runs the model in this process, with `batch` images per run (None: the model's fixed batch, or 16). With
+    "throughput", `artifact` need not be loaded, because each worker process opens the model itself; `allow_ungated` then lets it
+    open a model that has not passed its gate. `workers` is the number of decoding threads in each process. Raises the errors of
+    `plan`.
     """
     if preset is None:
         yield partial(extract, artifact, batch=batch or artifact.spec.batch or 16, workers=workers)

@@ -64,8 +64,8 @@ class Child:
         except (EOFError, OSError):
             self.process.join(GRACE_S)
             raise ChildGone(
-                f"a worker process {_fate(self.process.exitcode)}; free some memory, leave preset out, or start fewer "
-                "processes by limiting the cores (taskset -c 0,1 ...)"
+                f"a worker process {_fate(self.process.exitcode)}; free some memory, leave the preset out (option --preset), or "
+                "start fewer processes by limiting the cores (taskset -c 0,1 ...)"
             ) from None
         if isinstance(message, Failure):
             raise message.error
@@ -73,7 +73,7 @@ class Child:
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of CPU cores on which the operating system lets this process run."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -169,7 +169,7 @@ def _start(context: Any, work: Work, argument: Any) -> Child:
         process.start()
     except OSError as error:
         raise DeviceError(
-            f"a worker process cannot be started ({error.strerror}); leave preset out"
+            f"a worker process cannot be started ({error.strerror}); leave the preset out (option --preset)"
         ) from None
     finally:
         theirs.close()

@@ -1,4 +1,4 @@
-"""Parse JSON text that may be damaged."""
+"""Parse JSON text. Damaged text raises a ValueError with a readable reason."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def parse_json(text: str | bytes, *, finite: bool = False) -> Any:
-    """Return the document in `text`. Raises ValueError with a readable reason if it is not JSON or is nested too deeply.
+    """Return the value that the JSON `text` describes. Raises ValueError with a readable reason if it is no JSON or nested too deeply.
 
-    With `finite`, it is also raised for NaN and infinity, which Python's parser accepts although JSON does not have them.
+    With `finite`, ValueError is also raised for NaN and infinity, which Python's parser accepts although JSON does not have them.
     """
     hooks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite} if finite else {}
     try:

@@ -48,7 +48,7 @@ def manifest_path(path: Path | str) -> Path:
 
 
 def tools(*names: str) -> dict[str, str]:
-    """Return the versions of Python and of the named distributions; those that are not installed are left out."""
+    """Return {"python": version of Python, name: version} for the Python packages `names`; packages that are missing are left out."""
     versions = {"python": platform.python_version()}
     for name in names:
         try:
@@ -59,7 +59,11 @@ def tools(*names: str) -> dict[str, str]:
 
 
 def host() -> dict[str, Any]:
-    """Describe this machine as {system, machine, processor, processor_kind (`runtime.host.processor`), cores}."""
+    """Describe this machine as {system, machine, processor, processor_kind, cores}.
+
+    `machine` is the architecture, `processor` the model name of the CPU, `processor_kind` its instruction sets as
+    `runtime.host.processor.this_kind` returns them, and `cores` the number of logical cores.
+    """
     return {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -152,10 +156,10 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         schema = manifest.get("schema") if isinstance(manifest, dict) else None
         raise ArtifactError(
-            f"{sidecar}: has manifest schema {schema!r}, this version reads {SCHEMA}; {again}"
+            f"{sidecar}: has manifest schema {schema!r}, but this version reads schema {SCHEMA}; {again}"
         )
     if wrong := [key for key, kind in KINDS.items() if not isinstance(manifest.get(key), (kind, type(None)))]:
-        raise ArtifactError(f"{sidecar}: is damaged: {', '.join(wrong)} of the wrong type; {again}")
+        raise ArtifactError(f"{sidecar}: is damaged: entries of the wrong type: {', '.join(wrong)}; {again}")
     if verify and sha256(file) != manifest.get("sha256"):
         raise ArtifactError(f"{file}: changed since its manifest was written (sha256 differs); {again}")
     return manifest

@@ -1,4 +1,4 @@
-"""Read the arrays of an .npz file that may be damaged."""
+"""Read the arrays of an .npz file. A damaged file raises a ValueError with a readable reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.wording import reason_of
 
 
 def read_npz(path: str | os.PathLike[str], *, most_bytes: int) -> dict[str, NDArray[Any]]:
-    """Return {name: array} of the archive at `path`.
+    """Return {name: array} for the arrays of the .npz file at `path`.
 
     Raises ValueError with a readable reason if the file is damaged, holds pickles, or unpacks to more than `most_bytes` bytes in
     all, and OSError when the file cannot be read.

@@ -59,7 +59,10 @@ JETPACKS = {
 
 
 def this_l4t(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the L4T release of the machine whose file system is `root`, or None if it is not a Jetson."""
+    """Return the L4T release of the machine with the file system `root`, such as `36.4.3`; None if it is not a Jetson.
+
+    `environment` has the environment variables, as in `l4t_version`.
+    """
     return l4t_version(read_text(root / RELEASE_FILE), environment)
 
 

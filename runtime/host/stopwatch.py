@@ -1,4 +1,4 @@
-"""Time several callables on this machine, in turns."""
+"""Time several functions on this machine in rounds. Each round calls every function once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 WARMUP_S = 0.2
 MIN_ROUNDS = 10
 
+# A function to time. It gets the number of the round, from 0.
 Call = Callable[[int], object]
 Clock = Callable[[], float]
 Times = NDArray[np.float64]
-# (wall ms, CPU ms) of each call
+# (wall ms, CPU ms) of each function in one round
 Round = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The times of one callable in each round, (rounds,) float64 in ms: `wall_ms`, and `cpu_ms` summed over all threads."""
+    """The times of one function in each round, (rounds,) float64 in ms: `wall_ms`, and `cpu_ms` summed over all threads."""
 
     wall_ms: Times
     cpu_ms: Times
@@ -39,14 +40,15 @@ def interleave(
     clocks: tuple[Clock, Clock] = (time.perf_counter, time.process_time),
     kept: list[Round] | None = None,
 ) -> list[Samples]:
-    """Time every callable once per round and return the times, one Samples for each callable.
+    """Call every function in `calls` once per round, and return one Samples with its times for each function, in their order.
 
-    Each round has a new order, from a fixed seed, so that drift of the machine affects all callables alike. A callable receives the
-    number of the round. Each is first warmed up: it runs for at least `warmup_s` seconds, at least once. There are `rounds` rounds.
-    With `rounds` None, rounds go on until there are MIN_ROUNDS of them and `seconds` seconds per callable have passed.
+    A function gets the number of the round, from 0. The order of the calls changes in each round, from a fixed seed, so that drift
+    of the machine affects all functions alike. Before the first round, each function is called for `warmup_s` seconds, at least
+    once. There are `rounds` rounds. With None, there are at least MIN_ROUNDS, and they go on until `seconds` seconds per function
+    have passed.
 
     `clocks` are two functions that return the wall and the CPU time in seconds. Each finished round is appended to the list `kept`, if
-    given; a caller that is interrupted can pass it to `samples_of`.
+    given; a caller that is interrupted can pass this list to `samples_of`.
     """
     wall, _ = clocks
     for call in calls:
@@ -71,7 +73,7 @@ def interleave(
 
 
 def samples_of(rounds: Sequence[Round]) -> list[Samples]:
-    """Return the times of each callable, from the (wall ms, CPU ms) of every callable in one or more rounds."""
+    """Return one Samples for each function, from the (wall ms, CPU ms) of every function in one or more rounds."""
     table = np.array(rounds, np.float64)
     return [Samples(table[:, index, 0], table[:, index, 1]) for index in range(table.shape[1])]
 

@@ -1,1 +1,1 @@
-"""Image files of people: find, decode, crop and resize them, and record those that were skipped."""
+"""Image files of people: find, decode, crop and resize them, and record those that cannot be used."""

@@ -14,8 +14,8 @@ def crop_views(
     """Return the part of `frame` (H, W, 3) uint8 inside each box, as a view without a copy; None for an empty box.
 
     `boxes` is (N, 4): x1, y1, x2, y2 in pixels, x2 and y2 exclusive. Fractions are rounded outwards, and then the box is clipped to
-    the frame. A box is empty if a side of the clipped box is shorter than `min_side`, or a corner is not finite. DataError for a
-    frame or boxes of another type or shape.
+    the frame. A box is empty if a side of the clipped box is shorter than `min_side`, or a corner is not finite. Raises DataError
+    for a frame or boxes of another type or shape.
     """
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         kind = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__

@@ -42,7 +42,7 @@ class Images:
 
     @cached_property
     def dataset_name(self) -> str | None:
-        """The name of the published data set in which the images are; None if it is not certain (`cameras.dataset_name`)."""
+        """The name of the published data set in which the images are; None if it may be another one (`cameras.dataset_name`)."""
         return dataset_name(self.dataset.layout, count_warnings(self.dataset)) if self.dataset else None
 
 
@@ -82,7 +82,9 @@ def list_images(source: str | os.PathLike[str]) -> Images:
         )
     if not items:
         reason = f", {notes[0].removeprefix(f'{source}: ')}" if notes else ""
-        raise DataError(f"{source}: contains no image; looked for {' '.join(IMAGE_SUFFIXES)}{reason}")
+        raise DataError(
+            f"{source}: contains no image; give another folder or list (the suffixes are {' '.join(IMAGE_SUFFIXES)}){reason}"
+        )
     return Images(tuple(items), tuple(notes))
 
 
@@ -99,7 +101,7 @@ def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -
     if root is None:
         if layout is not None:
             raise ConfigError(
-                f"{os.fspath(source)}: not a folder of a data set's query or gallery; leave layout out"
+                f"{os.fspath(source)}: not a folder of a data set's query or gallery; leave layout out (option --layout)"
             )
         return images
     try:

@@ -11,36 +11,36 @@ from runtime.errors import ConfigError
 
 
 def positive_integer(text: str) -> int:
-    """Parse a whole number of 1 or more."""
+    """Return the whole number of 1 or more that `text` states. Raises ArgumentTypeError for any other text."""
     try:
         value = int(text)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not a whole number; give 1 or more") from None
     if value < 1:
-        raise ArgumentTypeError("give 1 or more")
+        raise ArgumentTypeError(f"{value} is too small; give 1 or more")
     return value
 
 
 def positive_integers(text: str) -> tuple[int, ...]:
-    """Parse whole numbers of 1 or more, with commas between them."""
+    """Return the whole numbers of 1 or more in a comma-separated list. Raises ArgumentTypeError for any other text."""
     return tuple(positive_integer(part) for part in text.split(","))
 
 
 def batch_sizes(text: str) -> tuple[int, ...]:
-    """Parse a `--batch` value of one or more sizes, such as 1,8, and drop repeats. Raises ConfigError for anything else."""
+    """Return the batch sizes in a `--batch` value, such as 1,8, without repeats. Raises ConfigError for any other text."""
     try:
         return tuple(dict.fromkeys(positive_integers(text)))
     except ArgumentTypeError:
-        raise ConfigError(f"--batch {text}: give sizes from 1, such as 1,8") from None
+        raise ConfigError(f"--batch {text}: give batch sizes of 1 or more, such as 1,8") from None
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list into its words."""
+    """Return the words of a comma-separated list: "a,b" -> ("a", "b")."""
     return tuple(text.split(","))
 
 
 def seconds(text: str) -> float:
-    """Parse a finite time of more than 0 seconds."""
+    """Return the finite number of more than 0 seconds that `text` states. Raises ArgumentTypeError for any other text."""
     value = _number(text, "give more than 0 seconds")
     if not 0 < value < float("inf"):
         raise ArgumentTypeError("give more than 0 seconds")
@@ -48,7 +48,7 @@ def seconds(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """Parse a number from 0 to 1."""
+    """Return the number from 0 to 1 that `text` states. Raises ArgumentTypeError for any other text."""
     value = _number(text, "give a fraction from 0 to 1")
     if not 0 <= value <= 1:
         raise ArgumentTypeError("give a fraction from 0 to 1")
@@ -56,7 +56,7 @@ def fraction(text: str) -> float:
 
 
 def camera_policy(text: str) -> str | int:
-    """Parse a `--camera` value: "input", "mean", "none" or a 0-based camera id. Raises ConfigError for anything else."""
+    """Return the policy in a `--camera` value: "input", "mean", "none" or a 0-based camera id. Raises ConfigError for other text."""
     if text in ("input", "mean", "none"):
         return text
     if text.isascii() and text.isdigit():

@@ -15,5 +15,5 @@ def add_backend_option(parser: ArgumentParser) -> None:
         dest="backend",
         choices=(*BACKENDS, AUTO),
         default=BACKENDS[0],
-        help="the library that runs an .onnx file on the CPU; auto: the one that `choose` found fastest here (default: %(default)s)",
+        help="the library that runs an .onnx file on the CPU; auto: the fastest one, found by `runtime choose` (default: %(default)s)",
     )

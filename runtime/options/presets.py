@@ -12,10 +12,14 @@ def refuse_contradictions(preset: str | None, *, device: str, batch: int | None,
         return
     if device != "cpu":
         raise ConfigError(
-            f"preset={preset!r}: a preset spreads the work over the cores of a CPU; with device={device!r} leave it out and "
-            "give a batch (1 for latency, the largest that fits for throughput)"
+            f"preset={preset!r}: a preset is for a CPU; with device={device!r}, leave the argument preset (option --preset) out and "
+            "give a batch: 1 for low latency, the largest that fits for high throughput"
         )
     if preset == LATENCY and (threads is not None or batch not in (None, 1)):
-        raise ConfigError(f"preset={preset!r} is batch 1 on all cores; leave batch and threads out")
+        raise ConfigError(
+            f"preset={preset!r} runs batch 1 on all cores; leave batch and threads out (options --batch, --threads)"
+        )
     if preset == THROUGHPUT and threads not in (None, 1):
-        raise ConfigError(f"preset={preset!r} is one thread in each process; leave threads out")
+        raise ConfigError(
+            f"preset={preset!r} runs one thread in each process; leave threads out (option --threads)"
+        )

@@ -202,7 +202,7 @@ def checked_features(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) 
                 f"{name} features have shape {features.shape}, expected (N, D); extract them again"
             )
         if not len(features):
-            raise DataError(f"{name} is empty: it has no features; extract some images first")
+            raise DataError(f"the {name} features are empty; extract some images first")
         for start in range(0, len(features), block):
             _check_rows(name, features[start : start + block], start)
     if queries.shape[1] != galleries.shape[1]:
@@ -230,7 +230,7 @@ def _ids(pids: ArrayLike, camids: ArrayLike, name: str) -> tuple[Ids, Ids]:
     people, cameras = np.asarray(pids, np.int64), np.asarray(camids, np.int64)
     if people.ndim != 1 or people.shape != cameras.shape:
         raise ArtifactError(
-            f"{name} has pids {people.shape} and camids {cameras.shape}, expected one each per image"
+            f"{name} has pids {people.shape} and camids {cameras.shape}; give one pid and one camid for each image"
         )
     return people, cameras
 
@@ -258,7 +258,7 @@ def _rows(blocks: Iterable[ArrayLike], queries: int, gallery: int) -> Iterator[t
         rows = np.asarray(block)
         if rows.ndim != 2 or rows.shape[1] != gallery or number + len(rows) > queries:
             raise ArtifactError(
-                f"distances {rows.shape} from query {number} on, expected {queries} x {gallery} in all"
+                f"the distances from query {number} on have shape {rows.shape}; give {queries} x {gallery} in all"
             )
         if not np.isfinite(rows).all():
             bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
@@ -267,4 +267,6 @@ def _rows(blocks: Iterable[ArrayLike], queries: int, gallery: int) -> Iterator[t
             yield number, row
             number += 1
     if number != queries:
-        raise ArtifactError(f"distances for {number} queries, pids for {queries}; extract both again")
+        raise ArtifactError(
+            f"there are distances for {number} queries, but pids for {queries}; give equal numbers"
+        )

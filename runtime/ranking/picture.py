@@ -84,9 +84,9 @@ def page(
     query: Callable[[int], Shot],
     gallery: Callable[[int], Shot],
 ) -> str:
-    """Return the HTML document with the rankings in the given order.
+    """Return an HTML document with the text `contents` and the `rankings`, in their order.
 
-    `query` and `gallery` are functions that return the image of a row in the query and gallery features.
+    `query` and `gallery` are functions that take a row number of the query or gallery features and return the image of this row.
     """
     rows = "".join(_section(ranking, query(ranking.query), gallery) for ranking in rankings)
     facts = "".join(

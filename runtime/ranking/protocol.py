@@ -30,7 +30,7 @@ def published_rule(layout: str | None) -> str:
 
 
 def protocol_text(rule: str, layout: str | None) -> str:
-    """Return a note about scores that were computed with `rule`: whether this is the published protocol for the layout."""
+    """Return "published" if `rule` is that of the published protocol for `layout`; else a note that it is not, with the rule."""
     if rule == published_rule(layout):
         return "published"
     return f"not the published protocol (same-camera images: {rule})"
@@ -108,7 +108,7 @@ def _check_matches(query: Features, gallery: Features, same_camera: str) -> None
     if not matched:
         raise DataError(
             f"none of {len(query.paths)} queries has a match: no person of the query is in the gallery; check that both come "
-            "from one data set, and the layout"
+            "from one data set, and that the layout is right"
         )
     if same_camera == REMOVE and all(
         camid != -1 and not gallery_camids - {camid} for camid, gallery_camids in matched

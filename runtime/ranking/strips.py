@@ -17,9 +17,10 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Hit:
-    """One gallery image in a ranking: `index` is its row in the gallery, `rank` counts from 1.
+    """One gallery image in a ranking.
 
-    `right` says whether it shows the query's person, or is None where that is not known.
+    `index` is its row in the gallery features, `rank` counts from 1, and `distance` is its distance to the query. `right` says
+    whether it shows the query's person, or is None where that is not known.
     """
 
     index: int

@@ -118,7 +118,7 @@ def _failure(bindings: Any, call: str, error: Any) -> DeviceError:
     _, name = bindings.cudaGetErrorName(error)
     _, text = bindings.cudaGetErrorString(error)
     return DeviceError(
-        f"CUDA: {call} failed: {name.decode()}, {text.decode()}; start again, see dmesg for Xid"
+        f"CUDA: {call} failed: {name.decode()}, {text.decode()}; run the command again; if it fails again, look for Xid in dmesg"
     )
 
 

@@ -135,7 +135,7 @@ def split(count: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
 def refuse_input(
     tensors: Mapping[str, Tensor], images: NDArray[Any], camera_ids: NDArray[Any] | None
 ) -> None:
-    """Raise ConfigError unless the engine with these `tensors` takes `images` (B, ...) and `camera_ids` (B,) or None."""
+    """Raise ConfigError unless the engine with these `tensors` takes `images` (B, ...) and `camera_ids` (B,) or no ids (None)."""
     tensor = tensors["images"]
     if images.shape[1:] != tensor.row or images.dtype != tensor.dtype:
         raise ConfigError(
@@ -143,7 +143,7 @@ def refuse_input(
         )
     if (camera_ids is None) == ("camera_ids" in tensors):
         expected = "no camera ids" if camera_ids is not None else "one camera id per image"
-        raise ConfigError(f"the engine takes {expected}")
+        raise ConfigError(f"the engine takes {expected}; call it with {expected}")
     if camera_ids is not None and (camera_ids.shape != images.shape[:1] or camera_ids.dtype.kind not in "iu"):
         raise ConfigError(
             f"the engine takes integer camera ids ({len(images)},), not {camera_ids.dtype} {camera_ids.shape}"

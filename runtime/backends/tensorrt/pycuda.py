@@ -36,7 +36,9 @@ class PyCuda:
             raise OutOfMemory(f"CUDA: {error}; use a smaller batch, or free memory") from None
         except self._driver.Error as error:
             raise DeviceError(
-                NO_DEVICE_TEXT if "no CUDA-capable" in str(error) else f"CUDA: {error}"
+                NO_DEVICE_TEXT
+                if "no CUDA-capable" in str(error)
+                else f"CUDA: {error}; run: python -m engines doctor"
             ) from None
 
     def gpu(self) -> Gpu:  # noqa: D102
@@ -90,7 +92,7 @@ class PyCuda:
         self._call(self._driver.memcpy_dtoh_async, array, pointer, self._streams[stream])
 
     def capture(self, stream: int, enqueue: Callable[[], None], stack: ExitStack) -> Any:  # noqa: D102
-        raise DeviceError("pycuda: no CUDA graphs")
+        raise DeviceError("pycuda has no CUDA graphs; install cuda-bindings to use them")
 
     def launch(self, graph: Any, stream: int) -> None:  # noqa: D102
-        raise DeviceError("pycuda: no CUDA graphs")
+        raise DeviceError("pycuda has no CUDA graphs; install cuda-bindings to use them")

@@ -39,10 +39,11 @@ def open_tensorrt(
     manifest: Mapping[str, Any] | None = None,
     others: Sequence[Path] = (),
 ) -> EngineSession:
-    """Open the engine at `path` on CUDA device 0 as one session, together with the engines of the same model for other batch sizes.
+    """Open the engine at `path` and the engines of the same model for other batch sizes, as one session on CUDA device 0.
 
-    These engines are `others` and those that the engine's `manifest` lists. `flavour` is the library that built the engines,
-    "tensorrt" or "tensorrt_rtx". Before anything is loaded, the machine in the manifest is compared with this one.
+    The other engines are `others` and those that the `manifest` of the engine lists. `spec` describes the model's input. `flavour`
+    is the library that built the engines, "tensorrt" or "tensorrt_rtx". Before anything is loaded, the machine in the manifest is
+    compared with this one.
 
     Raises DeviceError if a library, driver or device is missing, OutOfMemory if the largest batch does not fit into the memory, and
     ArtifactError for an engine of another machine, TensorRT version or model.

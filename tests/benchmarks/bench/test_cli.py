@@ -225,7 +225,8 @@ def test_no_cuda_is_an_error_and_never_the_cpu(tmp_path, no_children):
 def test_a_batch_that_is_no_number_is_one_line(batch, tmp_path, capsys):
     model = write_model(tmp_path / "m.onnx")
     assert guarded(bench.main, [str(model), "--batch", batch]) == 2
-    assert capsys.readouterr().err == f"error[2] --batch {batch}: give sizes from 1, such as 1,8\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error[2] --batch {batch}: ") and "1,8" in line
 
 
 @pytest.mark.parametrize("argv", [["--seconds", "0"], ["--rounds", "3", "--seconds", "1"], []])
