@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: DemoOptions) -> int:
-    """Run all steps of the demo, write report.html and result.json to `options.out`, and print the table of models."""
+    """Run all steps of the demo, write report.html and result.json to `options.out`, and print a table. Returns exit code 0.
+
+    A relative `options.out` is below the root folder of the project. Raises StepFailed if a step fails.
+    """
     from benchmarks.demo.page import page
     from benchmarks.demo.results import COLUMNS
     from benchmarks.demo.steps import gather, run_step, steps

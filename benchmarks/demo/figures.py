@@ -61,11 +61,11 @@ def patch_cells(count: int, stride: int, length: int) -> list[tuple[float, float
 
 
 def accuracy_by_visibility(occluded: Mapping[str, Sequence[Group]], unoccluded: Mapping[str, Group]) -> str:
-    """Return a chart of mAP against the visible part of the person, with a line for each model.
+    """Return an SVG chart of mAP against the visible part of the person, with a line for each model and bars of one standard error.
 
     `occluded` maps the name of a model to its scores for groups of queries with a similar visible part. All models have the same
-    groups. `unoccluded` maps the name to the score of the same queries, rendered with nothing in front, which stands at the right.
-    Bars are one standard error.
+    groups. `unoccluded` maps the name of a model to its score on the same queries, rendered with nothing in front. This score is drawn
+    at the right of the groups.
     """
     groups = next(iter(occluded.values()))
     columns = len(groups) + 1
@@ -106,7 +106,7 @@ def accuracy_by_visibility(occluded: Mapping[str, Sequence[Group]], unoccluded: 
 
 
 def accuracy_by_latency(points: Sequence[LatencyPoint]) -> str:
-    """Return a chart of mAP against median latency, with a dot for each model."""
+    """Return an SVG chart of mAP against median latency, with a dot for each model. A dotted line joins the dots in their order."""
     across = nice_axis([point.p50_ms for point in points], LEFT, WIDTH - RIGHT, margin=0.35)
     up = nice_axis([point.precision for point in points], HEIGHT - BOTTOM, TOP, margin=0.5, top=1)
     base = HEIGHT - BOTTOM

@@ -48,8 +48,8 @@ class RankedQuery:
 def visible_shares(features: Features, index: Mapping[str, Mapping[str, float]]) -> NDArray[np.float64]:
     """Return (N,) the visible part of the person in each of N images, 0..1.
 
-    `features` has the paths of the images, and `index` is the content of anny.json by image name. Raises DataError for an image that
-    `index` lacks.
+    `features` has the paths of the images, and `index` maps the name of an image to its entry in anny.json. Raises DataError for an
+    image that `index` lacks.
     """
     names = [index_name(path) for path in features.paths]
     if missing := [name for name in names if name not in index]:
@@ -64,9 +64,10 @@ def representative_rows(
 ) -> dict[int, str]:
     """Choose two queries from each group of queries with a similar visible part of the person, from the least visible group on.
 
-    Maps the row of each chosen query to its role: "upper quartile" or "lower quartile" of the average precisions in its group.
-    `precisions` and `visible` (Q,) have the average precision and the visible part of each query, and `edges` are the limits between
-    the groups. Queries of equal precision are ordered by row. A group with one query gives one row.
+    Returns a dictionary that maps the row of each chosen query to its role: "upper quartile" or "lower quartile" of the average
+    precisions in its group. `precisions` and `visible` (Q,) have the average precision and the visible part (0..1) of each query.
+    `edges` are the limits of the groups in ascending order. Queries of equal precision are ordered by row. A group with one query
+    gives one row.
     """
     roles: dict[int, str] = {}
     for low, high in zip(edges, edges[1:]):
@@ -81,10 +82,11 @@ def representative_rows(
 def rank_query(
     row: int, query: Features, gallery: Features, visible: float, *, top: int = TOP
 ) -> RankedQuery:
-    """Return the `top` nearest gallery images of the query in row `row`, in whose image the part `visible` of the person is visible.
+    """Rank the gallery for the query in row `row` of `query`, and return this query with its `top` nearest gallery images.
 
-    As in the standard evaluation, junk images and images of the same person from the same camera are left out. If the query's
-    camera is unknown (-1), only junk images are left out. Raises DataError if no image of the person remains.
+    As in the standard evaluation, junk images (pid -1) and images of the same person from the same camera are left out. If the query's
+    camera is unknown (-1), only junk images are left out. `visible` (0..1) is the visible part of the person in the query, which the
+    result repeats. Raises DataError if no image of the person remains, and ArtifactError for features of different models.
     """
     same_model(query, gallery)
     pid, camid = int(query.pids[row]), int(query.camids[row])
@@ -112,9 +114,11 @@ def choose_queries(
     *,
     top: int = TOP,
 ) -> list[RankedQuery]:
-    """Return the rankings of the queries that the report shows: those of `representative_rows`, and then the worst of the others.
+    """Return the queries that the report shows, with their `top` nearest gallery images.
 
-    The worst query is the one whose first match has the highest rank number, and the earliest of several such queries. `visible` and
+    They are the queries that `representative_rows` chooses, and then the worst of the other queries.
+
+    That is the query whose first match has the highest rank number, and the earliest of several such queries. `visible` and
     `precisions` (Q,) have the visible part and the average precision of each query.
     """
     rankings = [rank_query(row, query, gallery, float(share), top=top) for row, share in enumerate(visible)]

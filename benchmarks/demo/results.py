@@ -42,10 +42,11 @@ class Model:
 
 
 def read_models(results: dict[str, Any], folder: Path) -> list[Model]:
-    """Return the models that bench.py timed, in the same order.
+    """Return the numbers of each model that bench.py timed, in the order of its report.
 
-    `results` maps the name of a step to its JSON output, and `folder` has the models' files. `speed` is the median ratio that bench.py
-    reports. It compares two models within each round, so that other load on the machine affects both.
+    `results` maps the name of a step to its JSON output, and `folder` has the models' files. `speed` is the time of the first model
+    divided by that of the model. It is the median ratio that bench.py reports: the two times of a ratio come from the same round, so
+    that other load on the machine affects both.
     """
     bench = results["bench"]
     ratios = {ratio["path"]: ratio["speed"] for ratio in bench["ratios"]}

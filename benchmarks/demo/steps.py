@@ -28,9 +28,9 @@ FOLDERS = {"query": "query", "gallery": "bounding_box_test", "twins": "twins"}
 
 
 def steps(out: Path) -> dict[str, list[str]]:
-    """Map the name of each step to its command line, in order. The command lines are arguments for `python`.
+    """Return a dictionary that maps the name of each step to its command line, in the order in which the steps run.
 
-    All files are written below `out`.
+    A command line is a list of arguments for `python`. All files are written below the folder `out`.
     """
     pruned, onnx = out / "pruned", {name: f"{out}/{name}.onnx" for name in MODELS}
     inputs = ["--config", "configs/prune/demo.yaml", "--weights", str(TEACHER), "--data", str(DATA)]
@@ -82,9 +82,9 @@ def steps(out: Path) -> dict[str, list[str]]:
 
 
 def run_step(name: str, command: Sequence[str]) -> tuple[str, float]:
-    """Run the command line of the step `name`. Return what it printed to stdout, and its duration in seconds.
+    """Run `python` with the arguments `command`. Return what it printed to stdout, and its duration in seconds.
 
-    Raises StepFailed, with the exit code of the command, if it fails.
+    The `name` of the step is printed to stderr first. Raises StepFailed, with the exit code of the command, if the command fails.
     """
     note(f"[{name}]")
     started = time.monotonic()
@@ -126,7 +126,7 @@ def gather(results: dict[str, Any], out: Path, seconds: dict[str, float], *, lab
 
 
 def largest_person(data: Path, names: Sequence[str]) -> str:
-    """Return the name of the unoccluded image in which the person covers the most pixels.
+    """Return the name of the image below twins/ (the unoccluded pairs of the queries) in which the person covers the most pixels.
 
     `data` is the folder of the data set, and `names` has its image names in the order of masks.npz.
     """

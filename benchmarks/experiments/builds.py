@@ -39,9 +39,10 @@ QUICK = ("model.identities=20", "prune.heads.rounds=1", "prune.batches=2", "prun
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model to build: the path of the configuration that prunes it, `prune`, and of the one that trains it, `train`.
+    """A model of which engines are built: its `name`, and the paths of the configurations that train it and that prune it.
 
-    `train` is None for the demo's model, whose weights are part of this project.
+    `train` is None for the demo's model, whose weights are part of this project. The other models have random weights in the
+    architecture of the configuration `train`.
     """
 
     name: str
@@ -60,9 +61,10 @@ CANDIDATES = (
 
 
 def commands(candidate: Candidate, work: Path, weights: Path) -> dict[Path, list[str]]:
-    """Map each file to make below `work` to the command that makes it, in the order in which the commands must run.
+    """Return a dictionary that maps each file to make below `work` to the command that makes it, in the order of the commands.
 
-    A command is a list of arguments for `python`. `weights` is the file of the unpruned model.
+    The files are the pruned model, and the ONNX files and engines of the unpruned and the pruned model. A command is a list of
+    arguments for `python`. `weights` is the path of the unpruned model.
     """
     pruned = work / candidate.name / "pruned"
     random = candidate.train is not None
@@ -106,8 +108,8 @@ def random_model(config: str, out: Path) -> None:
 def row(candidate: str, engine: Path) -> dict[str, Any]:
     """Return the result of one build: {model, form, precision, compute_capability, seconds, peak_mib, engine_bytes, ...}.
 
-    The values come from the manifest of `engine` and from its file name, `FORM.PRECISION.smNN.engine`. `candidate` is the model's
-    name.
+    `seconds` is the time of the build, and `peak_mib` its peak memory in MiB. The values come from the manifest of `engine` and from
+    its file name, `FORM.PRECISION.smNN.engine`, where FORM is "unpruned" or "pruned". `candidate` is the model's name.
     """
     form, precision, capability = engine.name.split(".")[:3]
     manifest = read_manifest(engine)
@@ -126,7 +128,10 @@ def row(candidate: str, engine: Path) -> dict[str, Any]:
 
 
 def build_all(candidate: Candidate, work: Path) -> list[dict[str, Any]]:
-    """Make the files of one candidate that do not exist below `work`, and return the `row` of each of its engines."""
+    """Make the files of `candidate` that do not exist below `work`, and return the results of its engines (see `row`).
+
+    Raises StepFailed if a command fails.
+    """
     weights = work / candidate.name / "unpruned.safetensors"
     if candidate.train is None:
         weights = Path("data/demo/model.safetensors")
@@ -175,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: BuildsOptions) -> int:
-    """Make the files that `options.work` lacks, and write and print the results of all builds."""
+    """Make the files that `options.work` lacks, write the results of all builds to `options.out`, and print them as a table."""
     rows: list[dict[str, Any]] = []
     with keeping(
         lambda: f"the files made so far are kept in {options.work}; the same command makes the others"

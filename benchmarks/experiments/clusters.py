@@ -24,10 +24,10 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Timing:
-    """The time and memory of one part, "evaluate" or "rerank", on features of `dim` numbers.
+    """The time and memory of an evaluation (`part` "evaluate") or a re-ranking ("rerank") of features of `dim` numbers.
 
-    `wall_s` and `cpu_s` are seconds without the time to make the features. `peak_rss_mib` is the peak resident memory of the whole
-    process in MiB, or None if the system does not report it.
+    `queries` and `gallery` are the numbers of features. `wall_s` and `cpu_s` are seconds, without the time to make the features.
+    `peak_rss_mib` is the peak resident memory of the whole process in MiB, or None if the system does not report it. `mAP` is in 0..1.
     """
 
     part: str
@@ -41,7 +41,10 @@ class Timing:
 
 
 def clustered(count: int, centres: Floats, rng: np.random.Generator) -> tuple[Floats, Ids, Ids]:
-    """Return random features (count, D) of length 1 around random rows of `centres` (P, D), and their pids and camids (count,)."""
+    """Return random features (count, D) normalised to length 1, and their pids and camids (count,).
+
+    Row p of `centres` (P, D) is the centre of the features of person p + 1. Each feature has a random person and a random camera.
+    """
     dim = centres.shape[1]
     # The mean cosine is 1 / (1 + noise^2) between images of a person and 0 between people. Its standard deviation is dim^-0.5.
     noise = np.float32(max(dim**0.5 / SEPARATION - 1, 0) ** 0.5)
@@ -56,9 +59,10 @@ def clustered(count: int, centres: Floats, rng: np.random.Generator) -> tuple[Fl
 
 
 def measure(part: str, queries: int, gallery: int, dim: int) -> Timing:
-    """Time one `part` in this process, on `queries` and `gallery` random features of `dim` numbers.
+    """Time an evaluation or a re-ranking in this process, on `queries` and `gallery` random features of `dim` numbers.
 
-    The part "evaluate" computes mAP and CMC. The part "rerank" computes re-ranked distances, and then mAP and CMC from them.
+    With `part` "evaluate", mAP and CMC are computed from the features. With `part` "rerank", re-ranked distances are computed, and
+    then mAP and CMC from them.
     """
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((IDENTITIES, dim), dtype=np.float32)

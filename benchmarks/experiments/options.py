@@ -14,9 +14,10 @@ SPLITS = {"train": ("train",), "test": ("query", "gallery"), "all": ("train", "q
 class PipelineOptions:
     """How the extraction of features from files is compared with the model alone.
 
-    `candidate` extracts from new files that are made of the images in `images`, with the processes and threads of `preset`. In turns,
-    `slice` files are extracted and the model alone is timed for `seconds`, until `count` files are done. Then, for each number in
-    `runs`, a new process extracts so many files.
+    The model `candidate` extracts features from new files, which are made of the images in the folder or list `images`. It uses the
+    processes and threads of `preset`. First, the extraction of `slice` files and a timing of the model alone, for `seconds` seconds,
+    alternate until `count` files are extracted. Then each number in `runs` is the number of files that one new process extracts. With
+    `as_json`, the result is printed as one JSON document.
     """
 
     candidate: Candidate

@@ -1,7 +1,7 @@
 """`python -m benchmarks.experiments.peak MODEL[@BACKEND] ...`: compare the speed of models with that of matrix products.
 
 The speed is the number of operations in a second of CPU time. For comparison, ONNX Runtime multiplies two 2048 x 2048 matrices in FP32
-and in INT8. The models and the products take turns.
+and in INT8. Each round of the measurement calls every model and every product once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from runtime.options.argument_types import positive_integer
 class PeakOptions:
     """The command line: the models to compare with matrix products (`candidates`).
 
-    Each model runs `batch` images a call. Models and products use `threads` threads and run `rounds` times.
+    A call of a model runs `batch` images. Models and products use `threads` threads, and each is called `rounds` times. With
+    `as_json`, the result is printed as one JSON document.
     """
 
     candidates: tuple[Candidate, ...]
@@ -77,7 +78,7 @@ def parse(argv: Sequence[str] | None) -> PeakOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare the operations per CPU second of models with those of a matrix product, which are measured in turns on the CPU."""
+    """Measure the operations per CPU second of models on the CPU, and compare them with those of a large matrix product."""
     return run(parse(argv))
 
 

@@ -1,8 +1,8 @@
 """`python -m benchmarks.experiments.pipeline MODEL IMAGES`: compare extraction from files with the model alone.
 
-Two things take turns, with the same number of processes and threads: the model alone, on crops in memory, and `extract`, on JPEG
+Two measurements alternate, with the same number of processes and threads: the model alone on crops in memory, and `extract` on JPEG
 files. Then `extract` runs in new processes on few and on many files (`--runs`), which shows whether its memory grows by more than the
-features.
+size of the features.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parse(argv: Sequence[str] | None) -> PipelineOptions:
         type=positive_integer,
         default=5000,
         metavar="N",
-        help="number of files to extract in turns with the model alone (default: %(default)s)",
+        help="number of files to extract for the comparison with the model alone (default: %(default)s)",
     )
     parser.add_argument(
         "--slice",
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: PipelineOptions) -> int:
-    """Make new files of the images in `options`, measure the extraction from them, and print the result."""
+    """Make new JPEG files of the images that `options` names, measure the extraction from them, and print the result."""
     from benchmarks.experiments.turns import encode_again, measure_pipeline
     from runtime.images.sources import read_images
 

@@ -40,10 +40,11 @@ SCORES = ("mAP", "R1")
 def row(
     model: str, file: str, onnx: Path, anny: dict[str, Any], other: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the result of one exported file, `onnx`: its size, scores, gate values and, for INT8, its sensitivity table.
+    """Return the result of one exported file, `onnx`: its size, its scores and the values that its quality gate measured.
 
-    `file` is the kind of file, a key of FILES. `anny` has the scores on the synthetic test set, and `other` maps a split of the other
-    data set to the scores on it.
+    The result of an INT8 file also has the sensitivity of each group of layers. `model` is the model's name, and `file` the kind of
+    file, a key of FILES. `anny` has the scores on the synthetic test set, and `other` maps a split of the other data set to the scores
+    on it.
     """
     manifest = read_manifest(onnx)
     sensitivity = manifest.get("sensitivity")
@@ -64,9 +65,10 @@ def row(
 
 
 def measure(models: Mapping[str, Path], data: str, other: str, work: Path) -> list[dict[str, Any]]:
-    """Export the files that the folder `work` lacks, and return the `row` of each file.
+    """Export the files that the folder `work` lacks, evaluate all files, and return the result of each file (see `row`).
 
-    `models` maps a name to the weights. `data` is the folder of the synthetic data set, and `other` that of the other data set.
+    `models` maps a name to the path of the weights. `data` is the folder of the synthetic data set, and `other` that of the other data
+    set. Raises StepFailed if a command fails.
     """
     onnx = {(model, file): work / f"{model}.{file}.onnx" for model in models for file in FILES}
     for (model, file), path in onnx.items():
@@ -131,8 +133,11 @@ def parse(argv: Sequence[str] | None) -> PrecisionOptions:
     parser.add_argument("--out", type=Path, required=True, help="the file to write the result to (.json)")
     args = parser.parse_args(argv)
     models = {name: Path(path) for name, _, path in (text.partition("=") for text in args.model)}
-    if any(path.suffix != ".safetensors" for path in models.values()):
-        raise ConfigError("--model: give NAME=M.safetensors, such as teacher=data/demo/model.safetensors")
+    if wrong := [text for text in args.model if Path(text.partition("=")[2]).suffix != ".safetensors"]:
+        raise ConfigError(
+            f"--model {wrong[0]}: this is not a name and a .safetensors file; give NAME=M.safetensors, such as "
+            "teacher=data/demo/model.safetensors"
+        )
     return PrecisionOptions(models, args.data, args.other, args.work, args.out)
 
 
@@ -142,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: PrecisionOptions) -> int:
-    """Export the files that `options.work` lacks, evaluate all files, and write and print the scores."""
+    """Export the files that `options.work` lacks, evaluate all files, write the results to `options.out`, and print the scores."""
     options.work.mkdir(parents=True, exist_ok=True)
     with keeping(
         lambda: f"the files exported so far are kept in {options.work}; the same command exports the others"

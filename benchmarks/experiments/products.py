@@ -1,4 +1,4 @@
-"""Measure the CPU time of models in turns with that of single matrix products in the same arithmetic."""
+"""Measure the CPU time of models, and compare it with that of single matrix products in the same arithmetic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ PRODUCTS = {"fp32": ("MatMul", np.float32, np.float32), "int8": ("MatMulInteger"
 def product(folder: Path, precision: str, threads: int | None) -> Callable[[int], object]:
     """Return a function that multiplies two (SIDE, SIDE) matrices in ONNX Runtime, of which the second is constant, as in a model.
 
-    `precision` is a key of PRODUCTS, and the product's ONNX file is written to `folder`.
+    The function ignores its argument, the number of the round, and returns the product. `precision` is a key of PRODUCTS, and the
+    ONNX file is written to `folder`. The function uses `threads` threads, or as many as ONNX Runtime chooses if `threads` is None.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -51,29 +52,35 @@ def product(folder: Path, precision: str, threads: int | None) -> Callable[[int]
 
 
 def operations(artifact: Artifact, batch: int) -> float:
-    """Return the number of multiplications and additions in one call with `batch` images, from the model's manifest.
+    """Return the number of multiplications plus additions in one call with `batch` images, from the manifest of `artifact`.
 
     Raises ArtifactError if the manifest has no such number.
     """
     manifest = artifact.manifest
     macs = (manifest.get("macs") or {}).get(f"macs_{manifest.get('form')}")
     if macs is None:
-        raise ArtifactError(f"{artifact.path}: its manifest has no count of multiply-adds; export it again")
+        raise ArtifactError(
+            f"{artifact.path}: its manifest has no count of multiply-adds; export the model again"
+        )
     return float(2 * macs * batch)
 
 
 def model_call(artifact: Artifact, batch: int) -> Callable[[int], object]:
-    """Return a function that runs the model on `batch` images of random pixels. Camera ids, if it takes any, are the mean camera's."""
+    """Return a function that runs the model on `batch` images of random pixels, and returns their features.
+
+    The function ignores its argument, the number of the round. If the model has an input for camera ids, it gets the mean camera.
+    """
     images, spec = noise(artifact.spec, batch), artifact.spec
     ids = np.full(batch, spec.mean_camera, np.int64) if spec.camera == "input" else None
     return lambda turn: artifact.run(images, ids)
 
 
 def measure(artifacts: Sequence[Artifact], *, threads: int, batch: int, rounds: int) -> dict[str, Any]:
-    """Return {products, models}, with the CPU time of a call in ms (`cpu_ms`) and the 10^9 operations per CPU second (`gops`) of each.
+    """Time models and matrix products, and return {products, models}: two lists with one dictionary for each product and model.
 
-    Each model and product runs `rounds` times on `threads` threads. The `share` of a model is its `gops` divided by those of the
-    product in the same arithmetic. It is None if no product has this arithmetic.
+    Each has the median CPU time of a call in ms (`cpu_ms`) and the 10^9 operations per CPU second (`gops`), from `rounds` calls on
+    `threads` threads. The `share` of a model is its `gops` divided by those of the product in the same arithmetic. It is None if no
+    product has this arithmetic.
     """
     with tempfile.TemporaryDirectory() as folder:
         calls = [product(Path(folder), precision, threads) for precision in PRODUCTS]

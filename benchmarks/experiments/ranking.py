@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RankingOptions:
-    """The command line: the numbers of `queries` and `gallery` features, and the numbers in a feature.
+    """The command line: how many query features (`queries`) and gallery features (`gallery`) are made, and how long they are.
 
     A feature has `dim` numbers in the evaluation and `rerank_dim` in the re-ranking. If `rerank_dim` is 0, the re-ranking is left out.
+    With `as_json`, the result is printed as one JSON document.
     """
 
     queries: int

@@ -15,7 +15,8 @@ COLOURS = ("#0b7a75", "#3b6fb6", "#b45309", "#7c4d9e", "#8b949e", "#c2255c", "#5
 def picture(result: Mapping[str, Any]) -> str:
     """Return a chart of mAP against measured milliseconds as the text of an SVG file.
 
-    `result` is the document of `benchmarks.experiments.search_report`. Each run has a dot, and each group of runs a colour.
+    `result` is the document that `benchmarks.experiments.search_report` writes. Each pruned model has a dot. The models of a group,
+    which are pruned by the same method with different seeds, share a colour.
     """
     runs = [run for group in result["groups"] for run in group["runs"]]
     legend = TOP + 24 * ((len(result["groups"]) + 1) // 2)

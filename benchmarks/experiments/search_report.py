@@ -31,9 +31,9 @@ from runtime.options.argument_types import positive_integer
 class SearchReportOptions:
     """The command line: `groups` maps the name of a method to the folders of its prune.py runs, one for each seed.
 
-    `table` is the latency table that predicts their times, and `model` the unpruned model of that table. Each model is timed `rounds`
-    times. `data` is the folder of a data set on which the differences in mAP get intervals, or None. The results are written to `out`
-    (JSON) and `picture` (SVG).
+    `table` is the latency table that predicts the times of the pruned models, and `model` the unpruned model of that table. Each model
+    is timed for `rounds` calls. `data` is the folder of a data set on which intervals of the differences in mAP are computed, or None
+    for no intervals. The results are written to `out` (JSON) and `picture` (SVG).
     """
 
     groups: Mapping[str, Sequence[Path]]
@@ -46,9 +46,10 @@ class SearchReportOptions:
 
 
 def read_groups(words: Sequence[str]) -> dict[str, list[Path]]:
-    """Parse arguments of the form `NAME=DIR,DIR,..`, and map each name to its folders.
+    """Parse arguments of the form `NAME=DIR,DIR,..`, and return a dictionary that maps each name to its folders.
 
-    Raises ConfigError for another form, for a folder that has no finished run of prune.py, and for more groups than colours.
+    Raises ConfigError for another form, for a folder that has no finished run of prune.py, and for more groups than the chart has
+    colours.
     """
     groups = {}
     for word in words:
@@ -122,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: SearchReportOptions) -> int:
-    """Measure every group, and write and print the results."""
+    """Measure every group of pruned models, write the results and the chart, and print the means as a table. Returns exit code 0."""
     from benchmarks.experiments.searched import against_first, group_of, reference_of
 
     reference = reference_of(options.table, options.model)

@@ -1,4 +1,4 @@
-"""Measure groups of pruned models: their latency, in turns with one unpruned model, and their scores."""
+"""Measure groups of pruned models: their scores, and their latency relative to that of one unpruned model."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ RUN = members({"after": members({"scores": SCORES, "flops": FLOPS})})
 
 @dataclass(frozen=True)
 class Reference:
-    """What pruned models are compared with.
+    """The unpruned model with which pruned models are compared.
 
-    `whole` is the path of the unpruned ONNX model, `about` the content of its latency table, and `predictor` predicts the time of a
-    pruned model from that table.
+    `whole` is the path of its ONNX file, and `about` the content of the latency table that was measured on it. `predictor` is that
+    table in the form of prune.py, whose method `model_ms` predicts the milliseconds of a pruned model.
     """
 
     whole: Path
@@ -38,7 +38,10 @@ class Reference:
 
 
 def reference_of(table: Path, whole: Path) -> Reference:
-    """Read the latency table at `table`, which was measured on the unpruned model `whole`, and return both as a reference."""
+    """Return the Reference for the latency table at `table`, which was measured on the unpruned ONNX model `whole`.
+
+    Raises ConfigError if the table is damaged.
+    """
     from prune.budget_search.latency import read_table
     from prune.model.architecture import Architecture
 
@@ -48,7 +51,11 @@ def reference_of(table: Path, whole: Path) -> Reference:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Return {scores, flops} of the pruned model that prune.py wrote to `folder`. Raises ConfigError if the run is not finished."""
+    """Return {scores, flops} of the pruned model that prune.py wrote to `folder`, from its result.json.
+
+    `scores` are mAP and R1 (0..1), and `flops` the multiply-adds and the numbers of heads, tokens and neurons. Raises ConfigError if
+    the run is not finished.
+    """
     advice = "give the folder of a finished run of prune.py, with --evaluate both or after"
     result: dict[str, Any] = read_document(
         folder / "result.json", RUN, expected="a result of prune.py", advice=advice
@@ -57,12 +64,15 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def group_of(name: str, folders: Sequence[Path], reference: Reference, *, rounds: int) -> dict[str, Any]:
-    """Measure the pruned model in each of `folders`, and return the results and their means (see `summed`)."""
+    """Measure the pruned model in each of `folders`, and return the group of them as `summed` describes it.
+
+    `name` is the name of the group. Each model is timed for `rounds` calls.
+    """
     return summed(name, [measure(reference, folder, rounds) for folder in folders])
 
 
 def exported(folder: Path) -> Path:
-    """Return the path of the ONNX file of the pruned model in `folder`. The file is exported if it does not exist."""
+    """Return the path of the ONNX file of the pruned model in `folder`. If the file does not exist, export_onnx.py makes it."""
     onnx = folder / "model.onnx"
     if not onnx.exists():
         run_step(["export_onnx.py", str(folder / "model.safetensors"), "--out", str(onnx)])
@@ -72,8 +82,8 @@ def exported(folder: Path) -> Path:
 def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
     """Return {heads, tokens, hidden, macs_folded, mAP, R1, predicted_ms, measured_ms} of the pruned model in `folder`.
 
-    The model is timed in turns with the unpruned model, `rounds` times. `measured_ms` is corrected for the machine's speed: it is the
-    ratio of the two times, multiplied by the time of the unpruned model in the latency table.
+    Each of `rounds` rounds times a call of the pruned model and one of the unpruned model. `measured_ms` is the ratio of their median
+    times, multiplied by the time of the unpruned model in the latency table. Changes of the machine's speed therefore cancel.
     """
     about, result = reference.about, read_run(folder)
     flops = result["flops"]
@@ -97,9 +107,10 @@ def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def against_first(groups: Mapping[str, Sequence[Path]], data: Path) -> list[dict[str, float] | None]:
-    """Return, for each group, the difference of its mAP from that of the first group, as `paired_difference` gives it.
+    """Return a list with {difference, low, high} for each group: its mAP minus that of the first group, with a 95 % interval.
 
-    `groups` maps a name to the folders of its runs, and `data` is the folder of the data set. The first entry is None.
+    `groups` maps a name to the folders of its pruned models, and `data` is the folder of the data set on which they are evaluated. The
+    entry of the first group is None.
     """
     dataset = read_dataset(str(data))
     precisions = [
@@ -111,7 +122,7 @@ def against_first(groups: Mapping[str, Sequence[Path]], data: Path) -> list[dict
 def summed(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return {name, runs, mAP, R1, predicted_ms, measured_ms, macs_folded} of a group of runs, one for each seed.
 
-    Each number is {mean, sd}: its mean and standard deviation over `runs`. `sd` is None for a single run.
+    Each number is {mean, sd}: its mean and sample standard deviation over `runs`, the results of `measure`. `sd` is None for one run.
     """
     group: dict[str, Any] = {"name": name, "runs": list(runs)}
     for key in ("mAP", "R1", "predicted_ms", "measured_ms", "macs_folded"):

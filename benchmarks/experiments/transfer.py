@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: TransferOptions) -> int:
-    """Score the models of `options`, and print a table or one JSON document."""
+    """Score the models of `options`, and print a table or one JSON document. Returns exit code 0."""
     from benchmarks.experiments import zero_shot
 
     items = zero_shot.pictures(read_dataset(options.data, options.layout), options.split)

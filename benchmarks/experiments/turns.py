@@ -1,4 +1,4 @@
-"""Time the model alone in turns with extraction from files, and time whole extractions in new processes."""
+"""Time the model alone and extraction from files, alternately, and time whole extractions in new processes."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ class Extraction:
 
 
 def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item]:
-    """Write `count` different JPEG files to `folder`, and return them as items without identity and camera.
+    """Write `count` different JPEG files to `folder`, and return one item for each, with pid and camid -1.
 
-    Each file is a changed copy of one of `sources`, in turn: it may be mirrored, it is shifted by up to 4 pixels, made brighter or
-    darker, and encoded with a quality from 85 to 95. The size stays the same. Every run writes the same files.
+    The files are changed copies of the images `sources`, which are used one after the other and then again from the first. A copy may
+    be mirrored, is shifted by up to 4 pixels, is made brighter or darker, and is encoded with a quality from 85 to 95. The size stays
+    the same. Every run writes the same files.
     """
     random = np.random.default_rng(0)
     made = []
@@ -70,10 +71,13 @@ def encode_again(sources: Sequence[Item], count: int, folder: Path) -> list[Item
 
 
 def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[str, Any]:
-    """Compare the extraction of the files `items` (extract) with the model alone on crops in memory (bare), in turns.
+    """Compare the extraction of features from files ("extract") with the model alone on crops in memory ("bare").
 
-    Returns {host, model, preset, processes, threads, batch, rounds[], bare_images_per_s, extract_images_per_s, ratio, runs[]}. `ratio`
-    is the median ratio of images per second, extract divided by bare.
+    `items` are the files, of which `options.count` are extracted. Returns {host, model, preset, processes, threads, batch, rounds[],
+    bare_images_per_s, extract_images_per_s, ratio, ratio_range, cpu_ratio, runs[], warnings[]}. `rounds` come from `take_turns`.
+    `ratio` is the median over the rounds of the images per second of extract, divided by those of bare. `cpu_ratio` compares CPU times
+    per image, bare divided by extract, and is None if the CPU time was too short to measure. `runs` are the extractions in new
+    processes.
     """
     candidate, preset = options.candidate, options.preset
     artifact = _artifact(candidate, preset)
@@ -136,11 +140,13 @@ def take_turns(
     slices: Sequence[Sequence[Item]],
     rounds: list[dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:
-    """Return {images, bare, extract, bare_cpu_ms, extract_cpu_ms} for each of `slices`, a list of images.
+    """Time the extraction of each of `slices`, lists of images, and the model alone between them.
 
-    `engine()` times the model alone, and `whole(images)` extracts images from files. Both return (images per second, CPU ms per
-    image). The speed of a machine changes, so the extraction of a slice is compared with the mean of two timings of the model
-    alone, right before and right after it. Each finished round is appended to `rounds`, if that is given.
+    The result for each slice is {images, bare, extract, bare_cpu_ms, extract_cpu_ms}: the number of images, the images per second of
+    the model alone and of the extraction, and their CPU ms per image. `engine()` times the model alone, and `whole(images)` extracts
+    images from files. Both return (images per second, CPU ms per image). The speed of a machine changes with time. The values of the
+    model alone are therefore the means of two timings, right before and right after the extraction of the slice. The dictionaries
+    are appended to the list `rounds`, if that is given, and else to a new list. This list is returned.
     """
     rounds, before = [] if rounds is None else rounds, engine()
     for part in slices:

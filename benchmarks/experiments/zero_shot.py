@@ -21,7 +21,7 @@ from runtime.ranking.metrics import evaluate
 
 
 def pictures(dataset: Dataset, split: str) -> tuple[Item, ...]:
-    """Return all images of `split`: "train", "test" (query and gallery) or "all"."""
+    """Return all images of `dataset` that belong to `split`: "train", "test" (query and gallery) or "all"."""
     return tuple(item for part in SPLITS[split] for item in getattr(dataset, part))
 
 
@@ -40,10 +40,11 @@ def centred(features: NDArray[np.float32], camids: NDArray[np.int64]) -> NDArray
 def interval(
     features: Features, query: int, gallery: int, *, draws: int = 500, seed: int = 0
 ) -> dict[str, list[float]]:
-    """Return {R1, mAP} with the 95 % interval [low, high] of each, by a bootstrap over people.
+    """Return {R1, mAP} with the 95 % interval [low, high] of each (0..1), by a bootstrap over people.
 
     The queries are the images of camera `query`, and the gallery those of camera `gallery`. Each person is scored once, with all
-    queries of this person against the whole gallery. People are then drawn with replacement, `draws` times, and their scores averaged.
+    queries of this person against the whole gallery. Then as many people as there are in the data set are drawn with replacement, and
+    their scores averaged. This is repeated `draws` times with a random generator of the seed `seed`.
     """
     people = np.unique(features.pids)
     each = [_scores(features, features.features, query, gallery, only=int(pid)) for pid in people]
@@ -77,8 +78,10 @@ def transfer(
 ) -> dict[str, Any]:
     """Score a model with the images of camera `query` as queries and those of camera `gallery` as the gallery (0-based ids).
 
-    Returns {people, queries, gallery, plain, camera_mean_subtracted, interval_95}, where the first three are counts. The model uses
-    its mean camera embedding, because it was not trained on these cameras. Raises ConfigError if a camera has no images.
+    Returns {people, queries, gallery, plain, camera_mean_subtracted, interval_95}. The first three are counts. `plain` has the
+    scores of the features, `interval_95` their intervals (see `interval`), and `camera_mean_subtracted` the scores after `centred`.
+    `batch` is the number of images in each call, if the model does not fix it. The model uses its mean camera embedding, because it
+    was not trained on these cameras. Raises ConfigError if a camera has no images.
     """
     items = [item for item in items if item.camid in (query, gallery)]
     ids, _ = camera_ids([item.camid for item in items], artifact.spec, policy=_mean(artifact))
@@ -103,7 +106,7 @@ def _mean(artifact: Artifact) -> str | None:
 
 
 def opened(path: str) -> Artifact:
-    """Open the model at `path`. A model.safetensors runs in torch, and any other file on its default backend."""
+    """Open the model at `path` and return it. A .safetensors file runs in torch, and any other file on its default backend."""
     if Path(path).suffix == ".safetensors":
         from prune.session import open_torch_model
 

@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def render(options: PeopleOptions) -> int:
-    """Render the data set of `options`, write it, and print a summary."""
+    """Render the data set of `options` into its folder, and print a summary. Returns exit code 0."""
     from benchmarks.people import dataset
 
     started = time.monotonic()

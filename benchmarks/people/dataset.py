@@ -45,8 +45,8 @@ _STREAM = {"identity": 1, "image": 2, "query": 3, "passer_by": 4}
 class RenderedImage:
     """One rendered image: its path in the data set, its JPEG bytes and the visible part of the person (0..1).
 
-    `mask` (128, 64) bool is true at the pixels that show the person. `unoccluded` is the path of an image of the same person in the
-    same pose with nothing in front. It is None for images that are not queries.
+    `camid` is the 0-based camera. `mask` (128, 64) bool is true at the pixels that show the person. `unoccluded` is the path of an
+    image of the same person in the same pose with nothing in front. It is None for images that are not queries.
     """
 
     path: str
@@ -60,7 +60,10 @@ class RenderedImage:
 
 @dataclass(frozen=True)
 class ImageSlot:
-    """The place of an image in the data set: its identity, its 0-based camera, its number in this camera, and its folder."""
+    """The place of an image in the data set: its identity, its 0-based camera, and its folder.
+
+    `number` counts the images of this identity in this camera and folder, from 0.
+    """
 
     pid: int
     camid: int
@@ -69,7 +72,10 @@ class ImageSlot:
 
 
 class Renderer:
-    """Renders identities of one seed. It holds what all of them share: the body model, the places and the passers-by."""
+    """Renders identities of one seed. It holds what all of them share: the body model, the places and the passers-by.
+
+    The constructor raises ConfigError if a package of the extra `render` is not installed.
+    """
 
     def __init__(self, seed: int) -> None:
         # This import loads torch and anny, which only `body` needs.
@@ -88,7 +94,7 @@ class Renderer:
     def person(self, stream: str, number: int) -> figure.Person:
         """Return a person whose body and clothes depend only on the seed, on `stream` and on `number`.
 
-        Different streams give different people for the same number.
+        `stream` is "identity" or "passer_by". The two streams give different people for the same number.
         """
         rng = np.random.default_rng([self.seed, _STREAM[stream], number])
         values = garments.phenotype(rng)
@@ -204,7 +210,7 @@ def write(
     """Render the data set of `plan` into the new folder `out` with `jobs` processes, and return the content of its anny.json.
 
     After each identity, `report` is called with the numbers of finished identities and images. Raises ConfigError if `out` is not
-    empty.
+    empty or if the plan is not valid. If a signal stops the rendering, all images are removed and Stopped is raised.
     """
     plan.check()
     if out.exists() and any(out.iterdir()):
@@ -225,7 +231,7 @@ def write(
                 report(done, len(images))
     except KeyboardInterrupt as error:
         shutil.rmtree(part, ignore_errors=True)
-        lost = f"{len(images)} images were rendered and are not kept, because an incomplete data set is never written"
+        lost = f"none of the {len(images)} rendered images is kept, because an incomplete data set is never written; start again"
         raise Stopped(stopped(error).number, lost) from None
     meta = {
         "schema": 1,
@@ -253,7 +259,7 @@ def _entry(image: RenderedImage) -> dict[str, Any]:
 
 
 def contact_sheet(root: Path, paths: list[str], *, columns: int = 16) -> Image.Image:
-    """Return one image that shows the images at `paths` below `root`, in rows of `columns` images."""
+    """Return one image that shows the images of the data set in the folder `root` at `paths`, in rows of `columns` images."""
     rows = -(-len(paths) // columns)
     out = Image.new("RGB", (columns * cameras.WIDTH, rows * cameras.HEIGHT))
     for index, path in enumerate(paths):

@@ -38,7 +38,10 @@ HASH_FILE = members({"identities": DIGESTS})
 
 
 def identity_digests(images: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Map each person id to a hash over the names and SHA-256 of the person's images. `images` is that part of an anny.json."""
+    """Return a dictionary that maps each person id to a hash over the names and SHA-256 of the person's images.
+
+    A hash has 16 hexadecimal digits. `images` maps the name of an image to {pid, sha256}, as the key "images" of an anny.json does.
+    """
     people: dict[str, list[str]] = {}
     for path in sorted(images):
         people.setdefault(str(images[path]["pid"]), []).append(f"{path} {images[path]['sha256']}\n")
@@ -49,7 +52,7 @@ def identity_digests(images: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def differing_identities(actual: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
-    """Return the person ids that have different hashes in `actual` and `expected`, or are only in one of them, in order."""
+    """Return the person ids, in ascending order, whose hashes differ between `actual` and `expected` or are only in one of them."""
     return sorted(
         (pid for pid in {*actual, *expected} if actual.get(pid) != expected.get(pid)),
         key=lambda pid: int(pid),
@@ -62,7 +65,10 @@ def read_rendered(root: Path) -> dict[str, Any]:
 
 
 def current_hashes(root: Path, images: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return a copy of `images` with the present SHA-256 of each file below `root`. The hash of a missing file is empty."""
+    """Return {pid, sha256} for each image in `images`, with the SHA-256 that its file below `root` has now.
+
+    The hash of a missing file is the empty string.
+    """
 
     def file_hash(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
@@ -99,7 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def process(options: HashOptions) -> int:
-    """Write the hashes of the data set, or check them. Raises DataError if identities differ from those in the file."""
+    """Write the hashes of the data set in `options.root` to a file, or check them against a file. Returns exit code 0.
+
+    Raises DataError if identities differ from those in the file.
+    """
     meta = read_rendered(options.root)
     digests = identity_digests(current_hashes(options.root, meta["images"]))
     if options.write:

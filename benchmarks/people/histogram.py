@@ -21,7 +21,10 @@ from runtime import console
 
 @dataclass(frozen=True)
 class HistogramOptions:
-    """The command line: the folder of the data set, `root`, and its `layout`, or None to guess it from the folder."""
+    """The command line: the folder of the data set, `root`, and its `layout`, or None to guess it from the folder.
+
+    With `as_json`, the scores are printed as one JSON document.
+    """
 
     root: str
     layout: str | None

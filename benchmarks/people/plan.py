@@ -12,7 +12,7 @@ FIRST_TEST_PID = 7001
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of identities and images to render.
+    """The numbers of identities and images to render, and the `seed` of all random choices.
 
     Each training identity has `images_per_camera` images in each camera. Each test identity has `gallery_per_camera` gallery images in
     each camera, and a query in `query_cameras` of the cameras.
@@ -44,4 +44,7 @@ class Plan:
                 "--train-identities and --test-identities are both 0, so there is nothing to render; give a larger number"
             )
         if not 0 <= self.query_cameras <= len(camera.CAMERAS) or min(self.images_per_camera, self.seed) < 0:
-            raise ConfigError("--query-cameras must be 0 to 4, and --seed and --images-per-camera at least 0")
+            raise ConfigError(
+                f"--query-cameras {self.query_cameras}, --seed {self.seed}, --images-per-camera {self.images_per_camera}: give 0 to 4 "
+                "query cameras, and at least 0 for the others"
+            )

@@ -32,7 +32,10 @@ def rotated(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
 
 
 def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise: Noise) -> Portrait:
-    """Return the picture of a person in `view` under `light`. `meshes` come from `figure.meshes`, and are already rotated."""
+    """Return the portrait of a person in `view` under `light`.
+
+    `meshes` come from `figure.meshes`, and `rotated` has turned them. `noise` gives patterns and folds of the clothes.
+    """
     size = (view.height, view.width)
     starts = np.cumsum([0] + [len(m.vertices) for m in meshes])
     vertices = np.concatenate([m.vertices for m in meshes])
@@ -83,7 +86,7 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
 
 
 def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:
-    """Return (H, W) how much of the sun's light the person's shadow takes from each point of the ground, 0..1.
+    """Return (H, W) which part of the sun's light the person's shadow takes from the ground at each pixel of `view`, 0..1.
 
     The shadow has a soft edge, and is darkest under the feet.
     """

@@ -64,7 +64,9 @@ class Fragments:
 
 
 def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> Fragments:
-    """Return the nearest triangle at each pixel centre that a mesh covers, in an image of `size` (H, W).
+    """Return the triangle of a mesh that is nearest to the camera at each pixel centre that the mesh covers.
+
+    The image has the `size` (H, W).
 
     The vertices have the pixel positions `xy` (V, 2) and the depths `depth` (V,), and `faces` (F, 3) are the triangles.
     """

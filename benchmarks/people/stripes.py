@@ -19,7 +19,7 @@ BINS = (8, 4, 4)
 def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return the feature (STRIPES * 128,) of an image, `pixels` (H, W, 3) uint8 RGB, normalised to length 1.
 
-    It has the square roots of an HSV histogram for each stripe, in which pixels near the middle column count more.
+    It consists of the square roots of one HSV histogram (8 x 4 x 4 bins) for each stripe. Pixels near the middle column count more.
     """
     hsv = np.asarray(Image.fromarray(pixels).convert("HSV"), np.int64)
     hue, saturation, value = (hsv[..., channel] * bins // 256 for channel, bins in enumerate(BINS))
@@ -34,7 +34,10 @@ def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def scores(root: str, *, layout: str | None = None) -> metrics.Metrics:
-    """Return the CMC and mAP of `histogram` on the data set in the folder `root`. If `layout` is None, it is guessed."""
+    """Return the CMC and mAP of the feature `histogram` on the data set in the folder `root`.
+
+    If `layout` is None, it is guessed from the folder.
+    """
     data = datasets.read_dataset(root, layout or datasets.guess_layout(root))
     return metrics.evaluate(*_side(data.query), *_side(data.gallery))
 

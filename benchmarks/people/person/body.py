@@ -1,4 +1,4 @@
-"""Make human bodies in the rest pose from six phenotype values. Only this file imports anny and torch.
+"""Make human bodies in the rest pose from six phenotype values, with the body model anny. Only this file imports anny and torch.
 
 Axes in metres: x points to the person's left, -y to the front, z up.
 """
@@ -33,7 +33,10 @@ def _bone(label: str) -> str:
 
 @dataclass(frozen=True)
 class BodyModel:
-    """The anny model and the skeleton that all of its bodies share."""
+    """The anny model, and the skeleton that all of its bodies share.
+
+    `joints` are the indices of anny's bones that are the bones of this skeleton.
+    """
 
     model: Any
     skeleton: Skeleton
@@ -52,7 +55,7 @@ def _rest(model: Any, phenotype: Mapping[str, float]) -> tuple[Floats, Floats]:
 
 
 def load() -> BodyModel:
-    """Return the body model. The first call on a machine takes some seconds, because it fills anny's cache on disk."""
+    """Load and return the body model. The first call on a machine takes some seconds, because it fills anny's cache on disk."""
     torch.set_num_threads(1)
     # Linear blend skinning needs no compilation; the warp path compiles kernels for minutes.
     model = anny.Anny(skinning_method="lbs")

@@ -22,8 +22,8 @@ BODY, TOP, OUTER, LOWER, HAIR, BAG, BRIM = range(7)
 class Mesh:
     """A mesh of triangles: vertices in metres and unit normals (V, 3), and the vertex indices of its faces (F, 3).
 
-    `canon` (V, 8) are canonical coordinates (see `Skeleton`), and `material` says what the surface is made of. `closed` is False
-    for an open sheet, which is visible from both sides.
+    `canon` (V, 8) are canonical coordinates (see `Skeleton`), and `material` is one of BODY, TOP, OUTER, LOWER, HAIR, BAG and BRIM.
+    `closed` is False for an open sheet, which is visible from both sides.
     """
 
     vertices: Floats
@@ -70,7 +70,10 @@ def _covered(skeleton: Skeleton, garment: Garment) -> Floats:
 
 
 def scalp(canon: npt.NDArray[np.floating], style: str) -> Floats:
-    """Return (N,) how dense the hair is at each point, 0..1, for a hair style. `canon` (N, 8) are canonical coordinates."""
+    """Return the density of the hair (N,), 0..1, at N points of the head with the canonical coordinates `canon` (N, 8).
+
+    `style` is a hair style of `Outfit`, such as "crop" or "bald".
+    """
     x, y, z = canon[:, 0], canon[:, 1], canon[:, 2]
     # The hairline is high over the forehead, falls in front of the ear and is low at the nape.
     line = np.interp(y, [-0.14, -0.1, -0.06, -0.02, 0.03], [0.772, 0.757, 0.705, 0.655, 0.628])
@@ -94,7 +97,7 @@ def _relax_hands(skeleton: Skeleton, body: Body) -> Floats:
 
 
 def dress(skeleton: Skeleton, body: Body, outfit: Outfit) -> tuple[Floats, Floats]:
-    """Return the vertices and normals (V, 3) of the clothed body's surface in the rest pose."""
+    """Return the vertices (in metres) and unit normals (V, 3) of `body` in the rest pose, dressed in the clothes of `outfit`."""
     rest, canon = body.vertices, skeleton.canon
     normals = normals_of(rest, skeleton.faces)
     z, leg, part = canon[:, 2], canon[:, 7], skeleton.part
@@ -151,7 +154,7 @@ def grid_faces(rows: int, columns: int, *, wrap: bool) -> Ints:
 
 
 def drape(points: Floats, levels: Floats, angles: Floats, *, ease: Floats, hang: float) -> Floats:
-    """Return a grid (R, A, 3) of points of a sheet that hangs around the convex hull of `points`.
+    """Return a grid (R, A, 3) of points, in metres, of a sheet that hangs around the convex hull of `points` (N, 3).
 
     `levels` (R,) are the heights of its rows in metres, from the highest on. `angles` (A,) are the directions of its columns in
     radians, 0 at the person's left. `ease` (R,) is the distance from the hull in metres. Where the body narrows downwards, the
@@ -183,9 +186,10 @@ def drape(points: Floats, levels: Floats, angles: Floats, *, ease: Floats, hang:
 
 
 def sheet(grid: Floats, material: int, *, wrap: bool, height: float, folds: tuple[float, int, float]) -> Mesh:
-    """Return a grid from `drape` as a mesh with folds, which become deeper towards the hem.
+    """Return a grid from `drape` as a mesh of `material` with folds, which become deeper towards the hem.
 
-    `folds` are (depth in metres, number of folds around the person, phase in radians).
+    `folds` are (depth in metres, number of folds around the person, phase in radians). With `wrap`, the last column of the grid joins
+    the first. `height` in metres is subtracted from the z of the vertices to give their canonical z.
     """
     rows, columns, _ = grid.shape
     middle = grid.mean(1, keepdims=True)

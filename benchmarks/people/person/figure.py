@@ -59,9 +59,9 @@ class _Posed:
 
 
 def meshes(person: Person, rng: np.random.Generator) -> list[Mesh]:
-    """Return the meshes of a person who walks or stands in a random pose, with the mesh of the body first.
+    """Return the meshes of `person`, who walks or stands in a random pose: first the body, then loose clothes, hair and bags.
 
-    The feet are at z = 0, and the person faces -y.
+    Vertices are in metres. The feet are at z = 0, and the person faces -y.
     """
     skeleton, outfit = person.skeleton, person.outfit
     rotations, shift = skin(skeleton, person.body, walk(rng, bag=outfit.bag == "hand"))

@@ -77,8 +77,10 @@ _SHOES = ("black", "black", "black", "white", "white", "charcoal", "brown", "bro
 class Garment:
     """One piece of clothing with two colours and a pattern.
 
-    `sleeve` is the part of the arm that it covers (0..1), and `hem` the height of its lower edge in metres above the hip of the
-    mean body. `ease` is its distance from the body in metres.
+    `scale` is the size of the pattern. `sleeve` is the part of the arm that the garment covers (0..1), and `hem` the height of its
+    lower edge above the hip of the mean body. `ease` is its distance from the body, and `flare` how much larger this distance is at
+    the hem. `opening` is half the width of a gap in front, or 0 for a closed garment. `neck` raises the neckline. All lengths are in
+    metres. `seed` varies details of the pattern.
     """
 
     kind: str
@@ -97,7 +99,11 @@ class Garment:
 
 @dataclass(frozen=True)
 class Outfit:
-    """The appearance of a person apart from the shape of the body: clothes, shoes, hair, skin and bags."""
+    """The appearance of a person apart from the shape of the body: clothes, shoes, hair, skin and bags.
+
+    `outer` or `scarf` is None for a person who wears none. `shoe_height` is in metres. `bag_side` is 1 at the person's left and -1 at
+    the right.
+    """
 
     skin: Colour
     hair: Colour
@@ -217,7 +223,7 @@ def _lower(rng: np.random.Generator, feminine: bool) -> Garment:
 
 
 def outfit(rng: np.random.Generator, *, feminine: bool, age: float) -> Outfit:
-    """Return the random outfit of one person, which depends on the state of `rng`, on the sex of the body and on the age (0..1)."""
+    """Return a random outfit for a person of the given age (0..1, as in `phenotype`). `feminine` bodies may get skirts and dresses."""
     top, lower = _top(rng, feminine), _lower(rng, feminine)
     if feminine and lower.kind == "skirt" and rng.random() < 0.4:
         top = replace(
@@ -253,7 +259,7 @@ def outfit(rng: np.random.Generator, *, feminine: bool, age: float) -> Outfit:
 
 
 def phenotype(rng: np.random.Generator) -> dict[str, float]:
-    """Return the six phenotype values of an adult body, each 0..1 (gender: 0 masculine, 1 feminine)."""
+    """Return six random phenotype values of an adult body, each 0..1, by their names in anny. The gender 1 is feminine."""
     feminine = rng.random() < 0.5
     return {
         "gender": float(rng.uniform(0.85, 1.0) if feminine else rng.uniform(0.0, 0.12)),

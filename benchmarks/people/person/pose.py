@@ -28,7 +28,7 @@ _PART_OF |= {"upperleg01": LEG, "lowerleg01": LEG, "foot": LEG}
 
 @dataclass(frozen=True)
 class Body:
-    """The vertices (V, 3) and joints (B, 3) of one person at rest, in metres."""
+    """The vertices (V, 3) and the joints of the B bones (B, 3) of one person in the rest pose, in metres."""
 
     vertices: Floats
     joints: Floats
@@ -38,10 +38,11 @@ class Body:
 class Skeleton:
     """What all bodies share: the faces, the skinning weights, the bones, and canonical coordinates of the vertices.
 
-    `canon` (V, 8) are these canonical coordinates, which do not depend on the person. Columns 0 to 2 are x, y and z in the mean
-    body. Columns 3 to 5 are two coordinates around the limb and one along it. Column 6 is the position along the arm, from 0 at the
-    shoulder to 1 at the wrist, and 0 elsewhere. Column 7 is the position along the leg, from 0 at the hip to 1 at the ankle, and -1
-    on the arms.
+    `part` (V,) is TORSO, ARM, LEG or HEAD for each vertex, and `side` (V,) is 1 at the left, -1 at the right and 0 in the middle.
+    `parents` has the index of the next bone towards the pelvis, or -1. `canon` (V, 8) are the canonical coordinates, which do not
+    depend on the person. Columns 0 to 2 are x, y and z in the mean body. Columns 3 to 5 are two coordinates around the limb and one
+    along it. Column 6 is the position along the arm, from 0 at the shoulder to 1 at the wrist, and 0 elsewhere. Column 7 is the
+    position along the leg, from 0 at the hip to 1 at the ankle, and -1 on the arms.
     """
 
     faces: Ints
@@ -110,7 +111,9 @@ def turn(axis: str, degrees: float) -> Floats:
 
 
 def walk(rng: np.random.Generator, *, bag: bool = False) -> dict[str, Floats]:
-    """Return the pose of a person who walks (3 of 4) or stands, as a map from the name of a bone to its rotation matrix (3, 3).
+    """Return a random pose as a dictionary that maps the name of a bone to its rotation matrix (3, 3).
+
+    About three of four poses are of a walking person, and the others of a standing person.
 
     A rotation is relative to the next bone towards the pelvis, about the axes of the world. With `bag`, the arms only swing, and make
     no gesture.
@@ -175,7 +178,10 @@ def skin(skeleton: Skeleton, body: Body, rotations: Mapping[str, Floats]) -> tup
 def blend(
     skeleton: Skeleton, bones: tuple[Floats, Floats], vertices: Floats, normals: Floats
 ) -> tuple[Floats, Floats]:
-    """Move `vertices` and `normals` (V, 3) from the rest pose to a pose by linear blend skinning. `bones` comes from `skin`."""
+    """Move `vertices` and `normals` (V, 3) from the rest pose to a pose by linear blend skinning, and return both.
+
+    `bones` are the rotations and translations of the pose, which `skin` returns.
+    """
     world, shift = bones
     flat = np.concatenate([world.reshape(-1, 9), shift], 1)
     mixed = skeleton.weights @ flat

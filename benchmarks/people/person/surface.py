@@ -19,7 +19,10 @@ from benchmarks.people.person.pose import ARM, HEAD
 
 @dataclass(frozen=True)
 class Points:
-    """N points of a surface: their material and body part (N,), and their canonical coordinates (N, 8)."""
+    """N points of a surface: their canonical coordinates (N, 8), material and body part (N,).
+
+    A material is one of the constants in `cloth`, such as HAIR, and a body part one of those in `pose`, such as ARM.
+    """
 
     material: npt.NDArray[np.int8]
     part: npt.NDArray[np.int8]
@@ -233,9 +236,9 @@ def colours(points: Points, outfit: Outfit, noise: Noise) -> Floats:
 
 
 def creases(points: Points, outfit: Outfit, noise: Noise, seed: float) -> Floats:
-    """Return (N,) how much lighter or darker small folds of cloth make each point, -1..1.
+    """Return (N,) by how much small folds of cloth make each point lighter (above 0) or darker (below 0), -1..1.
 
-    These folds are too fine for the mesh. Skin, hair and bags have none.
+    These folds are too fine for the mesh. Skin, hair and bags have none. `seed` selects the place of the folds in `noise`.
     """
     c = points.canon
     u, v = np.arctan2(c[:, 3], -c[:, 4]) * 0.14, c[:, 5]

@@ -111,7 +111,11 @@ def take_shot(camera: Camera, rng: np.random.Generator, *, person_height: float)
 
 @dataclass(frozen=True)
 class DevelopmentSettings:
-    """The settings that turn the light of one exposure into an image. An occluded image and its unoccluded pair share them."""
+    """The settings that turn the light of one exposure into an image. An occluded image and its unoccluded pair share them.
+
+    `gain` (3,) multiplies the linear colours, `blur` is a radius in pixels, `quality` is that of the JPEG file (0..100), and `grain`
+    (128, 64, 3) is added to the pixels (0..1).
+    """
 
     gain: Floats
     blur: float

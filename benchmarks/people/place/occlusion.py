@@ -189,9 +189,9 @@ def _random_paint(rng: np.random.Generator) -> Floats:
 def occlude(
     person: Bools, rng: np.random.Generator, *, noise: Noise, passer_by: Layer | None = None
 ) -> Layer:
-    """Return an occluder that hides a random part of `person` (H, W), from MIN_HIDDEN to MAX_HIDDEN.
+    """Return an occluder that hides a random part of the mask `person` (H, W): from 20 % (MIN_HIDDEN) to 60 % (MAX_HIDDEN) of it.
 
-    It is `passer_by`, another person, if that is given, and else a random object.
+    The occluder is `passer_by`, another person, if one is given and can hide such a part. Otherwise it is a random object.
     """
     for attempt in range(12):
         hidden = float(MIN_HIDDEN + 0.02 + (MAX_HIDDEN - MIN_HIDDEN - 0.04) * rng.beta(1.0, 2.2))

@@ -83,7 +83,7 @@ def _places_of_seed(seed: int) -> list[_Place]:
 
 
 class Scenery:
-    """The places that one camera sees: all places of its kind, and some of other kinds."""
+    """The places that one camera sees: all places of its kind, such as "street", and `others` places of other kinds."""
 
     def __init__(self, kind: str, seed: int, *, others: int = 12) -> None:
         rng = np.random.default_rng([seed, list(_KINDS).index(kind), 77])

@@ -26,7 +26,10 @@ def mix(a: Floats, b: Floats, share: npt.NDArray[np.floating]) -> Floats:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The coordinates of the S x S pixels of a texture in metres, and two kinds of noise at these pixels, each (S, S)."""
+    """The canvas of a texture: the coordinates `x` and `y` of its S x S pixels in metres, and two kinds of noise, each (S, S).
+
+    `rng` gives the random values of the texture.
+    """
 
     x: Floats
     y: Floats
@@ -43,7 +46,7 @@ class Sheet:
         return Sheet(x, y, noise.at(x / metres + a, y / metres + b), grain, rng)
 
     def cells(self, wide: float, high: float, *, shift: float = 0.0) -> tuple[Floats, Floats]:
-        """Divide the sheet into bricks or slabs that are `wide` and `high` (in metres), and return two arrays (S, S).
+        """Divide the sheet into bricks that are `wide` and `high` (in metres), and return two arrays (S, S).
 
         The first is 1 on the joints and 0 elsewhere. The second is a random level for each brick. `shift` moves
         every second row sideways, as a part of the width of a brick.
