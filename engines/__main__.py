@@ -1,4 +1,4 @@
-"""Build an engine for this machine, verify it, and describe this machine: `python -m engines --help`."""
+"""Build a TensorRT engine for this machine, verify an engine, or describe this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMANDS = {"build": build, "verify": verify, "doctor": doctor}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the subcommand that `argv` names and return 0. With `argv` None, the arguments of this process are used.
+    """Run the command that `argv` names, such as `build`, and return 0. With `argv` None, the arguments of this process are used.
 
     Raises UserError for a mistake that the user can correct. For wrong arguments, argparse exits with code 2.
     """

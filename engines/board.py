@@ -49,7 +49,7 @@ WATTS = re.compile(r"(?<![0-9A-Za-z])(\d{1,4})W(?![0-9A-Za-z])")
 
 
 def board(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Describe the Jetson as {model, module, soc, l4t, jetpack}; a value that the files do not contain is None.
+    """Describe the Jetson as {model, module, soc, l4t, jetpack}, all texts; a value that the files do not contain is None.
 
     `model` is the name of the board in the device tree. `module` is the product name of the module, or its part number if the name is
     not known. `soc` is the chip. `l4t` is the release of Jetson Linux, and `jetpack` the JetPack that contains it.
@@ -70,7 +70,7 @@ def board(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, 
 def cuda_version(root: Path, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the CUDA version, such as `12.6.68`; None if it is not known.
 
-    It is $CUDA_VERSION, if set, or else the version of the toolkit in /usr/local/cuda.
+    It is the environment variable CUDA_VERSION or, without it, the version of the toolkit in /usr/local/cuda.
     """
     if variable := environment.get("CUDA_VERSION"):
         return variable
@@ -87,7 +87,10 @@ def tensorrt_package(root: Path) -> str | None:
 
 
 def package_version(root: Path, name: str) -> str | None:
-    """Return the upstream version of an installed Debian package whose name matches the pattern `name`; None if there is none."""
+    """Return the version of an installed Debian package, without Debian's revision; None if the package is not installed.
+
+    `name` is a regular expression for the whole name of the package.
+    """
     for entry in read_text(root / "var/lib/dpkg/status").split("\n\n"):
         if re.match(rf"\s*Package: (?:{name})$", entry, re.M) and " installed" in entry:
             version = PACKAGE_VERSION.search(entry)
@@ -102,14 +105,14 @@ def driver_release(root: Path) -> str | None:
 
 
 def power_modes(root: Path) -> dict[int, str]:
-    """Return {number: name} of the power modes that /etc/nvpmodel.conf lists for the board."""
+    """Return {number: name} of the power modes that /etc/nvpmodel.conf lists for the board; {} if there is no such file."""
     return {int(number): name for number, name in MODE.findall(read_text(root / "etc/nvpmodel.conf"))}
 
 
 def power_mode(root: Path, nvpmodel_output: str = "") -> dict[str, Any] | None:
-    """Return {id, name} of the current power mode; None if it is not known.
+    """Return {id, name} of the current power mode, its number and its name; None if it is not known.
 
-    `nvpmodel_output` is what `nvpmodel -q` printed. If it names no mode, the mode comes from nvpmodel's status file.
+    `nvpmodel_output` is what `nvpmodel -q` printed. If it has no number, the number comes from nvpmodel's status file.
     """
     name = re.search(r"NV Power Mode:\s*(\S+)", nvpmodel_output)
     number = re.search(r"^\s*(\d+)\s*$", nvpmodel_output, re.M)

@@ -25,9 +25,9 @@ from runtime.stopping import deferred, terminable
 
 
 def choose_builder(builder: str | None) -> str:
-    """Return `builder` if it is given, else "trtexec" if it is installed, else "python".
+    """Return the name of the builder to use: `builder` unless it is None, else "trtexec" if it is installed, else "python".
 
-    Raises DeviceError if this machine has neither trtexec nor Python's TensorRT.
+    Raises DeviceError if `builder` is None and this machine has neither trtexec nor Python's TensorRT.
     """
     if builder is not None:
         return builder
@@ -47,8 +47,8 @@ def choose_builder(builder: str | None) -> str:
 def separate(request: BuildRequest) -> list[BuildRequest]:
     """Split a request with several profiles into one request for each profile, ordered by the batch size.
 
-    The last request has the largest profile and keeps the file name of the engine. The engines of the others get names such as
-    `m.b8.engine` in the same folder. Raises ConfigError for fewer than two profiles.
+    The last request has the profile with the largest batch and keeps the file name of the engine. The engines of the others get names
+    such as `m.b8.engine` in the same folder. Raises ConfigError for fewer than two different profiles.
     """
     profiles = sorted(set(request.profiles), key=lambda profile: profile[::-1])
     if len(profiles) < 2:
@@ -69,9 +69,10 @@ def _engine_of(engine: Path, profile: Profile) -> Path:
 def build_with_trtexec(
     request: BuildRequest, parent: dict[str, Any], *, log: Path | None = None
 ) -> tuple[dict[str, Any], Report]:
-    """Build an engine with this machine's trtexec, write its manifest, and return (manifest, trtexec's report).
+    """Build an engine with this machine's trtexec, write its manifest, and return (manifest, parsed output of trtexec).
 
-    `parent` is the manifest of the ONNX file. Everything that trtexec prints is written to the file `log`, if given.
+    `parent` is the manifest of the ONNX file. Everything that trtexec prints is written to the file `log` (None: it is not kept).
+    Raises the errors of `engines.trtexec.command.trtexec_line` and `engines.trtexec.run.build`.
     """
     trtexec = find_trtexec()
     version = trtexec_version(trtexec)
@@ -95,8 +96,8 @@ def build_in_python(
 ) -> dict[str, Any]:
     """Build an engine with Python's TensorRT (`builder` "python") or TensorRT-RTX ("rtx"), and write and return its manifest.
 
-    `parent` is the manifest of the ONNX file. `compute_capability` ("8.6", or "8.6,8.9" for several) is for TensorRT-RTX: the GPUs to
-    build for; None lets the library choose.
+    `parent` is the manifest of the ONNX file. `compute_capability` ("8.6", or "8.6,8.9" for several) names the GPUs for which
+    TensorRT-RTX builds; None lets the library choose. Raises the errors of `engines.python.builders.build`.
     """
     from engines.python import builders
 

@@ -37,9 +37,9 @@ def this_machine(
     root: Path = Path("/"),
     environment: Mapping[str, str] = os.environ,
 ) -> Machine:
-    """Describe this machine. The caller gives the TensorRT version and the GPU; the other properties are read from the system.
+    """Describe this machine. The caller gives the first three fields of Machine; the other properties are read from the system.
 
-    `root` is the root folder of the file system.
+    `root` is the root folder of the file system, and `environment` holds the environment variables.
     """
     l4t = this_l4t(root, environment)
     jetpack = environment.get("JETPACK_VERSION") or jetpack_version(l4t)

@@ -31,11 +31,11 @@ def engine_manifest(
     builder: str = "trtexec",
     compute_capability: str | None = None,
 ) -> dict[str, Any]:
-    """Return the manifest of a new engine.
+    """Return the manifest of a new engine, a dict of JSON values.
 
     `parent` is the manifest of the ONNX file, `machine` describes the machine that the engine is built for, and `request` are the
     options of the build. `settings` are trtexec's flags or the library's settings. `builder` is a key of FLAVOURS.
-    `compute_capability` is the requested one of an ahead-of-time build, else None. In the result, `gate.passed` is null, because a new
+    `compute_capability` is the requested one of an ahead-of-time build, else None. In the result, `gate.passed` is None, because a new
     engine is unverified until `engines verify` passes.
     """
     spec = InputSpec.from_json(parent["input"], f"{request.onnx}.json")
@@ -61,7 +61,7 @@ def engine_manifest(
 
 
 def inherited(parent: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of an engine's manifest that comes from `parent`, the manifest of its ONNX file."""
+    """Return the entries of an engine's manifest that come from `parent`, the manifest of its ONNX file."""
     return {
         "kind": "engine",
         "parent": parent["sha256"],
@@ -98,9 +98,10 @@ def _builder(
 def preflight(engine: Path, host: Machine) -> list[str]:
     """Return the reasons why the machine `host` cannot load `engine`, from the engine's manifest; [] if there are none.
 
-    Loading an engine runs native code, so this must be checked before: whether the manifest exists, whether the machine and the
-    TensorRT version are those of the build, whether all engines of the model are there, and whether the engine passed its quality
-    gate. Each reason names the next command. Raises ArtifactError if the engine's hash differs or its manifest cannot be used.
+    Loading an engine runs native code, so call this before. It checks whether the manifest exists, whether the machine and the
+    TensorRT version are those of the build, whether the engines for other batch sizes are there, and whether the engine passed its
+    quality gate. Each reason names the next command. Raises ArtifactError if the engine's hash differs from that in the manifest, or
+    if the manifest cannot be used.
     """
     if engine.is_file() and not manifest_path(engine).exists():
         return [f"the engine has no manifest; run: {_verify_command(engine, 'MODEL.onnx')}"]
@@ -138,8 +139,8 @@ def differences(
 
     If `parent`, the manifest of an ONNX file, is given, the engine must also have been built from this file, with the same precision,
     input and output. The compared properties of the machine are the TensorRT version, compute capability, GPU, operating system,
-    processor and L4T. Each entry names a difference and the command that rebuilds `engine`. Raises ArtifactError if the manifest is
-    incomplete or is not that of an engine.
+    processor and L4T. Each entry names a difference and the command that rebuilds the engine at the path `engine` (None: in the
+    current folder). Raises ArtifactError if the manifest is incomplete or is not that of an engine.
     """
     built = _built_for(manifest)
     rtx = manifest["builder"].get("name") == "rtx"
@@ -184,7 +185,7 @@ def _unknown(built: Machine, host: Machine, *, portable: bool) -> list[str]:
 
 
 def _other_model(manifest: Mapping[str, Any], parent: Mapping[str, Any]) -> list[str]:
-    """Return one entry on how the ONNX file of `parent` differs from the one of which the engine was built; [] if it does not."""
+    """Return one entry on how the ONNX file of `parent` differs from that from which the engine was built; [] if it does not."""
     if manifest.get("parent") == parent["sha256"]:
         return []
     parts = [

@@ -26,9 +26,10 @@ USE_LESS_MEMORY = "free memory on the device, or give a smaller --workspace or -
 
 
 def memory_lines(lines: Iterable[str]) -> tuple[str, ...]:
-    """Return the lines about too little memory, each once. Of the lines in which a tactic requests memory, only the largest is kept.
+    """Return those of the build's output `lines` that are about too little memory, each once.
 
-    This one comes first.
+    Of the lines in which a tactic (a kernel that TensorRT tries) requests memory, only that with the largest request is returned, and
+    it comes first.
     """
     kept: list[str] = []
     largest, most = None, -1
@@ -44,15 +45,16 @@ def memory_lines(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def workspace_mib(text: str) -> int | None:
-    """Return the workspace in MiB that trtexec was started with, from its output `text`; None if it names none."""
+    """Return the workspace in MiB with which trtexec was started, from its output `text`; None if the text does not name it."""
     option = WORKSPACE.search(text)
     return int(option[1]) if option else None
 
 
 def memory_advice(lines: Iterable[str], workspace: int | None) -> str:
-    """Return what to do about `lines`, the result of `memory_lines`, after a build with `workspace` MiB (None: not known).
+    """Return an instruction for the user after a build with too little memory and with `workspace` MiB (None: not known).
 
-    If the workspace is the limit, the advice is a larger one; otherwise it is to free memory or to use less.
+    `lines` are the result of `memory_lines`. If the workspace is the limit, the instruction is to give a larger one; otherwise it is
+    to free memory or to use less.
     """
     current = f" (now {workspace} MiB)" if workspace else ""
     for line in lines:

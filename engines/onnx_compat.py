@@ -41,26 +41,27 @@ def _reasons(manifest: Mapping[str, Any], version: Version) -> list[str]:
     reasons = []
     # a file whose manifest has no opset counts as too new for the oldest parser, and as readable for the others
     if (opset if isinstance(opset, int) else OPSETS[0][1] + 1) > newest:
-        reasons.append(f"the file has opset {opset}, the parser reads up to {newest}")
+        reasons.append(f"the file has opset {opset}, but the parser only reads up to {newest}")
     if (precision, target) == ("fp32", "onnxruntime") and inputs.get("layout") == "uint8-nhwc":
         # the export casts first for every other target and precision
         reasons.append(
-            "the file transposes its uint8 images before it casts them, the parser requires the cast first"
+            "the file transposes its uint8 images before it casts them, but the parser requires the cast first"
         )
     if version[0] == 8 and target != "tensorrt8":
         if precision != "fp32":
             reasons.append(
-                f"the file is a typed {precision} graph, this version needs an FP32 graph and flags"
+                f"the file is a typed {precision} graph, but this version needs an FP32 graph and build flags"
             )
         if inputs.get("camera") == "input":
-            reasons.append("the file takes int64 camera ids, this version has int32 only")
+            reasons.append("the file takes int64 camera ids, but this version has int32 only")
     return reasons
 
 
 def export_command(manifest: Mapping[str, Any], version: Version, where: str) -> str:
-    """Return the command that exports the ONNX file at `where` again for TensorRT `version`, with the same precision and inputs.
+    """Return the shell command that exports the ONNX file at `where` again for TensorRT `version`, with the same precision and inputs.
 
-    If the file was exported for another target, the command writes a new file beside it.
+    `manifest` is that of the file. If the file was exported for another target, the command writes a new file beside it. The command
+    names the weights model.safetensors, because manifests do not record the path of the weights.
     """
     target = "tensorrt8" if version[0] == 8 else "tensorrt"
     inputs, out = manifest["input"], Path(where)

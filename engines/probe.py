@@ -29,9 +29,9 @@ STUB_LIBRARY, NO_DEVICE = 34, 100
 
 
 def run_probe(name: str, *, timeout_s: float = TIMEOUT_S) -> ProbeResult:
-    """Run the probe `name` of PROBES in a child process and return its result.
+    """Run the probe `name`, a key of PROBES, in a child process and return its result, a dict of JSON values.
 
-    If the process crashes, or does not end within `timeout_s` seconds, the result is {"error": reason}.
+    If the probe fails, or the process crashes or does not end within `timeout_s` seconds, the result is {"error": reason}.
     """
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -61,7 +61,8 @@ def run_probe(name: str, *, timeout_s: float = TIMEOUT_S) -> ProbeResult:
 def cuda() -> ProbeResult:
     """Probe the CUDA driver, without a Python binding: {driver, gpus: [{name, compute_capability, memory_mib}]}.
 
-    `driver` is the newest CUDA version that it supports, such as "12.6".
+    `driver` is the newest CUDA version that the driver supports, such as "12.6". If the driver is missing or finds no GPU, the result
+    has the key `error`.
     """
     try:
         library = ctypes.CDLL("libcuda.so.1")
@@ -102,7 +103,8 @@ def _gpu(library: Any, index: int) -> dict[str, Any]:
 def binding() -> ProbeResult:
     """Probe the CUDA binding of Python (cuda-python or pycuda) with device 0, as a TensorRT session uses it.
 
-    The result is {gpu, compute_capability}.
+    The result is {gpu, compute_capability}: the name of the GPU, and a text such as "8.7". Raises DeviceError if the binding, the
+    driver or the GPU is missing.
     """
     from runtime.backends.tensorrt.cuda import open_cuda
 
@@ -113,9 +115,10 @@ def binding() -> ProbeResult:
 
 
 def probe_library(library: Library, needs: tuple[str, ...]) -> ProbeResult:
-    """Probe the import of a Python library: {version}, and `clash` if several installed distributions overwrite its files.
+    """Probe the import of a Python library: {version}, or {version, clash} if several installed distributions overwrite its files.
 
-    `needs` are attributes that the library must have. Raises DeviceError if the library is missing or broken.
+    `clash` is a line that names these distributions. `needs` are attributes that the library must have. Raises DeviceError if the
+    library is missing or broken.
     """
     with importing(library, needs=(*needs, "__version__")):
         module = importlib.import_module(library.name)
@@ -124,28 +127,28 @@ def probe_library(library: Library, needs: tuple[str, ...]) -> ProbeResult:
 
 
 def tensorrt(flavour: str) -> ProbeResult:
-    """Probe the Python library of TensorRT or TensorRT-RTX: {version}. `flavour` is "tensorrt" or "tensorrt_rtx"."""
+    """Probe the Python library `flavour`, "tensorrt" or "tensorrt_rtx" (TensorRT-RTX), as `probe_library` does."""
     from runtime.backends.tensorrt.session import LIBRARIES
 
     return probe_library(LIBRARIES[flavour], ("Runtime", "Builder", "ILogger"))
 
 
 def openvino() -> ProbeResult:
-    """Probe OpenVINO: {version, devices}, where `devices` are the names of the devices that it finds."""
+    """Probe OpenVINO: the result of `probe_library`, and `devices`, the names of the devices that OpenVINO finds, such as "CPU"."""
     from runtime.backends.openvino import LIBRARY, devices
 
     return probe_library(LIBRARY, ()) | {"devices": devices()}
 
 
 def simplejpeg() -> ProbeResult:
-    """Probe simplejpeg, which decodes plain JPEG files faster: {version}."""
+    """Probe simplejpeg, which decodes plain JPEG files faster than Pillow, as `probe_library` does."""
     from runtime.images.jpeg import LIBRARY
 
     return probe_library(LIBRARY, ("decode_jpeg",))
 
 
 def trtexec() -> ProbeResult:
-    """Probe the trtexec that `engines build` would use: {path, version}."""
+    """Probe the trtexec that `engines build` would use: {path, version}. Raises a UserError if it is missing or does not start."""
     from engines.trtexec.command import version_text
     from engines.trtexec.run import find_trtexec, trtexec_version
 
@@ -154,10 +157,10 @@ def trtexec() -> ProbeResult:
 
 
 def onnxruntime() -> ProbeResult:
-    """Probe ONNX Runtime: {version, providers, lacks}, and `clash` as in `probe_library`.
+    """Probe ONNX Runtime: the result of `probe_library` with {providers, lacks}.
 
-    `providers` maps each execution provider to whether a session really runs on it. `lacks` maps a provider that does not start to
-    the shared library that it lacks, if it is known.
+    `providers` maps the name of each execution provider to whether a session really runs on it. `lacks` maps a provider that does not
+    start to the shared library that it lacks, if this is known.
     """
     from runtime.backends.onnxruntime import LIBRARY, providers, starts
 

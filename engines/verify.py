@@ -51,10 +51,11 @@ def verify(
 ) -> dict[str, Any]:
     """Run the quality gate on `engine` with the check crops beside `onnx`, and write and return the engine's manifest.
 
-    `assumed` is used only if the engine has no manifest. `opener(path, spec, flavour=, manifest=)` opens the session and
-    `host(flavour)` describes this machine; None means `open_engine` and `this_host`. Raises GateError if the gate fails: then the
-    engine is kept, its manifest records the failure, and the runtime refuses the engine. Raises ArtifactError if a file is missing or
-    changed, or belongs to another model or machine; then nothing is loaded or written.
+    `assumed` is used only if the engine has no manifest. `opener(path, spec, flavour=, manifest=)` opens the engine as a session
+    (None: `open_engine`), and `host(flavour)` describes this machine (None: `this_host`).
+
+    Raises GateError if the gate fails: then the engine is kept, its manifest records the failure, and the runtime refuses the engine.
+    Raises ArtifactError if a file is missing or changed, or belongs to another model or machine; then nothing is loaded or written.
     """
     parent = read_manifest(onnx)
     spec = input_spec(parent, str(onnx))
@@ -78,7 +79,7 @@ def verify(
     if not verdict["passed"]:
         raise GateError(
             f"{engine}: {'; '.join(verdict['failures'])}; its manifest records the failure and the runtime refuses the engine; "
-            "build it from a file of higher precision"
+            "build an engine from an ONNX file of higher precision"
         )
     return manifest
 
@@ -107,10 +108,10 @@ def _limits(engine: Path, content: Mapping[str, Any]) -> Limits:
 
 
 def manifest_of_build(engine: Path, onnx: Path) -> dict[str, Any] | None:
-    """Return the manifest beside the engine, without its `schema` and `host`; None if there is none.
+    """Return the manifest beside the engine, without the keys `schema` and `host`; None if the engine has no manifest.
 
-    `onnx` is the ONNX file of the engine, for the command in an error. Raises ArtifactError if the engine is missing or has changed,
-    or if the manifest does not say how the engine was built.
+    `onnx` is the ONNX file of the engine; the command in an error names it. Raises ArtifactError if the engine is missing or has
+    changed, or if the manifest does not say how the engine was built.
     """
     if not engine.is_file():
         words = ["python", "-m", "engines", "build", str(onnx), "--out", str(engine)]
@@ -159,7 +160,10 @@ def _shapes(spec: InputSpec, session: Session) -> list[dict[str, Any]]:
 
 
 def open_engine(path: Path, spec: InputSpec, *, flavour: str, manifest: Mapping[str, Any]) -> Session:
-    """Open the engine at `path` as a session with the library `flavour`, "tensorrt" or "tensorrt_rtx"."""
+    """Open the engine at `path` as a session with the library `flavour`, "tensorrt" or "tensorrt_rtx".
+
+    `spec` is the input of the model, and `manifest` is that of the engine.
+    """
     from runtime.backends.tensorrt.session import open_tensorrt
 
     return open_tensorrt(path, spec, flavour=flavour, manifest=manifest)
@@ -168,7 +172,7 @@ def open_engine(path: Path, spec: InputSpec, *, flavour: str, manifest: Mapping[
 def this_host(flavour: str) -> Machine:
     """Describe this machine with its CUDA device 0 and the version of its Python library `flavour`, which run the engine.
 
-    Raises DeviceError if the device or the library is missing.
+    `flavour` is "tensorrt" or "tensorrt_rtx". Raises DeviceError if the device or the library is missing.
     """
     from engines.probe import run_probe
 

@@ -26,9 +26,9 @@ class BuildOptions:
     """The engine to build (`request`) and how to build it.
 
     `builder` is a key of FLAVOURS; None means trtexec if it is installed, else python. With `separate`, each profile of `request` gets
-    its own engine. `compute_capability` names the GPUs for which the builder rtx builds ahead of time; None lets it choose. `log` is a
-    file for everything that trtexec prints. With `dry_run`, trtexec's command lines are printed and nothing is built; they are for the
-    version `tensorrt`, or if that is None, for the installed trtexec.
+    its own engine. `compute_capability` names the GPUs for which the builder rtx builds ahead of time, such as "8.6"; None lets it
+    choose. `log` is a file for everything that trtexec prints; None keeps nothing. With `dry_run`, trtexec's command lines are printed
+    and nothing is built; they are for the TensorRT version `tensorrt`, such as "10.3", or if that is None, for the installed trtexec.
     """
 
     request: BuildRequest
@@ -65,7 +65,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--batch",
         action="append",
         metavar="N|MIN,OPT,MAX",
-        help="the batch sizes, for a file with a dynamic batch; repeat the option for more profiles in the same engine "
+        help="the batch sizes, for a file with a dynamic batch: only N, or all from MIN to MAX with the engine optimised for OPT; "
+        "repeat the option for more such profiles in the same engine "
         f"(default: {','.join(map(str, DEFAULT_PROFILE))})",
     )
     parser.add_argument(
@@ -92,7 +93,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=int,
         default=LEVEL,
         metavar="0..5",
-        help="from 0, a fast build, to 5, a fast engine (default: %(default)s)",
+        help="the optimisation level of TensorRT, from 0 (fast build) to 5 (fast engine) (default: %(default)s)",
     )
     parser.add_argument(
         "--version-compatible",
@@ -122,26 +123,33 @@ def command(args: Namespace) -> None:
 
 
 def build_options(args: Namespace) -> BuildOptions:
-    """Return the parsed arguments as options. Raises ConfigError for options that contradict each other."""
+    """Return the BuildOptions of the parsed arguments. Raises ConfigError for wrong values and options that contradict each other."""
     if args.tensorrt is not None and not args.dry_run:
         raise ConfigError(
-            "--tensorrt is only allowed with --dry-run; a build uses the TensorRT of the installed trtexec"
+            "--tensorrt is only allowed with --dry-run, because a build uses the TensorRT of the installed trtexec; leave it out, or "
+            "add --dry-run"
         )
     if args.compute_capability is not None and not (
         args.builder == "rtx" and re.fullmatch(r"\d+\.\d", args.compute_capability)
     ):
         raise ConfigError(
-            f"--compute-capability {args.compute_capability}: give a number such as 8.6, only with --builder rtx; the other "
+            f"--compute-capability {args.compute_capability}: give a number such as 8.6, and only with --builder rtx; the other "
             "builders build for this machine's GPU"
         )
     if args.builder in ("python", "rtx"):
         given = {"--dry-run": args.dry_run, "--time": args.time, "--log": args.log is not None}
         if wrong := [option for option, is_given in given.items() if is_given]:
-            raise ConfigError(f"{wrong[0]} is only allowed with --builder trtexec, not with {args.builder}")
+            raise ConfigError(
+                f"{wrong[0]} is only allowed with --builder trtexec, not with {args.builder}; leave {wrong[0]} out"
+            )
     if args.log is not None and args.separate:
-        raise ConfigError("--log is not allowed with --separate: each build would overwrite the log")
+        raise ConfigError(
+            "--log is not allowed with --separate, because each build would overwrite the log; leave one of the two options out"
+        )
     if args.transfers and not args.time:
-        raise ConfigError("--transfers is only allowed with --time: it includes the copies in the times")
+        raise ConfigError(
+            "--transfers is only allowed with --time, because it only changes the times; add --time"
+        )
     request = BuildRequest(
         onnx=args.onnx,
         engine=args.out or args.onnx.with_suffix(".engine"),
@@ -165,7 +173,7 @@ def build_options(args: Namespace) -> BuildOptions:
 
 
 def profile(text: str) -> Profile:
-    """Parse a `--batch` value, `8` or `1,8,32` (min, opt, max), as a profile. Raises ConfigError for anything else."""
+    """Parse a `--batch` value, `8` or `1,8,32` (min, opt, max), as a Profile. Raises ConfigError for anything else."""
     parts = text.split(",")
     if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() for part in parts):
         raise ConfigError(f"--batch {text}: give one batch size, or min,opt,max, such as 1,8,32")
@@ -188,7 +196,8 @@ def run(options: BuildOptions) -> None:
     gate = parent.get("gate")
     if not isinstance(gate, dict) or gate.get("passed") is not True:
         note(
-            f"WARNING {request.onnx}: the file has not passed a quality gate, so its engine may give wrong features"
+            f"WARNING {request.onnx}: the file has not passed a quality gate, so its engine may give wrong features; export the model "
+            "again with the gate"
         )
     if options.dry_run:
         version = parse_version(options.tensorrt) if options.tensorrt else trtexec_version(find_trtexec())
@@ -258,7 +267,9 @@ def _timing_rows(manifest: dict[str, Any], report: Report) -> list[list[object]]
         tail = ", ".join(f"p{percent:g} {ms:.3f}" for percent, ms in report.latency.percentiles.items())
         rows.append(["latency", f"median {report.latency.median:.3f} ms, {tail} ms"])
     if report.enqueue_bound:
-        rows.append(["warning", "the throughput is limited by enqueue time, not by the GPU"])
+        rows.append(
+            ["warning", "the CPU's launches of the kernels (enqueue time), not the GPU, limit the throughput"]
+        )
     if report.unstable_percent is not None:
         rows.append(["warning", f"the GPU time varies by {report.unstable_percent:.1f} %; lock the clocks"])
     return rows

@@ -15,7 +15,10 @@ HERE = Path("/")
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """The models to examine, and the root folder of the machine to describe: `HERE`, or a copy of another machine's files."""
+    """The `models` to examine, and the `root` folder of the machine to describe: `HERE`, or a copy of another machine's files.
+
+    With `as_json`, the report is printed as one JSON document instead of tables.
+    """
 
     models: tuple[Path, ...]
     root: Path
@@ -47,7 +50,10 @@ def command(args: Namespace) -> None:
 
 
 def run(options: DoctorOptions) -> None:
-    """Print a description of the machine, what it can run, and what is missing to run the given models."""
+    """Print a description of the machine, what it can run, and what is missing to run the given models.
+
+    Raises ConfigError if the root folder does not exist.
+    """
     from engines.doctor import doctor, tables
     from engines.doctor.model import examine_model
     from runtime.console import print_json

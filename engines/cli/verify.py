@@ -14,10 +14,10 @@ HELP = "run the quality gate of an engine on this machine"
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """The engine, and the ONNX file of which it was built.
+    """The paths of the engine and of the ONNX file from which it was built.
 
-    `builder`, `precision` and `version_compatible` describe an engine that has no manifest; otherwise they are ignored. `precision`
-    None means the precision of the ONNX file.
+    `builder` (a key of FLAVOURS), `precision` and `version_compatible` describe an engine that has no manifest; otherwise they are
+    ignored. `precision` None means the precision of the ONNX file.
     """
 
     engine: Path
@@ -29,13 +29,13 @@ class VerifyOptions:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `verify`."""
-    parser.add_argument("engine", type=Path, metavar="MODEL.engine")
+    parser.add_argument("engine", type=Path, metavar="MODEL.engine", help="the engine to verify")
     parser.add_argument(
         "--onnx",
         type=Path,
         required=True,
         metavar="MODEL.onnx",
-        help="the ONNX file of which the engine was built; its manifest and check crops must be beside it",
+        help="the ONNX file from which the engine was built; its manifest and check crops must be beside it",
     )
     unrecorded = parser.add_argument_group("for an engine without a manifest")
     unrecorded.add_argument(

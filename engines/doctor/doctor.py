@@ -36,8 +36,9 @@ def diagnose(
     of the probes with their results, agree and can. `agree` says whether trtexec and Python's TensorRT have the same version; it is
     None if one is missing. `can` maps each task to {ok, why}.
 
-    `root` is the root folder of the file system to describe. `probe` is a function from the name of a probe to its result. None means
-    `engines.probe.run_probe` for this machine, and `probe_files` for another root.
+    `root` is the root folder of the file system to describe, and `environment` holds the environment variables of the machine. `probe`
+    is a function from the name of a probe (a key of `engines.probe.PROBES`) to its result. None means `engines.probe.run_probe` for
+    this machine, and `engines.doctor.root.probe_files` for another root.
     """
     here = root.resolve() == Path("/")
     probe = probe or (run_probe if here else probe_files(root, environment))
@@ -69,10 +70,10 @@ def nvpmodel_output() -> str:
 
 
 def system(root: Path) -> dict[str, Any]:
-    """Describe the system as {os, kernel, machine, python, cpu, cores}.
+    """Describe the system whose root folder is `root` as {os, kernel, machine, python, cpu, cores}.
 
-    `machine` is the architecture, and `cores` is the number of cores that this process may use. For the files of another machine,
-    `python` and `cores` are None.
+    `machine` is the architecture, such as "aarch64", and `cores` is the number of cores that this process may use. `kernel` and `cpu`
+    are None if the files do not name them. For the files of another machine, `python` and `cores` are None.
     """
     here = root.resolve() == Path("/")
     elsewhere = not here and board(root, {})["soc"] is not None
@@ -106,7 +107,8 @@ def memory_gib(root: Path) -> dict[str, float | None]:
 def abilities(results: Mapping[str, ProbeResult], agree: bool | None) -> dict[str, dict[str, Any]]:
     """Return {task: {ok, why}}: whether the machine can do each task, such as "run TensorRT engines".
 
-    `results` are those of the probes, and `agree` is as in `diagnose`. `why` names the library's version, or what is missing.
+    `results` maps the name of each probe to its result, and `agree` is as in `diagnose`. `why` is a text with the library's version
+    if `ok` is true, else with what is missing.
     """
     ort, tensorrt, rtx = results["onnxruntime"], results["tensorrt"], results["tensorrt_rtx"]
     gpus = results["cuda"].get("gpus", [])
@@ -165,7 +167,10 @@ def _agree(tensorrt: ProbeResult, trtexec: ProbeResult) -> bool | None:
 
 
 def reasons_against_loading(engine: Path, report: Mapping[str, Any]) -> list[str]:
-    """Return the reasons why the machine of `report` cannot load an engine, each with the next command; [] if there are none."""
+    """Return the reasons why the machine of `report` cannot load the engine, each with the next command; [] if there are none.
+
+    `report` is the result of `diagnose`.
+    """
     try:
         return preflight(engine, _machine(report, library_of(engine)))
     except UserError as error:

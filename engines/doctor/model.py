@@ -51,8 +51,9 @@ def examine_model(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is missing to run a model, an ONNX file or an engine: {path, ok, why, engine, expected_memory_mib, missing}.
 
     `missing` lists {what, fix}, where `fix` is a command or an instruction, or None if `what` already contains it. `ok` is true if
-    nothing is missing; `why` says it in words. For an ONNX file, `engine` describes the engine to build: {name, library, version,
-    precision, batch, command}. For an engine it is None.
+    nothing is missing, and `why` is a text with everything that is. For an ONNX file, `engine` describes the engine to build, {name,
+    library, version, precision, batch, command} with the fields of `Builder`, and `expected_memory_mib` is the result of the function
+    of this name. Both are None for an engine; `engine` is None also if the machine has no builder.
     """
     if path.suffix == ".safetensors":
         fix = shlex.join(["python", "export_onnx.py", str(path), "--out", str(path.with_suffix(".onnx"))])
@@ -108,7 +109,7 @@ def _examine_onnx(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_builder(report: Mapping[str, Any]) -> Builder | None:
-    """Return the first usable one of trtexec, Python's TensorRT and TensorRT-RTX on the machine; None if it has none."""
+    """Return the first usable one of trtexec, Python's TensorRT and TensorRT-RTX on the machine of `report`; None if it has none."""
     for name, probe, library in (
         ("trtexec", "trtexec", "tensorrt"),
         ("python", "tensorrt", "tensorrt"),
@@ -240,7 +241,7 @@ def _missing_disk(path: Path, weights_mib: int) -> list[dict[str, str | None]]:
     return [
         {
             "what": f"{path.parent}: {free} MiB are free, but a build needs {2 * weights_mib} MiB",
-            "fix": "free space on its disk, or choose another one with --out",
+            "fix": "free space on its disk, or choose a folder on another disk with --out",
         }
     ]
 

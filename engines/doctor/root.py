@@ -11,13 +11,14 @@ from engines.probe import ProbeResult
 from engines.trtexec.run import LOCATIONS
 from runtime.host.jetson import read_text
 
-NOT_IN_FILES = "the files of a machine do not tell (--root)"
+NOT_IN_FILES = "unknown, because files alone do not show it (--root)"
 
 
 def probe_files(root: Path, environment: Mapping[str, str]) -> Callable[[str], ProbeResult]:
     """Return a function from the name of a probe to its result, for the machine whose file system is at `root`.
 
-    It replaces `engines.probe.run_probe`. If files cannot show the result of a probe, it is {"error": ...}.
+    The function replaces `engines.probe.run_probe`. The result of a probe that needs more than files is {"error": reason}.
+    `environment` holds the environment variables of the machine, or nothing.
     """
     results: dict[str, ProbeResult] = {
         "cuda": _cuda(root, environment),

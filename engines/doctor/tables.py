@@ -13,7 +13,7 @@ OPTIONAL = OTHER_LIBRARIES | {"simplejpeg": "simplejpeg"}
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """Print the machine, what it can do, and one table for each model."""
+    """Print `report`, the result of `diagnose` with the list `models`, as tables: the machine, what it can do, and each model."""
     print_table("this machine" if report["root"] == "/" else report["root"], ["", ""], _machine(report))
     tasks = report["can"].items()
     print_table(

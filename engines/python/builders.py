@@ -37,7 +37,8 @@ EXPORT = "python export_onnx.py model.safetensors --target tensorrt --out model.
 class BuildResult:
     """The result of a build: the `version` of the library, the GPUs on which the engine runs, and the cost of the build.
 
-    - `compute_capabilities` are those of the GPUs, such as ("8.6",); () means that TensorRT-RTX chose them (Ampere and later).
+    - `compute_capabilities` are those of the GPUs, such as ("8.6",); () means that TensorRT-RTX built for its default GPUs, which are
+      those of the Ampere generation and later.
     - `gpu` is the name of the GPU to which the engine is bound; None for an ahead-of-time build.
     - `seconds` is the time of parsing and building, `peak_mib` the peak resident memory, and `bytes` the size of the engine.
     - `fused_attention_strings` is the number of strings `fmha` in the engine. It is a heuristic for fused attention kernels: an engine
@@ -72,10 +73,10 @@ def build(
 ) -> BuildResult:
     """Build the ONNX file `request.onnx`, whose manifest is `parent`, into the file `engine`.
 
-    `flavour` is the library, one of FLAVOURS. `compute_capability` ("8.6", or "8.6,8.9" for several) is for TensorRT-RTX, which
-    builds ahead of time and needs no GPU. The engine is written completely or not at all. Raises ConfigError for options that are not
-    supported, ArtifactError for a file that the library cannot build (also if the library crashes), DeviceError if the library, a GPU
-    or memory is missing, and StorageError if the engine cannot be written.
+    `flavour` is the library, one of FLAVOURS. `compute_capability` ("8.6", or "8.6,8.9" for several) names the GPUs for which
+    TensorRT-RTX builds ahead of time; None lets it choose, and TensorRT accepts only None. The engine is written completely or not at
+    all. Raises ConfigError for options that are not supported, ArtifactError for a file that the library cannot build (also if the
+    library crashes), DeviceError if the library, a GPU or memory is missing, and StorageError if the engine cannot be written.
     """
     refuse_options(request, flavour, compute_capability)
     profiles = profiles_of(input_spec(parent, str(request.onnx)), request.profiles)
@@ -127,7 +128,8 @@ def refuse_options(request: BuildRequest, flavour: str, compute_capability: str 
 def run(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
     """Run `job` in a child process and return its answer, the fields of `BuildResult`. Raises a UserError if the build fails.
 
-    The child process is killed after `timeout_s` seconds, when this call is interrupted, and when this process ends.
+    `job` has the fields of `engines.python.steps.ChildJob` as JSON values. The child process is killed after `timeout_s` seconds, when
+    this call is interrupted, and when this process ends.
     """
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -172,9 +174,9 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def read_answer(out: str) -> tuple[str, dict[str, Any] | None]:
-    """Return (the last stage that the child process reported, its answer or None) from its stdout `out`.
+    """Return (the last stage that the child process reported, its answer) from its stdout `out`; without an answer, None stands there.
 
-    The stdout consists of JSON lines; the last one may be cut off.
+    The stdout consists of JSON lines. Lines that are not JSON, such as a last line that is cut off, are skipped.
     """
     stage, answer = "starting", None
     for line in out.splitlines():
@@ -190,9 +192,10 @@ def read_answer(out: str) -> tuple[str, dict[str, Any] | None]:
 
 
 def crash(job: Mapping[str, Any], code: int, stage: str, err: str) -> UserError:
-    """Return the error for a child process that ended without an answer, in the given `stage` of the build.
+    """Return the error for a child process that ended without an answer, in the given `stage` of the build `job`.
 
-    `code` is its exit status (negative after a signal), and `err` its stderr.
+    `code` is its exit status, or the negative number of the signal that ended it. `err` is its stderr. The result is a DeviceError if
+    memory or the library is the cause, else an ArtifactError.
     """
     onnx, flavour = job["onnx"], job["flavour"]
     lines = [line.strip() for line in err.splitlines() if line.strip()]

@@ -51,7 +51,8 @@ NO_GPU = ("cudaError", "Cuda Runtime", "CUDA initialization")
 class Progress:
     """The current stage of the build and the messages that the library logged.
 
-    A new stage is sent to the main process. `errors` are those of the current stage, and `warnings` are those of the whole build.
+    `send` sends a new stage to the main process. `errors` are those of the current stage, and `warnings` are those of the whole build.
+    `ahead_of_time` is true for a build that needs no GPU, so that errors about a missing GPU are ignored.
     """
 
     def __init__(self, send: Send, *, ahead_of_time: bool) -> None:
@@ -81,7 +82,10 @@ class Progress:
             self._keep(self.errors, self.tidy(text))
 
     def tidy(self, text: str) -> str:
-        """Return a message on one line, without source locations and, for an ahead-of-time build, lines about a missing GPU."""
+        """Return the message `text` on one line of at most LENGTH characters, without locations in the library's source code.
+
+        For an ahead-of-time build, lines about a missing GPU are left out too.
+        """
         lines = [SOURCE_LOCATION.sub("", line) for line in text.splitlines()]
         if self._ahead_of_time:
             lines = [line for line in lines if not any(mark in line for mark in NO_GPU)]
@@ -93,9 +97,9 @@ class Progress:
 
 
 def build(job: ChildJob, progress: Progress) -> dict[str, Any]:
-    """Build and write one engine, and return the fields of `engines.python.builders.BuildResult`.
+    """Build and write the engine of `job`, and return the fields of `engines.python.builders.BuildResult`.
 
-    Raises a UserError if the library is missing or cannot build the engine.
+    `progress` receives the stages and the library's messages. Raises a UserError if the library is missing or cannot build the engine.
     """
     began = time.monotonic()
     trt = _library(job.flavour)
@@ -141,7 +145,10 @@ def build(job: ChildJob, progress: Progress) -> dict[str, Any]:
 
 
 def failure(job: ChildJob, progress: Progress, reason: str) -> UserError:
-    """Return the error for a failed build; its cause is what the library logged in the current stage or, without that, `reason`."""
+    """Return the error for a failed build, a DeviceError if memory or the GPU is the cause, else an ArtifactError.
+
+    The message gives as the cause what the library logged in the current stage of `progress` or, if it logged nothing, `reason`.
+    """
     memory = memory_lines([*progress.warnings, *progress.errors])
     cause = "; ".join(progress.errors[:3]) or reason
     if memory or any(mark in cause for mark in NO_MEMORY) or "MemoryError" in reason:
@@ -200,7 +207,7 @@ def _die_with_parent() -> None:
 
 
 def main() -> int:
-    """Run the build that stdin describes and print the answer. Returns 0 also for a failed build, whose answer has the error."""
+    """Run the build that stdin describes, print the answer on stdout, and return 0, also if the answer is the error of the build."""
     _die_with_parent()
     warnings.simplefilter("ignore")
     # libraries may print to stdout, so redirect it to stderr, and keep the real stdout for the answers

@@ -34,7 +34,8 @@ class ChildJob:
     """The description of one build that the child process receives.
 
     `flavour` is the library, "tensorrt" or "tensorrt_rtx". `manifest` is that of the ONNX file. `profiles` are ignored for a file with
-    a fixed batch. The other fields are those of `BuildRequest`.
+    a fixed batch. `compute_capabilities`, such as ["8.6"], are those of the GPUs for which TensorRT-RTX builds; [] lets it choose. The
+    other fields are those of `engines.trtexec.command.BuildRequest`.
     """
 
     flavour: str
@@ -55,12 +56,12 @@ class ChildJob:
 
     @property
     def ahead_of_time(self) -> bool:
-        """Whether the library builds ahead of time, without a GPU."""
+        """Whether the library builds ahead of time, without a GPU: True for TensorRT-RTX, False for TensorRT."""
         return self.flavour == "tensorrt_rtx"
 
     @property
     def export_advice(self) -> str:
-        """The advice with the export command, for an error about a file that the library cannot read."""
+        """The instruction `export it again: COMMAND`, for an error about an ONNX file that the library cannot read."""
         for_8 = self.manifest.get("target") == "tensorrt8" and not self.ahead_of_time
         version = (8, 6) if for_8 else RTX_RULES
         return f"export it again: {export_command(self.manifest, version, str(self.onnx))}"
@@ -83,7 +84,7 @@ class ChildJob:
 
 
 def read_job(document: dict[str, Any]) -> ChildJob:
-    """Read a job from the JSON document that `engines.python.builders` writes."""
+    """Return the ChildJob that `document` describes, the parsed JSON that `engines.python.builders` sends to the child process."""
     cache = document["timing_cache"]
     return ChildJob(
         **document
@@ -97,7 +98,7 @@ def read_job(document: dict[str, Any]) -> ChildJob:
 
 
 def create_network(trt: Any, builder: Any, *, typed: bool) -> tuple[Any, list[str]]:
-    """Return (an empty network, the names of its flags).
+    """Return (an empty network of `builder`, the names of its flags). `trt` is the library, and `builder` a `trt.Builder`.
 
     The flags are EXPLICIT_BATCH and, with `typed`, STRONGLY_TYPED, which means that the types in the ONNX graph fix the precision. A
     flag that this version of TensorRT does not have is left out.
@@ -109,7 +110,7 @@ def create_network(trt: Any, builder: Any, *, typed: bool) -> tuple[Any, list[st
 
 
 def parser_errors(parser: Any) -> list[str]:
-    """Return the first errors of the ONNX parser, each with the node of the graph if the library names it."""
+    """Return the first PARSER_ERRORS errors of a `trt.OnnxParser`, one text each, with the node if the library names it."""
     errors = []
     for index in range(min(parser.num_errors, PARSER_ERRORS)):
         error = parser.get_error(index)
@@ -121,7 +122,7 @@ def parser_errors(parser: Any) -> list[str]:
 
 
 def refuse_other_network(network: Any, job: ChildJob) -> None:
-    """Raise ArtifactError unless the parsed network has the inputs in the manifest and the one output `features`."""
+    """Raise ArtifactError unless the parsed `network` has the inputs that the manifest of `job` says, and only the output `features`."""
     spec = job.spec
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     shapes = {tensor.name: list(tensor.shape) for tensor in inputs}
@@ -139,7 +140,8 @@ def configure(
 ) -> list[str]:
     """Apply the options of `job` to the builder's `config`, and return texts that describe them in the manifest.
 
-    `flags` are trtexec's precision flags. Raises ConfigError for an option that the library refuses.
+    `trt` is the library, and `network` the parsed one. `flags` are trtexec's precision flags, such as --fp16. Raises ConfigError for
+    an option that the library refuses.
     """
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.workspace_mib << 20)
     config.builder_optimization_level = job.level
@@ -165,7 +167,7 @@ def builder_flags(flags: Sequence[str], *, version_compatible: bool) -> list[str
 
 
 def capability_names(trt: Any, capabilities: Sequence[str], flavour: str) -> list[str]:
-    """Return the library's names of compute capabilities (`8.6` -> `SM86`).
+    """Return the names that the library `trt` has for compute capabilities (`8.6` -> `SM86`). `flavour` is the library's name.
 
     Raises ConfigError for one that the library does not support; the message lists the supported ones.
     """
@@ -205,6 +207,8 @@ def _add_profiles(builder: Any, config: Any, network: Any, job: ChildJob) -> lis
             name = network.get_input(index).name
             profile.set_shape(name, *(tuple(shapes[name]) for shapes in by_size))
         if config.add_optimization_profile(profile) < 0:
-            raise ConfigError(f"--batch {','.join(map(str, sizes))}: TensorRT refuses this profile")
+            raise ConfigError(
+                f"--batch {','.join(map(str, sizes))}: TensorRT refuses this profile; give other batch sizes"
+            )
         settings.append(f"profile={','.join(map(str, sizes))}")
     return settings

@@ -75,11 +75,12 @@ DEFAULT_PROFILE = Profile(1, 8, 32)
 class BuildRequest:
     """The options to build the file `engine` from the file `onnx`.
 
-    With `profiles` empty, a file with a dynamic batch gets DEFAULT_PROFILE, and one with a fixed batch gets none. `workspace_mib`
-    limits the scratch memory that a layer may use. `level` is the optimisation level, from 0 (fast build) to 5 (fast engine). `timed`
-    lets trtexec time the engine after the build, with the `opt` batch of the first profile, one stream, a CUDA graph and spin wait;
-    with `transfers`, the times include the copies to and from the GPU. `others` are the engines for smaller batches that the runtime
-    opens together with this one, each with its profile.
+    With `profiles` empty, a file with a dynamic batch gets DEFAULT_PROFILE, and one with a fixed batch needs none. `workspace_mib`
+    limits the scratch memory that a layer may use. `level` is the optimisation level, from 0 (fast build) to 5 (fast engine).
+    `timing_cache` is a file of kernel timings that the build reads and extends (None: no file). A `version_compatible` engine also
+    runs with later TensorRT versions of the same major version. `timed` lets trtexec time the engine after the build, with the `opt`
+    batch of the first profile, one stream, a CUDA graph and spin wait; with `transfers`, the times include the copies to and from the
+    GPU. `others` are the engines for smaller batches that the runtime opens together with this one, each with its profile.
     """
 
     onnx: Path
@@ -103,7 +104,7 @@ def parse_version(text: str) -> Version:
 
 
 def version_text(version: Version) -> str:
-    """Format a version: (10, 3) -> `10.3`."""
+    """Return the text of a version: (10, 3) -> `10.3`."""
     return ".".join(str(part) for part in version)
 
 
@@ -180,9 +181,10 @@ def input_spec(manifest: Mapping[str, Any], where: str) -> InputSpec:
 
 
 def profiles_of(spec: InputSpec, requested: Sequence[Profile]) -> tuple[Profile, ...]:
-    """Return the profiles of an engine: the `requested` ones or, if there are none, the default profile or the fixed batch.
+    """Return the profiles of an engine for the input `spec`: the `requested` ones or, if there are none, DEFAULT_PROFILE.
 
-    Raises ConfigError if another batch than the fixed one is requested, or if a profile is not 1 <= min <= opt <= max.
+    If `spec` fixes the batch, the result is one profile of this batch. Raises ConfigError if another batch than the fixed one is
+    requested, or if a profile is not 1 <= min <= opt <= max.
     """
     for profile in requested:
         if not 1 <= profile.min <= profile.opt <= profile.max:
@@ -200,7 +202,7 @@ def profiles_of(spec: InputSpec, requested: Sequence[Profile]) -> tuple[Profile,
 
 
 def input_shapes(spec: InputSpec, batch: int) -> dict[str, list[int]]:
-    """Return {name: shape} of the model's inputs at one batch size: `images` and, if the model takes them, `camera_ids`."""
+    """Return {name: shape} of the inputs of `spec` for `batch` images: `images` and, if the model takes them, `camera_ids`."""
     size = [spec.height, spec.width]
     images = [batch, *size, 3] if spec.layout == "uint8-nhwc" else [batch, 3, *size]
     return {"images": images} | ({"camera_ids": [batch]} if spec.camera == "input" else {})
@@ -229,7 +231,7 @@ def _shape_flags(spec: InputSpec, profiles: Sequence[Profile], version: Version)
 def timing_flags(
     spec: InputSpec, profiles: Sequence[Profile], version: Version, *, transfers: bool
 ) -> list[str]:
-    """Return the trtexec flags that time the `opt` batch of the first profile.
+    """Return the trtexec flags that time the `opt` batch of the first profile; with `transfers`, including copies to and from the GPU.
 
     The defaults of TensorRT 8.6, 10.x and 11.x differ; with these flags, all of them time in the same way.
     """
@@ -242,7 +244,7 @@ def timing_flags(
 def latency_flags(version: Version, *, transfers: bool) -> list[str]:
     """Return the trtexec flags for timing with one stream, a CUDA graph and spin wait.
 
-    With `transfers`, the times include the copies to and from the GPU. Defaults of the version are left out.
+    With `transfers`, the times include the copies to and from the GPU. A flag that is on by default in `version` is left out.
     """
     # trtexec runs one batch ahead on every stream; latency needs one stream
     line = ["--infStreams=1"]

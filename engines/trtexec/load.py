@@ -14,7 +14,7 @@ from runtime.spec import InputSpec
 
 
 class EngineProfile(NamedTuple):
-    """One profile of an engine: the file of the engine, the index of the profile, and the number of profiles in the engine."""
+    """One profile of an engine: the file of the engine, the 0-based index of the profile, and the number of profiles in the engine."""
 
     engine: Path
     profile: int
@@ -24,7 +24,7 @@ class EngineProfile(NamedTuple):
 def find_profile(engine: Path, manifest: Mapping[str, Any], batch: int) -> EngineProfile:
     """Return the profile with the smallest range of batch sizes that contains `batch`.
 
-    It is one of the profiles of `engine` and of the engines for other batch sizes that its manifest lists. Raises ConfigError if no
+    The profiles are those of `engine` and of the engines for other batch sizes that its `manifest` lists. Raises ConfigError if no
     range contains the batch: a session could split the batch, but trtexec cannot.
     """
     own = [Profile(*(shape[bound]["images"][0] for bound in Profile._fields)) for shape in manifest["shapes"]]
@@ -46,10 +46,11 @@ def find_profile(engine: Path, manifest: Mapping[str, Any], batch: int) -> Engin
 def load_line(
     spec: InputSpec, profile: EngineProfile, batch: int, version: Version, *, transfers: bool, seconds: int
 ) -> list[str]:
-    """Return the trtexec command line that times an engine with `batch` images a run for `seconds`, as a list of words.
+    """Return the trtexec command line that times the engine of `profile` with `batch` images a run for `seconds`, as a list of words.
 
-    The first word is `trtexec`. The engine runs with one stream, a CUDA graph and spin wait. With `transfers`, the times include the
-    copies to and from the GPU. Raises ConfigError for a version that is not supported, or that cannot choose the profile.
+    The first word is `trtexec`. `spec` is the input of the model, and `version` that of TensorRT. The engine runs with one stream, a
+    CUDA graph and spin wait. With `transfers`, the times include the copies to and from the GPU. Raises ConfigError for a version that
+    is not supported, or that cannot choose the profile.
     """
     if not is_supported(version):
         raise ConfigError(f"TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}")

@@ -87,13 +87,13 @@ class Report:
     workspace_mib: int | None = None
 
     def failure_reason(self, limit: int = 3) -> str:
-        """Return why the run failed, in one line: the first `limit` errors and the first line about memory; "" if there is none."""
+        """Return why the run failed, in one line: the first `limit` errors and the first other line about memory; "" without any."""
         first_errors = self.errors[:limit]
         memory_line = [line for line in self.memory if line not in first_errors][:1]
         return "; ".join([*first_errors, *memory_line])
 
     def images_per_s(self, batch: int) -> float | None:
-        """Return the throughput in images per second, where `batch` is the number of images in a query; None if not printed."""
+        """Return the throughput in images per second, for `batch` images in a query; None if trtexec printed no throughput."""
         return None if self.throughput_qps is None else self.throughput_qps * batch
 
 
@@ -104,7 +104,7 @@ def version_of(number: int) -> Version:
 
 
 def parse(text: str) -> Report:
-    """Parse `text`, everything that one run of trtexec printed on stdout and stderr."""
+    """Return the Report of `text`, which is everything that one run of trtexec printed on stdout and stderr."""
     version: Version | None = None
     passed: bool | None = None
     times: dict[str, Times] = {}

@@ -64,7 +64,10 @@ def _is_executable(path: Path) -> bool:
 
 
 def trtexec_version(trtexec: Path) -> Version:
-    """Return the TensorRT version of this trtexec, from `trtexec --help`. Raises DeviceError if trtexec does not start."""
+    """Return the TensorRT version of the program `trtexec`, such as (10, 3, 0), from what `trtexec --help` prints.
+
+    Raises DeviceError if trtexec does not start or prints no version.
+    """
     code, text = _execute([str(trtexec), "--help"], timeout_s=VERSION_TIMEOUT_S)
     version = parse(text).version
     if version is None:
@@ -77,10 +80,10 @@ def trtexec_version(trtexec: Path) -> Version:
 
 @contextmanager
 def locked(out: Path) -> Iterator[int]:
-    """While the block runs, lock the folder of `out` against other builds into it. Yields the file descriptor of the lock.
+    """Lock the folder of `out` against other builds while the `with` block runs; yield the file descriptor of the lock.
 
     If another build holds the lock, this one prints a note and waits. Then it removes the unfinished files of earlier builds of `out`
-    that were killed. Raises StorageError if the folder cannot be written.
+    that were killed. Raises StorageError if the folder cannot be created or opened.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,10 +118,10 @@ def build(
 ) -> Report:
     """Build the engine `out` with trtexec and return the parsed output.
 
-    `line_for` returns the command line that writes the engine to a given temporary file, which is then renamed to `out`; `trtexec`
-    replaces its first word. `lock` is the descriptor that `locked(out)` yielded. Everything that trtexec prints is written to the
-    file `log`, if given. Once the engine is finished, signals are deferred until `committing` is closed, so that the caller can write
-    the manifest.
+    `line_for(path)` returns the command line that writes the engine to `path`, a temporary file that is then renamed to `out`. The
+    path `trtexec` replaces the first word of the line. `lock` is the descriptor that `locked(out)` yielded. Everything that trtexec
+    prints is written to the file `log` (None: it is not kept). Once the engine is finished, signals are deferred until `committing` is
+    closed, so that the caller can write the manifest (None: signals are not deferred).
 
     Raises ArtifactError if trtexec cannot build this model, DeviceError if the machine cannot build any, and StorageError if the
     engine cannot be written; then `out` is unchanged.
@@ -140,10 +143,10 @@ def build(
 
 
 def run(trtexec: Path, line: Sequence[str], *, timeout_s: float) -> tuple[int, str]:
-    """Run a trtexec command line that builds no engine, and return (exit status, output).
+    """Run a trtexec command line that builds no engine, and return (exit status, text of stdout and stderr).
 
-    The path `trtexec` replaces the first word of `line`. Raises DeviceError if trtexec cannot be started or takes longer than
-    `timeout_s` seconds.
+    The exit status is negative if a signal ended trtexec. The path `trtexec` replaces the first word of `line`. Raises DeviceError if
+    trtexec cannot be started or takes longer than `timeout_s` seconds.
     """
     return _execute([str(trtexec), *line[1:]], timeout_s=timeout_s)
 
@@ -151,7 +154,8 @@ def run(trtexec: Path, line: Sequence[str], *, timeout_s: float) -> tuple[int, s
 def failure(report: Report, code: int, out: Path) -> UserError:
     """Return the error for a failed build of `out`, from the `report` of trtexec's output and its exit status `code`.
 
-    A negative `code` is the number of the signal that killed trtexec.
+    If a signal killed trtexec, `code` is its negative number. The result is a StorageError if the engine cannot be written, a
+    DeviceError if memory or the GPU is the cause, else an ArtifactError.
     """
     if code < 0:
         signal_name = signal.Signals(-code).name
@@ -176,7 +180,9 @@ def failure(report: Report, code: int, out: Path) -> UserError:
             f"{out}: the build failed ({reason}); {memory_advice(report.memory, report.workspace_mib)}"
         )
     if any(mark in line for mark in NO_DEVICE for line in report.errors):
-        return DeviceError(f"{out}: the build failed ({reason}); build engines on the device that runs them")
+        return DeviceError(
+            f"{out}: the build failed ({reason}); build engines on the device that runs them, see: python -m engines doctor"
+        )
     return ArtifactError(
         f"{out}: the build failed, trtexec reports: {reason}; add --log FILE to keep its whole output"
     )
@@ -205,7 +211,10 @@ def _execute(
             text, _ = process.communicate(timeout=timeout_s)
             return process.returncode, text
         except subprocess.TimeoutExpired:
-            raise DeviceError(f"{command[0]}: it did not answer {command[1]} within {timeout_s} s") from None
+            raise DeviceError(
+                f"{command[0]}: it did not end within {timeout_s} s ({command[1]}); check the GPU and its driver: "
+                "python -m engines doctor"
+            ) from None
         except OSError as error:
             raise DeviceError(
                 f"{command[0]}: it cannot be run ({error.strerror}); check that it was built for this machine"
