@@ -174,7 +174,7 @@ def onnxruntime() -> ProbeResult:
 
 
 def identity_model() -> bytes:
-    """Return the bytes of a minimal ONNX file: y = Identity(x), float32 (1,), opset 13."""
+    """Return the bytes of a minimal ONNX file of opset 13: y = Identity(x), where x and y are (1,) float32."""
 
     def part(field: int, body: bytes) -> bytes:
         return bytes([field << 3 | 2, len(body)]) + body

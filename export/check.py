@@ -36,7 +36,7 @@ def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> 
     """
     if not Path(root).is_dir():
         raise DataError(
-            f"{root}: the folder of check images does not exist; give --check ROOT, or --gate off"
+            f"{root}: the folder of check images does not exist; give another one with --check, or --gate off"
         )
     items = _test_items(str(root))
     indices = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))

@@ -113,7 +113,9 @@ def read_latencies(path: Path) -> dict[str, float]:
     try:
         table = parse_json(path.read_text())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--latency-table {path}: the file cannot be read as JSON ({error})") from None
+        raise ConfigError(
+            f'--latency-table {path}: the file cannot be read as JSON ({error}); write a JSON object, such as {{"block0.fc1": 0.02}}'
+        ) from None
     values: list[Any] = list(table.values()) if isinstance(table, dict) else []
     # The exact types exclude bool, which is an int in Python. The comparison excludes NaN, which Python's JSON accepts.
     if not values or not all(type(value) in (int, float) and abs(value) < math.inf for value in values):
@@ -205,8 +207,8 @@ class _Conversion:
         """
         if lint_result.keep:
             self.notify(
-                "WARNING TensorRT 8.6 chooses FP16 layer by layer, and a graph cannot tell it what to keep in FP32; the gate "
-                "judges FP16 in every layer"
+                "WARNING TensorRT 8.6 chooses FP16 layer by layer, and a graph cannot tell it what to keep in FP32, so the gate "
+                "judges FP16 in every layer; if it refuses the file, give --precision fp32"
             )
         if not self.request.gated:
             return None

@@ -25,7 +25,7 @@ def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
         if opset.domain == "":
             if not OPSET <= opset.version <= 19:
                 raise ArtifactError(
-                    f"opset {opset.version} cannot be rewritten for TensorRT 8.6 (opset 17); export the model again"
+                    f"a graph of opset {opset.version} cannot be rewritten for TensorRT 8.6 (opset 17); give --target tensorrt"
                 )
             opset.version = OPSET
     for value in result.graph.input:
@@ -43,7 +43,7 @@ def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
             _remove_attribute(node, "num_outputs")
         elif node.op_type == "Pad" and len(node.input) > 3 and node.input[3]:
             raise ArtifactError(
-                f"node {node.name}: Pad has no input for axes in opset 17; export the model again"
+                f"node {node.name}: in opset 17, for TensorRT 8.6, Pad has no input for axes; give --target tensorrt"
             )
     used_names = {name for node in result.graph.node for name in node.input}
     used = [tensor for tensor in result.graph.initializer if tensor.name in used_names]

@@ -122,7 +122,7 @@ def parser_errors(parser: Any) -> list[str]:
 
 
 def refuse_other_network(network: Any, job: ChildJob) -> None:
-    """Raise ArtifactError unless the parsed `network` has the inputs that the manifest of `job` says, and only the output `features`."""
+    """Raise ArtifactError unless the parsed `network` has the inputs in the manifest of `job`, and `features` as its only output."""
     spec = job.spec
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     shapes = {tensor.name: list(tensor.shape) for tensor in inputs}

@@ -97,7 +97,7 @@ def locked(out: Path) -> Iterator[int]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            note(f"waiting for another build into {out.parent}")
+            note(f"waiting for another build into the folder {out.parent} to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
         # `replacing` puts eight letters into the name of its temporary file
         for stale in out.parent.glob(f".{glob.escape(out.name)}.????????{glob.escape(out.suffix)}"):

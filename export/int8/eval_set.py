@@ -57,7 +57,9 @@ def read_eval_set(
     gallery_crops, readable_gallery = read_crops(gallery_items, spec)
     crops, readable = query_crops + gallery_crops, readable_queries + readable_gallery
     if len(crops) < 3:
-        raise DataError(f"{root}: only {len(crops)} images can be read; give --check ROOT with at least 3")
+        raise DataError(
+            f"{root}: only {len(crops)} check images can be read; give --check a folder with at least 3"
+        )
     camids = np.array([item.camid for item in readable], np.int64)
     camera_rows, _ = camera_ids(camids, spec, policy=camera, dataset=dataset)
     pids = np.array([item.pid for item in readable], np.int64)
@@ -96,7 +98,7 @@ def matched_people(
 def _items(root: str) -> tuple[list[Item], list[Item], str | None]:
     """Return (queries, gallery, name of the data set if it is certain), or ([], images, None) for a plain folder."""
     if not Path(root).is_dir():
-        raise DataError(f"{root}: the folder of check images does not exist; give --check ROOT")
+        raise DataError(f"{root}: the folder of check images does not exist; give another one with --check")
     try:
         dataset = read_dataset(root, guess_layout(root))
     except (ConfigError, DataError):
