@@ -23,11 +23,13 @@ THROUGHPUT_BATCHES = (1, 8)
 class BenchOptions:
     """The command line of bench.py: the models, and how they are measured.
 
-    `candidates` are the models to run. With `replay`, no model runs, and `recorded` names the models to show of the run that is
-    saved in that folder. If `batches` is None, the device determines the batch sizes. If `threads` is None, the backend chooses
-    their number. `compare` is the JSON document of an earlier run, and `record` is the new folder in which a Jetson run is saved.
-    With `parity`, the features of each model are compared with those of the first model. With `keep_going`, a model that fails is
-    reported, and the other models are measured.
+    `candidates` are the models to run. If `batches` is None, the device determines the batch sizes. If `threads` is None, the backend
+    determines their number. `preset` is a name in `runtime.options.choices.PRESETS`, or None. With `parity`, the features of each
+    model are compared with those of the first model. With `keep_going`, a model that fails is reported, and the others are measured.
+
+    Three paths are None if their option is not given. `compare` is the JSON document of an earlier run. `record` is the new folder in
+    which a Jetson run is saved. `replay` is the folder of a saved Jetson run; then no model runs, and `recorded` has the paths or file
+    names of the models in that run to report.
     """
 
     candidates: tuple[Candidate, ...]
@@ -47,24 +49,25 @@ class BenchOptions:
 
 
 def parse(argv: Sequence[str] | None, description: str | None = None) -> BenchOptions:
-    """Parse a command line into options. Raises ConfigError if options contradict each other.
+    """Parse the arguments of the command line, `argv`, into options. None stands for those of this process.
 
-    argparse itself exits with code 2 if an option does not exist or has a wrong value.
+    `description` is the text that --help shows above the options. Raises ConfigError if options contradict each other. argparse
+    itself exits with code 2 if an option does not exist or has a wrong value.
     """
     args = parser(description).parse_args(argv)
     if args.replay is not None and args.device != "jetson":
         raise ConfigError(
-            "--replay: works only with --device jetson, because it reads a run that was recorded on a Jetson"
+            "--replay: works only with --device jetson, because it reads a run that was recorded on a Jetson; add that option"
         )
     if args.record is not None and (args.device != "jetson" or args.replay is not None):
         raise ConfigError(
-            "--record: works only with --device jetson and without --replay, because it records a run on a Jetson"
+            "--record: works only with --device jetson and without --replay, because it records a run on a Jetson; remove --record"
         )
     for option in ("parity", "keep_going"):
         if args.device == "jetson" and getattr(args, option):
             name = option.replace("_", "-")
             raise ConfigError(
-                f"--{name}: does not work with --device jetson; leave it out, or use --device cuda or cpu"
+                f"--{name}: does not work with --device jetson; remove the option, or use --device cuda or cpu"
             )
     not_one = next((size for size in args.batch or () if size != 1), 1)
     refuse_contradictions(
@@ -107,7 +110,7 @@ def _candidates(args: argparse.Namespace, threads: int | None) -> tuple[Candidat
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the argument parser of bench.py."""
+    """Return the argument parser of bench.py. `description` is the text that --help shows above the options."""
     parser = argparse.ArgumentParser(prog="bench.py", description=description)
     parser.add_argument(
         "models",
@@ -172,14 +175,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--layout",
         choices=sorted(READERS),
-        help="layout of the data set; by default it is guessed from the folder, where the guess is certain",
+        help="layout of the data set (default: recognised from the folder; the command fails if several layouts fit)",
     )
     parser.add_argument(
         "--camera",
         type=camera_policy,
         metavar="P",
-        help="camera embedding: input (ids from the names), mean, none or a 0-based id; default: input on the data set that the "
-        "model was trained on, else mean",
+        help="camera embedding: input (camera ids from the file names), mean, none or a 0-based camera id (default: input on the data "
+        "set that the model was trained on, otherwise mean)",
     )
     parser.add_argument(
         "--torch",
@@ -194,7 +197,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--compare",
         type=Path,
         metavar="OLD.json",
-        help="compare the times with those of an earlier run, saved with --json: ratios with 95 %% intervals",
+        help="also compare the times with those of an earlier run, whose --json output is in this file: ratios with 95 %% intervals",
     )
     parser.add_argument(
         "--replay",
@@ -218,6 +221,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         action="store_true",
         help="if a model does not run on this machine, report it and measure the others",
     )
-    parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
+    parser.add_argument(
+        "--allow-ungated", action="store_true", help="also run models that have not passed their quality gate"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     return parser

@@ -1,6 +1,6 @@
 """Compare the latency, throughput, size, memory and mAP of models: `python bench.py MODEL [MODEL ...]`.
 
-All models run in one process and take turns, on the same images; speeds are relative to the first model. To find faulty
+All models run in one process and are called alternately on the same images. Speeds are relative to the first model. To find faulty
 measurements, the features that a model computed while it was timed are compared with those of a freshly opened copy.
 """
 
@@ -12,12 +12,15 @@ from benchmarks.bench.arguments import BenchOptions, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the models, and print tables or one JSON document. Returns 0, or raises a UserError."""
+    """Measure the models that the command line names, and print tables or one JSON document. Returns 0, or raises a UserError."""
     return run(parse(argv, __doc__))
 
 
 def run(options: BenchOptions) -> int:
-    """Measure the models of `options`, and print the result. If a signal stops the run, print the parts that are complete."""
+    """Measure the models of `options`, print the result and return 0.
+
+    If a signal stops the run, print the results that are complete and raise Stopped.
+    """
     from benchmarks.bench.compare import compare, read_run
     from benchmarks.bench.measure import measured
     from benchmarks.bench.report import print_report
@@ -41,6 +44,7 @@ def run(options: BenchOptions) -> int:
         print_report(document)
     if stop is not None:
         raise Stopped(
-            stop.number, "the result above holds the complete parts of the run and is marked as incomplete"
+            stop.number,
+            "the output has the results of the complete parts of the run and is marked as incomplete",
         )
     return 0

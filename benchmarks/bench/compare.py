@@ -29,7 +29,7 @@ HOST = ("processor", "usable_cores", "device", "threads", "governor")
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Read a document that bench.py --json printed. Raises ConfigError for any other file."""
+    """Return the JSON document that bench.py --json printed into the file `path`. Raises ConfigError for any other file."""
     document: dict[str, Any] = read_document(
         path, RUN, expected="a document of bench.py --json", advice="save one first with bench.py --json"
     )
@@ -41,7 +41,8 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
 
     `before` and `after` are documents of bench.py. Returns {models: [{path, engine, batch, ratio, low, high, verdict, same_file}],
     warnings}. `ratio` is the median time before divided by the median time after, and `low` and `high` are its 95 % interval.
-    A model is matched by its SHA-256. If no model of the earlier run has this hash, it is matched by its file name, because a file
+    `verdict` is "faster", "slower" or "undecided". `warnings` has a text for each difference between the machines or settings. A model
+    is matched by its SHA-256. If no model of the earlier run has this hash, it is matched by its file name, because a file
     that was exported again has another hash; `same_file` is False then. Raises ConfigError if the runs share no model.
     """
     rows = []
@@ -61,7 +62,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
         )
     different = [key for key in HOST if before["host"].get(key) != after["host"].get(key)]
     warnings = [
-        f"the runs differ in their machine or settings: {key} was {before['host'].get(key)}, is {after['host'].get(key)}"
+        f"--compare: {key} was {before['host'].get(key)}, is {after['host'].get(key)}, so the times of the two runs are not comparable"
         for key in different
     ]
     return {"models": rows, "warnings": warnings}

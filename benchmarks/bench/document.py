@@ -27,11 +27,12 @@ NOT_MEASURED_ON_CARD: Mapping[str, Any] = {"measured": None, "trtexec": []}
 
 @dataclass
 class Progress:
-    """The options of a run, and its measurements so far. The run fills the other fields as it proceeds.
+    """The options of a run, and its measurements so far. Only `options` is given; the run fills the other fields.
 
-    `models` has one row for each model and batch size. `ratios` has the speed of each row relative to the first model. `states`
-    are the states of the graphics card in the order of time, and `galleries` the results of extracting whole galleries. `failed`
-    has {model, why} for each model that does not run. `agenda` knows which parts of the run are complete.
+    `host` comes from `benchmarks.host.describe_host`, and `images` is {source, count} of the images that are timed. `agenda` records
+    which parts of the run are complete. `models` has one row for each model and batch size. `ratios` has the speed of each row
+    relative to the first model. `states` are the states of the graphics card in the order of time, and `galleries` has the result of
+    extracting the whole gallery with each model. `failed` has {model, why} for each model that does not run.
     """
 
     options: BenchOptions
@@ -48,7 +49,8 @@ class Progress:
 def document(progress: Progress, *, stop: Stopped | None = None) -> dict[str, Any]:
     """Return the JSON document of bench.py, with warnings about its numbers.
 
-    `stop` is the signal that stopped the run, and marks the document as incomplete. It is None for a complete run.
+    `progress` holds the measurements. `stop` is the signal that stopped the run, or None for a complete run. The document of a stopped
+    run is marked as incomplete.
     """
     options = progress.options
     card = options.device == "cuda"
@@ -71,7 +73,7 @@ def document(progress: Progress, *, stop: Stopped | None = None) -> dict[str, An
 
 
 def doubtful(models: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a warning for each reason not to trust the numbers of these models."""
+    """Return one line of text for each reason not to trust the numbers in `models`, the rows of a bench.py document."""
     warnings = [
         f"{model['path']}, batch {model['batch']}: the features computed during timing differ by "
         f"{model['features_difference']:.1e} from those of a freshly opened model; do not trust this model's numbers"

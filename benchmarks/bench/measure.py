@@ -1,4 +1,4 @@
-"""Measure models for bench.py. All models are first timed in turns; then the memory of each is measured in separate processes."""
+"""Measure models for bench.py: first the times of all models in one process, then the memory of each in processes of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IMAGES, BATCHES = 64, 4
 def measured(options: BenchOptions) -> tuple[dict[str, Any], Stopped | None]:
     """Measure the models of `options`. Return (document, stop): the JSON document, and the signal that stopped the run.
 
-    `stop` is None if the run is complete. Otherwise, the document has the results up to that moment.
+    `stop` is None if the run is complete. Otherwise, the document has the results that were complete when the signal arrived.
     """
     progress = Progress(options)
     try:
@@ -66,8 +66,8 @@ def measure(progress: Progress) -> dict[str, Any]:
 
     The document is {host, images, models[], ratios[], failed[], warnings[]}. `models` and `ratios` have one entry for each model
     and batch size. For a graphics card, the document also has {state, galleries}, and each entry of `models` has {measured, trtexec}
-    (see `benchmarks.device.desktop`). `progress` holds the options. Every result is stored in it as soon as it is complete, so that
-    the caller can report the results of a stopped run.
+    (see `benchmarks.device.desktop`). `progress` holds the options. Every result is stored in `progress` as soon as it is complete, so
+    that the caller can report the results of a stopped run.
     """
     options = progress.options
     card = options.device == "cuda"
@@ -114,7 +114,7 @@ def measure(progress: Progress) -> dict[str, Any]:
 def _time_all(
     runnable: Sequence[RunnableModel], crops: Crops, batches: Sequence[int], progress: Progress
 ) -> None:
-    """Time all models in turns, at one batch size after the other."""
+    """Time all models at one batch size after the other."""
     assert progress.agenda is not None
     options = progress.options
     progress.states += [gpu_state.state()] if options.device == "cuda" else []

@@ -16,11 +16,11 @@ RUNS = 3
 
 
 def peak_memory(candidate: Candidate, batch: int) -> int | None:
-    """Return the peak resident memory, in bytes, of a new process that opens the model and runs it three times.
+    """Return the peak resident memory, in bytes, of a new process that opens the model and runs it on `batch` images three times.
 
     Three such processes are measured, and the highest peak counts. The peak includes the interpreter, the libraries, the weights and
     the working memory, because a device must have room for all of them. It covers the memory of the host, not that of a GPU.
-    Returns None if the system reports no peak (only Linux does), or if a process was killed.
+    Returns None on a system other than Linux, which reports no peak, or if a process was killed.
     """
     peaks = [_in_child(candidate, batch) for _ in range(PROCESSES)]
     known_peaks = [peak for peak in peaks if peak is not None]

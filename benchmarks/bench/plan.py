@@ -21,7 +21,7 @@ COMPARED, STAGED = 4, 64
 
 @dataclass(frozen=True)
 class Cost:
-    """The time that one model needs: `open_s` seconds to open it, and `image_s` seconds an image at the smallest batch size."""
+    """The time that one model needs: `open_s` seconds to open it, and `image_s` seconds per image at the smallest batch size."""
 
     open_s: float
     image_s: float
@@ -31,10 +31,11 @@ class Cost:
 class RunSettings:
     """The settings that determine the parts of a run and their length.
 
-    Each batch size is timed for `rounds` calls, or for `seconds` if `rounds` is None. Three fields count images, and 0 omits their
-    part of the run: `images` for the accuracy, `gallery` for extracting a whole gallery on a graphics card, and `compared` for the
-    parity with the first model. Three fields add a part: `staged` times each stage, `card` makes the measurements of a graphics
-    card, and `throughput` runs several processes at once.
+    Each model is timed at each batch size for `rounds` calls, or for `seconds` seconds if `rounds` is None. Three fields are numbers
+    of images, and 0 omits their part of the run: `images` for the accuracy, `gallery` for extracting a whole gallery on a graphics
+    card, and `compared` for comparing features with those of the first model. Three fields add a part: `staged` times each stage from
+    the image file to the ranking, `card` measures energy and trtexec's times on a graphics card, and `throughput` runs several
+    processes at once.
     """
 
     batches: Sequence[int]
@@ -49,7 +50,7 @@ class RunSettings:
 
 
 def calibrate(artifact: Artifact, feed: Feed, open_s: float) -> Cost:
-    """Return the cost of a model, from the time of the second of two calls on `feed`. Opening the model took `open_s` seconds."""
+    """Call an opened model twice on the batch `feed`, and return its cost. The second call is timed; opening took `open_s` seconds."""
     artifact.run(*feed)
     started = time.monotonic()
     artifact.run(*feed)
@@ -57,22 +58,25 @@ def calibrate(artifact: Artifact, feed: Feed, open_s: float) -> Cost:
 
 
 def times_at(batch: int) -> str:
-    """Return the name of the part that times all models at one batch size."""
+    """Return the name of the part of a run in which all models are timed at the batch size `batch`."""
     return f"times at batch {batch}"
 
 
 def accuracy_of(name: str) -> str:
-    """Return the name of the part that measures the accuracy of a model."""
+    """Return the name of the part of a run in which the accuracy of the model `name` is measured."""
     return f"accuracy of {name}"
 
 
 def separate_part(name: str, batch: int) -> str:
-    """Return the name of the part that measures a model in new processes: its memory, throughput and time in trtexec."""
+    """Return the name of the part of a run in which the model `name` is measured in new processes.
+
+    It measures the memory, the throughput and the time in trtexec at the batch size `batch`.
+    """
     return f"memory of {name} at batch {batch}"
 
 
 def names(paths: Sequence[str]) -> list[str]:
-    """Return a short, unique name for each path. Names that would be equal get a number."""
+    """Return a short name for each path, such as `m.onnx`. If two paths are equal, their names get a number: `m.onnx (1)`."""
     short = [labels(paths)[path] for path in paths]
     return [
         f"{name} ({short[: index + 1].count(name)})" if short.count(name) > 1 else name
@@ -84,7 +88,7 @@ PARITY, STAGES, GALLERIES = "parity with the first model", "time of each stage",
 
 
 def agenda(names: Sequence[str], costs: Sequence[Cost], settings: RunSettings) -> Agenda:
-    """Return all parts of the run, in order. `names` and `costs` have the unique name and the cost of each model."""
+    """Return the agenda with all parts of the run, in order. `names` (no two equal) and `costs` have one entry for each model."""
     parts = []
     if settings.compared:
         parts.append(Part(PARITY, sum(cost.image_s * settings.compared for cost in costs)))
@@ -103,7 +107,7 @@ def agenda(names: Sequence[str], costs: Sequence[Cost], settings: RunSettings) -
             Part(separate_part(name, batch), _separate_s(cost, batch, settings))
             for name, cost in zip(names, costs)
         ]
-    return Agenda(parts, basis="two calls of each model at the smallest batch")
+    return Agenda(parts, basis="two calls of each model at the smallest batch size")
 
 
 def _times_s(cost: Cost, batch: int, settings: RunSettings) -> float:

@@ -12,7 +12,7 @@ from runtime.console import print_table
 
 
 def print_report(document: dict[str, Any]) -> None:
-    """Print the tables of a bench.py document: the models, their times at each batch size, and all other measurements."""
+    """Print a JSON document of bench.py as tables: the models, their times at each batch size, and all other measurements."""
     models = document["models"]
     if line := incomplete_line(document):
         print(line)

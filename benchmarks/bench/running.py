@@ -34,9 +34,9 @@ Opened = tuple[Candidate, Artifact, float]
 class RunnableModel:
     """An opened model that has returned features for a first batch.
 
-    `ids` are the camera ids (N,) of the N crops, or None for a model that takes no camera ids. `cost` is the time that the model
-    needs. `parity` is the result of `runtime.gate.compare` for its features and those of the first model. It is None without
-    --parity.
+    `ids` are the camera ids (N,) of the N crops on which it is timed, or None for a model that takes no camera ids. `cost` is the time
+    that it takes to open and for an image. `parity` is the result of `runtime.gate.compare` for its features and those of the first
+    model. It is None without --parity.
     """
 
     candidate: Candidate
@@ -47,9 +47,10 @@ class RunnableModel:
 
 
 def open_all(progress: Progress) -> list[Opened]:
-    """Open the models in `progress.options`. Raises DeviceError if no model can be opened.
+    """Open the models in `progress.options`, and return (requested model, opened model, seconds to open it) for each.
 
-    A model that cannot be opened raises its error. With `--keep-going`, it is added to `progress.failed` instead.
+    The error of a model that cannot be opened is raised. With `--keep-going`, the model is added to `progress.failed` instead, and
+    DeviceError is raised if no model can be opened.
     """
     opened: list[Opened] = []
     for candidate in progress.options.candidates:
@@ -71,10 +72,11 @@ def try_all(
     batches: Sequence[int],
     progress: Progress,
 ) -> list[RunnableModel]:
-    """Call each opened model twice, and return the models that run. Raises DeviceError if none runs.
+    """Call each opened model twice on a batch of `crops`, and return the models that run.
 
-    A model that does not run, or not at all sizes in `batches`, raises its error. With `--keep-going`, it is added to
-    `progress.failed` instead. `dataset` is the data set of the crops, or None for random pixels.
+    The error of a model that does not run, or not at all batch sizes in `batches`, is raised. With `--keep-going`, the model is added
+    to `progress.failed` instead, and DeviceError is raised if no model runs. `dataset` is the data set of the crops, or None for
+    random pixels.
     """
     runnable: list[RunnableModel] = []
     options = progress.options
@@ -100,9 +102,10 @@ def try_all(
 
 
 def compared_with_first(runnable: Sequence[RunnableModel], crops: Crops, batch: int) -> list[RunnableModel]:
-    """Compare the features of each model with those of the first, and return the models with their `parity`.
+    """Compare the features of each model with those of the first, and return the models with the result in `parity`.
 
-    Raises DataError if the first model gives all crops the same features.
+    The features are those of `crops`, in batches of `batch` images. Raises DataError if the first model gives all crops the same
+    features.
     """
     reference = _features(runnable[0], crops, batch)
     return [replace(model, parity=compare(reference, _features(model, crops, batch))) for model in runnable]
@@ -123,7 +126,9 @@ def _report(candidate: Candidate, error: Exception, progress: Progress) -> None:
 
 
 def _nothing_runs(progress: Progress) -> DeviceError:
-    return DeviceError(f"no model runs with --device {progress.options.device}; see the reasons above")
+    return DeviceError(
+        f"no model runs with --device {progress.options.device}; correct one of the reasons above, or use another --device"
+    )
 
 
 def _check_batch(artifact: Artifact, batches: Sequence[int]) -> None:
@@ -139,5 +144,5 @@ def _check_width(first: Artifact, other: Artifact) -> None:
     if first.dim != other.dim:
         raise ConfigError(
             f"{other.path}: its features have {other.dim} numbers, but the features of {first.path} have {first.dim}; give models "
-            "that were made from the same network, or leave --parity out"
+            "that were made from the same network, or remove --parity"
         )

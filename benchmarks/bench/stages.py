@@ -33,7 +33,8 @@ def stages(
 
     `decode` includes reading the file, `preprocess` includes resizing, and `infer` runs a batch of 1. `rank` finds the 50 nearest of
     `gallery` random features, which have the width of the model's features. `ids` (N,) are the camera ids of the N items, or None
-    for a model that takes no camera ids. Before the items, the first one runs as a warm-up that is not counted.
+    for a model that takes no camera ids. `clock` returns the time in seconds. Before the timed items, the first item runs once as a
+    warm-up that is not counted.
     """
     random = np.random.default_rng(0)
     gallery_features = random.standard_normal((gallery, artifact.dim), dtype=np.float32)

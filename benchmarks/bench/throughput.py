@@ -37,9 +37,9 @@ class Load:
 
 @contextmanager
 def open_runners(load: Load, count: int) -> Iterator[list[Child]]:
-    """Start `count` processes in which the model is open and warmed up, and yield them for `measure`.
+    """Start `count` processes that open and warm up the model of `load`, and yield them as the `children` of `measure`.
 
-    If the model cannot be opened in a process, its error is raised here.
+    If the model cannot be opened in a process, its error is raised here. The processes end with the block.
     """
     with processes(count, _run, load) as children:
         for child in children:
@@ -48,10 +48,10 @@ def open_runners(load: Load, count: int) -> Iterator[list[Child]]:
 
 
 def measure(children: Sequence[Child], load: Load, *, seconds: float) -> dict[str, Any]:
-    """Run all processes for `seconds` at the same time, and return their images per second, in total and each.
+    """Run the model in all processes at the same time for `seconds`, and return their images per second, in total and each.
 
-    Returns {processes, threads, batch, seconds, images, images_per_s, images_per_s_each[]}. The rate of a process is the number of
-    its images divided by the time until the end of its last call.
+    `children` come from `open_runners(load, ...)`. Returns {processes, threads, batch, seconds, images, images_per_s,
+    images_per_s_each[]}. The rate of a process is the number of its images divided by the time until the end of its last call.
     """
     start = time.monotonic() + LEAD_S
     for child in children:

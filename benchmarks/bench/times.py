@@ -1,4 +1,4 @@
-"""Time models at one batch size, keep the features that they compute meanwhile, and summarise the times."""
+"""Time models at one batch size, keep the features of the timed calls, and summarise the times."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SAME = 1e-5
 class Timed:
     """The times and features of one model at one batch size.
 
-    `samples` are the times of its calls, and `feeds` are the batches that it was called on. `produced` maps the index of a batch to
-    the features (B, D) of the last call on this batch.
+    `samples` are the times of its calls, and `feeds` are the batches that it was called on. `produced` maps an index in `feeds` to the
+    features (B, D) of the last call on this batch.
     """
 
     samples: stopwatch.Samples
@@ -34,7 +34,7 @@ class Timed:
 
 
 class CutShort(Stopped):
-    """A signal stopped the timing of models after enough rounds for a report. `timed` holds the completed rounds of each model."""
+    """A signal stopped the timing of models after 10 rounds or more. `timed` has the times of these rounds for each model."""
 
     def __init__(self, number: int, timed: list[Timed]) -> None:
         super().__init__(number)
@@ -50,10 +50,11 @@ def time_models(
     rounds: int | None,
     seconds: float,
 ) -> list[Timed]:
-    """Time the models in turns, and return the times and features of each. In one round, all models see the same crops.
+    """Time opened models at the batch size `batch`, and return the times and features of each.
 
-    `ids` has the camera ids (N,) of the N crops for each model, or None for a model that takes no camera ids. Each model is called
-    `rounds` times, or for about `seconds` if `rounds` is None. Raises CutShort if a signal arrives after enough rounds.
+    In each round, every model is called once, on the same crops. There are `rounds` rounds, or as many as take about `seconds` seconds
+    for each model if `rounds` is None. `ids` has the camera ids (N,) of the N crops for each model, or None for a model that takes no
+    camera ids. Raises CutShort if a signal arrives after 10 rounds or more.
     """
     inputs = [feeds(crops, camids, artifact.spec, batch) for artifact, camids in zip(artifacts, ids)]
     produced: list[dict[int, NDArray[np.float32]]] = [{} for _ in artifacts]
@@ -70,7 +71,10 @@ def time_models(
 
 
 def result(timed: Timed, batch: int) -> dict[str, Any]:
-    """Return the summary of one model at one batch size. Times are in ms and belong to a call on a whole batch."""
+    """Return {batch, rounds, latency_ms, images_per_s, cpu_ms, cv, wall_ms[]} of one model at the batch size `batch`.
+
+    All times are in ms for a call on a whole batch. `cpu_ms` is the median, and `cv` the coefficient of variation of `wall_ms`.
+    """
     wall, cpu = timed.samples.wall_ms, timed.samples.cpu_ms
     return {
         "batch": batch,
@@ -87,7 +91,8 @@ def result(timed: Timed, batch: int) -> dict[str, Any]:
 def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
     """Compare the features that a model computed while it was timed with those of `fresh`, a newly opened copy of the model.
 
-    Returns {features_equal, features_difference}, where the latter is the largest absolute difference of two numbers.
+    Returns {features_equal, features_difference}. `features_difference` is the largest absolute difference between two corresponding
+    values of the features, and `features_equal` says whether it is at most SAME.
     """
     differences = [
         float(np.abs(fresh.run(*timed.feeds[index]) - features).max())
@@ -118,9 +123,10 @@ def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) ->
 def on_feeds(
     artifact: Artifact, inputs: list[Feed], produced: dict[int, NDArray[np.float32]]
 ) -> Callable[[int], None]:
-    """Return a function of a turn's number that runs the model on one batch of `inputs`. After the last batch, the first follows.
+    """Return a function that runs the model on one batch of `inputs`, and returns None.
 
-    Each call stores the features (B, D) in `produced`, under the index of the batch.
+    Its argument is the number of the call: call 0 uses the first batch, and after the last batch, the first follows again. Each call
+    stores the features (B, D) in `produced`, under the index of the batch in `inputs`.
     """
 
     def call(turn: int) -> None:
