@@ -29,11 +29,11 @@ STEADY = 0.05
 
 
 def describe(root: Path, environment: Mapping[str, str], nvpmodel_output: str = "") -> dict[str, Any]:
-    """Return what does not change during a run: the module, software versions and power mode of the Jetson.
+    """Return the properties of the Jetson that do not change during a run: its module, software versions and power mode.
 
-    The keys are those of `engines.board.board` and {cuda, tensorrt_package, power_mode}. `root` is the folder in which the board's
-    system files are: `/`, or the folder of a recording. `environment` has the variables of a container. `nvpmodel_output` is what
-    `nvpmodel -q` printed. If it is empty, the power mode comes from the file in which nvpmodel stores it.
+    The keys are those of `engines.board.board` and {cuda, tensorrt_package, power_mode}. A value that is not known is None. `root` is
+    the folder in which the board's system files are: `/`, or the folder of a recording. `environment` has the environment variables.
+    `nvpmodel_output` is what `nvpmodel -q` printed. If it is empty, the power mode comes from the file in which nvpmodel stores it.
     """
     return files.board(root, environment) | {
         "cuda": files.cuda_version(root, environment),
@@ -45,8 +45,8 @@ def describe(root: Path, environment: Mapping[str, str], nvpmodel_output: str = 
 def state(root: Path) -> dict[str, Any]:
     """Return the board's present {clocks, locked, temperatures_c, throttling}, from the system files below `root`.
 
-    `clocks` maps gpu, cpu and emc (the memory) to [{name, mhz, min_mhz, max_mhz, governor}]. The other values are those of `locked`,
-    `temperatures_c` and `throttling`.
+    `clocks` maps gpu, cpu and emc (the memory) to [{name, mhz, min_mhz, max_mhz, governor}], in which a value that cannot be read is
+    None. The other three values come from the functions `locked`, `temperatures_c` and `throttling`.
     """
     clocks = {"gpu": _gpu(root), "cpu": _cpu(root), "emc": _emc(root)}
     return {
@@ -58,10 +58,10 @@ def state(root: Path) -> dict[str, Any]:
 
 
 def locked(gpu: Sequence[Mapping[str, Any]], cpu: Sequence[Mapping[str, Any]]) -> bool | None:
-    """Return whether every clock is locked: its lowest and highest allowed frequencies are equal.
+    """Return whether every clock is locked, which means that its lowest and highest allowed frequencies are equal.
 
-    `gpu` and `cpu` are the clocks from `state`. One clock with different limits gives False. If there is no such clock, but a limit
-    cannot be read or `gpu` or `cpu` is empty, the result is None.
+    `gpu` and `cpu` are the lists of clocks from `state`. The result is False if one clock is known not to be locked. Otherwise, it is
+    None if a limit cannot be read, or if `gpu` or `cpu` is empty.
     """
     limits = [(clock["min_mhz"], clock["max_mhz"]) for clock in (*gpu, *cpu)]
     known = [pair for pair in limits if None not in pair]
@@ -71,7 +71,10 @@ def locked(gpu: Sequence[Mapping[str, Any]], cpu: Sequence[Mapping[str, Any]]) -
 
 
 def temperatures_c(root: Path) -> dict[str, float]:
-    """Map each thermal zone to its temperature in degrees Celsius. Zones that are switched off or constant are left out."""
+    """Return the temperature of each thermal zone in degrees Celsius, by the name of the zone.
+
+    `root` is the folder of the system files. Zones that are switched off, or that always report the same value, are left out.
+    """
     temperatures = {}
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
         name, value = read_text(zone / "type").strip(), _number(zone / "temp", 1000)
@@ -81,9 +84,10 @@ def temperatures_c(root: Path) -> dict[str, float]:
 
 
 def throttling(root: Path) -> dict[str, int]:
-    """Map each active cooling device to its state (above 0), and each over-current counter to its events since the start.
+    """Return the state of each active cooling device, and the count of each over-current counter since the board started.
 
-    Active cooling devices slow the board down. Fans are left out, because they do not.
+    Both are in one dict, by their names. `root` is the folder of the system files. A cooling device slows the board down while its
+    state is above 0. Fans are left out, because they do not slow the board down.
     """
     causes = {}
     for device in sorted(root.glob("sys/class/thermal/cooling_device*")):
@@ -136,8 +140,8 @@ def moved(states: Sequence[Mapping[str, Any]]) -> list[str]:
 def advice(root: Path, description: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the commands that select the fastest power mode and lock the clocks, for steady times.
 
-    The list is empty if the board is already in this state. This project never runs the commands. `description` comes from
-    `describe`, and `now` from `state`.
+    The list is empty if the board is already in this state. This project never runs the commands. `root` is the folder of the system
+    files, `description` comes from `describe`, and `now` comes from `state`.
     """
     fastest = files.fastest_mode(root)
     mode = description["power_mode"]
@@ -148,7 +152,7 @@ def advice(root: Path, description: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def doubts(root: Path, description: Mapping[str, Any], states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a warning for each condition of the board that makes its times unreliable.
+    """Return one line of text for each condition of the board that makes its times unreliable.
 
     `description` comes from `describe`. `states` come from `state`: before the first measurement, after each measurement, and at the
     end.
@@ -169,7 +173,8 @@ def doubts(root: Path, description: Mapping[str, Any], states: Sequence[Mapping[
         )
     if clocks := moved(states):
         warnings.append(
-            f"locked clocks changed by more than {STEADY:.0%} ({'; '.join(clocks)}): do not trust these times"
+            f"locked clocks changed by more than {STEADY:.0%} ({'; '.join(clocks)}): do not trust these times; "
+            "cool the board, and measure again"
         )
     return warnings
 

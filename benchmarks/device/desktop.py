@@ -34,8 +34,8 @@ class Loaded(NamedTuple):
 def sizes(*, fixed: bool, card: bool) -> tuple[int, ...]:
     """Return the batch sizes to time if the command line gives none.
 
-    With `card` (a graphics card) they are 1, 8, 16 and 32, as many persons as a camera's frame may show. They are only 1 on a CPU,
-    and if `fixed`: a model has a fixed batch size.
+    With `card` (a graphics card), they are 1, 8, 16 and 32, because a camera's frame may show so many persons. The only size is 1 on a
+    CPU, and also if `fixed` is true, which means that a model has a fixed batch size.
     """
     return PERSONS if card and not fixed else (1,)
 
@@ -48,10 +48,10 @@ def galleries(
     least_s: float = LEAST_S,
     settle_s: float = SETTLE_S,
 ) -> list[dict[str, Any]]:
-    """Extract features of the data set's whole gallery with each model, and return {images_per_s, energy, ...} for each.
+    """Extract the features of the data set's whole gallery with each model, and return the `gallery_row` of each.
 
-    `policy` says which camera embedding the models use. The extraction is repeated until `least_s` seconds have passed, and the card
-    works for `settle_s` seconds before its power counts.
+    `policy` says which camera embedding the models use (see `runtime.datasets.cameras.camera_ids`). The extraction is repeated until
+    `least_s` seconds have passed, and the card works for `settle_s` seconds before its power counts.
     """
     name, rows = dataset_name(dataset.layout, count_warnings(dataset)), []
     with card_meter(least_s=least_s, settle_s=settle_s) as (meter, idle):
@@ -78,8 +78,8 @@ def galleries(
 def trtexec_times(model: Mapping[str, Any], loaded: Loaded, seconds: float) -> dict[str, Any]:
     """Return {measured, trtexec}: the settings under which this model was timed, and trtexec's times of its engine.
 
-    `model` is the model's row of the document. trtexec runs for `seconds`, once without and once with the copies of images and
-    features. For an ONNX file, `trtexec` is empty.
+    `model` is the model's row of the document, and `loaded` describes its file. trtexec runs for `seconds` seconds, once without and
+    once with the copies of images and features. For an ONNX file, `trtexec` is empty.
     """
     runs = []
     if model["kind"] == "engine":
@@ -90,15 +90,15 @@ def trtexec_times(model: Mapping[str, Any], loaded: Loaded, seconds: float) -> d
 def state(states: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     """Return {before, during, after, commands} from the `states` of the card, in the order of time.
 
-    `before` is the first state, `after` the last, and `during` has the others. A state is None without nvidia-smi. `commands` would
-    lock the card's clocks.
+    `before` is the first state, `after` is the last one, and `during` has the others. A state is None if nvidia-smi does not work.
+    `commands` are commands that would lock the card's clocks for steadier times.
     """
     before, *during, after = states
     return {"before": before, "during": during, "after": after, "commands": gpu_state.advice(before)}
 
 
 def warnings(document: Mapping[str, Any]) -> list[str]:
-    """Return a warning if the card was slowed down, and one for each reason why times of trtexec are missing."""
+    """Return the warnings for a bench.py document: that the card was slowed down, and why times of trtexec are missing."""
     runs = [run for model in document["models"] for run in model["trtexec"]]
     return [
         *gpu_state.doubts(document["state"]["during"]),

@@ -26,7 +26,7 @@ ENGINE_SESSION = SESSION | {"cuda_graph": "from the third call on, where the dev
 def document(run: DeviceRun) -> dict[str, Any]:
     """Return the JSON document of a Jetson run.
 
-    It is the document of bench.py, with the further keys {board, state, power, galleries, replayed} and the energy of each model.
+    It has the keys of every bench.py document and {board, state, power, galleries, replayed}. Each entry of `models` has its energy.
     """
     models = [_row(model, scenario, run) for model in run.models for scenario in model.scenarios]
     galleries = [_gallery(model, run) for model in run.models if model.gallery]
@@ -76,9 +76,10 @@ def _row(model: ModelRun, scenario: Scenario, run: DeviceRun) -> dict[str, Any]:
 
 
 def gallery_row(facts: Mapping[str, Any], gallery: Gallery, joules: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document's entry for a gallery that one model extracted: {path, sha256, images, images_per_s, energy, ...}.
+    """Return the document's entry for the extraction of a whole gallery with one model.
 
-    `facts` describe the model, and `joules` is the result of `benchmarks.device.power.energy.energy`.
+    The keys are {path, sha256, images, passes, batch, seconds, images_per_s, includes, energy}. `facts` come from
+    `benchmarks.candidate.facts`, and `joules` is the result of `benchmarks.device.power.energy.energy`.
     """
     seconds = gallery.window.end_s - gallery.window.start_s
     return {
@@ -95,9 +96,10 @@ def gallery_row(facts: Mapping[str, Any], gallery: Gallery, joules: Mapping[str,
 
 
 def measured_with(engine: object) -> dict[str, Any]:
-    """Return the settings with which a model on the backend `engine` is timed: {transfers, cuda_graph, spin_wait}.
+    """Return the settings with which bench.py times a model on the backend `engine`: {transfers, cuda_graph, spin_wait}.
 
-    They have the names of trtexec's settings, so that the two can be compared.
+    They correspond to settings of trtexec, which say whether the times include copies between host and GPU, whether a CUDA graph is
+    replayed, and whether the host waits actively.
     """
     return ENGINE_SESSION if str(engine).startswith("tensorrt") else SESSION
 
@@ -114,7 +116,10 @@ def _energy(run: DeviceRun, window: Window, images: int) -> dict[str, Any]:
 
 
 def trtexec_row(run: Trtexec) -> dict[str, Any]:
-    """Return the numbers of one run of trtexec, with its settings, because the versions have different defaults."""
+    """Return the times of one run of trtexec and the settings that it ran with, because its versions have different defaults.
+
+    The times are {latency_ms, gpu_ms, images_per_s}. They are None if the run failed, and `why` gives the reason.
+    """
     settings = {"transfers": run.transfers, **PINNED, "line": list(run.line)}
     report = None if run.output is None else parse(run.output)
     # The times of a run that was cut off, or that failed after it had printed them, do not count.
@@ -195,7 +200,10 @@ def _warnings(
                 f"({models[0]['energy']['rail']})"
             )
         reasons = Counter(energy["why"] for energy in energies if energy["why"])
-        warnings += [f"energy is null {count} times: {why}" for why, count in reasons.items()]
+        warnings += [
+            f"energy is null {count} times, because it could not be computed: {why}"
+            for why, count in reasons.items()
+        ]
         if power.idle is None or all(energy["idle_w"] is None for energy in energies):
             warnings.append("no idle power was measured: the energy without idle power is null")
     if power.malformed:
@@ -208,7 +216,9 @@ def _warnings(
         for model in models
         if any(trtexec.get("enqueue_bound") for trtexec in model["trtexec"])
     ]:
-        warnings.append(f"trtexec was limited by enqueue time, not by the GPU ({'; '.join(bound)})")
+        warnings.append(
+            f"trtexec was limited by enqueue time, so its times are longer than those of the GPU ({'; '.join(bound)})"
+        )
     if any(trtexec["why"] is None and not trtexec["cuda_graph"] for trtexec in trtexec_runs):
         warnings.append(
             "trtexec ran without a CUDA graph, because the engine does not allow one: trtexec's times are longer than with one"
@@ -219,10 +229,12 @@ def _warnings(
         if model["cv"] > 0.025
     ]
     if unsteady:
-        warnings.append(f"times vary by more than 2.5 % ({'; '.join(unsteady)}): lock the clocks")
+        warnings.append(
+            f"times vary by more than 2.5 % ({'; '.join(unsteady)}): lock the clocks, then measure again"
+        )
     return warnings
 
 
 def missing_reasons(trtexec_runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the different reasons why rows of `trtexec_row` have no times."""
+    """Return the reasons why some of `trtexec_runs` have no times, each reason once. The runs are results of `trtexec_row`."""
     return list(dict.fromkeys(run["why"] for run in trtexec_runs if run["why"] is not None))

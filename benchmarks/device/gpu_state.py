@@ -38,10 +38,11 @@ TIMEOUT_S = 20
 
 
 def state(environment: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
-    """Return the present {name, driver, performance_state, ..., sm_mhz, temperature_c, throttling} of the card.
+    """Return the present state of the card that is CUDA device 0. Returns None if nvidia-smi does not work.
 
-    `throttling` lists what slows the card down now. A value that the driver does not report ("[N/A]") is None. Returns None if
-    nvidia-smi does not work.
+    The keys are {name, driver, performance_state, persistence_mode, power_limit_w, sm_mhz, sm_max_mhz, memory_mhz, temperature_c,
+    throttling}. `throttling` lists the reasons why the card is slowed down now. A value that the driver does not report is None.
+    `environment` has the environment variables.
     """
     cells = _query(list(FIELDS), environment)
     if cells is None:
@@ -58,7 +59,7 @@ def state(environment: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
 def advice(now: Mapping[str, Any] | None) -> list[str]:
     """Return the commands that lock this card's clocks, which this project never runs. The list is empty if `now` is None.
 
-    `now` is the result of `state`. The commands are also returned if the clocks are locked, because no driver reports this.
+    `now` is the result of `state`. The commands are also returned if the clocks are locked already, because no driver reports this.
     """
     if now is None:
         return []
@@ -68,9 +69,16 @@ def advice(now: Mapping[str, Any] | None) -> list[str]:
 
 
 def doubts(states: Sequence[Mapping[str, Any] | None]) -> list[str]:
-    """Return a warning if the card was slowed down in any of `states`, which were read right after each timing."""
+    """Return a list with one warning if the card was slowed down in any of `states`, or else an empty list.
+
+    `states` are results of `state`, which were read right after each timing.
+    """
     causes = dict.fromkeys(cause for state in states if state for cause in state["throttling"] or ())
-    return [f"the card was slowed down while measuring ({', '.join(causes)})"] if causes else []
+    if not causes:
+        return []
+    return [
+        f"the card was slowed down while measuring ({', '.join(causes)}): cool it, or raise its power limit, and measure again"
+    ]
 
 
 def _query(names: Sequence[str], environment: Mapping[str, str]) -> list[str] | None:

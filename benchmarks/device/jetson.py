@@ -1,7 +1,7 @@
 """`bench.py --device jetson`: measure latency, energy, the throughput of a whole gallery, and trtexec's times on a Jetson.
 
-The latency is measured for 1, 8, 16 and 32 images a call, as many persons as a camera's frame may show. With `--replay`, the results
-come from a recorded run instead. The command changes neither the power mode nor the clocks.
+The latency is measured for calls with 1, 8, 16 and 32 images, because a camera's frame may show so many persons. With `--replay`, the
+results come from a recorded run instead. The command changes neither the power mode nor the clocks.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CROPS = 128
 
 
 class Interrupted(Stopped):
-    """A signal stopped the run. `run` holds the complete results."""
+    """A signal stopped a run. `run` has the results that were complete when the signal arrived."""
 
     def __init__(self, number: int, run: DeviceRun) -> None:
         super().__init__(number)
@@ -58,8 +58,8 @@ class Interrupted(Stopped):
 class JetsonOptions:
     """The models to measure on a Jetson, and how.
 
-    Each model is timed at the batch sizes PERSONS and at those in `batches`. The run is recorded in the folder `record`, or not at
-    all if it is None.
+    Each model is timed at the batch sizes PERSONS and at those in `batches`. The run is recorded in the new folder `record`, or not at
+    all if `record` is None.
     """
 
     candidates: tuple[Candidate, ...]
@@ -72,35 +72,36 @@ class JetsonOptions:
 def measure(options: JetsonOptions) -> dict[str, Any]:
     """Measure the models on this Jetson, and return the JSON document (see `benchmarks.device.document`).
 
-    Raises DeviceError on a machine that is not a Jetson.
+    Raises DeviceError on a machine that is not a Jetson, and the errors of `collect`.
     """
     refuse_elsewhere(Path("/"), os.environ)
     return document(collect(options))
 
 
 def replayed(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Return the JSON document of the run that is recorded in `folder`, for the models whose paths or file names are `names`."""
+    """Return the JSON document of the run that is recorded in `folder`, with only the models whose paths or file names are `names`."""
     return document(read_replay(folder, names))
 
 
 def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
     """Raise DeviceError if this machine is not a Jetson.
 
-    A Jetson has certain system files below `root`, and a container on a Jetson certain variables in `environment`.
+    A Jetson has the file etc/nv_tegra_release below `root`, and a container on a Jetson has L4T_VERSION in `environment`.
     """
     if this_l4t(root, environment) is None:
         raise DeviceError(
-            "--device jetson: this is not a Jetson (there is no /etc/nv_tegra_release, and L4T_VERSION is not set as in a "
-            "container); run the command on a Jetson, or use --device cuda or cpu"
+            "--device jetson: this is not a Jetson: it has neither the file /etc/nv_tegra_release nor the environment variable "
+            "L4T_VERSION of a Jetson container. Run the command on a Jetson, or use --device cuda or cpu"
         )
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the measurements of all models in a run share.
+    """The options, images and clock that the measurements of all models in a run share.
 
-    A window, in which power is averaged, lasts at least `least_s` seconds of `clock`. `watch` records the present state of the board.
-    If a signal stops the run, `partly` receives the results of the model that was being measured.
+    Power is averaged over a window of at least `least_s` seconds of `clock`, which returns a time in seconds. `dataset` is None
+    without --data. `watch()` records the present state of the board. If a signal stops the run, the complete results of the model
+    that was being measured are appended to `partly`.
     """
 
     options: JetsonOptions
@@ -121,10 +122,11 @@ def collect(
     least_s: float = LEAST_S,
     clock: Clock = time.perf_counter,
 ) -> DeviceRun:
-    """Measure every model at every batch size, on the gallery and with trtexec. Record the run in `options.record`.
+    """Measure every model at every batch size, on the whole gallery and with trtexec. Record the run in `options.record`.
 
-    Each measurement lasts at least `least_s` seconds, so that its mean power is reliable. The board's system files are read below
-    `root`. If a signal stops the run, Interrupted is raised with the complete results, and the run is not recorded.
+    Each measurement lasts at least `least_s` seconds of `clock`, so that its mean power is reliable. The board's system files are
+    read below `root`. If a signal stops the run, it is not recorded, and Interrupted is raised with the complete results. Raises
+    ConfigError for torch weights, and ArtifactError for a file that is missing or damaged.
     """
     candidates, data = options.candidates, options.images
     if weights := next((candidate for candidate in candidates if candidate.torch), None):
@@ -141,7 +143,7 @@ def collect(
     description, before = board.describe(root, environment, nvpmodel), board.state(root)
     for command in board.advice(root, description, before):
         note(
-            f"for the shortest and steadiest times, first run this command (bench.py does not run it): {command}"
+            f"for the shortest and steadiest times, run this command before bench.py, which does not run it itself: {command}"
         )
     host = describe_host(device="jetson", threads=None)
     dataset = read_dataset(data.root, data.layout) if data.root else None
@@ -191,16 +193,18 @@ def collect(
     )
     if stop is not None:
         if options.record is not None:
-            note(f"WARNING --record {options.record}: a run that was stopped is not recorded")
+            note(f"WARNING --record {options.record}: the run was stopped, so it is not recorded")
         raise Interrupted(stop.number, run)
     if options.record is not None:
         heard = Heard(nvpmodel, environment, lines)
         try:
             write_recording(options.record, run, before=files, after=system_files(root), heard=heard)
-            note(f"recorded in {options.record}; read it with --replay {options.record}")
+            note(f"the run is recorded in {options.record}; show it again with --replay {options.record}")
         except OSError as error:
             # The results must not be lost if the recording fails.
-            note(f"WARNING --record {options.record}: the recording is not complete ({error})")
+            note(
+                f"WARNING --record {options.record}: files could not be written, so the recording is unusable ({error})"
+            )
     return run
 
 
@@ -255,7 +259,7 @@ def _open(candidate: Candidate) -> Artifact:
         # Leave out the package that the message recommends, because it does not exist for a Jetson.
         build = shlex.join(["python", "-m", "engines", "build", str(candidate.path)])
         raise DeviceError(
-            f"{candidate.path}: {str(error).partition(';')[0]}; on a Jetson, build an engine and give that: {build}"
+            f"{candidate.path}: {str(error).partition(';')[0]}; on a Jetson, build an engine and give it instead: {build}"
         ) from None
 
 

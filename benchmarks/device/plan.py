@@ -16,8 +16,8 @@ TRTEXEC_S = 8.0
 class Windows:
     """How long the measurements of a run last.
 
-    Timing one batch size takes `scenario_s` seconds, and any other measurement takes at least `least_s` seconds. `idle` says whether
-    the idle power is measured first.
+    Timing a model at one batch size takes `scenario_s` seconds, and any other measurement takes at least `least_s` seconds. `idle`
+    says whether the power of the idle board is measured first.
     """
 
     scenario_s: float
@@ -26,29 +26,29 @@ class Windows:
 
 
 def scenario_of(title: str, count: int) -> str:
-    """Return the name of the part that times the model `title` with `count` images a call."""
+    """Return the name of the part of a run in which the model `title` is timed on calls with `count` images."""
     return f"{title}: {count} images a call"
 
 
 def gallery_of(title: str) -> str:
-    """Return the name of the part that extracts the whole gallery with the model `title`."""
+    """Return the name of the part of a run in which the model `title` extracts the features of the whole gallery."""
     return f"{title}: whole gallery"
 
 
 def accuracy_of(title: str) -> str:
-    """Return the name of the part that measures the accuracy of the model `title`."""
+    """Return the name of the part of a run in which the accuracy of the model `title` is measured."""
     return f"{title}: accuracy"
 
 
 def trtexec_of(title: str) -> str:
-    """Return the name of the part that times the model `title` with trtexec."""
+    """Return the name of the part of a run in which trtexec times the model `title`."""
     return f"{title}: trtexec"
 
 
 def agenda_of(
     titles: Sequence[str], persons: Sequence[int], windows: Windows, *, gallery: int, scored: bool
 ) -> Agenda:
-    """Return all parts of the run, in order. `titles` name the models, and `persons` are the batch sizes.
+    """Return the agenda with all parts of the run, in order. `titles` name the models, and `persons` are the batch sizes.
 
     `gallery` is the number of images in the gallery to extract, or 0 for none. `scored` says whether the accuracy is measured.
     """
@@ -58,4 +58,6 @@ def agenda_of(
         parts += [Part(gallery_of(title), windows.least_s)] if gallery else []
         parts += [Part(accuracy_of(title), windows.least_s)] if scored else []
         parts.append(Part(trtexec_of(title), 2 * len(persons) * (TRTEXEC_S + windows.scenario_s)))
-    return Agenda(parts, basis="the requested measuring times; a slow engine or a large gallery takes longer")
+    return Agenda(
+        parts, basis="the requested measuring times (a slow engine or a large gallery takes longer)"
+    )

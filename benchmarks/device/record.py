@@ -43,9 +43,10 @@ FILES = (
 
 
 class Heard(NamedTuple):
-    """What a run read that is neither in a system file nor in its result.
+    """The inputs of a run that are neither in a system file nor in its result.
 
-    `nvpmodel` is the output of `nvpmodel -q`, `environment` has the environment variables, and `lines` are the lines of tegrastats.
+    `nvpmodel` is the output of `nvpmodel -q`, `environment` has the environment variables, and `lines` are the lines of tegrastats
+    with their times.
     """
 
     nvpmodel: str
@@ -54,7 +55,7 @@ class Heard(NamedTuple):
 
 
 def new_folder(folder: Path) -> None:
-    """Create the folder of a recording. Raises ConfigError if it exists and is not empty."""
+    """Create the folder of a recording. Raises ConfigError if `folder` is a file or a folder that is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--record {folder}: it already exists and is not empty; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def new_folder(folder: Path) -> None:
 def system_files(root: Path) -> dict[str, str]:
     """Map the path of each system file about the board, relative to `root`, to its text.
 
-    Only TensorRT's entries of the list of installed packages are included.
+    From the list of installed packages, only the entries of TensorRT are included.
     """
     paths = [path for pattern in FILES for path in sorted(root.glob(pattern))]
     texts = {str(path.relative_to(root)): text for path in paths if (text := read_text(path))}
@@ -76,7 +77,10 @@ def system_files(root: Path) -> dict[str, str]:
 def write_recording(
     folder: Path, run: DeviceRun, *, before: Mapping[str, str], after: Mapping[str, str], heard: Heard
 ) -> None:
-    """Write the recording of a run into `folder`. `before` and `after` are the `system_files` at the run's start and end."""
+    """Write the recording of `run` into `folder`. Raises OSError if a file cannot be written.
+
+    `before` and `after` are the results of `system_files` at the run's start and end. `heard` has what else the run read.
+    """
     _put(folder / BEFORE, before)
     _put(folder / AFTER, after)
     power, lines = run.power, [(at_s, line) for at_s, line in heard.lines if line.endswith("\n")]

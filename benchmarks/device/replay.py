@@ -12,7 +12,7 @@ The folder has these files:
 All times are in seconds of one clock. `at_s` has the time of each line of tegrastats. Without it, one line was printed every
 `interval_s`, from 0 on. `output` names the file with an output of trtexec. `benchmarks.device.record` also writes nvpmodel (the
 output of `nvpmodel -q`), environment, during (the board's state after each measurement) and doubts (warnings). If the power was read
-from another sensor than tegrastats, timing.json has power: {sensor, malformed, samples: [[second, {rail: mW}]]}.
+from another sensor than tegrastats, timing.json also has power: {sensor, malformed, samples: [[second, {rail: mW}]]}.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ RECORDING = members(
 def read_replay(folder: Path, models: Sequence[str]) -> DeviceRun:
     """Return the run that is recorded in `folder`, with the models whose paths or file names are `models`.
 
-    Raises ConfigError if the folder is not a recording, or lacks one of the models.
+    Raises ConfigError if the folder is not a recording, lacks one of the models, or has several models with the same file name.
     """
     try:
         recording = read_json(folder / TIMES, RECORDING)
@@ -155,7 +155,7 @@ def _power(folder: Path, recording: Mapping[str, Any]) -> Power:
     times = recording.get("at_s")
     if times is None:
         if not recording.get("interval_s"):
-            raise ValueError("neither at_s nor interval_s gives the times of the lines")
+            raise ValueError(f"{TIMES} has neither at_s nor interval_s, the times of the lines in {LINES}")
         times = [number * recording["interval_s"] for number in range(len(lines))]
     samples, malformed = [], 0
     # A malformed line is counted, and its time is skipped with it.
@@ -191,7 +191,7 @@ def _gallery(gallery: Mapping[str, Any]) -> Gallery:
 def _window(entry: Mapping[str, Any]) -> Window:
     window = Window(*entry["window"])
     if not window.start_s < window.end_s:
-        raise ValueError(f"the window {entry['window']} does not end after its start")
+        raise ValueError(f"in {TIMES}, the window {entry['window']} (seconds) does not end after its start")
     return window
 
 

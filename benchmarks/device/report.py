@@ -26,7 +26,10 @@ COLUMNS = (
 
 
 def print_device_report(document: Mapping[str, Any]) -> None:
-    """Print a table of the board's state, and one with a row for each model and batch size. An earlier run adds a third table."""
+    """Print a table of the board's state, and one with a row for each model and batch size.
+
+    If the document has a comparison with an earlier run (`--compare`), print it as a third table.
+    """
     if line := incomplete_line(document):
         print(line)
     if "board" not in document:

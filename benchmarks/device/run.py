@@ -13,8 +13,8 @@ from benchmarks.device.power.energy import LEAST_S, Sample, Window
 class Scenario:
     """The times of one model at one batch size: `wall_ms` has the time of each timed call with `batch` images.
 
-    `window` is the period in which all calls ran, and `images` the number of images that all of these calls processed, including the
-    warm-up. `calls` has (images, batch size) for each run of the engine that one call needs.
+    `window` is the period in which all calls ran, and `images` is the number of images that all of these calls processed, including
+    the untimed calls. `calls` has (images, batch size) for each run of the engine that one call needs.
     """
 
     name: str
@@ -40,9 +40,10 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Trtexec:
-    """One run of trtexec with `batch` images a query and the command `line`. `transfers` says whether copies count.
+    """One run of trtexec with `batch` images per inference and the command line `line`.
 
-    `output` is all that trtexec printed. It is None if trtexec did not run, and `why` gives the reason.
+    `transfers` says whether the times include copying the images to the GPU and the features back. `output` is all that trtexec
+    printed. It is None if trtexec did not run, and `why` gives the reason.
     """
 
     batch: int
@@ -56,8 +57,8 @@ class Trtexec:
 class ModelRun:
     """The results of one model.
 
-    `facts` come from `benchmarks.candidate.facts`, and `accuracy` from `runtime.extraction.accuracy`. `gallery` and `accuracy` are
-    None if they were not measured.
+    `facts` come from `benchmarks.candidate.facts`, and `accuracy` comes from `runtime.extraction.accuracy`. `scenarios` has the times
+    at each batch size, and `trtexec` has the runs of trtexec. `gallery` and `accuracy` are None if they were not measured.
     """
 
     facts: Mapping[str, Any]
@@ -71,7 +72,8 @@ class ModelRun:
 class Power:
     """The power samples of a run, read from the sensor with the name `sensor`, which is None if no sensor could be read.
 
-    `malformed` counts the readings that could not be parsed. `idle` is the period before the first model ran.
+    `malformed` counts the readings that could not be parsed. `idle` is the period before the first model in which the idle power was
+    measured, or None if it was not measured.
     """
 
     sensor: str | None
@@ -84,10 +86,11 @@ class Power:
 class DeviceRun:
     """All results of a Jetson run.
 
-    `board` describes the board. `before`, `during` and `after` are its states at the start, after each timing and at the end (see
-    `benchmarks.device.board`). `images` is {source, count}. `advice` has commands for steadier times, and `doubts` has warnings. If a
-    signal stopped the run, `stopped` is its name, and `missing` lists the parts that were not measured. Energy is computed only for
-    periods of at least `least_s` seconds.
+    `host` comes from `benchmarks.host.describe_host`. `board` describes the board, and `before`, `during` and `after` are its states
+    at the start, after each timing and at the end (see `benchmarks.device.board`). `images` is {source, count} of the images that are
+    timed. `advice` has commands for steadier times, and `doubts` has warnings. `replayed` says whether the results come from a
+    recording. If a signal stopped the run, `stopped` is its name, or else None, and `missing` lists the parts that were not measured.
+    Energy is computed only for periods of at least `least_s` seconds.
     """
 
     host: Mapping[str, Any]

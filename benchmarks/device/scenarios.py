@@ -1,4 +1,4 @@
-"""Measure the calls of an opened model, the extraction of a whole gallery, or the idle machine during a period of time."""
+"""Time the calls of an opened model or the extraction of a whole gallery, and record the period in which they ran, for the energy."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ Clock = Callable[[], float]
 def time_scenario(
     call: Callable[[int], object], persons: int, *, least_s: float, rounds: int | None, clock: Clock
 ) -> Scenario:
-    """Time calls with `persons` images for at least `least_s` seconds of `clock`.
+    """Time calls with `persons` images for at least `least_s` seconds of `clock`, which returns a time in seconds.
 
-    `rounds` calls are timed, or calls for `least_s` seconds if it is None. The window of the result also covers the warm-up before
-    the timed calls, and the untimed calls that follow them until `least_s` seconds have passed.
+    `call` runs the model once; its argument is the number of the call. `rounds` calls are timed, or calls for `least_s` seconds if
+    `rounds` is None. The window of the result also covers the warm-up before the timed calls, and the untimed calls that follow them
+    until `least_s` seconds have passed.
     """
     calls = 0
 
@@ -50,7 +51,8 @@ def time_gallery(
 ) -> Gallery:
     """Extract the data set's whole gallery from its files, once or more, until `least_s` seconds of `clock` have passed.
 
-    `ids` (G,) are the camera ids of the gallery's images, or None for a model that takes no camera ids.
+    `ids` (G,) are the camera ids of the gallery's images, or None for a model that takes no camera ids. `clock` returns a time in
+    seconds.
     """
     batch, passes, start = artifact.spec.batch or GALLERY_BATCH, 0, clock()
     while passes == 0 or clock() - start < least_s:
@@ -60,7 +62,7 @@ def time_gallery(
 
 
 def idle_window(clock: Clock, least_s: float) -> Window:
-    """Sleep for at least `least_s` seconds, and return this period, in which no model runs."""
+    """Sleep for at least `least_s` seconds of `clock`, and return this period, in which no model runs."""
     start = clock()
     # Sleep slightly longer, because the clock of `sleep` may run faster than `clock`.
     time.sleep(least_s + 0.05)

@@ -23,8 +23,9 @@ def run_trtexec(
 ) -> list[Trtexec]:
     """Run trtexec on the engine at `path` for each batch size, once without and once with the copies of images and features.
 
-    The times without copies are comparable between TensorRT versions. The times with copies are comparable with those of bench.py. If
-    trtexec cannot run, the `why` of the results gives the reason.
+    `manifest` and `spec` are those of the engine, and each run measures for `seconds` seconds. The times without copies are comparable
+    between TensorRT versions. The times with copies are comparable with those of bench.py. If trtexec cannot run, the `why` of the
+    results gives the reason.
     """
     settings = [(batch, transfers) for batch in batches for transfers in (False, True)]
     if manifest.get("kind") != "engine":

@@ -1,1 +1,1 @@
-"""Power and energy of a Jetson or a graphics card: the sensors, their samples, and the energy in a window of time."""
+"""Measure the power of a Jetson or a graphics card with its sensors, and compute the energy per image in a window of time."""

@@ -1,4 +1,7 @@
-"""Compute energy from power samples: choose the rails that supply the whole board, and integrate over a period of time."""
+"""Compute energy from power samples: choose the power rails that supply the whole board, and integrate over a period of time.
+
+A rail is a supply line whose power a sensor measures, such as VDD_IN. A rail may supply other rails, whose power must not be added.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ INNER = "VDDQ"
 
 
 class Sample(NamedTuple):
-    """The power of every rail, in mW, at the time `at_s`. This is the time in seconds of the clock that also times the models."""
+    """The power of every rail, in mW, at the time `at_s`, in seconds of the clock that also times the models."""
 
     at_s: float
     rails_mw: Mapping[str, float]
@@ -27,7 +30,8 @@ class Sample(NamedTuple):
 class Total(NamedTuple):
     """The rails whose sum counts as the board's power.
 
-    `known` is False if the board is unknown. `rails` are then all rails, and their sum may be wrong.
+    `known` is False if the rails are not those of a known board. `rails` are then all rails except those whose names begin with VDDQ,
+    and their sum may be wrong.
     """
 
     rails: tuple[str, ...]
@@ -59,7 +63,7 @@ def total_of(names: Collection[str]) -> Total | None:
 
 
 def total_in(samples: Sequence[Sample]) -> Total | None:
-    """Return the rails whose sum is the board's power in these samples, or None if no sample has a rail.
+    """Return the rails whose sum is the board's power in these samples, or None if no rail is in most of them.
 
     Only rails that are in most samples are used, because a damaged line of tegrastats may contain wrong names.
     """
@@ -71,7 +75,8 @@ def total_in(samples: Sequence[Sample]) -> Total | None:
 def integral_j(samples: Sequence[tuple[float, float]], window: Window) -> float:
     """Return the energy in joules in the window: the integral of `samples` (seconds, watts) by the trapezoidal rule.
 
-    Between the ends of the window and the first and last sample inside it, the power counts as constant.
+    At least one sample must be inside the window. From the window's start to its first sample, and from its last sample to its end,
+    the power counts as constant.
     """
     inside = [sample for sample in samples if window.start_s <= sample[0] <= window.end_s]
     points = [(window.start_s, inside[0][1]), *inside, (window.end_s, inside[-1][1])]
@@ -87,10 +92,11 @@ def energy(
     """Return the energy per image, in joules, if `images` images were processed in the window.
 
     The keys are {rail, rail_known, gross_j_per_image, net_j_per_image, mean_w, idle_w, rails_w, window_s, images, samples,
-    incomplete, why}. `rail` names the rails whose sum counts as the whole board. The gross energy is all energy of the board. For the
-    net energy, the mean power of the `idle` window (`idle_w`) is subtracted. A value that cannot be computed is None, and `why` gives
-    the reason: no sensor, a window shorter than `least_s`, or a gap in the samples. `incomplete` counts the samples in the window that
-    are not used, because they lack one of the rails or have no power above 0.
+    incomplete, why}. `rail` names the rails whose sum counts as the whole board, and `rails_w` has the mean power of each rail. The
+    gross energy is all energy of the board. For the net energy, the mean power in the `idle` window (`idle_w`) is subtracted. The
+    power and energy of a window are None without a sensor, if the window is shorter than `least_s` seconds, or if its samples have a
+    gap. `why` then gives the reason for `window`; the net energy is also None if `idle_w` is None. `incomplete` counts the samples in
+    the window that are not used, because they lack one of the rails or have no power above 0.
     """
     total = total_in(samples)
     inside = [sample for sample in samples if window.start_s <= sample.at_s <= window.end_s]
@@ -129,7 +135,7 @@ def mean_w(
 
 
 def watts(samples: Sequence[Sample], rails: Sequence[str]) -> list[tuple[float, float]]:
-    """Return (seconds, watts) of the samples that have all of `rails`, where watts is the sum of these rails and above 0."""
+    """Return (seconds, watts) of each sample that has all of `rails` and a power above 0. The watts are the sum of these rails."""
     complete = [sample for sample in samples if rails and all(name in sample.rails_mw for name in rails)]
     power = [(sample.at_s, sum(sample.rails_mw[name] for name in rails) / 1000) for sample in complete]
     # A running board needs some power, so a sum of 0 is an error, although a single rail may read slightly below 0.

@@ -25,15 +25,17 @@ def gpu_energy(
     settle_s: float = SETTLE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any] | None]:
-    """Return the energy per image of each model, as `benchmarks.device.power.energy.energy` gives it.
+    """Return the result of `benchmarks.device.power.energy.energy`, with {sensor, malformed}, for each model.
 
-    `calls` has a function for each model, which runs it on `images` images. The energy is that of the card alone, without the other
-    parts of the computer. The idle power is measured while all models are loaded. If no sensor can be read, each result is None.
+    `calls` has a function for each model, which takes the number of the call and runs the model on `images` images. Each model runs
+    for `settle_s` seconds and then for `least_s` seconds of `clock`, in which its power counts. The energy is that of the card alone,
+    without the other parts of the computer. The idle power is measured first, while all models are loaded. `sensors` are the power
+    sensors to try, and None stands for `gpu_sensors()`. If no sensor can be read, each result is None.
     """
     with card_meter(sensors, least_s=least_s, settle_s=settle_s, clock=clock) as (meter, idle):
         if meter is None:
             return [None] * len(calls)
-        note(f"measuring energy: {len(calls) * (settle_s + least_s):g} s")
+        note(f"measuring the energy of {len(calls)} models takes {len(calls) * (settle_s + least_s):g} s")
         windows = [_run(call, least_s, settle_s, clock) for call in calls]
     sensor = {"sensor": meter.sensor.name, "malformed": meter.malformed}
     return [
@@ -52,7 +54,8 @@ def card_meter(
 ) -> Iterator[tuple[Meter, Window] | tuple[None, None]]:
     """Start the first of `sensors` that works, wait for an idle window of `least_s` seconds, and yield (meter, idle window).
 
-    The sensor runs until the block ends. Yields (None, None) if no sensor can be read. `sensors` None stands for `gpu_sensors()`.
+    Before the idle window, the card rests for `settle_s` seconds. The sensor runs until the block ends. Yields (None, None) if no
+    sensor can be read. If `sensors` is None, they are those of `gpu_sensors()`. `clock` returns a time in seconds.
     """
     meter = open_meter(gpu_sensors() if sensors is None else sensors)
     if meter is None:
@@ -60,7 +63,7 @@ def card_meter(
         yield None, None
         return
     try:
-        note(f"measuring idle power with {meter.sensor.name}: {settle_s + least_s:g} s")
+        note(f"measuring the idle power with {meter.sensor.name} takes {settle_s + least_s:g} s")
         time.sleep(settle_s)
         start = clock()
         # Sleep slightly longer, because the clock of `sleep` may run faster than `clock`.

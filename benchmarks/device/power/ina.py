@@ -20,10 +20,10 @@ MICRO = 1000.0
 
 @dataclass(frozen=True)
 class Rail:
-    """One power rail, which a `chip` measures, and the files that have its power.
+    """One power rail, the `chip` that measures it, and the files from which its present power is read.
 
-    The file `power` has the power in mW times `unit`. If `power` is None, the file `volt` has the voltage in mV, and the file
-    `current` the current in mA.
+    The number in the file `power`, divided by `unit`, is the power in mW. If `power` is None, the file `volt` has the voltage in mV,
+    and the file `current` has the current in mA.
     """
 
     name: str
@@ -35,18 +35,18 @@ class Rail:
 
 
 def find_rails(root: Path) -> list[Rail]:
-    """Return the power rails of all INA chips, which the files below `root` describe. The list is empty without such a chip."""
+    """Return the power rails of all INA chips that the system files below `root` describe. Without such a chip, the list is empty."""
     return [*_hwmon_rails(root), *_iio_rails(root)]
 
 
 def read_rails(rails: Sequence[Rail]) -> dict[str, float]:
-    """Read the present power, and map the name of each rail to mW. Rails that cannot be read are left out."""
+    """Read and return the present power of each rail, {name: mW}. Rails that cannot be read are left out."""
     readings = {rail.name: _milliwatts(rail) for rail in rails}
     return {name: value for name, value in readings.items() if value is not None}
 
 
 def chips(rails: Sequence[Rail]) -> str:
-    """Return the names of the chips that measure these rails: `INA238+INA3221`."""
+    """Return the names of the chips that measure these rails, joined by +, such as `INA238+INA3221`."""
     return "+".join(sorted({rail.chip.upper() for rail in rails}))
 
 

@@ -14,7 +14,7 @@ RAIL = "GPU_BOARD"
 def reader(environment: Mapping[str, str] = os.environ) -> Callable[[], dict[str, float]] | None:
     """Return a function that reads the card's present power as {"GPU_BOARD": mW}, for CUDA device 0.
 
-    Returns None if NVML is not installed or does not report the power. The function returns {} if a reading fails.
+    Returns None if nvidia-ml-py is not installed or NVML does not report the power. The returned function gives {} if a reading fails.
     """
     library = _library()
     if library is None:
@@ -38,14 +38,17 @@ def reader(environment: Mapping[str, str] = os.environ) -> Callable[[], dict[str
 def device(environment: Mapping[str, str] = os.environ) -> str:
     """Return the card that is CUDA device 0, in the form that nvidia-smi accepts: an index or a UUID.
 
-    On a machine with different cards, this is right only with CUDA_DEVICE_ORDER=PCI_BUS_ID. By default, CUDA numbers the fastest card
-    first.
+    It is the first entry of CUDA_VISIBLE_DEVICES in `environment`, or else 0. On a machine with different cards, this is right only
+    with CUDA_DEVICE_ORDER=PCI_BUS_ID, because CUDA numbers the fastest card first by default.
     """
     return environment.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
 
 
 def smi_line(command: str, interval_ms: int, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the command line with which nvidia-smi prints the card's power in watts every `interval_ms` milliseconds."""
+    """Return the command line with which nvidia-smi prints the card's power in watts every `interval_ms` milliseconds.
+
+    `command` is the path of nvidia-smi.
+    """
     query = ["--query-gpu=power.draw", "--format=csv,noheader,nounits"]
     return [command, *query, f"--id={device(environment)}", f"--loop-ms={interval_ms}"]
 

@@ -35,7 +35,8 @@ Line = tuple[float, str]
 class Sensor:
     """A source of power readings with a `name`, which the results show.
 
-    `read` yields the readings until the source ends or `stop` is called. A reading that cannot be parsed is None.
+    `read()` yields the readings until the source ends or `stop()` is called. A reading has the power of each rail in mW, or is None if
+    it cannot be parsed.
     """
 
     name: str
@@ -45,9 +46,9 @@ class Sensor:
 
 @dataclass
 class Meter:
-    """A power sensor that collects `samples` in a thread while the block of `with meter:` runs.
+    """A thread that reads `sensor` and collects its `samples` while the block of `with meter:` runs.
 
-    `malformed` counts the readings that could not be parsed.
+    `clock` returns the time of a sample in seconds. `malformed` counts the readings that could not be parsed.
     """
 
     sensor: Sensor
@@ -70,7 +71,7 @@ class Meter:
         self._thread.join(timeout=FIRST_S)
 
     def works(self, wait_s: float = FIRST_S) -> bool:
-        """Wait up to `wait_s` seconds for the first sample. Return whether a sample has a power rail."""
+        """Wait up to `wait_s` seconds for the first sample. Return whether a sample has the power of a rail."""
         self._first.wait(wait_s)
         return any(total_of(sample.rails_mw) for sample in self.samples)
 
@@ -90,9 +91,10 @@ class Meter:
 
 
 def jetson_sensors(root: Path = Path("/"), keep: list[Line] | None = None) -> list[Sensor]:
-    """Return the power sensors of a Jetson that exist, the best one first.
+    """Return the power sensors that this Jetson has, the best one first: tegrastats, then the INA chips.
 
-    Every line that tegrastats prints is added to `keep`, also a line that cannot be parsed. `root` is the folder of the system files.
+    Every line that tegrastats prints is added to `keep` with its time, also a line that cannot be parsed. If `keep` is None, no line
+    is kept. `root` is the folder of the system files.
     """
     sensors = []
     if command := shutil.which("tegrastats"):
@@ -104,7 +106,7 @@ def jetson_sensors(root: Path = Path("/"), keep: list[Line] | None = None) -> li
 
 
 def gpu_sensors() -> list[Sensor]:
-    """Return the power sensors of a graphics card that exist, the best one first."""
+    """Return the power sensors that this machine has for its graphics card, the best one first: NVML, then nvidia-smi."""
     sensors = []
     if read := nvml.reader():
         sensors.append(polled_sensor("NVML", read))
@@ -129,13 +131,13 @@ def open_meter(sensors: Sequence[Sensor], *, wait_s: float = FIRST_S) -> Meter |
 
 
 def tegrastats_rails(line: str) -> Rails | None:
-    """Map the name of each power rail in a line of tegrastats to mW. Returns None for a line that is not from tegrastats."""
+    """Return {rail: mW} of a line of tegrastats, or None for a line that is not from tegrastats."""
     record = tegrastats.parse(line)
     return None if record is None else dict(record.rails_mw)
 
 
 def polled_sensor(name: str, read: Callable[[], Rails], interval_ms: int = INTERVAL_MS) -> Sensor:
-    """Return a sensor that calls `read` every `interval_ms` milliseconds. `read` returns one reading."""
+    """Return a sensor that calls `read` every `interval_ms` milliseconds. `read()` returns {rail: mW}, or {} if the reading failed."""
     stop = threading.Event()
 
     def readings() -> Iterator[Rails | None]:
@@ -154,7 +156,8 @@ def lines_sensor(
 ) -> Sensor:
     """Return a sensor that runs the program `command`, which prints a line for each reading until it is stopped.
 
-    `parse` returns the reading in a line, or None. Every line is also added to `keep`, unless that is None.
+    `parse` returns the reading in a line as {rail: mW}, or None if it has none. Every line is also added to `keep` with its time in
+    seconds of `time.perf_counter`, unless `keep` is None.
     """
     children: list[subprocess.Popen[str]] = []
     stopped = threading.Event()

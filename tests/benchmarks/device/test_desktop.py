@@ -72,9 +72,8 @@ def test_drivers_call_what_slows_a_card_down_by_two_names(tmp_path, refused):
     known = None if refused == "_reasons.active" else ["power cap", "temperature, by hardware"]
     assert card["throttling"] == known
     warnings = gpu_state.doubts([None, card, card])
-    assert warnings == (
-        [] if known is None else [f"the card was slowed down while measuring ({', '.join(known)})"]
-    )
+    assert len(warnings) == (0 if known is None else 1)
+    assert all(f"slowed down while measuring ({', '.join(known)})" in text for text in warnings)
 
 
 def test_a_driver_that_refuses_the_query_or_talks_nonsense_is_null(tmp_path):
