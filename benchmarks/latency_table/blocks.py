@@ -1,6 +1,7 @@
 """Measure a latency table: the time of a transformer block for each number of heads, tokens and MLP neurons.
 
-The blocks are timed in groups, in turns with the whole model. The table is saved after each group.
+Blocks with the same numbers of heads and of neurons form a group. The blocks of a group are timed alternately with the whole model,
+and the table is saved after each group.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ Sample = Callable[[Sequence[dict[str, Any]]], list[float]]
 
 
 def read_index(model: Path) -> dict[str, Any]:
-    """Return the index of the blocks that were exported with the model: MODEL.onnx.blocks/index.json.
+    """Return the index of the blocks that were exported with the ONNX file `model`: MODEL.onnx.blocks/index.json.
 
-    Raises ArtifactError if the blocks are missing or belong to another model.
+    Its `grid` has one entry for each block size: {heads, tokens, hidden, file}, where `hidden` is the number of MLP neurons. The first
+    entry is the unpruned block. Raises ArtifactError if the index is missing or damaged, or if the blocks belong to another model.
     """
     folder = Path(f"{model}.blocks")
     manifest = read_manifest(model)
@@ -45,11 +47,11 @@ def read_index(model: Path) -> dict[str, Any]:
         # Read every key that is needed later, so that an incomplete index fails here.
         _ = [(size_of(point), point["file"]) for point in index["grid"]], [index[key] for key in ABOUT]
         if not index["grid"]:
-            raise ValueError("no blocks")
+            raise ValueError("the index lists no blocks")
     except (OSError, ValueError, KeyError, TypeError):
         words = ["python", "export_onnx.py", "MODEL.safetensors", "--out", str(model), "--blocks"]
         raise ArtifactError(
-            f"{folder}: has no exported blocks; export them with {shlex.join(words)}"
+            f"{folder}: the folder has no complete index of exported blocks; export them with {shlex.join(words)}"
         ) from None
     if belongs != manifest["sha256"]:
         raise ArtifactError(
@@ -59,19 +61,20 @@ def read_index(model: Path) -> dict[str, Any]:
 
 
 def groups(grid: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return the block sizes of `grid` in groups that have the same number of heads and of MLP neurons.
+    """Return the entries of `grid` in groups that have the same number of heads and of MLP neurons.
 
-    The blocks of a group are timed in turns, and their times are saved before the next group begins.
+    `grid` is a list of block sizes from the index (see `read_index`) or from a finished table.
     """
     keys = dict.fromkeys((point["heads"], point["hidden"]) for point in grid)
     return [[point for point in grid if (point["heads"], point["hidden"]) == key] for key in keys]
 
 
 def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds: int) -> Sample:
-    """Return a function that times the whole model, the unpruned block and a group of block sizes in turns on the CPU.
+    """Return a function that times the whole model and some of its blocks on the CPU.
 
-    `index` is the index of the model's blocks. `about` gives the backend, the number of threads and the batch size, and each call
-    runs `rounds` times.
+    Its argument is a group of entries of the index, as `groups` returns it. It returns the median times in ms of the whole model, of
+    the unpruned block, and of each block in the group, each over `rounds` calls. The calls alternate, so that a change of the
+    machine's speed affects all of them. `index` comes from `read_index(model)`, and `about` has {engine, threads, batch}.
     """
     folder = Path(f"{model}.blocks")
     engine, threads, batch = about["engine"], about["threads"], about["batch"]
@@ -93,10 +96,12 @@ def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds
 def measure(index: dict[str, Any], about: dict[str, Any], out: Path, sample: Sample) -> dict[str, Any]:
     """Measure all block sizes of `index` with `sample`, and return the finished table.
 
-    `about` has the facts about the measurement that the table records. The table is written to `out` after each group. If `out` holds
-    an unfinished table with the same facts, only its missing groups are measured. The speed of a machine changes within minutes, so
-    the times of a group are corrected: they are multiplied by the median time of the whole model over all groups, and divided by the
-    time of the whole model in this group.
+    `index` comes from `read_index`, and `sample` is a function as `cpu_sample` returns it. `about` has the settings of the
+    measurement, which the table records. The table is written to `out` after each group. If `out` holds an unfinished table with the
+    same settings, only its missing groups are measured.
+
+    The speed of a machine changes within minutes. The times of a group are therefore multiplied by the median time of the whole model
+    over all groups, and divided by the time of the whole model in this group.
     """
     table = _begun(out, about)
     done = {size_of(row) for row in table["raw"]}
@@ -115,15 +120,17 @@ def measure(index: dict[str, Any], about: dict[str, Any], out: Path, sample: Sam
 
 
 def size_of(row: dict[str, Any]) -> tuple[int, ...]:
-    """Return (heads, tokens, neurons) of `row`, which is an entry of the index or a measured row of the table."""
+    """Return the numbers (heads, tokens, MLP neurons) of the block in `row`, an entry of the index or a measured row of the table."""
     return tuple(row[key] for key in SIZES)
 
 
 def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
     """Return the results of the measured rows `raw`: {model_ms, fixed_ms, grid, complete}.
 
-    `model_ms` is the median time of the whole model, and `grid` has the corrected time of each block size (see `measure`). `fixed_ms`
-    is the time that the model spends outside its prunable blocks: `model_ms` minus `prunable` times the time of the unpruned block.
+    Each row is {heads, tokens, hidden, ms, model_ms, block_ms}: a block size, its time, and the times of the whole model and of the
+    unpruned block in the same group. In the result, `model_ms` is the median time of the whole model, and `grid` has the corrected
+    time of each block size (see `measure`). `fixed_ms` is the time that the model spends outside its prunable blocks: `model_ms` minus
+    `prunable` times the corrected time of the unpruned block. All times are in ms.
     """
     model = float(np.median([row["model_ms"] for row in raw]))
     block = float(np.median([row["block_ms"] * model / row["model_ms"] for row in raw]))

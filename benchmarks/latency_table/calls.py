@@ -1,4 +1,4 @@
-"""Make functions that run a transformer block or a whole model once on a CPU backend, so that a stopwatch can time them."""
+"""Open a transformer block or a whole model on a CPU backend, and return a function that runs it once, to be timed."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ GRAPH_OPENERS: dict[str, Callable[[Path, int | None, str], Graph]] = {
 
 
 def graph_call(path: Path, backend: str, threads: int | None, x: NDArray[np.float32]) -> Call:
-    """Return a function that runs the exported block at `path` on the tokens `x` (B, N, D).
+    """Return a function that runs the exported block at `path` once on the tokens `x` (B, N, D), and returns its output.
 
-    `backend` is a name in `BACKENDS`. If `threads` is None, it uses all cores.
+    The function ignores its argument, the number of the call. `backend` is a name in `runtime.options.choices.BACKENDS`. If `threads`
+    is None, the backend uses all cores.
     """
     row = ONNX_BACKENDS[backend]
     run = GRAPH_OPENERS[row.library](path, threads, row.arithmetic)
@@ -49,9 +50,10 @@ def graph_call(path: Path, backend: str, threads: int | None, x: NDArray[np.floa
 
 
 def model_call(model: Path, backend: str, threads: int | None, batch: int) -> Call:
-    """Return a function that runs the whole model at `model` on `batch` images of random pixels.
+    """Return a function that runs the whole model at `model` once on `batch` images of random pixels, and returns its features (B, D).
 
-    `backend` is a name in `BACKENDS`. If `threads` is None, it uses all cores.
+    The function ignores its argument, the number of the call. `backend` is a name in `runtime.options.choices.BACKENDS`. If `threads`
+    is None, the backend uses all cores.
     """
     artifact = open_artifact(model, threads=threads, backend=backend, allow_ungated=True)
     images = noise(artifact.spec, batch)
@@ -60,7 +62,10 @@ def model_call(model: Path, backend: str, threads: int | None, batch: int) -> Ca
 
 
 def noise(spec: InputSpec, batch: int) -> NDArray[Any]:
-    """Return `batch` images of random pixels in the layout of `spec`, which are the same in every run."""
+    """Return `batch` images of random pixels, which are the same in every run.
+
+    For a model whose input layout in `spec` is "uint8-nhwc", they are (B, H, W, 3) uint8, and for any other (B, 3, H, W) float32.
+    """
     random = np.random.default_rng(0)
     if spec.layout == "uint8-nhwc":
         return random.integers(0, 256, (batch, spec.height, spec.width, 3), dtype=np.uint8)

@@ -2,7 +2,7 @@
 
 The latency table gives the milliseconds of a block for each number of heads, tokens and MLP neurons, and `prune.py --search` reads
 it. The command times the blocks that `export_onnx.py --blocks` wrote beside MODEL.onnx, on the backend that will run the model. If
-it is stopped, the same command continues from there.
+the command is stopped, run it again to measure the blocks that are missing.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ ROUNDS = 40
 
 @dataclass(frozen=True)
 class TableOptions:
-    """The command line: the `model` whose blocks are measured, the `device`, and `out`, the file of the table.
+    """The command line: the `model` whose blocks are measured, the `device` that runs them, and `out`, the file of the table.
 
-    `batch` is the number of images of each run. `backend`, `threads` (None for all cores) and `rounds` are used only with the device
-    cpu. On a GPU, trtexec measures.
+    `batch` is the number of images per call. `backend`, `threads` (None for all cores) and `rounds`, the number of calls of each
+    block, are used only with the device "cpu". On "cuda" and "jetson", trtexec measures.
     """
 
     model: Path
@@ -45,7 +45,10 @@ class TableOptions:
 
 
 def parse(argv: Sequence[str] | None) -> TableOptions:
-    """Parse a command line into options. Raises ConfigError if options contradict each other."""
+    """Parse the arguments of the command line, `argv`, into options. None stands for those of this process.
+
+    Raises ConfigError if options contradict each other.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency_table", description=main.__doc__)
     parser.add_argument(
         "model", type=Path, metavar="MODEL.onnx", help="an unpruned model, exported with --blocks"
@@ -57,7 +60,7 @@ def parse(argv: Sequence[str] | None) -> TableOptions:
         "--device",
         choices=DEVICES,
         default="cpu",
-        help="with cpu, a CPU backend is timed; with cuda and jetson, trtexec times TensorRT (default: %(default)s)",
+        help="cpu times a CPU backend; cuda and jetson time TensorRT with trtexec (default: %(default)s)",
     )
     parser.add_argument(
         "--backend",
@@ -87,7 +90,7 @@ def parse(argv: Sequence[str] | None) -> TableOptions:
     for option in ("backend", "threads", "rounds"):
         if args.device != "cpu" and getattr(args, option) is not None:
             raise ConfigError(
-                f"--{option}: works only with --device cpu, because trtexec measures on a GPU; leave the option out"
+                f"--{option}: works only with --device cpu, because trtexec measures on a GPU; remove this option"
             )
     backend, rounds = args.backend or BACKENDS[0], args.rounds or ROUNDS
     return TableOptions(args.model, args.out, args.device, backend, args.threads, args.batch, rounds)
@@ -99,7 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: TableOptions) -> int:
-    """Measure the block sizes that an unfinished table at `options.out` lacks, or all of them, and print the table."""
+    """Measure the block sizes, write the table to `options.out`, print it and return 0.
+
+    If that file is an unfinished table with the same settings, only the block sizes that it lacks are measured.
+    """
     from benchmarks.host import describe_host, doubts
     from benchmarks.latency_table.blocks import ABOUT, SAME, SCHEMA, Sample, cpu_sample, measure, read_index
     from benchmarks.latency_table.trtexec import Sampler, engine_path

@@ -1,7 +1,7 @@
 """`python -m benchmarks.latency_table.predict TABLE.json --weights M.safetensors`: test the predictions of a latency table.
 
-It exports models that have a random number of heads, tokens and MLP neurons in every block, and times them on the backend of the
-table.
+The command exports models that have a random number of heads, tokens and MLP neurons in every block, and times them on the backend
+of the table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from runtime.options.argument_types import positive_integer
 class PredictOptions:
     """The command line: the latency `table` to test, the unpruned `model` (ONNX) that it belongs to, and that model's `weights`.
 
-    `count` random models are made in the folder `work`, and each is timed `rounds` times. The result is written to `out`.
+    `count` models with random numbers of heads, tokens and MLP neurons are made in the folder `work`, and each is timed `rounds`
+    times. The result is written to the JSON file `out`.
     """
 
     table: Path
@@ -42,7 +43,7 @@ class PredictOptions:
 
 
 def parse(argv: Sequence[str] | None) -> PredictOptions:
-    """Parse a command line into options."""
+    """Parse the arguments of the command line, `argv`, into options. None stands for those of this process."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.latency_table.predict", description=main.__doc__
     )
@@ -79,7 +80,7 @@ def parse(argv: Sequence[str] | None) -> PredictOptions:
         "--work",
         type=Path,
         required=True,
-        help="folder for the random models; models that it already has are used again",
+        help="the folder for the random models; random models that are already in it are not made again",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="R.json", help="the file to write the result to"
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: PredictOptions) -> int:
-    """Make the random models that the folder lacks, time all models, and write and print the comparison."""
+    """Make the random models that `options.work` lacks, time all of them, write and print the comparison, and return 0."""
     from benchmarks.latency_table.unseen import compared, random_models
 
     # If the table is unusable, the command fails before it makes models.
@@ -112,7 +113,7 @@ def run(options: PredictOptions) -> int:
     ]
     print_table("predicted and measured, ms", ["model", "predicted", "measured"], rows)
     note(
-        f"rank correlation {result['spearman']:.3f}, median error {result['median_error']:.1%}; the unpruned model takes "
+        f"rank correlation {result['spearman']:.3f}, median error {result['median_error']:.1%}. The unpruned model takes "
         f"{result['drift']:.2f} times as long as when the table was measured"
     )
     return 0

@@ -25,11 +25,11 @@ TABLE = members(
 
 
 def read_cpu_table(path: Path) -> dict[str, Any]:
-    """Return the content of a finished latency table that was measured on a CPU backend. Raises ConfigError for any other file."""
+    """Return the content of the finished latency table of a CPU backend at `path`. Raises ConfigError for any other file."""
     table: dict[str, Any] = read_document(path, TABLE, expected="a finished latency table", advice=ADVICE)
     if table["engine"] not in BACKENDS:
         raise ConfigError(
-            f"{path}: the table was measured with {table['engine']}, but a table of a CPU backend is needed; to test this one, "
-            "time whole models with bench.py on its device"
+            f"{path}: the table was measured with {table['engine']}, but this command needs a table of a CPU backend; to test "
+            "this one, time whole models with bench.py on its device"
         )
     return table

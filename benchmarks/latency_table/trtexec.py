@@ -1,7 +1,7 @@
 """Time transformer blocks with trtexec for a latency table of TensorRT on a desktop GPU or a Jetson.
 
-The time of a block is trtexec's median GPU compute time, without copies, because no data leaves the GPU between two blocks. This
-module has not been run on a GPU so far.
+The time of a block is trtexec's median GPU compute time, without copies, because no data leaves the GPU between two blocks of a
+model. This module has not been run on a GPU so far.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SECONDS, BUILDING_S = 3, 3600
 
 @dataclass(frozen=True)
 class Target:
-    """The program `trtexec` with its `version`, the `batch` size that it measures, and the file of its timing cache, `cache`."""
+    """The path of `trtexec` with its `version` of TensorRT, the `batch` size to measure, and the file of its timing cache, `cache`."""
 
     trtexec: Path
     version: Version
@@ -52,7 +52,7 @@ class Target:
     cache: Path
 
     def about(self) -> dict[str, Any]:
-        """Return {engine, tensorrt}: what the latency table records about TensorRT."""
+        """Return {engine, tensorrt}, which the latency table records: the backend's name and the TensorRT version, such as `10.3`."""
         return {"engine": ENGINE, "tensorrt": version_text(self.version)}
 
     @property
@@ -62,17 +62,17 @@ class Target:
 
 
 def engine_path(out: Path, same: Mapping[str, Any]) -> Path:
-    """Return the path of the whole model's engine, which exists only while the table at `out` is measured.
+    """Return the path, beside the table `out`, for the engine of the whole model. The engine is deleted when the table is finished.
 
-    `same` has the facts about the model, the GPU and TensorRT that must not change during the measurement. The name contains a hash of
-    them, so that the engine of another model, GPU or TensorRT version is never used.
+    `same` has the properties of the model, the GPU and TensorRT that must not change during the measurement. The name contains a hash
+    of them, so that the engine of another model, GPU or TensorRT version is never used.
     """
     name = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
     return out.with_suffix(f".{name}.engine")
 
 
 def open_target(out: Path, batch: int) -> Target:
-    """Return the trtexec of this machine, with a timing cache beside the latency table `out`, to measure with this batch size.
+    """Find the trtexec of this machine, and return it with `batch` and a timing cache beside the latency table `out`.
 
     Raises DeviceError or ConfigError if this machine has no trtexec, or one with an unsupported TensorRT version.
     """
@@ -90,7 +90,8 @@ def block_line(
 ) -> list[str]:
     """Return the trtexec command line that builds and times the exported block at `block`.
 
-    `manifest` is that of the whole model and gives the precision, and `index` is the index of the model's blocks.
+    `manifest` is that of the whole model, and gives the precision. `index` is the index of the model's blocks, and gives the size of
+    the block's input.
     """
     dims = f"x:{target.batch}x{index['tokens']}x{index['width']}"
     return [
@@ -126,10 +127,10 @@ def model_line(model: Path, manifest: Mapping[str, Any], engine: Path, target: T
 
 @dataclass(frozen=True)
 class Sampler:
-    """A function that times the whole model, the unpruned block and a group of block sizes with trtexec.
+    """A callable that times the whole model and some of its blocks with the trtexec of `target`.
 
     The whole model is the ONNX file `model`. Its engine is built once and kept in the file `engine`. `index` is the index of the
-    model's blocks.
+    model's blocks (see `benchmarks.latency_table.blocks.read_index`).
     """
 
     model: Path
@@ -138,7 +139,10 @@ class Sampler:
     engine: Path
 
     def __call__(self, group: Sequence[Mapping[str, Any]]) -> list[float]:
-        """Return the median times in ms of the whole model, of the unpruned block, and of each block size in `group`."""
+        """Return the median GPU times in ms of the whole model, of the unpruned block, and of each block in `group`.
+
+        `group` has entries of the index. Raises a UserError if trtexec fails.
+        """
         manifest = read_manifest(self.model)
         spec = InputSpec.from_json(manifest["input"], f"{self.model}.json")
         if not self.engine.exists():

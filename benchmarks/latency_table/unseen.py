@@ -24,8 +24,8 @@ def random_counts(
 ) -> tuple[list[int], list[int], list[int]]:
     """Return three lists: the numbers of heads, of tokens and of MLP neurons that each of `blocks` blocks keeps.
 
-    `heads`, `tokens` and `hidden` are the numbers of an unpruned block. Each block keeps a random part of them between `LEAST` and 1.
-    Numbers of neurons are multiples of eight, as in the budget search. `seed` determines the numbers.
+    `heads`, `tokens` and `hidden` are the numbers of an unpruned block. Each block keeps a random fraction of each, which is between
+    `LEAST` and 1. Numbers of neurons are multiples of eight, as in the budget search. `seed` determines the numbers.
     """
     random = np.random.default_rng(seed)
     eights = random.integers(round(LEAST * hidden / 8), hidden // 8 + 1, blocks)
@@ -37,7 +37,7 @@ def random_counts(
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return Spearman's rank correlation (-1..1) of two series of equal length, neither of which has equal values."""
+    """Return Spearman's rank correlation (-1..1) of two series of equal length. Within a series, all values must differ."""
     a, b = (np.argsort(np.argsort(np.asarray(series))) for series in (first, second))
     return float(np.corrcoef(a, b)[0, 1])
 
@@ -45,7 +45,8 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
 def random_models(weights: Path, count: int, work: Path) -> list[Path]:
     """Return the ONNX files of `count` models with a random number of heads, tokens and neurons in each block.
 
-    The models are pruned from the unpruned weights at `weights`. A model that the folder `work` already has is not made again.
+    The models are pruned from the unpruned weights at `weights`, and exported into the folder `work`. A model that is already in the
+    folder is not made again. Raises StepFailed if an export fails.
     """
     from prune.model.file import load_model, save_model
     from prune.model.surgery import keep_heads, keep_neurons, keep_tokens
@@ -78,9 +79,10 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, o
     """Compare the times of `models` that the latency table at `table` predicts with those that are measured.
 
     Returns {points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
-    Each model is timed in turns with `whole`, the unpruned model of the table. `drift` is the time of `whole` divided by its time in
-    the table, which shows how the machine's speed has changed. `error`, `spearman` and `median_error` are corrected for this change.
-    If a signal stops the run, the finished points are written beside `out`.
+    The calls of each model alternate with those of `whole`, the unpruned model of the table; each is called `rounds` times. `drift` is
+    the time of `whole` divided by its time in the table, which shows how the machine's speed has changed. `error` is the relative
+    error of the prediction. `error`, `spearman` and `median_error` are corrected for the drift. If a signal stops the run, the
+    finished points are written beside `out` (see `benchmarks.unfinished.written`).
     """
     from prune.budget_search.latency import read_table
     from prune.model.architecture import Architecture

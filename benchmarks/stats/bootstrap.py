@@ -20,10 +20,10 @@ LEVEL = 0.95
 
 
 def query_precisions(model: Path, dataset: Dataset, *, batch: int = 32) -> NDArray[np.float64]:
-    """Return (Q,) the average precision of every query of `dataset`, 0..1, with the exported model at `model`.
+    """Extract features with the exported model at `model`, and return the average precision (0..1) of every query of `dataset`, (Q,).
 
-    Features are extracted in batches of `batch` images, unless the model has a fixed batch size. Raises DataError if an image
-    cannot be used.
+    Features are extracted in batches of `batch` images, unless the model has a fixed batch size. Raises DataError if an image cannot
+    be used.
     """
     artifact = open_artifact(model)
     sides = []
@@ -42,8 +42,8 @@ def paired_difference(
     """Return {difference, low, high}: the mAP of `other` minus that of `first`, and its 95 % interval.
 
     Each argument has one array (Q,) of average precisions for each training seed of a method. The arrays of a method are averaged
-    query by query. Then the queries are resampled with replacement, in the same way in every run. Raises ConfigError if the arrays
-    differ in length.
+    query by query. Then the queries are resampled with replacement RESAMPLES times, with a fixed random seed. Raises ConfigError if
+    the arrays differ in length.
     """
     if len({len(precisions) for precisions in (*first, *other)}) != 1:
         raise ConfigError("the models have different numbers of queries; evaluate them on the same data set")

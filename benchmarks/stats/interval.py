@@ -1,4 +1,4 @@
-"""The ratio of two medians and its 95 % interval from a block bootstrap."""
+"""Compute the ratio of two models' median times, and its 95 % interval by a block bootstrap over the rounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS = 100
 class Interval:
     """The `ratio` of two models' median times and its 95 % confidence interval, from `low` to `high`.
 
-    A ratio above 1 means that the second model is faster.
+    The ratio is the time of the first model divided by that of the second. Above 1, the second model is faster.
     """
 
     ratio: float
@@ -37,8 +37,9 @@ def interval(base: Times, other: Times, *, paired: bool, draws: int = DRAWS, see
     """Return the median of `base` (n,) divided by the median of `other` (m,), with its 95 % bootstrap interval.
 
     The arguments are the times of two models in n and m rounds. The bootstrap draws blocks of consecutive rounds, because a slow
-    phase of a machine lasts longer than one round. `paired` means that the two models took turns in each round (n = m). Their times
-    in a round are then drawn together, so that a slow phase that hit both models cancels in the ratio.
+    phase of a machine lasts longer than one round. It is repeated `draws` times with the random seed `seed`. `paired` means that both
+    models were called in each round (n = m). Their times in a round are then drawn together, so that a slow phase that hit both models
+    cancels in the ratio.
     """
     random = np.random.default_rng(seed)
     starts = _starts(random, len(base), draws)
