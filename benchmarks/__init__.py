@@ -1,1 +1,1 @@
-"""Benchmarks of models, the demo, and the generator of rendered people that the demo uses. The package imports without torch."""
+"""Benchmarks of re-ID models, the demo (`make demo`), and the generator of its rendered people. Importing it needs no torch."""

@@ -1,9 +1,11 @@
-"""Keep track of the parts of a measurement: which are done, which are missing, and how long the missing parts will take."""
+"""Keep track of the parts of a measurement: which are done, which are missing, and how long the missing parts will take.
+
+A part is a step with a name and an expected duration, such as timing all models at batch size 1.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,23 +15,20 @@ from runtime.host import stopwatch
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a measurement: its unique `name`, and the `seconds` that it is expected to take."""
+    """One step of a measurement: its `name`, which no other part has, and the `seconds` that it is expected to take."""
 
     name: str
     seconds: float
 
 
 class Agenda:
-    """The parts of a measurement: those done and those missing. Before each part, stderr shows the expected remaining time."""
+    """The list of all parts of a measurement and of those that are done. It prints the expected remaining time to stderr."""
 
-    def __init__(
-        self, parts: Sequence[Part], *, basis: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Take the parts in the order in which they will run. `basis` says in words what the expected times are derived from."""
+    def __init__(self, parts: Sequence[Part], *, basis: str) -> None:
+        """Take the parts in the order in which they will run. `basis` is a text: what the expected times were estimated from."""
         self.parts = {part.name: part for part in parts}
         self.basis = basis
         self.done: list[str] = []
-        self._clock = clock
 
     @property
     def missing(self) -> list[str]:
@@ -42,24 +41,25 @@ class Agenda:
         return sum(self.parts[name].seconds for name in self.missing)
 
     def announce(self) -> None:
-        """Print the expected time of the whole measurement to stderr, and how that time was estimated."""
+        """Print to stderr how long the whole measurement is expected to take, and what the estimate was made from."""
         note(
-            f"{len(self.parts)} parts will take about {in_words(self.rest_s)}. This estimate comes from {self.basis}; other work on "
-            "this machine makes the run longer. Ctrl-C or SIGTERM stops the run and prints the parts that are complete"
+            f"the measurement has {len(self.parts)} parts and will take about {in_words(self.rest_s)}. This estimate comes from "
+            f"{self.basis}. Other work on this machine makes the run longer. Ctrl-C or SIGTERM stops the run and prints the results "
+            "of the complete parts"
         )
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Announce the part `name` on stderr. Mark it as done if the block ends without an exception."""
+        """Announce the part `name` on stderr, then run the block. Mark the part as done if the block ends without an exception."""
         note(f"[{len(self.done) + 1}/{len(self.parts)}] {name}; about {in_words(self.rest_s)} remain")
         yield
         self.done.append(name)
 
 
 def timing_s(call_s: float, *, rounds: int | None, seconds: float) -> float:
-    """Return the expected seconds that `stopwatch.interleave` spends on one model, including the warm-up.
+    """Return the seconds that `runtime.host.stopwatch.interleave` will spend on one model, including the warm-up.
 
-    One call takes `call_s` seconds. The model is called `rounds` times, or for about `seconds` if `rounds` is None.
+    One call takes `call_s` seconds. The model is called `rounds` times, or for about `seconds` seconds if `rounds` is None.
     """
     warmup = max(stopwatch.WARMUP_S, call_s)
     return warmup + (rounds * call_s if rounds is not None else max(seconds, stopwatch.MIN_ROUNDS * call_s))

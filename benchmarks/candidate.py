@@ -16,9 +16,9 @@ from runtime.opening import open_artifact
 
 
 def open_candidate(candidate: Candidate) -> Artifact:
-    """Open a model after its files were verified. Print a warning if its quality gate's result may not hold on this machine.
+    """Verify the files of a model, and return the opened model. Print a warning if it passed no quality gate on this machine.
 
-    Raises ArtifactError, ConfigError and DeviceError under the same conditions as `runtime.opening.open_artifact`.
+    Raises the errors of `runtime.opening.open_artifact`. Torch weights also raise ConfigError if torch is not installed.
     """
     if candidate.torch:
         return _open_torch(candidate)
@@ -35,7 +35,7 @@ def open_candidate(candidate: Candidate) -> Artifact:
 
 
 def reopen_candidate(candidate: Candidate) -> Artifact:
-    """Open another copy of a model, and print none of the warnings that `open_candidate` printed."""
+    """Return another opened copy of a model. The warnings that `open_candidate` printed for the first copy are not repeated."""
     with redirect_stderr(StringIO()):
         return open_candidate(candidate)
 
@@ -44,7 +44,9 @@ def facts(artifact: Artifact) -> dict[str, Any]:
     """Return what the file and the manifest of a model say about it. A value that the manifest lacks is None.
 
     The keys are {path, sha256, parent, engine, kind, precision, form, macs_paper, macs_reference, macs_folded, params, gate_passed,
-    file_bytes}. `engine` is the backend, and `parent` is the hash of the file that the model was made from.
+    file_bytes}. `engine` is the backend, and `parent` is the SHA-256 of the file that the model was made from. The three values that
+    begin with `macs` count the multiply-adds of one image (see `prune.model.flops`): by the convention of the paper, of the plain
+    form and of the folded form.
     """
     manifest = artifact.manifest
     macs, gate = manifest.get("macs") or {}, manifest.get("gate")
@@ -73,7 +75,7 @@ def _open_torch(candidate: Candidate) -> Artifact:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{candidate.path}: a .safetensors file runs in torch, but {error.name} is not installed; run pip install "
-            "'.[workstation]', or leave this model out"
+            "'.[workstation]', or remove this file from the command line"
         ) from None
     if candidate.threads is not None:
         torch.set_num_threads(candidate.threads)

@@ -20,7 +20,7 @@ def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
     """Return the machine's hardware, software versions and present load. A value that the system does not report is None.
 
     With `device` "cuda", `gpu` is {name, compute_capability, memory_mib} of CUDA device 0. `threads` is recorded as it is given;
-    None means that the backend uses all cores. `load_average` has the means over 1, 5 and 15 minutes.
+    None means that the backend uses all cores. `governor` and `load_average` come from the functions with these names.
     """
     return manifest.host() | {
         "usable_cores": usable_cores(),
@@ -35,22 +35,22 @@ def describe_host(*, device: str, threads: int | None) -> dict[str, Any]:
 
 
 def doubts(host: dict[str, Any]) -> list[str]:
-    """Return a warning for each condition that makes times unreliable. `host` is the result of `describe_host`."""
+    """Return one line of text for each condition that makes times unreliable. `host` is the result of `describe_host`."""
     warnings = []
     load, cores = host["load_average"], host["usable_cores"]
     if load is not None and cores is not None and load[0] > BUSY * cores:
         warnings.append(
-            f"load average {load[0]:.1f} on {cores} cores: other programs are running on this machine"
+            f"load average {load[0]:.1f} on {cores} cores: other programs are running; stop them for reliable times"
         )
     if host["governor"] not in (None, "performance"):
         warnings.append(
-            f"CPU frequency governor {host['governor']}: the clock rates change during the measurement"
+            f"CPU frequency governor {host['governor']}: clock rates change while measuring; select the governor performance"
         )
     return warnings
 
 
 def governor(path: Path = GOVERNOR) -> str | None:
-    """Return the CPU frequency governor of the first core.
+    """Return the name of the CPU frequency governor of the first core, such as `powersave`, from the file `path`.
 
     Returns None if the system has no governor, as in a virtual machine or on another system than Linux.
     """
@@ -63,7 +63,7 @@ def governor(path: Path = GOVERNOR) -> str | None:
 def load_average() -> list[float] | None:
     """Return the mean numbers of runnable processes over the last 1, 5 and 15 minutes.
 
-    Returns None if the system does not count these processes.
+    Returns None on a system that does not count these processes, such as Windows.
     """
     try:
         return list(os.getloadavg())

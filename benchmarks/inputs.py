@@ -1,4 +1,4 @@
-"""Make the images that models are timed on, from a data set or from random pixels, and batches in a model's input format."""
+"""Get the images that models are timed on from a data set or from random pixels, and put them into a model's input format."""
 
 from __future__ import annotations
 
@@ -54,15 +54,18 @@ def read_crops(items: Sequence[Item], count: int, source: str) -> Crops:
             continue
         camids.append(item.camid)
     if not pixels:
-        raise DataError(f"{source}: there is no usable image for timing ({reason}); check --data")
+        raise DataError(
+            f"{source}: there is no usable image for timing ({reason}); give another folder with --data"
+        )
     return Crops(tuple(pixels), tuple(camids), source)
 
 
 def feeds(crops: Crops, ids: NDArray[np.int64] | None, spec: InputSpec, batch: int) -> list[Feed]:
     """Return the N crops as batches of `batch` images in the input format of `spec`. No two batches share a crop.
 
-    `ids` (N,) are the camera ids of the crops, or None for a model that takes no camera ids. Crops that do not fill a last batch are
-    left out. If there are fewer crops than `batch`, crops repeat within the only batch.
+    Each batch is (images, camera ids), which are the arguments of `Artifact.run`. `ids` (N,) are the camera ids of the crops, or None
+    for a model that takes no camera ids. Crops that do not fill a last batch are left out. If N is less than `batch`, there is one
+    batch, in which crops repeat.
     """
     pixels = np.stack([resize(crop, spec) for crop in crops.pixels])
     batches = np.arange(max(len(pixels) // batch, 1) * batch).reshape(-1, batch) % len(pixels)

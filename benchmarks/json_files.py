@@ -1,6 +1,6 @@
-"""Read JSON files that may be damaged or come from another machine, and check each against a JSON schema.
+"""Read JSON files, and check each against a JSON schema. A damaged or unexpected file raises an error in one line.
 
-The schemas are data: what `listed`, `members` and `maybe` return is plain JSON Schema (draft 2020-12).
+`listed`, `members`, `mapping` and `maybe` build the schemas, which are dicts of JSON Schema (draft 2020-12).
 """
 
 from __future__ import annotations

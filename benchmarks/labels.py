@@ -32,7 +32,7 @@ def number(value: float | None, scale: float = 1) -> str:
 def name_of(model: Mapping[str, Any]) -> str:
     """Return a model's path, followed by @BACKEND if the model ran on another backend than the default one of its file type.
 
-    `model` is a row of a bench.py document.
+    `model` is an entry of `models` in a JSON document of bench.py.
     """
     plain = model.get("engine") in (DEFAULT, "torch", None) or not str(model["path"]).endswith(CHOOSING)
     return str(model["path"]) if plain else f"{model['path']}@{model['engine']}"
@@ -41,7 +41,8 @@ def name_of(model: Mapping[str, Any]) -> str:
 def interval_text(comparison: Mapping[str, float] | None) -> str:
     """Return a difference of scores and its interval in percentage points, such as `+0.4 (-1.2 .. +2.0)`.
 
-    `comparison` is {difference, low, high}, as parts of 1. If it is None, the text is empty.
+    `comparison` is {difference, low, high}: a difference of two scores (0..1) and the ends of its interval. If it is None, the text
+    is empty.
     """
     if comparison is None:
         return ""

@@ -19,9 +19,9 @@ class Candidate:
     """A model that a measurement opens, in this process or in a child process.
 
     With `torch`, the file at `path` is a model.safetensors that runs in torch: through torch.compile if `compiled`, else in eager
-    mode, and in FP16 if `half`, else in FP32. For an .onnx file on the CPU, `backend` names the backend that runs it (see
-    `runtime.opening.open_artifact`). If `threads` is None, the backend uses all cores. With `allow_ungated`, the model need not
-    have passed its quality gate.
+    mode, and in FP16 if `half`, else in FP32. `device` is "cpu" or "cuda". For an .onnx file on the CPU, `backend` names the backend
+    that runs it (see `runtime.opening.open_artifact`). If `threads` is None, the backend uses all cores. With `allow_ungated`, the
+    model need not have passed its quality gate.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long each model is timed: for `rounds` calls, or for about `seconds` if `rounds` is None."""
+    """How long each model is timed: for `rounds` calls, or for about `seconds` seconds if `rounds` is None."""
 
     rounds: int | None
     seconds: float
@@ -53,8 +53,9 @@ class Timing:
 class Images:
     """The images that models are timed on: crops of the data set at `root`, or random pixels if `root` is None.
 
-    `layout` is the data set's layout, or None to guess it from the folder. `camera` says which camera embedding the models use (see
-    `runtime.datasets.cameras.camera_ids`). With `accuracy`, the mAP of the models on the data set is measured too.
+    `layout` is a name in `runtime.datasets.READERS`, or None to recognise the layout from the folder. `camera` says which camera
+    embedding the models use: "input", "mean", "none" or a 0-based camera id. None stands for the default of the model on this data set
+    (see `runtime.datasets.cameras.camera_ids`). With `accuracy`, the mAP of the models on the data set is measured too.
     """
 
     root: str | None = None
@@ -66,8 +67,8 @@ class Images:
 def candidates_of(names: Sequence[str], common: Candidate) -> tuple[Candidate, ...]:
     """Return one candidate for each of `names`, which are `PATH` or `PATH@BACKEND`, in the same order.
 
-    All other fields come from `common`. It also gives the backend of an .onnx file that is named without @BACKEND. Raises
-    ConfigError for a backend that does not exist.
+    The backend of an .onnx file without @BACKEND and all other fields are copied from `common`. Raises ConfigError for a backend that
+    does not exist.
     """
     candidates = []
     for text in names:

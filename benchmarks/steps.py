@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class StepFailed(UserError):
-    """A command failed after it printed its error message. The calling program exits with the command's exit code, `code`."""
+    """A command that `run` started printed its own error message and failed. The calling program exits with the same exit code."""
 
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
@@ -23,10 +23,13 @@ class StepFailed(UserError):
 
 
 def run(command: Sequence[str]) -> str:
-    """Run `python` with the arguments `command`, and return what it printed to stdout. Raises StepFailed if it fails."""
+    """Run `python` with the arguments `command`, and return the text that it printed to stdout. Raises StepFailed if it fails."""
     line = f"python {shlex.join(command)}"
     note(line)
     code, printed = run_apart([sys.executable, *command], cwd=ROOT)
     if code:
-        raise StepFailed(f"a step failed with exit code {code}; to see why, run it alone: {line}", code)
+        raise StepFailed(
+            f"a command failed with exit code {code} for the reason printed above; run it alone: {line}",
+            code,
+        )
     return printed

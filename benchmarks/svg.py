@@ -96,7 +96,7 @@ def log_axis(values: Sequence[float], start: float, end: float) -> LogAxis:
 
 
 def figure(parts: Sequence[str], *, width: float, height: float, label: str, style: str) -> str:
-    """Return the text of a self-contained SVG file with the elements `parts`.
+    """Return the text of a self-contained SVG file with the SVG elements `parts`.
 
     `width` and `height` are in pixels, `label` describes the figure for screen readers, and `style` is the result of `sheet`.
     """
@@ -107,12 +107,15 @@ def figure(parts: Sequence[str], *, width: float, height: float, label: str, sty
 
 
 def inline(inside: str, *, kind: str, width: float, height: float, label: str) -> str:
-    """Return an SVG element with the content `inside` for an HTML page. The page defines the style of the CSS class `kind`."""
+    """Return an <svg> element of the CSS class `kind` for an HTML page, which contains the SVG elements `inside`.
+
+    `width` and `height` are in pixels, and `label` describes the figure for screen readers.
+    """
     return f'<svg class="{kind}" {_view(width, height, label)}>{inside}</svg>'
 
 
 def sheet(light: str = "", dark: str = "") -> str:
-    """Return the CSS of a figure: the rules of all figures, then `light`. In dark mode, the rules `dark` also apply."""
+    """Return the CSS of a figure: the rules that all figures share, then the rules `light`. In dark mode, `dark` also applies."""
     return (
         f"text{{font:{FONT};fill:#1b1f24}}.soft{{fill:#5d6670;font-size:12px}}.title{{font-weight:650;font-size:15px}}"
         f".mid{{text-anchor:middle}}.end{{text-anchor:end}}.page{{fill:#fff}}.grid{{stroke:#e2e3de}}{light}"
@@ -124,7 +127,8 @@ def sheet(light: str = "", dark: str = "") -> str:
 def element(name: str, inside: str = "", *, kind: str = "", **attributes: object) -> str:
     """Return the SVG element `<name class="kind" ...>inside</name>`.
 
-    A keyword argument `font_size=1.0` becomes the attribute `font-size="1.0"`. Floats are written with one decimal.
+    `kind` is its CSS class, and `inside` its content, which is already escaped. A keyword argument `font_size=1.0` becomes the
+    attribute `font-size="1.0"`. Floats are written with one decimal.
     """
     words = {"class": kind} if kind else {}
     words |= {key.replace("_", "-"): _value(value) for key, value in attributes.items()}
@@ -143,12 +147,12 @@ def tip(words: str) -> str:
 
 
 def dot(x: float, y: float, radius: float, words: str = "", *, kind: str = "", **attributes: str) -> str:
-    """Return a filled circle around the pixel (`x`, `y`), with the tooltip `words`. `kind` is its CSS class."""
+    """Return a circle around the pixel (`x`, `y`), with the tooltip `words`, the CSS class `kind` and further `attributes`."""
     return element("circle", tip(words), kind=kind, cx=float(x), cy=float(y), r=f"{radius:g}", **attributes)
 
 
 def path(way: str, *, kind: str = "", **attributes: str) -> str:
-    """Return a line or a shape whose outline is the SVG path data `way`. `kind` is its CSS class."""
+    """Return a line or a shape whose outline is the SVG path data `way`, with the CSS class `kind` and further `attributes`."""
     return element("path", kind=kind, d=way, **attributes)
 
 
@@ -158,17 +162,17 @@ def joined(places: Sequence[tuple[float, float]]) -> str:
 
 
 def upright(x: float, top: float, bottom: float, kind: str = "grid") -> str:
-    """Return a vertical line at the pixel column `x`, from `top` to `bottom`."""
+    """Return a vertical line at the pixel column `x`, from `top` to `bottom`. `kind` is its CSS class."""
     return path(f"M{x:.1f} {_value(top)}V{_value(bottom)}", kind=kind)
 
 
 def level(y: float, left: float, right: float, kind: str = "grid") -> str:
-    """Return a horizontal line at the pixel row `y`, from `left` to `right`."""
+    """Return a horizontal line at the pixel row `y`, from `left` to `right`. `kind` is its CSS class."""
     return path(f"M{_value(left)} {y:.1f}H{_value(right)}", kind=kind)
 
 
 def grid(across: Scale, up: Scale, plot: Plot) -> list[str]:
-    """Return grid lines and labels at the ticks of the horizontal axis `across` and the vertical axis `up`.
+    """Return the SVG elements of the grid lines and tick labels of the horizontal axis `across` and the vertical axis `up`.
 
     The labels below `plot` are the tick values. The labels on the left are percentages, for tick values in 0..1.
     """

@@ -1,4 +1,4 @@
-"""Format committed results as Markdown tables. Each function takes one parsed result file and returns one table."""
+"""Format results of benchmarks/results as Markdown tables. Each function takes one parsed JSON file and returns one table."""
 
 from __future__ import annotations
 
@@ -51,7 +51,11 @@ FILES = {
 
 
 def base(document: Document) -> str:
-    """Return the table of full-size models on every backend. Each batch size has a column of times and two of ratios."""
+    """Return the table of full-size models on every backend.
+
+    Each batch size has three columns: the median ms per call, and how many times as fast the model is as the first one, by wall time
+    and by CPU time.
+    """
     batches = list(dict.fromkeys(model["batch"] for model in document["models"]))
     first = [model for model in document["models"] if model["batch"] == batches[0]]
     columns = [
@@ -77,9 +81,9 @@ def base(document: Document) -> str:
 
 
 def speed(document: Document) -> str:
-    """Return the table of the README about full-size models: the time of each step that makes a model faster.
+    """Return the README's table of full-size models: ms per call, and how many times as fast each is as the first.
 
-    It shows the rows of `base` that SPEED names, with fewer columns.
+    It shows the rows of `base` that SPEED names, with fewer columns. `document` is the same result file as that of `base`.
     """
     batches = list(dict.fromkeys(model["batch"] for model in document["models"]))
     count = len(document["models"]) // len(batches)
@@ -120,7 +124,7 @@ def demo(document: Document) -> str:
 
 
 def precision(document: Document) -> str:
-    """Return the table that compares file size, accuracy and gate values between precisions."""
+    """Return the table that compares the file size, the accuracy and the measurements of the quality gate between precisions."""
     rows = []
     for row in document["rows"]:
         pairs = [row["anny_reid"], row["other"]["test"], row["other"]["all"]]
@@ -141,7 +145,7 @@ def precision(document: Document) -> str:
 
 
 def rtx(document: Document) -> str:
-    """Return the table of TensorRT-RTX builds. Each row shows the builds of one model for both compute capabilities."""
+    """Return the table of TensorRT-RTX builds. Each row has one model and precision, with its build for each compute capability."""
     groups: dict[tuple[str, str, str], list[Document]] = {}
     for row in document["rows"]:
         groups.setdefault((row["model"], row["form"], row["precision"]), []).append(row)
@@ -156,7 +160,7 @@ def rtx(document: Document) -> str:
 
 
 def ranking(document: Document) -> str:
-    """Return the table of evaluation and re-ranking times at the size of Market-1501."""
+    """Return the table of the seconds and the peak memory of evaluation and re-ranking at the size of Market-1501."""
     rows = [
         [run["part"], f"{run['queries']:,} x {run['gallery']:,} x {run['dim']}"]
         + [f"{run['wall_s']:.1f}", f"{run['cpu_s']:.1f}", f"{run['peak_rss_mib']:.0f}"]
@@ -229,7 +233,7 @@ def predict(document: Document) -> str:
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table with the column headers `names`."""
+    """Return a Markdown table with the column headers `names`. Each of `rows` has the text of one cell per column."""
     lines = [names, ["---"] * len(names), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 

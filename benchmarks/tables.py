@@ -48,7 +48,7 @@ BLOCK = re.compile(r"<!-- (?P<name>\w+): begin .*?-->\n(?P<text>.*?)<!-- (?P=nam
 def search(document: Document) -> str:
     """Return the table that compares a budget search with pruning the same fraction of every block.
 
-    Each value is the mean and standard deviation over the seeds.
+    Each value is the mean ± the standard deviation over several runs of training with different random seeds.
     """
     rows = []
     for group in document["groups"]:
@@ -86,7 +86,7 @@ DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))
 
 
 def written(name: str, text: str, results: Path) -> str:
-    """Return the `text` of the document `name`, in which all tables are made anew from the result files in the folder `results`.
+    """Return the `text` of the document `name`, with all its tables rewritten from the result files in the folder `results`.
 
     Raises ConfigError if the markers in the text do not match the tables that TABLES lists for this document.
     """
@@ -94,7 +94,8 @@ def written(name: str, text: str, results: Path) -> str:
     marked = sorted(block["name"] for block in BLOCK.finditer(text))
     if marked != expected:
         raise ConfigError(
-            f"{name}: the markers name the tables {marked}, but TABLES lists {expected}; correct the markers"
+            f"{name}: the markers <!-- NAME: begin --> name the tables {marked}, but TABLES in benchmarks/tables.py lists {expected}; "
+            "correct the markers"
         )
 
     def block(match: re.Match[str]) -> str:
@@ -118,19 +119,19 @@ def filled(path: Path, write: Callable[[Document], str]) -> str:
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise ConfigError(
-            f"{path}: the result lacks a value that its table shows ({reason}); {advice}"
+            f"{path}: the file lacks a value that its table shows ({reason}); {advice}"
         ) from None
 
 
 @dataclass(frozen=True)
 class TablesOptions:
-    """The command line. With `check`, the command compares the tables in the documents and changes no document."""
+    """The command line. With `check`, the command compares the tables with the result files and changes no document."""
 
     check: bool
 
 
 def parse(argv: Sequence[str] | None) -> TablesOptions:
-    """Parse a command line into options."""
+    """Parse the arguments of the command line, `argv`, into options. None stands for those of this process."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
     parser.add_argument(
         "--check", action="store_true", help="change no document; exit with code 7 if a table is out of date"
@@ -141,7 +142,7 @@ def parse(argv: Sequence[str] | None) -> TablesOptions:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the measured tables of the documents from the committed results.
 
-    With --check, no document changes, and the command fails if a table is out of date.
+    With --check, no document changes, and the exit code is 7 if a table is out of date.
     """
     options = parse(argv)
     for name in DOCUMENTS:

@@ -13,7 +13,7 @@ PERCENTS = (50, 90, 95, 99)
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio of two models' times over the rounds: its `median`, and its 5th and 95th percentiles, `low` and `high`."""
+    """The ratio of two models' times in each round, summarised: its `median`, and its 5th and 95th percentiles, `low` and `high`."""
 
     median: float
     low: float
@@ -38,15 +38,15 @@ def latency(wall_ms: Times) -> dict[str, float]:
 
 
 def variation(values: Times) -> float:
-    """Return the coefficient of variation: the standard deviation divided by the mean."""
+    """Return the coefficient of variation of `values` (n,): their standard deviation divided by their mean."""
     return float(values.std() / values.mean())
 
 
 def speed(base: Times, other: Times) -> Ratio | None:
     """Return how many times as fast `other` is as `base`: the ratio of their times in each round, summarised over the rounds.
 
-    `base` and `other` (n,) are the times of two models that ran in the same n rounds. Returns None if any time is 0, because the
-    clock was too coarse.
+    `base` and `other` (n,) are the times of two models, each of which was called once in each of n rounds. Returns None if any time
+    is 0, which happens with a coarse clock.
     """
     if not (base > 0).all() or not (other > 0).all():
         return None

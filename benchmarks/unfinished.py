@@ -13,14 +13,16 @@ from runtime.files.manifest import replacing
 from runtime.stopping import Stopped, stopped
 
 ROWS = Callable[[], dict[str, Any] | None]
+NOTHING = "no result was complete yet; run the command again"
 
 
 @contextmanager
 def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
     """When a signal stops the block, write the complete results beside `out`: for OUT.json, to OUT.partial.json.
 
-    `rows()` returns these results, or None if nothing is complete; then no file is written. Raises Stopped, whose message ends with
-    `go_on`: a text that says what a new run need not repeat. A block that ends normally removes the partial file of an earlier run.
+    `rows()` returns the complete results as a JSON object, or None if there are none. No file is written for None. Then Stopped is
+    raised, and its message ends with the text `go_on`, which says what a new run need not repeat. If the block ends normally, the
+    partial file of an earlier run is removed.
     """
     path = out.with_suffix(f".partial{out.suffix}")
     try:
@@ -32,7 +34,7 @@ def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(content | _mark(stop), indent=1) + "\n")
             kept.insert(0, f"the complete results are in {path}")
-        raise Stopped(stop.number, "; ".join(kept) or "nothing was complete yet") from None
+        raise Stopped(stop.number, "; ".join(kept) or NOTHING) from None
     path.unlink(missing_ok=True)
 
 
@@ -40,14 +42,14 @@ def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
 def printed(rows: ROWS) -> Iterator[None]:
     """When a signal stops the block, print the complete results as one JSON document, and raise Stopped.
 
-    `rows()` returns these results, or None if nothing is complete; then nothing is printed.
+    `rows()` returns the complete results as a JSON object, or None if there are none. Nothing is printed for None.
     """
     try:
         yield
     except KeyboardInterrupt as error:
         stop, content = stopped(error), rows()
         if content is None:
-            raise Stopped(stop.number, "nothing was complete yet") from None
+            raise Stopped(stop.number, NOTHING) from None
         print_json(content | _mark(stop))
         raise Stopped(
             stop.number, "the complete results are printed in a document that is marked as incomplete"
@@ -55,12 +57,10 @@ def printed(rows: ROWS) -> Iterator[None]:
 
 
 def incomplete_line(made: Mapping[str, Any]) -> str | None:
-    """Return a line that says which parts of the run the document `made` lacks, or None for a complete document."""
+    """Return a line that says which parts of the run the JSON document `made` lacks, or None if the document is complete."""
     if made.get("complete", True):
         return None
-    return (
-        f"INCOMPLETE, stopped by {made['stopped']}; not measured: {', '.join(made['missing']) or 'nothing'}"
-    )
+    return f"INCOMPLETE, stopped by {made['stopped']}; these parts were not measured: {', '.join(made['missing']) or 'none'}"
 
 
 def _mark(stop: Stopped) -> dict[str, Any]:
