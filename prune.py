@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Prune a model: `python prune.py`. The command is prune.cli.prune."""
+"""Prune a model: `python prune.py`. The code of the command is in prune.cli.prune."""
 
 from runtime.entry import run_main
 

@@ -1,4 +1,4 @@
-"""Import a TransReID or AMG checkpoint: `python -m prune.convert`. The command is prune.cli.convert."""
+"""Import a TransReID or AMG checkpoint: `python -m prune.convert`. The code of the command is in prune.cli.convert."""
 
 from runtime.entry import run_main
 

@@ -1,4 +1,4 @@
-"""Score a torch model on a data set: `python -m prune.evaluate`. The command is prune.cli.evaluate."""
+"""Score a torch model on a data set: `python -m prune.evaluate`. The code of the command is in prune.cli.evaluate."""
 
 from runtime.entry import run_main
 

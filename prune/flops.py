@@ -1,4 +1,4 @@
-"""Count multiply-adds and parameters: `python -m prune.flops`. The command is prune.cli.flops."""
+"""Count multiply-adds and parameters: `python -m prune.flops`. The code of the command is in prune.cli.flops."""
 
 from runtime.entry import run_main
 

@@ -1,4 +1,4 @@
-"""Compare a published checkpoint with its configuration: the cameras, the people and the input size."""
+"""Compare a published checkpoint with its configuration: the numbers of cameras and people, and the input size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ STRIDES = range(8, 17)
 
 
 def checkpoint_spec(config: Config, architecture: Architecture, path: object) -> InputSpec:
-    """Return the input of the model in the checkpoint at `path`, as `config` describes it.
+    """Return the input specification of the model in the checkpoint at `path`, made from `config`.
 
-    `architecture` is that of the checkpoint. Camera ids from file names are valid rows of its camera table only on the data set that
-    the model was trained on. If the camera table and the configured data set have different numbers of cameras, the model was
-    trained on other data: the returned input then names no data set, and a warning is printed. A warning is also printed if only
-    the numbers of people differ.
+    `architecture` is the architecture of the checkpoint. The camera ids in file names select the right rows of the model's camera
+    table only on the data set that the model was trained on. If the camera table and the data set of `config` have different
+    numbers of cameras, the model was trained on other data: the field `dataset` of the result is then None, and a warning is
+    printed. If only the classifier and the published training set have different numbers of people, a warning is printed, and
+    `dataset` is kept.
     """
     spec, name = config.spec(), config.data.layout
     if name is None or not architecture.cameras:
@@ -42,7 +43,7 @@ def checkpoint_spec(config: Config, architecture: Architecture, path: object) ->
 
 
 def camera_advice(cameras: int) -> str:
-    """Return the advice for a checkpoint with `cameras` camera embeddings (0: none) where the configuration has another number."""
+    """Return the advice of an error message: how to configure a checkpoint with `cameras` camera embeddings (0: none)."""
     if not cameras:
         return "it was trained without cameras: add --set model.cameras=0"
     datasets = [name for name, count in CAMERAS.items() if count == cameras]
@@ -55,9 +56,10 @@ def camera_advice(cameras: int) -> str:
 
 
 def token_advice(positions: int, architecture: Architecture) -> str:
-    """Return the advice for a checkpoint with `positions` position embeddings where the configuration has another number.
+    """Return the advice of an error message: how to configure a checkpoint with `positions` position embeddings.
 
-    It lists the input sizes and strides that have this number; several may fit. `architecture` is that of the configuration.
+    The advice lists the input sizes and strides that give this number of tokens; several may fit. `architecture` is the one that
+    the configuration describes, with another number of tokens.
     """
     same_size = [
         ("", stride)

@@ -1,4 +1,4 @@
-"""Keep the classifier rows of one data set's people: `python -m prune.relabel`. The command is prune.cli.relabel."""
+"""Keep the classifier rows of one data set's people: `python -m prune.relabel`. The code of the command is in prune.cli.relabel."""
 
 from runtime.entry import run_main
 

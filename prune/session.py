@@ -1,4 +1,4 @@
-"""Open torch models as sessions of the runtime, so that its extraction and evaluation code runs on them."""
+"""Open torch models as runtime sessions, which map images to features, so that the runtime can extract and evaluate with them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def torch_device(name: str) -> torch.device:
 
 
 def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = False) -> Session:
-    """Return a Session that runs the model in eval mode and returns L2-normalised features (B, dim) float32.
+    """Return a function `run(images, camera_ids)` that returns L2-normalised features (B, dim) float32.
 
-    It takes images (B, 3, H, W) normalised float32, and camera rows (B,) or None. The model computes in the dtype of its
-    weights. With `compiled`, torch.compile compiles it at the first call with each batch size.
+    `images` are (B, 3, H, W) normalised float32. `camera_ids` (B,) are rows of the camera table, and None means the mean camera.
+    The model itself is moved to `device`, "cpu" or "cuda", and put in eval mode. It computes in the dtype of its weights. With
+    `compiled`, torch.compile compiles it at the first call with each batch size. Raises DeviceError when there is no such device.
     """
     target = torch_device(device)
     model = model.to(target).eval()
@@ -54,7 +55,8 @@ def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = Fal
 def open_torch_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact, TransReID]:
     """Open a model.safetensors file and return (the runnable Artifact, its torch model).
 
-    Raises ArtifactError when the file is of another kind, or when its hash or tensors do not match its manifest.
+    `device` is "cpu" or "cuda". Raises ArtifactError when the file is of another kind, or when its hash or tensors do not match its
+    manifest.
     """
     if Path(path).suffix in (".pth", ".pt"):
         out = str(Path(path).with_suffix(".safetensors"))
@@ -70,7 +72,7 @@ def open_torch_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact
     if specified != built:
         raise ArtifactError(
             f"{path}.json: the input specification has (height, width, cameras) {specified}, but the architecture has "
-            f"{built}; convert or prune again"
+            f"{built}; convert or prune the model again"
         )
     return artifact_of(model, spec, path, manifest, device=device), model
 
@@ -80,8 +82,9 @@ def open_weights(
 ) -> tuple[Artifact, TransReID]:
     """Open a model.safetensors, or a published .pth with the `config` it was trained with.
 
-    Returns (the runnable Artifact, its torch model). Raises ConfigError when a .pth is given without a configuration, or when a
-    model.safetensors does not match the configuration.
+    Returns (the runnable Artifact, its torch model). With a model.safetensors, `config` may be None; otherwise the two are
+    compared. Raises ConfigError when a .pth is given without a configuration, or when a model.safetensors does not match the
+    configuration.
     """
     if Path(path).suffix not in (".pth", ".pt"):
         artifact, model = open_torch_model(path, device=device)
@@ -90,7 +93,8 @@ def open_weights(
         return artifact, model
     if config is None:
         raise ConfigError(
-            f"{path}: is a published checkpoint, which does not store its stride and number of cameras; add --config C"
+            f"{path}: is a published checkpoint, which does not store its stride and number of cameras; add --config "
+            "with the configuration that it was trained with"
         )
     model = convert(path, config.architecture(), drop_path=config.model.drop_path)
     spec = checkpoint_spec(config, model.architecture, path)
@@ -100,7 +104,10 @@ def open_weights(
 def artifact_of(
     model: TransReID, spec: InputSpec, path: Path | str, manifest: dict[str, Any], *, device: str = "cpu"
 ) -> Artifact:
-    """Return a runnable Artifact of a torch model in memory with input `spec`; `manifest` has the `sha256` of the file at `path`."""
+    """Return a runnable Artifact of the torch model `model`; nothing is read from `path`, which only names the model.
+
+    `spec` is the input of the model, and `manifest` must have the `sha256` of the file at `path`. `device` is "cpu" or "cuda".
+    """
     run = torch_session(model, device)
     return Artifact(Path(path), manifest, spec, model.architecture.dim, manifest["sha256"], run)
 

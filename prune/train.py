@@ -1,4 +1,4 @@
-"""Train a TransReID model: `python -m prune.train`. The command is prune.cli.train."""
+"""Train a TransReID model: `python -m prune.train`. The code of the command is in prune.cli.train."""
 
 from runtime.entry import run_main
 

@@ -1,4 +1,4 @@
-"""The goal of a budget search, and what the search may prune. Imports neither torch nor numpy, so that command lines parse fast."""
+"""The options of `prune.py --search`: the goal, and what may be pruned. Imports no torch and no numpy, so that parsing is fast."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ AXES = ("heads", "tokens", "neurons")
 
 @dataclass(frozen=True)
 class Goal:
-    """What the chosen model must reach.
+    """What the pruned model of a budget search must reach.
 
-    `kind` is latency_ms or macs, which may be at most `value`, or map, the mAP (0..1), which must be at least `value` on the
-    held-out people before fine-tuning.
+    The `kind` latency_ms (milliseconds per image) or macs (multiply-adds per image) may be at most `value`. The `kind` map, the mAP
+    (0..1), must be at least `value` before fine-tuning, on training people who are held out of the scoring.
     """
 
     kind: str
@@ -28,10 +28,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The goal of a budget search, and in `over` which of `AXES` it may prune.
+    """The options of a budget search: its goal, how it computes costs, and what it may prune.
 
-    `table` is the JSON file of a latency table that `benchmarks.latency_table` measured. None: the cost of a block is its number of
-    multiply-adds.
+    `table` is the JSON file of a latency table that `benchmarks.latency_table` measured; without one (None), the cost of a block is
+    its number of multiply-adds. `over` names those of `AXES` that the search may prune.
     """
 
     goal: Goal
@@ -39,7 +39,7 @@ class SearchOptions:
     over: tuple[str, ...] = AXES
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data that tells whether two searches have the same options; the table is represented by its hash."""
+        """Return the options as plain data, in which the sha256 of its file stands for the table. Equal options give equal data."""
         table = None if self.table is None else sha256(self.table)
         return {"goal": self.goal.kind, "value": self.goal.value, "table": table, "over": list(self.over)}
 

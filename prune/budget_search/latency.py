@@ -50,15 +50,18 @@ class LatencyTable:
     def model_ms(
         self, heads: Sequence[int], tokens: Sequence[int], hidden: Sequence[int | None] | None = None
     ) -> float:
-        """Return the predicted milliseconds of a model whose prunable blocks have these counts; `hidden` None means whole MLPs."""
+        """Return the predicted milliseconds of a model whose prunable blocks have these numbers of heads, tokens and MLP neurons.
+
+        The numbers are as in `block_ms`; a `hidden` of None means that all MLPs are whole.
+        """
         widths = [None] * len(heads) if hidden is None else hidden
         counts = zip(heads, tokens, widths, strict=True)
         return self.fixed_ms + sum(self.block_ms(*block) for block in counts)
 
     def architecture_ms(self, architecture: Architecture) -> float | None:
-        """Return the predicted milliseconds of a model, or None if it has narrower MLPs but the table has none.
+        """Return the predicted milliseconds of a model with this architecture; removed blocks cost nothing.
 
-        Removed blocks cost nothing.
+        The result is None if the architecture has pruned MLPs, but the table was measured with whole MLPs only.
         """
         blocks = [block for block in architecture.blocks[: architecture.prunable] if not block.removed]
         if len(self.widths) == 1 and any(block.hidden is not None for block in blocks):
@@ -101,7 +104,8 @@ def read_table(path: Path | str, architecture: Architecture) -> LatencyTable:
         fixed = float(document["fixed_ms"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"--latency-table {path}: is not a finished table of python -m benchmarks.latency_table ({type(error).__name__}: {error})"
+            f"--latency-table {path}: is not a finished table of python -m benchmarks.latency_table "
+            f"({type(error).__name__}: {error}); give its result file, or run it to its end"
         ) from None
     if schema not in SCHEMAS or complete is not True:
         raise ConfigError(

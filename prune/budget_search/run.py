@@ -1,4 +1,4 @@
-"""Run `prune.py --search`: score the model, measure its feature drift on held-out people, and choose counts for the goal."""
+"""Run `prune.py --search`: score the model, measure its feature drift on held-out people, and choose what each block keeps."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def held_out(
 
 
 def batches_of(items: Sequence[Item], spec: InputSpec, device: str) -> list[Batch]:
-    """Return all items, in their order, as batches of BATCH images on `device`; the labels are the person ids."""
+    """Return all items, in their order, as batches of up to BATCH images on `device`.
+
+    A batch is (images (B, 3, H, W) float32 normalised, person ids (B,), camera-table indices (B,) or None).
+    """
     crops = Crops(items, spec)
     pids = [item.pid for item in items]
     batches = []
@@ -112,7 +115,10 @@ def costs(
 
 
 def mean_average_precision(model: TransReID, batches: Sequence[Batch], camids: NDArray[np.int64]) -> float:
-    """Return the mAP (0..1) with every image as a query against all images of other cameras; `camids` (N,) are real camera ids."""
+    """Return the mAP (0..1) of the model, with every image of `batches` as a query and all of them as the gallery.
+
+    `camids` (N,) are the real camera ids of the images. Images of the query's person from the query's camera do not count.
+    """
     features = features_of(model, batches).cpu().numpy()
     pids = np.concatenate([labels.cpu().numpy() for _, labels, _ in batches])
     return float(evaluate(features, pids, camids, features, pids, camids).mAP)
@@ -131,11 +137,12 @@ def run_search(
     out: Path,
     device: str,
 ) -> PruneConfig:
-    """Return `config` with the counts per block that meet the goal of `search`, and write all candidates to `out`/pareto.json.
+    """Return `config` with the counts per block that meet the goal of `search`, and write the result to `out`/pareto.json.
 
-    `items` are the training images and `camids` their real camera ids (see `held_out`). `batch_source(items)` returns the scoring
-    batches of some of them. If pareto.json already has the result of the same search, as after a stopped run, nothing is
-    measured again. Raises ConfigError when the options contradict the configuration or the model, or when no model meets the goal.
+    The file has the chosen model, and up to 200 of the models that `frontier` returns. `items` are the training images and `camids`
+    their real camera ids (see `held_out`). `batch_source(items)` returns the scoring batches of some of them, and `loss` is that of
+    `measure_tokens`. If pareto.json already has the result of the same search, as after a stopped run, nothing is measured again.
+    Raises ConfigError when the options contradict the configuration or the model, or when no model meets the goal.
     """
     _check(model.architecture, search, config)
     path, settings = out / PARETO, search.to_json() | {"config": dataclasses.asdict(config)}
@@ -148,7 +155,7 @@ def run_search(
             temporary.write_text(json.dumps({"asked": settings} | result, indent=1) + "\n")
     chosen = result["chosen"]
     note(
-        f"search: heads {chosen['heads']}, tokens {chosen['tokens']}, MLP neurons {chosen['hidden']}, "
+        f"search: heads per block {chosen['heads']}, tokens {chosen['tokens']}, MLP neurons {chosen['hidden']}; "
         f"predicted {result['unit']} {chosen['cost']:.4g}"
     )
     no_other_rule = {"fraction": 0.0, "count": None, "rounds": 1, "multiple": 1}
@@ -232,13 +239,15 @@ def _check(architecture: Architecture, search: SearchOptions, config: PruneConfi
         )
     if config.mode != "bypass" or architecture.mode != "bypass":
         raise ConfigError(
-            "--search: needs prune.mode bypass, because the cost of blocks is known only there; set prune.mode to bypass"
+            "--search: needs prune.mode bypass, because the cost of a block can be predicted only in this mode; "
+            "set prune.mode=bypass and give --weights of an unpruned model"
         )
     if unknown := [axis for axis in search.over if axis not in AXES]:
         raise ConfigError(f"--over {unknown[0]}: choose from {','.join(AXES)}")
     if config.mlp.cuts or removed_count(architecture, config.blocks.removed):
         raise ConfigError(
-            "--search: chooses the number of neurons itself and removes no blocks; leave out the settings prune.mlp and prune.blocks"
+            "--search: chooses the numbers of MLP neurons itself and removes no blocks; remove the sections prune.mlp and "
+            "prune.blocks from the configuration"
         )
     whole = (architecture.vit.heads, architecture.tokens, architecture.vit.hidden)
     kept = zip(architecture.blocks, architecture.hidden)

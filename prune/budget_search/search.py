@@ -1,9 +1,9 @@
 """Find how many heads, tokens and MLP neurons each block keeps, so that a goal is met with the least feature drift.
 
-Feature drift is the mean of 1 - cosine between the features of held-out people before and after a block's lowest-scored heads,
-tokens or neurons are removed, without fine-tuning. The drifts of different blocks, and of a block's heads, tokens and neurons,
-are added up. The cost of a block comes from a latency table, or is its number of multiply-adds. All functions are pure, except that
-`measure_feature_drift` runs the model.
+Feature drift is the mean of 1 - cosine between the features of images before and after a block's lowest-scored heads, tokens or
+neurons are removed, without fine-tuning. It is measured on held-out people: training people whose images are not used for the
+scores. The predicted drift of a model is the sum of the drifts of its blocks, and that of a block the sum of the drifts of its
+heads, tokens and neurons. The cost of a block comes from a latency table, or is its number of multiply-adds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ BINS = 4000
 
 
 class Scores(NamedTuple):
-    """Scores per prunable block: heads (h_l,), patch tokens (n_l - 1,) and neurons (hidden_l,); the lowest are removed first."""
+    """The scores of each prunable block l: of heads (h_l,), patch tokens (n_l - 1,) and MLP neurons (hidden_l,).
+
+    The lowest are removed first. `neurons` is empty if no neurons may be removed.
+    """
 
     heads: Sequence[Tensor]
     tokens: Sequence[Tensor]
@@ -41,7 +44,7 @@ class Scores(NamedTuple):
 
 
 class FeatureDrift(NamedTuple):
-    """Feature drifts of one block, as {number kept: drift} for heads, for tokens (class token included) and for MLP neurons.
+    """The feature drifts of one block, as {number kept: drift} for heads, for tokens (class token included) and for MLP neurons.
 
     The drift is 0 if all are kept.
     """
@@ -53,7 +56,10 @@ class FeatureDrift(NamedTuple):
 
 @dataclass(frozen=True)
 class Option:
-    """The numbers of heads, tokens and MLP neurons (`hidden`) that one block may keep, with their cost and feature drift."""
+    """One choice for a block: how many heads, tokens and MLP neurons (`hidden`) it keeps, with the resulting cost and feature drift.
+
+    `tokens` includes the class token. The cost is in milliseconds or multiply-adds.
+    """
 
     heads: int
     tokens: int
@@ -79,7 +85,7 @@ class Point:
 def block_options(drift: FeatureDrift, cost: Callable[[int, int, int], float]) -> list[Option]:
     """Return the options of one block that no other option beats in both cost and feature drift, the cheapest first.
 
-    `cost(heads, tokens, neurons)` is the cost of the block with these counts.
+    `drift` has the measured drifts of this block, and `cost(heads, tokens, neurons)` returns the cost of a block with these counts.
     """
     options = [
         Option(h, t, m, cost(h, t, m), head_drift + token_drift + neuron_drift)
@@ -99,11 +105,11 @@ def _undominated(options: Sequence[Any]) -> list[Any]:
 
 
 def frontier(blocks: Sequence[Sequence[Option]], fixed: float, *, bins: int = BINS) -> list[Point]:
-    """Return the models that no other model beats in both predicted cost and feature drift, the cheapest first.
+    """Return one Point for each model that no other model beats in both predicted cost and feature drift, the cheapest first.
 
-    `blocks` has the options of each prunable block, and `fixed` is the cost of everything outside these blocks. The models are built
-    block by block. The range of possible costs is divided into `bins` equal steps; of all partial models whose costs round to the
-    same step, only the one with the least drift is continued.
+    `blocks` has the options of each prunable block, and `fixed` is the cost of everything outside these blocks. The points are
+    built block by block. The range of possible costs is divided into `bins` equal steps; of all partial points whose costs round to
+    the same step, only the one with the least drift is continued.
     """
     low = sum(min(option.cost for option in options) for options in blocks)
     high = sum(max(option.cost for option in options) for options in blocks)
@@ -130,8 +136,10 @@ def least_drift_within(points: Sequence[Point], goal: Goal) -> Point:
     """Return the point with the least feature drift that costs at most `goal.value`; raise ConfigError when none is that cheap."""
     affordable = [point for point in points if point.cost <= goal.value]
     if not affordable:
+        unit = "ms" if goal.kind == "latency_ms" else "multiply-adds"
         raise ConfigError(
-            f"--goal {goal.kind}={goal.value:g}: the cheapest model costs {min(point.cost for point in points):g}; raise the goal"
+            f"--goal {goal.kind}={goal.value:g}: the cheapest pruned model costs "
+            f"{min(point.cost for point in points):g} {unit}; raise the goal"
         )
     return min(affordable, key=lambda point: point.feature_drift)
 
@@ -139,15 +147,15 @@ def least_drift_within(points: Sequence[Point], goal: Goal) -> Point:
 def cheapest_above(points: Sequence[Point], goal: Goal, measure: Callable[[Point], float]) -> Point:
     """Return the cheapest point whose measured mAP reaches `goal.value`.
 
-    `measure(point)` returns the mAP (0..1) of the model that the point describes. The point is found by bisection, which assumes that
-    mAP rises with cost, because costlier points change the features less. Raises ConfigError when even the most expensive point
-    does not reach the goal.
+    `measure(point)` returns the mAP (0..1) of the model that the point describes. The point is found by bisection, which assumes
+    that mAP rises with cost, because costlier points change the features less. Raises ConfigError when even the most expensive
+    point does not reach the goal.
     """
     ordered = sorted(points, key=lambda point: point.cost)
     reached = measure(ordered[-1])
     if reached < goal.value:
         raise ConfigError(
-            f"--goal map={goal.value:g}: the whole model reaches {reached:.3f} on the held-out people; lower the goal"
+            f"--goal map={goal.value:g}: the whole model reaches only {reached:.3f} on the held-out people; lower the goal"
         )
     low, high = 0, len(ordered) - 1
     while low < high:
@@ -177,7 +185,7 @@ def prune_to_counts(
     hidden: Sequence[int],
     scores: Scores,
 ) -> TransReID:
-    """Return the model pruned to these numbers of heads, tokens (with the class token) and neurons in each prunable block.
+    """Return a new model in which each prunable block keeps these numbers of heads, tokens (with the class token) and MLP neurons.
 
     In each block, the heads, patch tokens and neurons with the lowest scores are removed.
     """
@@ -204,8 +212,9 @@ def measure_feature_drift(
 ) -> list[FeatureDrift]:
     """Return the feature drift of every prunable block for every candidate number, measured on `batches` of held-out people.
 
-    Each measurement prunes one block by one number of heads, tokens or neurons. What is not named in `over` is not
-    pruned, and has only the drift 0 of keeping all. `progress(1)` is called after every measurement.
+    The candidate numbers are those of `candidate_counts`. Each measurement prunes the heads, the tokens or the neurons of one block
+    alone to one number. An axis that `over` does not name is not pruned; its only entry is the drift 0 for keeping all.
+    `progress(1)` is called after every measurement.
     """
     architecture = model.architecture
     features = features_of(model, batches)
@@ -232,7 +241,7 @@ def measure_feature_drift(
 
 
 def candidate_counts(architecture: Architecture) -> dict[str, list[int]]:
-    """Return, for heads, tokens and neurons, the numbers that a block of an unpruned model may keep, in descending order."""
+    """Return {"heads": [..], "tokens": [..], "neurons": [..]}: the numbers that a block of an unpruned model may keep, descending."""
     return {
         "heads": list(range(architecture.vit.heads, 0, -1)),
         "tokens": token_counts(architecture.tokens),

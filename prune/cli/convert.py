@@ -28,7 +28,7 @@ def parse(argv: Sequence[str] | None) -> ConvertOptions:
     parser.add_argument("--out", required=True, help="the model.safetensors to write")
     args = parser.parse_args(argv)
     if Path(args.out).resolve() == Path(args.checkpoint).resolve():
-        raise ConfigError(f"--out {args.out}: this is the checkpoint itself; choose another name")
+        raise ConfigError(f"--out {args.out}: is the checkpoint itself; choose another name")
     return ConvertOptions(args.checkpoint, config_options(args), args.out)
 
 

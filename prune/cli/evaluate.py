@@ -1,4 +1,4 @@
-"""`python -m prune.evaluate`: print the CMC and mAP of a torch model, as test.py of the published code does."""
+"""`python -m prune.evaluate`: print the CMC and mAP of a torch model, as test.py of TransReID does."""
 
 from __future__ import annotations
 

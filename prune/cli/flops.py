@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlopsOptions:
-    """The model file or the configuration to count, and the output format. Exactly one of `model` and `config` is set."""
+    """The model file or the configuration whose operations are counted, and the output format. One of `model` and `config` is None."""
 
     model: str | None
     config: ConfigOptions | None
@@ -30,7 +30,7 @@ def parse(argv: Sequence[str] | None) -> FlopsOptions:
     parser.add_argument("model", nargs="?", help="a model.safetensors; only its manifest is read")
     add_config_options(
         parser,
-        text="count the model that this configuration prunes to, with what it removes spread evenly over the blocks",
+        text="the configuration whose pruned model is counted; what it removes is spread evenly over the blocks",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: FlopsOptions) -> None:
-    """Print the counts as a table or as one JSON document."""
+    """Print the multiply-adds, the parameters and the sizes of the blocks, as a table or as one JSON document."""
     from prune.model.flops import flops_report
     from runtime.console import print_table
 

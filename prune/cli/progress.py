@@ -1,7 +1,7 @@
 """Save the progress of a pruning run on disk, so that a stopped run can be resumed.
 
-During a run with --out DIR, DIR/run.json holds its weights, settings and data. The newest folder DIR/round_NN holds the newest model:
-cut.safetensors after the cut of that round, or model.safetensors after its fine-tuning. A finished run removes these files.
+During a run with --out DIR, DIR/run.json holds its weights, settings and data. The newest folder DIR/round_NN holds the newest
+model: cut.safetensors after the cut of that round, or model.safetensors after its fine-tuning. A finished run removes these files.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def begin(out: Path, request: dict[str, Any], *, resume: bool) -> bool:
     if unfinished(out):
         if not resume:
             raise ConfigError(
-                f"{out}: holds an unfinished run; add --resume to resume it, or choose another --out"
+                f"{out}: holds an unfinished run; add --resume to continue it, or choose another --out"
             )
         _check_same(out, request)
         return True
     if resume and (out / "result.json").is_file():
-        raise ConfigError(f"{out}: the run is finished; leave --resume out to prune again")
+        raise ConfigError(f"{out}: the run is finished; to prune again, repeat the command without --resume")
     _sweep(out)
     with replacing(out / RUN) as temporary:
         temporary.write_text(json.dumps(request, indent=1, sort_keys=True) + "\n")
@@ -65,10 +65,10 @@ def begin(out: Path, request: dict[str, Any], *, resume: bool) -> bool:
 
 
 def stage_saver(out: Path, spec: InputSpec, *, parent: str) -> SaveStage:
-    """Return a function for prune_model to call after every cut and every round.
+    """Return a function `save(model, stage)` for prune_model to call after every cut and every round.
 
-    It saves the model and the records of the cuts, and removes the model that was saved before. `parent` is the sha256 of the
-    unpruned model.
+    It saves the model and the records of the cuts below `out`, and removes the model that was saved before. `spec` is the input of
+    the model, and `parent` is the sha256 of the unpruned model.
     """
 
     def save(model: TransReID, stage: Stage) -> None:

@@ -11,13 +11,13 @@ SHOWN = ("mAP", "R1", "R5", "R10", "mINP")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prune a TransReID model: score, cut, fine-tune and evaluate it. Write DIR/model.safetensors and DIR/result.json."""
+    """Prune a TransReID model: score, cut, fine-tune and evaluate it. Write model.safetensors and result.json to the folder --out."""
     run(parse(argv, main.__doc__))
     return 0
 
 
 def run(options: PruneOptions) -> None:
-    """Prune the model, and print its multiply-adds, parameters and accuracy before and after."""
+    """Prune the model, and print its multiply-adds, parameters and accuracy before and after, as a table or as one JSON document."""
     from prune.cli.pruning import prune
     from runtime.console import print_json, print_table
     from runtime.stopping import keeping
@@ -35,7 +35,7 @@ def run(options: PruneOptions) -> None:
 
 
 def rows(result: dict[str, Any]) -> list[list[str]]:
-    """Return the rows (name, before, after) of the printed table; `result` is the content of result.json."""
+    """Return the rows [name, value before, value after] of the printed table; `result` is the content of result.json."""
     sides = (result["before"], result["after"])
     table = [
         [name, *(f"{side['flops'][name] / 1e9:.2f} G" for side in sides)]

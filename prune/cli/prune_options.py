@@ -21,7 +21,7 @@ class PruneOptions:
 
     `data` is the folder of the data set and `layout` its layout; None means the value of the configuration. `evaluate` says which
     models are scored on query and gallery, with `batch` images per batch: those before and after pruning (both), only the pruned
-    one (after) or none. With `search` None, the configuration says how many heads and tokens are removed.
+    one (after) or none. If `search` is None, the configuration says how many heads, tokens, MLP neurons and blocks are removed.
     """
 
     config: ConfigOptions
@@ -116,7 +116,8 @@ def _add_search_options(parser: ArgumentParser) -> None:
         "--latency-table",
         type=Path,
         metavar="JSON",
-        help="for --search: a table that python -m benchmarks.latency_table measured on the target; --goal latency_ms needs it",
+        help="for --search: a table that python -m benchmarks.latency_table measured on the target device; "
+        "--goal latency_ms needs it",
     )
 
 

@@ -40,11 +40,12 @@ def fine_tuning(
     device: str,
     resume: bool,
 ) -> FineTune:
-    """Return a function that fine-tunes a pruned model after each round, for `prune_model`.
+    """Return a function `fine_tune(model, last)` that returns the model fine-tuned after a round, for `prune_model`.
 
-    After a round that is not the last, it trains for `config.fine_epochs` at a constant learning rate. After the last round it
-    trains for `config.final_epochs` with warm-up and cosine. `teacher` is the unpruned model, for distillation. `folders` yields a
-    folder for the checkpoints and metrics of each round; with `resume`, training continues from the checkpoints there.
+    If `last` is False, it trains for `config.fine_epochs` epochs at a constant learning rate. After the last round it trains for
+    `config.final_epochs` epochs with warm-up and a cosine schedule. `teacher` is the unpruned model, for distillation. `batches` is
+    the `batches_of_epoch` of `fit`. `folders` yields a folder for the checkpoints and metrics of each round; with `resume`,
+    training continues from the checkpoints there.
     """
 
     def fine_tune(model: TransReID, last: bool) -> TransReID:
@@ -64,11 +65,14 @@ def fine_tuning(
 
 
 def prune(options: PruneOptions) -> dict[str, Any]:
-    """Prune, fine-tune and evaluate a model, write the results to `options.out`, and return the content of result.json."""
+    """Prune, fine-tune and evaluate a model, write the results to the folder `options.out`, and return the content of result.json.
+
+    Raises ConfigError when the options contradict the configuration, the model or the stopped run in the folder.
+    """
     config, out = load_config(options.config.path, options.config.overrides), options.out
     root = options.data or config.data.root
     if not root:
-        raise ConfigError("the configuration has no data.root; add --data ROOT")
+        raise ConfigError(f"{options.config.path}: the configuration has no data.root; add --data ROOT")
     device = make_accelerator(config.train.precision, options.device).device.type
     source, model = open_weights(options.weights, config, device=device)
     dataset = training_images(read_dataset(root, options.layout or config.data.layout))
@@ -85,7 +89,7 @@ def prune(options: PruneOptions) -> dict[str, Any]:
     resumed = begin(out, request, resume=options.resume)
     batches = batch_source(items, spec, settings, device)
     model, loss, loss_reason = fit_classifier(model, items, spec, batches, device)
-    note(f"loss of the token scores: {loss_reason}")
+    note(f"loss of the token and neuron scores: {loss_reason}")
     if search:
         settings = run_search(
             model,
@@ -113,7 +117,10 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         model = with_new_classifiers(model, identities, seed=config.train.seed)
     model, stage = newest_model(out, model)
     if resumed:
-        note(f"resuming after {stage.rounds} finished rounds" + (" and a cut" if stage.cut else ""))
+        note(
+            f"{out}: resuming after {stage.rounds} finished rounds"
+            + (" and a cut of the next round" if stage.cut else "")
+        )
     fine_tune = fine_tuning(
         teacher,
         training_batches(items, spec, config.train),

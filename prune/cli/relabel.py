@@ -1,7 +1,7 @@
 """`python -m prune.relabel`: keep only the classifier rows of one data set's training people, in the order of their labels.
 
-A teacher that was trained on many people can then be passed on with the classifier rows of only a few of them. The teacher can
-still be distilled into a model that is fine-tuned on these few people. Its features do not change.
+A teacher that was trained on many people can then be published with the classifier rows of only a few of them. It can still be
+distilled into a model that is fine-tuned on these few people. Its features do not change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ TRAINING = ("source", "init", "config", "data")
 
 @dataclass(frozen=True)
 class RelabelOptions:
-    """The model, the data set (`data`, `layout`; None: guessed) whose people keep their rows, and the model file to write."""
+    """The model file to read, the data set whose training people keep their classifier rows, and the model file `out` to write.
+
+    `data` is the folder of the data set, and `layout` its layout; None means that the layout is guessed from the folder.
+    """
 
     model: str
     data: str
@@ -42,13 +45,17 @@ def parse(argv: Sequence[str] | None) -> RelabelOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write a copy of a model with only those classifier rows that belong to a data set's training people, found by vote."""
+    """Write a copy of a model that keeps only the classifier rows of a data set's training people, whose images vote for the rows."""
     run(parse(argv))
     return 0
 
 
 def run(options: RelabelOptions) -> None:
-    """Write the model and print its path. Raises GateError, and writes nothing, when the vote does not match people to rows."""
+    """Write the model and print its path.
+
+    Raises GateError, and writes nothing, when the votes do not match the people to rows. Raises ConfigError when the classifier has
+    fewer rows than there are people.
+    """
     from prune.model.file import save_model
     from prune.session import open_torch_model
     from prune.training.classifiers import row_votes, voting_batches, with_classifier_rows
@@ -67,7 +74,7 @@ def run(options: RelabelOptions) -> None:
             f"{options.data} has {identities}; give a data set that the model was trained on"
         )
     votes = row_votes(model, voting_batches(items, artifact.spec, "cpu"), identities)
-    note(str(votes))
+    note(f"{options.model}: classifier rows by vote: {votes}")
     if not votes.accepted:
         raise GateError(
             f"{options.out}: not written; the classifiers of {options.model} do not know the people of {options.data} ({votes}); "

@@ -1,4 +1,4 @@
-"""Configuration files: our own, checked key by key, and the authors', translated into our keys."""
+"""Configuration files: those of this project, and those of the authors of TransReID and AMG, translated into this project's keys."""
 
 from prune.config.load import Config, load_config
 

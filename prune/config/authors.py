@@ -1,4 +1,4 @@
-"""Translate the authors' configurations (TransReID and AMG, yacs style) into our keys. Reads no files."""
+"""Translate configurations of the authors of TransReID and AMG (yacs style) into this project's keys. Reads no files."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ OTHER_NAMES = {
 
 
 def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the authors' settings {MODEL: .., INPUT: .., ...} as a nested dict of our keys.
+    """Return the settings of an authors' file as a nested dict of this project's keys, such as {model: {stride: 12}, ...}.
 
-    Raises ConfigError for unknown keys and for values that need a model or a training that this project does not have.
-    `where` names the file in the messages.
+    `data` is the content of the file, such as {MODEL: {STRIDE_SIZE: [12, 12]}, ...}. `where` names the file in messages. Raises
+    ConfigError for unknown keys, and for values that need a model or a training that this project does not have.
     """
     sections = check_sections(data, where)
     model, image, test = sections["MODEL"], sections["INPUT"], sections["TEST"]
@@ -106,7 +106,8 @@ def _dataset(name: Any, where: str) -> tuple[str, str, int, int]:
     key = OTHER_NAMES.get(key, key)
     if key == "mm":
         raise ConfigError(
-            f"{where}: DATASETS.NAMES {names[0]!r} means Market-1501 and MSMT17 together, but only one data set is supported"
+            f"{where}: DATASETS.NAMES {names[0]!r} means Market-1501 and MSMT17 together, but only one data set is supported: "
+            f"set it to one of {', '.join(DATASETS)}"
         )
     if key not in DATASETS:
         raise ConfigError(f"{where}: DATASETS.NAMES {name!r} is not one of {', '.join(DATASETS)}")
@@ -129,7 +130,7 @@ def _batch(sections: dict[str, dict[str, Any]], where: str) -> dict[str, int]:
     size, images = sections["SOLVER"]["IMS_PER_BATCH"], sections["DATALOADER"]["NUM_INSTANCE"]
     if not (isinstance(size, int) and isinstance(images, int) and images > 0 and size % images == 0):
         raise ConfigError(
-            f"{where}: SOLVER.IMS_PER_BATCH {size!r} is not a multiple of DATALOADER.NUM_INSTANCE {images!r}"
+            f"{where}: SOLVER.IMS_PER_BATCH {size!r} is not a multiple of DATALOADER.NUM_INSTANCE {images!r}; set it to one"
         )
     return {"identities": size // images, "images": images}
 

@@ -1,4 +1,4 @@
-"""The keys of the authors' YAML files, the authors' defaults, and the values that this project supports."""
+"""The keys of TransReID's and AMG's (the authors') YAML files, their defaults, and the values that this project supports."""
 
 from __future__ import annotations
 
@@ -122,9 +122,9 @@ SUCCESSOR_KEYS: Sections = {
 TOP_LEVEL_KEYS = ("OUTPUT_DIR", "DEBUG")
 # (section, key, the supported values, what another value would mean)
 SUPPORTED: tuple[tuple[str, str, tuple[Any, ...], str], ...] = (
-    ("MODEL", "SHIFT_NUM", (5,), "no published model has another value"),
-    ("MODEL", "SHUFFLE_GROUP", (2,), "no published model has another value"),
-    ("MODEL", "DEVIDE_LENGTH", (4,), "no published model has another value"),
+    ("MODEL", "SHIFT_NUM", (5,), "all published models have the same value"),
+    ("MODEL", "SHUFFLE_GROUP", (2,), "all published models have the same value"),
+    ("MODEL", "DEVIDE_LENGTH", (4,), "all published models have the same value"),
     ("MODEL", "COS_LAYER", (False,), "an ArcFace classifier"),
     ("MODEL", "NECK", ("bnneck",), "a model without the batch-norm neck"),
     ("MODEL", "ID_LOSS_TYPE", ("softmax",), "another identity loss"),
@@ -172,7 +172,10 @@ def check_sections(data: Mapping[str, Any], where: str) -> Sections:
 
 
 def refuse_unsupported(sections: Sections, where: str) -> None:
-    """Raise ConfigError for the first value that needs a model or a training that this project does not have."""
+    """Raise ConfigError for the first value that needs a model or a training that this project does not have.
+
+    `sections` is the result of `check_sections`, and `where` names the file in messages.
+    """
     for name, key, values, meaning in SUPPORTED:
         value = sections[name].get(key, values[0])
         if value not in values:
@@ -182,9 +185,9 @@ def refuse_unsupported(sections: Sections, where: str) -> None:
 
 
 def refuse_unknown(section: str, key: str | None, where: str) -> None:
-    """Raise ConfigError, with the nearest known name, for an unknown section or for an unknown key of a known section.
+    """Raise ConfigError, which suggests the nearest known name, for an unknown section or for an unknown key of a known section.
 
-    A `key` of None checks the section alone.
+    A `key` of None checks the section alone. `where` names the file or the override in messages.
     """
     if key is None:
         known = (*DEFAULTS, *TOP_LEVEL_KEYS)
@@ -203,9 +206,9 @@ def refuse_unknown(section: str, key: str | None, where: str) -> None:
 
 
 def typed(section: str, key: str, value: Any, where: str) -> Any:
-    """Return the value converted to the type of the key's default: a switch, a number, a list of numbers or a word.
+    """Return `value` converted to the type of the default of `section`.`key`: a boolean, a number, a list of numbers or a word.
 
-    Raises ConfigError when the value cannot be converted.
+    Raises ConfigError, whose message begins with `where`, when the value cannot be converted.
     """
     value = _literal(value)
     default = DEFAULTS[section].get(key, SUCCESSOR_KEYS.get(section, {}).get(key))

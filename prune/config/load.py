@@ -1,4 +1,4 @@
-"""Load a configuration file: one of ours, checked key by key, or one of the authors', translated by prune.config.authors."""
+"""Load a configuration file of this project, or one of the authors of TransReID and AMG, which prune.config.authors translates."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Config:
         return unpruned(self.model.variant, height=self.model.size[0], width=self.model.size[1], **values)
 
     def spec(self) -> InputSpec:
-        """Return the input of the torch model: normalised float images and, if the model has camera embeddings, camera ids."""
+        """Return the input specification of the torch model: normalised float images and, if it has camera embeddings, camera ids."""
         height, width = self.model.size
         return InputSpec(
             height=height,
@@ -53,10 +53,10 @@ class Config:
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
-    """Return the configuration in the file at `path`, ours or the authors', with `section.key=value` overrides applied.
+    """Return the configuration in the file at `path`, changed by `overrides`, which are texts such as `prune.tokens.fraction=0.25`.
 
-    Raises ConfigError that names the file or the override, the key as it is written there and, for an unknown key, the
-    nearest known one.
+    The file is one of this project, or one of TransReID or AMG. Raises ConfigError that names the file or the override, the key as
+    it is written there and, for an unknown key, the nearest known one.
     """
     data = read_yaml(path)
     refuse_external(data, str(path))
@@ -73,13 +73,13 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
             _put(data, keys, value, override)
         else:
             raise ConfigError(
-                f"--set {override}: {keys[0]} is a section of the authors' files, but {path} is one of our files; "
-                "configs/README.md lists our key for each of theirs"
+                f"--set {override}: {keys[0]} is a section of the authors' files (TransReID and AMG), but {path} is a file of "
+                "this project; configs/README.md lists this project's key for each of theirs"
             )
     where = str(path)
     if is_authors_file:
         data = translate(data, where)
-        where = f"{path}, translated into our keys"
+        where = f"{path}, translated into this project's keys"
     for keys, value, override in our_overrides:
         _put(data, keys, value, override)
     return build(Config, data, where)
@@ -124,9 +124,9 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, override: str) -> No
 
 
 def build(kind: Any, data: Any, where: str) -> Any:
-    """Return a configuration dataclass `kind` made from the nested dict `data`; raise ConfigError for unknown keys and wrong types.
+    """Return an instance of the configuration dataclass `kind`, made from the nested dict `data`.
 
-    `where` says in messages where the data come from.
+    Raises ConfigError for an unknown key or a value of the wrong type. Its message begins with `where`, the origin of `data`.
     """
     if not isinstance(data, dict):
         keys = ", ".join(item.name for item in dataclasses.fields(kind))

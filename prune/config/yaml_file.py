@@ -30,9 +30,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path | str) -> dict[Any, Any]:
-    """Return the sections of the file at `path`, or {} for an empty file.
+    """Return the content of the YAML file at `path` as a dict of its sections, or {} for an empty file.
 
-    Raises ConfigError when the file cannot be read, is not YAML or holds no sections.
+    Raises ConfigError when the file cannot be read, is not YAML, is larger than a configuration can be, or holds no sections.
     """
     try:
         data = load_value(Path(path).read_text(encoding="utf-8"))
@@ -56,7 +56,10 @@ def read_yaml(path: Path | str) -> dict[Any, Any]:
 
 
 def load_value(text: str) -> Any:
-    """Return the YAML text as Python's own types; raise ValueError with a one-line reason when it is not valid YAML."""
+    """Return the value of a YAML text as Python's own types (dict, list, str, int and so on).
+
+    Raises ValueError with a one-line reason when the text is not valid YAML or exceeds a limit of this module.
+    """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text):,} characters; a configuration has at most {MAX_CHARACTERS:,}")
     if _depth(text) > MAX_DEPTH:

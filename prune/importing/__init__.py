@@ -1,1 +1,1 @@
-"""Checkpoints of other projects as our model files."""
+"""Convert the checkpoints of other projects to this project's model files."""

@@ -57,9 +57,9 @@ ALLOWED: list[Any] = [
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
-    """Return the pickled dictionary at `path`, read with torch's restricted unpickler.
+    """Return the dictionary in the pickled checkpoint at `path`, read with torch's restricted unpickler.
 
-    ArtifactError when the file is missing or damaged, is no dictionary, or holds objects other than tensors and ALLOWED.
+    Raises ArtifactError when the file is missing or damaged, is no dictionary, or holds objects other than tensors and ALLOWED.
     """
     try:
         with torch.serialization.safe_globals(ALLOWED):
@@ -96,8 +96,9 @@ def split_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, list[int] | None]]:
     """Return (the state_dict without wrappers and prefixes, the lists that AMG stores beside it).
 
-    The lists are {"channels": kept tokens per block, "heads": heads per block}, each None where the checkpoint has none.
-    ArtifactError when there are no tensors, a tensor is not a plain array, or a list does not hold numbers.
+    `data` is the content of the checkpoint at `path`. The lists are {"channels": numbers of kept tokens per block, "heads": numbers
+    of heads per block}; a list that the checkpoint does not have is None. Raises ArtifactError when there are no tensors, when a
+    tensor is not a plain array, or when a list does not hold numbers.
     """
     levels, names = unwrap(data)
     tensors = {str(key): value for key, value in levels[-1].items() if isinstance(value, Tensor)}
@@ -110,7 +111,7 @@ def split_checkpoint(
             f"{path}: holds no tensors (its keys: {keys}); give a TransReID or AMG checkpoint, or save its state_dict alone"
         )
     if unread:
-        note(f"{path}: ignored, because no forward pass reads them: {', '.join(unread)}")
+        note(f"{path}: these tensors are ignored, because no forward pass reads them: {', '.join(unread)}")
     if names and (others := other_models(levels[-2], names[-1])):
         note(
             f"{path}: holds several models; {'.'.join(names)} is used, these are ignored: {', '.join(others)}"
@@ -129,10 +130,10 @@ def split_checkpoint(
 
 
 def original_tokens(masks: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
-    """Translate the authors' token masks, one per block, to ascending original token ids.
+    """Return the ids of the tokens that each block keeps, ascending, as numbered in the unpruned model.
 
-    In the authors' code a block moves its kept tokens to the front and the skipped ones behind them. The mask of the next block
-    refers to the new order.
+    `masks` are the token masks of an AMG checkpoint, one per block, True for a kept token. In AMG's code a block moves its kept
+    tokens to the front and the skipped ones behind them, and the mask of the next block refers to this new order.
     """
     order = list(range(len(masks[0]))) if masks else []
     kept_sets = []
@@ -146,9 +147,10 @@ def original_tokens(masks: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
 def derive_architecture(
     state: dict[str, Tensor], lists: dict[str, list[int] | None], architecture: Architecture, path: Path | str
 ) -> Architecture:
-    """Return `architecture`, the unpruned one of the configuration, with the heads and tokens that the tensors have.
+    """Return `architecture`, the unpruned one of the configuration, reduced to the heads and tokens of the checkpoint at `path`.
 
-    ArtifactError when stride, cameras or variant of the configuration do not fit the tensors, or the stored lists contradict them.
+    `state` and `lists` are the results of `split_checkpoint`. Raises ArtifactError when the stride, the cameras or the variant of
+    the configuration do not fit the tensors, or when the stored lists contradict the tensors.
     """
     vit, depth = architecture.vit, architecture.prunable
     names = [f"base.blocks.{index}.attn.token_index" for index in range(depth)]
@@ -161,8 +163,9 @@ def derive_architecture(
         positions = state["base.pos_embed"].shape[1]
         rows = [state[f"base.blocks.{index}.attn.qkv.weight"].shape[0] for index in range(depth)]
     except (KeyError, IndexError) as error:
+        problem = f"has no {error}" if isinstance(error, KeyError) else "has a tensor with too few dimensions"
         raise ArtifactError(
-            f"{path}: has no {error}, so it is not a TransReID checkpoint of {architecture.variant}; check --config"
+            f"{path}: {problem}, so it is not a TransReID checkpoint of {architecture.variant}; check --config"
         ) from None
     if positions != architecture.tokens:
         raise ArtifactError(
@@ -208,7 +211,7 @@ def _check_list(path: Path | str, name: str, stored: list[int] | None, counts: l
 
 
 def model_tensors(state: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """Return the tensors that the model runs: no token masks, no ImageNet classifier and, with the JPM, no unused last block."""
+    """Return the tensors of `state` that the model uses: no token masks, no ImageNet classifier and, with the JPM, no last block."""
     unused = ["base.fc.", "base.head."]
     if architecture.jpm:
         unused += [f"base.blocks.{architecture.vit.depth - 1}.", "base.norm."]
@@ -220,10 +223,10 @@ def model_tensors(state: dict[str, Tensor], architecture: Architecture) -> dict[
 
 
 def convert(path: Path | str, architecture: Architecture, *, drop_path: float = 0.1) -> TransReID:
-    """Return the published checkpoint at `path` as a model in eval mode.
+    """Return the published checkpoint at `path` as a model in eval mode, on the CPU.
 
-    `architecture` is the unpruned one of its configuration.
-    ArtifactError when the file cannot be read or does not fit it.
+    `architecture` is the unpruned one of its configuration, and `drop_path` is the drop-path rate of the model in training. Raises
+    ArtifactError when the file cannot be read or does not fit the architecture.
     """
     state, lists = split_checkpoint(read_checkpoint(path), path)
     pruned = derive_architecture(state, lists, architecture, path)

@@ -69,7 +69,10 @@ VALUES = (
 
 
 def refuse_external(data: Mapping[Any, Any], where: str) -> None:
-    """Raise ConfigError if `data` is a configuration of another project; it names `where`, the project and the keys."""
+    """Raise ConfigError if `data`, the content of a configuration file, is of another project than this one, TransReID and AMG.
+
+    The message names the file (`where`), the project and the keys that show it.
+    """
     for key, prefixes, project in VALUES:
         value = _lookup(data, key)
         if isinstance(value, str) and value.strip("()'\" ").startswith(prefixes):

@@ -27,9 +27,10 @@ NEW = ("bottleneck", "classifier", "base.sie_embed")
 
 
 def imagenet_state(state: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """Return a plain ViT's tensors under TransReID's names, the position embedding resampled to the grid of `architecture`.
+    """Return the tensors of a plain ViT (`state`) under TransReID's names.
 
-    With the JPM both branches get their own copy of the last block and the final norm. ArtifactError when `state` is not a ViT.
+    The position embedding is resampled to the grid of `architecture`. With the JPM, each of its two branches gets a copy of the
+    last block and the final norm. Raises ArtifactError when `state` is not a ViT.
     """
     last = architecture.vit.depth - 1
     try:
@@ -58,10 +59,10 @@ def imagenet_state(state: dict[str, Tensor], architecture: Architecture) -> dict
 
 
 def source_grid(patches: int, architecture: Architecture) -> tuple[int, int]:
-    """Return the grid (rows, columns) that a ViT with so many patches was trained on.
+    """Return the grid (rows, columns) that a ViT with `patches` patches was probably trained on.
 
-    It is the first with that number of patches of: the grid of `architecture`, a square, the grid of `architecture` at stride
-    16, and one of 2 to 1. ArtifactError when none of them has that number.
+    It is the first of these grids that has this number of patches: the grid of `architecture`, a square, the grid of `architecture`
+    at stride 16, and a grid with twice as many rows as columns. Raises ArtifactError when none of them has.
     """
     side, half = math.isqrt(patches), math.isqrt(patches // 2)
     at_16 = (architecture.height // PATCH, architecture.width // PATCH)
@@ -70,13 +71,13 @@ def source_grid(patches: int, architecture: Architecture) -> tuple[int, int]:
             return grid
     raise ArtifactError(
         f"pos_embed has {patches + 1} tokens, but no known grid has {patches} patches: neither the model's own "
-        f"{architecture.grid[0]} x {architecture.grid[1]}, nor a square, nor one of 2 to 1; "
-        "set model.size and model.stride to those it was trained with"
+        f"{architecture.grid[0]} x {architecture.grid[1]}, nor a square, nor one with twice as many rows as columns; "
+        "set model.size and model.stride to the values that it was trained with"
     )
 
 
 def resampled(positions: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
-    """Return the position embedding (1, 1 + P, D) of the `source` grid, resampled to the `target` grid.
+    """Return the position embedding `positions` (1, 1 + P, D), resampled from the `source` grid (rows, columns) to the `target` grid.
 
     The resampling is bilinear without antialiasing, as in the published code. The position of the class token stays as it is, and
     so does the whole embedding when the grids are equal.
@@ -90,10 +91,10 @@ def resampled(positions: Tensor, source: tuple[int, int], target: tuple[int, int
 
 
 def initialise(model: TransReID, state: dict[str, Tensor], source: str) -> list[str]:
-    """Fill `model` with a plain ViT's tensors; its necks, classifiers and camera table keep their initial values.
+    """Copy the tensors of a plain ViT (`state`) into `model`, and return a line of text for everything that was resampled or ignored.
 
-    Return a line for everything that was resampled or ignored. ArtifactError names `source` and the first tensors that are
-    missing, unexpected or of another shape.
+    The necks, the classifiers and the camera table keep their initial values. `source` is the origin of the tensors, for messages.
+    Raises ArtifactError that names the first tensors that are missing, unexpected or of another shape.
     """
     try:
         mapped = imagenet_state(state, model.architecture)
@@ -126,7 +127,9 @@ def _remarks(state: dict[str, Tensor], architecture: Architecture) -> list[str]:
         )
     if ignored := [key for key in state if key.startswith(IGNORED)]:
         more = f" and {len(ignored) - 3} more" if len(ignored) > 3 else ""
-        remarks.append(f"ignored, because the model has no such tensors: {', '.join(ignored[:3])}{more}")
+        remarks.append(
+            f"these tensors are ignored, because the model has none like them: {', '.join(ignored[:3])}{more}"
+        )
     return remarks
 
 
@@ -144,14 +147,14 @@ def _advice(state: dict[str, Tensor], architecture: Architecture) -> str:
 
 
 def pretrained(architecture: Architecture) -> dict[str, Tensor]:
-    """Return timm's ImageNet weights of the variant, downloaded or from timm's cache.
+    """Return timm's ImageNet weights for the variant of `architecture`, under timm's names, downloaded or from timm's cache.
 
-    ConfigError when timm has no weights for the variant, ArtifactError when they cannot be fetched.
+    Raises ConfigError when timm has no weights for the variant, and ArtifactError when they cannot be fetched.
     """
     name = architecture.vit.imagenet
     if name is None:
         raise ConfigError(
-            f"timm has no ImageNet weights for {architecture.variant}; give a file with --init, or leave out --init"
+            f"--init imagenet: timm has no ImageNet weights for {architecture.variant}; give --init FILE, or no --init"
         )
     try:
         return timm.create_model(name, pretrained=True).state_dict()
@@ -164,10 +167,11 @@ def pretrained(architecture: Architecture) -> dict[str, Tensor]:
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors or .pth file under the names of a plain ViT; ArtifactError if it is neither.
+    """Return the tensors of the .safetensors or .pth file at `path` under the names of a plain ViT.
 
-    A .pth file is read with the restricted unpickler. Wrapping dictionaries and prefixes are removed (see
-    `prune.importing.unwrap`), and so is the `base.` before the ViT's names in a re-identification model.
+    Raises ArtifactError when the file is damaged or of another kind. A .pth file is read with the restricted unpickler. Wrapping
+    dictionaries and prefixes are removed (see `prune.importing.unwrap`), and so is the `base.` before the ViT's names in a
+    re-identification model.
     """
     if Path(path).suffix != ".safetensors":
         state = split_checkpoint(read_checkpoint(path), path)[0]

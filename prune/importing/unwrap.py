@@ -46,9 +46,9 @@ COUNTER = "num_batches_tracked"
 
 
 def unwrap(data: Mapping[Any, Any]) -> tuple[list[Mapping[Any, Any]], list[str]]:
-    """Return (the nested dictionaries from the outermost to that of the model's tensors, the keys that lead there).
+    """Return (the nested dictionaries from `data` to the one that holds the model's tensors, the keys that lead there).
 
-    Without any tensors in `data`, the last dictionary holds none either.
+    `data` is the content of a checkpoint. If it holds no tensors, the last dictionary holds none either.
     """
     levels, names = [data], list[str]()
     while len(names) < MAX_DEPTH:
@@ -62,7 +62,7 @@ def unwrap(data: Mapping[Any, Any]) -> tuple[list[Mapping[Any, Any]], list[str]]
 
 
 def other_models(data: Mapping[Any, Any], chosen: str) -> list[str]:
-    """Return the keys of further models beside the chosen one, such as an average of the weights or a student."""
+    """Return the keys of `data` that hold further models beside the one at the key `chosen`, such as averaged weights or a student."""
     return [
         name
         for name in WRAPPERS
@@ -71,9 +71,10 @@ def other_models(data: Mapping[Any, Any], chosen: str) -> list[str]:
 
 
 def unprefixed(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Return the tensors under TransReID's names, or those of a bare ViT under timm's, without the prefixes of wrapping programs.
+    """Return the tensors of `state` under names without the prefixes of wrapping programs, such as `module.`.
 
-    ArtifactError when two of them would get the same name; `where` names the file in it.
+    The tensors of a re-identification model get TransReID's names, and those of a plain ViT timm's names. Raises ArtifactError,
+    whose message begins with `where`, when two tensors would get the same name.
     """
     prefixes = Counter(match[1] for key in state if (match := ANCHOR.match(key)))
     if not prefixes:
@@ -103,15 +104,16 @@ def unprefixed(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
 
 
 def is_unread(key: str) -> bool:
-    """Return whether no forward pass reads the tensor of this name: the centres of a loss, counters of a profiler, a step."""
+    """Return whether `key` is the name of a tensor that no forward pass reads, such as the centres of a loss or a step number."""
     parts = key.split(".")
     return parts[-1] in UNREAD_LAST or not UNREAD_PART.isdisjoint(parts[:-1])
 
 
 def with_batch_counters(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with exactly the batch-norm counters of `expected`, each of shape (), and 0 where `state` has no usable one.
+    """Return the tensors of `state` with exactly those batch-norm counters (`num_batches_tracked`) that `expected` has.
 
-    The counters may be replaced because with a fixed momentum no forward pass reads them.
+    `expected` is the state_dict of the model that gets the tensors. Counters get the shape (), and are 0 where `state` has no
+    usable one. They may be replaced, because with a fixed momentum no forward pass reads them.
     """
     counters = {}
     for key, value in expected.items():

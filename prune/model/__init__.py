@@ -1,1 +1,1 @@
-"""The network: architecture as data, TransReID in torch, and surgery on it."""
+"""The network: its architecture as data, TransReID in torch, and functions that remove heads, tokens, MLP neurons and blocks."""

@@ -23,11 +23,11 @@ MAX_TOKENS = 50_000
 
 @dataclass(frozen=True)
 class BlockArchitecture:
-    """What one block keeps.
+    """The heads, tokens and MLP neurons that one transformer block keeps.
 
-    `heads` are the ids of the kept heads, ascending. `tokens` are the kept token ids in original coordinates, ascending, with
-    the class token (0) first. `hidden` is the number of kept MLP neurons, None for all of them. A block without heads and
-    tokens is removed: it passes its input on unchanged.
+    `heads` are the ids of the kept heads, ascending. `tokens` are the ids of the kept tokens, ascending, with the class token (0)
+    first. Both are 0-based ids of the unpruned model. `hidden` is the number of kept MLP neurons, or None for all of them. A block
+    without heads and tokens is removed: it passes its input on unchanged.
     """
 
     heads: tuple[int, ...]
@@ -47,16 +47,16 @@ REMOVED = BlockArchitecture((), ())
 class Architecture:
     """The structure of a TransReID model: variant, input size, and the heads, tokens and MLP neurons of each block.
 
-    `height` and `width` are those of the input in pixels, `stride` is that of the patch embedding. `jpm` says whether the model
-    has the jigsaw patch module, `rearrange` whether that shuffles the patches. `cameras` is the size of the camera table of the
-    side information embedding (0: none), `identities` the number of classifier outputs, and `neck` says whether the descriptor
-    is taken before or after the batch-norm necks.
+    `variant` is a key of VARIANTS. `height` and `width` are the input size and `stride` the stride of the patch embedding, in
+    pixels. `jpm` says whether the model has the jigsaw patch module (JPM), and `rearrange` whether the JPM shuffles the patches.
+    `cameras` is the number of rows of the camera table (side information embedding; 0: no table), and `sie_coefficient` multiplies
+    the table. `identities` is the number of outputs of each classifier (0: no classifiers). `neck` is "before" or "after": the
+    descriptor is taken before or after the batch-norm necks.
 
-    `blocks` are the blocks of the trunk. With the JPM there are depth - 1 of them: its two branches b1 and b2 take the place of
-    the last block and are never pruned. Without it there are depth of them, and the last one is never pruned. `mode` says what
-    a pruned token skips: the whole block (`bypass`, as in the authors' code) or only keys and values (`kv`, as in the paper's
-    figure). Head ids count from 0 in the unpruned model. A checkpoint of the authors does not record which heads were removed,
-    so its heads are numbered 0..h-1.
+    `blocks` are the blocks of the trunk. With the JPM there are depth - 1 of them: the two branches of the JPM, b1 and b2, take the
+    place of the last block and are never pruned. Without the JPM there are depth of them, and the last one is never pruned. `mode`
+    says what a pruned token skips: the whole block (`bypass`, as in the authors' code), or only keys and values (`kv`, as in the
+    paper's figure). A checkpoint of the authors does not record which heads were removed, so its heads are numbered 0..h-1.
     """
 
     variant: str
@@ -104,7 +104,7 @@ class Architecture:
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """The number of MLP neurons in every block, 0 in a removed one."""
+        """The number of MLP neurons of each block, 0 for a removed block."""
         return tuple(0 if block.removed else block.hidden or self.vit.hidden for block in self.blocks)
 
     @property
@@ -113,11 +113,11 @@ class Architecture:
         return self.vit.width * (1 + PARTS if self.jpm else 1)
 
     def with_blocks(self, blocks: tuple[BlockArchitecture, ...]) -> Architecture:
-        """Return the same architecture with other blocks; ConfigError as `validated`."""
+        """Return this architecture with `blocks` in place of its own; raise ConfigError when `validated` rejects them."""
         return validated(dataclasses.replace(self, blocks=blocks))
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dict. A block that keeps all tokens stores null for them; one that keeps all neurons has no `hidden`."""
+        """Return a plain dict for JSON; a block that keeps all tokens has None for them, and one with all neurons no key `hidden`."""
         all_tokens = tuple(range(self.tokens))
         blocks = [
             {"heads": list(block.heads), "tokens": None if block.tokens == all_tokens else list(block.tokens)}
@@ -132,7 +132,7 @@ class Architecture:
 
     @classmethod
     def from_json(cls, data: dict[str, Any], where: str = "shape") -> Architecture:
-        """Rebuild an architecture from the dict of `to_json`; ArtifactError names `where` and what is wrong."""
+        """Return the architecture in a dict of `to_json`; an invalid dict raises ArtifactError, whose message begins with `where`."""
         try:
             whole = unpruned(**{key: value for key, value in data.items() if key not in ("blocks", "mode")})
             all_tokens = tuple(range(whole.tokens))
@@ -149,8 +149,9 @@ class Architecture:
             )
             return validated(dataclasses.replace(whole, mode=data["mode"], blocks=blocks))
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            reason = f"the key {error} is missing" if isinstance(error, KeyError) else error
             raise ArtifactError(
-                f"{where}: not the architecture of a model ({error}); convert or prune again"
+                f"{where}: not the architecture of a model ({reason}); convert or prune the model again"
             ) from None
 
 
@@ -167,7 +168,10 @@ def unpruned(
     identities: int = 0,
     neck: str = "before",
 ) -> Architecture:
-    """Return the architecture of an unpruned model, with every head and token in every block; ConfigError for impossible sizes."""
+    """Return the architecture of an unpruned model, whose blocks keep all heads, tokens and neurons.
+
+    The arguments are fields of `Architecture`. Raises ConfigError for impossible values.
+    """
     if variant not in VARIANTS:
         raise ConfigError(f"model.variant {variant!r} is not one of {', '.join(VARIANTS)}")
     sizes = {"height": height, "width": width, "stride": stride, "cameras": cameras, "identities": identities}
@@ -175,12 +179,12 @@ def unpruned(
         if type(value) is not int or not 0 <= value <= LIMITS[name]:
             raise ConfigError(f"model {name} {value!r} is not a whole number from 0 to {LIMITS[name]:,}")
     if type(sie_coefficient) not in (int, float) or not math.isfinite(sie_coefficient):
-        raise ConfigError(f"sie_coefficient {sie_coefficient!r} is not a finite number")
+        raise ConfigError(f"model sie_coefficient {sie_coefficient!r} is not a finite number")
     if type(jpm) is not bool or type(rearrange) is not bool:
-        raise ConfigError(f"jpm {jpm!r} and rearrange {rearrange!r} must be true or false")
+        raise ConfigError(f"model jpm {jpm!r} and rearrange {rearrange!r} must each be true or false")
     if min(height, width) < PATCH or stride < 1:
         raise ConfigError(
-            f"model size {height}x{width} stride {stride}: height and width must be at least {PATCH} pixels, the stride 1"
+            f"model size {height}x{width} stride {stride}: height and width must be at least {PATCH} pixels, and the stride 1"
         )
     architecture = Architecture(
         variant,
@@ -208,10 +212,10 @@ def unpruned(
 
 
 def validated(architecture: Architecture) -> Architecture:
-    """Return the architecture itself; ConfigError names the first block or setting that no model can have.
+    """Return `architecture` unchanged; raise ConfigError, which names the first invalid block or setting, if no model can have it.
 
-    A block must have both heads and tokens or neither, its ids ascending and in range, and the class token. At least one
-    prunable block must be left, and the last block must be whole.
+    A block must keep both heads and tokens, or neither. Its ids must ascend and be in range, and its tokens must include the class
+    token. At least one prunable block must be left, and the last block must be unpruned.
     """
     vit = architecture.vit
     if architecture.mode not in MODES or architecture.neck not in ("before", "after"):
@@ -229,8 +233,8 @@ def validated(architecture: Architecture) -> Architecture:
             block.removed or type(block.hidden) is not int or not 1 <= block.hidden < vit.hidden
         ):
             raise ConfigError(
-                f"block {index}: hidden {block.hidden!r} must be 1..{vit.hidden - 1} kept neurons of a block that is not removed, "
-                f"or left out for all {vit.hidden}"
+                f"block {index}: hidden is {block.hidden!r}, but must be 1..{vit.hidden - 1} kept neurons in a block that is not "
+                f"removed; leave it out to keep all {vit.hidden}, and in a removed block"
             )
         if block.removed and index < architecture.prunable:
             continue
@@ -251,9 +255,9 @@ def validated(architecture: Architecture) -> Architecture:
 
 
 def removed_count(architecture: Architecture, removed: int | tuple[int, ...]) -> int:
-    """Return how many blocks `removed`, a number or a tuple of block indices, takes away.
+    """Return how many blocks to remove: `removed` itself if it is a number, and otherwise how many block indices it has.
 
-    ConfigError when no prunable block would be left or an index names no present block.
+    Raises ConfigError when no prunable block would be left, or when an index is not that of a prunable block that is still present.
     """
     if isinstance(removed, int):
         count = removed
@@ -266,10 +270,10 @@ def removed_count(architecture: Architecture, removed: int | tuple[int, ...]) ->
         count = len(removed)
         if not set(removed) <= set(present) or len(set(removed)) < count:
             raise ConfigError(
-                f"prune.blocks.removed {list(removed)}: give block indices of {present}, each once"
+                f"prune.blocks.removed {list(removed)}: the blocks that can be removed are {present}; give each at most once"
             )
     if count and count >= architecture.present_blocks:
         raise ConfigError(
-            f"prune.blocks.removed: {count} of {architecture.present_blocks} blocks, but at least one must stay; remove fewer"
+            f"prune.blocks.removed: removes {count} of {architecture.present_blocks} blocks, but one must stay; remove fewer"
         )
     return count

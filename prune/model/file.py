@@ -29,18 +29,19 @@ def save_model(
     parent: str | None = None,
     notes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write `model` to `path` and its manifest beside it, atomically, and return the manifest.
+    """Write `model` to `path` and its manifest beside it, atomically, and return the content of the manifest.
 
-    `spec.camera` is "input" for a model with a camera table, else "none". `parent` is the sha256 of the file that the model was
-    made from, and `notes` are further entries of the manifest. GateError when a weight is not finite.
+    `spec` is the input of the model: its `camera` must be "input" for a model with a camera table, and otherwise "none". `parent`
+    is the sha256 of the file that the model was made from, or None. `notes` are further entries of the manifest. Raises GateError
+    when a weight is not finite.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if non_finite := [
         key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()
     ]:
         raise GateError(
-            f"{path}: not written, because {len(non_finite)} tensors are not finite, the first one {non_finite[0]}; "
-            "lower the learning rate"
+            f"{path}: not written, because {len(non_finite)} tensors hold values that are not finite, the first one "
+            f"{non_finite[0]}; lower the learning rate train.lr"
         )
     costs = flops_report(model.architecture)
     content = {
@@ -61,9 +62,9 @@ def save_model(
 
 
 def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
-    """Return the model at `path` in eval mode and its manifest.
+    """Return (the model in the file at `path`, on the CPU and in eval mode; the content of its manifest).
 
-    ArtifactError when the file or the manifest is missing or damaged, or when the two do not fit each other.
+    Raises ArtifactError when the file or the manifest is missing or damaged, or when the two do not fit each other.
     """
     manifest = read_manifest(path)
     if manifest.get("kind") != "model":
@@ -75,20 +76,22 @@ def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
-            f"{path}: cannot be read as safetensors ({error}); convert or prune again"
+            f"{path}: cannot be read as safetensors ({error}); convert or prune the model again"
         ) from None
     model = TransReID(architecture)
-    load_strictly(model, tensors, path, advice="its manifest belongs to another file; convert or prune again")
+    load_strictly(
+        model, tensors, path, advice="its manifest belongs to another file; convert or prune it again"
+    )
     return model.eval(), manifest
 
 
 def load_strictly(
     model: TransReID, tensors: dict[str, Tensor], path: Path | str, *, advice: str = "check --config"
 ) -> None:
-    """Fill the model with `tensors`, which must have exactly the model's names and shapes and be finite.
+    """Copy `tensors` into the model; they must be finite and have exactly the names and shapes of the model's own.
 
-    ArtifactError lists the first ten missing, unexpected, mis-shaped and non-finite tensors. It ends with `advice` where names
-    or shapes differ. Tensors are converted to the model's own dtypes.
+    Tensors are converted to the model's dtypes. Raises ArtifactError, whose message begins with `path` and lists the first ten
+    missing, unexpected, mis-shaped and non-finite tensors. If names or shapes differ, the message ends with `advice`.
     """
     refuse_unusable(tensors, path)
     expected = model.state_dict()

@@ -7,10 +7,10 @@ GROUPS = 2
 
 
 def rearranged(patches: int) -> tuple[int, ...]:
-    """Return the ids of the patch tokens, 1..P, in their order after the shift and the patch shuffle.
+    """Return the ids of the patch tokens, 1..`patches`, in their order after the shift and the patch shuffle.
 
-    The shift rotates by SHIFT - 1, so that the list before the shuffle starts with token SHIFT. With an odd number of patches
-    the second-to-last token appears twice, as in the published code.
+    The shift rotates by SHIFT - 1, so that the list before the shuffle starts with token SHIFT. With an odd number of patches, the
+    token that is second to last after the shift appears twice, as in the published code.
     """
     order = [*range(SHIFT, patches + 1), *range(1, SHIFT)]
     if len(order) % GROUPS:
@@ -20,7 +20,11 @@ def rearranged(patches: int) -> tuple[int, ...]:
 
 
 def local_groups(patches: int, parts: int, *, rearrange: bool) -> tuple[tuple[int, ...], ...]:
-    """Return the token ids of each local group, `patches // parts` in each; the rest at the end belongs to no group."""
+    """Return the patch-token ids of each of the `parts` local groups, `patches // parts` ids in each.
+
+    With `rearrange`, the tokens are first put in the order of `rearranged`. Tokens that are left over at the end belong to no
+    group.
+    """
     order = rearranged(patches) if rearrange else tuple(range(1, patches + 1))
     size = patches // parts
     return tuple(order[part * size : (part + 1) * size] for part in range(parts))

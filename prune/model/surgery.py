@@ -13,20 +13,27 @@ from prune.model.transreid import TransReID
 
 
 def keep_head_rows(qkv: Tensor, keep: Sequence[int], head_dim: int) -> Tensor:
-    """Return the rows of a qkv weight (rows, D) or bias (rows,) of the kept heads; rows are (q, k, v) x head x head_dim."""
+    """Return those rows of a qkv weight (rows, D) or bias (rows,) that belong to the heads at the positions `keep`.
+
+    The rows are ordered by (q, k, v), then head, then `head_dim` values of each head.
+    """
     view = qkv.unflatten(0, (3, -1, head_dim))
     return view[:, list(keep)].flatten(0, 2).clone()
 
 
 def keep_head_columns(proj: Tensor, keep: Sequence[int], head_dim: int) -> Tensor:
-    """Return the columns of a projection weight (D, columns) of the kept heads; columns are head x head_dim."""
+    """Return those columns of a projection weight (D, columns) that belong to the heads at the positions `keep`.
+
+    The columns are ordered by head, with `head_dim` columns for each.
+    """
     return proj.unflatten(1, (-1, head_dim))[:, list(keep)].flatten(1).clone()
 
 
 def keep_heads(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
-    """Return a model with only the heads `keep[block]` in its first blocks, given as positions among the block's present heads.
+    """Return a new model whose first len(keep) blocks have only the heads `keep[block]`.
 
-    Here and in the functions below, a removed block stays removed, whatever `keep` says of it.
+    A head is given by its 0-based position among the heads that the block still has. A removed block stays removed, and its entry
+    in `keep` is ignored.
     """
     blocks = list(model.architecture.blocks)
     state = dict(model.state_dict())
@@ -42,7 +49,11 @@ def keep_heads(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
 
 
 def keep_tokens(model: TransReID, keep: Sequence[Sequence[int]], *, mode: str | None = None) -> TransReID:
-    """Return a model whose first blocks process only the tokens `keep[block]`, as original ids; the class token is always added."""
+    """Return a new model whose first len(keep) blocks process only the class token and the tokens `keep[block]`.
+
+    A token is given by its id in the unpruned model. `mode` is bypass or kv (see `Architecture`), and None means the mode of
+    `model`. A removed block stays removed, and its entry in `keep` is ignored.
+    """
     blocks = list(model.architecture.blocks)
     for index, tokens in _present_blocks(model.architecture, keep):
         blocks[index] = dataclasses.replace(blocks[index], tokens=tuple(sorted({0, *tokens})))
@@ -53,7 +64,11 @@ def keep_tokens(model: TransReID, keep: Sequence[Sequence[int]], *, mode: str | 
 
 
 def keep_neurons(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
-    """Return a model with only the MLP neurons `keep[block]` in its first blocks, as positions among the present neurons."""
+    """Return a new model whose first len(keep) blocks have only the MLP neurons `keep[block]`.
+
+    A neuron is given by its 0-based position among the neurons that the block still has. A removed block stays removed, and its
+    entry in `keep` is ignored.
+    """
     blocks = list(model.architecture.blocks)
     state = dict(model.state_dict())
     for index, positions in _present_blocks(model.architecture, keep):
@@ -67,7 +82,10 @@ def keep_neurons(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
 
 
 def remove_blocks(model: TransReID, remove: Sequence[int]) -> TransReID:
-    """Return a model without the blocks `remove`, as original indices; the other blocks keep their indices and tensor names."""
+    """Return a new model without the blocks `remove`, given by their 0-based indices in the unpruned model.
+
+    The other blocks keep their indices and tensor names. Raises ConfigError when no prunable block would be left.
+    """
     removed = set(remove)
     blocks = tuple(
         REMOVED if index in removed else block for index, block in enumerate(model.architecture.blocks)
@@ -86,7 +104,7 @@ def _present_blocks(
 def rebuild(model: TransReID, architecture: Architecture, state: dict[str, Tensor]) -> TransReID:
     """Return a new model of `architecture` with the tensors `state`.
 
-    It is on the device of `model` and has its training mode and its drop-path.
+    It is on the device of `model`, and has the same training mode and the same drop-path rate.
     """
     last = model.b1[0] if architecture.jpm else model.base.blocks[-1]
     with torch.random.fork_rng(devices=[]):

@@ -20,8 +20,8 @@ TYPES = (
 def refuse_unusable(tensors: Mapping[str, Tensor], path: Path | str) -> None:
     """Raise ArtifactError for the first tensor that is sparse, quantised, without values or of a type not in TYPES.
 
-    A tensor that holds fewer values than its shape says repeats them by its strides. It is refused too, because it could fill
-    the memory as soon as anything copies it.
+    A tensor whose strides repeat a few stored values, as `expand` makes it, is refused too, because a copy of it could fill the
+    memory. `tensors` maps names to tensors, and `path` is the file that they were read from.
     """
     for name, value in tensors.items():
         if problem := _problem(value):

@@ -43,7 +43,7 @@ FineTune = Callable[[TransReID, bool], TransReID]
 
 @dataclass(frozen=True)
 class Round:
-    """The numbers of heads and tokens to remove in one round; with `prunes_mlp`, the round also removes MLP neurons and blocks."""
+    """The numbers of heads and tokens that a round removes in all; with `prunes_mlp`, it also removes MLP neurons and whole blocks."""
 
     heads: int = 0
     tokens: int = 0
@@ -67,11 +67,11 @@ SaveStage = Callable[[TransReID, Stage], None]
 
 
 def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = None) -> int:
-    """Return how many heads, summed over blocks, a run removes, by the first given of `kept`, `count` and `fraction`.
+    """Return how many heads, summed over blocks, a run removes, by the first of `kept`, `count` and `fraction` that `config` has.
 
-    `config.kept` has the number of heads that each block keeps, and `config.count` is the number to remove. `config.fraction` is the
-    share to remove of the heads that `blocks` blocks of the unpruned model have; `blocks` None means all prunable blocks that are
-    not removed.
+    `config.kept` has the number of heads that each block keeps, and `config.count` is the number to remove. `config.fraction` is
+    the share to remove of the heads that `blocks` blocks of the unpruned model have; `blocks` None means all prunable blocks that
+    are not removed.
     """
     if config.kept:
         return count_to_remove(
@@ -90,11 +90,11 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
 
 
 def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = None) -> int:
-    """Return how many patch tokens, summed over blocks, a run removes, by the first given of `kept`, `count` and `fraction`.
+    """Return how many patch tokens, summed over blocks, a run removes, by the first of `kept`, `count`, `fraction` that `config` has.
 
     `config.kept` has the number of tokens, class token included, that each block keeps, and `config.count` is the number to remove.
-    `config.fraction` is the share to remove of the patch tokens that `blocks` blocks of the unpruned model have; `blocks` None means
-    all prunable blocks that are not removed.
+    `config.fraction` is the share to remove of the patch tokens that `blocks` blocks of the unpruned model have; `blocks` None
+    means all prunable blocks that are not removed.
     """
     if config.kept:
         return count_to_remove(
@@ -113,7 +113,7 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
 
 
 def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
-    """Return the unweighted head scores, (h_l,) per prunable block: entropies, magnitudes or random numbers, by `config.heads.by`."""
+    """Return the head scores before weighting, (h_l,) per prunable block; `config.heads.by` is the criterion."""
     if config.heads.by == "magnitude":
         return score_magnitudes(model)
     if config.heads.by == "random":
@@ -123,9 +123,9 @@ def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> li
 
 
 def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss: Loss) -> list[Tensor]:
-    """Return the unweighted scores of the patch tokens, (n_l - 1,) per prunable block, by the criterion `config.tokens.by`.
+    """Return the scores of the patch tokens before weighting, (n_l - 1,) per prunable block, by the criterion `config.tokens.by`.
 
-    Only the criterion importance uses `loss`, of which it takes the gradient.
+    Only the criterion "importance" uses `loss`: it takes its gradient with respect to the attention maps.
     """
     if config.tokens.by == "class_attention":
         return score_class_attention(model, batches())
@@ -136,10 +136,10 @@ def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss
 
 
 def head_ranking(scores: list[Tensor], config: HeadConfig) -> list[Tensor]:
-    """Return the scores of `measure_heads` changed so that the lowest heads are removed first.
+    """Return the `scores` of `measure_heads`, changed so that the heads with the lowest values are removed first.
 
-    Entropies are weighted by depth and negated, because a high entropy means a redundant head. Magnitudes are divided by the mean of
-    their block, and random numbers stay as they are.
+    Entropies are weighted by depth and negated, because a high entropy means a redundant head. Magnitudes are divided by the mean
+    of their block, and random numbers stay as they are.
     """
     if config.by == "entropy":
         return [-score for score in head_scores(scores, layer_weight=config.layer_weight)]
@@ -147,7 +147,7 @@ def head_ranking(scores: list[Tensor], config: HeadConfig) -> list[Tensor]:
 
 
 def token_ranking(scores: list[Tensor], config: TokenConfig) -> list[Tensor]:
-    """Return the scores of `measure_tokens`, weighted so that the lowest tokens are removed first.
+    """Return the `scores` of `measure_tokens`, changed so that the tokens with the lowest values are removed first.
 
     Importances are normalised per block and weighted by depth. Class attention is only normalised per block, and random numbers
     stay as they are.
@@ -160,7 +160,8 @@ def token_ranking(scores: list[Tensor], config: TokenConfig) -> list[Tensor]:
 def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple[list[list[int]], int]:
     """Choose the heads to keep, those with the highest `head_ranking`; return (positions kept per block, number of heads removed).
 
-    `scores` come from `measure_heads`. `remove` is the number to remove in all; it is not used if `config.kept` is given.
+    `scores` come from `measure_heads`. A position is 0-based among the heads that the block has. `remove` is the number to remove
+    in all; it is not used if `config.kept` is given.
     """
     scores = head_ranking(scores, config)
     if config.kept:
@@ -173,8 +174,8 @@ def choose_tokens(
 ) -> tuple[list[list[int]], int]:
     """Choose the patch tokens to keep, those with the highest `token_ranking`; return (original ids per block, number removed).
 
-    `scores` come from `measure_tokens`. `remove` is the number to remove in all; it is not used if `config.kept` is given. The class
-    token is always kept, and is not among the ids.
+    `scores` come from `measure_tokens`. `remove` is the number to remove in all; it is not used if `config.kept` is given. The
+    class token is always kept, and is not among the ids.
     """
     scores = token_ranking(scores, config)
     if config.kept:
@@ -191,7 +192,7 @@ def choose_tokens(
 
 
 def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
-    """Return the rounds of a run, each of which removes something and is followed by fine-tuning.
+    """Return the rounds of a run, each of which removes something and is followed by fine-tuning; `config.order` is their order.
 
     Whole blocks and MLP neurons are removed in the first round. Fractions of heads and tokens refer to the remaining blocks.
     """
@@ -227,11 +228,12 @@ def prune_model(
     """Prune and fine-tune in the rounds of `config`; return (the pruned model, the records of all cuts). `model` is not changed.
 
     `batches()` returns a new iterator over the scoring batches at every call, and `fine_tune` is called after every cut. A record
-    says `what` was removed, how many were requested (`asked`), how many were `removed` (fewer only when rounding to a multiple keeps
-    some) and the scores per block. Raises ConfigError when the blocks would keep fewer than their least number (`floor`).
+    says `what` was removed, how many were requested (`asked`), how many were `removed` (fewer only when rounding to a multiple
+    keeps some) and the scores per block. Raises ConfigError when the blocks would keep fewer than their least number (`floor`).
 
-    To resume a stopped run, give the `model` and `stage` of its last call of `save_stage`, and as `plan` the result of `plan_rounds`
-    for the model before the first cut. A `plan` of None is computed from `model`.
+    `save_stage(model, stage)` is called after every cut and every fine-tuning. To resume a stopped run, give the `model` and
+    `stage` of its last call of `save_stage`, and as `plan` the result of `plan_rounds` for the model before the first cut. A
+    `stage` of None starts a new run, and a `plan` of None is computed from `model`.
     """
     if config.mode != model.architecture.mode:
         # The mode says which operations pruned tokens skip, so it may change only while no token is pruned.

@@ -21,12 +21,15 @@ from runtime.spec import InputSpec
 
 
 def triplet_only(model: TransReID, images: Tensor, labels: Tensor, camera_ids: Tensor | None) -> Tensor:
-    """Return the soft-margin triplet loss of a batch, the loss for scoring a model whose classifier was trained on other people."""
+    """Return the soft-margin triplet loss of a batch, a scalar, for scoring a model whose classifier was trained on other people.
+
+    `images` is (B, 3, H, W) normalised float32, `labels` (B,), and `camera_ids` (B,) rows of the camera table or None.
+    """
     return triplet_loss(model.parts(images, camera_ids), labels)
 
 
 def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[Loss, str]:
-    """Choose the loss whose gradient scores the tokens and neurons; return (the loss, the reason for the choice).
+    """Choose the loss whose gradient scores the tokens and neurons; return (the loss function, the reason for the choice in words).
 
     If the classifier has `identities` rows and is right on at least half of the first batch, it was trained on the people in
     `batches`, and the training loss is chosen; otherwise only its triplet part. The number of rows alone proves nothing: published
@@ -51,9 +54,9 @@ def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[L
 
 
 def training_items(dataset: Dataset, trained_on: str | None) -> tuple[Item, ...]:
-    """Return the training images of `dataset`, with camera ids -1 (unknown) unless `trained_on` is its name.
+    """Return the training images of `dataset`, with their camera ids if the model was trained on it, and otherwise with -1 (unknown).
 
-    `trained_on` is the name of the data set that the model was trained on, or None.
+    `trained_on` is the name of the data set that the model was trained on, or None if it is not known.
     """
     if dataset_name(dataset.layout, count_warnings(dataset)) == trained_on:
         return dataset.train
@@ -61,7 +64,10 @@ def training_items(dataset: Dataset, trained_on: str | None) -> tuple[Item, ...]
 
 
 def batch_source(items: Sequence[Item], spec: InputSpec, config: PruneConfig, device: str) -> Batches:
-    """Return a callable that yields the scoring batches of `items` on `device`; every call starts a new iteration."""
+    """Return a function without arguments that returns a new iterator over the scoring batches of `items`, on `device`.
+
+    `spec` is the input of the torch model (float-nchw). The size, the number and the seed of the batches are those of `config`.
+    """
 
     def batches() -> Iterator[Batch]:
         cpu_batches = scoring_batches(
@@ -85,9 +91,9 @@ def fit_classifier(
     """Put the classifier rows in the order of the people in `items`; return (the model, the scoring loss, the reason for the loss).
 
     If `scoring_loss` finds that the classifier already has this order, the model is returned unchanged with the training loss.
-    Otherwise the people's images vote for rows. If this vote succeeds, the model gets these rows, in the order of the people's labels,
-    and the training loss. If it fails, or if there are fewer rows than people, the model is returned unchanged with the loss
-    `triplet_only`.
+    Otherwise the people's images vote for rows. If this vote succeeds, the model gets these rows, in the order of the people's
+    labels, and the training loss. If it fails, or if there are fewer rows than people, the model is returned unchanged with the
+    loss `triplet_only`.
     """
     identities = len(label_map(items))
     loss, reason = scoring_loss(model, identities, batches)
@@ -95,7 +101,7 @@ def fit_classifier(
         return model, loss, reason
     votes = row_votes(model, voting_batches(items, spec, device), identities)
     if not votes.accepted:
-        return model, loss, f"{reason}, and no rows were found by vote: {votes}"
+        return model, loss, f"{reason}, and the vote of the images for its rows failed: {votes}"
     return (
         with_classifier_rows(model, votes.rows),
         training_loss,

@@ -27,12 +27,12 @@ Loss = Callable[[TransReID, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def present_blocks(model: TransReID) -> list[Block]:
-    """Return the prunable blocks that are not removed."""
+    """Return the modules of the prunable blocks that are not removed, in their order."""
     return [block for block in model.base.blocks[: model.architecture.prunable] if isinstance(block, Block)]
 
 
 def padded_to_all_blocks(model: TransReID, values: Sequence[Tensor]) -> list[Tensor]:
-    """Return one tensor per prunable block: the `values` of the present blocks, and an empty tensor (0,) for each removed block."""
+    """Return one tensor per prunable block: `values`, one for each present block, and an empty tensor (0,) for each removed block."""
     present, empty = iter(values), torch.empty(0)
     blocks = model.architecture.blocks[: model.architecture.prunable]
     return [empty if block.removed else next(present) for block in blocks]
@@ -99,7 +99,7 @@ def score_heads(model: TransReID, batches: Iterable[Batch], *, entropy: str = "m
 
 
 def score_magnitudes(model: TransReID) -> list[Tensor]:
-    """Return the 2-norms of the heads' weights, (h_l,) per prunable block; this needs no images."""
+    """Return the 2-norms of the heads' weights (see `head_magnitudes`), (h_l,) per prunable block; this needs no images."""
     with torch.no_grad():
         magnitudes = [
             head_magnitudes(
@@ -158,7 +158,7 @@ def score_neurons(model: TransReID, batches: Iterable[Batch], loss: Loss) -> lis
 
 
 def score_neuron_magnitudes(model: TransReID) -> list[Tensor]:
-    """Return the 2-norms of the MLP neurons' weights, (hidden_l,) per prunable block; this needs no images."""
+    """Return the 2-norms of the MLP neurons' weights (see `neuron_magnitudes`), (hidden_l,) per prunable block; needs no images."""
     with torch.no_grad():
         mlps = [block.mlp for block in present_blocks(model)]
         magnitudes = [neuron_magnitudes(mlp.fc1.weight, mlp.fc1.bias, mlp.fc2.weight) for mlp in mlps]
@@ -174,10 +174,10 @@ def features_of(model: TransReID, batches: Iterable[Batch]) -> Tensor:
 
 
 def score_blocks(model: TransReID, batches: Sequence[Batch]) -> list[float]:
-    """Return the feature drift when each prunable block alone is removed: the mean over images of 1 - cosine (before, after).
+    """Return one number per prunable block: the feature drift of the model when this block alone is removed.
 
-    The drift of a block that is already removed is infinite. Raises GateError when features are not finite, and DataError when there
-    are no batches.
+    The feature drift is the mean over images of 1 - the cosine between the features before and after. It is infinite for a block
+    that is already removed. Raises GateError when features are not finite, and DataError when there are no batches.
     """
     if not batches:
         raise DataError("there are no images to score blocks on; check --data")

@@ -22,7 +22,7 @@ def attention_entropy(attention: Tensor) -> Tensor:
 
 
 def head_scores(entropies: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]:
-    """Return the weighted entropies per block, each (h_l,); a high value means a diffuse, redundant head.
+    """Return the entropies (h_l,) of each block times the weight of the block; a high value means a diffuse, redundant head.
 
     The weight of a block is 1 + layer_weight x (number of blocks before it that have more than one head), as published.
     """
@@ -42,10 +42,11 @@ def token_batch_scores(attention: Tensor, gradient: Tensor) -> Tensor:
 
 
 def token_scores(sums: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]:
-    """Return the weighted importances per block, each (n_l,); a low value means a redundant token.
+    """Return the normalised and weighted importances of each block's patch tokens; a low value means a redundant token.
 
-    `sums` are the sums over batches of `token_batch_scores`, without the class token. Each block is divided by its 2-norm and
-    multiplied by 1 - layer_weight x block index. A block of zeros stays zero.
+    `sums` has one tensor for each block: the sums over batches of `token_batch_scores`, without the class token. The result has the
+    same shapes. Each tensor is divided by its 2-norm and multiplied by 1 - layer_weight x block index. A tensor of zeros stays
+    zero.
     """
     return [
         (1 - layer_weight * index) * total / total.norm().clamp_min(torch.finfo(total.dtype).tiny)
@@ -99,7 +100,7 @@ def count_to_remove(present: Sequence[int], kept: Sequence[int], what: str, leas
 
 
 def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
-    """Return the magnitudes (h_l,) divided by the mean of their block, so that blocks with large and small weights are comparable."""
+    """Return the magnitudes of each block divided by their mean, so that blocks with large and small weights are comparable."""
     return [
         magnitude / magnitude.mean().clamp_min(torch.finfo(magnitude.dtype).tiny) for magnitude in magnitudes
     ]
@@ -115,10 +116,11 @@ def class_attention(attention: Tensor) -> Tensor:
 
 
 def random_scores(ids: Sequence[Sequence[int]], *, seed: int, stream: int) -> list[Tensor]:
-    """Return uniform random numbers in 0..1, (n_l,) float64 per block, one for every original id.
+    """Return uniform random numbers in 0..1, one float64 tensor per block with a number for each of its `ids`.
 
-    A number depends only on `seed`, `stream`, block and id. Several rounds that remove the lowest numbers therefore remove the same
-    ids as one round. `stream` makes the numbers of heads differ from those of tokens.
+    `ids` has the ids of each block's heads or tokens in the unpruned model. A number depends only on `seed`, `stream`, block and
+    id. Several rounds that remove the lowest numbers therefore remove the same ids as one round. `stream` is a number that makes
+    the numbers of heads differ from those of tokens.
     """
     return [
         torch.from_numpy(
@@ -131,17 +133,24 @@ def random_scores(ids: Sequence[Sequence[int]], *, seed: int, stream: int) -> li
 
 
 def count_from_fraction(fraction: float, per_block: int, blocks: int) -> int:
-    """Return a fraction of an unpruned model's heads, patch tokens or neurons as a count: int(per_block x blocks x fraction)."""
+    """Return a fraction of an unpruned model's heads, patch tokens or neurons as a count: int(per_block x blocks x fraction).
+
+    Raises ConfigError when `fraction` is not at least 0 and less than 1.
+    """
     if not 0 <= fraction < 1:
-        raise ConfigError(f"a pruning fraction must be at least 0 and less than 1, not {fraction}")
+        raise ConfigError(
+            f"prune: a fraction to remove must be at least 0 and less than 1, not {fraction}; change it in the configuration"
+        )
     # In floating point, 0.29 * 100 is 28.999.., but the published counts come from exact products.
     return int(per_block * blocks * fraction + 1e-9)
 
 
 def split_rounds(count: int, rounds: int) -> list[int]:
-    """Return `count` split evenly over `rounds`: the first rounds get one more of the remainder each; rounds of 0 are left out."""
+    """Return `count` split over `rounds` rounds as evenly as possible, the larger numbers first, without rounds of 0."""
     if rounds < 1:
-        raise ConfigError(f"prune rounds must be at least 1, not {rounds}")
+        raise ConfigError(
+            f"prune rounds must be at least 1, not {rounds}; change `rounds` in the configuration"
+        )
     share, extra = divmod(count, rounds)
     return [share + (index < extra) for index in range(rounds) if share + (index < extra)]
 
@@ -149,7 +158,8 @@ def split_rounds(count: int, rounds: int) -> list[int]:
 def select_per_block(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[list[list[int]], int]:
     """Keep the `kept[l]` highest scores of each block l; return (indices kept per block, number removed in all).
 
-    Of equal scores, the one with the lower index is removed first. Raises ConfigError when a score is not finite.
+    `scores` has a tensor for each block, and the indices are positions in it, ascending. Of equal scores, the one with the lower
+    index is removed first. Raises ConfigError when a score is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(
@@ -181,8 +191,8 @@ def select_across_blocks(
     removable = [max(size - floor, 0) for size in sizes]
     if not 0 <= remove <= sum(removable):
         raise ConfigError(
-            f"cannot remove {remove} of {sum(sizes)}: each block keeps at least {floor} (the floor), so at most {sum(removable)} can "
-            "be removed; lower the number or the floor"
+            f"cannot remove {remove} of {sum(sizes)} heads, tokens or neurons: each block keeps at least {floor} (floor), so at most "
+            f"{sum(removable)} can be removed; lower the number to remove or floor in the configuration"
         )
     entries = sorted(
         (value, block, index)

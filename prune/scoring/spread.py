@@ -11,9 +11,9 @@ from runtime.errors import ConfigError
 def spread(config: Config) -> Architecture:
     """Return the architecture of the pruned model if what `config` removes is spread evenly over the blocks.
 
-    When a count does not divide evenly, the first blocks lose one more. Which heads and tokens are removed is arbitrary. If `config`
-    gives a number of blocks to remove, these are the last prunable ones, because measuring the effect of each block needs a model.
-    Raises ConfigError when the blocks do not have enough heads or tokens.
+    When a count does not divide evenly, the first blocks lose one more. Which heads and tokens are removed is arbitrary. If
+    `config` gives a number of blocks to remove, these are the last prunable ones, because measuring the effect of each block needs
+    a model. Raises ConfigError when the blocks do not have enough heads or tokens.
     """
     architecture, prune = config.architecture(), config.prune
     removed = prune.blocks.removed
@@ -33,7 +33,8 @@ def spread(config: Config) -> Architecture:
     neurons = count_from_fraction(prune.mlp.pruned, architecture.vit.hidden, blocks)
     if heads > blocks * (architecture.vit.heads - 1) or tokens > blocks * architecture.patches:
         raise ConfigError(
-            f"cannot remove {heads} heads and {tokens} tokens from {blocks} blocks; lower the fractions or counts"
+            f"cannot remove {heads} heads and {tokens} tokens from {blocks} blocks; lower the fraction or count of prune.heads "
+            "or prune.tokens"
         )
 
     def kept(total: int, removed_in_all: int, place: int) -> int:

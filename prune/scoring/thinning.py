@@ -25,11 +25,12 @@ Batches = Callable[[], Iterable[Batch]]
 
 
 def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> tuple[list[int], list[Tensor]]:
-    """Return (original indices of the blocks to remove, the feature drifts (prunable blocks,) measured for each choice).
+    """Return (0-based indices of the blocks to remove, for each choice a tensor (prunable blocks,) of the measured feature drifts).
 
-    If `config.removed` is a number, so many blocks are chosen one by one. Each choice is the block whose removal changes the features
-    least. The drifts are measured again for every choice, because two blocks that do the same work can replace each other. If
-    `config.removed` is a list of indices, it is returned without drifts.
+    If `config.removed` is a number, so many blocks are chosen one by one. Each choice is the block whose removal changes the
+    features least (see `score_blocks`); a block that is already removed has the drift -1. The drifts are measured again for every
+    choice, because two blocks that do the same work can replace each other. If `config.removed` is a list of indices, it is
+    returned sorted, and no drifts are measured.
     """
     if not isinstance(config.removed, int):
         return sorted(config.removed), []
@@ -45,7 +46,11 @@ def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> t
 
 
 def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss: Loss) -> list[Tensor]:
-    """Return the scores of the MLP neurons, (hidden_l,) per prunable block; a low score means a redundant neuron."""
+    """Return the scores of the MLP neurons, (hidden_l,) per prunable block; a low score means a redundant neuron.
+
+    The scores are relative magnitudes if `config.by` is "magnitude". Otherwise `score_neurons` computes them with the gradient of
+    `loss`.
+    """
     if config.by == "magnitude":
         return relative_magnitudes(score_neuron_magnitudes(model))
     return score_neurons(model, batches(), loss)
@@ -54,8 +59,8 @@ def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss:
 def neuron_count(architecture: Architecture, config: MlpConfig) -> int:
     """Return how many MLP neurons a run removes in all.
 
-    With `config.kept`, each block keeps that many. Otherwise `config.pruned` is the share to remove of the neurons that the present
-    blocks have in the unpruned model.
+    If `config.kept` is given, it is the number that each prunable block keeps. Otherwise `config.pruned` is the share to remove of
+    the neurons that the present blocks have in the unpruned model.
     """
     if config.kept:
         return count_to_remove(architecture.hidden[: architecture.prunable], config.kept, "mlp", 1)
@@ -65,8 +70,9 @@ def neuron_count(architecture: Architecture, config: MlpConfig) -> int:
 def choose_neurons(scores: Sequence[Tensor], remove: int, config: MlpConfig) -> tuple[list[list[int]], int]:
     """Choose the neurons to keep, those with the highest scores; return (positions kept per block, number of neurons removed).
 
-    `remove` is the number to remove in all; it is not used if `config.kept` is given. The scores are compared across all
-    blocks if `config.within` is "model", and otherwise within each block. Raises ConfigError as `select_across_blocks` does.
+    `scores` come from `measure_neurons`. A position is 0-based among the neurons that the block has. `remove` is the number to
+    remove in all; it is not used if `config.kept` is given. The scores are compared across all blocks if `config.within` is
+    "model", and otherwise within each block. Raises ConfigError as `select_across_blocks` does.
     """
     if config.kept:
         return select_per_block(scores, config.kept)

@@ -17,13 +17,13 @@ TRIES = 10
 
 
 def flip(crops: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Mirror each image of (B, C, H, W) left to right with `probability`."""
+    """Return `crops` (B, C, H, W), each image mirrored left to right with `probability`."""
     mirrored = torch.rand(len(crops), generator=generator) < probability
     return torch.where(mirrored[:, None, None, None], crops.flip(3), crops)
 
 
 def shift(crops: Tensor, pad: int, generator: torch.Generator) -> Tensor:
-    """Pad each image of (B, C, H, W) by `pad` zeros on every side and crop it to its size at a random place."""
+    """Return `crops` (B, C, H, W), each padded by `pad` pixels of zeros on every side and cropped to its former size at random."""
     if not pad:
         return crops
     height, width = crops.shape[2:]
@@ -35,13 +35,16 @@ def shift(crops: Tensor, pad: int, generator: torch.Generator) -> Tensor:
 
 
 def normalise(pixels: Tensor, spec: InputSpec) -> Tensor:
-    """Return (pixel - mean) / std, float32, of (B, 3, H, W) pixels 0..1, equal to runtime.images.preprocess.to_input."""
+    """Return (pixels - mean) / std, float32, with the mean and std of `spec`, as runtime.images.preprocess.to_input does.
+
+    `pixels` are (B, 3, H, W) RGB in 0..1.
+    """
     mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (spec.mean, spec.std))
     return (pixels - mean) / std
 
 
 def erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Replace one box of each (B, C, H, W) float image by standard normal noise per pixel, with `probability`.
+    """Return the images (B, C, H, W) float, each with one box replaced, with `probability`, by standard normal noise per pixel.
 
     The box covers 2 to 33 % of the image. Its height / width is log-uniform in 0.3 .. 3.3. Boxes are drawn until
     one fits into the image; after ten that do not fit, the image stays unchanged.

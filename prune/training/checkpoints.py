@@ -18,9 +18,10 @@ KEEP = 2
 
 
 def save_checkpoint(folder: Path, step: int, content: dict[str, Any]) -> Path:
-    """Write tensors and plain data as `snapshot-STEP.pt` and keep the newest two checkpoints.
+    """Write `content`, tensors and plain data, to `snapshot-STEP.pt` in `folder`, and return the path of this checkpoint.
 
-    The file is written whole or not at all. Raises StorageError when it cannot be written.
+    The file is written whole or not at all. Of the older checkpoints, only the newest one is kept. Raises StorageError when the
+    file cannot be written.
     """
     path = folder / f"snapshot-{step:09d}.pt"
     with replacing(path) as temporary:
@@ -54,9 +55,9 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """Return the content of the newest readable checkpoint, or None if `folder` has no checkpoint.
+    """Return the content of the newest readable checkpoint in `folder`, or None if there is no checkpoint.
 
-    Raises ArtifactError when all checkpoints are damaged.
+    A warning is printed for every damaged checkpoint. Raises ArtifactError when all checkpoints are damaged.
     """
     paths = checkpoint_files(folder)
     for path in reversed(paths):

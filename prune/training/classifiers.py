@@ -30,8 +30,9 @@ MAX_DISPUTED = 0.05
 class RowVotes:
     """The classifier row that each label won by the votes of its images: label n gets `rows[n]`, each row at most once.
 
-    The classifier has `available` rows. `agree` (0..1) is the share of the `images` that voted for their label's row; a row
-    with only one vote does not count. `disputed` is the number of people whose images preferred another row than they got.
+    `available` is the number of rows of the classifier, and `images` the number of images that voted. `agree` (0..1) is the share
+    of the images that voted for their label's row; a row with only one vote does not count. `disputed` is the number of labels that
+    got fewer votes for their own row than for another one.
     """
 
     rows: tuple[int, ...]
@@ -70,10 +71,10 @@ def assign_rows(votes: Tensor, scores: Tensor) -> list[int]:
 
 
 def row_votes(model: TransReID, batches: Iterable[Batch], identities: int) -> RowVotes:
-    """Match the labels 0..identities-1 to rows of `model`'s classifiers by the votes of their images, in eval mode.
+    """Match the labels 0..identities-1 to rows of the model's classifiers by the votes of the images in `batches`, in eval mode.
 
-    An image votes for the row with the highest log-probability, averaged over the heads. The classifiers must have at least
-    `identities` rows.
+    An image votes for the row with the highest log-probability, averaged over the classifiers of the global and local features. The
+    classifiers must have at least `identities` rows.
     """
     available = model.architecture.identities
     votes = torch.zeros(identities, available, dtype=torch.float64)
@@ -115,7 +116,12 @@ def voting_items(items: Sequence[Item], each: int = 8) -> list[Item]:
 
 
 def voting_batches(items: Sequence[Item], spec: InputSpec, device: str, *, size: int = 64) -> Iterator[Batch]:
-    """Yield the images of `voting_items` in batches of `size` on `device`, with the labels of training; `spec` is float-nchw."""
+    """Yield the images of `voting_items(items)` in batches of up to `size`, for `row_votes`.
+
+    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None). The labels are those of
+    `label_map(items)`, as in training, and stay on the CPU; the rest is on `device`. `spec` is the input of the torch model
+    (float-nchw).
+    """
     labels, selected = label_map(items), voting_items(items)
     crops = Crops(selected, spec, cache_mib=0)
     policy = "input" if spec.camera == "input" else None
@@ -130,7 +136,7 @@ def voting_batches(items: Sequence[Item], spec: InputSpec, device: str, *, size:
 
 
 def with_classifier_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
-    """Return a model whose classifiers have only the given rows; row n of the new classifiers is the former row `rows[n]`."""
+    """Return a new model whose classifiers have only the given rows; row n of the new classifiers is the former row `rows[n]`."""
     index = torch.tensor(list(rows), device=model.base.cls_token.device)
     state = {
         key: value.index_select(0, index) if key.startswith("classifier") else value
@@ -140,7 +146,7 @@ def with_classifier_rows(model: TransReID, rows: Sequence[int]) -> TransReID:
 
 
 def with_new_classifiers(model: TransReID, identities: int, *, seed: int) -> TransReID:
-    """Return a model with newly initialised classifiers for `identities` people; `seed` determines their weights."""
+    """Return a copy of the model with newly initialised classifiers for `identities` people; `seed` determines their weights."""
     architecture = dataclasses.replace(model.architecture, identities=identities)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -29,7 +29,7 @@ from runtime.spec import InputSpec
 
 
 def label_map(items: Sequence[Item]) -> dict[int, int]:
-    """Map each person id to a label 0..K-1, in ascending order of the person ids, which is the same on every machine."""
+    """Return {person id: label}, with labels 0..K-1 in ascending order of the person ids, which is the same on every machine."""
     return {pid: label for label, pid in enumerate(sorted({item.pid for item in items}))}
 
 
@@ -39,9 +39,9 @@ def pk_batches(
     """Return the batches of one epoch, each a list of `identities` x `images` indices into `labels`, grouped by identity.
 
     The images of each identity are shuffled and cut into groups of `images`. An incomplete last group is dropped. If
-    an identity has fewer images, `images` are drawn from them with replacement. Each batch takes one group of `identities`
-    different identities, until fewer than `identities` have a group left. Raises ConfigError when the data
-    has fewer identities than a batch needs.
+    an identity has fewer images, `images` are drawn from them with replacement. Each batch takes one group of each of `identities`
+    different identities, until fewer than `identities` have a group left. `labels` has the label of every image; `seed` and `epoch`
+    determine the random order. Raises ConfigError when the data has fewer identities than a batch needs.
     """
     random = np.random.default_rng([seed, epoch])
     all_labels = np.asarray(labels)
@@ -69,7 +69,10 @@ def pk_batches(
 
 @dataclass
 class Crops:
-    """The resized crops of `items` by index. Up to `cache_mib` MiB of crops stay in memory; the others are read again each time."""
+    """A callable that returns the resized crops of `items` at given indices.
+
+    `spec` gives the size. Up to `cache_mib` MiB of crops stay in memory; the others are read again each time.
+    """
 
     items: Sequence[Item]
     spec: InputSpec
@@ -90,9 +93,10 @@ class Crops:
 
 
 def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random: torch.Generator) -> Tensor:
-    """Change (B, 3, H, W) pixels 0..1 as if other cameras had taken them; `cameras` (B,) are the crops' camera numbers.
+    """Return `pixels` (B, 3, H, W) in 0..1, changed as if other cameras had taken them; `cameras` (B,) are the crops' camera numbers.
 
-    An augmentation whose setting is 0 is not applied.
+    The settings warp, colour, tone, sharpness and jpeg of `config` are the strengths or probabilities of the augmentations of
+    `photography`. An augmentation whose setting is 0 is not applied.
     """
     if config.warp:
         pixels = photography.warp(pixels, config.warp, random)
@@ -111,8 +115,9 @@ def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random:
 class Epoch:
     """The augmented batches of one epoch, as a sequence; each batch is computed when it is indexed.
 
-    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None). Process `rank` of `ranks`
-    processes gets its share of every batch's identities.
+    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None). `labels` has the label of
+    every crop, `batches` the indices of the crops of each batch, and `number` is the number of the epoch. Process `rank` of `ranks`
+    processes gets its share of every batch's identities. `silhouettes` are the masks for replacing backgrounds, or None.
     """
 
     crops: Crops
@@ -145,7 +150,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """A callable that returns the batches of an epoch, made from the training items and a configuration."""
+    """A callable that returns the batches of an epoch, made from the crops of the training images; the fields are as in `Epoch`."""
 
     crops: Crops
     config: TrainConfig
@@ -154,7 +159,7 @@ class TrainingBatches:
     silhouettes: Silhouettes | None = None
 
     def __call__(self, epoch: int) -> Epoch:
-        """Return the batches of one epoch. Raises ConfigError when processes cannot share the identities of a batch evenly."""
+        """Return the batches of epoch `epoch`. Raises ConfigError when processes cannot share the identities of a batch evenly."""
         config = self.config
         # The triplet loss needs negatives, so each process needs two identities.
         if config.identities % self.ranks or config.identities < 2 * self.ranks:
@@ -173,16 +178,17 @@ class TrainingBatches:
 def training_batches(
     items: Sequence[Item], spec: InputSpec, config: TrainConfig, *, rank: int = 0, ranks: int = 1
 ) -> TrainingBatches:
-    """Return the `batches_of_epoch` for prune.training.loop.fit; `spec` is the input of the torch model (float-nchw).
+    """Return the argument `batches_of_epoch` of prune.training.loop.fit, a callable that returns the batches of an epoch.
 
-    Raises DataError when `config.background` is set and the data set has no masks.
+    `items` are the training images, and `spec` is the input of the torch model (float-nchw). `rank` is the number of this process
+    among `ranks` processes. Raises DataError when `config.background` is not 0 and the data set has no person masks.
     """
     silhouettes = read_silhouettes(items) if config.background else None
     return TrainingBatches(Crops(items, spec, config.cache_mib), config, rank, ranks, silhouettes)
 
 
 def prefetched(batches: Sequence[Batch], first: int, *, workers: int) -> Iterator[Batch]:
-    """Yield batches[first:] in order, fetched ahead by `workers` threads."""
+    """Yield the batches from index `first` on, in order; `workers` threads compute them in advance."""
     pool = ThreadPoolExecutor(workers)
     try:
         pending: deque[Future[Batch]] = deque()
@@ -205,9 +211,10 @@ def scoring_batches(
     batches: int = 0,
     seed: int = 1234,
 ) -> Iterator[Batch]:
-    """Yield `batches` training batches (0: one epoch) without augmentation; `seed` determines which crops they hold.
+    """Yield `batches` training batches (0: one epoch) without augmentation, each of `identities` x `images` crops.
 
-    Each batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None).
+    `spec` is the input of the torch model (float-nchw), and `seed` determines which crops the batches hold. Each batch is (images
+    (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None).
     """
     label_of_pid = label_map(items)
     labels = [label_of_pid[item.pid] for item in items]
@@ -229,7 +236,7 @@ def generator(*key: int) -> torch.Generator:
 
 
 def targets(crops: Crops, labels: Sequence[int], indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """Return (labels (B,), camera-table indices (B,) or None) of the crops at `indices`."""
+    """Return (labels (B,), camera-table indices (B,)) of the crops at `indices`; the second is None for a model without cameras."""
     # The camera table has a row for every camera of the training set, so the ids are always valid.
     policy = "input" if crops.spec.camera == "input" else None
     camera_rows, _ = camera_ids([crops.items[index].camid for index in indices], crops.spec, policy=policy)

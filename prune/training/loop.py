@@ -35,9 +35,10 @@ from runtime.files.manifest import replacing
 
 
 def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerator:
-    """Set up the device, the processes and mixed precision; `device` is auto (CUDA if there is a device), cpu or cuda.
+    """Return an Accelerator, which sets up the device, the processes and mixed precision.
 
-    Raises DeviceError when `device` is cuda and there is no CUDA device, and ConfigError for fp16 without CUDA.
+    `precision` is fp32, fp16 or bf16, and `device` is auto (CUDA if there is a CUDA device, otherwise the CPU), cpu or cuda. Raises
+    DeviceError when `device` is cuda and there is no CUDA device, and ConfigError for fp16 on the CPU.
     """
     if device != "auto":
         torch_device(device)
@@ -77,11 +78,11 @@ def fit(
 
     `batches_of_epoch(n)` returns the batches of epoch n; config.workers threads fetch them in advance. The folder `out` gets
     metrics.jsonl, with one line per epoch, and the newest two checkpoints. `resume` continues from the newest checkpoint and
-    may change the number of epochs; without `resume`, earlier checkpoints are removed. The teacher runs in eval mode. With zero
-    epochs nothing is trained or written.
+    may change the number of epochs; without `resume`, earlier checkpoints are removed. `teacher` is the model for distillation by
+    config.distill, or None without distillation; it runs in eval mode. With zero epochs nothing is trained or written.
 
     Raises GateError at the first loss or weight that is not finite; the last good checkpoint stays. Raises ConfigError when
-    the run to resume had other settings.
+    the run to resume had other settings, and when the teacher is missing or its classifier has another number of identities.
     """
     if not config.epochs:
         return model.eval()
@@ -97,7 +98,7 @@ def fit(
         ):
             raise ConfigError(
                 f"the teacher's classifier has {teacher.architecture.identities} identities and the student's "
-                f"{model.architecture.identities}; set train.distill.type=none"
+                f"{model.architecture.identities}; set train.distill.type=none, or features, which compares no logits"
             )
         teacher = teacher.to(accelerator.device).eval()
     model.train()

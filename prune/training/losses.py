@@ -1,7 +1,8 @@
 """Training losses, as pure functions of features, logits and labels. Imports no data set and no optimiser.
 
-Heads are ordered as in prune.model.transreid: the global head first, then the local heads (none without the JPM). The
-weights are those of the published code: one half for the global head, one half for the mean of the local heads.
+A head is here a feature of the model with its classifier, not an attention head. Heads are ordered as in prune.model.transreid:
+the global head first, then the local heads (none without the JPM). The weights are those of the published code: one half for the
+global head, one half for the mean of the local heads.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float | None
 
 
 def triplet_loss(parts: Sequence[Tensor], labels: Tensor, *, margin: float | None = None) -> Tensor:
-    """Return the batch-hard triplet loss of each head's features (B, D), combined by `balanced`."""
+    """Return `batch_hard_triplet` of each head's features (B, D), combined by `balanced`; a `margin` of None is the soft margin."""
     return balanced([batch_hard_triplet(part, labels, margin=margin) for part in parts])
 
 

@@ -26,11 +26,11 @@ def uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Ge
 
 
 def background(images: Tensor, person: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """With `probability`, replace the background of each image by another image of the batch, mirrored and recoloured.
+    """Return the images, each with its background replaced, with `probability`, by another image of the batch.
 
-    `person` (B, 1, H, W) is the person's share of each pixel, 0..1. Half of the new backgrounds are blended with random
-    blotches of colour. Without this, a model trained on rendered people may recognise them by the few places where they were
-    rendered.
+    `person` (B, 1, H, W) is the person's share of each pixel, 0..1. The new background is mirrored and recoloured, and half of the
+    new backgrounds are blended with random blotches of colour. Without this augmentation, a model trained on rendered people may
+    recognise them by the few places where they were rendered.
     """
     count, _, height, width = images.shape
     other = images[torch.randperm(count, generator=generator)].flip(3)
@@ -45,7 +45,7 @@ def background(images: Tensor, person: Tensor, probability: float, generator: to
 
 
 def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Give each image its own gamma, exposure, white balance, contrast and saturation; the result is not clipped.
+    """Return the images, each with its own random gamma, exposure, white balance, contrast and saturation, not clipped to 0..1.
 
     At strength 1, gamma and exposure vary by a quarter (one standard deviation), the gain of a channel by 8 %, the contrast
     within 0.7 .. 1.3 and the saturation within 0.4 .. 1.5.
@@ -67,7 +67,7 @@ def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
 
 
 def tone(images: Tensor, cameras: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """With `probability`, move the black and the white point of all images from the same camera by a linear tone curve.
+    """Return the images, with the black and the white point of each camera's images moved, with `probability`, by a linear tone curve.
 
     `cameras` (B,) are any whole numbers; images with the same number share a curve. Black moves to -0.16 .. 0.16, and each
     channel's black by a further 0.04 (one standard deviation), which tints it. White moves to 0.85 .. 1.35. The result is
@@ -84,9 +84,10 @@ def tone(images: Tensor, cameras: Tensor, probability: float, generator: torch.G
 
 
 def blur_matrix(length: int, sigma: float) -> Tensor:
-    """Return a (length, length) matrix that blurs a line of pixels with 7 Gaussian taps; edge pixels are repeated.
+    """Return a (length, length) matrix whose product with a line of pixels blurs it with 7 Gaussian taps; edge pixels are repeated.
 
-    On a CPU, two small matrix products take a tenth of the time of two depthwise convolutions.
+    `sigma` is the standard deviation in pixels. On a CPU, two small matrix products take a tenth of the time of two depthwise
+    convolutions.
     """
     taps = torch.arange(-3, 4)
     weights = torch.exp(-taps.square() / (2 * sigma**2))
@@ -98,9 +99,10 @@ def blur_matrix(length: int, sigma: float) -> Tensor:
 
 
 def sharpness(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Blur or sharpen each image x to x + a (x - blurred x), where a is in -1 .. 1 times `strength` and at least -1.
+    """Return the images blurred or sharpened: each image x becomes x + a (x - blurred x).
 
-    The blur is a Gaussian of 0.7 to 1.6 pixels, the same for the whole batch. The result is clipped to 0..1.
+    The number a is random in -`strength` .. `strength`, but at least -1; a negative one blurs and a positive one sharpens. The blur
+    is a Gaussian of 0.7 to 1.6 pixels, the same for the whole batch. The result is clipped to 0..1.
     """
     sigma = float(uniform(0.7, 1.6, (1,), generator))
     height, width = images.shape[2:]
@@ -110,7 +112,7 @@ def sharpness(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 
 def jpeg(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """With `probability`, compress each image as JPEG at a quality of 30 to 85 and decode it again."""
+    """Return the images, each compressed as JPEG and decoded again with `probability`, at a random quality of 30 to 85."""
     changed = images.clone()
     chosen = torch.rand(len(images), generator=generator) < probability
     qualities = torch.randint(*QUALITY, (len(images),), generator=generator).tolist()
@@ -124,9 +126,10 @@ def jpeg(images: Tensor, probability: float, generator: torch.Generator) -> Tens
 
 
 def warp(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Stretch each image horizontally by exp(-strength .. strength), vertically by half of that, and move it by up to 5 %.
+    """Return the images, each stretched by a random factor in both directions and moved by up to 5 % of its size.
 
-    Detectors frame people differently, and resizing a narrow crop widens the person. The edge pixels are repeated.
+    The logarithm of the horizontal factor is within -`strength` .. `strength`, and that of the vertical factor within half of this.
+    The edge pixels are repeated. Detectors frame people differently, and resizing a narrow crop widens the person.
     """
     count = len(images)
     scale_x = torch.exp(uniform(-strength, strength, (count,), generator))

@@ -33,7 +33,10 @@ class Silhouettes:
     rows: Mapping[str, int]
 
     def __call__(self, items: Sequence[Item], height: int, width: int) -> Tensor:
-        """Return the person's share of each pixel, 0..1, (B, 1, height, width), before resizing 0.5 on a border of one pixel."""
+        """Return the person's share (0..1) of each pixel of the resized images of `items`, (B, 1, height, width) float32.
+
+        Before resizing, the share is 1 inside the mask, 0.5 in a border of one pixel around it, and 0 elsewhere.
+        """
         bits = np.unpackbits(self.packed[[self.rows[picture_name(item)] for item in items]], axis=1)
         inside = torch.from_numpy(bits.reshape(-1, 1, *self.size)).float()
         soft = (inside + F.max_pool2d(inside, 3, 1, 1)) / 2
@@ -41,13 +44,13 @@ class Silhouettes:
 
 
 def picture_name(item: Item) -> str:
-    """Return the name of the image in anny.json, which is folder/file."""
+    """Return the name, folder/file, under which anny.json lists the image."""
     path = Path(item.path)
     return f"{path.parent.name}/{path.name}"
 
 
 def read_silhouettes(items: Sequence[Item]) -> Silhouettes:
-    """Read the masks of a data set's images from anny.json and masks.npz, which lie beside the images' folder.
+    """Return the masks of a data set's images, read from anny.json and masks.npz in the parent of the folder of the images.
 
     Raises DataError when these files are missing, cannot be read or belong to other images.
     """

@@ -181,7 +181,7 @@ def test_a_stopped_run_is_neither_overwritten_nor_gone_on_with_differently(
 
 def test_a_finished_run_is_not_resumed_but_can_be_done_again(unbroken, root, data, capsys):
     assert prune_runs.prune_into(unbroken, root, data, "--resume") == 2
-    assert "leave --resume out" in capsys.readouterr().err
+    assert "without --resume" in capsys.readouterr().err
 
 
 def test_a_mistake_before_the_first_cut_does_not_block_the_folder(root, data, tmp_path, capsys):

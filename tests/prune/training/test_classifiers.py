@@ -198,7 +198,7 @@ def test_strangers_are_said_to_have_no_rows(data, tmp_path, capsys):
     root = prune_runs.teacher(tmp_path / "teacher", prune_runs.network(ROWS))
     assert prune_runs.prune_into(tmp_path / "out", root, data) == 0
     errors = capsys.readouterr().err
-    assert "no rows were found by vote: 4 of 7 rows" in errors
+    assert "failed: 4 of 7 rows" in errors
     assert "with new classifiers for 4 identities, without distillation" in errors
 
 
