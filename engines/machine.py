@@ -16,8 +16,8 @@ class Machine:
     """The properties of a machine on which an engine depends.
 
     Examples are `tensorrt` "10.3.0", `compute_capability` "8.7", `system` "Linux", `processor` "aarch64" and `l4t` "36.4.3" (the
-    release of Jetson Linux). `gpu` is the name of the GPU. None means that a property is not known; for `l4t` and `jetpack` it means
-    that the machine is not a Jetson.
+    release of Jetson Linux). `gpu` is the name of the GPU. None means that a property is not known; for `l4t` it means that the
+    machine is not a Jetson.
     """
 
     tensorrt: str | None

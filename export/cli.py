@@ -1,4 +1,7 @@
-"""The command `python export_onnx.py`: export a model to ONNX. If its features differ too much from the torch model's, exit with 7."""
+"""The command `python export_onnx.py`: export a model to ONNX.
+
+If the features of the file differ too much from those of the torch model, the exit code is 7.
+"""
 
 from __future__ import annotations
 

@@ -155,7 +155,11 @@ def manifest_of(
     spec: InputSpec,
     options: ExportOptions,
 ) -> dict[str, Any]:
-    """Return the manifest of the exported file without the entries `gate` and `check`; `nodes` are the counts of `build_graph`."""
+    """Return the manifest of the exported file, a dict of JSON values, without the entries `gate` and `check`.
+
+    `model` is the torch model, and `parent` its artifact. `exported` is the converted graph, `nodes` are the counts of `build_graph`,
+    and `spec` is the input of the file.
+    """
     numbers, graph = flops_report(model.architecture), exported.graph
     return {
         "kind": "onnx",

@@ -41,7 +41,7 @@ class BuildOptions:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `build`."""
+    """Add the arguments of `engines build` to `parser`, in place."""
     parser.add_argument(
         "onnx",
         type=Path,
@@ -118,7 +118,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def command(args: Namespace) -> None:
-    """Run `build` with parsed arguments."""
+    """Run `engines build` with the parsed arguments `args`. Raises a UserError for a mistake that the user can correct."""
     run(build_options(args))
 
 
@@ -182,7 +182,7 @@ def profile(text: str) -> Profile:
 
 
 def run(options: BuildOptions) -> None:
-    """Build the engines, or with `dry_run` only print the exact trtexec command lines on stdout."""
+    """Build the engines and print a summary of each, or with `dry_run` only print the exact trtexec command lines on stdout."""
     from engines.build import choose_builder, separate
     from engines.trtexec.command import parse_version, trtexec_line
     from engines.trtexec.run import find_trtexec, trtexec_version

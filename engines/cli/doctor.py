@@ -26,7 +26,7 @@ class DoctorOptions:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `doctor`."""
+    """Add the arguments of `engines doctor` to `parser`, in place."""
     parser.add_argument(
         "models",
         nargs="*",
@@ -45,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def command(args: Namespace) -> None:
-    """Run `doctor` with parsed arguments."""
+    """Run `engines doctor` with the parsed arguments `args`. Raises ConfigError if the folder of --root does not exist."""
     run(DoctorOptions(tuple(args.models), args.root, args.json))
 
 

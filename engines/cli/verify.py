@@ -28,7 +28,7 @@ class VerifyOptions:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `verify`."""
+    """Add the arguments of `engines verify` to `parser`, in place."""
     parser.add_argument("engine", type=Path, metavar="MODEL.engine", help="the engine to verify")
     parser.add_argument(
         "--onnx",
@@ -53,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def command(args: Namespace) -> None:
-    """Run `verify` with parsed arguments."""
+    """Run `engines verify` with the parsed arguments `args`. Raises GateError (exit code 7) if the gate fails."""
     run(VerifyOptions(args.engine, args.onnx, args.builder, args.precision, args.version_compatible))
 
 

@@ -178,7 +178,7 @@ def reasons_against_loading(engine: Path, report: Mapping[str, Any]) -> list[str
 
 
 def library_of(engine: Path) -> str:
-    """Return the library that loads an engine: "tensorrt_rtx" if its manifest says so, else "tensorrt"."""
+    """Return the library that loads an engine: "tensorrt_rtx" if its manifest names the builder rtx, else "tensorrt"."""
     try:
         builder = read_manifest(engine, verify=False).get("builder")
     except UserError:

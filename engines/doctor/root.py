@@ -1,4 +1,7 @@
-"""Find the results of the probes from files alone, for a machine whose file system is mounted or copied. Runs nothing."""
+"""Find the results of the probes (`engines.probe`) from files alone, for a machine whose file system is mounted or copied.
+
+Runs nothing.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,10 @@ OPTIONAL = OTHER_LIBRARIES | {"simplejpeg": "simplejpeg"}
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """Print `report`, the result of `diagnose` with the list `models`, as tables: the machine, what it can do, and each model."""
+    """Print `report` as tables: the machine, what it can do, and each model.
+
+    `report` is the result of `diagnose`; its key `models`, if it has one, lists results of `examine_model`.
+    """
     print_table("this machine" if report["root"] == "/" else report["root"], ["", ""], _machine(report))
     tasks = report["can"].items()
     print_table(

@@ -174,9 +174,10 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def read_answer(out: str) -> tuple[str, dict[str, Any] | None]:
-    """Return (the last stage that the child process reported, its answer) from its stdout `out`; without an answer, None stands there.
+    """Return (stage, answer) from `out`, the stdout of the child process.
 
-    The stdout consists of JSON lines. Lines that are not JSON, such as a last line that is cut off, are skipped.
+    `stage` is the last one that the child process reported ("starting" if there is none). `answer` is its result or error, or None
+    if it gave no answer. The stdout consists of JSON lines; a last line that is cut off is skipped.
     """
     stage, answer = "starting", None
     for line in out.splitlines():

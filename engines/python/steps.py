@@ -1,6 +1,7 @@
 """The steps of one build with a TensorRT library, the same for TensorRT 8.6 to 11 and TensorRT-RTX.
 
-The functions get the library (`trt`) or its objects as parameters and import none. They use only what this version of it has.
+The functions get the library (`trt`) or its objects as parameters and import no library. If a version of the library lacks something,
+they do without it.
 """
 
 from __future__ import annotations

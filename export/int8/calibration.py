@@ -58,8 +58,8 @@ def calibration_set(
     """Return a Calibration of up to `count` evenly spaced images of `root`: training images of a data set, or any of a plain folder.
 
     `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
-    data set that the model was trained on, otherwise mean). Unreadable images are left out, with a note. Raises DataError when the
-    folder does not exist, has no images or none that can be read, and ConfigError for a `count` below 1.
+    data set that the model was trained on, otherwise mean). Unreadable images are left out, with a warning in `notes`. Raises
+    DataError when the folder does not exist, has no images or none that can be read, and ConfigError for a `count` below 1.
     """
     if count < 1:
         raise ConfigError(f"--calibration-count {count}: give 1 or more")
@@ -97,10 +97,11 @@ def calibration_set(
 def feeds(
     images: NDArray[np.uint8], camera_rows: NDArray[np.int64] | None, spec: InputSpec, *, batch: int = 16
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield feeds {images[, camera_ids]} of batches of crops (N, H, W, 3) uint8 RGB in the input format of `spec`.
+    """Yield the crops `images` (N, H, W, 3) uint8 RGB in batches, as feeds {input name: array} in the input format of `spec`.
 
-    `camera_rows` (N,) are rows of the camera table; None if the file takes no camera ids. A feed has `batch` images, or the fixed
-    batch of `spec`. The last feed may be shorter; with a fixed batch, its last image is repeated instead.
+    A feed has the key `images` and, unless `camera_rows` is None, `camera_ids`. `camera_rows` (N,) are rows of the camera table; None
+    if the file takes no camera ids. A feed has `batch` images, or the fixed batch of `spec`. The last feed may be shorter; with a
+    fixed batch, its last image is repeated instead.
     """
     step = spec.batch or batch
     for start in range(0, len(images), step):

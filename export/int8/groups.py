@@ -16,8 +16,8 @@ Upstream = dict[str, frozenset[str]]
 def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
     """Return {group name: names of its nodes}; a group is one Linear layer, made of MatMul or Gemm nodes with constant 2-D weights.
 
-    A name such as `block3.fc1` is a block and one of LINEARS. Blocks are numbered from 0 among those that the network still has: after
-    a removed block, the numbers are lower than in the unpruned model. In a block that is computed for the class token only
+    A name such as `block3.fc1` has a block and one of its LINEARS. Blocks are numbered from 0 among those that the network still has:
+    after a removed block, the numbers are lower than in the unpruned model. In a block that is computed for the class token only
     (`export.head`), qkv is the query alone, because the weights of keys and values are 3-D constants there, which are in no group.
     Attention products and the patch convolution are in no group either.
     """

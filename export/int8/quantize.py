@@ -74,7 +74,10 @@ def quantise(
     skip: Collection[str] = (),
     keep_fp32: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """Return `with_qdq` of the FP32 `graph`, that is, its Linears in INT8, with the ranges that `calibrate` measures on `feeds`."""
+    """Return a copy of the FP32 `graph` with its Linear layers in INT8, with the ranges that `calibrate` measures on `feeds`.
+
+    The other parameters are those of `with_qdq`.
+    """
     return with_qdq(graph, calibrate(graph, feeds), target=target, skip=skip, keep_fp32=keep_fp32)
 
 
@@ -242,7 +245,7 @@ def _qdq_pair(
 def stored_scale(scale: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
     """Return a copy of `scale` in the float type `kind` (float16 or float32), in which the graph stores it.
 
-    Smaller scales are raised to a least value above 0, so that no scale is 0, even if all weights of a column are 0.
+    A scale below a least positive value is raised to it, so that no scale is 0, even if all weights of a column are 0.
     """
     floor = SMALLEST_HALF_SCALE if kind == np.float16 else float(np.finfo(np.float32).tiny)
     stored: NDArray[Any] = np.maximum(scale, floor).astype(kind)

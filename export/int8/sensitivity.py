@@ -1,4 +1,4 @@
-"""Measure how much accuracy INT8 costs in each group of Linears on held-out images, and choose the groups that stay float.
+"""Measure how much accuracy INT8 costs in each group of Linear layers on held-out images, and choose the groups that stay float.
 
 The value ranges are measured once (`export.int8.quantize.calibrate`). Every trial quantises a different set of groups of the same
 graph and runs it on the CPU. Speed is not measured here.
@@ -44,12 +44,12 @@ class Constraints:
 
 @dataclass(frozen=True)
 class QuantPlan:
-    """Which groups of Linears become INT8 (`int8`) and which stay float (`skip`), with the accuracy of this choice.
+    """Which groups of Linear layers become INT8 (`int8`) and which stay float (`skip`), with the accuracy of this choice.
 
     `accuracy` compares the features of the INT8 graph with those of the FP32 graph: {map_drop, cosine_min, cosine_mean, top1, top10};
-    it is empty if no group is INT8. `rows` has {group} and the same numbers for each group quantised alone. `slow` are the groups in
-    which INT8 saves no time on the target. `note` says which precision is better if no group is left in INT8, else None. `refused` has
-    {skip, failures} for each earlier plan that the gate refused.
+    it is empty if no group is INT8. `rows` has one dict for each group, with its name (`group`) and the same numbers if only this
+    group is INT8. `slow` are the groups in which INT8 saves no time on the target. `note` says which precision is better if no group
+    is left in INT8, else None. `refused` has {skip, failures} for each earlier plan that the gate refused.
     """
 
     skip: tuple[str, ...]
@@ -94,9 +94,9 @@ def compare_features(
 
 
 def violations(numbers: Mapping[str, Any], constraints: Constraints) -> list[str]:
-    """Return one line for each limit that the `numbers` of an INT8 graph (`compare_features`) break; an empty list if none.
+    """Return one line for each limit of the gate and the constraints that the `numbers` of an INT8 graph break; [] if there is none.
 
-    Raises ConfigError when mAP is limited but was not measured.
+    `numbers` are the result of `compare_features`. Raises ConfigError when mAP is limited but was not measured.
     """
     reasons = failures(numbers, LIMITS["int8"])
     if constraints.max_map_drop is None or numbers["non_finite"]:

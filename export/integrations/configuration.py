@@ -28,7 +28,7 @@ REFUSALS = {"deepstream": deepstream.refuse}
 
 
 def refuse_precision(name: str, *, precision: str) -> None:
-    """Raise ConfigError if the product `name` does not support files of this precision."""
+    """Raise ConfigError if the product `name`, a key of WRITERS, does not support files of this precision."""
     if name in REFUSALS:
         REFUSALS[name](precision)
 
@@ -38,8 +38,9 @@ def write_integration(
 ) -> list[list[object]]:
     """Write the configuration of the product `name` for the exported file `out`; return rows (name, text) for the export's summary.
 
-    `manifest` is that of `out`. If the file fixes a camera, the mAP that this costs the torch model `weights` on the data set at
-    `check` is measured, unless `measured` is False. The cost is recorded in the manifest.
+    `name` is a key of WRITERS, and `manifest` is that of `out`. If the model has camera embeddings, the mAP that the fixed camera
+    costs the torch model `weights` on the data set at `check` is measured, unless `measured` is False. The cost is recorded in the
+    manifest.
     """
     spec = InputSpec.from_json(manifest["input"], f"{out}.json")
     cost: dict[str, Any] | None = None

@@ -49,7 +49,10 @@ def _single(value: float) -> float:
 
 
 def configuration(path: Path, manifest: dict[str, Any], remarks: list[str]) -> str:
-    """Return the tracker's YAML blocks for the ONNX file at `path` with this manifest; `remarks` on its camera become comments."""
+    """Return the YAML text of the blocks `ReID` and `TrajectoryManagement` of the tracker, for the ONNX file at `path`.
+
+    `manifest` is that of the file. `remarks` are lines about the camera that the file fixes; they become comments.
+    """
     onnx, folder = path.name, path.resolve().parent
     spec = InputSpec.from_json(manifest["input"], onnx)
     offsets, factor = scaling(spec)

@@ -38,9 +38,10 @@ def is_plan(manifest: dict[str, Any]) -> bool:
 
 
 def configuration(name: str, manifest: dict[str, Any], remarks: list[str]) -> str:
-    """Return the text of config.pbtxt for the model `name` with this manifest; `remarks` on its camera become comments.
+    """Return the text of config.pbtxt for the model `name`, whose ONNX file has the `manifest`.
 
-    The `dims` of images and features contain no batch, because Triton puts the batch before them.
+    `remarks` are lines about the camera that the file fixes; they become comments. The `dims` of images and features contain no batch,
+    because Triton puts the batch before them.
     """
     spec = InputSpec.from_json(manifest["input"], name)
     plan = is_plan(manifest)
