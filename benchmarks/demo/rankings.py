@@ -46,7 +46,7 @@ class RankedQuery:
 
 
 def visible_shares(features: Features, index: Mapping[str, Mapping[str, float]]) -> NDArray[np.float64]:
-    """Return (N,) the visible part of the person in each of N images, 0..1.
+    """Return an array (N,) with the visible part of the person in each of N images, 0..1.
 
     `features` has the paths of the images, and `index` maps the name of an image to its entry in anny.json. Raises DataError for an
     image that `index` lacks.
@@ -117,8 +117,7 @@ def choose_queries(
     """Return the queries that the report shows, with their `top` nearest gallery images.
 
     They are the queries that `representative_rows` chooses, and then the worst of the other queries.
-
-    That is the query whose first match has the highest rank number, and the earliest of several such queries. `visible` and
+    The worst query is the one whose first match has the highest rank number, or the first of several such queries. `visible` and
     `precisions` (Q,) have the visible part and the average precision of each query.
     """
     rankings = [rank_query(row, query, gallery, float(share), top=top) for row, share in enumerate(visible)]

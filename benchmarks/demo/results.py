@@ -16,8 +16,9 @@ class Model:
     """One exported model and its numbers.
 
     `macs` are multiply-adds per image, and `size` is in bytes. `precision` (the mAP) and `rank1` are in 0..1, on `queries` queries.
-    `p50_ms` is the median time of one image, and `speed` the speed relative to the first model. `sha256` is the hash of the model's
-    file, `tools` has the versions of the programs that made it, and `shape` is its architecture in JSON form.
+    `p50_ms` is the median time of one image, `images_per_s` the throughput, and `speed` the speed relative to the first model.
+    `sha256` is the hash of the model's file, `tools` has the versions of the programs that made it, and `shape` is its architecture
+    in JSON form.
     """
 
     name: str

@@ -106,10 +106,11 @@ def random_model(config: str, out: Path) -> None:
 
 
 def row(candidate: str, engine: Path) -> dict[str, Any]:
-    """Return the result of one build: {model, form, precision, compute_capability, seconds, peak_mib, engine_bytes, ...}.
+    """Return the result of one build as a dictionary, which is one row of the result file.
 
-    `seconds` is the time of the build, and `peak_mib` its peak memory in MiB. The values come from the manifest of `engine` and from
-    its file name, `FORM.PRECISION.smNN.engine`, where FORM is "unpruned" or "pruned". `candidate` is the model's name.
+    Its keys are model, form, precision, compute_capability, seconds (the time of the build), peak_mib (its peak memory),
+    engine_bytes, onnx_bytes, fused_attention_strings and tensorrt (a version). The values come from the manifest of `engine` and
+    from its file name, `FORM.PRECISION.smNN.engine`, where FORM is "unpruned" or "pruned". `candidate` is the model's name.
     """
     form, precision, capability = engine.name.split(".")[:3]
     manifest = read_manifest(engine)

@@ -44,7 +44,7 @@ class RankingOptions:
 
 
 def parse(argv: Sequence[str] | None) -> RankingOptions:
-    """Parse a command line into options. Raises ConfigError for numbers below 1."""
+    """Parse a command line into options. Raises ConfigError for a number below 1, or below 0 for --rerank-dim."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.ranking", description=__doc__)
     parser.add_argument(
         "--queries",

@@ -82,8 +82,10 @@ def exported(folder: Path) -> Path:
 def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
     """Return {heads, tokens, hidden, macs_folded, mAP, R1, predicted_ms, measured_ms} of the pruned model in `folder`.
 
-    Each of `rounds` rounds times a call of the pruned model and one of the unpruned model. `measured_ms` is the ratio of their median
-    times, multiplied by the time of the unpruned model in the latency table. Changes of the machine's speed therefore cancel.
+    mAP and R1 are in 0..1. `heads`, `tokens` and `hidden` (MLP neurons) have one number for each block, and `hidden` is None for
+    runs of older versions. Each of `rounds` rounds times a call of the pruned model and one of the unpruned model. `measured_ms` is
+    the ratio of their median times, multiplied by the time of the unpruned model in the latency table. Changes of the machine's
+    speed therefore cancel.
     """
     about, result = reference.about, read_run(folder)
     flops = result["flops"]

@@ -76,8 +76,8 @@ def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[st
     `items` are the files, of which `options.count` are extracted. Returns {host, model, preset, processes, threads, batch, rounds[],
     bare_images_per_s, extract_images_per_s, ratio, ratio_range, cpu_ratio, runs[], warnings[]}. `rounds` come from `take_turns`.
     `ratio` is the median over the rounds of the images per second of extract, divided by those of bare. `cpu_ratio` compares CPU times
-    per image, bare divided by extract, and is None if the CPU time was too short to measure. `runs` are the extractions in new
-    processes.
+    per image, bare divided by extract, and is None if the CPU time was too short to measure. `runs` are the times and the peak
+    memory of the extractions in new processes.
     """
     candidate, preset = options.candidate, options.preset
     artifact = _artifact(candidate, preset)

@@ -121,7 +121,7 @@ def process(options: HashOptions) -> int:
     assert options.against is not None
     advice = "give a file that --write wrote"
     expected = read_document(
-        options.against, HASH_FILE, expected="the hashes of a rendered set", advice=advice
+        options.against, HASH_FILE, expected="the hashes of a rendered data set", advice=advice
     )["identities"]
     if wrong := differing_identities(digests, expected):
         raise DataError(

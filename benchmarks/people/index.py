@@ -20,7 +20,7 @@ def read_index(
 
     If the file is missing or does not fit `schema`, an error of the type `refusal` is raised, whose message ends with `advice`.
     """
-    expected = "the index of a rendered set"
+    expected = "the index of a rendered data set"
     index: dict[str, Any] = read_document(
         root / NAME, schema, expected=expected, advice=advice, refusal=refusal
     )

@@ -26,7 +26,7 @@ class Plan:
     query_cameras: int = 2
 
     def check(self) -> None:
-        """Raise ConfigError if the plan has too many identities for the file names, wrong numbers, or nothing to render."""
+        """Raise ConfigError if the plan has too many identities for the file names, a number out of range, or nothing to render."""
         from benchmarks.people.place import camera
 
         if not 0 <= self.train_identities < FIRST_TEST_PID:

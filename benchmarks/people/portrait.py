@@ -86,7 +86,7 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
 
 
 def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:
-    """Return (H, W) which part of the sun's light the person's shadow takes from the ground at each pixel of `view`, 0..1.
+    """Return an array (H, W) with the part of the sun's light, 0..1, that the person's shadow takes from the ground at each pixel.
 
     The shadow has a soft edge, and is darkest under the feet.
     """

@@ -53,8 +53,8 @@ class Light:
 class Fragments:
     """The visible surface of a mesh at the N pixels that show it.
 
-    These are the row-major indices of the pixels (N,), the faces that they show (N,), the barycentric weights of the vertices (N,
-    3) and the depths in metres (N,).
+    These are the row-major indices of the pixels (N,), the rows of the faces that they show (N,), the barycentric weights of the
+    vertices (N, 3) and the depths in metres (N,).
     """
 
     pixel: Ints
@@ -108,7 +108,7 @@ def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> 
 
 
 def ambient_occlusion(depth: Floats, inside: Bools, radius: int) -> Floats:
-    """Return (H, W) the part of the sky that is visible from each pixel, 0..1. It is smaller for a pixel in a hollow.
+    """Return an array (H, W) with the part of the sky, 0..1, that is visible from each pixel. It is smaller for a pixel in a hollow.
 
     `depth` (H, W) is in metres, and `inside` (H, W) is the mask of the silhouette. A pixel is compared with those up to `radius`
     pixels away.

@@ -1,1 +1,1 @@
-"""A study that compares the accuracy of pruning methods at equal cost: the same number of multiply-adds."""
+"""A study that compares AMG (attention-map-guided pruning) with other pruning methods at the same number of multiply-adds."""

@@ -67,12 +67,12 @@ class OtherDataset:
 class Context:
     """What all trials of a study need.
 
-    `config` is the configuration of prune.py, and `spec` describes the input of the model. `student` is the teacher with
-    classifiers for the identities of the training images `items`. Each trial prunes a copy of `student`. The gradient of the
-    function `loss` scores the tokens, and `loss_name` is its name. `own_images` maps "query", "twins" (the unoccluded pairs of the
-    queries) and "gallery" to the images of Anny-ReID. `person_tokens` maps the same keys to an array (N, P) that marks the patch
-    tokens on the person. `visible` (Q,) is the visible part of the person in each query. `other_datasets` maps a name to a data set
-    that is only used for scores.
+    `config` is the configuration of prune.py, and `spec` describes the input of the model. `student` is the teacher with classifiers
+    for the identities of the training images `items`. Each trial prunes a copy of `student`. The gradient of the function `loss`
+    scores the tokens, and `loss_name` is its name. `own_images` maps "query", "twins" (the unoccluded pairs of the queries) and
+    "gallery" to the images of Anny-ReID. `person_tokens` maps the same keys to an array (N, P) that marks the patch tokens on the
+    person. `visible` (Q,) is the visible part (0..1) of the person in each query. `other_datasets` maps a name to a data set that is
+    only used for scores.
     """
 
     config: Any

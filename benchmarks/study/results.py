@@ -26,9 +26,9 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 def separation(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     """Return {difference, pooled_sd, separated}: whether the scores `ours` are clearly above the scores `theirs`.
 
-    `difference` is the difference of their means. `separated` is whether it is above twice `pooled_sd`, the pooled standard
-    deviation, in whose variance each sample has the weight of its degrees of freedom (n - 1). If either sample has a single value,
-    `pooled_sd` and `separated` are None.
+    `difference` is the mean of `ours` minus that of `theirs`. `separated` is whether it is above twice `pooled_sd`, the pooled
+    standard deviation, in whose variance each sample has the weight of its degrees of freedom (n - 1). If either sample has a single
+    value, `pooled_sd` and `separated` are None.
     """
     difference = mean(ours) - mean(theirs)
     degrees_of_freedom = len(ours) + len(theirs) - 2
@@ -134,8 +134,8 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     """Return {groups, verdicts, occlusion}, a summary of the records of finished trials.
 
     `groups` has the summary of each method at each level. `verdicts` compares the mAP of AMG with that of each other method at each
-    level, and at the milder level with that of the teacher and of the fine-tuned teacher. `occlusion` has the result of the
-    function `occlusion` for each method at each level.
+    level, and at the milder level with that of the teacher and of the fine-tuned teacher. `occlusion` has, for each method at
+    each level, the result of the function `occlusion` against the teacher and against the fine-tuned teacher.
     """
     order = [(name, "") for name in UNPRUNED] + [(name, level) for level in LEVELS for name in METHODS]
     by_group = {

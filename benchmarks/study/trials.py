@@ -178,7 +178,7 @@ def untuned_scores(model: Any, context: Context, device: str) -> dict[str, Any]:
 
 
 def budget_of(options: StudyOptions, trial: Trial) -> int | None:
-    """Return the budget of a trial: the macs_folded of the AMG trial at the same level with the same seed.
+    """Return the budget of a trial: the multiply-adds of the model of the AMG trial with the same level and seed.
 
     Returns None for an AMG trial, which has no budget. Raises ConfigError if the AMG trial is not finished.
     """

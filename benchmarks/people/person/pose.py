@@ -38,11 +38,12 @@ class Body:
 class Skeleton:
     """What all bodies share: the faces, the skinning weights, the bones, and canonical coordinates of the vertices.
 
-    `part` (V,) is TORSO, ARM, LEG or HEAD for each vertex, and `side` (V,) is 1 at the left, -1 at the right and 0 in the middle.
-    `parents` has the index of the next bone towards the pelvis, or -1. `canon` (V, 8) are the canonical coordinates, which do not
-    depend on the person. Columns 0 to 2 are x, y and z in the mean body. Columns 3 to 5 are two coordinates around the limb and one
-    along it. Column 6 is the position along the arm, from 0 at the shoulder to 1 at the wrist, and 0 elsewhere. Column 7 is the
-    position along the leg, from 0 at the hip to 1 at the ankle, and -1 on the arms.
+    `faces` (F, 3) and `edges` (E, 2) are indices of vertices. `weights` (V, B) says how much each bone moves each vertex, and
+    `names` are the names of the bones. `part` (V,) is TORSO, ARM, LEG or HEAD for each vertex, and `side` (V,) is 1 at the left, -1
+    at the right and 0 in the middle. `parents` has the index of the next bone towards the pelvis, or -1. `canon` (V, 8) are the
+    canonical coordinates, which do not depend on the person. Columns 0 to 2 are x, y and z in the mean body. Columns 3 to 5 are two
+    coordinates around the limb and one along it. Column 6 is the position along the arm, from 0 at the shoulder to 1 at the wrist,
+    and 0 elsewhere. Column 7 is the position along the leg, from 0 at the hip to 1 at the ankle, and -1 on the arms.
     """
 
     faces: Ints

@@ -236,7 +236,7 @@ def colours(points: Points, outfit: Outfit, noise: Noise) -> Floats:
 
 
 def creases(points: Points, outfit: Outfit, noise: Noise, seed: float) -> Floats:
-    """Return (N,) by how much small folds of cloth make each point lighter (above 0) or darker (below 0), -1..1.
+    """Return an array (N,), -1..1, that says by how much small folds of cloth make each point lighter (above 0) or darker (below 0).
 
     These folds are too fine for the mesh. Skin, hair and bags have none. `seed` selects the place of the folds in `noise`.
     """

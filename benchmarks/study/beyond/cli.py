@@ -167,7 +167,7 @@ def compare(options: BeyondOptions) -> int:
         for job in jobs:
             if job.trial.method != TEACHER:
                 measure_time(job, options.rounds, again=options.retime)
-                note(f"the latency of {job.trial.name} is measured")
+                note(f"measured the latency of trial {job.trial.name}")
     result = gather(out, jobs, options.table)
     for name, text in (
         ("beyond.json", json.dumps(result, indent=1, allow_nan=False) + "\n"),
