@@ -243,7 +243,7 @@ def _batch(model: Artifact, batch: int | None) -> int:
     fixed = model.spec.batch
     if fixed is not None and batch not in (None, fixed):
         raise ConfigError(
-            f"{model.path}: has a fixed batch of {fixed}; remove the argument batch (option --batch), or give {fixed}"
+            f"{model.path}: has a fixed batch of {fixed}; remove the argument batch (--batch), or give {fixed}"
         )
     return batch or fixed or 1
 

@@ -33,7 +33,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout, in ASCII only, so that any file name survives any terminal."""
+    """Print one JSON document on stdout, in ASCII only, so that every terminal can show every file name."""
     print(json.dumps(document, indent=1, allow_nan=False))
 
 

@@ -22,14 +22,16 @@ class Limits:
 
     They compare the L2-normalised features of the artifact (the candidate) with those of the torch model (the reference).
 
-    - `cosine_min`, `cosine_mean`: the least cosine between the two features of an image, for the worst image and for the mean.
-    - `difference_max`: the largest difference between two feature values; None sets no limit.
-    - `top1_min`: the least share of images (0..1) whose best match among the other images is the same. Only images are counted whose
-      best match in the reference leads by more than `gap`, a difference of cosines. A share below 1 always lets one image differ.
-    - `top10_min`: the least mean overlap (0..1) of the ten best matches.
-    - `spread_min`: the least spread, as a fraction of the reference's spread. It holds for two numbers: 1 minus the mean cosine
-      between different images, and the standard deviation of these cosines. It detects collapsed features: each is 0.9999 similar
-      to every other one, so a test of the cosines alone would pass them.
+    - `cosine_min`, `cosine_mean`: the least permitted cosine between the two features of an image, for the worst image and for the
+      mean over all images.
+    - `difference_max`: the largest permitted difference between two feature values; None sets no limit.
+    - `top1_min`: the least permitted share of images (0..1) whose best match among the other images is the same in both. Only images
+      are counted whose best match in the reference leads the second by more than `gap`, a difference of cosines. A share below 1
+      always lets one image differ.
+    - `top10_min`: the least permitted overlap (0..1) of the ten best matches in both, in the mean over all images.
+    - `spread_min`: the least permitted spread, as a fraction of the reference's spread. It holds for two numbers: 1 minus the mean
+      cosine between different images, and the standard deviation of these cosines. It detects collapsed features: each is 0.9999
+      similar to every other one, so a test of the cosines alone would pass them.
     """
 
     cosine_min: float
@@ -72,7 +74,7 @@ def compare(
 
     - `images`: N; `non_finite`: the number of candidate features with NaN or infinity. If there are any, the result ends here.
     - `norm_error`: the largest difference of a candidate feature's norm from 1.
-    - `cosine_min`, `cosine_mean`, `difference_max`: as in `Limits`.
+    - `cosine_min`, `cosine_mean`, `difference_max`: the values that the limits of these names in `Limits` hold for.
     - `top1`, `clear`, `top10`: the result of `rank_agreement` if every image is ranked against all others.
     - `reference_cosine_between`, `reference_cosine_spread`, and the same for `candidate`: the mean and the standard deviation of the
       cosines between different images.
@@ -135,7 +137,7 @@ def rank_agreement(
 
 
 def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
-    """Return the reasons why `numbers`, the result of `compare`, exceed the `limits`; an empty list means that the gate passes."""
+    """Return the reasons why `numbers`, the result of `compare`, violate the `limits`; an empty list means that the gate passes."""
     if numbers["non_finite"]:
         return [f"{numbers['non_finite']} of {numbers['images']} features are not finite"]
     reasons = []

@@ -154,7 +154,7 @@ def _backend(path: Path, manifest: dict[str, Any], device: str, backend: str) ->
     if manifest.get("kind") == "engine":
         if backend != BACKENDS[0]:
             raise ConfigError(
-                f"{path}: backend={backend!r} is for .onnx files on a CPU; remove the argument backend (option --backend)"
+                f"{path}: backend={backend!r} is for .onnx files on a CPU; remove the argument backend (--backend)"
             )
         builder = manifest.get("builder")
         name = builder.get("name") if isinstance(builder, dict) else None
@@ -216,7 +216,7 @@ def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest
         )
     if target.threads is not None:
         raise ConfigError(
-            f"{path}: threads={target.threads} has no effect on an engine; remove the argument threads (option --threads)"
+            f"{path}: threads={target.threads} has no effect on an engine; remove the argument threads (--threads)"
         )
     from runtime.backends.tensorrt.session import open_tensorrt
 

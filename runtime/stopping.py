@@ -132,7 +132,7 @@ def stoppable() -> Iterator[None]:
 def deferred() -> Iterator[None]:
     """Delay the first signal until the block has ended. A second signal is not delayed.
 
-    It keeps the writing of files that belong together from being interrupted between them.
+    Use it around the writing of files that belong together, so that no signal interrupts it between two files.
     """
     state = _active
     if state is None or threading.current_thread() is not threading.main_thread():

@@ -212,7 +212,7 @@ def test_an_option_in_a_message_exists(options: dict[str, set[str]], package: st
 
 
 # What every command reads with: an option there would be unknown to half of them.
-SHARED = ("extraction/extract", "files/manifest", "gate", "images/decode", "check", "spec")
+SHARED = ("extraction/extract", "files/manifest", "gate", "images/decode", "checks/check_crops", "spec")
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -50,7 +50,7 @@ class OnnxRuntimeSession:
         expected = {"images", "camera_ids"} if spec.camera == "input" else {"images"}
         if set(inputs) != expected:
             raise ArtifactError(
-                f"{path}: takes {sorted(inputs)}, its manifest says {sorted(expected)}; export it again"
+                f"{path}: has the inputs {sorted(inputs)}, but its manifest says {sorted(expected)}; export it again"
             )
         self._batch = _check_images(inputs["images"], path, spec)
         self._camera_type = None if len(inputs) == 1 else _camera_type(inputs["camera_ids"], path)
@@ -59,7 +59,10 @@ class OnnxRuntimeSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the graph takes them, camera ids (B,)."""
+        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the graph takes them, camera ids (B,).
+
+        Raises the errors of `Session`, and ConfigError if camera ids are missing or not expected.
+        """
         if (camera_ids is None) != (self._camera_type is None):
             expected = "no camera ids" if self._camera_type is None else "one camera id per image"
             raise ConfigError(f"{self._path}: the model takes {expected}; call it with {expected}")
@@ -105,9 +108,10 @@ def open_onnxruntime(
 
 
 def open_graph(path: Path, *, device: str = "cpu", threads: int | None = None) -> Graph:
-    """Open an ONNX file with one float32 input and one output, and return it as a function from array to array.
+    """Return a function that runs the ONNX file at `path`: it takes the input array and returns the output array.
 
-    It is for timing parts of a model, which have no manifest. `device` and `threads` are as in `open_onnxruntime`.
+    The file must have one float32 input and one output. It needs no manifest, so that a benchmark can time a part of a model.
+    `device` and `threads` are as in `open_onnxruntime`.
     """
     session = _session(path, device, threads, False)
     (name,) = (node.name for node in session.get_inputs())
@@ -121,7 +125,8 @@ def open_graph(path: Path, *, device: str = "cpu", threads: int | None = None) -
 def session_options(*, threads: int | None = None, spin: bool = False) -> onnxruntime.SessionOptions:
     """Return the options of ONNX Runtime with which every session is created.
 
-    They silence the log, set the number of threads (None: all cores), and keep INT8 sums from saturating on any processor.
+    They silence the log, set the number of threads (None: all cores), and keep INT8 sums from saturating on any processor. `spin`
+    is as in `open_onnxruntime`.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -255,7 +260,7 @@ def _feature_dim(session: onnxruntime.InferenceSession, path: Path) -> int:
     shapes = {node.name: node.shape for node in session.get_outputs()}
     shape = shapes.get("features", [])
     if len(shape) != 2 or not isinstance(shape[1], int):
-        raise ArtifactError(f"{path}: gives {shapes}, not features (batch, D); export it again")
+        raise ArtifactError(f"{path}: has the outputs {shapes}, not features (batch, D); export it again")
     return int(shape[1])
 
 

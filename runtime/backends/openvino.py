@@ -57,7 +57,10 @@ class OpenVinoSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the graph takes them, camera ids (B,)."""
+        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the graph takes them, camera ids (B,).
+
+        Raises the errors of `Session`, and ConfigError if camera ids are missing or not expected.
+        """
         self._check_call(images, camera_ids)
         step = self._batch or max(len(images), 1)
         parts = [
@@ -146,7 +149,7 @@ class OpenVinoSession:
         expected = {"images", "camera_ids"} if spec.camera == "input" else {"images"}
         if set(self._shapes) != expected:
             raise ArtifactError(
-                f"{self._path}: takes {sorted(self._shapes)}, its manifest says {sorted(expected)}; export it again"
+                f"{self._path}: has the inputs {sorted(self._shapes)}, but its manifest says {sorted(expected)}; export it again"
             )
         floats = spec.layout == "float-nchw"
         rest = [3, spec.height, spec.width] if floats else [spec.height, spec.width, 3]
@@ -170,7 +173,7 @@ class OpenVinoSession:
         if len(shapes) != 1 or shape is None or len(shape) != 2 or not shape[1].is_static:
             output_shapes = {name: str(shape) for name, shape in shapes.items()}
             raise ArtifactError(
-                f"{self._path}: gives {output_shapes}, not features (batch, D); export it again"
+                f"{self._path}: has the outputs {output_shapes}, not features (batch, D); export it again"
             )
         return int(shape[1].get_length())
 
@@ -190,9 +193,10 @@ def open_openvino(
 
 
 def open_graph(path: Path, *, threads: int | None = None, precision: str = "fp32") -> Graph:
-    """Open an ONNX file with one float32 input and one output, and return it as a function from array to array.
+    """Return a function that runs the ONNX file at `path`: it takes the input array and returns the output array.
 
-    It is for timing parts of a model, which have no manifest. `threads` and `precision` are as in `open_openvino`.
+    The file must have one float32 input and one output. It needs no manifest, so that a benchmark can time a part of a model.
+    `threads` and `precision` are as in `open_openvino`.
     """
     core, model, config = _opened(path, threads, precision)
     requests: dict[tuple[int, ...], Any] = {}
@@ -244,7 +248,7 @@ def _opened(path: Path, threads: int | None, precision: str) -> tuple[openvino.C
 
 
 def has_bf16(core: openvino.Core | None = None) -> bool:
-    """Return whether this CPU multiplies BF16 natively (AVX512-BF16 or AMX)."""
+    """Return whether this CPU multiplies BF16 natively (AVX512-BF16 or AMX), as OpenVINO's `core` says; None opens a new core."""
     return "BF16" in (core or openvino.Core()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

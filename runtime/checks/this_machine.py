@@ -50,7 +50,7 @@ def needs_proof(artifact: Artifact) -> bool:
 
 
 def prove(artifact: Artifact, *, allow_failed: bool = False) -> None:
-    """Run the gate of an opened artifact if `needs_proof` is true of it, and record the verdict.
+    """Run the gate of an opened artifact if `needs_proof(artifact)` is true, and record the verdict.
 
     If a failure is recorded already, it counts without another run. Raises GateError when the gate fails; with `allow_failed`,
     prints a warning on stderr instead. The gate cannot run without the check crops of the file; then a warning is printed.

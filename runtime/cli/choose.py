@@ -32,7 +32,7 @@ class ChooseOptions:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `choose`."""
+    """Add the arguments of the command `choose` to `parser`."""
     parser.add_argument("model", metavar="MODEL.onnx", help="an exported .onnx file with its check crops")
     parser.add_argument(
         "--threads", type=positive_integer, metavar="N", help="threads of the model (default: all cores)"
@@ -54,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def command(args: Namespace) -> None:
-    """Run `choose` with parsed arguments."""
+    """Run the command `choose` with the parsed arguments `args`."""
     run(ChooseOptions(Path(args.model), args.threads, args.batch, args.seconds, args.json))
 
 

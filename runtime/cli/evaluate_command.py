@@ -26,8 +26,10 @@ HELP = "score a model on a data set, or score saved query and gallery features (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `evaluate`."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="an exported .onnx file (needs --data)")
+    """Add the arguments of the command `evaluate` to `parser`."""
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", help="an exported .onnx file or an engine; needs --data"
+    )
     parser.add_argument("--data", metavar="ROOT", help="the root folder of the data set")
     parser.add_argument("--query", metavar="Q.npz", help="saved query features, instead of MODEL and --data")
     parser.add_argument("--gallery", metavar="G.npz", help="saved gallery features, together with --query")
@@ -48,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def command(args: Namespace) -> None:
-    """Run `evaluate` with parsed arguments."""
+    """Run the command `evaluate` with the parsed arguments `args`."""
     score = score_options(args)
     if args.model is None:
         run_files(_file_evaluation(args, score))

@@ -27,7 +27,10 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """The options to evaluate an opened model on a data set."""
+    """The options to evaluate a model on the data set `data`.
+
+    `run_options` say how to extract the features, and `score` says how to score them and print the scores.
+    """
 
     data: DataOptions
     run_options: RunOptions

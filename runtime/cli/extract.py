@@ -39,8 +39,10 @@ class ExtractOptions:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `extract`."""
-    parser.add_argument("model", metavar="MODEL", help="an exported .onnx file with its manifest beside it")
+    """Add the arguments of the command `extract` to `parser`."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="an exported .onnx file or an engine, with its manifest beside it"
+    )
     parser.add_argument("images", metavar="IMAGES", help="a folder, a list file or one image")
     parser.add_argument("--out", required=True, metavar="FILE.npz", help="the feature file to write")
     parser.add_argument(
@@ -54,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def command(args: Namespace) -> None:
-    """Run `extract` with parsed arguments."""
+    """Run the command `extract` with the parsed arguments `args`."""
     options = ExtractOptions(
         model=model_options(args),
         run_options=run_options(args),

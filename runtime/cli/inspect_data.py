@@ -12,26 +12,26 @@ HELP = "count a data set's images, identities and cameras"
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """The data set to count, and whether the result is one JSON document."""
+    """The data set `data` to count. `as_json` prints one JSON document instead of a table."""
 
     data: DataOptions
     as_json: bool
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `inspect`."""
+    """Add the arguments of the command `inspect` to `parser`."""
     parser.add_argument("root", metavar="ROOT", help="the data set's own folder")
     add_layout_option(parser)
     add_output_options(parser)
 
 
 def command(args: Namespace) -> None:
-    """Run `inspect` with parsed arguments."""
+    """Run the command `inspect` with the parsed arguments `args`."""
     run(InspectOptions(DataOptions(args.root, args.layout, args.max_bad), args.json))
 
 
 def run(options: InspectOptions) -> None:
-    """Print the images, identities and cameras of each split; warnings go to stderr."""
+    """Print the numbers of images, identities and cameras of each split on stdout, and warnings on stderr."""
     from runtime import console, inspect_dataset
     from runtime.cli.notes import print_data_warnings
     from runtime.wording import printable

@@ -46,7 +46,7 @@ def picture_options(args: Namespace) -> PictureOptions | None:
     """Return the parsed options of the page, or None without `--picture`.
 
     Raises ConfigError for a file name without the suffix .html and for an option that has no effect, and StorageError for a folder in
-    which no file can be written. Called before the extraction, it finds these errors before any work is lost.
+    which no file can be written. Call it before the extraction, so that these errors appear before any work is done.
     """
     if args.picture is None:
         for option in ("picture_queries", "picture_top"):

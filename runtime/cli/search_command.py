@@ -43,7 +43,7 @@ class SearchOptions:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `search`."""
+    """Add the arguments of the command `search` to `parser`."""
     parser.add_argument("model", metavar="MODEL", help="the model that made the gallery features")
     parser.add_argument(
         "queries",
@@ -66,7 +66,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def command(args: Namespace) -> None:
-    """Run `search` with parsed arguments."""
+    """Run the command `search` with the parsed arguments `args`."""
     options = SearchOptions(
         model=model_options(args),
         run_options=run_options(args),

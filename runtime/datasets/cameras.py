@@ -44,11 +44,11 @@ def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | 
     if spec.camera != "input":
         if policy not in (None, spec.camera) and not spec.cameras:
             raise ConfigError(
-                f"camera={policy!r}: this model has no camera embedding; leave camera out (option --camera)"
+                f"camera={policy!r}: this model has no camera embedding; remove the argument camera (--camera)"
             )
         if policy not in (None, spec.camera):
             raise ConfigError(
-                f"camera={policy!r}: this model's camera is fixed to {spec.camera!r}; leave camera out (option --camera), "
+                f"camera={policy!r}: this model's camera is fixed to {spec.camera!r}; remove the argument camera (--camera), "
                 "or export again with export_onnx.py --camera input"
             )
         return spec.camera

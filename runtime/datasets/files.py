@@ -29,10 +29,10 @@ def is_image(name: str) -> bool:
 
 
 def walk(folder: str) -> tuple[list[str], Counter[str]]:
-    """Return the images below `folder` as sorted relative paths, and the number of other entries of each kind.
+    """Return (the images below `folder` as sorted relative paths, {kind: number of other entries of this kind}).
 
-    A link to a file counts as the file. A link to a folder is not followed, because links may form a loop. Raises DataError for a
-    folder that cannot be read.
+    A kind is the suffix of a file, or a word such as LINKED_FOLDERS. A link to a file counts as the file. A link to a folder is not
+    followed, because links may form a loop. Raises DataError for a folder that cannot be read.
     """
     images: list[str] = []
     others: Counter[str] = Counter()

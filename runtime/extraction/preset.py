@@ -62,7 +62,7 @@ def plan(preset: str, artifact: Artifact, batch: int | None = None) -> Plan:
     if artifact.backend not in BACKENDS:
         raise ConfigError(
             f"{artifact.path}: preset={preset!r} is for CPUs, but this model runs on a GPU; "
-            "leave the argument preset (option --preset) out, and give a batch"
+            "leave the argument preset (--preset) out, and give a batch"
         )
     fixed = artifact.spec.batch
     if preset == LATENCY:

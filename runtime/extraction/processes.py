@@ -64,7 +64,7 @@ class Child:
         except (EOFError, OSError):
             self.process.join(GRACE_S)
             raise ChildGone(
-                f"a worker process {_fate(self.process.exitcode)}; free some memory, leave the preset out (option --preset), or "
+                f"a worker process {_fate(self.process.exitcode)}; free some memory, leave the preset out (--preset), or "
                 "start fewer processes by limiting the cores (taskset -c 0,1 ...)"
             ) from None
         if isinstance(message, Failure):
@@ -169,7 +169,7 @@ def _start(context: Any, work: Work, argument: Any) -> Child:
         process.start()
     except OSError as error:
         raise DeviceError(
-            f"a worker process cannot be started ({error.strerror}); leave the preset out (option --preset)"
+            f"a worker process cannot be started ({error.strerror}); leave the preset out (--preset)"
         ) from None
     finally:
         theirs.close()

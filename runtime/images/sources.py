@@ -47,7 +47,7 @@ class Images:
 
 
 def read_images(source: str | os.PathLike[str]) -> list[Item]:
-    """Return the images that `list_images` finds in `source`, and print its notes on stderr."""
+    """Return the images that `list_images` finds in `source`, and print the notes about them on stderr."""
     images = list_images(source)
     for line in images.notes:
         note(line)
@@ -58,9 +58,9 @@ def list_images(source: str | os.PathLike[str]) -> Images:
     """Return the images of `source`: a folder (recursive, sorted by path), a list file (in its order), or a single image file.
 
     In a folder, links to files are followed and links to folders are not. The notes say how many files are not images. Each line of
-    a list file is a path, or path pid camid; paths are relative to the folder of the list. Otherwise the person and the camera are
-    read from the file name, if it has the form of a published data set, and are -1 if not. Raises DataError if `source` does not exist
-    or contains no image.
+    a list file is a path, or path pid camid; paths are relative to the folder of the list. Where no pid is stated, the person and
+    the camera are read from the file name, if it has the form of a published data set, and are -1 if not. Raises DataError if
+    `source` does not exist or contains no image.
     """
     source = os.fspath(source)
     if os.path.isdir(source):
@@ -101,7 +101,7 @@ def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -
     if root is None:
         if layout is not None:
             raise ConfigError(
-                f"{os.fspath(source)}: not a folder of a data set's query or gallery; leave layout out (option --layout)"
+                f"{os.fspath(source)}: not a folder of a data set's query or gallery; leave layout out (--layout)"
             )
         return images
     try:

@@ -80,7 +80,7 @@ def score(
 
 
 def leaks(query: Features, gallery: Features, *, same_camera: str = REMOVE) -> int:
-    """Count the queries for which an exact copy of the query's file is ranked as a gallery image; copies have the same hash.
+    """Return the number of queries for which an exact copy of the query's file is ranked as a gallery image (equal sha256).
 
     A copy is not counted if the rule REMOVE leaves it out of the ranking, because it has the same person and the same known camera.
     Occluded-Duke has 1,870 such copies by design.

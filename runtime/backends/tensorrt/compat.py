@@ -20,11 +20,12 @@ WORKSPACE_MIB, LEVEL = 2048, 3
 def differences(
     manifest: Mapping[str, Any], *, tensorrt: str, gpu: Gpu, l4t: str | None, portable: bool
 ) -> list[str]:
-    """Return the differences between the machine that built an engine, from its `manifest`, and this one, as texts; [] for none.
+    """Compare the machine that built an engine with this one, and return a text for each difference; [] for none.
 
-    The other parameters describe this machine: the version of `tensorrt`, the `gpu`, and `l4t`, the release of its Jetson Linux (None
-    on a machine that is not a Jetson). With `portable`, which is for TensorRT-RTX, the GPU is not compared: such an engine is built
-    for many GPUs, and TensorRT-RTX itself refuses the wrong one. A property that the manifest does not contain is not compared.
+    The `manifest` of the engine describes the machine that built it. The other parameters describe this machine: the version of
+    `tensorrt`, the `gpu`, and `l4t`, the release of its Jetson Linux (None on a machine that is not a Jetson). With `portable`,
+    which is for TensorRT-RTX, the GPU is not compared: such an engine is built for many GPUs, and TensorRT-RTX itself refuses the
+    wrong one. A property that the manifest does not contain is not compared.
     """
     built = manifest.get("machine")
     if not isinstance(built, Mapping):

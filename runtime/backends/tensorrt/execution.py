@@ -103,7 +103,10 @@ class EngineSession:
     def __call__(
         self, images: NDArray[Any], camera_ids: NDArray[Any] | None = None, /
     ) -> NDArray[np.float32]:
-        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the engine takes them, camera ids (B,)."""
+        """Return the features (B, dim) float32, finite, of images (B, ...) and, if the engine takes them, camera ids (B,).
+
+        Raises the errors of `Session`, and ConfigError for inputs that the engine does not take.
+        """
         refuse_input(self._io.tensors, images, camera_ids)
         features = np.empty((len(images), self.dim), np.float32)
         with self._lock:
@@ -260,7 +263,7 @@ class EngineSession:
 
 
 def failure(text: str, log: Sequence[str]) -> DeviceError:
-    """Return the error that says `text` and, as the reason, the first message in the library's `log`.
+    """Return an error whose message is `text` and, as the reason, the first message in the library's `log`.
 
     It is an OutOfMemory if that message is about memory, else a DeviceError.
     """

@@ -123,7 +123,7 @@ def choices(engines: Sequence[EngineIO]) -> dict[int, tuple[int, int]]:
 
 
 def split(count: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Split `count` images into batches, (number of images, one of the batch `sizes` to run them at) each.
+    """Return the batches in which to run `count` images, each as (number of images, its batch size out of `sizes`).
 
     The largest size is used as often as it can be filled. The remaining images run at the smallest size that holds them all.
     """
