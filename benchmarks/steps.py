@@ -29,7 +29,7 @@ def run(command: Sequence[str]) -> str:
     code, printed = run_apart([sys.executable, *command], cwd=ROOT)
     if code:
         raise StepFailed(
-            f"a command failed with exit code {code} for the reason printed above; run it alone: {line}",
+            f"a command failed with exit code {code} for the reason printed above; to repeat it alone, run {line}",
             code,
         )
     return printed

@@ -1,4 +1,4 @@
-"""Write the measured tables of the documents from the committed results: `python -m benchmarks.tables [--check]`.
+"""Write the measured tables of README.md and docs/ from the files in benchmarks/results: `python -m benchmarks.tables [--check]`.
 
 In a document, each table stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`. All its numbers come from one result
 file. TABLES lists the document and the result file of each table.
@@ -140,7 +140,7 @@ def parse(argv: Sequence[str] | None) -> TablesOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the measured tables of the documents from the committed results.
+    """Write the measured tables of README.md and docs/ from the result files in benchmarks/results.
 
     With --check, no document changes, and the exit code is 7 if a table is out of date.
     """

@@ -43,7 +43,7 @@ def variation(values: Times) -> float:
 
 
 def speed(base: Times, other: Times) -> Ratio | None:
-    """Return how many times as fast `other` is as `base`: the ratio of their times in each round, summarised over the rounds.
+    """Return how many times as fast `other` is as `base`: in each round, the time of `base` divided by that of `other`.
 
     `base` and `other` (n,) are the times of two models, each of which was called once in each of n rounds. Returns None if any time
     is 0, which happens with a coarse clock.

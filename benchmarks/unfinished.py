@@ -20,9 +20,9 @@ NOTHING = "no result was complete yet; run the command again"
 def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
     """When a signal stops the block, write the complete results beside `out`: for OUT.json, to OUT.partial.json.
 
-    `rows()` returns the complete results as a JSON object, or None if there are none. No file is written for None. Then Stopped is
-    raised, and its message ends with the text `go_on`, which says what a new run need not repeat. If the block ends normally, the
-    partial file of an earlier run is removed.
+    `rows()` returns the complete results as a JSON object, or None if there are none, and then no file is written. In both cases,
+    Stopped is raised, and its message ends with the text `go_on`, which says what a new run need not repeat. If the block ends
+    normally, the partial file of an earlier run is removed.
     """
     path = out.with_suffix(f".partial{out.suffix}")
     try:
@@ -42,7 +42,7 @@ def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
 def printed(rows: ROWS) -> Iterator[None]:
     """When a signal stops the block, print the complete results as one JSON document, and raise Stopped.
 
-    `rows()` returns the complete results as a JSON object, or None if there are none. Nothing is printed for None.
+    `rows()` returns the complete results as a JSON object, or None if there are none, and then nothing is printed.
     """
     try:
         yield

@@ -103,7 +103,7 @@ def completeness(agenda: Agenda | None, stop: Stopped | None) -> dict[str, Any]:
     `stopped` is the name of the signal `stop`, or None for a complete run. `missing` lists the parts that a stopped run did not
     measure. `agenda` is None if the run was stopped before its parts were planned.
     """
-    missing = ["everything: the run was stopped before its first measurement"]
+    missing = ["all parts, because the run was stopped before its first measurement"]
     if agenda is not None:
         missing = agenda.missing
     return {

@@ -44,7 +44,7 @@ def print_report(document: dict[str, Any]) -> None:
     if energies := [_energy(model, names) for model in models if model.get("energy")]:
         print_table("energy of the graphics card alone", *_columns(ENERGY, energies))
     if trtexec_rows := [_trtexec(model, names) for model in models if model.get("trtexec")]:
-        print_table("our median and that of trtexec, ms per call", *_columns(TRTEXEC, trtexec_rows))
+        print_table("median times of this run and of trtexec, ms per call", *_columns(TRTEXEC, trtexec_rows))
     if galleries := [_gallery(row, names) for row in document.get("galleries") or ()]:
         print_table("extraction of the whole gallery from its files", *_columns(GALLERY, galleries))
     if card := (document.get("state") or {}).get("before"):

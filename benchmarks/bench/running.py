@@ -35,7 +35,7 @@ class RunnableModel:
     """An opened model that has returned features for a first batch.
 
     `ids` are the camera ids (N,) of the N crops on which it is timed, or None for a model that takes no camera ids. `cost` is the time
-    that it takes to open and for an image. `parity` is the result of `runtime.gate.compare` for its features and those of the first
+    to open it and to run it on an image. `parity` is the result of `runtime.gate.compare` for its features and those of the first
     model. It is None without --parity.
     """
 

@@ -48,10 +48,11 @@ def open_runners(load: Load, count: int) -> Iterator[list[Child]]:
 
 
 def measure(children: Sequence[Child], load: Load, *, seconds: float) -> dict[str, Any]:
-    """Run the model in all processes at the same time for `seconds`, and return their images per second, in total and each.
+    """Run the model in all processes at the same time for `seconds` seconds, and return their images per second.
 
     `children` come from `open_runners(load, ...)`. Returns {processes, threads, batch, seconds, images, images_per_s,
-    images_per_s_each[]}. The rate of a process is the number of its images divided by the time until the end of its last call.
+    images_per_s_each[]}. `images_per_s` is the sum over the
+    processes. The rate of one process is the number of its images divided by the time until the end of its last call.
     """
     start = time.monotonic() + LEAD_S
     for child in children:
@@ -70,7 +71,7 @@ def measure(children: Sequence[Child], load: Load, *, seconds: float) -> dict[st
 
 
 def throughput(load: Load, count: int, *, seconds: float) -> dict[str, Any]:
-    """Return the images per second of `count` new processes that run `load` for `seconds`, as `measure` reports them."""
+    """Return the images per second of `count` new processes that run `load` for `seconds` seconds, as `measure` does."""
     with open_runners(load, count) as children:
         return measure(children, load, seconds=seconds)
 

@@ -73,7 +73,8 @@ def time_models(
 def result(timed: Timed, batch: int) -> dict[str, Any]:
     """Return {batch, rounds, latency_ms, images_per_s, cpu_ms, cv, wall_ms[]} of one model at the batch size `batch`.
 
-    All times are in ms for a call on a whole batch. `cpu_ms` is the median, and `cv` the coefficient of variation of `wall_ms`.
+    All times are in ms for a call on a whole batch. `wall_ms` has the time of every round, and `cv` is its coefficient of variation.
+    `cpu_ms` is the median CPU time.
     """
     wall, cpu = timed.samples.wall_ms, timed.samples.cpu_ms
     return {

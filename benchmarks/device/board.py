@@ -119,7 +119,7 @@ def throttled(states: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def moved(states: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the clocks whose frequency changed although they were locked, such as `17000000.gpu: 612 .. 1020 MHz`.
+    """Return the locked clocks whose frequency changed by more than 5 %, such as `17000000.gpu: 612 .. 1020 MHz`.
 
     `states` come from `state`, in the order of time. If the clocks were not locked in the first state, the result is empty.
     """

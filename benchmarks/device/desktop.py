@@ -34,8 +34,8 @@ class Loaded(NamedTuple):
 def sizes(*, fixed: bool, card: bool) -> tuple[int, ...]:
     """Return the batch sizes to time if the command line gives none.
 
-    With `card` (a graphics card), they are 1, 8, 16 and 32, because a camera's frame may show so many persons. The only size is 1 on a
-    CPU, and also if `fixed` is true, which means that a model has a fixed batch size.
+    `card` says whether the device is a graphics card, and `fixed` whether a model has a fixed batch size. On a graphics card without
+    such a model, the sizes are 1, 8, 16 and 32, numbers of persons that a camera's frame may show. Otherwise, the only size is 1.
     """
     return PERSONS if card and not fixed else (1,)
 
@@ -56,7 +56,7 @@ def galleries(
     name, rows = dataset_name(dataset.layout, count_warnings(dataset)), []
     with card_meter(least_s=least_s, settle_s=settle_s) as (meter, idle):
         for artifact in artifacts:
-            note(f"{artifact.path}: gallery of {len(dataset.gallery)} images")
+            note(f"{artifact.path}: extracting the gallery of {len(dataset.gallery)} images")
             camids = [item.camid for item in dataset.gallery]
             ids, _ = camera_ids(camids, artifact.spec, policy=policy, dataset=name)
             # The card works before its energy counts, because it reports its mean power over the last second.

@@ -1,6 +1,6 @@
 """`bench.py --device jetson`: measure latency, energy, the throughput of a whole gallery, and trtexec's times on a Jetson.
 
-The latency is measured for calls with 1, 8, 16 and 32 images, because a camera's frame may show so many persons. With `--replay`, the
+The latency is measured for calls with 1, 8, 16 and 32 images, one image for each person in a camera's frame. With `--replay`, the
 results come from a recorded run instead. The command changes neither the power mode nor the clocks.
 """
 
@@ -90,8 +90,8 @@ def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
     """
     if this_l4t(root, environment) is None:
         raise DeviceError(
-            "--device jetson: this is not a Jetson: it has neither the file /etc/nv_tegra_release nor the environment variable "
-            "L4T_VERSION of a Jetson container. Run the command on a Jetson, or use --device cuda or cpu"
+            "--device jetson: this is not a Jetson, because it has neither the file /etc/nv_tegra_release nor the environment "
+            "variable L4T_VERSION of a Jetson container; run the command on a Jetson, or use --device cuda or cpu"
         )
 
 
@@ -203,7 +203,7 @@ def collect(
         except OSError as error:
             # The results must not be lost if the recording fails.
             note(
-                f"WARNING --record {options.record}: files could not be written, so the recording is unusable ({error})"
+                f"WARNING --record {options.record}: the recording is incomplete, because a file could not be written ({error})"
             )
     return run
 

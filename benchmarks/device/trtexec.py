@@ -45,7 +45,9 @@ def run_trtexec(
         try:
             profile = find_profile(path, manifest, batch)
             line = load_line(spec, profile, batch, version, transfers=transfers, seconds=math.ceil(seconds))
-            note(f"trtexec: {profile.engine}, batch {batch}{', with transfers' if transfers else ''}")
+            note(
+                f"{profile.engine}: timing with trtexec, batch {batch}, {'with' if transfers else 'without'} copies"
+            )
             _, output = run(trtexec, line, timeout_s=seconds + STARTING_S)
             runs.append(Trtexec(batch, transfers, line, output))
         except UserError as error:

@@ -148,7 +148,9 @@ def _begun(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         # A table of an older version has no keys for GPUs.
         _ = [(size_of(row), row["ms"], row["model_ms"], row["block_ms"]) for row in table["raw"]]
         if not table["complete"] and all(table.get(key) == about[key] for key in SAME):
-            note(f"{path}: the measurement continues after {len(table['raw'])} blocks")
+            note(
+                f"{path}: this table is unfinished; the measurement continues after {len(table['raw'])} blocks"
+            )
             return table
         reason = "a finished table" if table["complete"] else "an unfinished table with other settings"
     except FileNotFoundError:

@@ -76,13 +76,17 @@ def parse(argv: Sequence[str] | None) -> TableOptions:
         help="number of threads of the backend with --device cpu (default: one for each core)",
     )
     parser.add_argument(
-        "--batch", type=positive_integer, default=1, metavar="N", help="images per run (default: %(default)s)"
+        "--batch",
+        type=positive_integer,
+        default=1,
+        metavar="N",
+        help="images per call (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
         type=positive_integer,
         metavar="N",
-        help=f"number of timed runs of each block with --device cpu (default: {ROUNDS})",
+        help=f"number of timed calls of each block with --device cpu (default: {ROUNDS})",
     )
     args = parser.parse_args(argv)
     if args.out.resolve() == args.model.resolve():

@@ -74,7 +74,7 @@ def parse(argv: Sequence[str] | None) -> PredictOptions:
         type=positive_integer,
         default=60,
         metavar="N",
-        help="number of timed runs of each model (default: %(default)s)",
+        help="number of timed calls of each model (default: %(default)s)",
     )
     parser.add_argument(
         "--work",

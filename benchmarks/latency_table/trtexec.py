@@ -80,7 +80,7 @@ def open_target(out: Path, batch: int) -> Target:
     version = trtexec_version(trtexec)
     if not is_supported(version):
         raise ConfigError(
-            f"{trtexec}: TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}"
+            f"{trtexec}: TensorRT {version_text(version)} is not supported; set TRTEXEC to the trtexec of TensorRT {SUPPORTED}"
         )
     return Target(trtexec, version, batch, out.with_suffix(".timing-cache"))
 

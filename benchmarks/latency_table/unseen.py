@@ -101,7 +101,7 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, o
     with written(
         out,
         lambda: {"table": settings, "points": points} if points else None,
-        go_on="the models in --work are complete and will be used again",
+        go_on="the same command uses the models in --work again",
     ):
         for path, architecture in zip(models, shapes):
             # Time pairs only. A dozen models in turns would push each other out of the caches, unlike a deployed model.

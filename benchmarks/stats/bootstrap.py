@@ -39,7 +39,7 @@ def query_precisions(model: Path, dataset: Dataset, *, batch: int = 32) -> NDArr
 def paired_difference(
     first: Sequence[NDArray[np.float64]], other: Sequence[NDArray[np.float64]]
 ) -> dict[str, float]:
-    """Return {difference, low, high}: the mAP of `other` minus that of `first`, and its 95 % interval.
+    """Return {difference, low, high}: the mAP (0..1) of `other` minus that of `first`, and its 95 % interval.
 
     Each argument has one array (Q,) of average precisions for each training seed of a method. The arrays of a method are averaged
     query by query. Then the queries are resampled with replacement RESAMPLES times, with a fixed random seed. Raises ConfigError if

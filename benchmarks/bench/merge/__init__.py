@@ -1,1 +1,1 @@
-"""Merge runs of bench.py on several devices: `python -m benchmarks.bench.merge`."""
+"""Show runs of bench.py on several devices in one table and one picture: `python -m benchmarks.bench.merge`."""

@@ -39,11 +39,15 @@ class MergeOptions:
 
 
 def parse(argv: Sequence[str] | None) -> MergeOptions:
-    """Parse a command line into options."""
+    """Parse the arguments of the command line, `argv`, into options. None stands for those of this process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench.merge", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
-        "documents", nargs="+", type=Path, metavar="RUN.json", help="a document that bench.py --json printed"
+        "documents",
+        nargs="+",
+        type=Path,
+        metavar="RUN.json",
+        help="a file with the output of bench.py --json",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write all rows of the table to this JSON file"
@@ -63,7 +67,10 @@ def parse(argv: Sequence[str] | None) -> MergeOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Merge the documents, write the requested files, and print the table. Returns 0, or raises a UserError."""
+    """Merge the documents that the command line names, write the requested files, and print the table.
+
+    Returns 0, or raises a UserError.
+    """
     return run(parse(argv))
 
 

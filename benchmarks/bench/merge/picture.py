@@ -27,7 +27,7 @@ STYLE = svg.sheet(".road{fill:none;stroke-opacity:.35;stroke-width:1.5}")
 
 
 class Point(NamedTuple):
-    """One model on one device: the median time of a call in ms, and the mAP in 0..1 as `precision`."""
+    """One model on one device: its median time per call, `p50_ms`, in ms, and its mAP (0..1), `precision`."""
 
     device: str
     model: str
@@ -54,9 +54,10 @@ class Box(NamedTuple):
 
 
 def picture(points: Sequence[Point], subtitle: str) -> str:
-    """Return the picture as the text of an SVG file. Each device has a colour and a shape; each point is labelled with its model.
+    """Return a picture of mAP against latency as the text of an SVG file. `subtitle` is the line below its title.
 
-    If a model's name does not fit beside its point, all points are labelled with numbers, which a legend explains.
+    Each device has a colour and a shape, and each point has the name of its model as a label. If a name is too long for a label, all
+    points have numbers instead, which a legend explains.
     """
     devices = list(dict.fromkeys(point.device for point in points))
     shown = short_names(list(dict.fromkeys(point.model for point in points)))
@@ -92,9 +93,9 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str] | None:
-    """Map each model's name to a form that fits beside a point, of at most 28 letters. Return None if there is no such form.
+    """Return a label of at most 28 letters for the name of each model, {name: label}, or None if that is not possible.
 
-    If a name is too long, an ellipsis replaces the words with which all names begin or end.
+    If a name is longer, an ellipsis replaces the words with which all names begin or end.
     """
     parts = [re.split(r"(?<=[_.-])", name) for name in names]
     ends = [re.split(r"(?=[_.-])", name)[::-1] for name in names]
@@ -117,7 +118,7 @@ def _common(lists: Sequence[Sequence[str]]) -> list[str]:
 
 
 def shorten(text: str, letters: int) -> str:
-    """Shorten a text to at most `letters` letters. An ellipsis replaces its middle, because names differ most at their ends."""
+    """Return `text` in at most `letters` letters. An ellipsis replaces the middle of a longer text."""
     if len(text) <= letters:
         return text
     end = letters // 2

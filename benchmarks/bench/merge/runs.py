@@ -75,7 +75,7 @@ RUN = members(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a document that bench.py --json printed. Raises ConfigError for any other file."""
+    """Return the JSON document that bench.py --json printed into the file `path`. Raises ConfigError for any other file."""
     document: dict[str, Any] = read_document(
         path, RUN, expected="a document of bench.py --json", advice="save one first with bench.py --json"
     )
@@ -85,9 +85,9 @@ def read(path: Path) -> dict[str, Any]:
 def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
     """Merge documents of bench.py, each given as (path, document), into one with a row for each model, batch size and run.
 
-    Returns {schema, runs: [{file, sha256, device, replayed, ...}], data, rows, warnings}. `data` names the data set of the mAP
-    values, and is None without any. Raises ConfigError if the runs measured mAP on different data sets, because those values are
-    not comparable.
+    Returns {schema, runs: [{file, sha256, device, replayed, host, board, clocks_locked, power}], data, rows, warnings}. `data` names
+    the data set of the mAP values, and is None if no run has a mAP. Of files with equal content, only the first is used. Raises
+    ConfigError if the runs measured mAP on different data sets, because those values are not comparable.
     """
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
@@ -118,7 +118,7 @@ def merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]
 
 
 def points(document: Mapping[str, Any], batch: int) -> list[Point]:
-    """Return the points of the picture: the rows of a merged document that have this batch size and a mAP.
+    """Return the points of the picture: the rows of `document`, the result of `merge`, that have this batch size and a mAP.
 
     Raises ConfigError if there is no such row.
     """
@@ -177,7 +177,7 @@ def _name_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if row["origin"]:
             origins_of.setdefault(row["model"], {}).setdefault(row["origin"], row["device"])
     return [
-        f"the name {model} stands for different models on {' and on '.join(origins.values())}"
+        f"the name {model} stands for different models on {' and on '.join(origins.values())}, so do not compare their rows"
         for model, origins in origins_of.items()
         if len(origins) > 1
     ]

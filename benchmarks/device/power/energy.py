@@ -145,7 +145,7 @@ def watts(samples: Sequence[Sample], rails: Sequence[str]) -> list[tuple[float, 
 def _problem(times: Sequence[float], window: Window, least_s: float) -> str | None:
     length = window.end_s - window.start_s
     if length < least_s:
-        return f"the window is {length:.1f} s long, but at least {least_s:g} s are needed"
+        return f"the measurement lasted {length:.1f} s, but at least {least_s:g} s are needed"
     marks = [window.start_s, *times, window.end_s]
     gap = max(after - before for before, after in zip(marks, marks[1:]))
     return f"the power was not sampled for {gap:.1f} s" if gap > MOST_GAP_S or not times else None

@@ -135,13 +135,11 @@ def test_models_of_one_name_are_told_apart_or_told_of(tmp_path):
     documents = [
         (write(tmp_path / f"{number}.json", content), content) for number, content in enumerate(documents)
     ]
-    assert runs.merge(documents[:2])["warnings"] == [
-        "the name m.onnx stands for different models on Xeon, 2 threads and on X"
-    ]
+    (onnx_warning,) = runs.merge(documents[:2])["warnings"]
+    assert "m.onnx" in onnx_warning and "different models on Xeon, 2 threads and on X" in onnx_warning
     assert runs.merge(documents[2:4])["warnings"] == []
-    assert runs.merge(documents[2:])["warnings"] == [
-        "the name m.engine stands for different models on Y and on W"
-    ]
+    (engine_warning,) = runs.merge(documents[2:])["warnings"]
+    assert "m.engine" in engine_warning and "different models on Y and on W" in engine_warning
 
 
 BAD = [None, -1, 10**400, [], {}, "x", True, float("nan"), float("inf")]
