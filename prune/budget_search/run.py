@@ -55,7 +55,8 @@ def held_out(
 
     The items of the other people serve to compute scores. The held-out items serve to choose the model; at most MOST_IMAGES of them
     are kept, evenly spaced. `camids` (N,) are the real camera ids of `items`. The field `camid` of an item cannot be used: it is -1
-    if the model was trained on another data set. Raises DataError when no held-out person has images of two cameras.
+    if the model was trained on another data set. Raises DataError when fewer than two people would be held out, or when none of
+    them has images of two cameras.
     """
     people = sorted({item.pid for item in items})
     held_out_people = set(people[:: round(1 / HELD_OUT)])

@@ -20,7 +20,7 @@ def add_config_options(
     parser: ArgumentParser,
     *,
     required: bool = False,
-    text: str = "configuration file: one of ours, or a .yml file of TransReID or AMG",
+    text: str = "configuration file: one of this project, or a .yml file of TransReID or AMG",
 ) -> None:
     """Add the options `--config`, with the help `text`, and `--set` to `parser`."""
     parser.add_argument("--config", required=required, help=text)

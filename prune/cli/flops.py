@@ -35,7 +35,7 @@ def parse(argv: Sequence[str] | None) -> FlopsOptions:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
     if bool(args.model) == bool(args.config):
-        raise ConfigError("give either a model.safetensors or --config C, and not both")
+        raise ConfigError("give either a model.safetensors or --config CONFIG.yaml, and not both")
     return FlopsOptions(args.model, optional_config(args), args.json)
 
 

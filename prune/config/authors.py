@@ -44,7 +44,7 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
     strides = set(model["STRIDE_SIZE"])
     if len(strides) != 1:
         raise ConfigError(
-            f"{where}: MODEL.STRIDE_SIZE {model['STRIDE_SIZE']} must have the same height and width"
+            f"{where}: MODEL.STRIDE_SIZE {model['STRIDE_SIZE']} must be two equal numbers, such as [12, 12]"
         )
     layout, folder, cameras, identities = _dataset(sections["DATASETS"]["NAMES"], where)
     return {

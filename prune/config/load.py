@@ -119,7 +119,9 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, override: str) -> No
             data[key] = {}
         data = data[key]
         if not isinstance(data, dict):
-            raise ConfigError(f"--set {override}: {key} holds a value and is not a section")
+            raise ConfigError(
+                f"--set {override}: {key} is a value and not a section; configs/README.md lists the keys"
+            )
     data[keys[-1]] = value
 
 

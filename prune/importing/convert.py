@@ -59,7 +59,8 @@ ALLOWED: list[Any] = [
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """Return the dictionary in the pickled checkpoint at `path`, read with torch's restricted unpickler.
 
-    Raises ArtifactError when the file is missing or damaged, is no dictionary, or holds objects other than tensors and ALLOWED.
+    Raises ArtifactError when the file is missing or damaged, is no dictionary, or holds objects other than tensors,
+    plain values and the numpy numbers in ALLOWED.
     """
     try:
         with torch.serialization.safe_globals(ALLOWED):
@@ -124,7 +125,7 @@ def split_checkpoint(
             lists[name] = None if values is None else [int(value) for value in values]
         except (TypeError, ValueError, RuntimeError):
             raise ArtifactError(
-                f"{path}: its `{name}` is not a list of numbers; the file is inconsistent"
+                f"{path}: its `{name}` is not a list of numbers; the file is inconsistent: save or download it again"
             ) from None
     return state, lists
 
@@ -157,7 +158,7 @@ def derive_architecture(
     for name in ("base.sie_embed", "classifier.weight", *names):
         if name in state and not state[name].dim():
             raise ArtifactError(
-                f"{path}: its {name} is a single number instead of a table; the file is inconsistent"
+                f"{path}: its {name} is a single number instead of a table; the file is inconsistent: save or download it again"
             )
     try:
         positions = state["base.pos_embed"].shape[1]
@@ -189,7 +190,7 @@ def derive_architecture(
         if len(mask) != architecture.tokens or not mask[0]:
             raise ArtifactError(
                 f"{path}: token_index of block {index} has {len(mask)} entries instead of {architecture.tokens}, "
-                "or drops the class token; the file is inconsistent"
+                "or drops the class token; the file is inconsistent: save or download it again"
             )
     _check_list(path, "heads", lists["heads"], heads)
     _check_list(path, "channels", lists["channels"], [sum(mask) for mask in masks])
@@ -206,7 +207,8 @@ def _check_list(path: Path | str, name: str, stored: list[int] | None, counts: l
     # a freshly pruned checkpoint lists the pruned blocks; one that was saved again also lists the last, unpruned block
     if stored is not None and stored[: len(counts)] != counts:
         raise ArtifactError(
-            f"{path}: its `{name}` list {stored} contradicts its tensors, which have {counts}; the file is inconsistent"
+            f"{path}: its `{name}` list {stored} contradicts its tensors, which have {counts}; the file is inconsistent: "
+            "save or download it again"
         )
 
 

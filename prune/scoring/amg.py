@@ -52,7 +52,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Stage:
-    """How far a run has come: the number of finished `rounds`, and the `records` of all cuts so far.
+    """How far a run has come: the number of finished `rounds`, and the `records` of all cuts so far (see `prune_model`).
 
     If `cut` is True, the cut of the next round has been made as well, and its fine-tuning comes next.
     """
@@ -113,7 +113,7 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
 
 
 def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> list[Tensor]:
-    """Return the head scores before weighting, (h_l,) per prunable block; `config.heads.by` is the criterion."""
+    """Return the head scores before weighting, (h_l,) per prunable block: entropies, magnitudes or random numbers (`heads.by`)."""
     if config.heads.by == "magnitude":
         return score_magnitudes(model)
     if config.heads.by == "random":
@@ -172,10 +172,10 @@ def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple
 def choose_tokens(
     scores: list[Tensor], model: TransReID, remove: int, config: TokenConfig
 ) -> tuple[list[list[int]], int]:
-    """Choose the patch tokens to keep, those with the highest `token_ranking`; return (original ids per block, number removed).
+    """Choose the patch tokens to keep, those with the highest `token_ranking`; return (ids kept per block, number removed).
 
-    `scores` come from `measure_tokens`. `remove` is the number to remove in all; it is not used if `config.kept` is given. The
-    class token is always kept, and is not among the ids.
+    `scores` come from `measure_tokens`. The ids are those of the unpruned model. `remove` is the number to remove in all; it is not
+    used if `config.kept` is given. The class token is always kept, and is not among the ids.
     """
     scores = token_ranking(scores, config)
     if config.kept:
@@ -227,9 +227,9 @@ def prune_model(
 ) -> tuple[TransReID, list[dict[str, Any]]]:
     """Prune and fine-tune in the rounds of `config`; return (the pruned model, the records of all cuts). `model` is not changed.
 
-    `batches()` returns a new iterator over the scoring batches at every call, and `fine_tune` is called after every cut. A record
-    says `what` was removed, how many were requested (`asked`), how many were `removed` (fewer only when rounding to a multiple
-    keeps some) and the scores per block. Raises ConfigError when the blocks would keep fewer than their least number (`floor`).
+    `batches()` returns a new iterator over the scoring batches at every call, and `loss` is that of `measure_tokens`. After every
+    cut, `fine_tune(model, last)` returns the fine-tuned model. A record says `what` was removed, how many were requested (`asked`),
+    how many were `removed` (fewer if rounding keeps some) and the scores per block. Raises ConfigError if a block would keep too few.
 
     `save_stage(model, stage)` is called after every cut and every fine-tuning. To resume a stopped run, give the `model` and
     `stage` of its last call of `save_stage`, and as `plan` the result of `plan_rounds` for the model before the first cut. A

@@ -1,4 +1,4 @@
-"""Prepare the training images and batches for scoring, and choose the loss by whether the classifier knows these people."""
+"""Prepare the training images and batches for scoring, and choose the loss by whether the classifier was trained on these people."""
 
 from __future__ import annotations
 

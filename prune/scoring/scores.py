@@ -139,7 +139,8 @@ def count_from_fraction(fraction: float, per_block: int, blocks: int) -> int:
     """
     if not 0 <= fraction < 1:
         raise ConfigError(
-            f"prune: a fraction to remove must be at least 0 and less than 1, not {fraction}; change it in the configuration"
+            f"the fraction to remove must be at least 0 and less than 1, not {fraction}; change prune.heads.fraction, "
+            "prune.tokens.fraction or prune.mlp.pruned"
         )
     # In floating point, 0.29 * 100 is 28.999.., but the published counts come from exact products.
     return int(per_block * blocks * fraction + 1e-9)
@@ -149,7 +150,7 @@ def split_rounds(count: int, rounds: int) -> list[int]:
     """Return `count` split over `rounds` rounds as evenly as possible, the larger numbers first, without rounds of 0."""
     if rounds < 1:
         raise ConfigError(
-            f"prune rounds must be at least 1, not {rounds}; change `rounds` in the configuration"
+            f"prune rounds must be at least 1, not {rounds}; change prune.heads.rounds or prune.tokens.rounds"
         )
     share, extra = divmod(count, rounds)
     return [share + (index < extra) for index in range(rounds) if share + (index < extra)]
@@ -163,7 +164,7 @@ def select_per_block(scores: Sequence[Tensor], kept: Sequence[int]) -> tuple[lis
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(
-            "scores are not finite, because the weights or the activations of these images overflow; use other weights"
+            "the pruning scores are not finite, because the weights or the activations overflow; use other weights"
         )
     lists = [
         sorted(score.sort(stable=True).indices[len(score) - count :].tolist())
@@ -185,7 +186,7 @@ def select_across_blocks(
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(
-            "scores are not finite, because the weights or the activations of these images overflow; use other weights"
+            "the pruning scores are not finite, because the weights or the activations overflow; use other weights"
         )
     sizes = [len(score) for score in scores]
     removable = [max(size - floor, 0) for size in sizes]

@@ -43,7 +43,7 @@ class RowVotes:
 
     @property
     def accepted(self) -> bool:
-        """Whether the classifier was trained on these people: most images agree and very few people are disputed."""
+        """Whether the classifier was probably trained on these people: most images agree, and very few labels are disputed."""
         return self.agree >= MIN_AGREEMENT and self.disputed <= MAX_DISPUTED * len(self.rows)
 
     def __str__(self) -> str:

@@ -71,7 +71,8 @@ def pk_batches(
 class Crops:
     """A callable that returns the resized crops of `items` at given indices.
 
-    `spec` gives the size. Up to `cache_mib` MiB of crops stay in memory; the others are read again each time.
+    `spec` gives the height and width of the crops. Up to `cache_mib` MiB of crops stay in memory; the others are read again each
+    time.
     """
 
     items: Sequence[Item]

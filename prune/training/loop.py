@@ -52,7 +52,8 @@ def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerat
 class State:
     """The progress of a run: the next step is `step` of `epoch`, and `done` is the number of finished steps of all epochs.
 
-    `images`, `seconds`, `data_seconds` and `terms` belong to the current epoch; `terms` holds the values of TERMS for each step.
+    `images`, `seconds`, `data_seconds` and `terms` belong to the current epoch; `terms` holds, for each step,
+    the values that prune.training.objective.TERMS names.
     """
 
     epoch: int = 0
@@ -88,7 +89,9 @@ def fit(
         return model.eval()
     accelerator = accelerator or make_accelerator(config.precision)
     if config.distill.type != "none" and teacher is None:
-        raise ConfigError(f"train.distill.type {config.distill.type} needs a teacher; set it to none")
+        raise ConfigError(
+            f"train.distill.type {config.distill.type} needs a teacher, which prune.py has and prune.train does not; set it to none"
+        )
     if config.distill.type == "none":
         teacher = None
     if teacher is not None:

@@ -30,7 +30,7 @@ def identity_loss(logits: Sequence[Tensor], labels: Tensor, *, smoothing: float 
 
 
 def distances(features: Tensor) -> Tensor:
-    """Return the Euclidean distances (B, B) between the rows of (B, D); their squares are clamped to at least 1e-12."""
+    """Return the Euclidean distances (B, B) between the rows of `features` (B, D); their squares are clamped to at least 1e-12."""
     squares = features.square().sum(dim=1)
     square = squares[:, None] + squares[None] - 2 * features @ features.T
     # The gradient of the square root is infinite at zero, which is the distance on the diagonal and of equal images.
@@ -84,7 +84,8 @@ def contrastive_loss(parts: Sequence[Tensor], labels: Tensor, *, temperature: fl
 def distill_soft(student: Sequence[Tensor], teacher: Sequence[Tensor], *, temperature: float) -> Tensor:
     """Return the mean over heads of KL(teacher || student) at `temperature`, times temperature squared.
 
-    The divergence of each head is averaged over images and identities, as in the published code.
+    `student` and `teacher` have the logits (B, identities) of each head. The divergence of each head is averaged over images and
+    identities, as in the published code.
     """
     parts = [
         F.kl_div(
@@ -100,12 +101,15 @@ def distill_soft(student: Sequence[Tensor], teacher: Sequence[Tensor], *, temper
 
 
 def distill_hard(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the cross-entropy of the student's global logits (B, identities) against the teacher's best identity."""
+    """Return the cross-entropy of the student's global logits against the teacher's best identity; both logits are (B, identities)."""
     return F.cross_entropy(student.float(), teacher.argmax(dim=1))
 
 
 def distill_features(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """Return 1 - cosine of the student's and the teacher's features (B, D) before the necks, a mean over heads and images."""
+    """Return 1 - cosine of the student's and the teacher's features, averaged over heads and images.
+
+    `student` and `teacher` have the features (B, D) of each head, before the necks.
+    """
     parts = [
         1 - F.cosine_similarity(ours.float(), theirs.float(), dim=1).mean()
         for ours, theirs in zip(student, teacher, strict=True)
