@@ -12,12 +12,13 @@ from typing import Any
 import onnx
 
 from export.check import Check, check_crops, make_check, save_check
-from export.forms import Folded, Reference, camera_row, rescaled
+from export.forms import Folded, Reference, camera_row
 from export.gate import verdict_on
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx, with_batch
 from export.int8.calibration import calibration_set
 from export.integrations.table import integration_input
 from export.options import SHIPPED, ExportOptions, InputOptions
+from export.pixels import rescaled
 from export.precision import ExportedGraph, PrecisionRequest, apply_precision, read_latencies
 from prune.model.flops import flops_report
 from prune.model.transreid import TransReID

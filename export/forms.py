@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.head import ClassTokenBlock
+from export.pixels import fold_pixels
 from prune.model.architecture import PARTS, Architecture
 from prune.model.jpm import local_groups
+from prune.model.stem import fold_batch_norms
 from prune.model.transreid import Block, TransReID
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
@@ -63,6 +65,7 @@ class Folded(nn.Module):
       necks and this division together become one scale and one shift.
     """
 
+    pixel_mean: Tensor | None
     table: Tensor
     scale: Tensor | None
     shift: Tensor | None
@@ -73,9 +76,12 @@ class Folded(nn.Module):
         network: Any = copy.deepcopy(model).eval()
         architecture = model.architecture
         self.takes_uint8 = spec.layout == "uint8-nhwc"
-        self.patch = network.base.patch_embed.proj
+        self.patch, self.stem = network.base.patch_embed.proj, getattr(network.base, "stem", None)
+        self.register_buffer("pixel_mean", None)
         if self.takes_uint8:
-            fold_pixels(self.patch, spec)
+            self.pixel_mean = fold_pixels(self.patch, self.stem, spec)
+        if self.stem is not None:
+            fold_batch_norms(self.stem)
         self.register_buffer("table", _embedding_table(network, spec))
         blocks, order = _fold_blocks(network)
         self.blocks = nn.ModuleList(blocks)
@@ -93,6 +99,9 @@ class Folded(nn.Module):
             # Only the division of the local parts by 4 is left, and it fits into their final norm.
             network.b2[1].weight.data /= PARTS
             network.b2[1].bias.data /= PARTS
+            if self.stem is not None:
+                self.stem.skip.weight.data[architecture.vit.width :] /= PARTS
+                self.stem.skip.bias.data[architecture.vit.width :] /= PARTS
         self.register_buffer("scale", scale if architecture.neck == "after" else None)
         self.register_buffer("shift", shift if architecture.neck == "after" else None)
 
@@ -103,13 +112,20 @@ class Folded(nn.Module):
         """
         if self.takes_uint8:
             images = images.permute(0, 3, 1, 2).float()
-        patches = self.patch(images).flatten(2).transpose(1, 2)
+        if self.pixel_mean is not None:
+            images = images - self.pixel_mean
+        patches, skip = self.patch(images).flatten(2).transpose(1, 2), None
+        if self.stem is not None:
+            tokens, skip = self.stem(images)
+            patches = patches + tokens
         table = self.table if camera_ids is None else self.table.index_select(0, camera_ids)
         # The class token is a row of zeros here, because the table holds its whole value.
         x = F.pad(patches, (0, 0, 1, 0)) + table
         for block in self.blocks:
             x = block(x)
         parts = torch.cat([head(x) for head in self.heads], dim=1)
+        if skip is not None:
+            parts = parts + skip.unflatten(1, parts.shape[1:])
         if self.scale is not None and self.shift is not None:
             parts = parts * self.scale + self.shift
         return normalised(parts.flatten(1))
@@ -143,16 +159,6 @@ def normalised(features: Tensor) -> Tensor:
     """Return features (B, D) divided by their 2-norms; the operations also export with a dynamic batch."""
     norms: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / norms.clamp_min(1e-12)
-
-
-def fold_pixels(convolution: nn.Conv2d, spec: InputSpec) -> None:
-    """Change a patch convolution with a bias, in place, to take RGB pixels 0..255 instead of pixels normalised as `spec` says."""
-    assert convolution.bias is not None
-    mean, std = torch.tensor(spec.mean).double(), torch.tensor(spec.std).double()
-    weight = convolution.weight.data.double()
-    shift = (weight * (mean / std).view(1, 3, 1, 1)).sum(dim=(1, 2, 3))
-    convolution.bias.data = (convolution.bias.data.double() - shift).float()
-    convolution.weight.data = (weight / (255 * std).view(1, 3, 1, 1)).float()
 
 
 def fold_scale(block: Block) -> None:
@@ -254,24 +260,3 @@ def _embedding_table(model: Any, spec: InputSpec) -> Tensor:
         return positions
     table: Tensor = base.camera_table().detach() + positions
     return table if spec.camera == "input" else table[[camera_row(architecture, spec.camera)]]
-
-
-def rescaled(model: TransReID, own: InputSpec, sent: InputSpec) -> TransReID:
-    """Return the model changed so that it takes pixels normalised with the mean and std of `sent` instead of those of `own`.
-
-    `own` is the input of the model as trained, and `sent` that of the exported file. The patch convolution absorbs the difference
-    exactly, because it has no padding. If mean and std are the same in both, the model itself is returned.
-    """
-    if (own.mean, own.std) == (sent.mean, sent.std):
-        return model
-    changed: Any = copy.deepcopy(model)
-    convolution = changed.base.patch_embed.proj
-    std = torch.tensor(own.std).double()
-    gain = torch.tensor(sent.std).double() / std
-    shift = (torch.tensor(sent.mean).double() - torch.tensor(own.mean).double()) / std
-    weight = convolution.weight.data.double()
-    bias = convolution.bias.data.double() + (weight * shift.view(1, 3, 1, 1)).sum(dim=(1, 2, 3))
-    convolution.weight.data = (weight * gain.view(1, 3, 1, 1)).float()
-    convolution.bias.data = bias.float()
-    result: TransReID = changed
-    return result

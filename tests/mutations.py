@@ -90,9 +90,9 @@ FAULTS = (
     ),
     Fault(
         "fold of the pixel mean",
-        "export/forms.py",
-        "shift = (weight * (mean / std)",
-        "shift = (weight * (mean * std)",
+        "export/pixels.py",
+        "shift = (weight * mean / std)",
+        "shift = (weight * mean * std)",
         "tests/export/test_forms.py::test_folded_equals_plain",
     ),
     Fault(

@@ -26,7 +26,7 @@ class TrainOptions:
     data: str | None
     layout: str | None
     out: Path
-    init: str | None
+    init: tuple[str, ...]
     resume: bool
     device: str
 
@@ -44,7 +44,10 @@ def parse(argv: Sequence[str] | None) -> TrainOptions:
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
     parser.add_argument(
         "--init",
-        help="initial weights: imagenet, a model.safetensors, or the weights of a plain ViT (.pth, .safetensors)",
+        action="append",
+        default=[],
+        help="initial weights: imagenet, a model.safetensors, or the weights of a plain ViT (.pth, .safetensors); for the stem of "
+        "a hybrid model timm:NAME, or a file with the weights of its CNN. Can be given several times",
     )
     parser.add_argument(
         "--resume", action="store_true", help="resume the stopped run in DIR from its newest checkpoint"
@@ -61,7 +64,7 @@ def parse(argv: Sequence[str] | None) -> TrainOptions:
         data=args.data,
         layout=args.layout,
         out=Path(args.out),
-        init=args.init,
+        init=tuple(args.init),
         resume=args.resume,
         device=args.device,
     )
@@ -152,11 +155,12 @@ def with_identities(config: Config, items: Sequence[Item]) -> Config:
     return dataclasses.replace(config, model=dataclasses.replace(model, identities=identities))
 
 
-def notes(config: Config, dataset: Dataset, init: str | None) -> dict[str, Any]:
+def notes(config: Config, dataset: Dataset, init: Sequence[str]) -> dict[str, Any]:
     """Return the manifest entries about the training: initial weights, configuration and data."""
+    names = [source if source == "imagenet" else Path(source).name for source in init]
     return {
         "source": "train",
-        "init": init if init in (None, "imagenet") else Path(init).name,
+        "init": names[0] if len(names) == 1 else names or None,
         "config": dataclasses.asdict(config),
         "data": {"layout": dataset.layout, "images": len(dataset.train)},
     }

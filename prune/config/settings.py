@@ -201,13 +201,13 @@ class DistillConfig:
 class TrainConfig:
     """The training of a model and the fine-tuning of a pruned model; configs/README.md has a line for each key.
 
-    A batch holds `identities` x `images` crops. The learning rate rises linearly from `lr` x `warmup_factor` to `lr` during
-    the warm-up and then falls along a cosine to `lr` x `lr_min_factor`, updated at every step; `schedule: constant` keeps it
-    at `lr`. The loss is `identity_weight` x the identity loss + `metric_weight` x the metric loss. `metric` is triplet (a
-    `margin` of null means the soft margin) or contrastive (supervised, at `temperature`). With `average` > 0 the result is a
-    running average of the weights with this decay. `background`, `tone` and `jpeg` are probabilities of augmentations;
-    `colour`, `sharpness` and `warp` are strengths; 0 switches each of them off. Fine-tuning lasts `fine_epochs` between
-    pruning rounds, at a constant learning rate, and `final_epochs` after the last round.
+    A batch holds `identities` x `images` crops. The learning rate rises linearly from `lr` x `warmup_factor` to `lr` during the warm-
+    up and then falls along a cosine to `lr` x `lr_min_factor`; `schedule: constant` keeps it at `lr`. A hybrid's stem has
+    `stem_lr_factor` x this rate. The loss is `identity_weight` x the identity loss + `metric_weight` x the metric loss. `metric` is
+    triplet (a `margin` of null means the soft margin) or contrastive (supervised, at `temperature`). With `average` > 0 the result is
+    a running average of the weights. `background`, `tone` and `jpeg` are probabilities of augmentations; `colour`, `sharpness` and
+    `warp` are strengths, all off at 0. Fine-tuning lasts `fine_epochs` between pruning rounds, at a constant rate, and `final_epochs`
+    after the last round.
     """
 
     optimizer: str = "sgd"
@@ -216,6 +216,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     weight_decay_bias: float = 1e-4
     bias_lr_factor: float = 2.0
+    stem_lr_factor: float = 0.0
     schedule: str = "cosine"
     epochs: int = 120
     warmup_epochs: int = 5
@@ -261,13 +262,12 @@ class TrainConfig:
         within("identities", self.identities, 2, None)
         for name in ("epochs", "fine_epochs", "final_epochs", "warmup_epochs"):
             within(name, getattr(self, name), 0, None)
-        for name in ("weight_decay", "weight_decay_bias", "bias_lr_factor", "identity_weight"):
+        for name in ("weight_decay", "weight_decay_bias", "bias_lr_factor", "stem_lr_factor"):
             within(name, getattr(self, name), 0, None)
-        for name in ("metric_weight", "pad", "cache_mib", "checkpoint_steps"):
+        for name in ("identity_weight", "metric_weight", "pad", "cache_mib", "checkpoint_steps"):
             within(name, getattr(self, name), 0, None)
-        for name in ("flip", "erasing", "background", "tone", "jpeg", "label_smoothing"):
-            within(name, getattr(self, name), 0, 1)
-        for name in ("warmup_factor", "lr_min_factor"):
+        shares = "flip erasing background tone jpeg label_smoothing warmup_factor lr_min_factor"
+        for name in shares.split():
             within(name, getattr(self, name), 0, 1)
         for name, high in (("colour", 2), ("sharpness", 2), ("warp", 0.6)):
             within(name, getattr(self, name), 0, high)

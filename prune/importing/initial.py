@@ -1,14 +1,16 @@
-"""Build the model that a training run starts from: with random weights, or from one of our models or a plain ViT."""
+"""Build the model that a training run starts from: with random weights, or from one of our models, a plain ViT or a CNN."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from prune.config.load import Config
 from prune.importing.imagenet import initialise, pretrained, read_weights, resampled
+from prune.importing.stem import TIMM, cnn_file, downloaded_cnn, initialise_stem
 from prune.model.architecture import Architecture, unpruned
 from prune.model.file import load_model
 from prune.model.transreid import TransReID
@@ -26,8 +28,8 @@ REID_PREFIXES = ("bottleneck", "b1.", "b2.", "sie_embed")
 class InitialModel:
     """A model to train.
 
-    `parent` is the sha256 of the file that its weights come from, None without a file. `notes` has a line for everything that
-    does not come from that file.
+    `parent` is the sha256 of the file that the ViT's weights come from, None without a file. `notes` has a line for everything
+    that does not come from the files.
     """
 
     model: TransReID
@@ -35,27 +37,39 @@ class InitialModel:
     notes: tuple[str, ...] = ()
 
 
-def initial_model(config: Config, init: str | None) -> InitialModel:
-    """Return a model to train, with random weights by the configuration's seed, or with the weights that `init` names.
+def initial_model(config: Config, sources: Sequence[str]) -> InitialModel:
+    """Return a model to train: with random weights by the configuration's seed, then with the weights that `sources` name, in order.
 
-    `init` is None (random weights), "imagenet", the path of one of our model.safetensors, or that of a plain ViT's weights.
-    ArtifactError for anything else; for a TransReID checkpoint it names the command that converts it.
+    A source is "imagenet" (timm's weights of the ViT), "timm:NAME" (those of the stem of a hybrid model), the path of one of our
+    model.safetensors, or that of the weights of a plain ViT or of the stem's network. ArtifactError for anything else; for a
+    TransReID checkpoint it names the command that converts it.
     """
     torch.manual_seed(config.train.seed)
     model = TransReID(config.architecture(), drop_path=config.model.drop_path)
-    if init is None:
-        return InitialModel(model)
-    if init == "imagenet":
-        initialise(model, pretrained(model.architecture), model.architecture.vit.imagenet or init)
-        return InitialModel(model)
-    if manifest_path(init).is_file():
-        notes = copy_weights(model, load_model(init)[0], init)
-    else:
-        state = read_weights(init)
-        if "cls_token" in state and any(key.startswith(REID_PREFIXES) for key in state):
-            raise ArtifactError(_reid_advice(Path(init)))
-        notes = initialise(model, state, init)
-    return InitialModel(model, sha256(init), tuple(notes))
+    parent, notes = None, []
+    for source in sources:
+        own_file, lines = _fill(model, source)
+        notes += lines
+        if own_file:
+            parent = sha256(source)
+    return InitialModel(model, parent, tuple(notes))
+
+
+def _fill(model: TransReID, source: str) -> tuple[bool, list[str]]:
+    """Give the model the weights of one source. Return whether it is the file of a ViT, and lines about what is not from it."""
+    if source == "imagenet":
+        initialise(model, pretrained(model.architecture), model.architecture.vit.imagenet or source)
+        return False, []
+    if source.startswith(TIMM):
+        return False, initialise_stem(model, downloaded_cnn(source.removeprefix(TIMM)), source)
+    if manifest_path(source).is_file():
+        return True, copy_weights(model, load_model(source)[0], source)
+    if (cnn := cnn_file(source)) is not None:
+        return False, initialise_stem(model, cnn, source)
+    state = read_weights(source)
+    if "cls_token" in state and any(key.startswith(REID_PREFIXES) for key in state):
+        raise ArtifactError(_reid_advice(Path(source)))
+    return True, initialise(model, state, source)
 
 
 def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
@@ -72,18 +86,22 @@ def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
     adjustable = (
         ADJUSTABLE if ours.cameras and ours.cameras == theirs.cameras else (*ADJUSTABLE, "sie_coefficient")
     )
+    # a hybrid model can start from the plain ViT of the same sizes
+    plain_sizes = dataclasses.replace(ours.vit, stem=None)
+    new_stem = ours.vit.stem is not None and theirs.vit == plain_sizes
+    adjustable = (*adjustable, "variant") if new_stem else adjustable
     fields = [field.name for field in dataclasses.fields(Architecture) if field.name not in adjustable]
     differing = [name for name in fields if getattr(ours, name) != getattr(theirs, name)]
     if differing:
         values = ", ".join(f"model.{name} is {getattr(theirs, name)}" for name in differing)
         settings = " ".join(f"--set model.{name}={str(getattr(theirs, name)).lower()}" for name in differing)
         raise ArtifactError(f"{path}: its {values}, but not that of the configuration; add {settings}")
-    tensors, notes = source.state_dict(), []
+    tensors, notes = source.state_dict(), ["it has no stem: the stem is new"] if new_stem else []
     if theirs.identities != ours.identities:
         tensors = {key: value for key, value in tensors.items() if not key.startswith("classifier")}
-        notes.append(
-            f"its classifiers know {theirs.identities} people, but the training set has {ours.identities}: the classifiers are new"
-        )
+        trained = f"the training set has {ours.identities}: the classifiers are new"
+        reason = trained if ours.identities else "the model has no classifiers"
+        notes.append(f"its classifiers know {theirs.identities} people, but {reason}")
     if theirs.cameras != ours.cameras:
         tensors.pop("base.sie_embed", None)
         table = "the camera table is new" if ours.cameras else "the model has no camera table"

@@ -1,8 +1,8 @@
 """Count the multiply-adds of an architecture in three ways, and its parameters. This needs no weights and runs no model.
 
 `macs_paper` follows the published convention (test.py of the AMG code): the pruned blocks plus one whole last block, with the
-softmax, without the patch embedding and the JPM. `macs_reference` counts every matrix product of the plain form, `macs_folded`
-every matrix product of the deployed form.
+softmax, without the patch embedding, the stem and the JPM. `macs_reference` counts every matrix product of the plain form,
+`macs_folded` every matrix product of the deployed form.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from prune.model.architecture import PARTS, PATCH, Architecture
+from prune.model.stem import Stem, convolution_macs
 from prune.model.transreid import TransReID
 
 
@@ -55,10 +56,28 @@ def patch_macs(architecture: Architecture) -> int:
     return architecture.patches * 3 * PATCH * PATCH * architecture.vit.width
 
 
+def stem_macs(architecture: Architecture) -> int:
+    """Return the multiply-adds of the convolutional stem and its two projections, 0 for a plain ViT."""
+    sizes = architecture.vit.stem
+    if sizes is None:
+        return 0
+    size = (architecture.height, architecture.width)
+    with torch.device("meta"):
+        stem = Stem(
+            sizes, size, grid=architecture.grid, width=architecture.vit.width, outputs=architecture.dim
+        )
+    channels, positions = stem.tokens.in_features, stem.sampling.shape[1]
+    resampled = (architecture.patches + sizes.stripes) * positions * channels
+    projected = architecture.patches * stem.tokens.weight.numel() + stem.skip.weight.numel()
+    return convolution_macs(stem, size) + resampled + projected
+
+
 def macs_reference(architecture: Architecture) -> int:
-    """Return the multiply-adds of the plain form: patch embedding, trunk, and the two JPM branches in full."""
-    total = patch_macs(architecture) + sum(
-        trunk_block_macs(architecture, index)[0] for index in range(len(architecture.blocks))
+    """Return the multiply-adds of the plain form: embedding, stem, trunk, and the two JPM branches in full."""
+    total = (
+        patch_macs(architecture)
+        + stem_macs(architecture)
+        + sum(trunk_block_macs(architecture, index)[0] for index in range(len(architecture.blocks)))
     )
     if architecture.jpm:
         local = architecture.patches // PARTS + 1
@@ -74,8 +93,10 @@ def macs_folded(architecture: Architecture) -> int:
     folded into other products.
     """
     vit = architecture.vit
-    total = patch_macs(architecture) + sum(
-        trunk_block_macs(architecture, index)[0] for index in range(architecture.prunable)
+    total = (
+        patch_macs(architecture)
+        + stem_macs(architecture)
+        + sum(trunk_block_macs(architecture, index)[0] for index in range(architecture.prunable))
     )
     inner = vit.heads * vit.head_dim
     for outputs in (1, PARTS) if architecture.jpm else (1,):

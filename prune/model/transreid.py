@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from prune.model.architecture import PARTS, PATCH, Architecture, BlockArchitecture
 from prune.model.jpm import local_groups
+from prune.model.stem import Stem
 from prune.model.variants import Variant
 
 # LayerNorm epsilon of the published ViTs; torch's default is 1e-5.
@@ -127,6 +128,11 @@ class Trunk(nn.Module):
             self.sie_embed = nn.Parameter(torch.zeros(architecture.cameras, 1, vit.width))
         self.sie_coefficient = architecture.sie_coefficient
         self.patch_embed = PatchEmbed(vit.width, architecture.stride)
+        if vit.stem:
+            size = (architecture.height, architecture.width)
+            self.stem = Stem(
+                vit.stem, size, grid=architecture.grid, width=vit.width, outputs=architecture.dim
+            )
         self.blocks = nn.ModuleList(_block(architecture, block) for block in architecture.blocks)
         rates = [drop_path * index / (vit.depth - 1) for index in range(vit.depth)]
         for block, rate in zip(self.blocks, rates):
@@ -145,7 +151,14 @@ class Trunk(nn.Module):
 
         `camera_ids` (B,) are those of `TransReID.forward`.
         """
-        patches = self.patch_embed(images)
+        return self.with_skip(images, camera_ids)[0]
+
+    def with_skip(self, images: Tensor, camera_ids: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the tokens of `forward`, and the stem's addend of the descriptor (B, dim); None without a stem."""
+        patches, skip = self.patch_embed(images), None
+        if hasattr(self, "stem"):
+            tokens, skip = self.stem(images)
+            patches = patches + tokens
         x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1) + self.pos_embed
         if hasattr(self, "sie_embed"):
             table = self.camera_table()
@@ -153,7 +166,7 @@ class Trunk(nn.Module):
             x = x + (table[-2:-1] if camera_ids is None else table.index_select(0, camera_ids))
         for block in self.blocks:
             x = block(x)
-        return x
+        return x, skip
 
 
 class TransReID(nn.Module):
@@ -186,7 +199,8 @@ class TransReID(nn.Module):
     def reset(self) -> None:
         """Draw initial weights as published: truncated normal 0.02, convolution by fan-out, classifiers 0.001, norms 1 and 0."""
         for name, module in self.named_modules():
-            if isinstance(module, nn.Linear):
+            # the stem has drawn its own initial weights
+            if isinstance(module, nn.Linear) and not name.startswith("base.stem."):
                 if "classifier" in name:
                     nn.init.normal_(module.weight, std=0.001)
                     continue
@@ -201,11 +215,15 @@ class TransReID(nn.Module):
 
     def parts(self, images: Tensor, camera_ids: Tensor | None = None) -> list[Tensor]:
         """Return the features before the necks, each (B, D): [global], or [global, local 1..4] with the JPM."""
-        tokens = self.base(images, camera_ids)
-        if not self.architecture.jpm:
-            return [self.base.norm(tokens)[:, 0]]
-        local = torch.cat([_with_class_token(tokens, group) for group in self.groups])
-        return [self.b1(tokens)[:, 0], *self.b2(local)[:, 0].unflatten(0, (PARTS, -1)).unbind(0)]
+        tokens, skip = self.base.with_skip(images, camera_ids)
+        if self.architecture.jpm:
+            local = torch.cat([_with_class_token(tokens, group) for group in self.groups])
+            parts = [self.b1(tokens)[:, 0], *self.b2(local)[:, 0].unflatten(0, (PARTS, -1)).unbind(0)]
+        else:
+            parts = [self.base.norm(tokens)[:, 0]]
+        if skip is None:
+            return parts
+        return [part + addend for part, addend in zip(parts, skip.chunk(len(parts), dim=1))]
 
     def necks(self, parts: list[Tensor]) -> list[Tensor]:
         """Return the features, each (B, D), after their batch-norm necks."""

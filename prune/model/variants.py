@@ -1,4 +1,4 @@
-"""The sizes of the vision transformers that TransReID is built from."""
+"""The sizes of the vision transformers that TransReID is built from, and of their convolutional stems."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Stem:
+    """The convolutional stem of a hybrid variant: the first `blocks` blocks of timm's network `cnn`.
+
+    `imagenet` is timm's name of its ImageNet weights. `stripes` is the number of horizontal stripes over which the stem's features
+    are averaged for the descriptor.
+    """
+
+    cnn: str
+    imagenet: str
+    blocks: int
+    stripes: int
+
+
+@dataclass(frozen=True)
 class Variant:
-    """The sizes of a plain ViT with 16x16 patches.
+    """The sizes of a ViT with 16x16 patches, and its convolutional stem if it has one.
 
     `width` is the embedding dimension D, `depth` the number of blocks. Each block has `heads` heads of dimension `head_dim` and
     an MLP of `hidden` neurons. `qkv_bias` says whether the query, key and value projections have a bias, and `scale` multiplies
     the query-key products. `imagenet` is timm's name of the ImageNet weights that training starts from; None: timm has none.
+    `stem` is None for a plain ViT.
     """
 
     width: int
@@ -22,7 +37,10 @@ class Variant:
     qkv_bias: bool
     scale: float
     imagenet: str | None
+    stem: Stem | None = None
 
+
+LITE0 = Stem("tf_efficientnet_lite0", "tf_efficientnet_lite0.in1k", 5, 8)
 
 VARIANTS = {
     "vit_base": Variant(768, 12, 12, 64, 3072, True, 64**-0.5, "vit_base_patch16_224.orig_in21k_ft_in1k"),
@@ -33,4 +51,6 @@ VARIANTS = {
     "deit_small": Variant(384, 12, 6, 64, 1536, True, 64**-0.5, "deit_small_distilled_patch16_224.fb_in1k"),
     # Our own variant, small enough to train on a CPU and to ship with the project.
     "vit_lite": Variant(192, 8, 6, 32, 768, True, 32**-0.5, None),
+    # vit_lite with a stem whose weights were trained on photographs (EfficientNet-Lite0 on ImageNet)
+    "hybrid_lite": Variant(192, 8, 6, 32, 768, True, 32**-0.5, None, LITE0),
 }

@@ -1,4 +1,4 @@
-"""The training objective: a model with its losses, and the teacher's targets. Imports no data set and no optimiser."""
+"""The training objective: a model with its losses, and the teacher's targets. Imports no data set."""
 
 from __future__ import annotations
 
@@ -8,16 +8,24 @@ from torch import Tensor, nn
 from prune.config.settings import TrainConfig
 from prune.model.transreid import TransReID
 from prune.training import losses
+from prune.training.optimiser import in_given_stem
 
 TERMS = ("loss", "identity", "metric", "distillation", "accuracy")
 
 
 class Objective(nn.Module):
-    """A model together with its training loss. A single module is needed for gradients to be shared between processes."""
+    """A model together with its training loss. A single module is needed for gradients to be shared between processes.
+
+    With a `stem_lr_factor` of 0, the CNN of a hybrid model's stem and its `skip` are frozen.
+    """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
+        if not config.stem_lr_factor:
+            for name, parameter in model.named_parameters():
+                if in_given_stem(name):
+                    parameter.requires_grad_(False)
 
     def forward(
         self, images: Tensor, labels: Tensor, camera_rows: Tensor | None, teacher: list[Tensor] | None

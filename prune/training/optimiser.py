@@ -29,28 +29,35 @@ def lr_scale(progress: float, config: TrainConfig) -> float:
 def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return SGD, Adam or AdamW over all trainable parameters; biases have their own learning rate and weight decay.
 
+    The CNN of a hybrid model's stem and its `skip` have `stem_lr_factor` times the learning rate of the other parameters.
     Every parameter group holds `base_lr`, which `set_lr` scales. Raises ConfigError when the warm-up lasts for all epochs.
     """
     if config.schedule == "cosine" and config.warmup_epochs >= config.epochs:
         raise ConfigError(
             f"train.warmup_epochs {config.warmup_epochs} must be less than train.epochs {config.epochs}; lower it"
         )
-    trainable = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-    groups = [
-        {
-            "params": [value for name, value in trainable if name.endswith(".bias") == bias],
-            "lr": config.lr * factor,
-            "base_lr": config.lr * factor,
-            "weight_decay": decay,
-        }
+    groups = []
+    for in_stem in (False, True):
         for bias, factor, decay in (
             (False, 1.0, config.weight_decay),
             (True, config.bias_lr_factor, config.weight_decay_bias),
-        )
-    ]
+        ):
+            values = [
+                value
+                for name, value in model.named_parameters()
+                if value.requires_grad and name.endswith(".bias") == bias and in_given_stem(name) == in_stem
+            ]
+            lr = config.lr * factor * (config.stem_lr_factor if in_stem else 1.0)
+            if values:
+                groups.append({"params": values, "lr": lr, "base_lr": lr, "weight_decay": decay})
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=config.momentum)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer](groups)
+
+
+def in_given_stem(name: str) -> bool:
+    """Whether a parameter of a model belongs to what a hybrid's stem had before the training: its CNN and the fitted `skip`."""
+    return name.startswith("base.stem.") and not name.startswith("base.stem.tokens.")
 
 
 def set_lr(optimiser: Optimizer, scale: float) -> None:

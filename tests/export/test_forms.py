@@ -8,6 +8,7 @@ import torch
 
 from export.forms import Folded, Reference, camera_row, group_mask, running_order
 from export.head import ClassTokenBlock
+from export.pixels import rescaled
 from prune.model.jpm import local_groups
 from prune.model.transreid import write_back
 from runtime.errors import ConfigError
@@ -35,6 +36,35 @@ def difference(network, spec, cameras=None):
 def test_folded_equals_plain(layout, mode, jpm, neck):
     spec = dataclasses.replace(lite.SPEC, layout=layout, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     assert difference(lite.pruned(mode=mode, jpm=jpm, neck=neck), spec, torch.tensor([0, 3, 4])) < 1e-5
+
+
+@pytest.mark.parametrize("layout", ["float-nchw", "uint8-nhwc"])
+@pytest.mark.parametrize(("jpm", "neck"), [(True, "before"), (True, "after"), (False, "before")])
+def test_a_pruned_hybrid_folds_exactly(layout, jpm, neck):
+    spec = dataclasses.replace(lite.SPEC, layout=layout, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    network = lite.thinned(variant="hybrid_lite", jpm=jpm, neck=neck)
+    assert difference(network, spec, torch.tensor([0, 3, 4])) < 1e-5
+
+
+@pytest.mark.parametrize("layout", ["float-nchw", "uint8-nhwc"])
+@pytest.mark.parametrize("variant", ["vit_lite", "hybrid_lite"])
+def test_a_model_for_pixels_with_another_mean_and_std_gives_the_same_features(layout, variant):
+    own = dataclasses.replace(lite.SPEC, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    sent = dataclasses.replace(own, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.3), layout=layout)
+    network, pixels = lite.model(variant=variant), images("uint8-nhwc")
+    shares = pixels.permute(0, 3, 1, 2) / 255
+
+    def given(spec):
+        if spec.layout == "uint8-nhwc":
+            return pixels
+        mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (spec.mean, spec.std))
+        return (shares - mean) / std
+
+    cameras = torch.tensor([0, 3, 4])
+    with torch.no_grad():
+        expected = Reference(network, own)(given(own), cameras)
+        features = Folded(rescaled(network, own, sent), sent)(given(sent), cameras)
+    assert (features - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("mode", ["bypass", "kv"])

@@ -14,9 +14,9 @@ from runtime.spec import InputSpec
 SPEC = InputSpec(height=64, width=32, layout="float-nchw", camera="input", cameras=3, dataset="anny")
 
 
-def architecture(**changes) -> Architecture:
+def architecture(variant="vit_lite", **changes) -> Architecture:
     defaults = dict(height=64, width=32, stride=8, cameras=3, identities=5)
-    return unpruned("vit_lite", **(defaults | changes))
+    return unpruned(variant, **(defaults | changes))
 
 
 def model(seed=0, gain=3.0, **changes) -> TransReID:
@@ -25,12 +25,14 @@ def model(seed=0, gain=3.0, **changes) -> TransReID:
     network = TransReID(architecture(**changes)).eval()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if parameter.dim() > 1:
+            if name.startswith(("base.stem.tokens", "base.stem.skip")):
+                parameter.normal_(std=0.1)
+            elif parameter.dim() > 1 and not name.startswith("base.stem"):
                 parameter.mul_(gain)
             if "bottleneck" in name or "norm" in name:
                 parameter.add_(0.2 * torch.randn_like(parameter))
         for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm1d):
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
                 module.running_mean.normal_(std=0.2)
                 module.running_var.uniform_(0.5, 2)
     return network

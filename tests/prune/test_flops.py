@@ -76,6 +76,18 @@ def test_fvcore_counts_the_same_on_pruned_plain_and_folded_forms(make, mode, jpm
     assert patch_macs(network.architecture) == counts["conv"]
 
 
+@pytest.mark.parametrize("jpm", [True, False])
+def test_fvcore_counts_the_same_on_both_forms_of_a_pruned_hybrid(jpm):
+    network = lite.thinned(variant="hybrid_lite", jpm=jpm)
+    images, _, cameras = lite.batch(1)
+    for form, macs in ((network, macs_reference), (Folded(network, lite.SPEC), macs_folded)):
+        counter = FlopCountAnalysis(form.eval(), (images, cameras))
+        counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counts = counter.by_operator()
+        total = sum(value for key, value in counts.items() if key in {"conv", "linear", "matmul"})
+        assert total == pytest.approx(macs(network.architecture), rel=0.005)
+
+
 def test_command_line_prints_one_document(capsys):
     assert main(["--config", "configs/prune/occ_duke_base_h25_t25.yaml", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

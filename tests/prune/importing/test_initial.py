@@ -38,7 +38,7 @@ def under(prefix, state):
 
 def test_the_models_own_grid_is_taken_as_it_is(tmp_path):
     state = plain()
-    initial = initial_model(CONFIG, saved(tmp_path, state))
+    initial = initial_model(CONFIG, [saved(tmp_path, state)])
     assert torch.equal(initial.model.base.pos_embed, state["pos_embed"])
     assert torch.equal(initial.model.base.blocks[7].mlp.fc2.weight, state["blocks.7.mlp.fc2.weight"])
     assert initial.parent and any("fc.weight" in text for text in initial.notes)
@@ -65,7 +65,7 @@ WRAPS = {
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_wrapped_weights_are_found_and_of_dino_the_teachers(wrap, tmp_path):
     state = plain()
-    initial = initial_model(CONFIG, saved(tmp_path, WRAPS[wrap](state)))
+    initial = initial_model(CONFIG, [saved(tmp_path, WRAPS[wrap](state))])
     tensors = initial.model.state_dict()
     assert all(
         torch.equal(tensors[f"base.{key}"], value) for key, value in state.items() if key != "fc.weight"
@@ -93,7 +93,7 @@ def test_grids_of_pretrained_models(patches, size, stride, grid):
 
 def test_a_grid_that_nobody_knows_is_refused_with_both_numbers(tmp_path):
     with pytest.raises(ArtifactError, match="18 tokens.*model.size"):
-        initial_model(CONFIG, saved(tmp_path, plain(patches=17)))
+        initial_model(CONFIG, [saved(tmp_path, plain(patches=17))])
 
 
 def test_resampling_keeps_what_is_linear_over_the_person():
@@ -108,7 +108,7 @@ def test_resampling_keeps_what_is_linear_over_the_person():
 
 def test_a_note_says_that_the_own_grid_has_as_many_patches_as_a_square(tmp_path):
     config = Config(model=dataclasses.replace(CONFIG.model, size=(64, 16), stride=16))
-    initial = initial_model(config, saved(tmp_path, plain(patches=4)))
+    initial = initial_model(config, [saved(tmp_path, plain(patches=4))])
     assert any("4 x 1" in text and "square" in text for text in initial.notes)
 
 
@@ -116,8 +116,8 @@ def test_weights_of_another_variant_name_the_setting_that_fits(tmp_path):
     path = saved(tmp_path, plain())
     other = Config(model=dataclasses.replace(CONFIG.model, variant="deit_small"))
     with pytest.raises(ArtifactError, match="--set model.variant=vit_lite"):
-        initial_model(other, path)
-    initial_model(Config(model=dataclasses.replace(other.model, variant="vit_lite")), path)
+        initial_model(other, [path])
+    initial_model(Config(model=dataclasses.replace(other.model, variant="vit_lite")), [path])
 
 
 def test_a_reid_checkpoint_names_the_command_that_converts_it_and_that_helps(tmp_path, capsys):
@@ -126,19 +126,19 @@ def test_a_reid_checkpoint_names_the_command_that_converts_it_and_that_helps(tmp
     network = lite.model(jpm=False, cameras=3)
     path = saved(tmp_path, {"state_dict": under("module.", network.state_dict())})
     with pytest.raises(ArtifactError, match=r"prune.convert .*w.pth .*--init .*w.safetensors"):
-        initial_model(CONFIG, path)
+        initial_model(CONFIG, [path])
     (tmp_path / "its.yaml").write_text(
         "model: {variant: vit_lite, size: [64, 32], stride: 8, jpm: false, cameras: 3}\n"
     )
     out = str(tmp_path / "w.safetensors")
     assert guarded(main, [path, "--config", str(tmp_path / "its.yaml"), "--out", out]) == 0
-    initial = initial_model(CONFIG, out)
+    initial = initial_model(CONFIG, [out])
     assert torch.equal(initial.model.base.cls_token, network.base.cls_token)
     assert any("3 cameras" in text for text in initial.notes)
     # without its manifest it is no model of ours any more
     (tmp_path / "w.safetensors.json").unlink()
     with pytest.raises(ArtifactError, match="w.safetensors.json"):
-        initial_model(CONFIG, out)
+        initial_model(CONFIG, [out])
     capsys.readouterr()
 
 

@@ -1,0 +1,120 @@
+"""`python -m prune.fit_stem`: build a hybrid model, and fit its way from the stem to the descriptor in closed form."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prune.cli.arguments import ConfigOptions, add_config_options, config_options
+from runtime.cli.arguments import add_layout_option
+from runtime.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The configuration, the data set, the initial weights, the model file to write, and the numbers of the fit."""
+
+    config: ConfigOptions
+    data: str
+    layout: str | None
+    init: tuple[str, ...]
+    out: Path
+    images: int
+    shrinkage: float
+    strength: float
+
+
+def parse(argv: Sequence[str] | None) -> FitOptions:
+    """Parse the command line; argparse exits with code 2 on an error."""
+    parser = ArgumentParser(prog="python -m prune.fit_stem", description=main.__doc__)
+    add_config_options(parser, required=True)
+    parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
+    add_layout_option(parser)
+    parser.add_argument(
+        "--init",
+        action="append",
+        required=True,
+        help="initial weights, as for prune.train: give one --init for the ViT and one for the stem's CNN",
+    )
+    parser.add_argument("--out", required=True, type=Path, help="the model.safetensors to write")
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="how many augmented training crops to use (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shrinkage",
+        type=float,
+        default=0.3,
+        help="how far the scatter matrix is moved to a multiple of the identity, 0..1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="length of the added features, relative to the others (default: %(default)s)",
+    )
+    args = parser.parse_args(argv)
+    if args.images < 1 or not 0 <= args.shrinkage <= 1 or args.strength < 0:
+        raise ConfigError("--images must be at least 1, --shrinkage 0..1, and --strength not negative")
+    return FitOptions(
+        config_options(args),
+        args.data,
+        args.layout,
+        tuple(args.init),
+        args.out,
+        args.images,
+        args.shrinkage,
+        args.strength,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a hybrid model whose descriptor has the stem's features, whitened within people of the training set, beside the ViT's."""
+    run(parse(argv))
+    return 0
+
+
+def run(options: FitOptions) -> None:
+    """Fit the model, write it and print its path. Raises ConfigError when the configuration's variant has no stem."""
+    import torch
+
+    from prune.cli.train import notes, with_identities
+    from prune.config.load import load_config
+    from prune.importing.initial import initial_model
+    from prune.model.file import save_model
+    from prune.training.data import training_batches
+    from prune.training.whitening import fit_skip, skip_inputs
+    from runtime.console import note
+    from runtime.datasets import count_warnings, read_dataset, training_images
+    from runtime.datasets.cameras import dataset_name
+    from runtime.wording import printable
+
+    config = load_config(options.config.path, options.config.overrides)
+    dataset = training_images(read_dataset(options.data, options.layout or config.data.layout))
+    config = with_identities(config, dataset.train)
+    # Classifiers that no training has seen are of no use.
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, identities=0))
+    if config.architecture().vit.stem is None or config.model.neck != "before":
+        raise ConfigError(
+            f"model.variant {config.model.variant}, model.neck {config.model.neck}: the fit needs a variant with a stem and the "
+            "neck `before`; add --set model.variant=hybrid_lite --set model.neck=before"
+        )
+    warnings = count_warnings(dataset)
+    spec = dataclasses.replace(config.spec(), dataset=dataset_name(dataset.layout, warnings))
+    initial = initial_model(config, options.init)
+    for line in (*warnings, *dataset.left_out, *initial.notes):
+        note(line)
+    batches = training_batches(dataset.train, spec, config.train)
+    fitted = skip_inputs(initial.model, batches, options.images, workers=config.train.workers)
+    with torch.no_grad():
+        fit_skip(initial.model, *fitted, shrinkage=options.shrinkage, strength=options.strength)
+    fit = {"images": len(fitted[2]), "shrinkage": options.shrinkage, "strength": options.strength}
+    about = notes(config, dataset, options.init) | {"source": "fit_stem", "fit": fit}
+    save_model(initial.model, options.out, spec, parent=initial.parent, notes=about)
+    print(printable(str(options.out)))

@@ -1,0 +1,103 @@
+"""Fit a hybrid model's way from the stem to the descriptor in closed form: within-person whitening of the stem's features.
+
+The whitened features join the descriptor in those directions that the rest of the model uses least. There they add their
+similarities to those of the ViT, almost as if the two were concatenated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from prune.model.architecture import PARTS
+from prune.model.stem import Stem
+from prune.model.transreid import TransReID
+from prune.scoring.model_scores import Batch
+from prune.training.data import prefetched
+from runtime.console import progress_bar
+
+
+def within_whitening(features: Tensor, labels: Tensor, *, shrinkage: float) -> tuple[Tensor, Tensor]:
+    """Return (mean (C,), symmetric matrix (C, C)), both float64, that whiten the scatter of features within a person.
+
+    `features` is (N, C), `labels` (N,) are 0-based. `shrinkage`, 0..1, moves the scatter matrix towards a multiple of the
+    identity, as for linear discriminant analysis (Friedman, "Regularized Discriminant Analysis", 1989, eq. 18).
+    """
+    features = features.double()
+    mean = features.mean(dim=0)
+    people = int(labels.max()) + 1
+    sums = torch.zeros(people, features.shape[1], dtype=torch.float64).index_add_(0, labels, features)
+    counts = torch.bincount(labels, minlength=people).clamp_min(1)
+    residuals = features - (sums / counts[:, None])[labels]
+    scatter = residuals.T @ residuals / len(features)
+    size = len(scatter)
+    target = torch.eye(size, dtype=torch.float64) * scatter.trace() / size
+    values, vectors = torch.linalg.eigh((1 - shrinkage) * scatter + shrinkage * target)
+    return mean, vectors @ torch.diag(values.clamp_min(1e-12).rsqrt()) @ vectors.T
+
+
+def least_used_directions(descriptors: Tensor, count: int) -> Tensor:
+    """Return `count` orthonormal columns (D, count), float64, that carry the least of the squared descriptors (N, D)."""
+    descriptors = descriptors.double()
+    _, vectors = torch.linalg.eigh(descriptors.T @ descriptors)  # ascending
+    return vectors[:, :count]
+
+
+def skip_inputs(
+    model: TransReID, batches_of_epoch: Callable[[int], Sequence[Batch]], images: int, *, workers: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `fit_skip` needs of at least `images` training crops: pooled features, descriptors and labels.
+
+    `batches_of_epoch(n)` returns the augmented batches of epoch n, which `workers` threads prepare. The model runs in eval mode.
+    """
+    stem: Stem = model.base.stem
+    rows: list[tuple[Tensor, Tensor, Tensor]] = []
+    count, epoch = 0, 0
+    model.eval()
+    with torch.inference_mode(), progress_bar() as bar:
+        task = bar.add_task("stem features", total=images)
+        while count < images:
+            for crops, labels, camera_rows in prefetched(batches_of_epoch(epoch), 0, workers=workers):
+                pooled = stem.pooled(stem.maps(crops).flatten(2).transpose(1, 2))
+                rows.append((pooled, model(crops, camera_rows), labels))
+                count += len(crops)
+                bar.update(task, completed=min(count, images))
+                if count >= images:
+                    break
+            epoch += 1
+    pooled, descriptors, labels = (torch.cat(column).clone() for column in zip(*rows))
+    return pooled, descriptors, labels
+
+
+def fit_skip(
+    model: TransReID,
+    pooled: Tensor,
+    descriptors: Tensor,
+    labels: Tensor,
+    *,
+    shrinkage: float,
+    strength: float,
+) -> None:
+    """Set the stem's `skip` layer in place.
+
+    `pooled` (N, stripes x C) are the stem's stripe means and `descriptors` (N, D) those of the model without the skip, before
+    normalisation, of the same N images with the 0-based `labels` (N,). The added features are `strength` times as long as
+    the descriptors, in the mean. Where the descriptor has fewer numbers than the stem's features, only the principal directions
+    of the whitened features are kept, as many as are left beside the ViT's.
+    """
+    mean, whitening = within_whitening(pooled, labels, shrinkage=shrinkage)
+    white = (pooled.double() - mean) @ whitening
+    room = min(white.shape[1], descriptors.shape[1] - model.architecture.vit.width // 2)
+    principal = torch.linalg.eigh(white.T @ white)[1][:, -room:]  # ascending
+    directions = least_used_directions(descriptors, room)
+    lengths = descriptors.double().norm(dim=1).mean() / (white @ principal).norm(dim=1).mean()
+    matrix = strength * lengths * directions @ principal.T @ whitening
+    skip = model.base.stem.skip
+    skip.weight.data = matrix.float()
+    skip.bias.data = (-matrix @ mean).float()
+    if model.architecture.jpm:
+        # The descriptor divides the local features by their number.
+        skip.weight.data[model.architecture.vit.width :] *= PARTS
+        skip.bias.data[model.architecture.vit.width :] *= PARTS
