@@ -31,11 +31,12 @@ def torch_device(name: str) -> torch.device:
 
 
 def torch_session(model: TransReID, device: str = "cpu", *, compiled: bool = False) -> Session:
-    """Return a function `run(images, camera_ids)` that returns L2-normalised features (B, dim) float32.
+    """Return a function `run(images, camera_ids)` that returns L2-normalised features (B, dim) float32; all are numpy arrays.
 
-    `images` are (B, 3, H, W) normalised float32. `camera_ids` (B,) are rows of the camera table, and None means the mean camera.
-    The model itself is moved to `device`, "cpu" or "cuda", and put in eval mode. It computes in the dtype of its weights. With
-    `compiled`, torch.compile compiles it at the first call with each batch size. Raises DeviceError when there is no such device.
+    `images` are (B, 3, H, W) normalised float32. `camera_ids` (B,) are integers that select the model's camera embeddings as in
+    `TransReID.forward`; None selects the mean of the embeddings of all cameras. The model itself is moved to `device`, "cpu" or
+    "cuda", and put in eval mode. It computes in the dtype of its weights. With `compiled`, torch.compile compiles it at the first
+    call with each batch size. Raises DeviceError when there is no such device.
     """
     target = torch_device(device)
     model = model.to(target).eval()
@@ -82,9 +83,9 @@ def open_weights(
 ) -> tuple[Artifact, TransReID]:
     """Open a model.safetensors, or a published .pth with the `config` it was trained with.
 
-    Returns (the runnable Artifact, its torch model). With a model.safetensors, `config` may be None; otherwise the two are
-    compared. Raises ConfigError when a .pth is given without a configuration, or when a model.safetensors does not match the
-    configuration.
+    Returns (the runnable Artifact, its torch model). A .pth needs `config`. A model.safetensors does not need it, because it holds
+    its own architecture. If `config` is given with a model.safetensors, it must agree with that architecture. Raises ConfigError when
+    a .pth is given without a configuration, or when a model.safetensors does not match the configuration.
     """
     if Path(path).suffix not in (".pth", ".pt"):
         artifact, model = open_torch_model(path, device=device)
@@ -104,9 +105,10 @@ def open_weights(
 def artifact_of(
     model: TransReID, spec: InputSpec, path: Path | str, manifest: dict[str, Any], *, device: str = "cpu"
 ) -> Artifact:
-    """Return a runnable Artifact of the torch model `model`; nothing is read from `path`, which only names the model.
+    """Return a runnable Artifact of the torch model `model`. No file is read.
 
-    `spec` is the input of the model, and `manifest` must have the `sha256` of the file at `path`. `device` is "cpu" or "cuda".
+    `path` and `manifest["sha256"]` are the path and the hash of the model's file. They are stored in the Artifact and not checked.
+    `spec` is the input of the model, and `device` is "cpu" or "cuda".
     """
     run = torch_session(model, device)
     return Artifact(Path(path), manifest, spec, model.architecture.dim, manifest["sha256"], run)

@@ -1,4 +1,4 @@
-"""`python -m prune.fit_stem`: build a hybrid model, and fit its way from the stem to the descriptor in closed form."""
+"""`python -m prune.fit_stem`: build a hybrid model, and fit the layer from its stem to its descriptor in closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Pure tensor functions that compute scores and select by them, for AMG and for the criteria that AMG is compared with."""
+"""Compute the scores of attention heads, patch tokens and MLP neurons, and select the ones to keep by their scores.
+
+All functions are pure functions of tensors. They serve AMG (attention-map-guided pruning, the published method) and the criteria
+that AMG is compared with.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ from runtime.errors import ConfigError
 def attention_entropy(attention: Tensor) -> Tensor:
     """Return the head entropies (h,) in bits of an attention map (h, queries, keys) whose rows sum to 1.
 
-    The entropy of a head is the mean over queries of -sum p log2 p, with 0 log 0 = 0. This is the head redundancy of AMG, where
-    the map is the mean over images.
+    The entropy of a head is the mean over queries of -sum p log2 p, with 0 log 0 = 0. AMG calls it the head redundancy, and takes
+    it of an attention map that was averaged over images before.
     """
     return torch.special.entr(attention).sum(dim=-1).mean(dim=-1) / math.log(2)
 
@@ -86,8 +90,8 @@ def neuron_magnitudes(fc1: Tensor, bias: Tensor, fc2: Tensor) -> Tensor:
 def count_to_remove(present: Sequence[int], kept: Sequence[int], what: str, least: int) -> int:
     """Return how many heads, tokens or neurons must be removed in all so that each block goes from `present` to `kept`.
 
-    `present` and `kept` have a number for each block. `what` is the section of the configuration, for the message. Raises
-    ConfigError when a block would keep more than it has, or fewer than `least`.
+    `present` and `kept` have a number for each block. Raises ConfigError when their lengths differ, or when a block would keep more
+    than it has, or fewer than `least`. `what` is the section of the configuration that the error names: heads, tokens or mlp.
     """
     # A removed block has none and keeps none.
     possible = [least <= keep <= has or keep == has == 0 for keep, has in zip(kept, present)]
@@ -100,7 +104,7 @@ def count_to_remove(present: Sequence[int], kept: Sequence[int], what: str, leas
 
 
 def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
-    """Return the magnitudes of each block divided by their mean, so that blocks with large and small weights are comparable."""
+    """Return each block's magnitudes divided by the mean of that block, so that blocks with large and small weights are comparable."""
     return [
         magnitude / magnitude.mean().clamp_min(torch.finfo(magnitude.dtype).tiny) for magnitude in magnitudes
     ]
@@ -147,7 +151,10 @@ def count_from_fraction(fraction: float, per_block: int, blocks: int) -> int:
 
 
 def split_rounds(count: int, rounds: int) -> list[int]:
-    """Return `count` split over `rounds` rounds as evenly as possible, the larger numbers first, without rounds of 0."""
+    """Return `count` split over `rounds` rounds as evenly as possible, the larger numbers first.
+
+    Rounds that would get 0 are left out, so that the list can be shorter than `rounds`. Raises ConfigError when `rounds` is below 1.
+    """
     if rounds < 1:
         raise ConfigError(
             f"prune rounds must be at least 1, not {rounds}; change prune.heads.rounds or prune.tokens.rounds"
@@ -178,11 +185,12 @@ def select_across_blocks(
 ) -> tuple[list[list[int]], int]:
     """Remove the `remove` lowest scores of all blocks together; return (indices kept per block, number removed in all).
 
-    A block keeps at least `floor` entries, or all of them if it has no more; other blocks then lose more. With `multiple` > 1, the
-    number that each block keeps plus `offset` (1 for a class token, which is not scored) is rounded up to a multiple, as far as the
-    block has that many. Fewer than `remove` may then be removed. Of equal scores, the one in the lower block is removed first, and
-    within a block the one with the lower index. Raises ConfigError when the floors allow fewer than `remove` to be removed, or when
-    a score is not finite.
+    No block is cut below `floor` entries, and a block that has `floor` entries or fewer keeps them all. What such a block does not
+    lose is removed from the other blocks. With `multiple` > 1, the number kept in a block plus `offset` is rounded up to a multiple
+    of `multiple`, or the block keeps all its entries if it does not have that many. Fewer than `remove` may then be removed. `offset`
+    is 1 where a class token is kept too, which has no score. Of equal scores, the one in the lower block is removed first, and within
+    a block the one with the lower index. Raises ConfigError when the floors allow fewer than `remove` to be removed, or when a score
+    is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(

@@ -1,4 +1,7 @@
-"""Spread the pruning of a configuration evenly over the blocks, so that its multiply-adds can be counted without scores."""
+"""Spread the heads, tokens and neurons that a configuration removes evenly over the blocks.
+
+The multiply-adds of the pruned model can then be counted before any score is measured.
+"""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ Batches = Callable[[], Iterable[Batch]]
 
 
 def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> tuple[list[int], list[Tensor]]:
-    """Return (0-based indices of the blocks to remove, for each choice a tensor (prunable blocks,) of the measured feature drifts).
+    """Return (0-based indices of the blocks to remove, ascending; one tensor of feature drifts per choice, in order of choice).
 
     If `config.removed` is a number, so many blocks are chosen one by one. Each choice is the block whose removal changes the
-    features least (see `score_blocks`); a block that is already removed has the drift -1. The drifts are measured again for every
-    choice, because two blocks that do the same work can replace each other. If `config.removed` is a list of indices, it is
-    returned sorted, and no drifts are measured.
+    features least (see `score_blocks`). The drifts are measured again before every choice, because two blocks that do the same work
+    can replace each other. The tensor (prunable blocks,) of a choice has -1 for each block that was already removed, where
+    `score_blocks` has infinity. If `config.removed` lists the indices, they are returned sorted, and there are no drifts.
     """
     if not isinstance(config.removed, int):
         return sorted(config.removed), []
@@ -48,8 +48,9 @@ def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> t
 def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss: Loss) -> list[Tensor]:
     """Return the scores of the MLP neurons, (hidden_l,) per prunable block; a low score means a redundant neuron.
 
-    The scores are relative magnitudes if `config.by` is "magnitude". Otherwise `score_neurons` computes them with the gradient of
-    `loss`.
+    If `config.by` is "magnitude", the scores are the magnitudes of the neurons' weights, divided by the mean of their block.
+    Otherwise they estimate how much the loss changes without the neuron (`score_neurons` of prune.scoring.model_scores). They are
+    computed from the gradient of `loss(model, images, labels, camera_rows)`, a scalar, on the images of `batches()`.
     """
     if config.by == "magnitude":
         return relative_magnitudes(score_neuron_magnitudes(model))
@@ -59,8 +60,8 @@ def measure_neurons(model: TransReID, config: MlpConfig, batches: Batches, loss:
 def neuron_count(architecture: Architecture, config: MlpConfig) -> int:
     """Return how many MLP neurons a run removes in all.
 
-    If `config.kept` is given, it is the number that each prunable block keeps. Otherwise `config.pruned` is the share to remove of
-    the neurons that the present blocks have in the unpruned model.
+    If `config.kept` is given, it has the number that each prunable block keeps. Otherwise `config.pruned` is the share to remove of
+    all neurons that the prunable blocks had before any pruning; removed blocks do not count.
     """
     if config.kept:
         return count_to_remove(architecture.hidden[: architecture.prunable], config.kept, "mlp", 1)

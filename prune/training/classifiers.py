@@ -30,9 +30,10 @@ MAX_DISPUTED = 0.05
 class RowVotes:
     """The classifier row that each label won by the votes of its images: label n gets `rows[n]`, each row at most once.
 
-    `available` is the number of rows of the classifier, and `images` the number of images that voted. `agree` (0..1) is the share
-    of the images that voted for their label's row; a row with only one vote does not count. `disputed` is the number of labels that
-    got fewer votes for their own row than for another one.
+    A label is the number of an identity (a person). `available` is the number of rows of the classifier, and `images` the number of
+    images that voted. `agree` (0..1) is the share of all these images that voted for the row that their label won. If only one image
+    of a label voted for that row, it is not counted as agreeing. `disputed` is the number of labels whose images gave more votes to
+    another row than to the row that the label won.
     """
 
     rows: tuple[int, ...]
@@ -43,7 +44,7 @@ class RowVotes:
 
     @property
     def accepted(self) -> bool:
-        """Whether the classifier was probably trained on these people: most images agree, and very few labels are disputed."""
+        """Whether the classifier was probably trained on the voting identities: most images agree and very few labels are disputed."""
         return self.agree >= MIN_AGREEMENT and self.disputed <= MAX_DISPUTED * len(self.rows)
 
     def __str__(self) -> str:
@@ -54,9 +55,9 @@ class RowVotes:
 def assign_rows(votes: Tensor, scores: Tensor) -> list[int]:
     """Return a distinct classifier row for every label, a list of K row numbers.
 
-    `votes` (K, R) holds the number of votes of each label for each row, with R >= K; `scores` (K, R) breaks ties. The
-    assignment is greedy: the pairs of label and row with the most votes come first, and a label whose best row is taken gets
-    the best free row.
+    `votes` (K, R) holds the number of votes of each label for each row, with R >= K. The assignment is greedy: the pairs of label
+    and row with the most votes come first, and a label whose best row is taken gets the best free row. Of two pairs with equal
+    votes, the one with the higher value in `scores` (K, R) comes first, such as the mean log-probability of the row.
     """
     count, available = votes.shape
     order = np.lexsort((-scores.numpy().ravel(), -votes.numpy().ravel()))

@@ -69,7 +69,7 @@ def pk_batches(
 
 @dataclass
 class Crops:
-    """A callable that returns the resized crops of `items` at given indices.
+    """A callable: `crops(indices)` returns the images `items[index]`, resized, as one array (B, height, width, 3) uint8 RGB.
 
     `spec` gives the height and width of the crops. Up to `cache_mib` MiB of crops stay in memory; the others are read again each
     time.
@@ -151,7 +151,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """A callable that returns the batches of an epoch, made from the crops of the training images; the fields are as in `Epoch`."""
+    """A callable: `batches(n)` returns the `Epoch` number n, counted from 0. The fields are those of `Epoch`."""
 
     crops: Crops
     config: TrainConfig
@@ -179,7 +179,7 @@ class TrainingBatches:
 def training_batches(
     items: Sequence[Item], spec: InputSpec, config: TrainConfig, *, rank: int = 0, ranks: int = 1
 ) -> TrainingBatches:
-    """Return the argument `batches_of_epoch` of prune.training.loop.fit, a callable that returns the batches of an epoch.
+    """Return the argument `batches_of_epoch` of prune.training.loop.fit: a callable from the number of an epoch to its batches.
 
     `items` are the training images, and `spec` is the input of the torch model (float-nchw). `rank` is the number of this process
     among `ranks` processes. Raises DataError when `config.background` is not 0 and the data set has no person masks.

@@ -52,8 +52,8 @@ def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerat
 class State:
     """The progress of a run: the next step is `step` of `epoch`, and `done` is the number of finished steps of all epochs.
 
-    `images`, `seconds`, `data_seconds` and `terms` belong to the current epoch; `terms` holds, for each step,
-    the values that prune.training.objective.TERMS names.
+    In the current epoch, `images` were trained on in `seconds`; `data_seconds` of these were spent waiting for batches. `terms`
+    holds, for each step of the epoch, the values that prune.training.objective.TERMS names: the loss, its terms, the accuracy.
     """
 
     epoch: int = 0

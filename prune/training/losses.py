@@ -1,8 +1,8 @@
 """Training losses, as pure functions of features, logits and labels. Imports no data set and no optimiser.
 
-A head is here a feature of the model with its classifier, not an attention head. Heads are ordered as in prune.model.transreid:
-the global head first, then the local heads (none without the JPM). The weights are those of the published code: one half for the
-global head, one half for the mean of the local heads.
+In this module, a head is one output feature together with its classifier, not an attention head. Heads are ordered as in
+prune.model.transreid: the global head first, then the local heads (none without the JPM). A loss over all heads is one half of the
+global head's loss plus one half of the mean loss of the local heads, as in the published code.
 """
 
 from __future__ import annotations

@@ -14,9 +14,11 @@ TERMS = ("loss", "identity", "metric", "distillation", "accuracy")
 
 
 class Objective(nn.Module):
-    """A model together with its training loss. A single module is needed for gradients to be shared between processes.
+    """A model together with its training loss, as one module.
 
-    With a `stem_lr_factor` of 0, the CNN of a hybrid model's stem and its `skip` are frozen.
+    In training with several processes, the wrapper (DistributedDataParallel) averages the gradients only for calls of the module
+    that it wraps, so the loss must be inside. With `config.stem_lr_factor` 0, the layers of `in_given_stem` are frozen: the
+    ImageNet-trained CNN of a hybrid model (prune.model.stem), and the `skip` layer from it to the descriptor.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
@@ -30,7 +32,11 @@ class Objective(nn.Module):
     def forward(
         self, images: Tensor, labels: Tensor, camera_rows: Tensor | None, teacher: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss to minimise and the detached values of TERMS (5,); `teacher` comes from `teacher_targets`."""
+        """Return (the loss to minimise, a detached tensor (5,)) of a batch.
+
+        The five values have the names of TERMS: the loss again, the identity, metric and distillation losses before weighting, and the
+        accuracy (0..1) of the global classifier. `teacher` comes from `teacher_targets`; None: the distillation loss is 0.
+        """
         config = self.config
         parts = self.model.parts(images, camera_rows)
         logits = self.model.logits(parts)
@@ -55,6 +61,9 @@ class Objective(nn.Module):
 def teacher_targets(
     teacher: TransReID, images: Tensor, camera_rows: Tensor | None, config: TrainConfig
 ) -> list[Tensor]:
-    """Return the teacher's targets, one tensor per head: features (B, D), or logits (B, identities)."""
+    """Return the teacher's targets: a tensor for the global feature, then one for each local feature.
+
+    The tensors are features (B, D) if `config.distill.type` is "features", and otherwise logits (B, identities).
+    """
     parts = teacher.parts(images, camera_rows)
     return parts if config.distill.type == "features" else teacher.logits(parts)

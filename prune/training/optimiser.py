@@ -29,7 +29,7 @@ def lr_scale(progress: float, config: TrainConfig) -> float:
 def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return SGD, Adam or AdamW over all trainable parameters; biases have their own learning rate and weight decay.
 
-    The CNN of a hybrid model's stem and its `skip` have `stem_lr_factor` times the learning rate of the other parameters.
+    The parameters of `in_given_stem` have `stem_lr_factor` times the learning rate of the others.
     Every parameter group holds `base_lr`, which `set_lr` scales. Raises ConfigError when the warm-up lasts for all epochs.
     """
     if config.schedule == "cosine" and config.warmup_epochs >= config.epochs:
@@ -56,7 +56,10 @@ def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
 
 
 def in_given_stem(name: str) -> bool:
-    """Whether a parameter of a model belongs to what a hybrid's stem had before the training: its CNN and the fitted `skip`."""
+    """Whether the parameter called `name` belongs to those layers of a hybrid model's stem that were not made by this training.
+
+    They are the convolution blocks, copied from an ImageNet network, and the layer `skip`, which prune.training.whitening fits.
+    """
     return name.startswith("base.stem.") and not name.startswith("base.stem.tokens.")
 
 

@@ -1,8 +1,8 @@
 """Augmentations that imitate the differences between cameras: background, colour, tone curve, sharpness, JPEG, framing.
 
 All of them work on whole batches, images (B, 3, H, W) with float pixels 0..1, and all randomness comes from the given
-generator. Transfer from rendered people to real people depends on them more than on anything else
-(configs/train/demo.yaml).
+generator. They matter most for the transfer from rendered people to real people: data/demo/README.md has the gain that
+`background` brought, and configs/train/demo.yaml says why the others are needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Ge
 
 
 def background(images: Tensor, person: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Return the images, each with its background replaced, with `probability`, by another image of the batch.
+    """Return the images. With `probability`, the background of an image is replaced by another image of the batch.
 
     `person` (B, 1, H, W) is the person's share of each pixel, 0..1. The new background is mirrored and recoloured, and half of the
     new backgrounds are blended with random blotches of colour. Without this augmentation, a model trained on rendered people may
@@ -47,8 +47,9 @@ def background(images: Tensor, person: Tensor, probability: float, generator: to
 def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Return the images, each with its own random gamma, exposure, white balance, contrast and saturation, not clipped to 0..1.
 
-    At strength 1, gamma and exposure vary by a quarter (one standard deviation), the gain of a channel by 8 %, the contrast
-    within 0.7 .. 1.3 and the saturation within 0.4 .. 1.5.
+    At strength 1, the natural logarithms of gamma, of the exposure and of each channel's gain (the white balance) are normally
+    distributed with the standard deviations 0.25, 0.25 and 0.08. The factors of the contrast and the saturation are uniform in
+    0.7 .. 1.3 and 0.4 .. 1.5.
     """
     count = len(images)
 
@@ -67,11 +68,11 @@ def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
 
 
 def tone(images: Tensor, cameras: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Return the images, with the black and the white point of each camera's images moved, with `probability`, by a linear tone curve.
+    """Return the images. Each camera gets, with `probability`, a random linear tone curve, which all its images share.
 
-    `cameras` (B,) are any whole numbers; images with the same number share a curve. Black moves to -0.16 .. 0.16, and each
-    channel's black by a further 0.04 (one standard deviation), which tints it. White moves to 0.85 .. 1.35. The result is
-    clipped to 0..1.
+    `cameras` (B,) are any whole numbers; equal numbers are the same camera. The curve maps 0 to a black point and 1 to a white point.
+    The black point is uniform in -0.16 .. 0.16, plus a normal number of standard deviation 0.04 for each channel, which tints
+    it. The white point is uniform in 0.85 .. 1.35. The result is clipped to 0..1.
     """
     distinct_cameras, curve = cameras.unique(return_inverse=True)
     count = len(distinct_cameras)
@@ -112,7 +113,7 @@ def sharpness(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 
 def jpeg(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Return the images, each compressed as JPEG and decoded again with `probability`, at a random quality of 30 to 85."""
+    """Return the images. With `probability`, an image is compressed as JPEG, at a random quality of 30 to 85, and decoded again."""
     changed = images.clone()
     chosen = torch.rand(len(images), generator=generator) < probability
     qualities = torch.randint(*QUALITY, (len(images),), generator=generator).tolist()

@@ -1,7 +1,8 @@
-"""Fit a hybrid model's way from the stem to the descriptor in closed form: within-person whitening of the stem's features.
+"""Compute, in closed form, the linear layer `skip` from the convolutional stem of a hybrid model to its descriptor.
 
-The whitened features join the descriptor in those directions that the rest of the model uses least. There they add their
-similarities to those of the ViT, almost as if the two were concatenated.
+The layer whitens the stem's features: it evens out how they vary between the images of one person. It adds them to the ViT's
+descriptor in the directions that this descriptor uses least. A dot product of two such sums is therefore nearly the dot product of
+the ViT's descriptors plus that of the whitened features, as if the two vectors were concatenated.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def within_whitening(features: Tensor, labels: Tensor, *, shrinkage: float) -> t
 
 
 def least_used_directions(descriptors: Tensor, count: int) -> Tensor:
-    """Return `count` orthonormal columns (D, count), float64, that carry the least of the squared descriptors (N, D)."""
+    """Return the directions in which `descriptors` (N, D) are smallest, as `count` orthonormal columns (D, count), float64.
+
+    Of all such sets of columns, these have the smallest sum of the squared projections of the descriptors, which are not centred.
+    """
     descriptors = descriptors.double()
     _, vectors = torch.linalg.eigh(descriptors.T @ descriptors)  # ascending
     return vectors[:, :count]
@@ -80,12 +84,13 @@ def fit_skip(
     shrinkage: float,
     strength: float,
 ) -> None:
-    """Set the stem's `skip` layer in place.
+    """Set the weight and the bias of the stem's `skip` layer in place.
 
-    `pooled` (N, stripes x C) are the stem's stripe means and `descriptors` (N, D) those of the model without the skip, before
-    normalisation, of the same N images with the 0-based `labels` (N,). The added features are `strength` times as long as
-    the descriptors, in the mean. Where the descriptor has fewer numbers than the stem's features, only the principal directions
-    of the whitened features are kept, as many as are left beside the ViT's.
+    For N images with the 0-based `labels` (N,), `pooled` (N, stripes x C) holds the stem's C features averaged over each horizontal
+    stripe, and `descriptors` (N, D) those of the model without `skip`, not normalised. The mean 2-norm of what `skip` adds to the
+    descriptor is `strength` times the mean 2-norm of the descriptors. Of the D directions, half the width of the ViT is reserved for
+    the ViT. If the stem has more features than the other directions, only that many principal components of the whitened features
+    are kept.
     """
     mean, whitening = within_whitening(pooled, labels, shrinkage=shrinkage)
     white = (pooled.double() - mean) @ whitening
