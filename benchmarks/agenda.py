@@ -22,10 +22,10 @@ class Part:
 
 
 class Agenda:
-    """The list of all parts of a measurement and of those that are done. It prints the expected remaining time to stderr."""
+    """All parts of a measurement, in order, and which of them are done. It prints the expected remaining time to stderr."""
 
     def __init__(self, parts: Sequence[Part], *, basis: str) -> None:
-        """Take the parts in the order in which they will run. `basis` is a text: what the expected times were estimated from."""
+        """Take the parts in the order in which they will run. `basis` says how their times were estimated, as in "two calls"."""
         self.parts = {part.name: part for part in parts}
         self.basis = basis
         self.done: list[str] = []
@@ -41,7 +41,7 @@ class Agenda:
         return sum(self.parts[name].seconds for name in self.missing)
 
     def announce(self) -> None:
-        """Print to stderr how long the whole measurement is expected to take, and what the estimate was made from."""
+        """Print to stderr how long the whole measurement is expected to take, and the text `basis`, from which this was estimated."""
         note(
             f"the measurement has {len(self.parts)} parts and will take about {in_words(self.rest_s)}. This estimate comes from "
             f"{self.basis}. Other work on this machine makes the run longer. Ctrl-C or SIGTERM stops the run and prints the results "

@@ -44,9 +44,10 @@ def facts(artifact: Artifact) -> dict[str, Any]:
     """Return what the file and the manifest of a model say about it. A value that the manifest lacks is None.
 
     The keys are {path, sha256, parent, engine, kind, precision, form, macs_paper, macs_reference, macs_folded, params, gate_passed,
-    file_bytes}. `engine` is the backend, and `parent` is the SHA-256 of the file that the model was made from. The three values that
-    begin with `macs` count the multiply-adds of one image (see `prune.model.flops`): by the convention of the paper, of the plain
-    form and of the folded form.
+    file_bytes}. `engine` is the backend, and `parent` is the SHA-256 of the file that the model was made from. Three values count the
+    multiply-adds of one image (see `prune.model.flops`). `macs_paper` counts as the paper does, which leaves out some layers.
+    `macs_reference` counts those of the plain form (the network as published), and `macs_folded` those of the folded form (an
+    equivalent network with a cheaper last block, which the export writes).
     """
     manifest = artifact.manifest
     macs, gate = manifest.get("macs") or {}, manifest.get("gate")

@@ -72,11 +72,11 @@ def try_all(
     batches: Sequence[int],
     progress: Progress,
 ) -> list[RunnableModel]:
-    """Call each opened model twice on a batch of `crops`, and return the models that run.
+    """Call each opened model twice on a batch of `crops` of the smallest size in `batches`, and return the models that run.
 
-    The error of a model that does not run, or not at all batch sizes in `batches`, is raised. With `--keep-going`, the model is added
-    to `progress.failed` instead, and DeviceError is raised if no model runs. `dataset` is the data set of the crops, or None for
-    random pixels.
+    Raises the error of the first model that fails, and ConfigError for a model with a fixed batch size if `batches` has another size.
+    With `--keep-going`, the model is added to `progress.failed` instead, and DeviceError is raised if no model runs. `dataset` is
+    the data set of the crops, or None for random pixels.
     """
     runnable: list[RunnableModel] = []
     options = progress.options

@@ -126,9 +126,10 @@ def gather(results: dict[str, Any], out: Path, seconds: dict[str, float], *, lab
 
 
 def largest_person(data: Path, names: Sequence[str]) -> str:
-    """Return the name of the image below twins/ (the unoccluded pairs of the queries) in which the person covers the most pixels.
+    """Return the name of the unoccluded query image in which the person covers the most pixels.
 
-    `data` is the folder of the data set, and `names` has its image names in the order of masks.npz.
+    The folder twins/ of the data set has each query image again, with nothing in front of the person. `data` is the folder of the
+    data set, and `names` has the names of all its images, such as twins/NAME.jpg, in the order of masks.npz.
     """
     with np.load(data / "masks.npz", allow_pickle=False) as masks:
         pixels = np.unpackbits(masks["visible"], axis=1).sum(axis=1)

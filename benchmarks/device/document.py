@@ -96,10 +96,11 @@ def gallery_row(facts: Mapping[str, Any], gallery: Gallery, joules: Mapping[str,
 
 
 def measured_with(engine: object) -> dict[str, Any]:
-    """Return the settings with which bench.py times a model on the backend `engine`: {transfers, cuda_graph, spin_wait}.
+    """Return the settings with which this project times a model on the backend named `engine`: {transfers, cuda_graph, spin_wait}.
 
-    They correspond to settings of trtexec, which say whether the times include copies between host and GPU, whether a CUDA graph is
-    replayed, and whether the host waits actively.
+    `transfers` says whether the times include copies between host and GPU, `cuda_graph` whether a CUDA graph is replayed, and
+    `spin_wait` whether the host waits actively. They are booleans, except that `cuda_graph` is a text for TensorRT: it says when the
+    graph is replayed. `trtexec_row` has the same settings of a run of trtexec.
     """
     return ENGINE_SESSION if str(engine).startswith("tensorrt") else SESSION
 
@@ -116,9 +117,12 @@ def _energy(run: DeviceRun, window: Window, images: int) -> dict[str, Any]:
 
 
 def trtexec_row(run: Trtexec) -> dict[str, Any]:
-    """Return the times of one run of trtexec and the settings that it ran with, because its versions have different defaults.
+    """Return the results of one run of trtexec and the settings that it ran with.
 
-    The times are {latency_ms, gpu_ms, images_per_s}. They are None if the run failed, and `why` gives the reason.
+    The settings are {transfers, streams, cuda_graph, spin_wait, line}, where `line` is the command line. They are listed because
+    versions of trtexec have different defaults. The results are {version, latency_ms, gpu_ms, images_per_s, why}; the two times are
+    {p50, mean} with the percentiles that trtexec printed. If the run failed, the results are None and `why` gives the reason;
+    otherwise `why` is None, and trtexec's warnings {enqueue_bound, unstable_percent} are added.
     """
     settings = {"transfers": run.transfers, **PINNED, "line": list(run.line)}
     report = None if run.output is None else parse(run.output)
