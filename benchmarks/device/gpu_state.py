@@ -57,9 +57,10 @@ def state(environment: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
 
 
 def advice(now: Mapping[str, Any] | None) -> list[str]:
-    """Return the commands that lock this card's clocks, which this project never runs. The list is empty if `now` is None.
+    """Return shell commands that lock the clocks of the card whose state is `now`. The list is empty if `now` is None.
 
-    `now` is the result of `state`. The commands are also returned if the clocks are locked already, because no driver reports this.
+    `now` is the result of `state`. This project only shows the commands and never runs them. They are also returned for a card whose
+    clocks are locked already, because no driver reports whether they are.
     """
     if now is None:
         return []

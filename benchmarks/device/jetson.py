@@ -79,7 +79,10 @@ def measure(options: JetsonOptions) -> dict[str, Any]:
 
 
 def replayed(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Return the JSON document of the run that is recorded in `folder`, with only the models whose paths or file names are `names`."""
+    """Return the JSON document of the run that is recorded in `folder`, with only the models that `names` lists.
+
+    Each of `names` is the path or the file name of a recorded model. Raises the errors of `benchmarks.device.replay.read_replay`.
+    """
     return document(read_replay(folder, names))
 
 
@@ -99,9 +102,10 @@ def refuse_elsewhere(root: Path, environment: Mapping[str, str]) -> None:
 class Setting:
     """The options, images and clock that the measurements of all models in a run share.
 
-    Power is averaged over a window of at least `least_s` seconds of `clock`, which returns a time in seconds. `dataset` is None
-    without --data. `watch()` records the present state of the board. If a signal stops the run, the complete results of the model
-    that was being measured are appended to `partly`.
+    `crops` are the images that are timed: images of `dataset`, or random pixels if `dataset` is None, which means that the option
+    --data was not given. `agenda` lists the parts of the run and those that are done. Power is averaged over a window of at least
+    `least_s` seconds of `clock`, which returns a time in seconds. `watch()` records the present state of the board. If a signal stops
+    the run, the complete results of the model that was being measured are appended to `partly`.
     """
 
     options: JetsonOptions

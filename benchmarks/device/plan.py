@@ -48,9 +48,10 @@ def trtexec_of(title: str) -> str:
 def agenda_of(
     titles: Sequence[str], persons: Sequence[int], windows: Windows, *, gallery: int, scored: bool
 ) -> Agenda:
-    """Return the agenda with all parts of the run, in order. `titles` name the models, and `persons` are the batch sizes.
+    """Return the `benchmarks.agenda.Agenda` of the run: the name and the expected duration of each of its parts, in order.
 
-    `gallery` is the number of images in the gallery to extract, or 0 for none. `scored` says whether the accuracy is measured.
+    `titles` are the paths of the models, and `persons` are the batch sizes. `windows` has the durations of the measurements. `gallery`
+    is the number of images in the gallery to extract, or 0 for none. `scored` says whether the accuracy is measured.
     """
     parts = [Part(IDLE, windows.least_s)] if windows.idle else []
     for title in dict.fromkeys(titles):

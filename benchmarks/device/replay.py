@@ -9,10 +9,13 @@ The folder has these files:
   scenes: [{name, batch, wall_ms, images, window, calls}], gallery: {images, passes, batch, window},
   trtexec: [{batch, transfers, line, output}]}]}.
 
-All times are in seconds of one clock. `at_s` has the time of each line of tegrastats. Without it, one line was printed every
-`interval_s`, from 0 on. `output` names the file with an output of trtexec. `benchmarks.device.record` also writes nvpmodel (the
-output of `nvpmodel -q`), environment, during (the board's state after each measurement) and doubts (warnings). If the power was read
-from another sensor than tegrastats, timing.json also has power: {sensor, malformed, samples: [[second, {rail: mW}]]}.
+The entries of `models` have the fields of `benchmarks.device.run.ModelRun`, in which `scenes` are the scenarios. `output` names the
+file in the folder that holds an output of trtexec. All times but `wall_ms` are in seconds of one clock. `at_s` has the time of each
+line of tegrastats. Without it, one line was printed every `interval_s`, from 0 on.
+
+timing.json may have five more keys: `nvpmodel` (the output of `nvpmodel -q`), `environment` (environment variables that describe the
+board), `during` (the board's state after each measurement), `doubts` (warnings) and `power`. The key `power` replaces tegrastats.txt
+if another sensor was read: {sensor, malformed, samples: [[second, {rail: mW}]]}.
 """
 
 from __future__ import annotations
@@ -95,9 +98,10 @@ RECORDING = members(
 
 
 def read_replay(folder: Path, models: Sequence[str]) -> DeviceRun:
-    """Return the run that is recorded in `folder`, with the models whose paths or file names are `models`.
+    """Return the run that is recorded in `folder`, with only the models that `models` lists, in the same order.
 
-    Raises ConfigError if the folder is not a recording, lacks one of the models, or has several models with the same file name.
+    Each of `models` is the path or the file name of a recorded model. Raises ConfigError if the folder is not a recording, if it lacks
+    one of the models, or if a file name stands for several models.
     """
     try:
         recording = read_json(folder / TIMES, RECORDING)

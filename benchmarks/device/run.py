@@ -14,7 +14,10 @@ class Scenario:
     """The times of one model at one batch size: `wall_ms` has the time of each timed call with `batch` images.
 
     `window` is the period in which all calls ran, and `images` is the number of images that all of these calls processed, including
-    the untimed calls. `calls` has (images, batch size) for each run of the engine that one call needs.
+    the untimed calls.
+
+    An engine with fixed batch sizes may split the `batch` images of one call over several runs, or pad them. For each run of one
+    call, `calls` has a pair: the number of images in this run, and the batch size of the engine, which includes the padding.
     """
 
     name: str
@@ -89,8 +92,9 @@ class DeviceRun:
     `host` comes from `benchmarks.host.describe_host`. `board` describes the board, and `before`, `during` and `after` are its states
     at the start, after each timing and at the end (see `benchmarks.device.board`). `images` is {source, count} of the images that are
     timed. `advice` has commands for steadier times, and `doubts` has warnings. `replayed` says whether the results come from a
-    recording. If a signal stopped the run, `stopped` is its name, or else None, and `missing` lists the parts that were not measured.
-    Energy is computed only for periods of at least `least_s` seconds.
+    recording. `stopped` is the name of the signal that stopped the run, or None for a complete run. `missing` has the names of the
+    parts that a stopped run did not measure, and is empty for a complete run. Energy is computed only for periods of at least
+    `least_s` seconds.
     """
 
     host: Mapping[str, Any]

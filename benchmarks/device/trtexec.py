@@ -21,10 +21,11 @@ STARTING_S = 300
 def run_trtexec(
     path: Path, manifest: Mapping[str, Any], spec: InputSpec, batches: Sequence[int], *, seconds: float
 ) -> list[Trtexec]:
-    """Run trtexec on the engine at `path` for each batch size, once without and once with the copies of images and features.
+    """Run trtexec twice on the engine at `path` for each batch size, and return all runs.
 
-    `manifest` and `spec` are those of the engine, and each run measures for `seconds` seconds. The times without copies are comparable
-    between TensorRT versions. The times with copies are comparable with those of bench.py. If trtexec cannot run, the `why` of the
+    The times of the first run leave out the transfers between CPU and GPU, and are comparable between TensorRT versions. Those of the
+    second run include the copying of the images to the GPU and of the features back, and are comparable with the times of bench.py.
+    `manifest` and `spec` are those of the engine, and each run measures for `seconds` seconds. If trtexec cannot run, the `why` of the
     results gives the reason.
     """
     settings = [(batch, transfers) for batch in batches for transfers in (False, True)]

@@ -61,10 +61,10 @@ CANDIDATES = (
 
 
 def commands(candidate: Candidate, work: Path, weights: Path) -> dict[Path, list[str]]:
-    """Return a dictionary that maps each file to make below `work` to the command that makes it, in the order of the commands.
+    """Return {path: command}: the files that must be made below `work`, and for each file the command that makes it.
 
-    The files are the pruned model, and the ONNX files and engines of the unpruned and the pruned model. A command is a list of
-    arguments for `python`. `weights` is the path of the unpruned model.
+    The entries are in the order in which the commands must run. The files are the pruned model, and the ONNX files and engines of the
+    unpruned and the pruned model. A command is a list of arguments for `python`. `weights` is the path of the unpruned model.
     """
     pruned = work / candidate.name / "pruned"
     random = candidate.train is not None
@@ -109,7 +109,8 @@ def row(candidate: str, engine: Path) -> dict[str, Any]:
     """Return the result of one build as a dictionary, which is one row of the result file.
 
     Its keys are model, form, precision, compute_capability, seconds (the time of the build), peak_mib (its peak memory),
-    engine_bytes, onnx_bytes, fused_attention_strings and tensorrt (a version). The values come from the manifest of `engine` and
+    engine_bytes, onnx_bytes, fused_attention_strings and tensorrt (a version). `fused_attention_strings` is the number of strings
+    "fmha" in the engine, which shows whether TensorRT uses fused attention kernels. The values come from the manifest of `engine` and
     from its file name, `FORM.PRECISION.smNN.engine`, where FORM is "unpruned" or "pruned". `candidate` is the model's name.
     """
     form, precision, capability = engine.name.split(".")[:3]

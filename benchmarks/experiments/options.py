@@ -14,9 +14,11 @@ SPLITS = {"train": ("train",), "test": ("query", "gallery"), "all": ("train", "q
 class PipelineOptions:
     """How the extraction of features from files is compared with the model alone.
 
-    The model `candidate` extracts features from new files, which are made of the images in the folder or list `images`. It uses the
-    processes and threads of `preset`. First, the extraction of `slice` files and a timing of the model alone, for `seconds` seconds,
-    alternate until `count` files are extracted. Then each number in `runs` is the number of files that one new process extracts. With
+    The model `candidate` extracts features from new JPEG files. They are made of the images at the path `images`, which is a folder or
+    a text file that lists images. The model uses the processes and threads of `preset`.
+
+    First, two measurements alternate: the model alone is timed for `seconds` seconds, and the extraction of `slice` files is timed.
+    This ends when `count` files are extracted. Then, for each number in `runs`, one new process extracts that many files. With
     `as_json`, the result is printed as one JSON document.
     """
 

@@ -40,11 +40,17 @@ SCORES = ("mAP", "R1")
 def row(
     model: str, file: str, onnx: Path, anny: dict[str, Any], other: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the result of one exported file, `onnx`: its size, its scores and the values that its quality gate measured.
+    """Return the result of one exported file, `onnx`, as a dictionary, which is one row of the result file.
 
-    The result of an INT8 file also has the sensitivity of each group of layers. `model` is the model's name, and `file` the kind of
-    file, a key of FILES. `anny` has the scores on the synthetic test set, and `other` maps a split of the other data set to the scores
-    on it.
+    Its keys are model, file, precision, sha256, bytes, anny_reid, other, gate, gate_rounded_to_fp16, int8_groups and sensitivity.
+    `model` is the model's name, and `file` is the kind of file, such as "fp32" or "int8" (a key of FILES). `anny_reid` and `other`
+    have the mAP and R1 (0..1) from the arguments: `anny` has the scores on the synthetic test set, and `other` maps each split of the
+    other data set to its scores.
+
+    The remaining values come from the manifest. `gate` has the differences from the torch model that the quality gate measured (see
+    `runtime.gate.compare`). `gate_rounded_to_fp16` has those of a copy of the file that rounds like a device in FP16. `sensitivity`
+    says how much each group of layers changes the features in INT8, and `int8_groups` is the number of groups in INT8. These last
+    three values are None for a file that does not have them.
     """
     manifest = read_manifest(onnx)
     sensitivity = manifest.get("sensitivity")

@@ -1,4 +1,4 @@
-"""Measure the CPU time of models, and compare it with that of single matrix products in the same arithmetic."""
+"""Measure the CPU time of models, and compare it with that of a single matrix product in the same precision, FP32 or INT8."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ PRODUCTS = {"fp32": ("MatMul", np.float32, np.float32), "int8": ("MatMulInteger"
 
 
 def product(folder: Path, precision: str, threads: int | None) -> Callable[[int], object]:
-    """Return a function that multiplies two (SIDE, SIDE) matrices in ONNX Runtime, of which the second is constant, as in a model.
+    """Return a function that multiplies two (SIDE, SIDE) matrices in ONNX Runtime, and returns the product.
 
-    The function ignores its argument, the number of the round, and returns the product. `precision` is a key of PRODUCTS, and the
-    ONNX file is written to `folder`. The function uses `threads` threads, or as many as ONNX Runtime chooses if `threads` is None.
+    The second matrix is a constant of the ONNX file, like the weights of a model. The function ignores its argument, the number of the
+    round. `precision` is a key of PRODUCTS, and the ONNX file is written to `folder`. The function uses `threads` threads, or as many
+    as ONNX Runtime chooses if `threads` is None.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -76,11 +77,12 @@ def model_call(artifact: Artifact, batch: int) -> Callable[[int], object]:
 
 
 def measure(artifacts: Sequence[Artifact], *, threads: int, batch: int, rounds: int) -> dict[str, Any]:
-    """Time models and matrix products, and return {products, models}: two lists with one dictionary for each product and model.
+    """Time the models `artifacts` and one matrix product for each precision in PRODUCTS, and return {products, models}.
 
-    Each has the median CPU time of a call in ms (`cpu_ms`) and the 10^9 operations per CPU second (`gops`), from `rounds` calls on
-    `threads` threads. The `share` of a model is its `gops` divided by those of the product in the same arithmetic. It is None if no
-    product has this arithmetic.
+    Both values are lists, with one dictionary for each matrix product and for each model. Each dictionary has the median CPU time of a
+    call in ms (`cpu_ms`) and the 10^9 operations per CPU second (`gops`), from `rounds` calls on `threads` threads. The `share` of a
+    model is its `gops`, divided by the `gops` of the matrix product in the precision in which the model is computed. It is None if
+    this precision is neither FP32 nor INT8.
     """
     with tempfile.TemporaryDirectory() as folder:
         calls = [product(Path(folder), precision, threads) for precision in PRODUCTS]

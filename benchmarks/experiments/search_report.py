@@ -1,7 +1,7 @@
 """`python -m benchmarks.experiments.search_report`: compare the mAP and latency of pruning methods.
 
-The pruned models of a method, made with several seeds, form a group. For example, one group is pruned by the budget search, and
-another by the same fraction in every block.
+The pruned models of one method, made with several seeds, form a group. For example, the models of one group were pruned with the
+budget search of prune.py, which chooses a size for each block. The models of another group lost the same fraction of every block.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class SearchReportOptions:
     """The command line: `groups` maps the name of a method to the folders of its prune.py runs, one for each seed.
 
     `table` is the latency table that predicts the times of the pruned models, and `model` the unpruned model of that table. Each model
-    is timed for `rounds` calls. `data` is the folder of a data set on which intervals of the differences in mAP are computed, or None
-    for no intervals. The results are written to `out` (JSON) and `picture` (SVG).
+    is timed for `rounds` calls. `data` is the folder of a data set on which the mAP of each group is compared with that of the first
+    group, with a 95 % interval of the difference. If `data` is None, the groups are not compared in this way. The results are written
+    to `out` (JSON) and `picture` (SVG).
     """
 
     groups: Mapping[str, Sequence[Path]]

@@ -28,8 +28,8 @@ RUN = members({"after": members({"scores": SCORES, "flops": FLOPS})})
 class Reference:
     """The unpruned model with which pruned models are compared.
 
-    `whole` is the path of its ONNX file, and `about` the content of the latency table that was measured on it. `predictor` is that
-    table in the form of prune.py, whose method `model_ms` predicts the milliseconds of a pruned model.
+    `whole` is the path of its ONNX file, and `about` the content of the latency table that was measured on it. `predictor` is a
+    `prune.budget_search.latency.LatencyTable` from the same table. Its method `model_ms` predicts the milliseconds of a pruned model.
     """
 
     whole: Path
@@ -53,8 +53,9 @@ def reference_of(table: Path, whole: Path) -> Reference:
 def read_run(folder: Path) -> dict[str, Any]:
     """Return {scores, flops} of the pruned model that prune.py wrote to `folder`, from its result.json.
 
-    `scores` are mAP and R1 (0..1), and `flops` the multiply-adds and the numbers of heads, tokens and neurons. Raises ConfigError if
-    the run is not finished.
+    `scores` has mAP and R1 (0..1). `flops` has the number of multiply-adds (`macs_folded`), and three lists with one number for each
+    block: `heads`, `tokens` and `hidden` (MLP neurons). Results of older versions lack `hidden`. Raises ConfigError if the run is not
+    finished.
     """
     advice = "give the folder of a finished run of prune.py, with --evaluate both or after"
     result: dict[str, Any] = read_document(
@@ -83,9 +84,11 @@ def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
     """Return {heads, tokens, hidden, macs_folded, mAP, R1, predicted_ms, measured_ms} of the pruned model in `folder`.
 
     mAP and R1 are in 0..1. `heads`, `tokens` and `hidden` (MLP neurons) have one number for each block, and `hidden` is None for
-    runs of older versions. Each of `rounds` rounds times a call of the pruned model and one of the unpruned model. `measured_ms` is
-    the ratio of their median times, multiplied by the time of the unpruned model in the latency table. Changes of the machine's
-    speed therefore cancel.
+    runs of older versions. `macs_folded` is the number of multiply-adds for one image in the exported form of the model.
+
+    `predicted_ms` comes from the latency table. For `measured_ms`, the pruned and the unpruned model are called once in each of
+    `rounds` rounds. It is the ratio of their median times, multiplied by the time of the unpruned model in the latency table. Changes
+    of the machine's speed therefore cancel.
     """
     about, result = reference.about, read_run(folder)
     flops = result["flops"]
@@ -124,7 +127,8 @@ def against_first(groups: Mapping[str, Sequence[Path]], data: Path) -> list[dict
 def summed(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return {name, runs, mAP, R1, predicted_ms, measured_ms, macs_folded} of a group of runs, one for each seed.
 
-    Each number is {mean, sd}: its mean and sample standard deviation over `runs`, the results of `measure`. `sd` is None for one run.
+    `runs` are the results of `measure`, and the value of `runs` in the result is a list of them. Each of the last five keys has
+    {mean, sd}: the mean and the sample standard deviation of this value over all runs. `sd` is None if there is only one run.
     """
     group: dict[str, Any] = {"name": name, "runs": list(runs)}
     for key in ("mAP", "R1", "predicted_ms", "measured_ms", "macs_folded"):

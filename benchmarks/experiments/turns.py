@@ -74,10 +74,11 @@ def measure_pipeline(options: PipelineOptions, items: Sequence[Item]) -> dict[st
     """Compare the extraction of features from files ("extract") with the model alone on crops in memory ("bare").
 
     `items` are the files, of which `options.count` are extracted. Returns {host, model, preset, processes, threads, batch, rounds[],
-    bare_images_per_s, extract_images_per_s, ratio, ratio_range, cpu_ratio, runs[], warnings[]}. `rounds` come from `take_turns`.
-    `ratio` is the median over the rounds of the images per second of extract, divided by those of bare. `cpu_ratio` compares CPU times
-    per image, bare divided by extract, and is None if the CPU time was too short to measure. `runs` are the times and the peak
-    memory of the extractions in new processes.
+    bare_images_per_s, extract_images_per_s, ratio, ratio_range, cpu_ratio, runs[], warnings[]}. `rounds` come from `take_turns`. The
+    two values of images per second are medians over the rounds. In each round, the images per second of "extract" are divided by those
+    of "bare". `ratio` is the median of these quotients, and `ratio_range` has the lowest and the highest of them. `cpu_ratio` is the
+    median CPU time per image of "bare", divided by that of "extract". It is None if the CPU time was too short to measure. `runs` has
+    the times and the peak memory of the extractions in new processes.
     """
     candidate, preset = options.candidate, options.preset
     artifact = _artifact(candidate, preset)
@@ -140,13 +141,14 @@ def take_turns(
     slices: Sequence[Sequence[Item]],
     rounds: list[dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:
-    """Time the extraction of each of `slices`, lists of images, and the model alone between them.
+    """Time two things alternately: the model alone, and the extraction of one slice. Return one dictionary for each slice.
 
-    The result for each slice is {images, bare, extract, bare_cpu_ms, extract_cpu_ms}: the number of images, the images per second of
-    the model alone and of the extraction, and their CPU ms per image. `engine()` times the model alone, and `whole(images)` extracts
-    images from files. Both return (images per second, CPU ms per image). The speed of a machine changes with time. The values of the
-    model alone are therefore the means of two timings, right before and right after the extraction of the slice. The dictionaries
-    are appended to the list `rounds`, if that is given, and else to a new list. This list is returned.
+    Each of `slices` is a list of images. The dictionary of a slice is {images, bare, extract, bare_cpu_ms, extract_cpu_ms}: the number
+    of images, the images per second of the model alone and of the extraction, and their CPU ms per image. `engine()` times the model
+    alone, and `whole(images)` extracts images from files. Both return (images per second, CPU ms per image). The speed of a machine
+    changes with time. The values of the model alone are therefore the means of two timings, right before and right after the
+    extraction of the slice. The dictionaries are appended to the list `rounds`, if that is given, and else to a new list. This list is
+    returned.
     """
     rounds, before = [] if rounds is None else rounds, engine()
     for part in slices:

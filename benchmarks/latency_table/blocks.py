@@ -125,12 +125,13 @@ def size_of(row: dict[str, Any]) -> tuple[int, ...]:
 
 
 def finished(raw: Sequence[dict[str, Any]], prunable: int) -> dict[str, Any]:
-    """Return the results of the measured rows `raw`: {model_ms, fixed_ms, grid, complete}.
+    """Return the results that a finished table adds to its measured rows `raw`: {model_ms, fixed_ms, grid, complete}.
 
     Each row is {heads, tokens, hidden, ms, model_ms, block_ms}: a block size, its time, and the times of the whole model and of the
-    unpruned block in the same group. In the result, `model_ms` is the median time of the whole model, and `grid` has the corrected
-    time of each block size (see `measure`). `fixed_ms` is the time that the model spends outside its prunable blocks: `model_ms` minus
-    `prunable` times the corrected time of the unpruned block. All times are in ms.
+    unpruned block that were measured in the same group. The `model_ms` of the result is the median of the rows' `model_ms`. `grid` has
+    the corrected time of each block size (see `measure`). `fixed_ms` is the time that the model spends outside its prunable blocks,
+    whose number is `prunable`: the `model_ms` of the result, minus `prunable` times the corrected time of the unpruned block.
+    `complete` is True, which marks the table as finished. All times are in ms.
     """
     model = float(np.median([row["model_ms"] for row in raw]))
     block = float(np.median([row["block_ms"] * model / row["model_ms"] for row in raw]))

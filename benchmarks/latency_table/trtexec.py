@@ -129,8 +129,9 @@ def model_line(model: Path, manifest: Mapping[str, Any], engine: Path, target: T
 class Sampler:
     """A callable that times the whole model and some of its blocks with the trtexec of `target`.
 
-    The whole model is the ONNX file `model`. Its engine is built once and kept in the file `engine`. `index` is the index of the
-    model's blocks (see `benchmarks.latency_table.blocks.read_index`).
+    A call takes a list of entries of `index`, the index of the model's blocks (see `benchmarks.latency_table.blocks.read_index`). It
+    returns a list of median times in ms: of the whole model, of the unpruned block, and of the block of each entry. The whole model is
+    the ONNX file `model`. Its engine is built once and kept in the file `engine`.
     """
 
     model: Path
@@ -190,9 +191,10 @@ class Sampler:
 
 
 def refusal(report: Report, code: int, file: Path, log: Path) -> UserError:
-    """Return the error to raise if trtexec failed on `file`. It has the type and exit code of the same failure in `engines build`.
+    """Return the error to raise if trtexec failed on `file`.
 
-    `report` and `code` are trtexec's parsed output and exit status, and its whole output is in the file `log`.
+    The command `python -m engines build` runs trtexec too. The error has the type and exit code that this command gives for the same
+    failure. `report` and `code` are trtexec's parsed output and exit status, and its whole output is in the file `log`.
     """
     if code < 0:
         reason = f"killed by {signal.Signals(-code).name}"

@@ -78,11 +78,15 @@ def random_models(weights: Path, count: int, work: Path) -> list[Path]:
 def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, out: Path) -> dict[str, Any]:
     """Compare the times of `models` that the latency table at `table` predicts with those that are measured.
 
-    Returns {points: [{model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error}], drift, spearman, median_error, ...}.
-    The calls of each model alternate with those of `whole`, the unpruned model of the table; each is called `rounds` times. `drift` is
-    the time of `whole` divided by its time in the table, which shows how the machine's speed has changed. `error` is the relative
-    error of the prediction. `error`, `spearman` and `median_error` are corrected for the drift. If a signal stops the run, the
-    finished points are written beside `out` (see `benchmarks.unfinished.written`).
+    Returns {table, points, drift, spearman, median_error, median_error_with_drift}. `table` has the settings of the latency table, and
+    `points` has {model, heads, tokens, hidden, predicted_ms, measured_ms, drift, error} for each model. The calls of each model
+    alternate with those of `whole`, the unpruned model of the table. Each of the two is called `rounds` times.
+
+    The `drift` of a point is the time of `whole`, divided by its time in the table. Above 1, the machine is slower than it was for the
+    table. The other `drift` is the median over the points. `error` is the relative error of the prediction, and `median_error` is the
+    median of its absolute values. `spearman` is the rank correlation of the predicted and the measured times. For these three, each
+    measured time is first divided by the `drift` of its point. `median_error_with_drift` is the median error without this correction.
+    If a signal stops the run, the finished points are written beside `out` (see `benchmarks.unfinished.written`).
     """
     from prune.budget_search.latency import read_table
     from prune.model.architecture import Architecture

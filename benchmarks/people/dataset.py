@@ -1,9 +1,11 @@
 """Render Anny-ReID: images of rendered identities in the Market-1501 layout, with exact annotations.
 
-An identity depends only on the seed and its number. An image depends only on these, its camera and its number in this camera. A larger
-data set therefore contains a smaller one of the same seed. The file `anny.json` holds the version of this generator, the plan, and for
-each image the pid, the 0-based camid, the visible part of the person (0..1) and the SHA-256. The file `masks.npz` holds, in the same
-order, a mask of the pixels of each image that show the person: `numpy.unpackbits(visible[n]).reshape(128, 64)`.
+An identity depends only on the seed and on its pid. An image depends only on its identity, its camera and the number in its file name.
+A larger data set therefore contains a smaller one of the same seed.
+
+The file `anny.json` holds the version of this generator, the plan, and for each image the pid, the 0-based camid, the visible fraction
+of the person (0..1) and the SHA-256. The file `masks.npz` holds one array, `visible`. Its row `visible[n]` is a packed mask of the
+pixels that show the person in the n-th image of `anny.json`: `numpy.unpackbits(visible[n]).reshape(128, 64)`.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ _STREAM = {"identity": 1, "image": 2, "query": 3, "passer_by": 4}
 
 @dataclass(frozen=True)
 class RenderedImage:
-    """One rendered image: its path in the data set, its JPEG bytes and the visible part of the person (0..1).
+    """One rendered image: its path in the data set, its JPEG bytes and the visible fraction of the person (0..1).
 
     `camid` is the 0-based camera. `mask` (128, 64) bool is true at the pixels that show the person. `unoccluded` is the path of an
     image of the same person in the same pose with nothing in front. It is None for images that are not queries.
@@ -60,7 +62,7 @@ class RenderedImage:
 
 @dataclass(frozen=True)
 class ImageSlot:
-    """The place of an image in the data set: its identity, its 0-based camera, and its folder.
+    """An image that is to be rendered: its identity `pid`, its 0-based camera `camid`, and its folder in the data set.
 
     `number` counts the images of this identity in this camera and folder, from 0.
     """
@@ -72,9 +74,9 @@ class ImageSlot:
 
 
 class Renderer:
-    """Renders identities of one seed. It holds what all of them share: the body model, the places and the passers-by.
+    """Renders identities of one `seed`. It holds what all of them share: the body model, the scene of each camera and the passers-by.
 
-    The constructor raises ConfigError if a package of the extra `render` is not installed.
+    `Renderer(seed)` raises ConfigError if a package of the extra `render` is not installed.
     """
 
     def __init__(self, seed: int) -> None:

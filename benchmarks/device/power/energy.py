@@ -75,8 +75,8 @@ def total_in(samples: Sequence[Sample]) -> Total | None:
 def integral_j(samples: Sequence[tuple[float, float]], window: Window) -> float:
     """Return the energy in joules in the window: the integral of `samples` (seconds, watts) by the trapezoidal rule.
 
-    At least one sample must be inside the window. From the window's start to its first sample, and from its last sample to its end,
-    the power counts as constant.
+    At least one sample must be inside the window. Before the first sample in the window, the power counts as equal to that of the
+    first sample. After the last sample in the window, it counts as equal to that of the last sample.
     """
     inside = [sample for sample in samples if window.start_s <= sample[0] <= window.end_s]
     points = [(window.start_s, inside[0][1]), *inside, (window.end_s, inside[-1][1])]
@@ -89,14 +89,16 @@ def integral_j(samples: Sequence[tuple[float, float]], window: Window) -> float:
 def energy(
     samples: Sequence[Sample], window: Window, *, images: int, idle: Window | None, least_s: float = LEAST_S
 ) -> dict[str, Any]:
-    """Return the energy per image, in joules, if `images` images were processed in the window.
+    """Return a dictionary with the energy per image, in joules. `images` is the number of images that were processed in `window`.
 
     The keys are {rail, rail_known, gross_j_per_image, net_j_per_image, mean_w, idle_w, rails_w, window_s, images, samples,
     incomplete, why}. `rail` names the rails whose sum counts as the whole board, and `rails_w` has the mean power of each rail. The
-    gross energy is all energy of the board. For the net energy, the mean power in the `idle` window (`idle_w`) is subtracted. The
-    power and energy of a window are None without a sensor, if the window is shorter than `least_s` seconds, or if its samples have a
-    gap. `why` then gives the reason for `window`; the net energy is also None if `idle_w` is None. `incomplete` counts the samples in
-    the window that are not used, because they lack one of the rails or have no power above 0.
+    gross energy is all energy of the board. For the net energy, the mean power in the `idle` window (`idle_w`) is subtracted.
+
+    The power and energy of a window are None in three cases: `samples` contain no rails, the window is shorter than `least_s`
+    seconds, or more than MOST_GAP_S seconds of it pass without a usable sample. `why` says in one sentence why the values for `window`
+    are None, or is None if they are not. The net energy is also None if `idle_w` is None. `samples` in the result is the number of
+    usable samples in `window`. `incomplete` is the number of the others, which lack one of the rails or have no power above 0.
     """
     total = total_in(samples)
     inside = [sample for sample in samples if window.start_s <= sample.at_s <= window.end_s]
@@ -126,7 +128,8 @@ def mean_w(
 ) -> float | None:
     """Return the mean power in watts over the window, as the sum of `rails`.
 
-    Returns None if the window is shorter than `least_s` seconds, or the samples have a gap.
+    Returns None if the window is shorter than `least_s` seconds, or if more than MOST_GAP_S seconds of it pass without a sample that
+    has all of `rails`.
     """
     power = watts([sample for sample in samples if window.start_s <= sample.at_s <= window.end_s], rails)
     if _problem([at_s for at_s, _ in power], window, least_s):

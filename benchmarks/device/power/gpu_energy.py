@@ -25,7 +25,10 @@ def gpu_energy(
     settle_s: float = SETTLE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any] | None]:
-    """Return the result of `benchmarks.device.power.energy.energy`, with {sensor, malformed}, for each model.
+    """Return a list with one dictionary for each model: its power, and its energy per image in joules.
+
+    A dictionary has the keys of the function `benchmarks.device.power.energy.energy` and two more: `sensor` is the name of the power
+    sensor, and `malformed` is the number of its readings that could not be parsed.
 
     `calls` has a function for each model, which takes the number of the call and runs the model on `images` images. Each model runs
     for `settle_s` seconds and then for `least_s` seconds of `clock`, in which its power counts. The energy is that of the card alone,
@@ -52,10 +55,11 @@ def card_meter(
     settle_s: float = SETTLE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[tuple[Meter, Window] | tuple[None, None]]:
-    """Start the first of `sensors` that works, wait for an idle window of `least_s` seconds, and yield (meter, idle window).
+    """Measure the power of the graphics card while a `with` block runs. The context manager yields (meter, idle window).
 
-    Before the idle window, the card rests for `settle_s` seconds. The sensor runs until the block ends. Yields (None, None) if no
-    sensor can be read. If `sensors` is None, they are those of `gpu_sensors()`. `clock` returns a time in seconds.
+    It starts the first of `sensors` that works, and then runs nothing on the card for `settle_s` and `least_s` seconds. The idle
+    window is the second of these two periods. The sensor runs until the `with` block ends. Yields (None, None) if no sensor can be
+    read. If `sensors` is None, they are those of `gpu_sensors()`. `clock` returns a time in seconds.
     """
     meter = open_meter(gpu_sensors() if sensors is None else sensors)
     if meter is None:
