@@ -58,7 +58,7 @@ class Features:
 
 
 def partial_path(path: Path) -> Path:
-    """Return the path for the features of a stopped extraction to `path`: `q.npz` -> `q.partial.npz`.
+    """Return the file that gets the features if an extraction is stopped before it writes `path`: `q.npz` -> `q.partial.npz`.
 
     The name differs, so that partial features never replace a complete file.
     """
@@ -166,7 +166,7 @@ def duplicates(features: Features) -> int:
 def same_model(a: Features, b: Features) -> None:
     """Raise ArtifactError unless `a` and `b` come from the same model file.
 
-    Features of two models can be compared without an error, but the ranking is random.
+    Without this check, features of two models would be ranked without an error, but the ranking would be random.
     """
     if a.model != b.model:
         raise ArtifactError(

@@ -51,8 +51,8 @@ def open_model(
     `device` is "cpu" or "cuda". `backend` runs an ONNX file on the CPU (one of `runtime.options.choices.BACKENDS`, or "auto" for the
     one that `python -m runtime choose` measured as fastest here). `threads` None uses all cores. `batch` is the number of crops
     per run (None: the model's fixed batch, or 16). `preset` "latency" runs one crop at a time on all cores of the CPU. `preset`
-    "throughput" runs one process with one thread on each core; it works with `embed_files` only. With None, `threads` and `batch`
-    decide.
+    "throughput" runs one process with one thread on each core; it works with `embed_files` only. With `preset` None, the model runs
+    in this process with `threads` and `batch`.
 
     The manifest, the file's hash and the recorded verdict of its quality gate are checked before anything is loaded. Raises
     ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate, DeviceError for a missing device or
@@ -109,7 +109,8 @@ class Model:
         stands for an unknown camera.
 
         Raises ConfigError for an unknown `color` or camera, DataError for a crop of another type, shape or size (it names the
-        crop) and for a feature of length zero, NonFiniteFeatures, OutOfMemory or DeviceError when the model cannot run.
+        crop) and for a feature whose norm is zero, NonFiniteFeatures for a feature with NaN or infinity, and OutOfMemory or
+        DeviceError when the model cannot run.
         """
         return self._embed(crops, "crop {}".format, color=color, camera=camera)
 
@@ -168,9 +169,9 @@ class Model:
         time with the number of images done since the last call.
 
         Raises ConfigError for a camera policy that the model cannot follow, DataError where there is no image, TooManyBad (a
-        DataError) when more than the fraction `max_bad` of all images is unusable, NonFiniteFeatures with the path of the first such
-        image, OutOfMemory or DeviceError when the model cannot run, and Unfinished (a KeyboardInterrupt) when a signal stops it.
-        TooManyBad and Unfinished hold the `features` of the images that were done.
+        DataError) when more than the fraction `max_bad` of all images is unusable, NonFiniteFeatures with the path of the first image
+        whose feature has NaN or infinity, OutOfMemory or DeviceError when the model cannot run, and Unfinished (a KeyboardInterrupt)
+        when a signal stops it. TooManyBad and Unfinished hold the `features` of the images that were done.
         """
         notes: tuple[str, ...] = ()
         if not isinstance(images, Images):

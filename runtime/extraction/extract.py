@@ -248,8 +248,8 @@ def run_halving(
 ) -> tuple[NDArray[np.float32], int]:
     """Return the features of `images`, run with `batch` images at a time, and the batch size that was used last.
 
-    When the device is out of memory, the batch size is halved. `ids` are the camera ids of the images, or None. In a NonFiniteFeatures
-    error, the rows count from the first of `images`.
+    When the device is out of memory, the batch size is halved; if one image does not fit, OutOfMemory is raised. `ids` are the camera
+    ids of the images, or None. The `rows` of a NonFiniteFeatures error are indices in `images`, not in a batch.
     """
     parts: list[NDArray[np.float32]] = []
     at = 0

@@ -86,10 +86,11 @@ def extractor(
 ) -> Iterator[Extract]:
     """Yield a function that extracts features with `artifact`. Use it inside the block; its worker processes end with the block.
 
-    `preset` None runs the model in this process, with `batch` images per run (None: the model's fixed batch, or 16). With
-    "throughput", `artifact` need not be loaded, because each worker process opens the model itself; `allow_ungated` then lets it
-    open a model that has not passed its gate. `workers` is the number of decoding threads in each process. Raises the errors of
-    `plan`.
+    The model runs in this process if `preset` is None or "latency", and in worker processes if it is "throughput". Without a preset,
+    `batch` is the number of images per run (None: the model's fixed batch, or 16); with a preset, it is as in `plan`. Worker processes
+    open the model themselves, so `artifact` need not be loaded; `allow_ungated` lets them open a model that has not passed its gate.
+    `workers` is the number of decoding threads in each process (None: up to 4 in this process, 1 in a worker process). Raises the
+    errors of `plan`.
     """
     if preset is None:
         yield partial(extract, artifact, batch=batch or artifact.spec.batch or 16, workers=workers)

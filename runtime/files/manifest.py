@@ -118,7 +118,10 @@ def write_manifest(path: Path | str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def making_command(file: Path) -> str:
-    """Return the command that makes a file of this name and suffix, with a placeholder in capitals for each file that it reads."""
+    """Return the command line of this project that makes `file`, chosen by its suffix.
+
+    Its input files are placeholders in capitals, such as MODEL.safetensors. An unknown suffix gives the command of an ONNX export.
+    """
     name = str(file)
     if file.suffix in ENGINES:
         words = ["python", "-m", "engines", "build", "MODEL.onnx", "--out", name]

@@ -52,7 +52,7 @@ def kind(machine: str, cpuinfo: str, name: str) -> str:
     """Return the kind of a processor: its architecture and the instruction sets that all cores have.
 
     `machine` is `platform.machine()`, and `cpuinfo` is the text of /proc/cpuinfo. If `cpuinfo` lists no instruction sets, the
-    processor's `name` stands for them: "arm64", "" and "arm" give "aarch64 (arm)".
+    processor's `name` stands for them. For example, kind("arm64", "", "arm") is "aarch64 (arm)", because arm64 is aarch64.
     """
     architecture = NAMES.get(machine.lower(), machine.lower())
     cores = [

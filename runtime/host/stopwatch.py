@@ -44,8 +44,8 @@ def interleave(
 
     A function gets the number of the round, from 0. The order of the calls changes in each round, from a fixed seed, so that drift
     of the machine affects all functions alike. Before the first round, each function is called for `warmup_s` seconds, at least
-    once. There are `rounds` rounds. With None, there are at least MIN_ROUNDS, and they go on until `seconds` seconds per function
-    have passed.
+    once; it gets 0, 1, 2, ... There are `rounds` rounds. With None, there are at least MIN_ROUNDS, and no further one starts once
+    `seconds` x len(calls) seconds have passed since the first round began.
 
     `clocks` are two functions that return the wall and the CPU time in seconds. Each finished round is appended to the list `kept`, if
     given; a caller that is interrupted can pass this list to `samples_of`.
@@ -73,7 +73,7 @@ def interleave(
 
 
 def samples_of(rounds: Sequence[Round]) -> list[Samples]:
-    """Return one Samples for each function, from the (wall ms, CPU ms) of every function in one or more rounds."""
+    """Return one Samples for each function, from one or more `rounds`; each lists one (wall ms, CPU ms) per function."""
     table = np.array(rounds, np.float64)
     return [Samples(table[:, index, 0], table[:, index, 1]) for index in range(table.shape[1])]
 

@@ -1,8 +1,9 @@
-"""Decode plain JPEG files with simplejpeg, if it is installed, which gives the same pixels as Pillow in less time.
+"""Decode plain JPEG files with simplejpeg, faster than Pillow, wherever both give the same pixels.
 
 A plain file contains one 8-bit image in YCbCr or grey and no Exif data, as most crops of data sets do. The caller decodes all other
-files with Pillow. Simplejpeg and Pillow each contain a libjpeg, and the two may give different pixels. So each kind of file is tested
-once on this machine, and a kind with different pixels is left to Pillow, too.
+files with Pillow, and all files if simplejpeg is not installed. Simplejpeg and Pillow each contain a copy of libjpeg, and these copies
+may decode a file to different pixels. So each process compares them on test images, once for each kind of file (chroma subsampling,
+progressive or not). A kind with different pixels is left to Pillow, too.
 """
 
 from __future__ import annotations

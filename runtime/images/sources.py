@@ -42,7 +42,7 @@ class Images:
 
     @cached_property
     def dataset_name(self) -> str | None:
-        """The name of the published data set in which the images are; None if it may be another one (`cameras.dataset_name`)."""
+        """The name of the data set that the images belong to (`runtime.datasets.cameras.dataset_name`); None if it is not certain."""
         return dataset_name(self.dataset.layout, count_warnings(self.dataset)) if self.dataset else None
 
 
@@ -91,9 +91,10 @@ def list_images(source: str | os.PathLike[str]) -> Images:
 def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -> Images:
     """Return the images that `list_images` finds in `source`, with the persons and cameras that an evaluation would use.
 
-    If `source` is an image folder of a data set, they come from `read_dataset` for the whole data set, and an image in none of its
-    splits has pid -1. `layout` is the layout of the data set; None guesses it. Raises ConfigError if `layout` is given but `source` is
-    not an image folder of a data set.
+    If `source` is an image folder of a data set, the persons and cameras are those that `read_dataset` gives for the whole data set,
+    and an image in none of its splits has pid -1. Otherwise the result is that of `list_images`. `layout` is the layout of the data
+    set. None guesses it; if the data set then cannot be read, the result is that of `list_images`, too. Raises ConfigError if `layout`
+    is given but `source` is not an image folder of a data set, and then also the errors of `read_dataset`.
     """
     images = list_images(source)
     path = os.path.abspath(source)

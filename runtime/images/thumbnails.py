@@ -19,7 +19,7 @@ QUALITY = 85
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small copy of an image: `uri` is a JPEG of at most BOX pixels as a data URI.
+    """A small copy of an image: `uri` is a JPEG that fits into BOX, (width, height) in pixels, as a data URI.
 
     If the image cannot be shown, `uri` is None and `missing` is the reason.
     """

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class Backend:
     """One way to run an ONNX file on a CPU.
 
-    `label` names the backend in printed tables. `library` names the library that it uses, the module of this library in
-    `runtime/backends/`, and its entry in `engines doctor`. Several backends can share one library; the one with the library's own name
-    uses its default arithmetic. `packages` are the Python packages whose versions influence the features. `arithmetic` is the type in
-    which the backend computes the matrix products of an FP32 file. `fp32_limits` is the precision whose limits in `runtime.gate` hold
-    for an FP32 file on this backend.
+    `label` names the backend in printed tables. `library` is the name of the library that it uses; the library's module in
+    `runtime/backends/` and its entry in `engines doctor` have the same name. If several backends share a library, the backend with
+    the name of the library uses the library's default arithmetic. `packages` are the Python packages whose versions influence the
+    features. `arithmetic` is the type in which the backend computes the matrix products of an FP32 file. `fp32_limits` is the
+    precision whose limits in `runtime.gate` hold for an FP32 file on this backend.
     """
 
     label: str

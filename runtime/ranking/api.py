@@ -45,7 +45,8 @@ def evaluate(
     With `rerank`, the distances are first re-ranked with k-reciprocal encoding (k1 20, k2 6, weight 0.3). `same_camera` is the rule
     for gallery images of the query's person from the query's camera: "remove" leaves them out of the ranking, as most published
     protocols do, and "keep" ranks them like all others, which a data set of one camera needs. Images of unknown people (pid -1) are
-    left out. `watch` is called with the scored ranking of every query that has a match.
+    left out. `watch` is called with the scored ranking of every query that has a match; its distances are negative cosines, or with
+    `rerank` the re-ranked distances.
 
     Raises ArtifactError for features of two models, DataError if no query has a match, and ConfigError for an unknown rule.
     """

@@ -30,7 +30,8 @@ class Metrics:
     `mAP` is the mean average precision that papers report. `mAP_market_matlab` computes it with the trapezoid rule of Market-1501's
     MATLAB code. `cmc` (max_rank,) float64 is the fraction of queries with a match among the first 1, 2, ... images. `mINP` is the mean
     of (number of matches / rank of the last match). `queries` counts all queries, and `queries_without_match` those that are not
-    scored. `ties` counts the matches with the same distance as an image that is no match; the order of the gallery ranks these.
+    scored. `ties` counts the matches that have the same distance as an image that is no match. Such images are ranked in the gallery's
+    order, so the scores depend on it.
     """
 
     mAP: float
@@ -97,7 +98,7 @@ def evaluate(
 def cosine_rows(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> Iterator[Floats]:
     """Yield the negative cosines between queries and gallery as blocks (b, G), each for the next b <= `block` queries.
 
-    `query` (Q, D) and `gallery` (G, D) are L2-normalised. Raises the errors of `evaluate` at once, before the first block.
+    `query` (Q, D) and `gallery` (G, D) are L2-normalised. Raises the errors of `checked_features` at once, before the first block.
     """
     queries, galleries = checked_features(query, gallery, block=block)
     # 1 - cosine would lose the last bits of small similarities, and the order is the same without the 1.
@@ -118,7 +119,8 @@ def evaluate_distances(
 
     `distance_rows` are blocks (b, G), each for the next b queries, Q in all; they are not changed. The pids and camids are integers
     (Q,) and (G,). `max_rank` is the length of the CMC curve. `watch` is called with the scored ranking of every query that has a
-    match. Raises the errors of `evaluate`.
+    match. Raises DataError for a distance that is not finite, and if no query has a match, and ArtifactError for shapes that do not
+    fit.
     """
     pids, camids = _ids(query_pids, query_camids, "query")
     matches_and_removed = _gallery_rules(*_ids(gallery_pids, gallery_camids, "gallery"))
@@ -182,8 +184,8 @@ def step_precision(ranks: Ids) -> float:
 def trapezoid_precision(ranks: Ids) -> float:
     """Return the average precision of one query as Market-1501's compute_AP.m computes it, from the 1-based ranks of its matches.
 
-    For each match, it takes the mean of the precision at its rank and at the rank before (1 before rank 1). The result is the mean
-    over the matches.
+    The value of a match with rank r is the mean of two precisions: that at rank r and that at rank r - 1. At rank 0 the precision
+    counts as 1. The result is the mean of these values over the matches.
     """
     match_count = np.arange(1, len(ranks) + 1)
     before = np.where(ranks > 1, (match_count - 1) / np.maximum(ranks - 1, 1), 1.0)
@@ -193,7 +195,8 @@ def trapezoid_precision(ranks: Ids) -> float:
 def checked_features(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> tuple[Floats, Floats]:
     """Return query and gallery features as float32 (Q, D) and (G, D).
 
-    Raises the errors of `evaluate` unless they are finite, L2-normalised and of the same width D. `block` rows are checked at a time.
+    Raises DataError if there are none or one is not finite, and ArtifactError for other shapes, two widths D, or a feature whose norm
+    is not 1. `block` rows are checked at a time.
     """
     queries, galleries = np.asarray(query, np.float32), np.asarray(gallery, np.float32)
     for name, features in (("query", queries), ("gallery", galleries)):

@@ -22,15 +22,19 @@ from runtime.ranking.rerank import rerank
 
 
 def published_rule(layout: str | None) -> str:
-    """Return the rule for images of the query's person from the query's camera in the published protocol: REMOVE or KEEP.
+    """Return the rule, REMOVE or KEEP, that a data set's published protocol has for same-camera images.
 
-    The protocol is that of the data set with this `layout`. Without a published protocol, the rule is REMOVE.
+    These are gallery images that show the query's person in the query's camera. `layout` is the layout of the data set; for None and
+    for a data set without a published protocol, the rule is REMOVE.
     """
     return KEEP if layout in SAME_CAMERA_STAYS else REMOVE
 
 
 def protocol_text(rule: str, layout: str | None) -> str:
-    """Return "published" if `rule` is that of the published protocol for `layout`; else a note that it is not, with the rule."""
+    """Return "published" if `rule`, REMOVE or KEEP, equals `published_rule(layout)`; else a text that says that it does not.
+
+    An example of this text is "not the published protocol (same-camera images: keep)".
+    """
     if rule == published_rule(layout):
         return "published"
     return f"not the published protocol (same-camera images: {rule})"
@@ -61,8 +65,9 @@ def score(
 ) -> Metrics:
     """Rank `gallery` for every query and return the scores, after k-reciprocal re-ranking if `reranked`.
 
-    `same_camera` is REMOVE or KEEP. `watch` is called with the scored ranking of every query that has a match; the row numbers in it
-    are those of the `known` features. Raises DataError if no image has a known person, or if no query has a match.
+    `same_camera` is REMOVE or KEEP. `watch` is called with the scored ranking of every query that has a match. The row numbers in this
+    ranking are those in `known(query)` and `known(gallery)`, which lack the images of unknown people. Raises DataError if all people
+    of the query or of the gallery are unknown, or if no query has a match.
     """
     query, gallery = known(query), known(gallery)
     for name, side in (("query", query), ("gallery", gallery)):

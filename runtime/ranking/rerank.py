@@ -56,10 +56,10 @@ def rerank(
 ) -> Iterator[Floats]:
     """Yield the re-ranked distances as blocks (b, G) float32, each for the next b <= `block` queries.
 
-    `query` (Q, D) and `gallery` (G, D) are L2-normalised. A distance is weight * d + (1 - weight) * Jaccard distance. Here d is the
-    squared Euclidean distance, divided by the largest one of the query (0..1). `k1` is the number of neighbours of the reciprocal
-    sets, and `k2` that of the query expansion. Raises the errors of `metrics.evaluate` at once, before the first block, and
-    ConfigError for k1 or k2 below 1 or a weight outside 0..1.
+    `query` (Q, D) and `gallery` (G, D) are L2-normalised. A distance is weight * d + (1 - weight) * Jaccard distance. Here d (0..1) is
+    the squared Euclidean distance, divided by the query's largest squared distance to any of the Q + G images. `k1` is the number of
+    neighbours of the reciprocal sets, and `k2` that of the query expansion. Raises the errors of `metrics.checked_features` at once,
+    before the first block, and ConfigError for k1 or k2 below 1 or a weight outside 0..1.
     """
     if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
         raise ConfigError(f"re-ranking needs k1, k2 >= 1 and weight in 0..1, not {k1}, {k2}, {weight}")
@@ -88,11 +88,11 @@ def _blocks(
 
 
 def nearest_neighbours(features: Floats, count: int, *, block: int = 256) -> tuple[NDArray[np.int32], Floats]:
-    """Return the `count` nearest rows of each feature, (N, count) int32, and its largest squared distance, (N,) float32.
+    """Return the `count` nearest rows of each feature, (N, count) int32, and its largest squared distance to any row, (N,) float32.
 
     `features` (N, D) are L2-normalised. The nearest row comes first; a feature itself is one of its neighbours. Equal distances are
-    ordered by index. If N is smaller than `count`, the result has N columns. The largest distance is never 0, so that it can be a
-    divisor. `block` rows are compared at a time.
+    ordered by index. If N is smaller than `count`, the result has N columns. If all features are equal, a tiny positive number stands
+    for the largest distance 0, so that it can be a divisor. `block` rows are compared at a time.
     """
     size = len(features)
     count = min(count, size)

@@ -48,8 +48,8 @@ class Ranking:
 class WorstRankings:
     """Collects the rankings of the `count` queries with the lowest average precision, with the `top` nearest images of each.
 
-    Pass the method `see` as `watch` to `runtime.ranking.api.evaluate`. `offset` is added to every distance: 1 turns the negative
-    cosines of `evaluate` into cosine distances (0..2).
+    Pass the method `see` as `watch` to `runtime.ranking.api.evaluate`. `offset` is added to every distance. Without re-ranking, the
+    distances that `see` gets are negative cosines; `offset` 1 turns them into cosine distances (0..2). With re-ranking, use 0.
     """
 
     def __init__(self, count: int, top: int, *, offset: float = 0.0) -> None:
