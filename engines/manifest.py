@@ -34,9 +34,9 @@ def engine_manifest(
     """Return the manifest of a new engine, a dict of JSON values.
 
     `parent` is the manifest of the ONNX file, `machine` describes the machine that the engine is built for, and `request` are the
-    options of the build. `settings` are trtexec's flags or the library's settings. `builder` is a key of FLAVOURS.
-    `compute_capability` is the requested one of an ahead-of-time build, else None. In the result, `gate.passed` is None, because a new
-    engine is unverified until `engines verify` passes.
+    options of the build. `settings` are trtexec's flags or the library's settings. `builder` is a key of FLAVOURS: "trtexec", "python"
+    or "rtx". `compute_capability` names the GPUs for which TensorRT-RTX was told to build ahead of time, such as "8.6"; None for all
+    other builds. In the result, `gate.passed` is None, because a new engine is unverified until `engines verify` passes.
     """
     spec = InputSpec.from_json(parent["input"], f"{request.onnx}.json")
     shapes = [
@@ -100,8 +100,8 @@ def preflight(engine: Path, host: Machine) -> list[str]:
 
     Loading an engine runs native code, so call this before. It checks whether the manifest exists, whether the machine and the
     TensorRT version are those of the build, whether the engines for other batch sizes are there, and whether the engine passed its
-    quality gate. Each reason names the next command. Raises ArtifactError if the engine's hash differs from that in the manifest, or
-    if the manifest cannot be used.
+    quality gate. Each reason names the command that helps. Raises ArtifactError if the engine's hash differs from that in the
+    manifest, or if the manifest cannot be used.
     """
     if engine.is_file() and not manifest_path(engine).exists():
         return [f"the engine has no manifest; run: {_verify_command(engine, 'MODEL.onnx')}"]

@@ -37,8 +37,8 @@ Host = Callable[[str], Machine]
 class AssumedBuild:
     """The user's statements about an engine that has no manifest.
 
-    `builder` is what built it, a key of FLAVOURS. `precision` None means the precision of its ONNX file. `version_compatible` says
-    whether it was built to run on later TensorRT versions too.
+    `builder` is what built it: "trtexec", "python" or "rtx". `precision` None means the precision of its ONNX file.
+    `version_compatible` says whether it was built to run with later TensorRT versions of the same major version, too.
     """
 
     builder: str = "trtexec"

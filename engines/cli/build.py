@@ -25,10 +25,11 @@ HELP = "build an engine for this machine"
 class BuildOptions:
     """The engine to build (`request`) and how to build it.
 
-    `builder` is a key of FLAVOURS; None means trtexec if it is installed, else python. With `separate`, each profile of `request` gets
-    its own engine. `compute_capability` names the GPUs for which the builder rtx builds ahead of time, such as "8.6"; None lets it
-    choose. `log` is a file for everything that trtexec prints; None keeps nothing. With `dry_run`, trtexec's command lines are printed
-    and nothing is built; they are for the TensorRT version `tensorrt`, such as "10.3", or if that is None, for the installed trtexec.
+    `builder` is "trtexec", "python" or "rtx"; None means trtexec if it is installed, else python. With `separate`, each profile of
+    `request` gets its own engine. `compute_capability` names the GPUs for which the builder rtx builds ahead of time, such as "8.6";
+    None lets it choose. `log` is a file for everything that trtexec prints; None keeps nothing. With `dry_run`, trtexec's command
+    lines are printed and nothing is built; they are for the TensorRT version `tensorrt`, such as "10.3", or if that is None, for the
+    installed trtexec.
     """
 
     request: BuildRequest

@@ -15,9 +15,10 @@ HERE = Path("/")
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """The `models` to examine, and the `root` folder of the machine to describe: `HERE`, or a copy of another machine's files.
+    """The `models` to examine, and the `root` folder of the file system of the machine to describe.
 
-    With `as_json`, the report is printed as one JSON document instead of tables.
+    `root` is `HERE` ("/") for this machine, or the folder where another machine's file system is mounted or copied. With
+    `as_json`, the report is printed as one JSON document instead of tables.
     """
 
     models: tuple[Path, ...]

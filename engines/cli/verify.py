@@ -16,8 +16,9 @@ HELP = "run the quality gate of an engine on this machine"
 class VerifyOptions:
     """The paths of the engine and of the ONNX file from which it was built.
 
-    `builder` (a key of FLAVOURS), `precision` and `version_compatible` describe an engine that has no manifest; otherwise they are
-    ignored. `precision` None means the precision of the ONNX file.
+    The other fields describe an engine that has no manifest; otherwise they are ignored. `builder` is what built the engine:
+    "trtexec", "python" or "rtx". `precision` None means the precision of the ONNX file. `version_compatible` says that the engine was
+    built with trtexec's --versionCompatible, so that later TensorRT versions of the same major version can load it, too.
     """
 
     engine: Path

@@ -32,13 +32,13 @@ def diagnose(
 ) -> dict[str, Any]:
     """Return the report of `doctor` as a dict of JSON values.
 
-    Its keys are root, board, power_mode, cuda_toolkit, driver_release, tensorrt_package, system, memory_gib, disk_free_gib, the names
-    of the probes with their results, agree and can. `agree` says whether trtexec and Python's TensorRT have the same version; it is
-    None if one is missing. `can` maps each task to {ok, why}.
+    Its keys are `root`, `board`, `power_mode`, `cuda_toolkit`, `driver_release`, `tensorrt_package`, `system`, `memory_gib`,
+    `disk_free_gib`, `agree`, `can`, and the name of each probe, such as `cuda`, with its result. `agree` says whether trtexec and
+    Python's TensorRT have the same version; it is None if one is missing. `can` maps each task to {ok, why}.
 
-    `root` is the root folder of the file system to describe, and `environment` holds the environment variables of the machine. `probe`
-    is a function from the name of a probe (a key of `engines.probe.PROBES`) to its result. None means `engines.probe.run_probe` for
-    this machine, and `engines.doctor.root.probe_files` for another root.
+    `root` is the root folder of the file system to describe. `environment` holds the environment variables of its machine; it is empty
+    if they are not known. `probe` is a function from the name of a probe (a key of `engines.probe.PROBES`) to its result. None means
+    `engines.probe.run_probe` for this machine, and `engines.doctor.root.probe_files` for another root.
     """
     here = root.resolve() == Path("/")
     probe = probe or (run_probe if here else probe_files(root, environment))
@@ -167,7 +167,7 @@ def _agree(tensorrt: ProbeResult, trtexec: ProbeResult) -> bool | None:
 
 
 def reasons_against_loading(engine: Path, report: Mapping[str, Any]) -> list[str]:
-    """Return the reasons why the machine of `report` cannot load the engine, each with the next command; [] if there are none.
+    """Return the reasons why the machine of `report` cannot load the engine, each with the command that helps; [] if there are none.
 
     `report` is the result of `diagnose`.
     """

@@ -21,7 +21,7 @@ def probe_files(root: Path, environment: Mapping[str, str]) -> Callable[[str], P
     """Return a function from the name of a probe to its result, for the machine whose file system is at `root`.
 
     The function replaces `engines.probe.run_probe`. The result of a probe that needs more than files is {"error": reason}.
-    `environment` holds the environment variables of the machine, or nothing.
+    `environment` holds the environment variables of that machine; it is empty if they are not known.
     """
     results: dict[str, ProbeResult] = {
         "cuda": _cuda(root, environment),
