@@ -19,8 +19,8 @@ from runtime.errors import ConfigError
 def attention_entropy(attention: Tensor) -> Tensor:
     """Return the head entropies (h,) in bits of an attention map (h, queries, keys) whose rows sum to 1.
 
-    The entropy of a head is the mean over queries of -sum p log2 p, with 0 log 0 = 0. AMG calls it the head redundancy, and takes
-    it of an attention map that was averaged over images before.
+    The entropy of a head is the mean over queries of -sum p log2 p, with 0 log 0 = 0. AMG calls it the head redundancy, and
+    computes it from an attention map that is averaged over images.
     """
     return torch.special.entr(attention).sum(dim=-1).mean(dim=-1) / math.log(2)
 

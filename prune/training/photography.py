@@ -71,7 +71,7 @@ def tone(images: Tensor, cameras: Tensor, probability: float, generator: torch.G
     """Return the images. Each camera gets, with `probability`, a random linear tone curve, which all its images share.
 
     `cameras` (B,) are any whole numbers; equal numbers are the same camera. The curve maps 0 to a black point and 1 to a white point.
-    The black point is uniform in -0.16 .. 0.16, plus a normal number of standard deviation 0.04 for each channel, which tints
+    The black point is uniform in -0.16 .. 0.16, plus a normally distributed number of standard deviation 0.04 per channel, which tints
     it. The white point is uniform in 0.85 .. 1.35. The result is clipped to 0..1.
     """
     distinct_cameras, curve = cameras.unique(return_inverse=True)

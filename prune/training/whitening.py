@@ -1,8 +1,8 @@
 """Compute, in closed form, the linear layer `skip` from the convolutional stem of a hybrid model to its descriptor.
 
-The layer whitens the stem's features: it evens out how they vary between the images of one person. It adds them to the ViT's
-descriptor in the directions that this descriptor uses least. A dot product of two such sums is therefore nearly the dot product of
-the ViT's descriptors plus that of the whitened features, as if the two vectors were concatenated.
+The layer whitens the stem's features: between the images of one person, they then vary equally in all directions. It adds them to
+the ViT's descriptor in the directions that this descriptor uses least. A dot product of two such sums is therefore nearly the dot
+product of the ViT's descriptors plus that of the whitened features, as if the two vectors were concatenated.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def fit_skip(
     For N images with the 0-based `labels` (N,), `pooled` (N, stripes x C) holds the stem's C features averaged over each horizontal
     stripe, and `descriptors` (N, D) those of the model without `skip`, not normalised. The mean 2-norm of what `skip` adds to the
     descriptor is `strength` times the mean 2-norm of the descriptors. Of the D directions, half the width of the ViT is reserved for
-    the ViT. If the stem has more features than the other directions, only that many principal components of the whitened features
+    the ViT. If `pooled` has more columns than there are other directions, only that many principal components of the whitened features
     are kept.
     """
     mean, whitening = within_whitening(pooled, labels, shrinkage=shrinkage)
