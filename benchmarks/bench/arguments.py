@@ -28,8 +28,8 @@ class BenchOptions:
     model are compared with those of the first model. With `keep_going`, a model that fails is reported, and the others are measured.
 
     Three paths are None if their option is not given. `compare` is the JSON document of an earlier run. `record` is the new folder in
-    which a Jetson run is saved. `replay` is the folder of a saved Jetson run; then no model runs, and `recorded` has the paths or file
-    names of the models in that run to report.
+    which a Jetson run is saved. `replay` is the folder of a saved Jetson run. With it, no model runs, and `recorded` lists the models
+    of that run to report, each by its path or its file name.
     """
 
     candidates: tuple[Candidate, ...]

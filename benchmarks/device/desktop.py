@@ -78,8 +78,9 @@ def galleries(
 def trtexec_times(model: Mapping[str, Any], loaded: Loaded, seconds: float) -> dict[str, Any]:
     """Return {measured, trtexec}: the settings under which this model was timed, and trtexec's times of its engine.
 
-    `model` is the model's row of the document, and `loaded` describes its file. trtexec runs for `seconds` seconds, once without and
-    once with the copies of images and features. For an ONNX file, `trtexec` is empty.
+    `model` is the model's row of the document, and `loaded` describes its file. trtexec runs twice for `seconds` seconds: without the
+    transfers between CPU and GPU, and with the copying of the images to the GPU and of the features back. For an ONNX file, `trtexec`
+    is empty.
     """
     runs = []
     if model["kind"] == "engine":

@@ -33,7 +33,7 @@ class SearchReportOptions:
 
     `table` is the latency table that predicts the times of the pruned models, and `model` the unpruned model of that table. Each model
     is timed for `rounds` calls. `data` is the folder of a data set on which the mAP of each group is compared with that of the first
-    group, with a 95 % interval of the difference. If `data` is None, the groups are not compared in this way. The results are written
+    group, with a 95 % interval of the difference. If `data` is None, this comparison is left out. The results are written
     to `out` (JSON) and `picture` (SVG).
     """
 
