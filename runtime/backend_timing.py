@@ -27,7 +27,7 @@ from runtime.spec import InputSpec
 
 # The number of different batches; a backend runs all of them before the first is repeated.
 FEEDS = 16
-# A backend whose features are further from the torch model's must be faster than a closer backend by this fraction.
+# A less accurate backend wins over a more accurate one only if its time is shorter by this fraction of the other's time.
 MARGIN = 0.03
 # Warn when the load average exceeds this fraction of the cores, because other work slows the backends down unequally.
 BUSY = 0.5
@@ -40,8 +40,8 @@ class BackendTiming:
     """The time that a backend needs for one batch: the median `p50_ms` and the 95th percentile `p95_ms`, in milliseconds.
 
     `rounds` is the number of timed batches. `cpu_ms` is the median processor time of a batch, summed over all threads. `products`
-    has the number of the graph's matrix products for each type that they compute in, such as {"u8": 36}. It is empty if the backend
-    does not report the types.
+    counts the matrix products of the graph by the number type of their arithmetic: {"u8": 36, "bf16": 4} means 36 in uint8 and 4
+    in bfloat16. It is empty if the backend does not report the types.
     """
 
     p50_ms: float
@@ -128,10 +128,10 @@ def choose_backend(
     """Find the fastest backend for the ONNX file at `path` on this CPU, and record it for `open_model(path, backend="auto")`.
 
     Each backend first runs the file's quality gate. The backends that pass are then timed with the check crops of the file: in each
-    round, each of them runs one batch. The rounds end when `seconds` seconds per backend have passed. `threads` None uses all cores.
-    `batch` is the number of images in a batch (None: the model's fixed batch, or 1). `progress` is called with a text about each
-    step. The result is written to `<path>.choice.json`. When no backend passes, `chosen` is None, and `backend="auto"` refuses the
-    model. If other work keeps the machine busy, a warning is printed on stderr.
+    round, each of them runs one batch. All rounds together take about `seconds` times the number of timed backends, but there are at
+    least ten rounds. `threads` None uses all cores. `batch` is the number of images in a batch (None: the model's fixed batch, or 1).
+    `progress` is called with a text about each step. The result is written to `<path>.choice.json`. When no backend passes, `chosen`
+    is None, and `backend="auto"` refuses the model. If other work keeps the machine busy, a warning is printed on stderr.
 
     Raises ConfigError for a TensorRT engine and for arguments out of range. Raises ArtifactError for a file that is damaged, has no
     check crops or did not pass its gate at export. Raises DeviceError if no backend is installed or one is broken, and StorageError
@@ -177,8 +177,8 @@ def choose_backend(
 def fastest(results: Sequence[BackendResult]) -> str | None:
     """Return the name of the fastest backend that passed its gate, or None if none passed.
 
-    `results` are in the order of BACKENDS: the features of the first backend are the closest to the torch model's. A later backend
-    is chosen over an earlier one only if its median time `p50_ms` is lower by more than the fraction MARGIN.
+    `results` must be in the order of BACKENDS, which begins with the most accurate backend. Therefore an earlier backend is
+    preferred: a later one wins only if its median time `p50_ms` is below (1 - MARGIN) times that of the earlier one.
     """
     best: tuple[str, float] | None = None
     for result in results:

@@ -65,7 +65,10 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def progress_bar(*, shown: bool = True) -> Progress:
-    """Return a progress bar on stderr, which disappears at the end. It draws nothing unless `shown` and stderr is a terminal."""
+    """Return a `rich.progress.Progress` for a `with` block: it draws progress bars on stderr and erases them when the block ends.
+
+    It draws nothing if `shown` is False or stderr is not a terminal.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = not shown or not sys.stderr.isatty()
     return Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True)

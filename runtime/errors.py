@@ -51,7 +51,8 @@ class GateError(UserError):
 class NonFiniteFeatures(GateError):
     """A model gave NaN or infinite features. Exit code 7.
 
-    `rows` are the positions, from 0, of the images with such features among the images that were given to the model.
+    `rows` are the 0-based indices of the affected images: among the crops for `Model.embed`, among the boxes that are not empty for
+    `Model.embed_boxes`, and in one batch for a session and for image files. For files, the message names the first affected one.
     """
 
     def __init__(self, text: str, rows: tuple[int, ...]) -> None:

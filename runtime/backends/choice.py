@@ -24,7 +24,8 @@ def choice_path(model: Path | str) -> Path:
 def this_machine() -> dict[str, Any]:
     """Describe this machine as {processor, processor_kind, cores, versions}; a choice is valid only while these stay the same.
 
-    `versions` are the versions of the installed packages that run ONNX files.
+    `processor` is the model name of the CPU, and `processor_kind` its architecture and instruction sets, such as "x86_64 avx2 fma".
+    `cores` is the number of logical cores. `versions` is {package: version} of the installed packages that run ONNX files.
     """
     here = host()
     versions = tools(*PACKAGES)
@@ -37,9 +38,10 @@ def this_machine() -> dict[str, Any]:
 
 
 def write_choice(model: Path | str, document: dict[str, Any]) -> Path:
-    """Write `document`, the result of `runtime.choose_backend`, to `choice_path(model)`, and return this path.
+    """Write `document` to the file `choice_path(model)`, and return this path.
 
-    Raises StorageError when the folder cannot be written.
+    `document` is the `BackendChoice.to_json()` of the result of `runtime.choose_backend`. Raises StorageError when the folder cannot
+    be written.
     """
     path = choice_path(model)
     with replacing(path) as temporary:
@@ -62,11 +64,13 @@ def chosen_backend(model: Path | str, sha256: str) -> str:
 
 
 def unproven(model: Path | str, sha256: str, backend: str | None) -> str | None:
-    """Return a warning if the model is not known to have passed its quality gate with `backend` on this machine; else None.
+    """Return a warning if `python -m runtime choose` recorded no passed quality gate of the model on `backend` here; else None.
 
-    Without a passed gate, the features may be wrong. For the default backend the result is None, because the export ran the gate on
-    it. For the other backends that run ONNX files, `python -m runtime choose` runs the gate and records the verdict. For TensorRT
-    and torch the result is None, because they do not run the ONNX file.
+    Without a passed gate, the features may be wrong. A record counts only for the same file, machine and package versions
+    (`chosen_backend`).
+
+    The result is also None for the backends that need no such record. These are TensorRT and torch, which do not run the ONNX file,
+    and "onnxruntime": the export runs the gate on it, and `runtime.checks.this_machine` repeats it on another kind of processor.
     """
     if backend not in BACKENDS[1:]:
         return None

@@ -61,10 +61,10 @@ class Library(NamedTuple):
 def importing(library: Library, *, needs: tuple[str, ...] = ()) -> Iterator[None]:
     """Turn a failed import of `library` inside the block into an error with a readable reason.
 
-    It is a DeviceError if the library is not installed, and a BrokenLibrary if its import fails.
+    Raises DeviceError if the library is not installed, and BrokenLibrary if its import fails in another way.
 
-    `needs` are attributes that the library must have. They detect the folder that an uninstallation may leave behind: its import
-    succeeds, but it has no content.
+    `needs` are attributes that the library must have after the import. Raises BrokenLibrary if one is missing. This happens when an
+    uninstallation left an almost empty folder behind: the import of such a folder succeeds.
     """
     with held_back() as printed:
         try:
@@ -156,8 +156,8 @@ def missing_library(printed: str) -> str | None:
 def held_back() -> Iterator[Callable[[], str]]:
     """While the block runs, capture what libraries print on stdout and stderr, also from native code.
 
-    Yields a function that returns the captured text so far. When the block ends, the text is printed on stderr. When the block
-    raises, the text is discarded, so the exception must contain what the user needs from it.
+    Yields a function that returns the text captured so far. If the block ends without an exception, the text is printed on stderr.
+    If the block raises an exception, the text is discarded, so the exception must contain what the user needs from it.
     """
     # stdout and stderr belong to the whole process: two threads at once would not restore them in order
     with _LOCK, contextlib.ExitStack() as stack:

@@ -39,8 +39,9 @@ CUT_DOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 class OpenVinoSession:
     """A `runtime.session.Session` that runs an ONNX file with OpenVINO; `dim` is the number of values in a feature.
 
-    The graph is compiled for each batch size at its first use. A smaller batch that comes only once, such as the last one of a
-    gallery, is padded to a compiled size instead.
+    A graph with a fixed batch size runs at this size, and smaller batches are padded. Otherwise the graph is compiled for each new
+    batch size, except for a size below a compiled one: a batch of it, such as the last one of a gallery, is padded to the compiled
+    size. If the next padded batch has the same size again, the graph is compiled for it.
     """
 
     def __init__(
@@ -71,9 +72,9 @@ class OpenVinoSession:
         return check_features(features, len(images), self.dim)
 
     def matmul_types(self) -> dict[str, int]:
-        """Return the number of matrix products in the graph for each type that they compute in, such as {"u8": 36, "bf16": 4}.
+        """Count the matrix products of the compiled graph by the number type of their arithmetic, such as {"u8": 36, "bf16": 4}.
 
-        The result is empty before the session's first call, which compiles the graph.
+        The types are OpenVINO's names. The result is empty before the session's first call, which compiles the graph.
         """
         if not self._compiled:
             return {}
@@ -105,8 +106,9 @@ class OpenVinoSession:
     def _size_for(self, count: int) -> int:
         """Return the batch size at which to run `count` images.
 
-        It is `count`. But if a graph is compiled for a larger size only, and the last call did not have `count` images too, it is
-        that larger size, so that no graph is compiled for a batch that comes once.
+        It is the fixed batch size if there is one, and `count` if a graph is compiled for `count`, or if none is compiled for a larger
+        size. Otherwise it is the larger size, unless the last batch of this kind had `count` images too: then it is `count`. So no
+        graph is compiled for a batch size that comes once.
         """
         if self._batch or count in self._compiled:
             return self._batch or count

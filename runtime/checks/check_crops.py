@@ -27,8 +27,8 @@ MOST_BYTES = 1 << 30
 class Check:
     """The check crops of an artifact, with the features that the torch model gave for them.
 
-    `images` are N crops at the model's input size, (N, H, W, 3) uint8 RGB. `camera_ids` (N,) are the values of the model's
-    camera input. `features` (N, D) are L2-normalised.
+    `images` are N crops at the model's input size, (N, H, W, 3) uint8 RGB. `camera_ids` (N,) int64 are the values for the model's
+    input `camera_ids`; a model without this input ignores them. `features` (N, D) float32 are L2-normalised.
     """
 
     images: NDArray[np.uint8]
@@ -91,8 +91,10 @@ def judge(
 ) -> dict[str, Any]:
     """Run the quality gate on `session` and return its verdict {passed, failures, limits, numbers}.
 
-    `failures` lists the reasons why it does not pass. `numbers` is the result of `runtime.gate.compare`; it is missing if the
-    session gave NaN or infinite features.
+    `passed` is a bool, and `failures` lists the reasons why the gate fails. `numbers` are the measured differences between the
+    features of the session and those of the torch model (the result of `runtime.gate.compare`); the entry is missing if the session
+    gave NaN or infinite features. The parameter `limits` has the bounds for these numbers, and the entry `limits` is its dict.
+    `batch` is the number of crops per run.
     """
     verdict: dict[str, Any] = {"limits": dataclasses.asdict(limits)}
     try:

@@ -27,8 +27,10 @@ class RunOptions:
     """How features are extracted with an opened model.
 
     `batch` is the number of images per run (None: the model's fixed batch, else 16), and `workers` the number of decoding threads
-    (None: up to 4). `camera` is "input", "mean", "none" or a camera id; None chooses the default for the model and the data set. The
-    extraction fails when more than the fraction `max_bad` (0..1) of the images is unusable.
+    (None: up to 4). `camera` selects the camera embedding: that of each image's own camera ("input"), the mean of all ("mean"), no
+    embedding ("none"), or that of one 0-based camera id for all images. None chooses the default for the model and the data set
+    (`runtime.datasets.cameras.resolve_policy`). The extraction fails when more than the fraction `max_bad` (0..1) of the images is
+    unusable.
     """
 
     batch: int | None

@@ -15,8 +15,10 @@ from runtime.cli.picture_options import PictureOptions
 class ScoreOptions:
     """How to score rankings and print the scores.
 
-    `same_camera` is the rule for images of the query's person and camera, "remove" or "keep"; None takes the rule of the data set's
-    published protocol. `picture` None writes no page. `as_json` prints one JSON document instead of a table.
+    `rerank` applies k-reciprocal re-ranking. `same_camera` is the rule for gallery images that show the query's person and come from
+    the query's camera: "remove" leaves them out of the ranking of this query, and "keep" ranks them. None takes the rule of the data
+    set's published protocol. `picture` describes the HTML page of the worst queries; None writes no page. `as_json` prints one JSON
+    document instead of a table.
     """
 
     rerank: bool

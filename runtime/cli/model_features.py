@@ -39,9 +39,10 @@ def saved_features(path: str, *, allow_partial: bool) -> Features:
 
 
 def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[Features]:
-    """Return one Features object for each of `splits`, {name: images}, in their order. Each name is a title of the progress.
+    """Return one Features object for each of `splits`, {name: images}, in their order.
 
-    Warnings and skipped images are printed on stderr. Raises the errors of `Model.embed_files`.
+    While the images of a split are extracted, stderr shows the progress under the name of the split. Warnings and skipped images are
+    printed on stderr. Raises the errors of `Model.embed_files`.
     """
     remarks = _camera_remarks(model, splits, options)
     print_notes(remarks)

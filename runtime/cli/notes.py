@@ -26,7 +26,11 @@ def print_skipped(skipped: Sequence[str]) -> None:
 
 
 def print_data_warnings(dataset: Dataset | DatasetSummary, warnings: Sequence[str]) -> None:
-    """Print `warnings`, the files that reading the data set left out, and the images with invalid names on stderr."""
+    """Print on stderr what a user should know about a data set that was read, one line each.
+
+    The lines are the texts of `warnings`, then the notes on files that were not read (`left_out`), then the first five images whose
+    names are invalid (`skipped`).
+    """
     print_notes((*warnings, *dataset.left_out))
     print_skipped([reason for _, reason in dataset.skipped])
 

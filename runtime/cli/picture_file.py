@@ -17,7 +17,11 @@ from runtime.ranking.strips import Ranking
 
 
 def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> Contents:
-    """Return the texts on the page of an evaluation. `result` has the scores and facts that the command prints."""
+    """Return the title, the table of facts and the explanations for the page of an evaluation.
+
+    `result` is the dict that `python -m runtime evaluate --json` prints, without `skipped_images`: the scores, the numbers of images,
+    the protocol, the backend and the model.
+    """
     scored = result["queries"] - result["queries_without_match"]
     shown = min(options.queries, scored)
     keeps = result["same_camera"] == "keep"
@@ -48,7 +52,7 @@ def evaluation_contents(result: Mapping[str, Any], options: PictureOptions) -> C
 
 
 def search_contents(query: Features, gallery: Features, options: PictureOptions) -> Contents:
-    """Return the texts on the page of a search for `query` images in `gallery`."""
+    """Return the title, the table of facts and the explanations for the page of a search for `query` images in `gallery`."""
     shown = min(options.queries, len(query.paths))
     notes = [
         f"This page shows {shown} of {len(query.paths)} queries in the order of the command (--picture-queries N shows more). Beside "
@@ -78,8 +82,9 @@ def write_picture(
 ) -> None:
     """Write the page at `path`, completely or not at all, and print on stderr how many queries it shows.
 
-    An image file that cannot be read, or that has changed since its features were extracted, is replaced by a placeholder, and a note
-    says so. Raises StorageError or OSError when the page cannot be written.
+    `rankings` has one entry for each query on the page. An image file that cannot be read, or that has changed since its features
+    were extracted, is replaced by a placeholder; stderr says how many there are. Raises StorageError when no file can be created in
+    the folder, and OSError when the writing itself fails, for example because the disk is full.
     """
     shots: dict[tuple[int, int], Shot] = {}
 

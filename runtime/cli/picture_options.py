@@ -43,10 +43,11 @@ def add_picture_options(parser: ArgumentParser) -> None:
 
 
 def picture_options(args: Namespace) -> PictureOptions | None:
-    """Return the parsed options of the page, or None without `--picture`.
+    """Return the parsed options of the page; None if none of the three options is given.
 
-    Raises ConfigError for a file name without the suffix .html and for an option that has no effect, and StorageError for a folder in
-    which no file can be written. Call it before the extraction, so that these errors appear before any work is done.
+    Raises ConfigError if `--picture-queries` or `--picture-top` is given without `--picture`, and for a file name without the suffix
+    .html or .htm. Raises StorageError for a folder in which no file can be written. Call it before the extraction, so that these
+    errors appear before any work is done.
     """
     if args.picture is None:
         for option in ("picture_queries", "picture_top"):

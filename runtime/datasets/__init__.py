@@ -1,7 +1,9 @@
 """Read data sets: the images of each split, with the person and the camera of each. Reads file names, never pixels.
 
-The readers get file names from a function (`Listing`), so that they can be tested on the published lists of names without the images.
-Names are strings as Python's `os` returns them (`surrogateescape`), so that a file name that is not UTF-8 can be used too.
+The readers get file names from a function, the `Listing`: listing(folder) returns the relative paths of the files below a folder of
+the data set, and listing(list file) returns the lines of this file. So the readers can be tested on the published lists of names
+without the images. Names are strings as Python's `os` returns them (`surrogateescape`), so that a file name that is not UTF-8 can be
+used too.
 """
 
 from runtime.datasets.files import IMAGE_SUFFIXES, image_names, read_lines

@@ -13,11 +13,12 @@ from runtime.spec import CAMERA_MODES, InputSpec
 
 
 def dataset_name(layout: str | None, warnings: Sequence[str]) -> str | None:
-    """Return the name of the published data set that was read in `layout`, or None if it may be another one.
+    """Return the name of the data set that was read, which is also the name of its `layout`; None if it cannot be identified.
 
-    `warnings` is the result of `runtime.datasets.count_warnings`: it is empty if the numbers of images and people are the published
-    ones. The layout alone is no proof, because many data sets use the folders and file names of Market-1501. `anny`, a data set of
-    this project, is the exception: no other data set has its layout.
+    `warnings` is the result of `runtime.datasets.count_warnings`. A published data set is identified if `layout` is its own and
+    `warnings` is empty, which means that the numbers of images and people are the published ones. The layout alone is no proof,
+    because many data sets use the folders and file names of Market-1501. The layout `anny` is the exception: only this project's own
+    data set has it, so `warnings` does not matter.
     """
     return layout if layout == "anny" or (layout in PUBLISHED and not warnings) else None
 
@@ -33,11 +34,13 @@ def own_dataset(spec: InputSpec) -> str | None:
 
 
 def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | None) -> str | int:
-    """Return the camera policy to follow: "input", "mean", "none" or a 0-based camera id.
+    """Return the camera policy, which says what camera embedding each image gets: "input", "mean", "none" or a 0-based camera id.
 
-    It is `policy`, or if that is None, the default for the model with this `spec` and the images of `dataset`: "input" on the data
-    set on which the camera embeddings were trained, and "mean" elsewhere. Raises ConfigError for an unknown policy, and for one that
-    the model cannot follow.
+    "input" is that of the image's own camera, "mean" the mean of all embeddings, "none" no embedding, and a camera id the embedding
+    of this camera for all images. The result is `policy`. If it is None, the result is the default for the model with this `spec`
+    and the images of the data set `dataset` (None: unknown): "input" on the data set on which the embeddings were trained, and "mean"
+    elsewhere. If the export fixed the embedding, the result is `spec.camera`. Raises ConfigError for an unknown policy, and for one
+    that the model cannot follow.
     """
     if isinstance(policy, str) and policy not in CAMERA_MODES:
         raise ConfigError(f"camera={policy!r:.40}: give input, mean, none or a 0-based camera id")
@@ -66,11 +69,12 @@ def camera_ids(
 ) -> tuple[NDArray[np.int64] | None, str | None]:
     """Return (the model's second input `camera_ids`, a note for the user).
 
-    The first is (N,) int64, or None for a model without this input. The second is a text to print, or None.
+    The first is (N,) int64, or None for a model without this input. A value is a 0-based camera id, `spec.mean_camera` for the mean of
+    the embeddings, or `spec.no_camera` for none. The second is a text that says why images get the mean, or None.
 
     `camids` (N,) are the cameras of the images, 0-based and -1 if unknown. `spec` describes the model's input. `policy` and
-    `dataset` are as in `resolve_policy`. With the policy "input", a camera that is unknown or that has no embedding gets the mean
-    of the embeddings. Raises ConfigError for a policy that the model cannot follow.
+    `dataset` are as in `resolve_policy`. With the policy "input", an image whose camera is unknown or has no embedding gets
+    `spec.mean_camera`. Raises ConfigError for a policy that the model cannot follow.
     """
     chosen = resolve_policy(spec, policy=policy, dataset=dataset)
     if spec.camera != "input":

@@ -13,7 +13,7 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
     *(".tif", ".tiff", ".avif"),
 )
-# The kinds under which `walk` counts other entries; it counts an ordinary file under its suffix.
+# Kinds under which `walk` counts entries that are not images. It counts an ordinary file under its suffix.
 LINKED_FOLDERS, BROKEN, SPECIAL, HIDDEN = "linked folders", "broken links", "special files", "hidden files"
 
 
@@ -31,8 +31,9 @@ def is_image(name: str) -> bool:
 def walk(folder: str) -> tuple[list[str], Counter[str]]:
     """Return (the images below `folder` as sorted relative paths, {kind: number of other entries of this kind}).
 
-    A kind is the suffix of a file, or a word such as LINKED_FOLDERS. A link to a file counts as the file. A link to a folder is not
-    followed, because links may form a loop. Raises DataError for a folder that cannot be read.
+    A kind is the suffix of a file, such as ".txt", or a description, such as "linked folders" or "files without a suffix". A link to
+    a file counts as the file. A link to a folder is not followed, because links may form a loop. Raises DataError for a folder that
+    cannot be read.
     """
     images: list[str] = []
     others: Counter[str] = Counter()
@@ -69,9 +70,10 @@ def left_out_text(others: Mapping[str, int]) -> str:
 
 
 class Folders:
-    """The `Listing` of a data set's folder on the disk.
+    """The `Listing` that reads the folder `root` of a data set on the disk. Raises DataError if there is no such folder.
 
-    `others` maps each folder that was read to the number of its entries of each kind that are not images.
+    `others` is {folder: {kind: number of entries that are no images}} for each folder that was read. The folders are relative to
+    `root`, and the kinds are those of `walk`.
     """
 
     def __init__(self, root: str) -> None:
@@ -82,7 +84,10 @@ class Folders:
         self._images: dict[str, list[str]] = {}
 
     def __call__(self, relative: str) -> list[str]:
-        """Return the image files below the folder `relative`, or the lines of the list file `relative`."""
+        """Return the image files below the folder `relative` as paths relative to it, or the lines of the list file `relative`.
+
+        Raises FileNotFoundError if `root` has neither, and DataError if it cannot be read.
+        """
         path = os.path.join(self.root, relative)
         if os.path.isfile(path):
             return read_lines(path)

@@ -16,8 +16,8 @@ from runtime.datasets.names import parse_path
 from runtime.errors import DataError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-# The folders that may hold each split; the first alternative that exists is read. Each split has Market-1501's folder and those that
-# prepare.py of layumi/Person_reID_baseline_pytorch writes, where `train_all` contains the images of `train` and `val`.
+# For each split, groups of folders that may hold its images; `split_folders` chooses one group. Each split has Market-1501's folder
+# and those that prepare.py of layumi/Person_reID_baseline_pytorch writes, where `train_all` contains the images of `train` and `val`.
 ALTERNATIVES: dict[str, tuple[tuple[str, ...], ...]] = {
     "train": (("bounding_box_train",), ("train_all",), ("train", "val")),
     "query": (("query",),),
@@ -39,7 +39,11 @@ LAYOUT_FOLDERS: dict[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def split_folders(listing: Listing) -> dict[str, tuple[str, ...]]:
-    """Return {split: the existing folders with its images}, the first of its ALTERNATIVES that exists; () if there is none."""
+    """Return {split: names of the folders with its images}; the tuple is () for a split without folders.
+
+    ALTERNATIVES lists groups of folder names for each split. The first group is chosen of which at least one folder exists, and only
+    its existing folders are returned.
+    """
     folders = {}
     for split, alternatives in ALTERNATIVES.items():
         existing = (tuple(name for name in names if present(listing, name)) for names in alternatives)
@@ -48,9 +52,10 @@ def split_folders(listing: Listing) -> dict[str, tuple[str, ...]]:
 
 
 def read_folders(layout: str, root: str, listing: Listing) -> Dataset:
-    """Read a data set whose splits are in the folders of ALTERNATIVES and whose file names have a form of `layout`.
+    """Read a data set with the folders that `split_folders` finds; its file names must match a form of `layout` in `names.FORMS`.
 
-    Raises FileNotFoundError with the name of the missing folder if a split has no folder; `market_like` may lack train.
+    `root` is its folder, and `listing` lists the files in it. Raises FileNotFoundError with the name of the missing folder if a split
+    has no folder. Only in the layout "market_like", train may be missing.
     """
     folders = split_folders(listing)
     for split, names in folders.items():
@@ -62,7 +67,7 @@ def read_folders(layout: str, root: str, listing: Listing) -> Dataset:
 
 
 def read_named(layout: str, root: str, listing: Listing, folders: Mapping[str, Sequence[str]]) -> Dataset:
-    """Read the images in `folders`, {split: folders below root}; the file names have a form of `layout`."""
+    """Read the images in `folders`, {split: folders below root}; their names must match a form of `layout` in `names.FORMS`."""
     rows = (
         (split, os.path.join(root, folder, name), name)
         for split, folder, name in images_below(listing, folders)
@@ -87,11 +92,12 @@ def collected(
     *,
     by_path: bool = True,
 ) -> Dataset:
-    """Return the Dataset of the images that `rows` describe, as (split, path, text) each.
+    """Return the Dataset of the images in `rows`, where each row is (split, path, text).
 
-    `source` is (layout, root, {split: its folders}). `to_item(split, path, text)` returns the Item of a row; if it raises a
-    DataError, the row goes into `skipped`. Images with pid -1 are counted as junk and left out. With `by_path`, each split is
-    sorted by path; otherwise it keeps the order of the rows.
+    `text` is what states the ids: the path of the image below the folder, or the line of a list file. `path` is the path of the image
+    or of the list file. `to_item(split, path, text)` returns the Item of a row; if it raises a DataError, (path, reason) goes into
+    `Dataset.skipped`. Images with pid -1 are counted as junk and left out. `source` is (layout, root, {split: its folders or list
+    files}). With `by_path`, each split is sorted by path; otherwise it keeps the order of the rows.
     """
     layout, root, folders = source
     splits: dict[str, list[Item]] = {split: [] for split in SPLITS}
@@ -116,8 +122,8 @@ def collected(
 def counted_from_one(dataset: Dataset) -> Dataset:
     """Return the data set with pids that count from 1, so that pid 0 can only mean a distractor.
 
-    If train or query has pid 0, the people are counted from 0, because distractors are in the gallery only. Then every pid is raised
-    by one. Otherwise the data set is returned unchanged.
+    Distractors are in the gallery only, so an image of train or query with pid 0 shows a person: the names count people from 0. Then
+    every pid is raised by one. Without such an image, the data set is returned unchanged.
     """
     if all(item.pid for item in (*dataset.train, *dataset.query)):
         return dataset

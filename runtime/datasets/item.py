@@ -28,9 +28,9 @@ class Item:
 class Dataset:
     """The images of a data set in the splits `train`, `query` and `gallery`.
 
-    Each split is sorted by path, but the images of a list file keep their order. The pids are those of the file names, also in train.
-    In a data set that counts its people from 0, such as MSMT17, every pid is raised by one, because pid 0 means a distractor.
-    `gallery` contains the distractors, but no junk (pid -1).
+    Each split is sorted by path, but the images of a list file keep their order. The pids are the numbers in the file names or lists;
+    those of train are not renumbered to 0, 1, 2, ... There is one exception: if a data set counts its people from 0, such as MSMT17,
+    every pid is raised by one, because pid 0 means a distractor. `gallery` contains the distractors, but no junk (pid -1).
 
     `skipped` lists (path, reason) of images whose names could not be read. `junk` is the number of images with pid -1. `left_out`
     are sentences about other files that were not read. `folders` has (split, its first folder or list file), for messages.

@@ -59,10 +59,11 @@ def read_rows(lines: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
 
 
 def read_list(root: str, listing: Listing | None) -> Dataset:
-    """Read the data set of the list files query, gallery and optionally train (.csv, .txt or .tsv) in the folder `root`.
+    """Read a data set from list files, which state the path and the ids of each image.
 
-    With `listing` None, `root` is a single list file instead, which needs the column 'split'. Raises DataError if an image in train or
-    query has pid 0.
+    With a `listing`, `root` is a folder with one list file for each of query and gallery, and perhaps one for train: query.csv,
+    query.txt or query.tsv, and so on. With `listing` None, `root` is itself the only list file, and must have the column 'split'.
+    Raises FileNotFoundError if query or gallery has no list file, and DataError if an image in train or query has pid 0.
     """
     if listing is None:
         folder, lines_of = os.path.dirname(root), {"": read_lines(root)}

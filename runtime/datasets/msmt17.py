@@ -1,4 +1,4 @@
-"""Read MSMT17: its two releases, which contain lists of the images, and copies with the folders of Market-1501."""
+"""Read MSMT17: either a release (V1 or V2), which contains list files, or a copy whose folders are named as in Market-1501."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LISTS = {
 
 
 def read_msmt17(root: str, listing: Listing) -> Dataset:
-    """Read MSMT17 from its list files or, if it has none, from the folders of Market-1501.
+    """Read MSMT17 from its list files or, if it has none, from the folders that `split_folders` finds.
 
-    The people are counted from 0 in the names and from 1 in the result.
+    The names count people from 0, and the result counts them from 1. Raises FileNotFoundError with the name of a missing list file.
     """
     has_lists = any(present(listing, name) for names in LISTS.values() for name in names)
     if not has_lists and all(split_folders(listing).values()):

@@ -49,9 +49,9 @@ FROM_ZERO = ("msmt17",)
 
 
 def parse_name(name: str, layout: str) -> tuple[int, int]:
-    """Return the pid and the 0-based camid (-1 if there is none) that the file name `name` states in a form of `layout`.
+    """Return the pid and the 0-based camid that the file name `name` states; the camid is -1 if the name states none.
 
-    Folders before the last slash are ignored. Raises DataError for a name of another form.
+    The name must have one of the forms FORMS[layout]; otherwise DataError is raised. Folders before the last slash are ignored.
     """
     forms = FORMS[layout]
     if (ids := _read(name, forms)) is None:
@@ -75,8 +75,9 @@ def ids_in_name(name: str) -> tuple[int, int]:
 def parse_path(path: str, relative: str, layout: str) -> tuple[int, int]:
     """Return the pid and camid that the name of the image at `path` states (`parse_name`).
 
-    `relative` is the path below the folder of the split. If the image is in a folder with a number there, this number must be the
-    number of the person in the file name. Raises DataError if it is not, and the error of `parse_name`.
+    `relative` is the end of `path`: the path of the image below the folder of its split. If `relative` begins with a folder whose
+    name is a number, such as `0002/0002_c1s1_000451_03.jpg`, this number must be that of the person in the file name. Raises
+    DataError if it is not, and the error of `parse_name`.
     """
     pid, camid = parse_name(path, layout)
     folder, slash, _ = relative.partition("/")

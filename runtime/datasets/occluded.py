@@ -1,9 +1,9 @@
 """Read the data sets of partly hidden people: Occluded-REID, Partial-REID and P-DukeMTMC-reID.
 
 Their queries show occluded people and their galleries show whole bodies. File names of Occluded-REID and Partial-REID contain no
-camera, so camid is -1, and an evaluation removes no gallery image because of its camera. This is their protocol, which ranks every
-whole-body image. P-DukeMTMC-reID has DukeMTMC's names and cameras, but its published protocol does not remove images of the query's
-camera either (`runtime.datasets.published.SAME_CAMERA_STAYS`).
+camera, so camid is -1, and no gallery image counts as one from the query's camera. All gallery images stay in the ranking, as the
+protocol of these two data sets demands. P-DukeMTMC-reID has DukeMTMC's names and cameras, but its published protocol does not remove
+images of the query's camera either (`runtime.datasets.published.SAME_CAMERA_STAYS`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def read_occluded(layout: str, root: str, listing: Listing) -> Dataset:
 
 
 def guess_occluded(listing: Listing, own_name: str) -> str | None:
-    """Return the layout of LAYOUT_FOLDERS whose folders exist, or None. `own_name` is the name of the root in lower case."""
+    """Return the layout of LAYOUT_FOLDERS whose folders of query and gallery exist, or None.
+
+    `own_name` is the name of the root folder in lower case. It decides between two layouts with the same folders: the result is
+    "partial_reid_occluded" if `own_name` contains "partial", and otherwise "occluded_reid".
+    """
     if present(listing, f"test/{OCCLUDED}") and present(listing, f"test/{WHOLE}"):
         return "p_dukemtmc"
     if not present(listing, WHOLE):

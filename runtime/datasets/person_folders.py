@@ -17,9 +17,12 @@ CAMERA = re.compile(r"(?:^|[_/-])c(?:am)?([0-9]{1,4})(?:s[0-9]+)?(?=[_/.-])", re
 def read_person_folders(root: str, listing: Listing) -> Dataset:
     """Read a data set in which each split of `root` has one folder for each person.
 
-    If the names of all folders are numbers, the number is the pid. Otherwise the pid is the position, from 1, among the sorted names.
-    The camera is the number in _cN or camN in the image's name, or -1 if there is none. Cameras are counted from 1, unless a name
-    has camera 0. Raises FileNotFoundError if the folder of query or gallery is missing.
+    If the names of all these folders are numbers, the number is the pid; with a person 0 in train or query, every pid is raised by
+    one. Otherwise the pid is the position, from 1, of the name among the sorted folder names of all splits.
+
+    The number N in _cN or camN in the image's name, or in a folder inside the person's folder, states the camera. The names count
+    cameras from 1, or from 0 if any name has camera 0. The camid in the result counts from 0, and is -1 if the name states no
+    camera. Raises FileNotFoundError if the folder of query or gallery is missing.
     """
     folders = split_folders(listing)
     for split in ("query", "gallery"):

@@ -18,9 +18,10 @@ from runtime.ranking.protocol import published_rule, score
 def accuracy(
     artifact: Artifact, dataset: Dataset, *, camera: str | int | None = None, batch: int = 16
 ) -> dict[str, Any]:
-    """Return the scores of the model on the data set, as `runtime.ranking.metrics.Metrics.to_json` does.
+    """Return the scores of the model on the data set, as the dict of `runtime.ranking.metrics.Metrics.to_json`.
 
-    They are {mAP, R1, R5, R10, mINP, ...}, each in 0..1, and the numbers of queries and ties.
+    The scores mAP, R1, R5, R10, mINP and mAP_market_matlab are in 0..1. `queries` is the number of queries, `queries_without_match`
+    the number of those that are not scored, and `ties` the number of matches at the same distance as an image of another person.
 
     `camera` is a camera policy ("input", "mean", "none" or a camera id); None chooses the default for the model and the data set.
     `batch` is the number of images per run, unless the model has a fixed batch. Raises DataError when more than 1 % of the images

@@ -1,4 +1,4 @@
-"""Extract image files under a camera policy, and record the policy and the layout in the features."""
+"""Extract features with the camera embeddings that a policy selects, and record the policy and the layout in the features."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def extract_with_policy(
 ) -> Features:
     """Return the features of the images, extracted with the camera embeddings that `policy` selects.
 
-    `policy` is "input", "mean", "none" or a camera id; None chooses the default for the model and the data set of the images.
-    `extract` is the function that `runtime.extraction.preset.extractor` yields for the artifact. `max_bad` and `progress` are
-    passed to it. The result records the policy in `camera` and the layout of the images in `layout`. Raises ConfigError for a
-    policy that the model does not support, and the errors of `runtime.extraction.extract.extract`.
+    `policy` is a camera policy as in `runtime.datasets.cameras.resolve_policy`: "input", "mean", "none" or a camera id; None chooses
+    the default for the model and the data set of the images. `extract(items, camera_ids=..., max_bad=..., progress=...)` returns the
+    Features; the context manager `runtime.extraction.preset.extractor` yields such a function for the artifact. `max_bad` and
+    `progress` are passed to it. The result records the policy in `camera` and the layout of the images in `layout`. Raises
+    ConfigError for a policy that the model does not support, and the errors of `runtime.extraction.extract.extract`.
     """
     name = images.dataset_name
     camids = [item.camid for item in images.items]

@@ -26,7 +26,7 @@ from runtime.stopping import Stopped, stopped
 
 # A feature with a smaller norm, such as an all-zero output, has no reliable direction and is not used.
 MIN_NORM = 1e-6
-# The number of chunks that may be decoded in advance while the model runs on the current one.
+# The number of batches that may be decoded in advance while the model runs on the current one.
 AHEAD = 2
 
 
@@ -64,8 +64,8 @@ class Unfinished(Stopped):
 class Flow:
     """The settings for batches and decoding.
 
-    `batch` is the number of images per run of the model. `workers` is the number of decoding threads (None: up to 4). `ahead` is the
-    number of further chunks of images that may be decoded in advance.
+    `batch` is the number of images per run of the model. `workers` is the number of decoding threads (None: up to 4). `ahead` is how
+    many batches may be decoded in advance while the model runs on the current one.
     """
 
     batch: int = 16

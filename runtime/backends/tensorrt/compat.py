@@ -89,9 +89,10 @@ def _other_release(built: Mapping[str, Any], l4t: str | None) -> str:
 
 
 def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """Return the paths of the engines of the same model for other batch sizes, which the manifest of `engine` lists.
+    """Return the paths of the engines that were built with `engine`, from the same model but for other batch sizes.
 
-    They are in the folder of `engine`. Raises ArtifactError if one of them is missing or its sha256 differs from the listed one.
+    `manifest` is the manifest of `engine`, which lists them (`others_of`). They are in the folder of `engine`. Raises ArtifactError
+    if one of them is missing or its sha256 differs from the listed one.
     """
     paths = []
     for other in others_of(manifest, engine):
@@ -106,10 +107,10 @@ def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
 
 
 def others_of(manifest: Mapping[str, Any], engine: Path) -> list[Mapping[str, Any]]:
-    """Return the engines of the same model for other batch sizes that a manifest lists, as {file, sha256, batch}.
+    """Return an entry {file, sha256, batch} for each engine that was built with `engine`, from the same model but for another batch.
 
-    `batch` is [min, opt, max]. `engine` is the path of the manifest's engine, for an error. Raises ArtifactError if the list is
-    damaged.
+    `manifest` is the manifest of `engine`, which lists these engines. `engines build --separate` makes them. `batch` is [min, opt,
+    max]. The result is [] if there are none. Raises ArtifactError, which names the path `engine`, if the list is damaged.
     """
     others = manifest.get("others", [])
     if not isinstance(others, list) or not all(_is_other(other) for other in others):

@@ -125,9 +125,9 @@ def _failure(bindings: Any, call: str, error: Any) -> DeviceError:
 class CudaPython:
     """Memory, streams, events and graphs of CUDA device 0, through cuda-python.
 
-    Pointers are ints and sizes are in bytes. Pass streams, events and graphs only back to the methods of this class. A method with a
-    parameter `stack` creates an object, which is freed when the stack is closed. Raises OutOfMemory if the memory does not suffice,
-    and DeviceError for every other failure.
+    Pointers are ints and sizes are in bytes. The types of streams, events and graphs depend on the binding: use these objects only as
+    arguments of the methods of this class, and give TensorRT int(stream). A method with a parameter `stack` creates an object, which
+    is freed when the stack is closed. Raises OutOfMemory if the memory does not suffice, and DeviceError for every other failure.
     """
 
     graphs = True

@@ -67,8 +67,9 @@ class _Step:
 class EngineSession:
     """A `runtime.session.Session` that runs one or several engines of one model; `dim` is the number of values in a feature.
 
-    It takes any number of images, and splits and pads them to `batches`, the batch sizes at which it runs. `ends` holds the smallest
-    and largest batch of each engine and profile. Calls from several threads run one after the other.
+    It takes any number of images, and splits and pads them to `batches`, the batch sizes at which it runs. `ends` is an ascending
+    tuple of batch sizes, which `engines verify` runs: the smallest and the largest of every profile of every engine. Calls from
+    several threads run one after the other.
 
     `close`, the end of a `with` block or the end of the program frees its memory. An error of the device also closes the session.
     After an out-of-memory error it stays usable; retry with a smaller batch.
@@ -82,7 +83,6 @@ class EngineSession:
         self.dim = self._io.tensors["features"].row[0]
         self._choice = choices([engine.io for engine in engines])
         self.batches = tuple(sorted(self._choice))
-        # the batches that each engine and profile was built for, which `engines verify` runs
         self.ends = tuple(
             sorted({size for engine in engines for ends in engine.io.profiles for size in ends})
         )

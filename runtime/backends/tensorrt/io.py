@@ -98,8 +98,9 @@ def _words(tensors: Mapping[str, Tensor]) -> str:
 def batch_sizes(low: int, high: int) -> tuple[int, ...]:
     """Return the batch sizes to run in a profile that allows every size from `low` to `high`.
 
-    They are `low`, `high` and the sizes 1, 2, 3, 4, 6, 8, 12, 16, 24 ... between them. Other sizes are padded to the next one, by at
-    most a third of the batch. So only few sizes need an execution context and a CUDA graph.
+    They are `low`, `high` and those of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... that lie between them. A batch of another size is padded to
+    the next larger of these sizes; less than a third of the padded batch is padding. So only few sizes need an execution context
+    and a CUDA graph.
     """
     steps = (size for power in range(high.bit_length()) for size in (2**power, 3 * 2**power))
     return tuple(sorted({low, high} | {size for size in steps if low < size < high}))

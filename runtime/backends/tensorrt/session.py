@@ -41,9 +41,9 @@ def open_tensorrt(
 ) -> EngineSession:
     """Open the engine at `path` and the engines of the same model for other batch sizes, as one session on CUDA device 0.
 
-    The other engines are `others` and those that the `manifest` of the engine lists. `spec` describes the model's input. `flavour`
-    is the library that built the engines, "tensorrt" or "tensorrt_rtx". Before anything is loaded, the machine in the manifest is
-    compared with this one.
+    The other engines are the files `others` and those that the `manifest` of the engine lists. `spec` describes the model's input.
+    `flavour` is the library that built the engines, "tensorrt" or "tensorrt_rtx". Before an engine is loaded, the machine in the
+    manifest is compared with this one. With `manifest` None, nothing is compared, and no other engines are listed.
 
     Raises DeviceError if a library, driver or device is missing, OutOfMemory if the largest batch does not fit into the memory, and
     ArtifactError for an engine of another machine, TensorRT version or model.
