@@ -69,8 +69,9 @@ def nice_axis(
 ) -> Axis:
     """Return a linear axis from `start` to `end` (pixels) that shows all `values` (>= 0) and begins and ends at a tick.
 
-    The ticks are 1, 2 or 5 times a power of ten apart. On both sides of the values, the axis leaves room for `margin` times their
-    range, but it does not go below 0, nor more than one tick above `top`.
+    The ticks are 1, 2 or 5 times a power of ten apart. The axis extends beyond the values on both sides by at least `margin` times
+    their range, within two limits. It never begins below 0. It ends less than one tick interval above `top`, the largest possible
+    value.
     """
     low, high = min(values), max(values)
     room = max((high - low) * margin, abs(high) * 0.02, 1e-9)

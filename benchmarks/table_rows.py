@@ -53,8 +53,8 @@ FILES = {
 def base(document: Document) -> str:
     """Return the table of full-size models on every backend.
 
-    Each batch size has three columns: the median ms per call, and how many times as fast the model is as the first one, by wall time
-    and by CPU time.
+    Each row is a model on a backend. Each batch size has three columns: the median ms per call, and how many times as fast this row
+    is as the first row at this batch size, by wall time and by CPU time.
     """
     batches = list(dict.fromkeys(model["batch"] for model in document["models"]))
     first = [model for model in document["models"] if model["batch"] == batches[0]]
@@ -81,7 +81,7 @@ def base(document: Document) -> str:
 
 
 def speed(document: Document) -> str:
-    """Return the README's table of full-size models: ms per call, and how many times as fast each is as the first.
+    """Return the README's table of full-size models: ms per call, and how many times as fast each row is as the first row.
 
     It shows the rows of `base` that SPEED names, with fewer columns. `document` is the same result file as that of `base`.
     """
@@ -124,7 +124,10 @@ def demo(document: Document) -> str:
 
 
 def precision(document: Document) -> str:
-    """Return the table that compares the file size, the accuracy and the measurements of the quality gate between precisions."""
+    """Return the table of numeric precisions, with a row for each model and file format, such as FP32, FP16 and INT8.
+
+    Each row has the file size, the accuracy, and the agreement with the original model that the quality gate of the export measured.
+    """
     rows = []
     for row in document["rows"]:
         pairs = [row["anny_reid"], row["other"]["test"], row["other"]["all"]]

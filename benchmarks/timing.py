@@ -23,8 +23,9 @@ class Ratio:
 def percentile(values: Times, percent: float) -> float:
     """Return a percentile of `values` (n,) by the rule of trtexec, which picks one of the values and does not interpolate.
 
-    Source: findPercentile in TensorRT's sampleReporting.cpp takes sorted[max(n - 1 - int((1 - p / 100) n), 0)]. It computes in
-    32-bit floats, and this matters for round numbers: (1 - 90 / 100) 10 is 1.0000002 in 32 bits and 0.99999... in 64 bits.
+    Source: findPercentile in TensorRT's sampleReporting.cpp takes sorted[max(n - 1 - int((1 - p / 100) * n), 0)]. It computes in
+    32-bit floats, and so does this function, because int() makes a difference for round numbers: (1 - 90 / 100) * 10 is 1.0000002
+    in 32-bit and 0.99999... in 64-bit floats.
     """
     count = len(values)
     left_out = int((np.float32(1) - np.float32(percent) / np.float32(100)) * np.float32(count))

@@ -18,11 +18,11 @@ NOTHING = "no result was complete yet; run the command again"
 
 @contextmanager
 def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
-    """When a signal stops the block, write the complete results beside `out`: for OUT.json, to OUT.partial.json.
+    """A context manager. If a signal stops its `with` block, the results so far are written beside `out`: to OUT.partial.json.
 
-    `rows()` returns the complete results as a JSON object, or None if there are none, and then no file is written. In both cases,
-    Stopped is raised, and its message ends with the text `go_on`, which says what a new run need not repeat. If the block ends
-    normally, the partial file of an earlier run is removed.
+    The signal is SIGINT, SIGTERM or SIGHUP. `rows()` returns the results that are finished as a JSON object, or None if there are
+    none. In the latter case, no file is written. In both cases, Stopped is raised, and its message ends with the text `go_on`,
+    which says what a new run need not repeat. If the block ends normally, the partial file of an earlier run is removed.
     """
     path = out.with_suffix(f".partial{out.suffix}")
     try:
@@ -40,9 +40,10 @@ def written(out: Path, rows: ROWS, *, go_on: str = "") -> Iterator[None]:
 
 @contextmanager
 def printed(rows: ROWS) -> Iterator[None]:
-    """When a signal stops the block, print the complete results as one JSON document, and raise Stopped.
+    """A context manager. If a signal stops its `with` block, the results so far are printed as one JSON document.
 
-    `rows()` returns the complete results as a JSON object, or None if there are none, and then nothing is printed.
+    The signal is SIGINT, SIGTERM or SIGHUP. `rows()` returns the results that are finished as a JSON object, or None if there are
+    none. In the latter case, nothing is printed. In both cases, Stopped is raised.
     """
     try:
         yield

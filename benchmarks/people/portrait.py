@@ -34,7 +34,8 @@ def rotated(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
 def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise: Noise) -> Portrait:
     """Return the portrait of a person in `view` under `light`.
 
-    `meshes` come from `figure.meshes`, and `rotated` has turned them. `noise` gives patterns and folds of the clothes.
+    `meshes` are those of `figure.meshes`, which the caller has rotated with `rotated`. `noise` gives patterns and folds of the
+    clothes.
     """
     size = (view.height, view.width)
     starts = np.cumsum([0] + [len(m.vertices) for m in meshes])

@@ -53,8 +53,8 @@ class Light:
 class Fragments:
     """The visible surface of a mesh at the N pixels that show it.
 
-    These are the row-major indices of the pixels (N,), the rows of the faces that they show (N,), the barycentric weights of the
-    vertices (N, 3) and the depths in metres (N,).
+    `pixel` (N,) are the row-major indices of these pixels. `face` (N,) are the indices of the faces that they show, `weight` (N, 3)
+    the barycentric weights of the three vertices of the face, and `depth` (N,) the depths in metres.
     """
 
     pixel: Ints

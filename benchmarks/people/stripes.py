@@ -36,7 +36,8 @@ def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def scores(root: str, *, layout: str | None = None) -> metrics.Metrics:
     """Return the CMC and mAP of the feature `histogram` on the data set in the folder `root`.
 
-    If `layout` is None, it is guessed from the folder.
+    `layout` says how the folders and files of the data set are named, as a key of `runtime.datasets.READERS`, such as "market1501".
+    If it is None, it is guessed from the folder.
     """
     data = datasets.read_dataset(root, layout or datasets.guess_layout(root))
     return metrics.evaluate(*_side(data.query), *_side(data.gallery))

@@ -33,7 +33,9 @@ ADVISED = "--data data/anny_reid"
 class ImageSet:
     """Decoded images (N, H, W, 3) uint8 RGB in the model's input size, with their person ids and 0-based camera ids (N,).
 
-    `camera_rows` (N,) are the camera ids that the model receives with the images, or None for a model without this input.
+    `camera_rows` (N,) is what the model receives as its input `camera_ids`: the row of its camera embedding for each image. It can
+    differ from `camids`: a model gets the row of the mean embedding for a camera that it does not know. It is None for a model
+    without this input.
     """
 
     pixels: NDArray[np.uint8]
@@ -67,12 +69,13 @@ class OtherDataset:
 class Context:
     """What all trials of a study need.
 
-    `config` is the configuration of prune.py, and `spec` describes the input of the model. `student` is the teacher with classifiers
-    for the identities of the training images `items`. Each trial prunes a copy of `student`. The gradient of the function `loss`
-    scores the tokens, and `loss_name` is its name. `own_images` maps "query", "twins" (the unoccluded pairs of the queries) and
-    "gallery" to the images of Anny-ReID. `person_tokens` maps the same keys to an array (N, P) that marks the patch tokens on the
-    person. `visible` (Q,) is the visible part (0..1) of the person in each query. `other_datasets` maps a name to a data set that is
-    only used for scores.
+    `config` is the configuration of prune.py, and `spec` describes the input of the model. `student` is the unpruned model. If
+    possible, its classifier rows are in the order of the identities of the training images `items` (see `fit_classifier`). Each
+    trial prunes a copy of `student`. `loss(model, images, labels, camera_ids)` returns the scalar whose gradient scores the tokens,
+    and `loss_name` says which loss it is and why. `own_images` has the images of Anny-ReID under the keys "query", "twins" (the
+    unoccluded pair of each query) and "gallery". `person_tokens` maps the same keys to an array (N, P) that marks the patch tokens
+    on the person. `visible` (Q,) is the visible part (0..1) of the person in each query. `other_datasets` maps a name to a data set
+    that is only used for scores.
     """
 
     config: Any
@@ -90,8 +93,8 @@ class Context:
 def read_images(items: Sequence[Item], spec: InputSpec, *, dataset: str | None) -> ImageSet:
     """Decode the images of `items`, resize them to the input size of the model that `spec` describes, and return them.
 
-    If the model was trained on the data set named `dataset`, the result has the ids of the images' cameras as input of the model.
-    Otherwise it has the id of the mean camera embedding. `dataset` is None for a data set without a name.
+    `dataset` is the name of the data set of `items`, or None if it has no name. If the model was trained on this data set,
+    `camera_rows` of the result has the camera id of each image. Otherwise it has the id of the mean camera embedding.
     """
     camids = np.array([item.camid for item in items], np.int64)
     camera_rows, _ = camera_ids(camids, spec, dataset=dataset)

@@ -59,9 +59,10 @@ class Trial:
 def waves(methods: Sequence[str], seeds: Sequence[int]) -> tuple[list[Trial], list[Trial]]:
     """Return two lists of trials. The trials of the second list can run only when those of the first are finished.
 
-    The first list has the unpruned models, and AMG even if `methods` does not name it. The second list has the other methods. They
-    need the results of AMG, because the cost of AMG's model is their budget. Raises ConfigError for an unknown method, for no seeds,
-    for a repeated seed and for a seed below 1.
+    The first list has the teacher, the fine-tuned teacher with each seed, and AMG at each level with each seed, even if `methods` does
+    not name AMG. The second list has the other methods in `methods`, at each level with each seed. They need the
+    results of AMG, because the cost of AMG's model is their budget. Raises ConfigError for an unknown method, for no seeds, for a
+    repeated seed and for a seed below 1.
     """
     if unknown := [name for name in methods if name not in METHODS]:
         raise ConfigError(f"--methods: there is no method {unknown[0]}; choose from {', '.join(METHODS)}")

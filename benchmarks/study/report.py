@@ -88,8 +88,8 @@ def _occlusion(losses: Mapping[str, Any]) -> str:
         return text + "."
     grown = "grows" if losses["grows"] else "does not clearly grow"
     return (
-        f"{text}. The loss {grown} with occlusion: {_points(losses['slope'] / 10)} mAP per 10 % more of the person hidden, "
-        f"standard error {10 * losses['error']:.1f}."
+        f"{text}. Among the occluded queries, the loss {grown} with the hidden fraction of the person: "
+        f"{_points(losses['slope'] / 10)} mAP per 10 % of the person, standard error {10 * losses['error']:.1f}."
     )
 
 

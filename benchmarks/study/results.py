@@ -26,9 +26,9 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 def separation(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     """Return {difference, pooled_sd, separated}: whether the scores `ours` are clearly above the scores `theirs`.
 
-    `difference` is the mean of `ours` minus that of `theirs`. `separated` is whether it is above twice `pooled_sd`, the pooled
-    standard deviation, in whose variance each sample has the weight of its degrees of freedom (n - 1). If either sample has a single
-    value, `pooled_sd` and `separated` are None.
+    `difference` is the mean of `ours` minus that of `theirs`. `pooled_sd` is the pooled standard deviation: the root of the mean of
+    the two variances, with the weights n - 1. `separated` is whether `difference` is above 2 * `pooled_sd`. If either sample has a
+    single value, `pooled_sd` and `separated` are None.
     """
     difference = mean(ours) - mean(theirs)
     degrees_of_freedom = len(ours) + len(theirs) - 2
@@ -56,11 +56,12 @@ def line_fit(xs: Sequence[float], ys: Sequence[float]) -> dict[str, float | None
 def occlusion(reference: Sequence[Record], pruned: Sequence[Record]) -> dict[str, Any]:
     """Return how much mAP a pruned model loses on occluded queries, and whether it loses more if more of the person is hidden.
 
-    `reference` and `pruned` are the records of an unpruned and a pruned model, one for each seed, which are averaged query by
-    query. The result has these keys. `query` and `twins` are the mAP lost (0..1) on the occluded queries and on their unoccluded
-    pairs. `more` is {mean, error}: how much more the occluded queries lose than their pairs, and its standard error (None for a single
-    query). `slope` is the slope of a linear fit over the queries: mAP lost against the hidden part of the person (0..1). `error` is
-    its standard error, and `grows` is whether the slope is above twice its error. All three are None if `line_fit` gives None.
+    `reference` has the records of the unpruned model and `pruned` those of the pruned model, in each case one for each seed. The
+    average precision of each query is averaged over the seeds of a model. The result has these keys. `query` and `twins` are the
+    mAP lost (0..1) on the occluded queries and on their unoccluded pairs. `more` is {mean, error}: how much more the occluded
+    queries lose than their pairs, and its standard error (None for a single query). `slope` is the slope of a linear fit over the
+    queries: mAP lost against the hidden fraction of the person. `error` is its standard error, and `grows` is whether the slope
+    is above twice its error. All three are None if `line_fit` gives None.
     """
     losses = {
         side: [a - b for a, b in zip(_precisions(reference, side), _precisions(pruned, side))]
@@ -79,9 +80,10 @@ def occlusion(reference: Sequence[Record], pruned: Sequence[Record]) -> dict[str
 
 
 def group(records: Sequence[Record]) -> dict[str, Any]:
-    """Return the entry of one method at one level in result.json: the `spread` over the seeds of each cost and score (0..1).
+    """Return the entry of one method at one level in result.json.
 
-    `records` are the records of its trials, one for each seed.
+    It has the `spread` of each cost, and of each score (0..1), over the seeds. `records` are the records of its trials, one for each
+    seed.
     """
     first = records[0]["scores"]
 
@@ -133,9 +135,11 @@ def group(records: Sequence[Record]) -> dict[str, Any]:
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
     """Return {groups, verdicts, occlusion}, a summary of the records of finished trials.
 
-    `groups` has the summary of each method at each level. `verdicts` compares the mAP of AMG with that of each other method at each
-    level, and at the milder level with that of the teacher and of the fine-tuned teacher. `occlusion` has, for each method at
-    each level, the result of the function `occlusion` against the teacher and against the fine-tuned teacher.
+    `groups` has the `group` of each method at each level. `verdicts` has two keys. "separation" maps each level and each method
+    other than AMG to the `separation` of AMG's mAP from that of the method. "cost" maps "teacher" and "tuned" (the fine-tuned
+    teacher) to {difference, within}: the mAP of AMG at the milder level minus that of this model, and whether the loss is at most
+    ALLOWED. `occlusion` has, for each method at each level, the result of the function `occlusion` against the teacher and against
+    the fine-tuned teacher.
     """
     order = [(name, "") for name in UNPRUNED] + [(name, level) for level in LEVELS for name in METHODS]
     by_group = {

@@ -51,9 +51,10 @@ def own_scores(
 ) -> dict[str, dict[str, Any]]:
     """Return the scores {query, twins} on Anny-ReID, each {mAP, R1, queries, precisions (Q,)}.
 
-    `query` has the scores of the occluded queries, and `twins` those of their unoccluded pairs: row n of `unoccluded` shows the
-    person in row n of `query` with nothing in front. The argument `visible` (Q,) is the visible part (0..1) of the person in each
-    query. The scores `query` also have the key `visible`, with the scores of groups of queries in which a similar part is visible.
+    Row n of the argument `unoccluded` shows the person in row n of the argument `query` with nothing in front. `visible` (Q,) is the
+    visible fraction (0..1) of the person in each query. In the result, "query" has the scores of the occluded queries, and "twins"
+    those of their unoccluded pairs. "query" also has the key "visible": a list with {low, high, queries, mAP, R1} for each group of
+    queries whose visible fraction is between `low` and `high`.
     """
     scores: dict[str, dict[str, Any]] = {}
     for name, features in (("query", query), ("twins", unoccluded)):

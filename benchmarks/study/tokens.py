@@ -29,10 +29,10 @@ def person_tokens(masks: NDArray[np.bool_], size: tuple[int, int], stride: int) 
 def shares(person: NDArray[np.bool_], blocks: Sequence[Sequence[int]]) -> dict[str, Any]:
     """Return {all, kept, person_kept}: how well the tokens that a model keeps cover the person, as fractions (0..1) over N images.
 
-    `all` is the fraction of all patch tokens that lie on the person. `kept` has, for each block, the fraction of its kept patch tokens
-    that lie on the person. `person_kept` has, for each block, the fraction of the tokens on the person that it keeps. `person` (N, P)
-    is the result of `person_tokens`. `blocks` has the ids of the tokens that each block keeps, where 0 is the class token and is
-    not counted.
+    `all` is the fraction of all patch tokens that lie on the person. `kept` has, for each block, the fraction of its kept patch
+    tokens that lie on the person. `person_kept` has, for each block, the fraction of the tokens on the person that it keeps.
+    `person` (N, P) is the result of `person_tokens`. `blocks` has, for each block, the ids of the tokens that it keeps. They are
+    the same for all images. The id 0 is the class token, which is not counted.
     """
     total = max(int(person.sum()), 1)
     kept = [person[:, [token - 1 for token in block if token]] for block in blocks]

@@ -83,10 +83,10 @@ def prune_to_budget(
     """Prune a copy of `model` to a cost of `target` multiply-adds. Return (model, {heads, tokens, target, macs_folded, reached}).
 
     `heads` and `tokens` are the numbers removed, `macs_folded` is the cost of the pruned model, and `reached` says whether it meets
-    `target`. First, the fraction of the heads that `settings` (a PruneConfig) names is removed. Then so many tokens are removed that
-    the cost comes nearest to `target`. If `target` is None or cannot be met, the fraction of the tokens that `settings` names is
-    removed instead. `batches()` returns the training images on which heads and tokens are scored. The scores of the criterion
-    importance come from the gradient of `loss`.
+    `target`. First, heads are removed, by the fraction that `settings` (a PruneConfig) gives. Then so many tokens are removed that the
+    cost comes nearest to `target`. If `target` is None or cannot be met, tokens are removed by the fraction that `settings` gives.
+    `batches()` returns batches (images, labels, camera_ids) of training images, on which heads and tokens are scored. Where the
+    criterion is "importance", the scores come from the gradient of the scalar that `loss(model, images, labels, camera_ids)` returns.
     """
     from prune.model.flops import macs_folded
     from prune.model.surgery import keep_tokens
@@ -178,9 +178,10 @@ def untuned_scores(model: Any, context: Context, device: str) -> dict[str, Any]:
 
 
 def budget_of(options: StudyOptions, trial: Trial) -> int | None:
-    """Return the budget of a trial: the multiply-adds of the model of the AMG trial with the same level and seed.
+    """Return the budget of a trial: the multiply-adds of the model that AMG pruned at the same level with the same seed.
 
-    Returns None for an AMG trial, which has no budget. Raises ConfigError if the AMG trial is not finished.
+    The trial must prune, so it is not the teacher or the fine-tuned teacher. Returns None if its method is AMG, which sets the budget.
+    Raises ConfigError if the trial of AMG with this level and seed is not finished.
     """
     if trial.method == BUDGET:
         return None

@@ -157,8 +157,8 @@ def drape(points: Floats, levels: Floats, angles: Floats, *, ease: Floats, hang:
     """Return a grid (R, A, 3) of points, in metres, of a sheet that hangs around the convex hull of `points` (N, 3).
 
     `levels` (R,) are the heights of its rows in metres, from the highest on. `angles` (A,) are the directions of its columns in
-    radians, 0 at the person's left. `ease` (R,) is the distance from the hull in metres. Where the body narrows downwards, the
-    sheet keeps the part `hang` (0..1) of the width above.
+    radians, 0 at the person's left. `ease` (R,) is the distance from the hull in metres. `hang` (0..1) says how
+    the sheet falls where the body narrows downwards: at 0 it follows the body, and at 1 it hangs straight down from the row above.
     """
     half = max(float(np.abs(np.diff(levels)).max()), 0.02)
     ring = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -189,7 +189,7 @@ def sheet(grid: Floats, material: int, *, wrap: bool, height: float, folds: tupl
     """Return a grid from `drape` as a mesh of `material` with folds, which become deeper towards the hem.
 
     `folds` are (depth in metres, number of folds around the person, phase in radians). With `wrap`, the last column of the grid joins
-    the first. `height` in metres is subtracted from the z of the vertices to give their canonical z.
+    the first. `height` is the z, in metres, at which the canonical z of the mesh is 0: canonical z = z - `height`.
     """
     rows, columns, _ = grid.shape
     middle = grid.mean(1, keepdims=True)
@@ -216,7 +216,8 @@ def sheet(grid: Floats, material: int, *, wrap: bool, height: float, folds: tupl
 def block(centre: Floats, size: tuple[float, float, float], frame: Floats, *, square: float = 4.0) -> Mesh:
     """Return a rounded box (a superellipsoid) around `centre` as a mesh.
 
-    `size` (x, y, z) is in metres, along the axes in the columns of `frame` (3, 3). A larger `square` gives sharper edges.
+    `size` has the full lengths of its three sides in metres. Side k points along column k of the rotation matrix `frame` (3, 3). A
+    larger `square` gives sharper edges.
     """
     v, u = np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, 13), np.linspace(-np.pi, np.pi, 25), indexing="ij")
     power = 2 / square

@@ -77,10 +77,12 @@ _SHOES = ("black", "black", "black", "white", "white", "charcoal", "brown", "bro
 class Garment:
     """One piece of clothing with two colours and a pattern.
 
-    `scale` is the size of the pattern. `sleeve` is the part of the arm that the garment covers (0..1), and `hem` the height of its
-    lower edge above the hip of the mean body. `ease` is its distance from the body, and `flare` how much larger this distance is at
-    the hem. `opening` is half the width of a gap in front, or 0 for a closed garment. `neck` raises the neckline. All lengths are in
-    metres. `seed` varies details of the pattern.
+    `kind` names the kind of clothing, such as "coat" or "jeans". `colour` and `second` are sRGB 0..1. `pattern` is "plain" or a
+    pattern that `surface.fabric` draws, such as "check" or "dots", and `scale` is its size. `sleeve` is the fraction of the arm
+    that the garment covers (0..1), and `hem` the height of its lower edge above the hip of the mean body (negative below the hip).
+    `ease` is its distance from the body, and `flare` how much larger this distance is at the hem. `opening` is half the width of a
+    gap in front, or 0 for a closed garment. `neck` raises the neckline. All lengths are in metres. `seed` varies details of the
+    pattern.
     """
 
     kind: str

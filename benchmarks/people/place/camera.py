@@ -23,8 +23,18 @@ SUPER = 2
 class Camera:
     """One camera, and the light where it stands.
 
-    Heights and distances are in metres, yaws (the directions in which people walk) in degrees, and colours in linear light. A pair of
-    numbers is the range of a random value.
+    A pair of numbers is the range of a random value. `camid` is 0-based, and `scene` is a kind of place (see `Scenery`). `height`
+    is that of the camera and `distance` that to the person, in metres. `yaws` are the directions in which people face, in degrees:
+    0 towards the camera, 90 to the right of the image. An exposure takes one at random and adds a normal deviation of 0.6 *
+    `yaw_spread` degrees.
+
+    `sun` points towards the sun: x to the right of the image, y away from the camera, z up. `sun_power` and `sky` are the linear
+    colours of the light of the sun and of the sky.
+
+    `exposure` multiplies the light, and `white` each of its colours (white balance). The tone curve is light ** (1 / `gamma`).
+    `black` is the output (R, G, B) for no light, and `contrast` and `saturation` are factors with 1 for no change. `blur` is a
+    radius in pixels, `sharpen` a percentage with 0 for none, `noise` the standard deviation of the grain (pixels are 0..1), and
+    `quality` that of the JPEG file (0..100).
     """
 
     camid: int
@@ -70,7 +80,7 @@ CAMERAS = (
 
 @dataclass(frozen=True)
 class Shot:
-    """One exposure of a camera: the view, the light, and the direction of the person in degrees, `yaw`."""
+    """One exposure of a camera: the view, the light, and the direction in which the person faces, `yaw`, in degrees as in `Camera`."""
 
     view: View
     light: Light
@@ -111,7 +121,9 @@ def take_shot(camera: Camera, rng: np.random.Generator, *, person_height: float)
 
 @dataclass(frozen=True)
 class DevelopmentSettings:
-    """The settings that turn the light of one exposure into an image. An occluded image and its unoccluded pair share them.
+    """The settings that turn the light of one exposure into an image.
+
+    A query and the image of the same moment without the occluder are made with the same settings.
 
     `gain` (3,) multiplies the linear colours, `blur` is a radius in pixels, `quality` is that of the JPEG file (0..100), and `grain`
     (128, 64, 3) is added to the pixels (0..1).
@@ -152,7 +164,10 @@ def tone(camera: Camera, linear: Floats) -> Floats:
 
 
 def develop(camera: Camera, linear: Floats, settings: DevelopmentSettings) -> Image.Image:
-    """Return the finished image, 64 pixels wide and 128 high, from linear light (128 * SUPER, 64 * SUPER, 3)."""
+    """Return the finished image, 64 pixels wide and 128 high, from the linear light of a larger drawing.
+
+    `linear` is (128 * SUPER, 64 * SUPER, 3). Each pixel of the image is the mean of SUPER x SUPER pixels of the drawing.
+    """
     small = (linear * settings.gain).reshape(HEIGHT, SUPER, WIDTH, SUPER, 3).mean((1, 3))
     pixels = tone(camera, small.astype(np.float32))
     image = Image.fromarray((pixels * 255 + 0.5).astype(np.uint8))

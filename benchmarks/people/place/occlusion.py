@@ -1,6 +1,6 @@
-"""Place objects and other people in front of a person, so that they hide a chosen part of the person.
+"""Place objects and other people in front of a person, so that they hide a chosen fraction of the person.
 
-The hidden part is the number of the person's pixels that are covered, divided by the number of all its pixels.
+The hidden fraction is the number of covered pixels of the person, divided by the number of all pixels of the person.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.people.arrays import Bools, Floats, bools, floats
 from benchmarks.people.person.surface import Noise
 from benchmarks.people.place.texture import linear
 
-# The smallest and the largest part of a person that an occluder hides.
+# The smallest and the largest fraction of a person that an occluder hides.
 MIN_HIDDEN, MAX_HIDDEN = 0.2, 0.6
 
 
@@ -30,7 +30,7 @@ class Layer:
 
 
 def visible_fraction(person: Bools, occluder: Bools) -> float:
-    """Return the part of the person's pixels that the occluder leaves visible, 0..1.
+    """Return the fraction of the person's pixels that the occluder leaves visible, 0..1.
 
     `person` and `occluder` are masks (H, W). The result is 1 if `person` has no pixel.
     """
@@ -143,9 +143,9 @@ _COLOURS = (
 
 
 def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
-    """Return the layer `make(reach)`, with `reach` in 0..1, that hides the part of `person` (H, W) closest to `hidden` (0..1).
+    """Return the layer `make(reach)`, with `reach` in 0..1, whose hidden fraction of `person` (H, W) is closest to `hidden`.
 
-    The hidden part must grow with `reach`.
+    The hidden fraction, 0..1, must grow with `reach`.
     """
     low, high = 0.0, 1.0
     best, gap = make(0.5), 2.0
@@ -160,7 +160,10 @@ def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
 
 
 def place_passer_by(person: Bools, passer_by: Layer, hidden: float) -> Layer:
-    """Move `passer_by`, another person, sideways until it hides about the part `hidden` (0..1) of `person`, and return it."""
+    """Return `passer_by`, another person, shifted sideways so that it hides about the fraction `hidden` (0..1) of `person`.
+
+    The result is a new layer: the shift whose hidden fraction comes closest.
+    """
     width = person.shape[1]
     columns = np.flatnonzero(passer_by.mask.any(0))
     side = 1 if columns.mean() > width / 2 else -1
@@ -189,9 +192,9 @@ def _random_paint(rng: np.random.Generator) -> Floats:
 def occlude(
     person: Bools, rng: np.random.Generator, *, noise: Noise, passer_by: Layer | None = None
 ) -> Layer:
-    """Return an occluder that hides a random part of the mask `person` (H, W): from 20 % (MIN_HIDDEN) to 60 % (MAX_HIDDEN) of it.
+    """Return an occluder that hides a random fraction of the mask `person` (H, W), from 20 % (MIN_HIDDEN) to 60 % (MAX_HIDDEN).
 
-    The occluder is `passer_by`, another person, if one is given and can hide such a part. Otherwise it is a random object.
+    The occluder is `passer_by`, another person, if one is given and can hide such a fraction. Otherwise it is a random object.
     """
     for attempt in range(12):
         hidden = float(MIN_HIDDEN + 0.02 + (MAX_HIDDEN - MIN_HIDDEN - 0.04) * rng.beta(1.0, 2.2))

@@ -83,7 +83,10 @@ def _places_of_seed(seed: int) -> list[_Place]:
 
 
 class Scenery:
-    """The places that one camera sees: all places of its kind, such as "street", and `others` places of other kinds."""
+    """The places that one camera sees: all places of the kind `kind`, such as "street", and a few places of other kinds.
+
+    `others` is the number of the latter, which are chosen at random. `seed` determines how the places look and which are chosen.
+    """
 
     def __init__(self, kind: str, seed: int, *, others: int = 12) -> None:
         rng = np.random.default_rng([seed, list(_KINDS).index(kind), 77])

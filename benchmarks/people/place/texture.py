@@ -20,7 +20,7 @@ def linear(*values: float) -> Floats:
 
 
 def mix(a: Floats, b: Floats, share: npt.NDArray[np.floating]) -> Floats:
-    """Return a mixture of two colours `a` and `b` (..., 3), in which `b` has the part `share` (...), 0..1."""
+    """Return a mixture of two colours `a` and `b` (..., 3), in which `b` has the weight `share` (...), 0..1."""
     return floats(a + (b - a) * np.clip(share, 0, 1)[..., None])
 
 
@@ -48,8 +48,8 @@ class Sheet:
     def cells(self, wide: float, high: float, *, shift: float = 0.0) -> tuple[Floats, Floats]:
         """Divide the sheet into bricks that are `wide` and `high` (in metres), and return two arrays (S, S).
 
-        The first is 1 on the joints and 0 elsewhere. The second is a random level for each brick. `shift` moves
-        every second row sideways, as a part of the width of a brick.
+        The first is 1 on the joints and 0 elsewhere. The second has a standard normal random number, the same for all pixels of a
+        brick. Every second row is moved sideways by `shift` times the width of a brick.
         """
         row = np.floor(self.y / high).astype(int)
         x = self.x / wide + shift * np.mod(row, 2)

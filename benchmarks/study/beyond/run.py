@@ -109,7 +109,7 @@ def group(
     """Return the entry of one method at one level in beyond.json: means and deviations over the seeds, and comparisons with AMG.
 
     `records` are the records of the trials, one for each seed. `amg` are those of AMG at the same level, and `mild` those of AMG at
-    the mildest level. A comparison is left out if its list of AMG's records is empty. Scores are in 0..1.
+    the mildest level. If one of the two is empty, the comparison with it is left out. Scores are in 0..1.
     """
     first = records[0]
     out: dict[str, Any] = {

@@ -55,8 +55,9 @@ def prune_by_recipe(
     """Prune a copy of `model` by `recipe` to a cost of `target` multiply-adds, and return (model, {target, macs_folded, reached}).
 
     `macs_folded` is the cost of the pruned model, and `reached` says whether it meets the target (see `meets_budget`). The level is
-    that of `job`, and `settings` is a PruneConfig. `batches()` returns the training images on which blocks, heads, tokens and neurons
-    are scored. The scores of tokens and neurons come from the gradient of `loss`.
+    that of `job`, and `settings` is a PruneConfig. `batches()` returns batches (images, labels, camera_ids) of training images, on
+    which blocks, heads, tokens and neurons are scored. `loss(model, images, labels, camera_ids)` returns the scalar whose gradient
+    scores tokens and neurons.
     """
     from prune.config.settings import BlocksConfig, MlpConfig
     from prune.model.flops import macs_folded
