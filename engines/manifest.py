@@ -99,9 +99,9 @@ def preflight(engine: Path, host: Machine) -> list[str]:
     """Return the reasons why the machine `host` cannot load `engine`, from the engine's manifest; [] if there are none.
 
     Loading an engine runs native code, so call this before. It checks whether the manifest exists, whether the machine and the
-    TensorRT version are those of the build, whether the engines for other batch sizes are there, and whether the engine passed its
-    quality gate. Each reason names the command that helps. Raises ArtifactError if the engine's hash differs from that in the
-    manifest, or if the manifest cannot be used.
+    TensorRT version are those of the build, and whether the engine passed its quality gate. It also checks that the engines for
+    other batch sizes, which the manifest lists, exist unchanged. Each reason names the command that can remove it. Raises
+    ArtifactError if the engine's hash differs from that in the manifest, or if the manifest cannot be used.
     """
     if engine.is_file() and not manifest_path(engine).exists():
         return [f"the engine has no manifest; run: {_verify_command(engine, 'MODEL.onnx')}"]
@@ -137,10 +137,11 @@ def differences(
 ) -> list[str]:
     """Return the differences between an engine's manifest and the machine `host`; [] if there are none.
 
-    If `parent`, the manifest of an ONNX file, is given, the engine must also have been built from this file, with the same precision,
-    input and output. The compared properties of the machine are the TensorRT version, compute capability, GPU, operating system,
-    processor and L4T. Each entry names a difference and the command that rebuilds the engine at the path `engine` (None: in the
-    current folder). Raises ArtifactError if the manifest is incomplete or is not that of an engine.
+    The compared properties of the machine are the TensorRT version, compute capability, GPU, operating system, processor and L4T.
+    With `parent`, the manifest of an ONNX file, it is also a difference if the engine was built from another ONNX file; this entry
+    says how the precision, input and output of the engine differ from those of the ONNX file. Each entry names a difference and the
+    command that rebuilds the engine at the path `engine` (None: in the current folder). Raises ArtifactError if the manifest is
+    incomplete or is not that of an engine.
     """
     built = _built_for(manifest)
     rtx = manifest["builder"].get("name") == "rtx"

@@ -60,7 +60,8 @@ def _reasons(manifest: Mapping[str, Any], version: Version) -> list[str]:
 def export_command(manifest: Mapping[str, Any], version: Version, where: str) -> str:
     """Return the shell command that exports the ONNX file at `where` again for TensorRT `version`, with the same precision and inputs.
 
-    `manifest` is that of the file. If the file was exported for another target, the command writes a new file beside it. The command
+    `manifest` is that of the file. The command exports for the target tensorrt8 if `version` is 8.x, else for tensorrt. If the file
+    was exported for this target too, the command overwrites it; otherwise the command writes a new file beside it. The command
     names the weights model.safetensors, because manifests do not record the path of the weights.
     """
     target = "tensorrt8" if version[0] == 8 else "tensorrt"

@@ -49,10 +49,11 @@ class AssumedBuild:
 def verify(
     engine: Path, onnx: Path, assumed: AssumedBuild, *, opener: Opener | None = None, host: Host | None = None
 ) -> dict[str, Any]:
-    """Run the quality gate on `engine` with the check crops beside `onnx`, and write and return the engine's manifest.
+    """Run the quality gate on `engine`, and write and return the engine's manifest with the verdict.
 
-    `assumed` is used only if the engine has no manifest. `opener(path, spec, flavour=, manifest=)` opens the engine as a session
-    (None: `open_engine`), and `host(flavour)` describes this machine (None: `this_host`).
+    The gate runs the engine on the check crops, which the export saved beside `onnx`, such as in model.onnx.check.npz. `assumed` is
+    used only if the engine has no manifest. `opener(path, spec, flavour=, manifest=)` opens the engine as a session (None:
+    `open_engine`), and `host(flavour)` describes this machine (None: `this_host`).
 
     Raises GateError if the gate fails: then the engine is kept, its manifest records the failure, and the runtime refuses the engine.
     Raises ArtifactError if a file is missing or changed, or belongs to another model or machine; then nothing is loaded or written.
@@ -170,9 +171,9 @@ def open_engine(path: Path, spec: InputSpec, *, flavour: str, manifest: Mapping[
 
 
 def this_host(flavour: str) -> Machine:
-    """Describe this machine with its CUDA device 0 and the version of its Python library `flavour`, which run the engine.
+    """Return the Machine that runs the engine: this machine, with CUDA device 0 and the installed version of the library `flavour`.
 
-    `flavour` is "tensorrt" or "tensorrt_rtx". Raises DeviceError if the device or the library is missing.
+    `flavour` is the Python library "tensorrt" or "tensorrt_rtx". Raises DeviceError if the device or the library is missing.
     """
     from engines.probe import run_probe
 

@@ -121,9 +121,10 @@ def write_blocks(
 ) -> Iterable[Path]:
     """Write one ONNX file for each block size, and then index.json, into `folder`; yield each path once it is written.
 
-    `sizes` has (heads, tokens, MLP neurons) for each file (None: those that `block_sizes` returns). `model` is {file, sha256, shape}
-    of the whole exported model, for the index. Existing block files are kept, so that an interrupted export can be resumed. Raises
-    ConfigError for INT8, and StorageError when the folder cannot be created.
+    `sizes` has (heads, tokens, MLP neurons) for each file (None: those that `block_sizes` returns). index.json lists the sizes with
+    their files, and `model`, which identifies the whole exported model: {file, sha256, shape}, where `shape` is its architecture as
+    in its manifest. Existing block files are kept, so that an interrupted export can be resumed. Raises ConfigError for INT8, and
+    StorageError when the folder cannot be created.
     """
     refuse(precision)
     try:

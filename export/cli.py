@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(command: ExportCommand) -> None:
     """Export the model as `command` says and print a summary.
 
-    With --blocks, single transformer blocks are written too, and with --for, the configuration of the product.
+    With --blocks, single transformer blocks are written too. With --for, the configuration is written for the program that will run
+    the model, Triton or DeepStream.
     """
     # This module is imported first, because it says why ONNX Runtime cannot be used where its import fails.
     import runtime.backends.onnxruntime  # noqa: F401

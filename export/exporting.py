@@ -37,8 +37,8 @@ FORMS = {"folded": Folded, "reference": Reference}
 def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
     """Return the input specification of the exported file, made from that of the torch model, `spec`, and from the `options`.
 
-    Raises ConfigError when the options name a camera but the model has no camera embedding, or when they
-    contradict what the product `options.integration` sends.
+    Raises ConfigError when the options name a camera but the model has no camera embedding, or when they contradict the input that
+    the program `options.integration` (triton or deepstream) sends to the model.
     """
     default = "mean" if options.integration else "input"
     policy = options.camera if options.camera is not None else (default if spec.cameras else "none")
@@ -49,11 +49,12 @@ def deployed_spec(spec: InputSpec, options: InputOptions) -> InputSpec:
 
 
 def build_graph(model: TransReID, spec: InputSpec, form: str) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Return (the simplified ONNX model, its node counts) of `model` in the `form` folded or reference.
+    """Return `model` as a simplified ONNX model, and the node counts of this ONNX model.
 
-    `spec` is the input of the exported file. The counts are {exported, simplified, operators}: the number of nodes before and after
-    the simplification, and {operator: number of nodes}. A fixed batch is set last, so that the nodes are the same as with a dynamic
-    batch. Raises ArtifactError if a shape other than the batch is not static.
+    `form` is "folded" or "reference" (see `export.forms`). `spec` is the input of the exported file. The counts are {exported,
+    simplified, operators}: the number of nodes before and after the simplification, and {operator: number of nodes}. A fixed batch
+    is set last, so that the nodes are the same as with a dynamic batch. Raises ArtifactError if a shape other than the batch is not
+    static.
     """
     raw = to_onnx(FORMS[form](model, spec), spec)
     graph = named_batch(fusible_gelu(simplified(raw)))

@@ -56,13 +56,15 @@ class Reference(nn.Module):
 class Folded(nn.Module):
     """The form to deploy: it computes the features of `Reference`, up to float rounding, with fewer operations.
 
-    - The pixel normalisation is folded into the patch convolution. This is exact, because the convolution has no padding.
-    - Class token, position and camera embedding become one table. The attention scale is multiplied into the query weights.
+    - The normalisation of uint8 images is folded into the patch convolution. This is exact, because the convolution has no padding.
+      A convolutional stem pads, so for a model with a stem `pixel_mean` (1, 3, 1, 1) is subtracted first; otherwise it is None.
+    - `table` (rows, N, D) is the sum of class token, position and camera embedding. It has one row for each row of the camera table
+      if the file takes camera ids, else one row. The attention scale is multiplied into the query weights.
     - The kept tokens of a block move to the front and stay there. Constant masks over this order replace the shift, shuffle
       and grouping of the jigsaw patch module (JPM).
     - The last block is computed for the class token only.
     - The division of the local features by 4 is folded into the last norm. If the feature is taken after the batch-norm necks, the
-      necks and this division together become one scale and one shift.
+      necks and this division together become `scale` and `shift`, both (parts, D); otherwise these are None.
     """
 
     pixel_mean: Tensor | None
@@ -134,8 +136,8 @@ class Folded(nn.Module):
 class ReorderedBlock(nn.Module):
     """A block that acts on the first `kept` tokens (None: on all) after a constant permutation; the other tokens pass unchanged.
 
-    `gather` has the permutation: for each new position, the position of its token before (None: the order stays). The old order is
-    not restored, so later permutations and masks refer to the new one.
+    `gather` has the permutation: `gather[i]` is the old position of the token that moves to position i (None: the order stays). The
+    old order is not restored, so later permutations and masks refer to the new one.
     """
 
     gather: Tensor | None
@@ -174,8 +176,9 @@ def fold_scale(block: Block) -> None:
 def running_order(keep: tuple[int, ...], order: list[int]) -> tuple[list[int] | None, list[int]]:
     """Return (the permutation that moves the kept tokens to the front, the token order after it).
 
-    `keep` has the original ids of the kept tokens, and `order[i]` is the original id of the token at position i. The permutation has
-    the old position for each new position; it is None if the order does not change. The class token stays first.
+    `keep` has the original ids of the kept tokens, and `order[i]` is the original id of the token at position i. Entry i of the
+    permutation is the old position of the token that moves to position i. The permutation is None if the order does not change. The
+    class token stays first.
     """
     kept = set(keep)
     new_order = [token for token in order if token in kept] + [token for token in order if token not in kept]
@@ -203,8 +206,8 @@ def group_mask(architecture: Architecture, order: list[int]) -> Tensor:
 def output_affine(model: TransReID) -> tuple[Tensor, Tensor]:
     """Return (scale, shift), both (parts, D), that replace the batch-norm necks and the division of local features by 4.
 
-    The result is feature x scale + shift. The parts are the global feature and, with the JPM, the four local features. Only the local
-    ones are divided by 4.
+    The caller computes features * scale + shift with the features (B, parts, D) before the necks. The parts are the global feature
+    and, with the JPM, the four local features. Only the local ones are divided by 4.
     """
     divide = torch.tensor([1.0] + [1 / PARTS] * (len(model.suffixes) - 1)).unsqueeze(1)
     rows = []

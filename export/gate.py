@@ -30,10 +30,12 @@ def verdict_on(
 ) -> dict[str, Any]:
     """Return the verdict on the exported file at `path`, the dict {passed, failures, limits, numbers} of `check_crops.judge`.
 
-    The features that the file computes for the crops of `check` are compared with those of the torch model. If `exported.emulated` is
-    a graph, which rounds like a device in FP16, its verdict is added under the key `rounded`, and both must pass. If `max_map_drop` is
-    given, in points of mAP, the file and the torch model `parent` are also evaluated on the data set at `root`, and the mAPs are added
-    under the key `map`. `spec` is the input of the file.
+    The features that the file computes for the crops of `check` are compared with those of the torch model; `numbers` has the
+    results. If `exported.emulated` is not None, it is a graph that rounds like a device in FP16. It is judged in the same way, and
+    its verdict is added under the key `rounded`. Then `passed` is true only if the file and this graph both pass.
+
+    If `max_map_drop`, in points of mAP, is given and the features pass, the mAPs of the torch model `parent` and of the file (or of
+    the emulated graph) on the data set at `root` are compared too, and added under the key `map`. `spec` is the input of the file.
     """
     limits = LIMITS[exported.precision]
     verdict = judge(check, open_onnxruntime(path, spec), spec, limits)

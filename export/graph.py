@@ -57,10 +57,10 @@ def to_onnx(form: nn.Module, spec: InputSpec) -> onnx.ModelProto:
     Its inputs are `images` and, if `spec` has camera ids as an input, `camera_ids`. Its output is `features`. Raises ArtifactError if
     torch exports nothing.
 
-    The batch is dynamic here even if the file gets a fixed one, which `with_batch` sets after all optimisers have run. The reason
-    is that optimisers recognise axes by their sizes. One rule of onnxscript turns Reshape, MatMul, Reshape into one MatMul wherever
-    the sizes broadcast. With four images and four local groups, or as many images as heads, that product would mix the images. A
-    symbolic batch equals no other axis.
+    The batch is dynamic here even if the file gets a fixed one, which `with_batch` sets after all optimisers have run. Optimisers
+    recognise axes by their sizes, and a symbolic batch equals no other axis. A fixed batch of 4 could be taken for the axis of the
+    four local groups, and a batch of as many images as heads for the axis of the heads. Then the rule of onnxscript that turns
+    Reshape, MatMul, Reshape into one MatMul would mix the images.
     """
     # The example has two images, because the exporter would treat 0 and 1 as constants.
     inputs = example(spec, 2)

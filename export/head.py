@@ -3,8 +3,8 @@
 Of the last block, the features use only the output of the class token. Therefore keys and values are not computed for each token:
 scores = (Wk^T q) . y and context = Wv (sum a . y), where q is the query of the class token, y are the normalised tokens, a are the
 attention weights, and Wk and Wv are the weights of keys and values. The key bias adds the same number to every score of a query, so
-it does not change the softmax. The query and key weights are applied one after the other: multiplied into one matrix they would be
-larger, slower and less exact.
+it does not change the softmax. The query and key weights are applied one after the other. For each head, their product would be one
+D x D matrix, which is larger and slower than the two factors and has a larger rounding error.
 """
 
 from __future__ import annotations

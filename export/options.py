@@ -17,9 +17,10 @@ TARGETS = ("onnxruntime", "tensorrt", "tensorrt8")
 class InputOptions:
     """The inputs of the exported file: the image `layout` (uint8-nhwc or float-nchw) and a fixed `batch` size (None: any).
 
-    `camera` is "input" (camera ids are a second input), "mean", "none" or a 0-based camera id; all but "input" are fixed in the file.
-    `integration` is the product that will send the input, a key of export.integrations.table.INTEGRATIONS, or None. A `camera` of
-    None means "mean" for such a product. Without a product, it means "input" if the model has camera embeddings, else "none".
+    `integration` is the program that will send the input, a key of export.integrations.table.INTEGRATIONS, or None. `camera` is
+    "input" (camera ids are a second input), or a camera that is fixed in the file: "mean", "none" (no camera) or a 0-based camera
+    id. None means the default: "none" for a model without camera embeddings, otherwise "mean" with an `integration` and "input"
+    without one.
     """
 
     layout: str = "uint8-nhwc"

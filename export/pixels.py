@@ -16,8 +16,9 @@ from runtime.spec import InputSpec
 def fold_pixels(convolution: nn.Conv2d, stem: Stem | None, spec: InputSpec) -> Tensor | None:
     """Change the patch convolution and the stem in place so that they take RGB pixels 0..255 instead of normalised pixels.
 
-    Return None if they take the pixels themselves, or the mean (1, 3, 1, 1) that must be subtracted from the pixels. A model
-    with a stem needs the subtraction, because the stem pads with zeros. The patch convolution (with a bias) has no padding.
+    For a model with a convolutional `stem`, return the mean (1, 3, 1, 1) that must be subtracted from the pixels before both: the
+    stem pads with zeros, so it cannot absorb the mean. Without a stem, return None, because the patch convolution (with a bias) has
+    no padding and absorbs the mean.
     """
     mean, std = (torch.tensor(value).double().view(1, 3, 1, 1) for value in (spec.mean, spec.std))
     weight = convolution.weight.data.double()
@@ -37,11 +38,11 @@ def fold_pixels(convolution: nn.Conv2d, stem: Stem | None, spec: InputSpec) -> T
 
 
 def rescaled(model: TransReID, own: InputSpec, sent: InputSpec) -> TransReID:
-    """Return the model changed so that it takes pixels normalised with the mean and std of `sent` instead of those of `own`.
+    """Return a copy of the model that takes pixels normalised with the mean and std of `sent` instead of those of `own`.
 
     `own` is the input of the model as trained, and `sent` that of the exported file. The patch convolution absorbs the difference
-    exactly, because it has no padding; a stem changes the pixels first. If mean and std are the same in both, the model itself is
-    returned.
+    exactly, because it has no padding. A convolutional stem pads, so in the copy it rescales its pixels before its first
+    convolution. If mean and std are the same in both, the model itself is returned.
     """
     if (own.mean, own.std) == (sent.mean, sent.std):
         return model

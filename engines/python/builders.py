@@ -43,7 +43,8 @@ class BuildResult:
     - `seconds` is the time of parsing and building, `peak_mib` the peak resident memory, and `bytes` the size of the engine.
     - `fused_attention_strings` is the number of strings `fmha` in the engine. It is a heuristic for fused attention kernels: an engine
       of TensorRT-RTX has 7 to 12 for each fused attention, and 0 to 2 without any.
-    - `warnings` are the library's. `settings` describe the build in the manifest, with the names of TensorRT's API.
+    - `warnings` are the library's. `settings` are texts for the manifest, one for each flag or option that was set in the library.
+      They use the names of TensorRT's API, such as "FP16" or "builder_optimization_level=3".
     """
 
     version: str
@@ -58,7 +59,11 @@ class BuildResult:
 
     @property
     def machine(self) -> Machine:
-        """The machine for which the engine was built: these GPUs, with the operating system and processor of this machine."""
+        """The machine for which the engine was built.
+
+        Its GPU is given by `compute_capabilities` and `gpu`. Its operating system and processor are those of the machine that built
+        the engine.
+        """
         capability = ",".join(self.compute_capabilities) or None
         return this_machine(tensorrt=self.version, compute_capability=capability, gpu=self.gpu)
 
@@ -102,7 +107,10 @@ def build(
 
 
 def refuse_options(request: BuildRequest, flavour: str, compute_capability: str | None) -> None:
-    """Raise ConfigError for options that the library `flavour` does not support for any file."""
+    """Raise ConfigError for options that the library `flavour` never supports, whatever the ONNX file is.
+
+    Also raises it if `flavour` is not one of FLAVOURS.
+    """
     if flavour not in FLAVOURS:
         raise ConfigError(f"{flavour}: this is not a TensorRT library; known: {', '.join(FLAVOURS)}")
     refuse_settings(request)

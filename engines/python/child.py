@@ -51,8 +51,9 @@ NO_GPU = ("cudaError", "Cuda Runtime", "CUDA initialization")
 class Progress:
     """The current stage of the build and the messages that the library logged.
 
-    `send` sends a new stage to the main process. `errors` are those of the current stage, and `warnings` are those of the whole build.
-    `ahead_of_time` is true for a build that needs no GPU, so that errors about a missing GPU are ignored.
+    `send` is called with {"stage": NAME} for each new stage; it reports the stage to the main process. `errors` are those of the
+    current stage, and `warnings` are those of the whole build. `ahead_of_time` is true for a build that needs no GPU, so that
+    errors about a missing GPU are ignored.
     """
 
     def __init__(self, send: Send, *, ahead_of_time: bool) -> None:

@@ -46,11 +46,12 @@ def find_profile(engine: Path, manifest: Mapping[str, Any], batch: int) -> Engin
 def load_line(
     spec: InputSpec, profile: EngineProfile, batch: int, version: Version, *, transfers: bool, seconds: int
 ) -> list[str]:
-    """Return the trtexec command line that times the engine of `profile` with `batch` images a run for `seconds`, as a list of words.
+    """Return the trtexec command line that times the engine of `profile`, as a list of words; the first word is `trtexec`.
 
-    The first word is `trtexec`. `spec` is the input of the model, and `version` that of TensorRT. The engine runs with one stream, a
-    CUDA graph and spin wait. With `transfers`, the times include the copies to and from the GPU. Raises ConfigError for a version that
-    is not supported, or that cannot choose the profile.
+    trtexec runs the engine again and again for `seconds` seconds, with `batch` images in each run. The engine runs with one stream,
+    a CUDA graph and spin wait. With `transfers`, the times include the copies to and from the GPU. `spec` is the input of the
+    model, and `version` that of TensorRT. Raises ConfigError if this version is not supported, or if its trtexec cannot choose the
+    profile: trtexec of TensorRT 8 always runs the first one.
     """
     if not is_supported(version):
         raise ConfigError(f"TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}")

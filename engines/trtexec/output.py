@@ -87,7 +87,10 @@ class Report:
     workspace_mib: int | None = None
 
     def failure_reason(self, limit: int = 3) -> str:
-        """Return why the run failed, in one line: the first `limit` errors and the first other line about memory; "" without any."""
+        """Return why the run failed, in one line; "" if both `errors` and `memory` are empty.
+
+        The line joins the first `limit` of `errors` and the first line of `memory` that is not among them.
+        """
         first_errors = self.errors[:limit]
         memory_line = [line for line in self.memory if line not in first_errors][:1]
         return "; ".join([*first_errors, *memory_line])

@@ -120,8 +120,11 @@ def build(
 
     `line_for(path)` returns the command line that writes the engine to `path`, a temporary file that is then renamed to `out`. The
     path `trtexec` replaces the first word of the line. `lock` is the descriptor that `locked(out)` yielded. Everything that trtexec
-    prints is written to the file `log` (None: it is not kept). Once the engine is finished, signals are deferred until `committing` is
-    closed, so that the caller can write the manifest (None: signals are not deferred).
+    prints is written to the file `log` (None: it is not kept).
+
+    The caller can have signals deferred from the end of the build until it has written the manifest. For this it gives its
+    ExitStack as `committing`: `build` enters `runtime.stopping.deferred` into the stack, and the caller closes the stack after it
+    wrote the manifest. With `committing` None, signals are not deferred.
 
     Raises ArtifactError if trtexec cannot build this model, DeviceError if the machine cannot build any, and StorageError if the
     engine cannot be written; then `out` is unchanged.

@@ -92,7 +92,7 @@ def always_fp32(graph: onnx.ModelProto) -> set[str]:
 def cast_first(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of `graph` that casts uint8 images before it transposes them: TensorRT accepts uint8 only as input of a Cast.
 
-    No tensor is renamed, so the name of the transposed uint8 image now stands for the float image before the transpose.
+    `images -> Transpose -> t -> Cast -> f` becomes `images -> Cast -> t -> Transpose -> f`: `t` is now float and not transposed.
     """
     uint8 = {
         value.name for value in graph.graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8

@@ -57,9 +57,10 @@ def calibration_set(
 ) -> Calibration:
     """Return a Calibration of up to `count` evenly spaced images of `root`: training images of a data set, or any of a plain folder.
 
-    `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
-    data set that the model was trained on, otherwise mean). Unreadable images are left out, with a warning in `notes`. Raises
-    DataError when the folder does not exist, has no images or none that can be read, and ConfigError for a `count` below 1.
+    `spec` is the input of the exported file. If it has camera ids, `camera` says which ones the images get: "input" (the true id of
+    each image), "mean", "none" (no camera) or one 0-based camera id for all. The default None means "input" if `root` is the data
+    set that the model was trained on, otherwise "mean". Unreadable images are left out, with a warning in `notes`. Raises DataError
+    when the folder does not exist, has no images or none that can be read, and ConfigError for a `count` below 1.
     """
     if count < 1:
         raise ConfigError(f"--calibration-count {count}: give 1 or more")

@@ -42,11 +42,12 @@ class EvalSet:
 def read_eval_set(
     root: Path | str, spec: InputSpec, *, count: int = COUNT, camera: str | int | None = None
 ) -> EvalSet:
-    """Return about `count` test crops of `root`: of a data set, chosen so that queries have matches, or of a plain folder.
+    """Return about `count` test crops of `root`, a data set or a plain folder of images.
 
-    `spec` is the input of the exported file. `camera` is input, mean, none or a 0-based camera id (None: input if `root` is the
-    data set that the model was trained on, otherwise mean). Raises DataError when the folder does not exist or fewer than three
-    images can be read.
+    From a data set, they are chosen so that queries have matches. From a plain folder, or if no query has a match, they are evenly
+    spaced over all images, and the result has no queries. `spec` is the input of the exported file, and `camera` is as in
+    `export.int8.calibration.calibration_set`. Raises DataError when the folder does not exist or fewer than three images can be
+    read.
     """
     query, gallery, dataset = _items(str(root))
     query_items, gallery_items = matched_people(query, gallery, count)
@@ -71,9 +72,10 @@ def matched_people(
 ) -> tuple[list[Item], list[Item]]:
     """Choose about `count` crops of people that more than one camera saw; return (query items, gallery items).
 
-    `query` and `gallery` are those of a data set. The chosen people are evenly spaced over all such people, by person id. Each person
-    gets at least one query and one match and, if it has so many, PER_PERSON crops or more in all. The crops of a person are divided
-    between queries and gallery in about the same ratio as in the data set. Both lists are empty when no query has a match.
+    `query` and `gallery` are those of a data set. The chosen people are evenly spaced over all such people, by person id. The
+    number of crops per person is `count` divided by the number of such people, but at least PER_PERSON. A person with fewer crops
+    contributes fewer, but always at least one query and one match. The crops of a person are divided between queries and gallery in
+    about the same ratio as in the data set. Both lists are empty when no query has a match.
     """
     own: dict[int, list[Item]] = {}
     matches: dict[int, list[Item]] = {}

@@ -1,7 +1,7 @@
 """Find the Linear layers of an exported graph and group them under readable names: `block3.fc1`, `jpm.b2.proj`.
 
-The groups are found by the structure of the graph. Names of weights cannot be used, because the exporter does not keep them: zero
-biases disappear, and equal norms are merged.
+The groups are found by the structure of the graph. Names cannot be used: the export transposes most Linear weights into constants
+with generated names such as `val_13`, drops biases that are zero, and merges norms that are equal.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Upstream = dict[str, frozenset[str]]
 def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
     """Return {group name: names of its nodes}; a group is one Linear layer, made of MatMul or Gemm nodes with constant 2-D weights.
 
-    A name such as `block3.fc1` has a block and one of its LINEARS. Blocks are numbered from 0 among those that the network still has:
-    after a removed block, the numbers are lower than in the unpruned model. In a block that is computed for the class token only
-    (`export.head`), qkv is the query alone, because the weights of keys and values are 3-D constants there, which are in no group.
-    Attention products and the patch convolution are in no group either.
+    A name such as `block3.fc1` consists of a block and one of LINEARS: qkv, proj, fc1 or fc2. Blocks are numbered from 0 among
+    those that the network still has: after a removed block, the numbers are lower than in the unpruned model. In a block that is
+    computed for the class token only (`export.head`), the group qkv has the product with the query weight alone: the weights of
+    keys and values are 3-D there and so belong to no group. Attention products and the patch convolution are in no group either.
     """
     linears = linear_nodes(graph)
     upstream, norm_inputs = _nearest_upstream(graph, linears), _norm_inputs(graph)

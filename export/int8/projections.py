@@ -1,7 +1,7 @@
 """Replace the joint matrix product for query, key and value by three products, which CPU backends run faster in INT8.
 
-After the joint product, a Split node copies the whole result. The Split also keeps a backend from dequantising query, key and value
-where each is computed.
+After the joint product, a Split node copies the whole result. Because of the Split, a backend also cannot fuse the dequantisation
+of query, key and value with the product that computes them.
 """
 
 from __future__ import annotations

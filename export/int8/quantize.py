@@ -1,9 +1,9 @@
 """Quantise Linear layers to INT8 with Q/DQ nodes, in the form that each target accepts. Measures no accuracy.
 
-The value ranges come from onnxruntime's calibrator with percentile 99.999. Among min-max, entropy and the percentiles 99.9, 99.99 and
-99.999, it kept the features of the demo's teacher closest to the FP32 ones. onnxruntime's code that inserts Q/DQ nodes (QDQQuantizer)
-is not used: it quantises a tensor for all its consumers, also for those that stay float, and it quantises the weights of an FP16
-graph after they were rounded to FP16.
+The value ranges come from onnxruntime's calibrator with percentile 99.999. Of min-max, entropy and the percentiles 99.9, 99.99 and
+99.999, this percentile changed the FP32 features of the unpruned demo model least. onnxruntime's code that inserts Q/DQ nodes
+(QDQQuantizer) is not used: it quantises a tensor for all its consumers, also for those that stay float, and it quantises the
+weights of an FP16 graph after they were rounded to FP16.
 
 The form for onnxruntime is static: its ranges are constants. Dynamic quantisation is a few percent faster on a CPU and as close to the
 torch model. But its ranges are those of the whole batch, so the features of an image would depend on the rest of the batch.
@@ -245,7 +245,8 @@ def _qdq_pair(
 def stored_scale(scale: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
     """Return a copy of `scale` in the float type `kind` (float16 or float32), in which the graph stores it.
 
-    A scale below a least positive value is raised to it, so that no scale is 0, even if all weights of a column are 0.
+    A scale below SMALLEST_HALF_SCALE (float16) or the smallest normal number (float32) is raised to this value. So no scale is 0,
+    even if all weights of a column are 0.
     """
     floor = SMALLEST_HALF_SCALE if kind == np.float16 else float(np.finfo(np.float32).tiny)
     stored: NDArray[Any] = np.maximum(scale, floor).astype(kind)

@@ -46,10 +46,11 @@ class Constraints:
 class QuantPlan:
     """Which groups of Linear layers become INT8 (`int8`) and which stay float (`skip`), with the accuracy of this choice.
 
-    `accuracy` compares the features of the INT8 graph with those of the FP32 graph: {map_drop, cosine_min, cosine_mean, top1, top10};
-    it is empty if no group is INT8. `rows` has one dict for each group, with its name (`group`) and the same numbers if only this
-    group is INT8. `slow` are the groups in which INT8 saves no time on the target. `note` says which precision is better if no group
-    is left in INT8, else None. `refused` has {skip, failures} for each earlier plan that the gate refused.
+    `accuracy` compares the features of the INT8 graph with those of the FP32 graph: {map_drop, cosine_min, cosine_mean, top1,
+    top10}, as `compare_features` returns them (None: not measured); it is empty if no group is INT8. `rows` has one dict for each
+    group: its name (`group`), and the same five numbers for a graph in which this group alone is INT8. `slow` are the groups in
+    which INT8 saves no time on the target. `note` says which precision is better if no group is left in INT8, else None. `refused`
+    has {skip, failures} for each earlier plan that the gate refused.
     """
 
     skip: tuple[str, ...]
@@ -85,7 +86,9 @@ def compare_features(
 ) -> dict[str, Any]:
     """Return a dict of numbers that say how much the features `candidate` of the held-out crops differ from `reference`, both (N, D).
 
-    The keys are those of `runtime.gate.compare` and, if the identities are known, `map_drop` in points of mAP (negative: a gain).
+    The keys are those of `runtime.gate.compare`, such as `top1`, the share of images (0..1) with the same best match in both (only
+    images with a clear one count), and `top10`, the overlap (0..1) of the ten best matches. If the identities are known, `map_drop`
+    is added, in points of mAP (negative: a gain).
     """
     numbers = compare(reference, candidate, gap=LIMITS["int8"].gap)
     if eval_set.queries and not numbers["non_finite"]:
@@ -167,8 +170,9 @@ def reduce_plan(
 ) -> QuantPlan:
     """Return a plan with fewer INT8 groups than `plan`, which the gate of the export refused for the reasons `failures`.
 
-    After the first refusal, the worst INT8 group returns to float; after each further one, twice as many groups as before. The worst
-    group has the lowest mean cosine in `plan.rows`. The other parameters are those of `choose_groups`.
+    Each call handles one refusal and returns the worst INT8 groups to float. Their number is 1 at first and doubles with each
+    earlier refusal in `plan.refused`. The worst group has the lowest mean cosine in `plan.rows`. The other parameters are those of
+    `choose_groups`.
     """
     count = 2 ** len(plan.refused)
     worst = [name for name in worst_first(plan.rows) if name in plan.int8][:count]
@@ -186,8 +190,8 @@ def reduce_plan(
 def measured_form(target: str) -> str:
     """Return the key of `export.int8.quantize.SCHEMES` with which the accuracy of INT8 on `target` is measured on a CPU.
 
-    For TensorRT, it stands for the same INT8 arithmetic in an otherwise FP32 graph, for which a CPU has fast integer kernels. The gate
-    of the export judges FP16 separately.
+    It is `target` itself, except for the TensorRT targets. Their key is "tensorrt-on-cpu": the same INT8 arithmetic, but the rest
+    of the graph is FP32, because a CPU has fast integer kernels for this form. The gate of the export judges FP16 separately.
     """
     return "tensorrt-on-cpu" if target.startswith("tensorrt") else target
 

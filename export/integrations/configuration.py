@@ -1,6 +1,6 @@
-"""Write the configuration of a product (`--for`) for an exported file, and measure what its fixed camera costs in mAP.
+"""Write the configuration of Triton or DeepStream (`--for`) for an exported file, and measure what its fixed camera costs in mAP.
 
-export/integrations/triton.py and export/integrations/deepstream.py hold the format of each product.
+export/integrations/triton.py and export/integrations/deepstream.py hold the format of each program.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from runtime.spec import InputSpec
 # (exported file, its manifest, remarks about its fixed camera) -> (written file or folder, next command for the user or None)
 Writer = Callable[[Path, dict[str, Any], list[str]], tuple[Path, str | None]]
 WRITERS: dict[str, Writer] = {"triton": triton.write, "deepstream": deepstream.write_configuration}
-# The products that do not support every precision; the function raises ConfigError for an unsupported one.
+# The programs that do not support every precision; the function raises ConfigError for an unsupported one.
 REFUSALS = {"deepstream": deepstream.refuse}
 
 
 def refuse_precision(name: str, *, precision: str) -> None:
-    """Raise ConfigError if the product `name`, a key of WRITERS, does not support files of this precision."""
+    """Raise ConfigError if the program `name`, a key of WRITERS, does not support files of this precision."""
     if name in REFUSALS:
         REFUSALS[name](precision)
 
@@ -36,11 +36,11 @@ def refuse_precision(name: str, *, precision: str) -> None:
 def write_integration(
     name: str, weights: Path, out: Path, manifest: dict[str, Any], *, check: Path, measured: bool
 ) -> list[list[object]]:
-    """Write the configuration of the product `name` for the exported file `out`; return rows (name, text) for the export's summary.
+    """Write the configuration of the program `name` for the exported file `out`; return rows (name, text) for the export's summary.
 
-    `name` is a key of WRITERS, and `manifest` is that of `out`. If the model has camera embeddings, the mAP that the fixed camera
-    costs the torch model `weights` on the data set at `check` is measured, unless `measured` is False. The cost is recorded in the
-    manifest.
+    `name` is a key of WRITERS, and `manifest` is that of `out`. If the model has camera embeddings and `measured` is True,
+    `camera_cost` measures how much mAP the fixed camera costs; it runs the torch model `weights` on the data set at `check`. The
+    cost, or the reason why it was not measured, is recorded in the manifest.
     """
     spec = InputSpec.from_json(manifest["input"], f"{out}.json")
     cost: dict[str, Any] | None = None
@@ -57,9 +57,10 @@ def write_integration(
 def camera_cost(weights: Path, spec: InputSpec, check: Path) -> dict[str, Any]:
     """Return the mAPs (0..1) of the torch model with camera ids and with a fixed camera, {dataset, input, baked}, or {reason}.
 
-    `input` is the mAP of the model `weights` on the data set at `check` with the camera ids of its images, and `baked` that with the
-    camera which `spec` fixes. `dataset` is the name of the data set. Camera ids mean something to a model only on the data set that it
-    was trained on. For any other data set, nothing is measured, and `reason` says why.
+    `input` is the mAP of the model `weights` on the data set at `check` with the camera ids of its images. `baked` is the mAP of
+    the same model on the same images if all of them use the camera that `spec` fixes. `dataset` is the name of the data set. Camera
+    ids mean something to a model only on the data set that it was trained on. For any other data set, nothing is measured, and
+    `reason` says why.
     """
     parent, _ = open_torch_model(weights)
     try:

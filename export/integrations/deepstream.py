@@ -106,7 +106,8 @@ def engine_name(onnx: str, precision: str) -> str:
 def write_configuration(out: Path, manifest: dict[str, Any], remarks: list[str]) -> tuple[Path, str | None]:
     """Write the tracker's configuration for the ONNX file `out`; return (its path, the command that builds the engine).
 
-    For model.onnx it is model.deepstream.yaml in the same folder. `manifest` and `remarks` are as in `configuration`.
+    The configuration for model.onnx is model.deepstream.yaml in the same folder. The command is always given, never None.
+    `manifest` and `remarks` are as in `configuration`.
     """
     path = out.with_suffix(".deepstream.yaml")
     with replacing(path) as temporary:

@@ -1,6 +1,6 @@
-"""The products that `--for` supports, and the input that each of them sends. Imports neither torch nor numpy.
+"""The programs that `--for` supports (Triton Inference Server and DeepStream), and the input that each of them sends.
 
-export/integrations/configuration.py writes the configuration of each product.
+Imports neither torch nor numpy. export/integrations/configuration.py writes the configuration of each program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from runtime.spec import InputSpec
 
 @dataclass(frozen=True)
 class Integration:
-    """A product that runs exported files: the image `layouts` that it can send, the default first, and its default `target`.
+    """A program that runs exported files: the image `layouts` that it can send, the default first, and its default `target`.
 
     If `one_scale` is true, it can divide pixels only by the same standard deviation in all three channels.
     """
@@ -31,19 +31,19 @@ INTEGRATIONS = {
 
 
 def default_layout(name: str | None) -> str:
-    """Return the image layout of an export without --input, for the product `name` (None: no product)."""
+    """Return the image layout of an export without --input, for the program `name` (None: without --for)."""
     return INTEGRATIONS[name].layouts[0] if name else "uint8-nhwc"
 
 
 def default_target(name: str | None) -> str:
-    """Return the target of an export without --target, for the product `name` (None: no product)."""
+    """Return the target of an export without --target, for the program `name` (None: without --for)."""
     return INTEGRATIONS[name].target if name else "onnxruntime"
 
 
 def integration_input(spec: InputSpec, name: str) -> InputSpec:
-    """Return the input `spec` of the exported file, with the pixel scale changed to one that the product `name` can send.
+    """Return the input `spec` of the exported file, with the pixel scale changed to one that the program `name` can send.
 
-    Raises ConfigError if `spec` has a layout that the product cannot send, a fixed batch, or camera ids as a second input.
+    Raises ConfigError if `spec` has a layout that the program cannot send, a fixed batch, or camera ids as a second input.
     """
     integration = INTEGRATIONS[name]
     if spec.layout not in integration.layouts:

@@ -30,9 +30,10 @@ def repository(out: Path) -> Path:
 
 
 def is_plan(manifest: dict[str, Any]) -> bool:
-    """Return whether Triton's TensorRT backend runs the file (`--target tensorrt`), from an engine built on the server's GPU.
+    """Return whether the file was exported for TensorRT (`--target tensorrt`), by its `manifest`.
 
-    Otherwise, Triton's ONNX Runtime backend runs it.
+    Triton's TensorRT backend then runs an engine (a "plan" in Triton), model.plan, which is built from the file on the server.
+    Otherwise, Triton's ONNX Runtime backend runs the file itself.
     """
     return str(manifest["target"]).startswith("tensorrt")
 

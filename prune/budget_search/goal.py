@@ -18,8 +18,9 @@ AXES = ("heads", "tokens", "neurons")
 class Goal:
     """What the pruned model of a budget search must reach.
 
-    The `kind` latency_ms (milliseconds per image) or macs (multiply-adds per image) may be at most `value`. The `kind` map, the mAP
-    (0..1), must be at least `value` before fine-tuning, on training people who are held out of the scoring.
+    With the `kind` "latency_ms" or "macs", `value` is the largest allowed number of milliseconds or multiply-adds per image. With
+    "map", `value` is the least allowed mAP (0..1) before fine-tuning. It is measured on training people whose images are not used
+    to compute the pruning scores.
     """
 
     kind: str
@@ -39,7 +40,10 @@ class SearchOptions:
     over: tuple[str, ...] = AXES
 
     def to_json(self) -> dict[str, Any]:
-        """Return the options as plain data, in which the sha256 of its file stands for the table. Equal options give equal data."""
+        """Return the options as plain data, {goal, value, table, over}, so that equal options give equal data.
+
+        `table` is the sha256 of the JSON file of the latency table (None: no table).
+        """
         table = None if self.table is None else sha256(self.table)
         return {"goal": self.goal.kind, "value": self.goal.value, "table": table, "over": list(self.over)}
 
