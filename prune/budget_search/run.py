@@ -96,7 +96,8 @@ def costs(
     """Return (a function (heads, tokens, neurons) -> cost of a block, the cost of everything outside the prunable blocks).
 
     Costs are milliseconds if the search has a latency table and its goal is not macs, and otherwise multiply-adds per image. Raises
-    ConfigError when the search may prune neurons but the table has no narrower MLPs.
+    ConfigError as `read_table` does, and when the search may prune neurons but the latency table was measured only with unpruned
+    MLPs.
     """
     if search.table is not None and search.goal.kind != "macs":
         table = read_table(search.table, architecture)
@@ -140,10 +141,13 @@ def run_search(
 ) -> PruneConfig:
     """Return `config` with the counts per block that meet the goal of `search`, and write the result to `out`/pareto.json.
 
-    The file has the chosen model, and up to 200 of the models that `frontier` returns. `items` are the training images and `camids`
-    their real camera ids (see `held_out`). `batch_source(items)` returns the scoring batches of some of them, and `loss` is that of
-    `measure_tokens`. If pareto.json already has the result of the same search, as after a stopped run, nothing is measured again.
-    Raises ConfigError when the options contradict the configuration or the model, or when no model meets the goal.
+    The file has the counts, cost and feature drift of the chosen model, and those of up to 200 of the points that `frontier`
+    returns. If pareto.json already has the result of the same search, as after a stopped run, nothing is measured again.
+
+    `items` are the training images and `camids` their real camera ids (see `held_out`). `spec` is the input of the torch model
+    (float-nchw), and `device` is the torch device of `model`. `batch_source(images)` returns a function that iterates over the
+    scoring batches of these training images, and `loss` is the function whose gradient scores tokens and neurons. Raises ConfigError
+    when the options contradict the configuration or the model, or when no model meets the goal.
     """
     _check(model.architecture, search, config)
     path, settings = out / PARETO, search.to_json() | {"config": dataclasses.asdict(config)}

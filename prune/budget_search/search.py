@@ -168,12 +168,18 @@ def cheapest_above(points: Sequence[Point], goal: Goal, measure: Callable[[Point
 
 
 def token_counts(total: int) -> list[int]:
-    """Return the candidate numbers of kept tokens of a block with `total` tokens, class token included, in descending order."""
+    """Return the numbers of tokens that the search tries to keep in a block: `total`, 90 % of it, 80 % and so on, down to 30 %.
+
+    These are the TOKEN_SHARES of `total`, rounded to whole numbers of at least 2. `total` and the result include the class token.
+    """
     return sorted({max(2, round(share * total)) for share in TOKEN_SHARES}, reverse=True)
 
 
 def neuron_counts(total: int) -> list[int]:
-    """Return the candidate numbers of kept MLP neurons of a block with `total` neurons, in descending order."""
+    """Return the numbers of MLP neurons that the search tries to keep in a block: `total` and smaller shares of it, descending.
+
+    The shares are NEURON_SHARES. The smaller numbers are rounded to multiples of MULTIPLE.
+    """
     fewer = {max(MULTIPLE, round(share * total / MULTIPLE) * MULTIPLE) for share in NEURON_SHARES}
     return sorted({total} | {count for count in fewer if count < total}, reverse=True)
 
@@ -213,8 +219,8 @@ def measure_feature_drift(
     """Return the feature drift of every prunable block for every candidate number, measured on `batches` of held-out people.
 
     The candidate numbers are those of `candidate_counts`. Each measurement prunes the heads, the tokens or the neurons of one block
-    alone to one number. An axis that `over` does not name is not pruned; its only entry is the drift 0 for keeping all.
-    `progress(1)` is called after every measurement.
+    to one of these numbers and leaves everything else whole. `over` says which of "heads", "tokens" and "neurons" are measured. The
+    others have a single entry: the drift 0 for keeping all of them. `progress(1)` is called after every measurement.
     """
     architecture = model.architecture
     features = features_of(model, batches)

@@ -1,4 +1,7 @@
-"""`python -m prune.fit_stem`: build a hybrid model, and fit the layer from its stem to its descriptor in closed form."""
+"""`python -m prune.fit_stem`: build a hybrid model, which is a ViT with a convolutional stem, without training.
+
+The linear layer `skip` from the stem's features to the descriptor is computed in closed form (prune.training.whitening).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,13 @@ from runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class FitOptions:
-    """The configuration, the data set, the initial weights, the model file to write, and the numbers of the fit."""
+    """The parsed command line: the configuration, the data set, the initial weights `init`, and the model file `out` to write.
+
+    `data` is the folder of the data set; a `layout` of None means that of the configuration. `init` has sources as in
+    `prune.importing.initial.initial_model`. `images` is the number of augmented training crops that the layer is computed from.
+    `shrinkage` (0..1) says how far the within-person scatter matrix of the stem's features is moved to a multiple of the identity
+    matrix. `strength` is the mean length of the stem's addend, relative to that of the descriptor without it.
+    """
 
     config: ConfigOptions
     data: str
@@ -75,13 +84,19 @@ def parse(argv: Sequence[str] | None) -> FitOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write a hybrid model whose descriptor has the stem's features, whitened within people of the training set, beside the ViT's."""
+    """Write a hybrid model: the ViT's descriptor plus a projection of the stem's features, computed in closed form.
+
+    The projection whitens the variation of the stem's features within each person of the training set.
+    """
     run(parse(argv))
     return 0
 
 
 def run(options: FitOptions) -> None:
-    """Fit the model, write it and print its path. Raises ConfigError when the configuration's variant has no stem."""
+    """Build the model, write it and print its path.
+
+    Raises ConfigError when the configuration's variant has no stem, or when its neck is not "before".
+    """
     import torch
 
     from prune.cli.train import notes, with_identities

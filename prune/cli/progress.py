@@ -45,9 +45,9 @@ def unfinished(out: Path) -> bool:
 def begin(out: Path, request: dict[str, Any], *, resume: bool) -> bool:
     """Begin a run in `out`, or prepare to resume the stopped run there. Return whether a run is resumed.
 
-    `request` is plain data: the weights, the configuration and the data of the run. A new run writes it to run.json. Raises
-    ConfigError when `out` holds a stopped run and `resume` is False, when the stopped run had another request, and when `resume`
-    is True but the run in `out` is finished.
+    `request` is plain data: the weights, the configuration and the data of the run. A new run writes it to run.json. If `out` holds
+    no run, a new one begins, with `resume` too. Raises ConfigError in three cases: `out` holds a stopped run, but `resume` is False;
+    `resume` is True, but the stopped run had another request (other than in MAY_DIFFER); `resume` is True, but the run is finished.
     """
     if unfinished(out):
         if not resume:

@@ -43,9 +43,9 @@ def fine_tuning(
     """Return a function `fine_tune(model, last)` that returns the model fine-tuned after a round, for `prune_model`.
 
     If `last` is False, it trains for `config.fine_epochs` epochs at a constant learning rate. After the last round it trains for
-    `config.final_epochs` epochs with warm-up and a cosine schedule. `teacher` is the unpruned model, for distillation. `batches` is
-    the `batches_of_epoch` of `fit`. `folders` yields a folder for the checkpoints and metrics of each round; with `resume`,
-    training continues from the checkpoints there.
+    `config.final_epochs` epochs with warm-up and a cosine schedule. `teacher` is the unpruned model, for distillation.
+    `batches(epoch)` returns the training batches of an epoch, counted from 0. `folders` yields a folder for the checkpoints and
+    metrics of each round; with `resume`, training continues from the checkpoints there.
     """
 
     def fine_tune(model: TransReID, last: bool) -> TransReID:

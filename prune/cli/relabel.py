@@ -45,7 +45,11 @@ def parse(argv: Sequence[str] | None) -> RelabelOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write a copy of a model that keeps only the classifier rows of a data set's training people, whose images vote for the rows."""
+    """Write a copy of a model whose classifiers keep only the rows of a data set's training people.
+
+    A model file does not say which row belongs to which person. Up to eight images of each person therefore vote: an image votes
+    for the row of the identity that the classifiers predict for it, and the person gets the row with the most votes.
+    """
     run(parse(argv))
     return 0
 
@@ -53,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: RelabelOptions) -> None:
     """Write the model and print its path.
 
-    Raises GateError, and writes nothing, when the votes do not match the people to rows. Raises ConfigError when the classifier has
-    fewer rows than there are people.
+    Raises GateError, and writes nothing, when the votes show that the model was not trained on these people: too many images vote
+    for other rows than that of their person (see `prune.training.classifiers.RowVotes.accepted`). Raises ConfigError when the data
+    set has no training people, or more than the classifiers have rows.
     """
     from prune.model.file import save_model
     from prune.session import open_torch_model

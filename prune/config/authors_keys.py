@@ -150,8 +150,9 @@ _WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "fal
 def check_sections(data: Mapping[str, Any], where: str) -> Sections:
     """Return all sections of DEFAULTS, with the values of an authors' file (`data`) in place of the defaults.
 
-    The values are converted to the types of the defaults. Keys of SUCCESSOR_KEYS are present only if the file has them. `where`
-    names the file in messages. Raises ConfigError for an unknown section or key, and for a value of another type.
+    The result is {section: {key: value}}, and the values are converted to the types of the defaults. The keys in SUCCESSOR_KEYS,
+    which only later projects based on TransReID use, are in the result only if the file has them. `where` names the file in
+    messages. Raises ConfigError for an unknown section or key, and for a value of another type.
     """
     for name, content in data.items():
         refuse_unknown(str(name), None, where)

@@ -33,7 +33,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """Normalisation and resizing of the input. Every later step, up to the device, uses the same values."""
+    """Normalisation and resizing of the input in training. The model file records them for evaluation, export and deployment."""
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -47,7 +47,7 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The training set: `layout` is its kind and `root` its folder. Camera ids index the camera table only on this set."""
+    """The kind `layout` and folder `root` of the training set. Its camera ids select camera embeddings; other sets get their mean."""
 
     layout: str | None = None
     root: str | None = None
@@ -57,12 +57,12 @@ class DataConfig:
 class HeadConfig:
     """Head pruning: remove a `fraction` of the unpruned model's heads, or `count` heads, in `rounds` rounds.
 
-    Every block keeps at least `floor` heads, and the number kept per block is rounded up to a multiple of `multiple`. `kept`,
-    a number of heads per prunable block, replaces `fraction` and `count`; the heads are then ranked within each block
-    (`prune.py --search` finds such numbers). `by` is the criterion: entropy (AMG, removes the highest), magnitude (removes the
-    lowest weights) or random (drawn from `prune.seed`). Two keys act on AMG's criterion only: `layer_weight` is added to a
-    block's weight for every block before it, and `entropy` is `mean_map` (as published, the entropy of the mean attention map)
-    or `per_image` (the mean of the images' entropies).
+    Every block keeps at least `floor` heads, and the number kept per block is rounded up to a multiple of `multiple`. `kept`, a
+    number of heads per prunable block, replaces `fraction` and `count`; the heads are then ranked within each block. `by` is the
+    criterion: entropy (AMG, removes the highest), magnitude (removes the lowest weights) or random (drawn from `prune.seed`). Two
+    keys act on AMG's criterion only. `entropy` is `mean_map` (as published, the entropy of the mean attention map) or `per_image`
+    (the mean of the images' entropies). The entropies of a block are multiplied by 1 + `layer_weight` x (the number of earlier
+    blocks with more than one head).
     """
 
     fraction: float = 0.0
@@ -85,10 +85,10 @@ class HeadConfig:
 class TokenConfig:
     """Token pruning: remove a `fraction` of the unpruned model's patch tokens, or `count` tokens, in `rounds` rounds.
 
-    `kept`, a number of tokens per prunable block, replaces `fraction` and `count`. Every block keeps at least `floor` tokens,
-    and the number kept is a multiple of `multiple`. `kept` and `floor` include the class token. The lowest tokens are removed
-    `by` importance (AMG), class_attention (the class token's attention to them) or random (drawn from `prune.seed`).
-    `layer_weight` acts on AMG's criterion only.
+    `kept`, a number of tokens per prunable block, replaces `fraction` and `count`. Every block keeps at least `floor` tokens, and
+    the number kept is rounded up to a multiple of `multiple`. `kept` and `floor` include the class token. The lowest tokens are
+    removed `by` importance (AMG), class_attention (the class token's attention to them) or random (drawn from `prune.seed`). The
+    importances in block l, counted from 0, are multiplied by 1 - l x `layer_weight`.
     """
 
     fraction: float = 0.0
@@ -109,10 +109,10 @@ class TokenConfig:
 class MlpConfig:
     """MLP pruning: remove the fraction `pruned` of the unpruned model's MLP neurons.
 
-    `within` says where neurons are ranked: over the whole `model`, or in each `block`, the same number in every one. `kept`, a
-    number of neurons per prunable block, replaces `pruned` (`prune.py --search` finds such numbers). Every block keeps at
-    least `floor` neurons, and the number kept is rounded up to a multiple of `multiple`. The lowest neurons are removed `by`
-    taylor (the change of the loss without the neuron) or magnitude (of its weights, divided by the mean of its block).
+    `within` says where neurons are ranked: over the whole `model`, or within each `block`; then about as many are removed from
+    every block. `kept`, a number of neurons per prunable block, replaces `pruned`. Every block keeps at least `floor` neurons, and
+    the number kept is rounded up to a multiple of `multiple`. The lowest neurons are removed `by` taylor (the change of the loss
+    without the neuron) or magnitude (of its weights, divided by the mean of its block).
     """
 
     pruned: float = 0.0
@@ -153,10 +153,10 @@ class BlocksConfig:
 class PruneConfig:
     """Pruning: what is removed, in which order, and on which crops the scores are computed.
 
-    `order` is heads_first, tokens_first or both (heads and tokens scored on the same model); `mode` is bypass or kv. `mlp` and
-    `blocks` are pruned together with the first of these steps, or on their own when there is no such step. Scores come from
-    `batches` batches of `identities` x `images` training crops (0 batches: one epoch). `seed` draws these crops, and also what
-    a random criterion removes.
+    `order` is heads_first, tokens_first or both (heads and tokens scored on the same model). `mode` says what a pruned token
+    skips: bypass the whole block, kv only keys and values. MLP neurons and whole blocks are removed in the first round, with its
+    heads and tokens if there are any. Scores come from `batches` batches of `identities` x `images` training crops (0 batches: one
+    epoch). `seed` draws these crops, and also what a random criterion removes.
     """
 
     order: str = "heads_first"
@@ -183,8 +183,8 @@ class PruneConfig:
 class DistillConfig:
     """Distillation from the unpruned teacher: a loss with the weight `alpha`, added to the other losses.
 
-    `type` is "none", "soft" (the logits of all heads, at `temperature`), "hard" (the teacher's best identity, global head) or
-    "features", a loss of this project: the angle between the heads' features, which also suits a teacher trained on other people.
+    `type` is "none", "soft" (the logits of all classifiers, at `temperature`), "hard" (the best identity of the teacher's global
+    classifier) or "features" (1 - cosine of the features; a loss of this project, also for a teacher trained on other people).
     """
 
     type: str = "none"
@@ -201,13 +201,13 @@ class DistillConfig:
 class TrainConfig:
     """The training of a model and the fine-tuning of a pruned model; configs/README.md has a line for each key.
 
-    A batch holds `identities` x `images` crops. The learning rate rises linearly from `lr` x `warmup_factor` to `lr` during the warm-
-    up and then falls along a cosine to `lr` x `lr_min_factor`; `schedule: constant` keeps it at `lr`. A hybrid's stem has
-    `stem_lr_factor` x this rate. The loss is `identity_weight` x the identity loss + `metric_weight` x the metric loss. `metric` is
-    triplet (a `margin` of null means the soft margin) or contrastive (supervised, at `temperature`). With `average` > 0 the result is
-    a running average of the weights. `background`, `tone` and `jpeg` are probabilities of augmentations; `colour`, `sharpness` and
-    `warp` are strengths, all off at 0. Fine-tuning lasts `fine_epochs` between pruning rounds, at a constant rate, and `final_epochs`
-    after the last round.
+    A batch holds `identities` x `images` crops. The learning rate rises linearly from `lr` x `warmup_factor` to `lr` during the
+    warm-up and then falls along a cosine to `lr` x `lr_min_factor`; `schedule: constant` keeps it at `lr`. A hybrid's stem has
+    `stem_lr_factor` x this rate. The loss is `identity_weight` x identity loss + `metric_weight` x metric loss. `metric` is triplet
+    (a null `margin` is the soft margin) or contrastive (supervised, at `temperature`). With `average` > 0 the result is a running
+    average of the weights. `background`, `tone` and `jpeg` are probabilities of augmentations; `colour`, `sharpness` and `warp` are
+    strengths, all off at 0. Fine-tuning lasts `fine_epochs` between pruning rounds, at a constant rate, and `final_epochs` after
+    the last round.
     """
 
     optimizer: str = "sgd"

@@ -32,7 +32,8 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: Path | str) -> dict[Any, Any]:
     """Return the content of the YAML file at `path` as a dict of its sections, or {} for an empty file.
 
-    Raises ConfigError when the file cannot be read, is not YAML, is larger than a configuration can be, or holds no sections.
+    Raises ConfigError when the file cannot be read, is not YAML, is larger than a configuration can be, or holds a list or a single
+    value instead of sections.
     """
     try:
         data = load_value(Path(path).read_text(encoding="utf-8"))

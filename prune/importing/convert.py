@@ -133,8 +133,9 @@ def split_checkpoint(
 def original_tokens(masks: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
     """Return the ids of the tokens that each block keeps, ascending, as numbered in the unpruned model.
 
-    `masks` are the token masks of an AMG checkpoint, one per block, True for a kept token. In AMG's code a block moves its kept
-    tokens to the front and the skipped ones behind them, and the mask of the next block refers to this new order.
+    `masks` are the token masks of an AMG checkpoint, one per block, True for a kept token. The class token, id 0, is in the masks and
+    in the result. In AMG's code a block moves its kept tokens to the front and the skipped ones behind them, and the mask of the next
+    block refers to this new order. A token that one block skips may therefore be kept by the next.
     """
     order = list(range(len(masks[0]))) if masks else []
     kept_sets = []

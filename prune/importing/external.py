@@ -69,9 +69,10 @@ VALUES = (
 
 
 def refuse_external(data: Mapping[Any, Any], where: str) -> None:
-    """Raise ConfigError if `data`, the content of a configuration file, is of another project than this one, TransReID and AMG.
+    """Raise ConfigError if `data`, the content of a configuration file, has the keys of a project such as fast-reid or CLIP-ReID.
 
-    The message names the file (`where`), the project and the keys that show it.
+    The projects are those in SIGNS and VALUES; files of this project, TransReID and AMG pass. The message names the file (`where`),
+    the project and the keys that show it.
     """
     for key, prefixes, project in VALUES:
         value = _lookup(data, key)

@@ -38,11 +38,17 @@ class InitialModel:
 
 
 def initial_model(config: Config, sources: Sequence[str]) -> InitialModel:
-    """Return a model to train: with random weights by the configuration's seed, then with the weights that `sources` name, in order.
+    """Return a model to train. It gets random weights from the configuration's seed, and then those of each of the `sources` in turn.
 
-    A source is "imagenet" (timm's weights of the ViT), "timm:NAME" (those of the stem of a hybrid model), the path of one of our
-    model.safetensors, or that of the weights of a plain ViT or of the stem's network. ArtifactError for anything else; for a
-    TransReID checkpoint it names the command that converts it.
+    A source is one of these texts:
+
+    - "imagenet": timm's ImageNet weights of the ViT
+    - "timm:NAME": the weights of timm's CNN with this name, for the stem of a hybrid model
+    - the path of a model.safetensors that this project wrote
+    - the path of a file with the weights of a plain ViT, or of the CNN for the stem
+
+    Raises ArtifactError when a source cannot be read or does not fit the model; for a TransReID checkpoint, the message names the
+    command that converts it. Raises ConfigError when the model has no stem for a CNN, or timm has no weights for the ViT.
     """
     torch.manual_seed(config.train.seed)
     model = TransReID(config.architecture(), drop_path=config.model.drop_path)
@@ -56,7 +62,7 @@ def initial_model(config: Config, sources: Sequence[str]) -> InitialModel:
 
 
 def _fill(model: TransReID, source: str) -> tuple[bool, list[str]]:
-    """Give the model the weights of one source. Return whether it is the file of a ViT, and lines about what is not from it."""
+    """Fill the model from one source; return (whether it is a file with the ViT's weights, lines on what is not taken from it)."""
     if source == "imagenet":
         initialise(model, pretrained(model.architecture), model.architecture.vit.imagenet or source)
         return False, []
@@ -76,8 +82,8 @@ def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
     """Fill `model` with the tensors of `source`, and return a line for everything that is new or resampled instead.
 
     Where the number of identities or cameras differs, the classifiers or the camera table keep their initial values. Where the
-    grid differs, the position embedding is resampled. ArtifactError, naming `path`, when `source` is pruned or its architecture
-    differs in anything else.
+    grid differs, the position embedding is resampled. Raises ArtifactError, whose message names `path`, when `source` is pruned or
+    its architecture differs in anything else.
     """
     ours, theirs = model.architecture, source.architecture
     if theirs.blocks != _unpruned(theirs).blocks:

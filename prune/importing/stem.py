@@ -21,7 +21,7 @@ def is_cnn(state: dict[str, Tensor]) -> bool:
 
 
 def downloaded_cnn(name: str) -> dict[str, Tensor]:
-    """Return the tensors of timm's pretrained network `name`; ArtifactError when they cannot be fetched."""
+    """Return the tensors of timm's pretrained network `name`. Raises ArtifactError when they cannot be fetched."""
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     # huggingface_hub, requests and timm each raise errors of their own; all of them mean that the weights are not here
@@ -40,9 +40,11 @@ def cnn_file(path: str) -> dict[str, Tensor] | None:
 
 
 def initialise_stem(model: TransReID, state: dict[str, Tensor], source: str) -> list[str]:
-    """Fill the stem's blocks with the tensors of the whole network, which are matched by their order; return a line about it.
+    """Fill the stem of `model` with the tensors of a CNN, and return a list with one line that says which blocks are used.
 
-    ConfigError when the model has no stem, ArtifactError naming `source` when the network is another one.
+    `state` has the tensors of the whole CNN under any names, in the order of timm's network. The stem gets those of the first blocks;
+    the others are not used. Raises ConfigError when the model has no stem. Raises ArtifactError, whose message names `source`, when
+    the tensors are those of another network than the stem's.
     """
     sizes = model.architecture.vit.stem
     if sizes is None:

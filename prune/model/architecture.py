@@ -117,7 +117,10 @@ class Architecture:
         return validated(dataclasses.replace(self, blocks=blocks))
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dict for JSON; a block that keeps all tokens has None for them, and one with all neurons no key `hidden`."""
+        """Return a plain dict for JSON, which `from_json` reads.
+
+        A block that keeps all tokens has None in place of their ids. A block that keeps all MLP neurons has no key `hidden`.
+        """
         all_tokens = tuple(range(self.tokens))
         blocks = [
             {"heads": list(block.heads), "tokens": None if block.tokens == all_tokens else list(block.tokens)}

@@ -1,8 +1,9 @@
 """Count the multiply-adds of an architecture in three ways, and its parameters. This needs no weights and runs no model.
 
-`macs_paper` follows the published convention (test.py of the AMG code): the pruned blocks plus one whole last block, with the
-softmax, without the patch embedding, the stem and the JPM. `macs_reference` counts every matrix product of the plain form,
-`macs_folded` every matrix product of the deployed form.
+`macs_paper` follows the published convention (test.py of the AMG code): the prunable blocks, as the architecture prunes them, plus
+one unpruned last block. It counts the softmax, but not the patch embedding, the stem and the jigsaw patch module (JPM).
+`macs_reference` counts every matrix product of the torch model. `macs_folded` counts those of the graph that is exported by default
+(the form `folded` of export_onnx.py).
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def block_macs(
 
 
 def trunk_block_macs(architecture: Architecture, index: int) -> tuple[int, int]:
-    """Return (multiply-adds of the matrix products, softmax entries) of block `index` in its token mode; zeros if it is removed."""
+    """Return (multiply-adds of the matrix products, number of values in the attention maps) of block `index`, for one image.
+
+    Both are 0 if the block is removed. The mode of `architecture`, bypass or kv, says which products pruned tokens take part in.
+    """
     block = architecture.blocks[index]
     if block.removed:
         return 0, 0
@@ -73,7 +77,7 @@ def stem_macs(architecture: Architecture) -> int:
 
 
 def macs_reference(architecture: Architecture) -> int:
-    """Return the multiply-adds of the plain form: embedding, stem, trunk, and the two JPM branches in full."""
+    """Return the multiply-adds of the torch model: patch embedding, stem, trunk, and the two JPM branches in full."""
     total = (
         patch_macs(architecture)
         + stem_macs(architecture)
@@ -87,10 +91,10 @@ def macs_reference(architecture: Architecture) -> int:
 
 
 def macs_folded(architecture: Architecture) -> int:
-    """Return the multiply-adds of the deployed form.
+    """Return the multiply-adds of the graph that is exported by default.
 
-    There the last block, or both JPM branches, run for the class-token query only, and their key and value projections are
-    folded into other products.
+    In it, the last block or both JPM branches run for the class-token query only, and their key and value projections are folded
+    into other products.
     """
     vit = architecture.vit
     total = (
@@ -115,7 +119,11 @@ def parameters(architecture: Architecture) -> int:
 
 
 def flops_report(architecture: Architecture) -> dict[str, Any]:
-    """Return {macs_paper, macs_reference, macs_folded, params, heads[], tokens[], hidden[]}; the lists have one number per block."""
+    """Return {macs_paper, macs_reference, macs_folded, params, heads[], tokens[], hidden[]} as whole numbers.
+
+    The lists have the numbers of heads, tokens (class token included) and MLP neurons of each block of the trunk, all 0 for a removed
+    block. The JPM branches are not in the lists.
+    """
     return {
         "macs_paper": macs_paper(architecture),
         "macs_reference": macs_reference(architecture),

@@ -9,8 +9,9 @@ GROUPS = 2
 def rearranged(patches: int) -> tuple[int, ...]:
     """Return the ids of the patch tokens, 1..`patches`, in their order after the shift and the patch shuffle.
 
-    The shift rotates by SHIFT - 1, so that the list before the shuffle starts with token SHIFT. With an odd number of patches, the
-    token that is second to last after the shift appears twice, as in the published code.
+    The shift rotates the list by SHIFT - 1, so that it starts with token SHIFT. If the number of patches is odd, the second to last
+    token of this list is then appended to it once more, as in the published code, and the result has `patches` + 1 ids. The shuffle
+    takes ids alternately from the first and the second half of the list.
     """
     order = [*range(SHIFT, patches + 1), *range(1, SHIFT)]
     if len(order) % GROUPS:

@@ -1,7 +1,8 @@
-"""The convolutional stem of a hybrid model: the first blocks of an ImageNet network, for the patch tokens and the descriptor.
+"""The convolutional stem of a hybrid model: the first blocks of a CNN trained on ImageNet.
 
-A CNN that has seen photographs knows the look of real cloth, which rendered people do not teach. Its batch statistics are never
-updated, because those of rendered images would replace what it knows.
+Projections of its features are added to the patch tokens and to the descriptor. The models may be trained on rendered (synthetic)
+people, which do not show what real cloth looks like. The CNN has learned this from photographs. Its batch norms therefore keep the
+statistics of ImageNet: the statistics of rendered images would replace a part of what it has learned.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ EDGE = 0.4
 
 
 class Stem(nn.Module):
-    """The blocks of `variants.Stem` for images of one size (height, width).
+    """The torch module of the stem that a `variants.Stem` (`sizes`) describes, for images of one `size` (height, width).
 
-    `tokens` projects the features of the last block to the `width` of the ViT, for each patch of `grid` (rows, columns). `skip`
-    projects the mean features of the stripes to `outputs` numbers, the length of the descriptor. Both projections start at
-    zero: a new stem changes no feature.
+    The layer `tokens` projects the features of the last block to the `width` of the ViT, for each patch of `grid` (rows, columns).
+    The layer `skip` projects the mean features of horizontal stripes to `outputs` numbers, the length of the descriptor. Both start
+    with zero weights, so that a new stem changes neither tokens nor descriptor. `sampling` and `pooling` are the constant matrices
+    of `bilinear` and `stripe_means`. `maps` explains `gain` and `shift`.
     """
 
     sampling: Tensor
@@ -61,8 +63,9 @@ class Stem(nn.Module):
     def maps(self, images: Tensor) -> Tensor:
         """Return the features (B, C, h, w) of the last block for images (B, 3, H, W).
 
-        Images with another mean and standard deviation become `gain` * image + `shift` first, both (1, 3, 1, 1); None: they are
-        as in training. No convolution could do this instead, because the stem pads with zeros.
+        `gain` and `shift` are None if the images are normalised as in training. For another mean or standard deviation,
+        export.pixels sets them to tensors (1, 3, 1, 1), and the images become `gain` * image + `shift` first. The first convolution
+        cannot include this step, because the result would differ at the border, where it pads the images with zeros.
         """
         if self.gain is not None and self.shift is not None:
             images = images * self.gain + self.shift

@@ -18,8 +18,9 @@ TYPES = (
 
 
 def refuse_unusable(tensors: Mapping[str, Tensor], path: Path | str) -> None:
-    """Raise ArtifactError for the first tensor that is sparse, quantised, without values or of a type not in TYPES.
+    """Raise ArtifactError for the first tensor that is sparse, quantised, of a type not in TYPES, or on the meta device.
 
+    A tensor on the meta device has a shape but no stored values.
     A tensor whose strides repeat a few stored values, as `expand` makes it, is refused too, because a copy of it could fill the
     memory. `tensors` maps names to tensors, and `path` is the file that they were read from.
     """

@@ -49,8 +49,10 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block.
 
-    `total` is the number of tokens that come in, and `tokens` are the original ids of those that it keeps (None: all). `hidden`
-    is the number of its MLP neurons (None: all of the variant).
+    `total` is the number of tokens that come in, and `tokens` are the ids of those that the block keeps (None: all). `mode` is
+    bypass or kv (see `Architecture`). `hidden` is the number of MLP neurons (None: as many as in the unpruned model). The buffer
+    `keep` has the ids of the kept tokens, or is None if all are kept. `back` has the indices of `write_back`; it is None if all
+    are kept, and in mode kv.
     """
 
     keep: Tensor | None
@@ -84,7 +86,10 @@ class Block(nn.Module):
         self.register_buffer("back", back, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens (B, N, D) after the block; pruned tokens pass by it, wholly or as queries only, as `mode` says."""
+        """Return the tokens (B, N, D) after the block.
+
+        In mode bypass, pruned tokens come out unchanged. In mode kv, the attention uses them as queries but not as keys and values.
+        """
         if self.keep is None:
             return self._mlp(x + self.drop_path(self.attn(self.norm1(x))))
         if self.mode == "kv":
@@ -99,7 +104,11 @@ class Block(nn.Module):
 
 
 def write_back(tokens: tuple[int, ...], total: int) -> list[int]:
-    """Return for every token its index in concat(kept, all): that of its new value if it is kept, else that of its old value."""
+    """Return `total` indices, one for each token, which put the results of a block in the order of its input.
+
+    The indices refer to a list of the results for the kept `tokens`, followed by the inputs of all tokens. A kept token has the
+    index of its result, and any other token that of its input.
+    """
     place = {token: index for index, token in enumerate(tokens)}
     return [place.get(token, len(tokens) + token) for token in range(total)]
 

@@ -67,11 +67,10 @@ SaveStage = Callable[[TransReID, Stage], None]
 
 
 def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = None) -> int:
-    """Return how many heads, summed over blocks, a run removes, by the first of `kept`, `count` and `fraction` that `config` has.
+    """Return how many heads, summed over blocks, a run removes: by `config.kept` if given, or by `count` if given, or by `fraction`.
 
-    `config.kept` has the number of heads that each block keeps, and `config.count` is the number to remove. `config.fraction` is
-    the share to remove of the heads that `blocks` blocks of the unpruned model have; `blocks` None means all prunable blocks that
-    are not removed.
+    `kept` has the number of heads that each block keeps, and `count` is the number to remove. `fraction` is the share to remove of
+    `blocks` x the number of heads in an unpruned block. `blocks` None means the number of prunable blocks that are not removed.
     """
     if config.kept:
         return count_to_remove(
@@ -90,11 +89,11 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
 
 
 def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = None) -> int:
-    """Return how many patch tokens, summed over blocks, a run removes, by the first of `kept`, `count`, `fraction` that `config` has.
+    """Return how many patch tokens, summed over blocks, a run removes, by `config.kept`, `count` or `fraction` as in `head_count`.
 
-    `config.kept` has the number of tokens, class token included, that each block keeps, and `config.count` is the number to remove.
-    `config.fraction` is the share to remove of the patch tokens that `blocks` blocks of the unpruned model have; `blocks` None
-    means all prunable blocks that are not removed.
+    `kept` has the number of tokens that each block keeps, class token included, and `count` is the number to remove. `fraction` is
+    the share to remove of `blocks` x the number of patch tokens in an unpruned block. `blocks` None means the number of prunable
+    blocks that are not removed.
     """
     if config.kept:
         return count_to_remove(
@@ -227,13 +226,14 @@ def prune_model(
 ) -> tuple[TransReID, list[dict[str, Any]]]:
     """Prune and fine-tune in the rounds of `config`; return (the pruned model, the records of all cuts). `model` is not changed.
 
-    `batches()` returns a new iterator over the scoring batches at every call, and `loss` is that of `measure_tokens`. After every
-    cut, `fine_tune(model, last)` returns the fine-tuned model. A record says `what` was removed, how many were requested (`asked`),
-    how many were `removed` (fewer if rounding keeps some) and the scores per block. Raises ConfigError if a block would keep too few.
+    `batches()` returns a new iterator over the scoring batches, and `loss` is that of `measure_tokens`. After every cut,
+    `fine_tune(model, last)` returns the fine-tuned model; `last` is True for the last cut. A record says `what` was removed, how many
+    were requested (`asked`), how many were `removed` (fewer if rounding keeps some) and the scores per block. Raises ConfigError if
+    `config` does not fit the model, or if its floors forbid a cut.
 
-    `save_stage(model, stage)` is called after every cut and every fine-tuning. To resume a stopped run, give the `model` and
-    `stage` of its last call of `save_stage`, and as `plan` the result of `plan_rounds` for the model before the first cut. A
-    `stage` of None starts a new run, and a `plan` of None is computed from `model`.
+    `save_stage(model, stage)` is called after every cut and every fine-tuning. To resume a stopped run, give as `model` and `stage`
+    what the run last passed to `save_stage`, and as `plan` the result of `plan_rounds` for the model before the first cut. A `stage`
+    of None starts a new run, and a `plan` of None is computed from `model`.
     """
     if config.mode != model.architecture.mode:
         # The mode says which operations pruned tokens skip, so it may change only while no token is pruned.

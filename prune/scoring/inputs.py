@@ -91,9 +91,10 @@ def fit_classifier(
     """Put the classifier rows in the order of the people in `items`; return (the model, the scoring loss, the reason for the loss).
 
     If `scoring_loss` finds that the classifier already has this order, the model is returned unchanged with the training loss.
-    Otherwise the people's images vote for rows. If this vote succeeds, the model gets these rows, in the order of the people's
-    labels, and the training loss. If it fails, or if there are fewer rows than people, the model is returned unchanged with the
-    loss `triplet_only`.
+    Otherwise images of each person vote for the row of the identity that the classifiers predict for them, and each person gets a
+    row of its own (see `row_votes`). If most images agree with the result (see `RowVotes.accepted`), the classifier was trained on
+    these people: the model gets these rows, in the order of the people's labels, and the training loss. If not, or if there are
+    fewer rows than people, the model is returned unchanged with the loss `triplet_only`.
     """
     identities = len(label_map(items))
     loss, reason = scoring_loss(model, identities, batches)
