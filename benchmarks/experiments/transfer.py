@@ -99,6 +99,8 @@ def run(options: TransferOptions) -> int:
     with printed(lambda: {"models": results} if results else None):
         for path in options.models:
             result = zero_shot.transfer(zero_shot.opened(path), items, **cameras)
+            if results:
+                result["minus_first_95"] = zero_shot.difference(results[0], result)
             results.append({"model": path, "split": options.split} | result)
             for kind in ("plain", "camera_mean_subtracted"):
                 rows.append([path, kind.replace("_", " "), *(f"{result[kind][name]:.1%}" for name in SHOWN)])
@@ -108,4 +110,9 @@ def run(options: TransferOptions) -> int:
     first = results[0]
     note(f"{first['people']} people, {first['queries']} queries, {first['gallery']} gallery images")
     print_table(f"zero-shot, {options.split}", ["model", "features", *SHOWN], rows)
+    for result in results[1:]:
+        spans = [
+            f"{name} {low:+.1%} to {high:+.1%}" for name, (low, high) in result["minus_first_95"].items()
+        ]
+        note(f"{result['model']} minus {first['model']}, 95 % interval over people: {', '.join(spans)}")
     return 0

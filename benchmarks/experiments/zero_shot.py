@@ -37,24 +37,37 @@ def centred(features: NDArray[np.float32], camids: NDArray[np.int64]) -> NDArray
     return np.asarray(out / np.maximum(length, 1e-12), np.float32)
 
 
-def interval(
-    features: Features, query: int, gallery: int, *, draws: int = 500, seed: int = 0
-) -> dict[str, list[float]]:
-    """Return {R1, mAP} with the 95 % interval [low, high] of each (0..1), by a bootstrap over people.
+def per_person(features: Features, query: int, gallery: int) -> dict[str, list[float]]:
+    """Return {R1, mAP}, each with one score (0..1) per person, in ascending order of the person ids.
 
     The queries are the images of camera `query`, and the gallery those of camera `gallery`. Each person is scored once, with all
-    queries of this person against the whole gallery. Then as many people as there are in the data set are drawn with replacement, and
-    their scores averaged. This is repeated `draws` times with a random generator of the seed `seed`.
+    queries of this person against the whole gallery.
     """
-    people = np.unique(features.pids)
-    each = [_scores(features, features.features, query, gallery, only=int(pid)) for pid in people]
-    random = np.random.default_rng(seed)
-    chosen = random.integers(0, len(people), (draws, len(people)))
+    each = [
+        _scores(features, features.features, query, gallery, only=int(pid))
+        for pid in np.unique(features.pids)
+    ]
+    return {name: [float(scores[name]) for scores in each] for name in ("R1", "mAP")}
+
+
+def interval(scores: dict[str, list[float]], *, draws: int = 500, seed: int = 0) -> dict[str, list[float]]:
+    """Return the 95 % interval [low, high] of the mean of every list of `scores`, by a bootstrap over people.
+
+    `scores` is a result of `per_person`, or the difference of two. As many people as there are in the data set are drawn with
+    replacement, and their scores averaged. This is repeated `draws` times with a random generator of the seed `seed`.
+    """
     out = {}
-    for name in ("R1", "mAP"):
-        values = np.array([scores[name] for scores in each])[chosen].mean(axis=1)
-        out[name] = [float(value) for value in np.percentile(values, (2.5, 97.5))]
+    for name, values in scores.items():
+        random = np.random.default_rng(seed)
+        means = np.array(values)[random.integers(0, len(values), (draws, len(values)))].mean(axis=1)
+        out[name] = [float(value) for value in np.percentile(means, (2.5, 97.5))]
     return out
+
+
+def difference(first: dict[str, Any], other: dict[str, Any]) -> dict[str, list[float]]:
+    """Return {R1, mAP} with the 95 % interval of `other` minus `first`, two results of `transfer` on the same people."""
+    pairs = {name: zip(other["per_person"][name], values) for name, values in first["per_person"].items()}
+    return interval({name: [high - low for high, low in pair] for name, pair in pairs.items()})
 
 
 def _scores(
@@ -78,8 +91,9 @@ def transfer(
 ) -> dict[str, Any]:
     """Score a model with the images of camera `query` as queries and those of camera `gallery` as the gallery (0-based ids).
 
-    Returns {people, queries, gallery, plain, camera_mean_subtracted, interval_95}. The first three are counts. `plain` has the
-    scores of the features, `interval_95` their intervals (see `interval`), and `camera_mean_subtracted` the scores after `centred`.
+    Returns {people, queries, gallery, plain, camera_mean_subtracted, per_person, interval_95}. The first three are counts. `plain`
+    has the scores of the features, `per_person` those of every person, `interval_95` the intervals of their means (see `interval`),
+    and `camera_mean_subtracted` the scores after `centred`.
     `batch` is the number of images in each call, if the model does not fix it. The model uses its mean camera embedding, because it
     was not trained on these cameras. Raises ConfigError if a camera has no images.
     """
@@ -91,13 +105,15 @@ def transfer(
             raise ConfigError(
                 f"the data set has no image of camera {camera}; choose other cameras with --query-camera and --gallery-camera"
             )
+    scores = per_person(images, query, gallery)
     return {
         "people": len(np.unique(images.pids)),
         "queries": int((images.camids == query).sum()),
         "gallery": int((images.camids == gallery).sum()),
         "plain": _scores(images, images.features, query, gallery),
         "camera_mean_subtracted": _scores(images, centred(images.features, images.camids), query, gallery),
-        "interval_95": interval(images, query, gallery),
+        "per_person": scores,
+        "interval_95": interval(scores),
     }
 
 

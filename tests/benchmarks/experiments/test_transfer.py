@@ -33,10 +33,20 @@ def test_a_camera_that_adds_the_same_to_everyone_is_undone_by_its_mean():
 
 def test_the_interval_holds_the_mean_over_people_and_is_a_point_where_all_are_alike():
     extracted = features([[1, 0], [0, 1], [1, 0.1], [0.1, 1]], [5, 6, 5, 6], [0, 0, 1, 1])
-    assert zero_shot.interval(extracted, 0, 1) == {"R1": [1.0, 1.0], "mAP": [1.0, 1.0]}
+    assert zero_shot.interval(zero_shot.per_person(extracted, 0, 1)) == {"R1": [1.0, 1.0], "mAP": [1.0, 1.0]}
     wrong = features([[1, 0], [0, 1], [1, 0.1], [1, 0.1]], [5, 6, 5, 6], [0, 0, 1, 1])
-    low, high = zero_shot.interval(wrong, 0, 1)["mAP"]
+    scores = zero_shot.per_person(wrong, 0, 1)
+    assert scores["mAP"] == [1.0, 0.5]
+    low, high = zero_shot.interval(scores)["mAP"]
     assert low < (1.0 + 0.5) / 2 < high
+
+
+def test_the_difference_of_two_models_is_taken_person_by_person():
+    # both vary much between people, but the second is better by 0.1 for each of them
+    first = {"per_person": {"R1": [0.1, 0.5, 0.9], "mAP": [0.0, 0.4, 0.8]}}
+    better = {"per_person": {"R1": [0.2, 0.6, 1.0], "mAP": [0.1, 0.5, 0.9]}}
+    for low, high in zero_shot.difference(first, better).values():
+        assert (low, high) == pytest.approx((0.1, 0.1))
 
 
 def test_every_part_of_a_data_set_is_chosen_by_name():
