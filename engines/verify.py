@@ -53,7 +53,7 @@ def verify(
 
     The gate runs the engine on the check crops, which the export saved beside `onnx`, such as in model.onnx.check.npz. `assumed` is
     used only if the engine has no manifest. `opener(path, spec, flavour=, manifest=)` opens the engine as a session (None:
-    `open_engine`), and `host(flavour)` describes this machine (None: `this_host`).
+    `open_engine`), and `host(flavour)` describes this machine (None: `this_host`). The `flavour` is "tensorrt" or "tensorrt_rtx".
 
     Raises GateError if the gate fails: then the engine is kept, its manifest records the failure, and the runtime refuses the engine.
     Raises ArtifactError if a file is missing or changed, or belongs to another model or machine; then nothing is loaded or written.

@@ -26,8 +26,8 @@ class InputSpec:
       "float-nchw" is (B, 3, height, width) float32; the caller resizes and computes (rgb / 255 - mean) / std.
     - `mean`, `std`: the constants of this normalisation, for R, G and B. `colour`: the order of the channels, always "rgb".
     - `camera`: "input" means that the caller chooses the camera embedding of each image by its value in `camera_ids`: a 0-based
-      camera id, `mean_camera` or `no_camera`. All other values were fixed by the export. "none" adds no embedding, "mean" adds the
-      mean of all embeddings, and a number adds the embedding of the camera with this 0-based id.
+      camera id, or one of the whole numbers `mean_camera` and `no_camera` (properties below). Any other `camera` means that the
+      export fixed the embedding: "none" adds none, "mean" the mean of all, and a number that of the camera with this 0-based id.
     - `cameras`: the number of camera embeddings, 0 for a model without. `dataset`: the data set whose camera ids select them, or
       None if it is not known.
     - `batch`: the fixed batch size of the graph; None if the graph takes any.

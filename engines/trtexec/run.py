@@ -122,9 +122,8 @@ def build(
     path `trtexec` replaces the first word of the line. `lock` is the descriptor that `locked(out)` yielded. Everything that trtexec
     prints is written to the file `log` (None: it is not kept).
 
-    The caller can have signals deferred from the end of the build until it has written the manifest. For this it gives its
-    ExitStack as `committing`: `build` enters `runtime.stopping.deferred` into the stack, and the caller closes the stack after it
-    wrote the manifest. With `committing` None, signals are not deferred.
+    `committing` is an ExitStack of the caller: when trtexec has ended, `build` enters `runtime.stopping.deferred` into it, so that
+    signals wait until the caller has written the manifest and closed the stack. With None, signals do not wait.
 
     Raises ArtifactError if trtexec cannot build this model, DeviceError if the machine cannot build any, and StorageError if the
     engine cannot be written; then `out` is unchanged.
