@@ -257,7 +257,7 @@ def _ids_of(camera: Camera, count: int) -> NDArray[np.int64]:
         ids = np.asarray(camera)
     except ValueError:
         raise ConfigError(
-            "camera: rows of several lengths; give one 0-based camera id for each crop or box"
+            "camera: a list whose entries have different lengths; give one 0-based camera id for each crop or box"
         ) from None
     if ids.shape != (count,) or (ids.dtype.kind not in "iu" and count):
         raise ConfigError(

@@ -164,14 +164,14 @@ def _backend(path: Path, manifest: dict[str, Any], device: str, backend: str) ->
         raise ConfigError(f"backend={backend!r}: give one of {', '.join(BACKENDS)}, or {AUTO}")
     if device != "cpu" and backend != BACKENDS[0]:
         raise ConfigError(
-            f"backend={backend!r}: runs on a CPU only; give device='cpu', or remove the backend"
+            f"backend={backend!r}: runs on a CPU only; give device='cpu' (--device), or remove the argument backend (--backend)"
         )
     if backend != AUTO:
         return backend
     chosen = chosen_backend(path, manifest["sha256"])
     if chosen not in BACKENDS:
         raise ArtifactError(
-            f"{path}: its recorded backend {chosen!r} does not exist; run: "
+            f"{path}: the backend recorded as the fastest, {chosen!r}, is unknown to this version; run: "
             f"{shlex.join(['python', '-m', 'runtime', 'choose', str(path)])}"
         )
     print(printable(f"{path}: backend={AUTO!r} is {chosen}"), file=sys.stderr)

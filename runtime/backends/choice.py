@@ -58,7 +58,8 @@ def chosen_backend(model: Path | str, sha256: str) -> str:
     chosen = _choice(model, sha256).get("chosen")
     if not isinstance(chosen, str):
         raise ArtifactError(
-            f"backend='auto': {choice_path(model).name} records that no backend passed the gate here; {_again(model)}"
+            f"backend='auto': no backend passed the quality gate on this machine, as {choice_path(model).name} records; export the "
+            f"model again with a higher export_onnx.py --precision, then {_again(model)}"
         )
     return chosen
 
@@ -94,11 +95,17 @@ def _choice(model: Path | str, sha256: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ArtifactError(f"backend='auto': {path} is unreadable ({error}); {_again(model)}") from None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise ArtifactError(f"backend='auto': {path} is of another version; {_again(model)}")
+        raise ArtifactError(
+            f"backend='auto': {path} was written by another version of this program; {_again(model)}"
+        )
     expected = {"model": sha256} | this_machine()
     for key, here in expected.items():
         if (then := document.get(key)) != here:
-            named = "another file" if key == "model" else f"{key} {_words(then)}, here it is {_words(here)}"
+            named = (
+                "another file of the model"
+                if key == "model"
+                else f"{key} {_words(then)}, here it is {_words(here)}"
+            )
             raise ArtifactError(f"backend='auto': {path.name} was measured with {named}; {_again(model)}")
     return document
 

@@ -35,7 +35,8 @@ def refuse_external_data(path: Path | str) -> None:
     """
     if EXTERNAL in _findings(path):
         raise ArtifactError(
-            f"{path}: stores tensors in other files, which is not allowed; export it again as one file"
+            f"{path}: stores tensors in other files, which is not allowed; export the model again with export_onnx.py, "
+            "which writes one file"
         )
 
 
@@ -46,7 +47,7 @@ def refuse_control_flow(path: Path | str) -> None:
     """
     if BODY in _findings(path):
         raise ArtifactError(
-            f"{path}: contains a loop or a branch, which no exported model does; export it again"
+            f"{path}: contains a loop or a branch (Loop, Scan or If), which export_onnx.py never writes; export the model again"
         )
 
 

@@ -86,10 +86,10 @@ class OnnxRuntimeSession:
             text = str(error)
             if any(sign in text for sign in NO_MEMORY):
                 raise OutOfMemory(
-                    f"{self._path}: out of memory at batch {count}; use a smaller batch"
+                    f"{self._path}: out of memory with a batch of {count} images; use a smaller batch"
                 ) from None
             raise DeviceError(
-                f"{self._path}: ONNX Runtime failed at batch {count}: {reason_of(error)}"
+                f"{self._path}: ONNX Runtime failed with a batch of {count} images: {reason_of(error)}"
             ) from None
         return np.asarray(features)[:count]
 
@@ -221,7 +221,7 @@ def _advice(text: str) -> str:
 
 def _provider(device: str) -> str:
     if device not in PROVIDERS:
-        raise ConfigError(f"device={device!r}: ONNX Runtime runs on {', '.join(PROVIDERS)}")
+        raise ConfigError(f"device={device!r}: give one of {', '.join(PROVIDERS)} for ONNX Runtime")
     if PROVIDERS[device] not in onnxruntime.get_available_providers():
         raise _missing(device, f"this ONNX Runtime {onnxruntime.__version__} has no {PROVIDERS[device]}")
     return PROVIDERS[device]
@@ -242,7 +242,7 @@ def _check_images(node: Any, path: Path, spec: InputSpec) -> int | None:
     kind = "tensor(uint8)" if spec.layout == "uint8-nhwc" else "tensor(float)"
     if list(node.shape[1:]) != rest or node.type != kind:
         raise ArtifactError(
-            f"{path}: takes images {node.type} {node.shape}, its manifest says {kind} "
+            f"{path}: takes images {node.type} {node.shape}, but its manifest says {kind} "
             f"{['batch', *rest]}; export it again"
         )
     return node.shape[0] if isinstance(node.shape[0], int) else None

@@ -130,9 +130,11 @@ class OpenVinoSession:
         if isinstance(error, MemoryError) or any(
             sign in text.lower() for sign in ("bad_alloc", "allocate", "out of memory")
         ):
-            return OutOfMemory(f"{self._path}: out of memory at batch {count}; use a smaller batch")
+            return OutOfMemory(
+                f"{self._path}: out of memory with a batch of {count} images; use a smaller batch"
+            )
         return DeviceError(
-            f"{self._path}: OpenVINO failed at batch {count}: {reason_of(error)}; try backend='onnxruntime'"
+            f"{self._path}: OpenVINO failed with a batch of {count} images: {reason_of(error)}; try backend='onnxruntime'"
         )
 
     def _check_call(self, images: NDArray[Any], camera_ids: NDArray[Any] | None) -> None:
@@ -158,7 +160,7 @@ class OpenVinoSession:
         kind, shape = self._types["images"], self._shapes["images"]
         if kind != ("f32" if floats else "u8") or not shape.compatible(openvino.PartialShape([-1, *rest])):
             raise ArtifactError(
-                f"{self._path}: takes images {kind} {shape}, its manifest says "
+                f"{self._path}: takes images {kind} {shape}, but its manifest says "
                 f"{'f32' if floats else 'u8'} {['batch', *rest]}; export it again"
             )
         if "camera_ids" in expected:

@@ -45,11 +45,13 @@ def load_check(onnx: Path, manifest: Mapping[str, Any]) -> Check:
     entry = manifest.get("check")
     name = entry.get("file") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(name, str) or Path(name).name != name:
-        raise ArtifactError(f"{onnx}: has no check crops; export it again with export_onnx.py --check ROOT")
+        raise ArtifactError(
+            f"{onnx}: has no check crops; export the model again with export_onnx.py --check ROOT, which takes them from a data set"
+        )
     path = onnx.parent / name
     if not path.is_file():
         raise ArtifactError(
-            f"{path}: no such file; copy it from where {onnx.name} was exported, or export again"
+            f"{path}: no such file; copy it from where {onnx.name} was exported, or export the model again"
         )
     if sha256(path) != entry.get("sha256"):
         raise ArtifactError(f"{path}: not the check crops of {onnx.name} (sha256 differs); export it again")
@@ -74,7 +76,9 @@ def _refuse_other_shapes(check: Check, path: Path, manifest: Mapping[str, Any]) 
         and check.features.shape == (count, manifest["output"].get("dim"))
     )
     if not fitting:
-        raise ArtifactError(f"{path}: its arrays are not what the manifest describes; export the model again")
+        raise ArtifactError(
+            f"{path}: the types or shapes of its arrays are not what the manifest describes; export the model again"
+        )
 
 
 def run_check(check: Check, session: Session, spec: InputSpec, *, batch: int = 8) -> NDArray[np.float32]:

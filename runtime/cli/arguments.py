@@ -95,7 +95,7 @@ def add_model_options(parser: ArgumentParser) -> None:
         "--batch",
         type=positive_integer,
         metavar="N",
-        help="images per run (default: the model's fixed batch, else 16)",
+        help="batch size: images in one run of the model (default: the model's fixed batch, else 16)",
     )
     parser.add_argument(
         "--workers", type=positive_integer, metavar="N", help="threads that decode images (default: up to 4)"

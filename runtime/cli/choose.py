@@ -33,7 +33,11 @@ class ChooseOptions:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the command `choose` to `parser`."""
-    parser.add_argument("model", metavar="MODEL.onnx", help="an exported .onnx file with its check crops")
+    parser.add_argument(
+        "model",
+        metavar="MODEL.onnx",
+        help="an exported .onnx file, with its check crops (MODEL.onnx.check.npz) beside it",
+    )
     parser.add_argument(
         "--threads", type=positive_integer, metavar="N", help="threads of the model (default: all cores)"
     )
@@ -41,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--batch",
         type=positive_integer,
         metavar="N",
-        help="images per run (default: the model's fixed batch, else 1)",
+        help="batch size: images in one run of the model (default: the model's fixed batch, else 1)",
     )
     parser.add_argument(
         "--seconds",
@@ -79,7 +83,8 @@ def run(options: ChooseOptions) -> None:
         console.print_table(str(options.model), columns, [_cells(result) for result in choice.results])
     if choice.chosen is None:
         raise GateError(
-            f"{options.model}: no backend passes its gate here (details in {choice.path}); export the model in a higher --precision"
+            f"{options.model}: no backend passes the quality gate on this machine (details in {choice.path}); "
+            "export the model again with a higher export_onnx.py --precision"
         )
     console.note(f"chosen for --backend auto: {choice.chosen}; written to {choice.path}")
 

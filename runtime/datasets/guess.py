@@ -52,7 +52,7 @@ def guess_layout(root: str | os.PathLike[str], listing: Listing | None = None) -
         )
     raise ConfigError(
         f"{root}: the layout cannot be guessed ({content}); set layout (--layout, or data.layout in a configuration) to one of "
-        f"{'|'.join(LAYOUTS)}; a DukeMTMC folder needs neither when it is called dukemtmc or occluded_duke"
+        f"{'|'.join(LAYOUTS)}; a DukeMTMC data set is also recognised when its folder is called dukemtmc or occluded_duke"
     )
 
 

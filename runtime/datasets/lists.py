@@ -98,7 +98,9 @@ def read_list(root: str, listing: Listing | None) -> Dataset:
 
     dataset = collected(("list", root, list_names), rows, to_item, by_path=False)
     if zero := next((item.path for item in (*dataset.train, *dataset.query) if item.pid == 0), None):
-        raise DataError(f"{zero}: has pid 0, which means a distractor (no known person); count people from 1")
+        raise DataError(
+            f"{zero}: has pid 0 in train or query, but pid 0 means a distractor (no known person); count people from 1"
+        )
     return dataset
 
 

@@ -83,7 +83,8 @@ def _checked(dataset: Dataset, max_bad: float) -> Dataset:
     bad = len(dataset.skipped)
     if bad > max_bad * (total := bad + len(dataset.train) + len(dataset.query) + len(dataset.gallery)):
         raise DataError(
-            f"{dataset.skipped[0][1]}; {bad} of {total} names do not fit; rename the files, or give the right layout (--layout)"
+            f"{dataset.skipped[0][1]}; {bad} of {total} file names or list lines do not fit; "
+            "correct them, or give the right layout (--layout)"
         )
     for split in ("query", "gallery"):
         if not getattr(dataset, split):

@@ -159,7 +159,7 @@ def _rgb(image: Image.Image, kind: str | None, stored: tiff.Grey) -> NDArray[np.
         grey = (wide // most).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
-        raise DataError(f"pixel mode {image.mode} has no known range")
+        raise DataError(f"32-bit or float pixels (Pillow mode {image.mode}) have no known range")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (GREY, GREY, GREY, 255))

@@ -83,7 +83,7 @@ def list_images(source: str | os.PathLike[str]) -> Images:
     if not items:
         reason = f", {notes[0].removeprefix(f'{source}: ')}" if notes else ""
         raise DataError(
-            f"{source}: contains no image; give another folder or list (the suffixes are {' '.join(IMAGE_SUFFIXES)}){reason}"
+            f"{source}: contains no image; give another folder or list (image files end in {' '.join(IMAGE_SUFFIXES)}){reason}"
         )
     return Images(tuple(items), tuple(notes))
 
@@ -102,7 +102,8 @@ def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -
     if root is None:
         if layout is not None:
             raise ConfigError(
-                f"{os.fspath(source)}: not a folder of a data set's query or gallery; leave layout out (--layout)"
+                f"{os.fspath(source)}: not an image folder of a data set, such as its query or gallery, so it has "
+                "no layout; leave layout out (--layout)"
             )
         return images
     try:

@@ -98,9 +98,10 @@ def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
     for other in others_of(manifest, engine):
         path = engine.parent / Path(other["file"]).name
         if not path.is_file() or sha256(path) != other["sha256"]:
-            state = "not the file that was built with it" if path.is_file() else "missing"
+            state = "is not the file that the manifest lists" if path.is_file() else "is missing"
             raise ArtifactError(
-                f"{engine}: its engine for another batch size, {path.name}, is {state}; rebuild: {rebuild_command(manifest, engine)}"
+                f"{engine}: the engine for another batch size beside it, {path.name}, {state}; rebuild: "
+                f"{rebuild_command(manifest, engine)}"
             )
         paths.append(path)
     return paths

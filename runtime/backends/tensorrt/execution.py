@@ -111,7 +111,7 @@ class EngineSession:
         features = np.empty((len(images), self.dim), np.float32)
         with self._lock:
             if not self._finalizer.alive:
-                raise DeviceError("the engine's session was closed, by an error or by close(); open it again")
+                raise DeviceError("the engine was closed by close() or after an earlier error; open it again")
             try:
                 with self._cuda.current():
                     self._fill(features, images, camera_ids)
@@ -186,7 +186,7 @@ class EngineSession:
         capturable = getattr(step.context, "is_stream_capturable", None)
         try:
             if capturable is not None and not capturable(int(self._compute)):
-                raise DeviceError("the library says that this engine cannot be captured")
+                raise DeviceError("TensorRT says that this engine cannot be captured in a graph")
             step.graph = self._cuda.capture(self._compute, lambda: self._execute(step), self._stack)
         except DeviceError as error:
             self._graphs = False
@@ -195,7 +195,7 @@ class EngineSession:
     def _execute(self, step: _Step) -> None:
         self._log.clear()
         if not step.context.execute_async_v3(int(self._compute)):
-            raise failure(f"the engine failed at batch {step.batch}", self._log)
+            raise failure(f"the engine failed with a batch of {step.batch} images", self._log)
 
     def _step(self, batch: int, slot: int) -> _Step:
         if (batch, slot) not in self._steps:
@@ -223,7 +223,7 @@ class EngineSession:
         else:
             context = engine.create_execution_context(strategies.USER_MANAGED)
         if context is None:
-            raise failure("the engine cannot be prepared", self._log)
+            raise failure("TensorRT cannot create an execution context for the engine", self._log)
         if hasattr(context, "set_device_memory"):
             context.set_device_memory(self._scratch, self._scratch_size)
         else:
@@ -240,7 +240,7 @@ class EngineSession:
                 done = done and step.context.set_input_shape(name, (step.batch, *tensor.row))
             done = done and step.context.set_tensor_address(name, step.slot.device[name])
         if not done or step.context.infer_shapes():
-            raise failure(f"the engine does not take batch {step.batch}", self._log)
+            raise failure(f"the engine does not accept a batch of {step.batch} images", self._log)
 
     def _slot(self, stack: ExitStack) -> _Slot:
         host, device = {}, {}

@@ -57,7 +57,7 @@ def read_io(engine: Any, path: Path, spec: InputSpec, again: str) -> EngineIO:
         kind = engine.get_tensor_dtype(name).name
         if kind not in DTYPES or min([1, *row]) < 1:
             raise ArtifactError(
-                f"{path}: its {name} is {kind} {[batch, *row]}; export the model again, then {again}"
+                f"{path}: its tensor {name} is {kind} {[batch, *row]}, which is not supported; export the model again, then {again}"
             )
         is_input = engine.get_tensor_mode(name).name == "INPUT"
         tensors[name] = Tensor(tuple(row), np.dtype(DTYPES[kind]), is_input)
@@ -87,7 +87,7 @@ def _refuse_other_tensors(tensors: Mapping[str, Tensor], path: Path, spec: Input
         expected["camera_ids"] = Tensor((), np.dtype(np.int64 if wide else np.int32), is_input=True)
     if tensors != expected or features is None:
         raise ArtifactError(
-            f"{path}: has {_words(tensors)}, its manifest says {_words(expected)} and features float32 (B, D); {again}"
+            f"{path}: has {_words(tensors)}, but its manifest says {_words(expected)} and features float32 (B, D); {again}"
         )
 
 
@@ -140,7 +140,7 @@ def refuse_input(
     tensor = tensors["images"]
     if images.shape[1:] != tensor.row or images.dtype != tensor.dtype:
         raise ConfigError(
-            f"the engine takes {_words({'images': tensor})}, not {images.dtype} {images.shape}; see its manifest"
+            f"the engine takes {_words({'images': tensor})}, not {images.dtype} {images.shape}; convert the images"
         )
     if (camera_ids is None) == ("camera_ids" in tensors):
         expected = "no camera ids" if camera_ids is not None else "one camera id per image"

@@ -49,7 +49,7 @@ def open_tensorrt(
     ArtifactError for an engine of another machine, TensorRT version or model.
     """
     if flavour not in LIBRARIES:
-        raise ConfigError(f"{flavour}: not a kind of TensorRT; use one of {', '.join(LIBRARIES)}")
+        raise ConfigError(f"flavour={flavour!r}: give one of {', '.join(LIBRARIES)}")
     # CUDA goes first: the library may crash where CUDA does not start
     cuda = open_cuda()
     trt = _library(flavour)
@@ -76,7 +76,7 @@ def open_tensorrt(
             engines.append(Loaded(engine, read_io(engine, file, spec, again)))
             if engines[-1].io.tensors != engines[0].io.tensors:
                 raise ArtifactError(
-                    f"{file}: has other inputs or outputs than {path}, so it is not the same model; {again}"
+                    f"{file}: has other inputs or outputs than {path}, so they are not the same model; {again}"
                 )
         return EngineSession(trt, cuda, log, engines, stack)
 
@@ -111,7 +111,9 @@ def _deserialize(runtime: Any, log: list[str], path: Path, again: str) -> Any:
     try:
         plan = path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror}; {again}") from None
+        raise ArtifactError(
+            f"{path}: cannot be read: {error.strerror}; check its permissions, or {again}"
+        ) from None
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is not None:
         return engine
