@@ -128,7 +128,7 @@ def manifest_of_build(engine: Path, onnx: Path) -> dict[str, Any] | None:
         )
     if not isinstance(manifest.get("builder"), dict):
         raise ArtifactError(
-            f"{sidecar}: the manifest is incomplete, it does not say how the engine was built; rebuild: "
+            f"{sidecar}: the manifest is incomplete, because it does not say how the engine was built; rebuild: "
             f"{rebuild_command(manifest, engine)}"
         )
     # `write_manifest` adds these two again

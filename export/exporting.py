@@ -195,7 +195,7 @@ def _refuse_contradictions(weights: Path | str, out: Path, options: ExportOption
     if options.max_map_drop is not None:
         if not options.gate or not math.isfinite(options.max_map_drop):
             raise ConfigError(
-                f"--max-map-drop {options.max_map_drop}: give a finite number, and leave --gate on"
+                f"--max-map-drop {options.max_map_drop}: give a finite number, and not --gate off, which skips the mAP check"
             )
         _refuse_unknown_layout(options.check)
     if options.latency_table is not None and options.precision != "int8":
@@ -248,7 +248,9 @@ def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportO
     except UserError as error:
         if options.gate:
             raise
-        note(f"WARNING no check crops are saved with the file: {error}")
+        note(
+            f"WARNING no check crops are saved with the file, so an engine built from it cannot be verified: {error}"
+        )
         return None
 
 

@@ -122,7 +122,8 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         onnx.checker.check_model(slim, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ArtifactError(
-            f"onnxslim produced an invalid graph ({reason_of(error)}); report it together with the model"
+            f"onnxslim produced an invalid graph ({reason_of(error)}); "
+            "please report this as a bug of this project, together with the model"
         ) from None
     slim.ir_version = IR_VERSION
     return slim
@@ -186,22 +187,26 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
     counts: Counter[str] = Counter(node.op_type for node in model.graph.node)
     if forbidden := sorted(FORBIDDEN & set(counts)):
         raise ArtifactError(
-            f"the graph is not static: it contains {', '.join(forbidden)}; export with --form folded or report it"
+            f"the graph is not static: it contains {', '.join(forbidden)}; "
+            "export with --form folded, or if that fails too, report this as a bug of this project"
         )
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ArtifactError(
-            "the graph keeps constants in another file (external data), but an export is a single file; report it"
+            "the graph keeps constants in another file (external data), but an exported model must be one .onnx file; "
+            "please report this as a bug of this project"
         )
     if not counts["LayerNormalization"]:
         raise ArtifactError(
-            "the graph has no LayerNormalization operator (it needs opset 17 or newer); report it"
+            "the graph has no LayerNormalization operator (which ONNX has from opset 17 on); "
+            "please report this as a bug of this project"
         )
     bound = with_batch(model, 2)
     try:
         inferred = onnx.shape_inference.infer_shapes(bound, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise ArtifactError(
-            f"the graph is not static: {reason_of(error)}; export with --form folded or report it"
+            f"the graph is not static: {reason_of(error)}; "
+            "export with --form folded, or if that fails too, report this as a bug of this project"
         ) from None
     known = {value.name for value in [*inferred.graph.value_info, *inferred.graph.output] if _is_known(value)}
     for node in inferred.graph.node:
@@ -209,7 +214,7 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
             if name and name not in known:
                 raise ArtifactError(
                     f"the graph is not static: the output {name} of {node.op_type} {node.name} has an unknown shape; "
-                    "export with --form folded or report it"
+                    "export with --form folded, or if that fails too, report this as a bug of this project"
                 )
     return counts
 

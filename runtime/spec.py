@@ -68,7 +68,8 @@ class InputSpec:
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - fields):
             raise ArtifactError(
-                f"{where}: unknown input fields {unknown}, perhaps of a newer version; upgrade this project, or export the model again"
+                f"{where}: unknown input fields {unknown}, perhaps written by a newer version of this project; "
+                "upgrade this project, or export the model again"
             )
         try:
             spec = cls(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})

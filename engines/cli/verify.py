@@ -43,13 +43,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--builder",
         choices=tuple(FLAVOURS),
         default="trtexec",
-        help="the builder that built it (default: %(default)s)",
+        help="what built the engine (default: %(default)s)",
     )
     unrecorded.add_argument(
-        "--precision", choices=PRECISIONS, help="its precision (default: that of the ONNX file)"
+        "--precision", choices=PRECISIONS, help="the precision of the engine (default: that of the ONNX file)"
     )
     unrecorded.add_argument(
-        "--version-compatible", action="store_true", help="it was built with trtexec's --versionCompatible"
+        "--version-compatible",
+        action="store_true",
+        help="say that the engine was built with trtexec's --versionCompatible",
     )
 
 

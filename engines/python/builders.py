@@ -166,8 +166,8 @@ def run(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
     stage, answer = read_answer(out)
     if timed_out:
         raise ArtifactError(
-            f"{job['onnx']}: the build failed, {job['flavour']} was still {stage} after {timeout_s / 3600:g} h and was stopped; "
-            "give a lower --optimization-level"
+            f"{job['onnx']}: the build failed: {job['flavour']} was stopped because it was still {stage} "
+            f"after {timeout_s / 3600:g} h; give a lower --optimization-level"
         )
     # An answer is valid even if the library crashed afterwards, at its exit, because the engine was complete before.
     if answer is None:

@@ -80,7 +80,7 @@ class ChildJob:
         # 10.3.0.26.post1 -> 10.3.0.26
         number = parse_version(".".join(version.split(".")[:4]))
         if not is_supported(number):
-            raise ConfigError(f"TensorRT {version} is not supported; supported: {SUPPORTED}")
+            raise ConfigError(f"TensorRT {version} is not supported; use a supported version: {SUPPORTED}")
         return precision_flags(self.manifest, number, str(self.onnx))
 
 

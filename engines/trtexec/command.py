@@ -261,7 +261,9 @@ def is_supported(version: Version) -> bool:
 
 def _refuse_version(version: Version) -> None:
     if not is_supported(version):
-        raise ConfigError(f"TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}")
+        raise ConfigError(
+            f"TensorRT {version_text(version)} is not supported; use a supported version: {SUPPORTED}"
+        )
 
 
 def refuse_options(build: BuildRequest) -> None:
@@ -282,4 +284,6 @@ def _refuse_undocumented(line: Sequence[str], version: Version) -> None:
     for word in line:
         flag = word.split("=", 1)[0]
         if version[0] not in FLAGS[flag]:
-            raise ConfigError(f"trtexec of TensorRT {version_text(version)} has no {flag}")
+            raise ConfigError(
+                f"trtexec of TensorRT {version_text(version)} has no flag {flag}; please report this as a bug of this project"
+            )

@@ -54,7 +54,9 @@ def load_line(
     profile: trtexec of TensorRT 8 always runs the first one.
     """
     if not is_supported(version):
-        raise ConfigError(f"TensorRT {version_text(version)} is not supported; supported: {SUPPORTED}")
+        raise ConfigError(
+            f"TensorRT {version_text(version)} is not supported; use a supported version: {SUPPORTED}"
+        )
     if profile.profile and version[0] == 8:
         raise ConfigError(
             f"trtexec of TensorRT {version_text(version)} runs the first profile only; "

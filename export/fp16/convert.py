@@ -39,7 +39,7 @@ def to_fp16(graph: onnx.ModelProto, *, keep_fp32: Collection[str] = ()) -> onnx.
     exist. Raises ArtifactError for a constant of an FP16 node that FP16 cannot hold, and when a node would mix float types.
     """
     if unknown := sorted(set(keep_fp32) - {node_name(node) for node in graph.graph.node}):
-        raise ConfigError(f"node {unknown[0]} cannot be kept in FP32: the graph has no node of this name")
+        raise ConfigError(f"keep_fp32: {unknown[0]} cannot be kept in FP32: no such node; correct the name")
     graph = cast_first(graph)
     result = without_tensors(graph)
     result.graph.ClearField("node")
@@ -48,7 +48,7 @@ def to_fp16(graph: onnx.ModelProto, *, keep_fp32: Collection[str] = ()) -> onnx.
     result.graph.initializer.extend(conversion.constants.values())
     if conflicts := type_conflicts(result):
         raise ArtifactError(
-            f"conversion to FP16 failed: {conflicts[0]}; export with --precision fp32 and report it"
+            f"conversion to FP16 failed: {conflicts[0]}; export with --precision fp32, and report this as a bug of this project"
         )
     return result
 

@@ -38,7 +38,9 @@ def scaling(spec: InputSpec) -> tuple[list[float], float]:
     ValueError when the three values of `spec.std` differ.
     """
     if len(set(spec.std)) != 1:
-        raise ValueError(f"std {spec.std}: DeepStream has one net-scale-factor for all channels")
+        raise ValueError(
+            f"std {spec.std}: DeepStream has one net-scale-factor for all channels; give a spec with three equal values of std"
+        )
     offsets = [_single(255 * mean) for mean in spec.mean]
     return offsets, _single(1 / (255 * spec.std[0]))
 

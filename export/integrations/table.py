@@ -48,13 +48,15 @@ def integration_input(spec: InputSpec, name: str) -> InputSpec:
     integration = INTEGRATIONS[name]
     if spec.layout not in integration.layouts:
         raise ConfigError(
-            f"--input {spec.layout}: --for {name} sends {' or '.join(integration.layouts)}; leave --input out"
+            f"--input {spec.layout}: --for {name} sends {' or '.join(integration.layouts)} images; leave --input out"
         )
     if spec.batch is not None:
-        raise ConfigError(f"--batch {spec.batch}: --for {name} batches by itself; leave --batch out")
+        raise ConfigError(
+            f"--batch {spec.batch}: {name} chooses the batch sizes itself and needs a dynamic batch; leave --batch out"
+        )
     if spec.camera == "input":
         raise ConfigError(
-            f"--camera input: --for {name} sends one image and no camera; give mean, none or a camera id"
+            f"--camera input: {name} sends images only, without camera ids; give mean, none or a camera id"
         )
     if integration.one_scale and len(set(spec.std)) > 1:
         # Any single number will do, because the exported graph compensates for it (export.forms.rescaled).

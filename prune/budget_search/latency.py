@@ -109,8 +109,9 @@ def read_table(path: Path | str, architecture: Architecture) -> LatencyTable:
         ) from None
     if schema not in SCHEMAS or complete is not True:
         raise ConfigError(
-            f"--latency-table {path}: is unfinished or of another version "
-            f"(complete {complete}, schema {schema}); run python -m benchmarks.latency_table to its end"
+            f"--latency-table {path}: the measurement is unfinished, or another version of this project made the table "
+            f"(complete {complete}, schema {schema}; this version reads schemas {SCHEMAS}); "
+            "run python -m benchmarks.latency_table to its end"
         )
     measured = Architecture.from_json(shape, str(path))
     for name in ("variant", "height", "width", "stride", "jpm", "mode"):

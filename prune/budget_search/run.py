@@ -69,7 +69,8 @@ def held_out(
         cameras.setdefault(items[index].pid, set()).add(camids[index])
     if len(held_out_people) < 2 or not any(len(seen) > 1 for seen in cameras.values()):
         raise DataError(
-            "--search: too few training people are seen by two cameras to hold some out; give more data"
+            f"--search: the people held out for measuring ({HELD_OUT:.0%} of the training people) must be at least two, one of them "
+            "seen by two cameras; give a larger data set with --data"
         )
     return rest, tuple(items[index] for index in chosen), np.array([camids[index] for index in chosen])
 

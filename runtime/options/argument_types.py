@@ -41,9 +41,9 @@ def names(text: str) -> tuple[str, ...]:
 
 def seconds(text: str) -> float:
     """Return the finite number of more than 0 seconds that `text` states. Raises ArgumentTypeError for any other text."""
-    value = _number(text, "give more than 0 seconds")
+    value = _number(text, "give a number of seconds above 0")
     if not 0 < value < float("inf"):
-        raise ArgumentTypeError("give more than 0 seconds")
+        raise ArgumentTypeError(f"{text} is not allowed; give a finite number of seconds above 0")
     return value
 
 
@@ -51,7 +51,7 @@ def fraction(text: str) -> float:
     """Return the number from 0 to 1 that `text` states. Raises ArgumentTypeError for any other text."""
     value = _number(text, "give a fraction from 0 to 1")
     if not 0 <= value <= 1:
-        raise ArgumentTypeError("give a fraction from 0 to 1")
+        raise ArgumentTypeError(f"{text} is not allowed; give a fraction from 0 to 1")
     return value
 
 

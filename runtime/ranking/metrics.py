@@ -261,7 +261,8 @@ def _rows(blocks: Iterable[ArrayLike], queries: int, gallery: int) -> Iterator[t
         rows = np.asarray(block)
         if rows.ndim != 2 or rows.shape[1] != gallery or number + len(rows) > queries:
             raise ArtifactError(
-                f"the distances from query {number} on have shape {rows.shape}; give {queries} x {gallery} in all"
+                f"the block of distances from query {number} on has shape {rows.shape}; give blocks that are "
+                f"{queries} x {gallery} (queries x gallery images) together"
             )
         if not np.isfinite(rows).all():
             bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
