@@ -78,7 +78,9 @@ def candidates_of(names: Sequence[str], common: Candidate) -> tuple[Candidate, .
         is_torch = path.suffix == WEIGHTS
         choices = tuple(TORCH) if is_torch else (*BACKENDS, AUTO)
         if backend and backend not in choices:
-            raise ConfigError(f"{text}: there is no backend {backend}; give {name}@{{{','.join(choices)}}}")
+            raise ConfigError(
+                f"{text}: there is no backend {backend}; after the @, give one of {', '.join(choices)}"
+            )
         if is_torch:
             half, compiled = TORCH.get(backend, (False, False))
             candidates.append(replace(common, path=path, torch=True, half=half, compiled=compiled))

@@ -190,8 +190,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="model.safetensors",
-        help="one more model, which is measured after the MODEL arguments. It runs in torch eager mode, as the published network "
-        "computes it. The option may be repeated",
+        help="one more model, which is measured after the MODEL arguments. It runs in torch eager mode, without the graph changes of "
+        "an export. The option may be repeated",
     )
     parser.add_argument(
         "--compare",

@@ -58,7 +58,8 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
             )
     if not rows:
         raise ConfigError(
-            "--compare: the two runs share no model at the same batch size and backend; measure a model of the earlier run again"
+            "--compare: the two runs share no model at the same batch size and backend; run bench.py again with a model, a --batch "
+            "and a backend of the earlier run"
         )
     different = [key for key in HOST if before["host"].get(key) != after["host"].get(key)]
     warnings = [

@@ -14,6 +14,7 @@ from runtime.features import Features, same_model
 from runtime.ranking.nearest import nearest_rows
 
 TOP = 8
+ADVICE = "restore data/anny_reid from the project's repository, then run the demo again"
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,7 @@ def visible_shares(features: Features, index: Mapping[str, Mapping[str, float]])
     """
     names = [index_name(path) for path in features.paths]
     if missing := [name for name in names if name not in index]:
-        raise DataError(
-            f"{missing[0]}: this image is not in anny.json; fetch data/anny_reid again and extract again"
-        )
+        raise DataError(f"{missing[0]}: this image is not in anny.json; {ADVICE}")
     return np.array([index[name]["visible"] for name in names])
 
 
@@ -97,7 +96,7 @@ def rank_query(
     matches = gallery.pids[ranked] == pid
     if not matches.any():
         raise DataError(
-            f"{query.paths[row]}: the gallery has no image of this person from another camera; check that the gallery is complete"
+            f"{query.paths[row]}: the gallery has no image of this person from another camera; {ADVICE}"
         )
     hits = tuple(
         Hit(index_name(gallery.paths[index]), int(gallery.camids[index]), float(distance), bool(match))

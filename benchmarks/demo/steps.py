@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.demo.page import Contents
-from benchmarks.demo.rankings import choose_queries, visible_shares
+from benchmarks.demo.rankings import ADVICE, choose_queries, visible_shares
 from benchmarks.demo.results import read_models
 from benchmarks.people.index import read_index
 from benchmarks.stats.precisions import as_group, average_precisions, group_by_visibility
@@ -98,7 +98,7 @@ def gather(results: dict[str, Any], out: Path, seconds: dict[str, float], *, lab
     the project. `label` is the text that says that the people are synthetic.
     """
     folder = ROOT / out
-    index = read_index(ROOT / DATA, advice=f"fetch {DATA} again", refusal=DataError)["images"]
+    index = read_index(ROOT / DATA, advice=ADVICE, refusal=DataError)["images"]
     occluded, unoccluded, ranked_queries, gallery_size = {}, {}, [], (0, 0)
     for name in EXTRACTED:
         query, gallery, unoccluded_query = (load_features(folder / f"{name}.{side}.npz") for side in FOLDERS)

@@ -135,7 +135,8 @@ def collect(
     candidates, data = options.candidates, options.images
     if weights := next((candidate for candidate in candidates if candidate.torch), None):
         raise ConfigError(
-            f"{weights.path}: --device jetson does not run torch weights; give an engine, or use --device cpu or cuda"
+            f"{weights.path}: --device jetson does not run torch weights; give an engine of the exported model, "
+            "or use --device cpu or cuda"
         )
     for candidate in candidates:
         # Find a damaged or missing file before the first model is measured for minutes.

@@ -159,7 +159,9 @@ def _power(folder: Path, recording: Mapping[str, Any]) -> Power:
     times = recording.get("at_s")
     if times is None:
         if not recording.get("interval_s"):
-            raise ValueError(f"{TIMES} has neither at_s nor interval_s, the times of the lines in {LINES}")
+            raise ValueError(
+                f"{TIMES} has neither at_s nor interval_s, which give the times of the lines in {LINES}"
+            )
         times = [number * recording["interval_s"] for number in range(len(lines))]
     samples, malformed = [], 0
     # A malformed line is counted, and its time is skipped with it.

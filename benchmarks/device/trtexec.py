@@ -47,7 +47,8 @@ def run_trtexec(
             profile = find_profile(path, manifest, batch)
             line = load_line(spec, profile, batch, version, transfers=transfers, seconds=math.ceil(seconds))
             note(
-                f"{profile.engine}: timing with trtexec, batch {batch}, {'with' if transfers else 'without'} copies"
+                f"{profile.engine}: timing with trtexec, batch {batch}, {'with' if transfers else 'without'} copies to and from the "
+                "GPU"
             )
             _, output = run(trtexec, line, timeout_s=seconds + STARTING_S)
             runs.append(Trtexec(batch, transfers, line, output))

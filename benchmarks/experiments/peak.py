@@ -56,16 +56,18 @@ def parse(argv: Sequence[str] | None) -> PeakOptions:
         type=positive_integer,
         default=1,
         metavar="N",
-        help="number of threads of each model and product (default: %(default)s)",
+        help="number of threads for each model and each matrix product (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
         type=positive_integer,
         default=20,
         metavar="N",
-        help="number of timed calls of each model and product (default: %(default)s)",
+        help="number of timed calls of each model and each matrix product (default: %(default)s)",
     )
-    parser.add_argument("--allow-ungated", action="store_true", help="run models that passed no quality gate")
+    parser.add_argument(
+        "--allow-ungated", action="store_true", help="also run models that have not passed their quality gate"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(argv)
     common = Candidate(Path(), threads=args.threads, allow_ungated=args.allow_ungated)

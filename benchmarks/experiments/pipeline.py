@@ -73,7 +73,9 @@ def parse(argv: Sequence[str] | None) -> PipelineOptions:
         help="numbers of files to extract, each in a new process (default: 500,5000)",
     )
     parser.add_argument(
-        "--allow-ungated", action="store_true", help="run a model that passed no quality gate"
+        "--allow-ungated",
+        action="store_true",
+        help="run the model even if it has not passed its quality gate",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     args = parser.parse_args(argv)

@@ -58,7 +58,8 @@ def read_groups(words: Sequence[str]) -> dict[str, list[Path]]:
         paths = [Path(folder) for folder in folders.split(",") if folder]
         if not name or not paths or not all((path / "result.json").is_file() for path in paths):
             raise ConfigError(
-                f"{word}: this is not a group of finished runs; give NAME=DIR,DIR,.. with folders in which prune.py finished"
+                f"{word}: this is not a group of finished runs; give NAME=DIR,DIR,.. with folders in which prune.py wrote a "
+                "result.json"
             )
         groups[name] = paths
     if len(groups) > len(COLOURS):
@@ -104,7 +105,7 @@ def parse(argv: Sequence[str] | None) -> SearchReportOptions:
         "--data",
         type=Path,
         metavar="ROOT",
-        help="folder of a data set; the difference of each group's mAP from that of the first group then gets an interval",
+        help="folder of a data set: also report each group's mAP minus that of the first group on it, with a 95 %% interval",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="R.json", help="the file to write the result to"

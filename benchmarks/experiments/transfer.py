@@ -55,7 +55,7 @@ def parse(argv: Sequence[str] | None) -> TransferOptions:
     parser.add_argument(
         "--layout",
         choices=sorted(READERS),
-        help="layout of the data set; by default it is guessed from the folder, where the guess is certain",
+        help="layout of the data set (default: recognised from the folder; the command fails if several layouts fit)",
     )
     parser.add_argument(
         "--split",

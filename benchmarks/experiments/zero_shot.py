@@ -103,7 +103,8 @@ def transfer(
     for camera in (query, gallery):
         if not (images.camids == camera).any():
             raise ConfigError(
-                f"the data set has no image of camera {camera}; choose other cameras with --query-camera and --gallery-camera"
+                f"the data set has no image of camera {camera}; choose other 0-based camera ids with --query-camera and "
+                "--gallery-camera"
             )
     scores = per_person(images, query, gallery)
     return {

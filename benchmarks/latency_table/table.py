@@ -30,6 +30,6 @@ def read_cpu_table(path: Path) -> dict[str, Any]:
     if table["engine"] not in BACKENDS:
         raise ConfigError(
             f"{path}: the table was measured with {table['engine']}, but this command needs a table of a CPU backend; to test "
-            "this one, time whole models with bench.py on its device"
+            "this one, time whole models with bench.py on the device where it was measured"
         )
     return table

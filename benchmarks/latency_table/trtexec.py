@@ -185,7 +185,8 @@ class Sampler:
             note(f"WARNING {file.name}: trtexec used no CUDA graph, so the times include kernel launches")
         if report.unstable_percent is not None:
             note(
-                f"WARNING {file.name}: the times vary by {report.unstable_percent:.1f} %; lock the GPU's clocks"
+                f"WARNING {file.name}: the times vary by {report.unstable_percent:.1f} %; lock the GPU's clocks with "
+                "jetson_clocks or nvidia-smi -lgc, then measure again"
             )
         return report
 

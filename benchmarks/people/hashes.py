@@ -126,7 +126,7 @@ def process(options: HashOptions) -> int:
     if wrong := differing_identities(digests, expected):
         raise DataError(
             f"{options.root}: {len(wrong)} of {len(expected)} identities differ from {options.against}, for example "
-            f"{', '.join(wrong[:5])}; render again with the plan and the tool versions in that file"
+            f"{', '.join(wrong[:5])}; render again with the options under plan and the package versions under tools in that file"
         )
     note(f"{options.root}: all {len(expected)} identities agree with {options.against}")
     return 0

@@ -46,5 +46,5 @@ class Plan:
         if not 0 <= self.query_cameras <= len(camera.CAMERAS) or min(self.images_per_camera, self.seed) < 0:
             raise ConfigError(
                 f"--query-cameras {self.query_cameras}, --seed {self.seed}, --images-per-camera {self.images_per_camera}: give 0 to 4 "
-                "query cameras, and at least 0 for the others"
+                "query cameras, and 0 or more for the seed and the images"
             )

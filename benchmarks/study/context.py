@@ -144,7 +144,9 @@ def whole_index(root: str) -> dict[str, Any]:
     images = index["images"]
     for name, entry in images.items():
         if name.startswith("query/") and entry.get("twin") not in images:
-            raise DataError(f"{index_path(root)}: {name} has no unoccluded pair (twin); give {ADVISED}")
+            raise DataError(
+                f"{index_path(root)}: {name} has no unoccluded image of the same pose (key twin); give {ADVISED}"
+            )
     return index
 
 

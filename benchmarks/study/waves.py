@@ -32,7 +32,7 @@ def run_wave(jobs: Sequence[Job], processes: int, run_job: Callable[[Job], str] 
     with keeping(kept):
         for name in each_apart(run_job, remaining, processes, first=_use_one_thread):
             count += 1
-            note(f"trial {name} is finished ({count} of {len(remaining)})")
+            note(f"trial {name} is finished ({len(jobs) - len(remaining) + count} of {len(jobs)})")
 
 
 def _use_one_thread() -> None:
