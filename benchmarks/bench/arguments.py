@@ -57,7 +57,7 @@ def parse(argv: Sequence[str] | None, description: str | None = None) -> BenchOp
     args = parser(description).parse_args(argv)
     if args.replay is not None and args.device != "jetson":
         raise ConfigError(
-            "--replay: works only with --device jetson, because it reads a run that was recorded on a Jetson; add that option"
+            "--replay: works only with --device jetson, because it reads a run that was recorded on a Jetson; add --device jetson"
         )
     if args.record is not None and (args.device != "jetson" or args.replay is not None):
         raise ConfigError(
@@ -124,7 +124,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--device",
         choices=["cpu", "cuda", "jetson"],
         default="cpu",
-        help="the device that the models run on (%(default)s)",
+        help="the device that the models run on (default: %(default)s)",
     )
     add_backend_option(parser)
     parser.add_argument(

@@ -104,8 +104,8 @@ def costs(
         table = read_table(search.table, architecture)
         if "neurons" in search.over and len(table.widths) == 1:
             raise ConfigError(
-                f"--latency-table {search.table} has no times for narrower MLPs; search with --over heads,tokens, or measure "
-                "the table again after: python export_onnx.py MODEL.safetensors --out MODEL.onnx --blocks"
+                f"--latency-table {search.table} has no times for narrower MLPs; search with --over heads,tokens, or export "
+                "the blocks again and measure a new table from them: python export_onnx.py MODEL.safetensors --out MODEL.onnx --blocks"
             )
         return table.block_ms, table.fixed_ms
 

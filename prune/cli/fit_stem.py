@@ -40,7 +40,9 @@ def parse(argv: Sequence[str] | None) -> FitOptions:
     """Parse the command line; argparse exits with code 2 on an error."""
     parser = ArgumentParser(prog="python -m prune.fit_stem", description=main.__doc__)
     add_config_options(parser, required=True)
-    parser.add_argument("--data", required=True, metavar="ROOT", help="the data set's own folder")
+    parser.add_argument(
+        "--data", required=True, metavar="ROOT", help="the folder of the data set itself, not its parent"
+    )
     add_layout_option(parser)
     parser.add_argument(
         "--init",
@@ -60,17 +62,18 @@ def parse(argv: Sequence[str] | None) -> FitOptions:
         "--shrinkage",
         type=float,
         default=0.3,
-        help="how far the scatter matrix is moved to a multiple of the identity, 0..1 (default: %(default)s)",
+        help="how far the within-person scatter matrix of the stem's features is moved to a multiple of the identity matrix, from 0 "
+        "(not at all) to 1 (default: %(default)s)",
     )
     parser.add_argument(
         "--strength",
         type=float,
         default=1.0,
-        help="length of the added features, relative to the others (default: %(default)s)",
+        help="mean length of what the stem adds to the ViT's descriptor, relative to that descriptor (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     if args.images < 1 or not 0 <= args.shrinkage <= 1 or args.strength < 0:
-        raise ConfigError("--images must be at least 1, --shrinkage 0..1, and --strength not negative")
+        raise ConfigError("--images must be at least 1, --shrinkage from 0 to 1, and --strength at least 0")
     return FitOptions(
         config_options(args),
         args.data,

@@ -53,7 +53,10 @@ def parse(argv: Sequence[str] | None, description: str | None) -> PruneOptions:
         action="store_true",
         help="continue the stopped run in DIR; give the same options as before",
     )
-    parser.add_argument("--layout", help="layout of the data set (default: data.layout of the configuration)")
+    parser.add_argument(
+        "--layout",
+        help="layout of the data set, such as market1501 (default: data.layout of the configuration)",
+    )
     parser.add_argument(
         "--evaluate",
         choices=(BOTH, AFTER, NONE),
@@ -110,7 +113,8 @@ def _add_search_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--over",
         metavar="LIST",
-        help=f"for --search: what may be removed, separated by commas (default: {','.join(AXES)}); AMG removes heads,tokens",
+        help=f"for --search: what may be removed, separated by commas (default: {','.join(AXES)}); "
+        "the published method AMG removes only heads,tokens",
     )
     parser.add_argument(
         "--latency-table",

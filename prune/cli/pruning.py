@@ -89,7 +89,7 @@ def prune(options: PruneOptions) -> dict[str, Any]:
     resumed = begin(out, request, resume=options.resume)
     batches = batch_source(items, spec, settings, device)
     model, loss, loss_reason = fit_classifier(model, items, spec, batches, device)
-    note(f"loss of the token and neuron scores: {loss_reason}")
+    note(f"loss whose gradients score the tokens and neurons: {loss_reason}")
     if search:
         settings = run_search(
             model,
@@ -113,7 +113,10 @@ def prune(options: PruneOptions) -> dict[str, Any]:
         distillation = (
             "without distillation" if config.train.distill.type == "none" else "distilling features"
         )
-        note(f"fine-tuning with new classifiers for {identities} identities, {distillation}")
+        note(
+            "the model's classifiers do not know the people of this data set: "
+            f"fine-tuning with new classifiers for {identities} identities, {distillation}"
+        )
         model = with_new_classifiers(model, identities, seed=config.train.seed)
     model, stage = newest_model(out, model)
     if resumed:

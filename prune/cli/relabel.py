@@ -79,7 +79,9 @@ def run(options: RelabelOptions) -> None:
             f"{options.data} has {identities}; give a data set that the model was trained on"
         )
     votes = row_votes(model, voting_batches(items, artifact.spec, "cpu"), identities)
-    note(f"{options.model}: classifier rows by vote: {votes}")
+    note(
+        f"{options.model}: the training images of {options.data} voted for the classifier rows of their people: {votes}"
+    )
     if not votes.accepted:
         raise GateError(
             f"{options.out}: not written; the classifiers of {options.model} do not know the people of {options.data} ({votes}); "

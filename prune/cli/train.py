@@ -35,7 +35,10 @@ def parse(argv: Sequence[str] | None) -> TrainOptions:
     """Parse the command line; argparse exits with code 2 on an error."""
     parser = ArgumentParser(prog="python -m prune.train", description=main.__doc__)
     add_config_options(parser, required=True)
-    parser.add_argument("--data", help="the data set's own folder (default: data.root of the configuration)")
+    parser.add_argument(
+        "--data",
+        help="the folder of the data set itself, not its parent (default: data.root of the configuration)",
+    )
     parser.add_argument(
         "--layout",
         choices=sorted(READERS),
@@ -93,7 +96,7 @@ def run(options: TrainOptions) -> None:
     config, out = load_config(options.config.path, options.config.overrides), options.out
     root = options.data or config.data.root
     if not root:
-        raise ConfigError("the configuration has no data.root; add --data ROOT")
+        raise ConfigError(f"{options.config.path}: the configuration has no data.root; add --data ROOT")
     if checkpoint_files(out) and not options.resume:
         raise ConfigError(f"{out}: holds a training run; add --resume to resume it, or choose another --out")
     dataset = training_images(read_dataset(root, options.layout or config.data.layout))
@@ -139,7 +142,9 @@ def with_identities(config: Config, items: Sequence[Item]) -> Config:
     `model.cameras` of 0 means no camera embedding and stays 0.
     """
     if not items:
-        raise ConfigError("the training set is empty; check --data and its bounding_box_train")
+        raise ConfigError(
+            "the training set is empty; give as --data the folder of a data set with training images (as in bounding_box_train)"
+        )
     identities = len({item.pid for item in items})
     cameras = max(item.camid for item in items) + 1
     model = config.model

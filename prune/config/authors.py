@@ -130,7 +130,7 @@ def _batch(sections: dict[str, dict[str, Any]], where: str) -> dict[str, int]:
     size, images = sections["SOLVER"]["IMS_PER_BATCH"], sections["DATALOADER"]["NUM_INSTANCE"]
     if not (isinstance(size, int) and isinstance(images, int) and images > 0 and size % images == 0):
         raise ConfigError(
-            f"{where}: SOLVER.IMS_PER_BATCH {size!r} is not a multiple of DATALOADER.NUM_INSTANCE {images!r}; set it to one"
+            f"{where}: SOLVER.IMS_PER_BATCH {size!r} is not a multiple of DATALOADER.NUM_INSTANCE {images!r}; set it to a multiple"
         )
     return {"identities": size // images, "images": images}
 

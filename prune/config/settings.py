@@ -293,8 +293,8 @@ def _check_cut(cut: HeadConfig | TokenConfig) -> None:
     if cut.count is not None:
         within("count", cut.count, 0, None)
     if cut.kept and (cut.rounds > 1 or cut.multiple > 1):
-        raise ConfigError("kept sets what each block keeps and needs rounds=1 and multiple=1")
+        raise ConfigError("kept fixes how many each block keeps; set rounds=1 and multiple=1, or remove kept")
     if cut.multiple > 1 and cut.rounds > 1:
         raise ConfigError(
-            f"multiple {cut.multiple} with rounds {cut.rounds}: rounding up would undo each round's small cut; set rounds=1"
+            f"multiple {cut.multiple} with rounds {cut.rounds}: rounding up to multiples would undo a round's small cut; set rounds=1"
         )

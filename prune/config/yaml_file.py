@@ -105,7 +105,7 @@ def _refuse_excess(value: Any) -> None:
         current = pending.pop()
         count += 1
         if count > MAX_VALUES:
-            raise ValueError(f"more than {MAX_VALUES:,} values; aliases (*name) may repeat each other")
+            raise ValueError(f"more than {MAX_VALUES:,} values, where every use of an alias (*name) counts")
         if isinstance(current, int) and abs(current) >= 2**63:
             raise ValueError("an integer of more than 64 bits")
         if isinstance(current, dict):

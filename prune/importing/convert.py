@@ -167,7 +167,8 @@ def derive_architecture(
     except (KeyError, IndexError) as error:
         problem = f"has no {error}" if isinstance(error, KeyError) else "has a tensor with too few dimensions"
         raise ArtifactError(
-            f"{path}: {problem}, so it is not a TransReID checkpoint of {architecture.variant}; check --config"
+            f"{path}: {problem}, so it is not a TransReID checkpoint of {architecture.variant}; "
+            "check the file, and model.variant in --config"
         ) from None
     if positions != architecture.tokens:
         raise ArtifactError(
@@ -182,16 +183,17 @@ def derive_architecture(
         )
     if any(row % (3 * vit.head_dim) for row in rows):
         raise ArtifactError(
-            f"{path}: the numbers of qkv rows, {rows}, are not multiples of 3 x {vit.head_dim}, so this is another variant than "
-            f"{architecture.variant}; check --config"
+            f"{path}: the numbers of qkv rows, {rows}, are not multiples of 3 x {vit.head_dim}, so the checkpoint is not of "
+            f"variant {architecture.variant}; correct model.variant in --config"
         )
     heads = [row // (3 * vit.head_dim) for row in rows]
     masks = [state[name].bool().tolist() if name in state else [True] * architecture.tokens for name in names]
     for index, mask in enumerate(masks):
         if len(mask) != architecture.tokens or not mask[0]:
             raise ArtifactError(
-                f"{path}: token_index of block {index} has {len(mask)} entries instead of {architecture.tokens}, "
-                "or drops the class token; the file is inconsistent: save or download it again"
+                f"{path}: token_index of block {index} (it has {len(mask)} entries) must have "
+                f"{architecture.tokens} entries and keep the first one, the class token; "
+                "the file is inconsistent: save or download it again"
             )
     _check_list(path, "heads", lists["heads"], heads)
     _check_list(path, "channels", lists["channels"], [sum(mask) for mask in masks])

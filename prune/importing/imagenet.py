@@ -105,8 +105,8 @@ def initialise(model: TransReID, state: dict[str, Tensor], source: str) -> list[
     differing += [key for key in expected if key in mapped and expected[key].shape != mapped[key].shape]
     if differing:
         raise ArtifactError(
-            f"{source}: does not fit {model.architecture.variant}, {len(differing)} tensors differ, the first are "
-            f"{', '.join(differing[:5])}; {_advice(state, model.architecture)}"
+            f"{source}: does not fit {model.architecture.variant}: {len(differing)} tensors are missing, unexpected or of "
+            f"another shape, the first {', '.join(differing[:5])}; {_advice(state, model.architecture)}"
         )
     model.load_state_dict(mapped, strict=False)
     return [f"{source}: {text}" for text in _remarks(state, model.architecture)]

@@ -101,7 +101,9 @@ def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
     if differing:
         values = ", ".join(f"model.{name} is {getattr(theirs, name)}" for name in differing)
         settings = " ".join(f"--set model.{name}={str(getattr(theirs, name)).lower()}" for name in differing)
-        raise ArtifactError(f"{path}: its {values}, but not that of the configuration; add {settings}")
+        raise ArtifactError(
+            f"{path}: does not fit the configuration, because in this model {values}; add {settings}"
+        )
     tensors, notes = source.state_dict(), ["it has no stem: the stem is new"] if new_stem else []
     if theirs.identities != ours.identities:
         tensors = {key: value for key, value in tensors.items() if not key.startswith("classifier")}

@@ -182,9 +182,9 @@ def unpruned(
         if type(value) is not int or not 0 <= value <= LIMITS[name]:
             raise ConfigError(f"model {name} {value!r} is not a whole number from 0 to {LIMITS[name]:,}")
     if type(sie_coefficient) not in (int, float) or not math.isfinite(sie_coefficient):
-        raise ConfigError(f"model sie_coefficient {sie_coefficient!r} is not a finite number")
+        raise ConfigError(f"model.sie_coefficient {sie_coefficient!r} is not a finite number")
     if type(jpm) is not bool or type(rearrange) is not bool:
-        raise ConfigError(f"model jpm {jpm!r} and rearrange {rearrange!r} must each be true or false")
+        raise ConfigError(f"model.jpm {jpm!r} and model.rearrange {rearrange!r} must each be true or false")
     if min(height, width) < PATCH or stride < 1:
         raise ConfigError(
             f"model size {height}x{width} stride {stride}: height and width must be at least {PATCH} pixels, and the stride 1"
@@ -236,8 +236,8 @@ def validated(architecture: Architecture) -> Architecture:
             block.removed or type(block.hidden) is not int or not 1 <= block.hidden < vit.hidden
         ):
             raise ConfigError(
-                f"block {index}: hidden is {block.hidden!r}, but must be 1..{vit.hidden - 1} kept neurons in a block that is not "
-                f"removed; leave it out to keep all {vit.hidden}, and in a removed block"
+                f"block {index}: hidden is {block.hidden!r}, but must be 1..{vit.hidden - 1}, the number of kept neurons; leave it "
+                f"out in a block that keeps all {vit.hidden}, and in a removed block"
             )
         if block.removed and index < architecture.prunable:
             continue

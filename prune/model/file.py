@@ -69,7 +69,7 @@ def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
     manifest = read_manifest(path)
     if manifest.get("kind") != "model":
         raise ArtifactError(
-            f"{path}: is a {manifest.get('kind')} file; give a model.safetensors from prune.py or prune.convert"
+            f"{path}: is a file of kind {manifest.get('kind')!r}, not 'model'; give a model.safetensors from prune.py or prune.convert"
         )
     architecture = Architecture.from_json(manifest.get("shape", {}), f"{path}.json")
     try:
@@ -80,7 +80,10 @@ def load_model(path: Path | str) -> tuple[TransReID, dict[str, Any]]:
         ) from None
     model = TransReID(architecture)
     load_strictly(
-        model, tensors, path, advice="its manifest belongs to another file; convert or prune it again"
+        model,
+        tensors,
+        path,
+        advice=f"its manifest {path}.json describes another model; convert or prune the model again",
     )
     return model.eval(), manifest
 

@@ -184,7 +184,9 @@ def score_blocks(model: TransReID, batches: Sequence[Batch]) -> list[float]:
     blocks = model.architecture.blocks[: model.architecture.prunable]
     features = features_of(model, batches)
     if not bool(torch.isfinite(features).all()):
-        raise GateError("the features are not finite; check the weights and the images")
+        raise GateError(
+            "the features of the model are not finite, so its blocks cannot be scored; prune a model with other --weights"
+        )
     return [
         float("inf")
         if block.removed
@@ -221,5 +223,7 @@ def _gradient_scores(
 def _check_finite(values: list[Tensor], what: str) -> list[Tensor]:
     for index, value in enumerate(values):
         if not bool(torch.isfinite(value).all()):
-            raise GateError(f"{what} of block {index} are not finite; check the weights and the images")
+            raise GateError(
+                f"the {what} of block {index} are not finite, so it cannot be pruned; prune a model with other --weights"
+            )
     return values

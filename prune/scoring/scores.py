@@ -201,7 +201,8 @@ def select_across_blocks(
     if not 0 <= remove <= sum(removable):
         raise ConfigError(
             f"cannot remove {remove} of {sum(sizes)} heads, tokens or neurons: each block keeps at least {floor} (floor), so at most "
-            f"{sum(removable)} can be removed; lower the number to remove or floor in the configuration"
+            f"{sum(removable)} can be removed; lower fraction, count or floor of prune.heads or prune.tokens, or "
+            "lower prune.mlp.pruned or prune.mlp.floor"
         )
     entries = sorted(
         (value, block, index)

@@ -101,7 +101,7 @@ def fit(
         ):
             raise ConfigError(
                 f"the teacher's classifier has {teacher.architecture.identities} identities and the student's "
-                f"{model.architecture.identities}; set train.distill.type=none, or features, which compares no logits"
+                f"{model.architecture.identities}; set train.distill.type to none, or to features, which needs no logits"
             )
         teacher = teacher.to(accelerator.device).eval()
     model.train()

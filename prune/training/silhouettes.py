@@ -63,7 +63,7 @@ def read_silhouettes(items: Sequence[Item]) -> Silhouettes:
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(
             f"{root}: anny.json and masks.npz cannot be read ({type(error).__name__}); only rendered data sets have these "
-            "files: set train.background=0"
+            "files: for other data sets set train.background=0"
         ) from None
     if packed.shape != (len(rows), size[0] * size[1] // 8) or any(
         picture_name(item) not in rows for item in items
