@@ -43,7 +43,8 @@ def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
             _remove_attribute(node, "num_outputs")
         elif node.op_type == "Pad" and len(node.input) > 3 and node.input[3]:
             raise ArtifactError(
-                f"node {node.name}: in opset 17, for TensorRT 8.6, Pad has no input for axes; give --target tensorrt"
+                f"node {node.name}: its Pad uses the input `axes`, which opset 17, the format of --target tensorrt8, lacks; export "
+                "with --target tensorrt, for TensorRT 10.3 or newer"
             )
     used_names = {name for node in result.graph.node for name in node.input}
     used = [tensor for tensor in result.graph.initializer if tensor.name in used_names]

@@ -62,7 +62,7 @@ def parse(argv: Sequence[str] | None) -> FitOptions:
         "--shrinkage",
         type=float,
         default=0.3,
-        help="how far the within-person scatter matrix of the stem's features is moved to a multiple of the identity matrix, from 0 "
+        help="shrinkage of the within-person covariance matrix of the stem's features towards a scaled unit matrix, from 0 "
         "(not at all) to 1 (default: %(default)s)",
     )
     parser.add_argument(
