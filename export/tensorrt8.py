@@ -44,7 +44,7 @@ def for_tensorrt8(graph: onnx.ModelProto) -> onnx.ModelProto:
         elif node.op_type == "Pad" and len(node.input) > 3 and node.input[3]:
             raise ArtifactError(
                 f"node {node.name}: its Pad uses the input `axes`, which opset 17, the format of --target tensorrt8, lacks; export "
-                "with --target tensorrt, for TensorRT 10.3 or newer"
+                "with --target tensorrt, for TensorRT 10 and 11"
             )
     used_names = {name for node in result.graph.node for name in node.input}
     used = [tensor for tensor in result.graph.initializer if tensor.name in used_names]
