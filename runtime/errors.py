@@ -51,8 +51,9 @@ class GateError(UserError):
 class NonFiniteFeatures(GateError):
     """A model gave NaN or infinite features. Exit code 7.
 
-    `rows` are the 0-based indices of the affected images: among the crops for `Model.embed`, among the boxes that are not empty for
-    `Model.embed_boxes`, and in one batch for a session and for image files. For files, the message names the first affected one.
+    `rows` are the 0-based indices of the affected images. `Model.embed` counts them among its crops, and `Model.embed_boxes` among the
+    boxes that are not empty. A session and the extraction of files count them within the batch that failed. In the extraction of
+    files, the message also names the first affected file.
     """
 
     def __init__(self, text: str, rows: tuple[int, ...]) -> None:

@@ -70,8 +70,9 @@ def unproven(model: Path | str, sha256: str, backend: str | None) -> str | None:
     Without a passed gate, the features may be wrong. A record counts only for the same file, machine and package versions
     (`chosen_backend`).
 
-    The result is also None for the backends that need no such record. These are TensorRT and torch, which do not run the ONNX file,
-    and "onnxruntime": the export runs the gate on it, and `runtime.checks.this_machine` repeats it on another kind of processor.
+    The result is always None for a backend that needs no such record. TensorRT and torch need none because they do not run the ONNX
+    file. "onnxruntime" needs none because the export runs the gate on it, and `runtime.checks.this_machine` runs the gate again on
+    another kind of processor. `backend` None means that the backend is not recorded; then nothing is checked.
     """
     if backend not in BACKENDS[1:]:
         return None

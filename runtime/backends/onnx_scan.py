@@ -31,7 +31,8 @@ MAX_DEPTH = 64
 def refuse_external_data(path: Path | str) -> None:
     """Raise ArtifactError if the ONNX file stores a tensor in another file, or is damaged.
 
-    The path of the other file could name any file of the device, and the hash in the manifest does not cover its content.
+    Such a model is not safe to load: its path to the other file could point to any file of the device. The content of that file
+    could also be changed unnoticed, because the hash in the manifest covers only the ONNX file.
     """
     if EXTERNAL in _findings(path):
         raise ArtifactError(

@@ -39,9 +39,9 @@ CUT_DOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 class OpenVinoSession:
     """A `runtime.session.Session` that runs an ONNX file with OpenVINO; `dim` is the number of values in a feature.
 
-    A graph with a fixed batch size runs at this size, and smaller batches are padded. Otherwise the graph is compiled for each new
-    batch size, except for a size below a compiled one: a batch of it, such as the last one of a gallery, is padded to the compiled
-    size. If the next padded batch has the same size again, the graph is compiled for it.
+    A graph with a fixed batch size runs at this size, and smaller batches are padded to it. Any other graph is compiled for each new
+    batch size, with one exception. If it is already compiled for a larger size, the new batch, such as the last one of a gallery, is
+    padded to the larger size. Only when two such batches in succession have the same size is the graph compiled for that size too.
     """
 
     def __init__(

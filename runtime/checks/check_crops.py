@@ -97,7 +97,7 @@ def judge(
 
     `passed` is a bool, and `failures` lists the reasons why the gate fails. `numbers` are the measured differences between the
     features of the session and those of the torch model (the result of `runtime.gate.compare`); the entry is missing if the session
-    gave NaN or infinite features. The parameter `limits` has the bounds for these numbers, and the entry `limits` is its dict.
+    gave NaN or infinite features. The parameter `limits` has the bounds for these numbers; the verdict repeats them as a dict.
     `batch` is the number of crops per run.
     """
     verdict: dict[str, Any] = {"limits": dataclasses.asdict(limits)}

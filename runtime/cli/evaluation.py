@@ -32,8 +32,8 @@ def read_data(options: ModelEvaluation) -> Dataset:
 def evaluate_model(model: Model, dataset: Dataset, options: ModelEvaluation) -> None:
     """Print mAP, CMC and mINP of an opened model on a data set, and write the page of its worst queries if `--picture` is given.
 
-    `model` may also be a Model around a torch model. The function reaches it only through the session `model.artifact.run`, so any
-    `runtime.session.Session` will do. The scores go to stdout, and warnings to stderr.
+    The features come from the session `model.artifact.run`. It may be any `runtime.session.Session`, also one that runs a torch
+    model. The scores go to stdout, and warnings to stderr.
     """
     splits = {
         "query": Images(dataset.query, dataset=dataset),

@@ -26,7 +26,8 @@ class ExtractOptions:
     """The model, the images, how to extract their features, and the file `out` to write.
 
     `images` is a folder, a list file or one image. `layout` is that of the data set to which the folder belongs; None guesses it.
-    `preset` is "latency", "throughput" or None. `as_json` prints one JSON document instead of a table.
+    `preset` is "latency" (the least time per image on a CPU), "throughput" (the most images per second on a CPU), or None to run the
+    model with the options of `model` and `run_options` alone. `as_json` prints one JSON document instead of a table.
     """
 
     model: ModelOptions

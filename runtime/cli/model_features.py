@@ -14,7 +14,10 @@ from runtime.images.sources import Images
 
 
 def open_with_options(options: ModelOptions, run_options: RunOptions, *, preset: str | None = None) -> Model:
-    """Open the model that the parsed options describe; `preset` is "latency", "throughput" or None."""
+    """Open the model that the parsed options describe. Raises the errors of `runtime.open_model`.
+
+    `preset` selects settings for a CPU: "latency" or "throughput" (`runtime.extraction.preset`). None selects no preset.
+    """
     return open_model(
         options.path,
         device=options.device,
@@ -29,7 +32,8 @@ def open_with_options(options: ModelOptions, run_options: RunOptions, *, preset:
 def saved_features(path: str, *, allow_partial: bool) -> Features:
     """Load the features saved at `path`.
 
-    With `allow_partial`, the file may come from a stopped extraction; then a warning is printed.
+    The features of a stopped extraction are loaded only with `allow_partial`, and a warning is printed; without it, ArtifactError is
+    raised. Raises the other errors of `load_features` too.
     """
     if allow_partial and read_manifest(path).get("kind") == PARTIAL:
         console.note(

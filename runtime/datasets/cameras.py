@@ -37,10 +37,12 @@ def resolve_policy(spec: InputSpec, *, policy: str | int | None, dataset: str | 
     """Return the camera policy, which says what camera embedding each image gets: "input", "mean", "none" or a 0-based camera id.
 
     "input" is that of the image's own camera, "mean" the mean of all embeddings, "none" no embedding, and a camera id the embedding
-    of this camera for all images. The result is `policy`. If it is None, the result is the default for the model with this `spec`
-    and the images of the data set `dataset` (None: unknown): "input" on the data set on which the embeddings were trained, and "mean"
-    elsewhere. If the export fixed the embedding, the result is `spec.camera`. Raises ConfigError for an unknown policy, and for one
-    that the model cannot follow.
+    of this camera for all images. `spec` describes the model's input.
+
+    If the export fixed the embedding of the model, the result is `spec.camera`, and any other `policy` than this or None is an error.
+    For another model, the result is `policy`. If that is None, the result is "input" for images of the data set on which the
+    embeddings were trained, and "mean" for others; `dataset` names the data set of the images (None: unknown). Raises ConfigError
+    for an unknown policy, and for one that the model cannot follow.
     """
     if isinstance(policy, str) and policy not in CAMERA_MODES:
         raise ConfigError(f"camera={policy!r:.40}: give input, mean, none or a 0-based camera id")

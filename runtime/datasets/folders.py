@@ -41,8 +41,8 @@ LAYOUT_FOLDERS: dict[str, Mapping[str, tuple[str, ...]]] = {
 def split_folders(listing: Listing) -> dict[str, tuple[str, ...]]:
     """Return {split: names of the folders with its images}; the tuple is () for a split without folders.
 
-    ALTERNATIVES lists groups of folder names for each split. The first group is chosen of which at least one folder exists, and only
-    its existing folders are returned.
+    For each split, ALTERNATIVES lists groups of folder names. If any folder of the first group exists, the result has the existing
+    folders of this group. Otherwise the next group is tried, and so on.
     """
     folders = {}
     for split, alternatives in ALTERNATIVES.items():
@@ -94,10 +94,13 @@ def collected(
 ) -> Dataset:
     """Return the Dataset of the images in `rows`, where each row is (split, path, text).
 
-    `text` is what states the ids: the path of the image below the folder, or the line of a list file. `path` is the path of the image
-    or of the list file. `to_item(split, path, text)` returns the Item of a row; if it raises a DataError, (path, reason) goes into
-    `Dataset.skipped`. Images with pid -1 are counted as junk and left out. `source` is (layout, root, {split: its folders or list
-    files}). With `by_path`, each split is sorted by path; otherwise it keeps the order of the rows.
+    For images found in folders, `path` is the path of the image, and `text` is its end, below the folder of the split. For images
+    found in a list file, `path` is the path of the list file, and `text` contains the line of the image. `to_item(split, path, text)`
+    reads the ids from `text` and returns the Item of the row. If it raises a DataError, (path, reason) goes into `Dataset.skipped`.
+    Images with pid -1 are counted as junk and left out.
+
+    `source` is (layout, root, {split: its folders or list files}). With `by_path`, each split is sorted by the path of the image;
+    otherwise it keeps the order of the rows.
     """
     layout, root, folders = source
     splits: dict[str, list[Item]] = {split: [] for split in SPLITS}
@@ -122,8 +125,9 @@ def collected(
 def counted_from_one(dataset: Dataset) -> Dataset:
     """Return the data set with pids that count from 1, so that pid 0 can only mean a distractor.
 
-    Distractors are in the gallery only, so an image of train or query with pid 0 shows a person: the names count people from 0. Then
-    every pid is raised by one. Without such an image, the data set is returned unchanged.
+    If an image of train or query has pid 0, every pid in all splits is raised by one. Such an image cannot be a distractor, because
+    distractors are in the gallery only. So its data set counts people from 0. If train and query have no pid 0, the data set is
+    returned unchanged.
     """
     if all(item.pid for item in (*dataset.train, *dataset.query)):
         return dataset

@@ -42,9 +42,10 @@ def read_dataset(
     """Read the data set at `root`, a folder or a list file.
 
     `layout` is a key of READERS; None guesses it. `listing` replaces the disk as the source of file names. In the result, `skipped`
-    lists the images whose names do not fit the layout, and `left_out` tells of other files that were not read. Raises DataError for a
-    missing folder, for an empty query or gallery, and if more than the fraction `max_bad` (0..1) of all images is skipped, and
-    ConfigError for a layout that is unknown or cannot be guessed.
+    lists the images whose names do not fit the layout, and `left_out` tells of other files that were not read.
+
+    Raises ConfigError for a layout that is unknown or cannot be guessed. Raises DataError for a missing folder, for a list file with
+    another layout than "list", for an empty query or gallery, and if more than the fraction `max_bad` (0..1) of all images is skipped.
     """
     root = os.fspath(root)
     if layout is not None and layout not in READERS:

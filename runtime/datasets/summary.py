@@ -48,8 +48,9 @@ def inspect_dataset(
 
     `layout` is one of `runtime.datasets.READERS`; None guesses it from the folder. The images themselves are not opened.
 
-    Raises ConfigError for a layout that is unknown or cannot be guessed, DataError for a missing folder, for an empty query or
-    gallery, and when the names of more than the fraction `max_bad` (0..1) of all images do not fit the layout.
+    Raises ConfigError for a layout that is unknown or cannot be guessed. Raises DataError for a missing folder, for a list file with
+    another layout than "list", for an empty query or gallery, and if the names of more than the fraction `max_bad` (0..1) of all
+    images do not fit the layout.
     """
     dataset = read_dataset(root, layout, max_bad=max_bad)
     return DatasetSummary(

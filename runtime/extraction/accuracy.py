@@ -20,8 +20,9 @@ def accuracy(
 ) -> dict[str, Any]:
     """Return the scores of the model on the data set, as the dict of `runtime.ranking.metrics.Metrics.to_json`.
 
-    The scores mAP, R1, R5, R10, mINP and mAP_market_matlab are in 0..1. `queries` is the number of queries, `queries_without_match`
-    the number of those that are not scored, and `ties` the number of matches at the same distance as an image of another person.
+    The scores mAP, R1, R5, R10, mINP and mAP_market_matlab are in 0..1; the last is mAP by the trapezoid rule of Market-1501's MATLAB
+    code. `queries` is the number of all queries. `queries_without_match` is the number of queries that are not scored, because no
+    image in their ranking shows their person. `ties` is the number of matches at the same distance as an image of another person.
 
     `camera` is a camera policy ("input", "mean", "none" or a camera id); None chooses the default for the model and the data set.
     `batch` is the number of images per run, unless the model has a fixed batch. Raises DataError when more than 1 % of the images

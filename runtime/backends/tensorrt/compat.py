@@ -89,7 +89,7 @@ def _other_release(built: Mapping[str, Any], l4t: str | None) -> str:
 
 
 def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """Return the paths of the engines that were built with `engine`, from the same model but for other batch sizes.
+    """Return the paths of the engines for other batch sizes that the same command built from the same model as `engine`.
 
     `manifest` is the manifest of `engine`, which lists them (`others_of`). They are in the folder of `engine`. Raises ArtifactError
     if one of them is missing or its sha256 differs from the listed one.
@@ -108,10 +108,11 @@ def siblings(engine: Path, manifest: Mapping[str, Any]) -> list[Path]:
 
 
 def others_of(manifest: Mapping[str, Any], engine: Path) -> list[Mapping[str, Any]]:
-    """Return an entry {file, sha256, batch} for each engine that was built with `engine`, from the same model but for another batch.
+    """Return {file, sha256, batch} of each engine for other batch sizes that the same command built from the same model as `engine`.
 
-    `manifest` is the manifest of `engine`, which lists these engines. `engines build --separate` makes them. `batch` is [min, opt,
-    max]. The result is [] if there are none. Raises ArtifactError, which names the path `engine`, if the list is damaged.
+    The command is `engines build --separate`, which builds one engine for each --batch. `manifest` is the manifest of `engine`, which
+    lists the other engines. `batch` is [min, opt, max]. The result is [] if there are none. Raises ArtifactError, which names the
+    path `engine`, if the list is damaged.
     """
     others = manifest.get("others", [])
     if not isinstance(others, list) or not all(_is_other(other) for other in others):
