@@ -124,7 +124,7 @@ def demo(document: Document) -> str:
 
 
 def precision(document: Document) -> str:
-    """Return the table of numeric precisions, with a row for each model and file format, such as FP32, FP16 and INT8.
+    """Return the table of numeric precisions, with a row for each exported file of each model, such as its FP16 file.
 
     Each row has the file size, the accuracy, and the agreement with the original model that the quality gate of the export measured.
     """
@@ -148,7 +148,10 @@ def precision(document: Document) -> str:
 
 
 def rtx(document: Document) -> str:
-    """Return the table of TensorRT-RTX builds. Each row has one model and precision, with its build for each compute capability."""
+    """Return the table of TensorRT-RTX builds, with a row for each model, pruned or not, at each precision.
+
+    A row has the build time in seconds for each compute capability, and the largest of its file sizes and peak memories.
+    """
     groups: dict[tuple[str, str, str], list[Document]] = {}
     for row in document["rows"]:
         groups.setdefault((row["model"], row["form"], row["precision"]), []).append(row)

@@ -15,7 +15,7 @@ class Plan:
     """The numbers of identities and images to render, and the `seed` of all random choices.
 
     Each training identity has `images_per_camera` images in each camera. Each test identity has `gallery_per_camera` gallery images in
-    each camera. It also has one query image in each of some randomly chosen cameras, whose number is `query_cameras`.
+    each camera. For its query images, `query_cameras` cameras are chosen at random, and each of them takes one image.
     """
 
     seed: int

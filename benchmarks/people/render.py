@@ -64,11 +64,10 @@ class Fragments:
 
 
 def rasterise(xy: Floats, depth: Floats, faces: Ints, size: tuple[int, int]) -> Fragments:
-    """Return the triangle of a mesh that is nearest to the camera at each pixel centre that the mesh covers.
+    """Find the triangle of a mesh that is nearest to the camera at each pixel centre, and return the pixels that show the mesh.
 
-    The image has the `size` (H, W).
-
-    The vertices have the pixel positions `xy` (V, 2) and the depths `depth` (V,), and `faces` (F, 3) are the triangles.
+    The vertices of the mesh have the pixel positions `xy` (V, 2) and the depths `depth` (V,). `faces` (F, 3) are the vertex indices
+    of its triangles. `size` is the (height, width) of the image in pixels.
     """
     height, width = size
     a, b, c = xy[faces[:, 0]], xy[faces[:, 1]], xy[faces[:, 2]]

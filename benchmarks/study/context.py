@@ -69,13 +69,13 @@ class OtherDataset:
 class Context:
     """What all trials of a study need.
 
-    `config` is the configuration of prune.py, and `spec` describes the input of the model. `student` is the unpruned model. If
-    possible, its classifier rows are in the order of the identities of the training images `items` (see `fit_classifier`). Each
-    trial prunes a copy of `student`. `loss(model, images, labels, camera_ids)` returns the scalar whose gradient scores the tokens,
-    and `loss_name` says which loss it is and why. `own_images` has the images of Anny-ReID under the keys "query", "twins" (the
-    unoccluded pair of each query) and "gallery". `person_tokens` maps the same keys to an array (N, P) that marks the patch tokens
-    on the person. `visible` (Q,) is the visible part (0..1) of the person in each query. `other_datasets` maps a name to a data set
-    that is only used for scores.
+    `config` is the configuration of prune.py, and `spec` describes the input of the model. `student` is the unpruned model, of which
+    each trial prunes a copy. If it was trained on the people in the training images `items`, its classifier rows are in the order of
+    their labels (see `fit_classifier`). `loss(model, images, labels, camera_ids)` returns the scalar whose gradient scores the
+    tokens. `loss_name` is a text for people: the name of the loss and the reason for its choice. `own_images` has the images of
+    Anny-ReID under the keys "query", "twins" (the unoccluded pair of each query) and "gallery". `person_tokens` maps the same keys
+    to an array (N, P) that marks the patch tokens on the person. `visible` (Q,) is the visible part (0..1) of the person in each
+    query. `other_datasets` maps a name to a data set that is only used for scores.
     """
 
     config: Any
@@ -94,7 +94,8 @@ def read_images(items: Sequence[Item], spec: InputSpec, *, dataset: str | None) 
     """Decode the images of `items`, resize them to the input size of the model that `spec` describes, and return them.
 
     `dataset` is the name of the data set of `items`, or None if it has no name. If the model was trained on this data set,
-    `camera_rows` of the result has the camera id of each image. Otherwise it has the id of the mean camera embedding.
+    `camera_rows` of the result has the camera id of each image. Otherwise it has the id of the mean camera embedding for every
+    image. For a model without camera input, it is None.
     """
     camids = np.array([item.camid for item in items], np.int64)
     camera_rows, _ = camera_ids(camids, spec, dataset=dataset)

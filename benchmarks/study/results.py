@@ -60,8 +60,8 @@ def occlusion(reference: Sequence[Record], pruned: Sequence[Record]) -> dict[str
     average precision of each query is averaged over the seeds of a model. The result has these keys. `query` and `twins` are the
     mAP lost (0..1) on the occluded queries and on their unoccluded pairs. `more` is {mean, error}: how much more the occluded
     queries lose than their pairs, and its standard error (None for a single query). `slope` is the slope of a linear fit over the
-    queries: mAP lost against the hidden fraction of the person. `error` is its standard error, and `grows` is whether the slope
-    is above twice its error. All three are None if `line_fit` gives None.
+    queries: mAP lost against the hidden fraction of the person. `error` is the standard error of the slope, and `grows` is whether
+    the slope is above twice its error. `slope`, `error` and `grows` are None if `line_fit` cannot fit a line.
     """
     losses = {
         side: [a - b for a, b in zip(_precisions(reference, side), _precisions(pruned, side))]
@@ -137,9 +137,9 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
 
     `groups` has the `group` of each method at each level. `verdicts` has two keys. "separation" maps each level and each method
     other than AMG to the `separation` of AMG's mAP from that of the method. "cost" maps "teacher" and "tuned" (the fine-tuned
-    teacher) to {difference, within}: the mAP of AMG at the milder level minus that of this model, and whether the loss is at most
-    ALLOWED. `occlusion` has, for each method at each level, the result of the function `occlusion` against the teacher and against
-    the fine-tuned teacher.
+    teacher) to {difference, within}. `difference` is the mAP of AMG at the milder level minus the mAP of that unpruned model, and
+    `within` is whether AMG loses at most ALLOWED. `occlusion` maps each level, then each method, then "teacher" and "tuned" to what
+    the function `occlusion` returns with that unpruned model as the reference.
     """
     order = [(name, "") for name in UNPRUNED] + [(name, level) for level in LEVELS for name in METHODS]
     by_group = {

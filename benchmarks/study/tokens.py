@@ -31,8 +31,8 @@ def shares(person: NDArray[np.bool_], blocks: Sequence[Sequence[int]]) -> dict[s
 
     `all` is the fraction of all patch tokens that lie on the person. `kept` has, for each block, the fraction of its kept patch
     tokens that lie on the person. `person_kept` has, for each block, the fraction of the tokens on the person that it keeps.
-    `person` (N, P) is the result of `person_tokens`. `blocks` has, for each block, the ids of the tokens that it keeps. They are
-    the same for all images. The id 0 is the class token, which is not counted.
+    `person` (N, P) is the result of `person_tokens`. `blocks` has a list for each prunable block of the model: the ids of the tokens
+    that it keeps, in every image. The id 0 is the class token, which is not counted, and the id n is the n-th patch.
     """
     total = max(int(person.sum()), 1)
     kept = [person[:, [token - 1 for token in block if token]] for block in blocks]

@@ -83,8 +83,9 @@ def prune_to_budget(
     """Prune a copy of `model` to a cost of `target` multiply-adds. Return (model, {heads, tokens, target, macs_folded, reached}).
 
     `heads` and `tokens` are the numbers removed, `macs_folded` is the cost of the pruned model, and `reached` says whether it meets
-    `target`. First, heads are removed, by the fraction that `settings` (a PruneConfig) gives. Then so many tokens are removed that the
-    cost comes nearest to `target`. If `target` is None or cannot be met, tokens are removed by the fraction that `settings` gives.
+    `target` (True if `target` is None). First, heads are removed, by the fraction that `settings` (a PruneConfig) gives. Then so many
+    tokens are removed that the cost comes nearest to `target`. If `target` is None or cannot be met, tokens are removed by the
+    fraction that `settings` gives.
     `batches()` returns batches (images, labels, camera_ids) of training images, on which heads and tokens are scored. Where the
     criterion is "importance", the scores come from the gradient of the scalar that `loss(model, images, labels, camera_ids)` returns.
     """

@@ -55,7 +55,10 @@ def _rest(model: Any, phenotype: Mapping[str, float]) -> tuple[Floats, Floats]:
 
 
 def load() -> BodyModel:
-    """Load and return the body model. The first call on a machine takes some seconds, because it fills anny's cache on disk."""
+    """Load the body model of the package anny and return it.
+
+    The first call on a machine takes some seconds, because anny fills its cache on disk.
+    """
     torch.set_num_threads(1)
     # Linear blend skinning needs no compilation; the warp path compiles kernels for minutes.
     model = anny.Anny(skinning_method="lbs")

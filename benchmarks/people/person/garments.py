@@ -79,10 +79,10 @@ class Garment:
 
     `kind` names the kind of clothing, such as "coat" or "jeans". `colour` and `second` are sRGB 0..1. `pattern` is "plain" or a
     pattern that `surface.fabric` draws, such as "check" or "dots", and `scale` is its size. `sleeve` is the fraction of the arm
-    that the garment covers (0..1), and `hem` the height of its lower edge above the hip of the mean body (negative below the hip).
-    `ease` is its distance from the body, and `flare` how much larger this distance is at the hem. `opening` is half the width of a
-    gap in front, or 0 for a closed garment. `neck` raises the neckline. All lengths are in metres. `seed` varies details of the
-    pattern.
+    that the garment covers (0..1), and `hem` the height of its lower edge above the hip (negative below the hip), on a body
+    whose phenotype values are all 0.5. `ease` is its distance from the body, and `flare` how much larger this distance is at the
+    hem. `opening` is half the width of a gap in front, or 0 for a closed garment. `neck` raises the neckline. All lengths are in
+    metres. `seed` varies details of the pattern.
     """
 
     kind: str
@@ -261,7 +261,10 @@ def outfit(rng: np.random.Generator, *, feminine: bool, age: float) -> Outfit:
 
 
 def phenotype(rng: np.random.Generator) -> dict[str, float]:
-    """Return six random phenotype values of an adult body, each 0..1, by their names in anny. The gender 1 is feminine."""
+    """Return a random phenotype of an adult: the six values, each 0..1, from which the body model anny makes a body.
+
+    The keys are gender (1 is feminine), age, muscle, weight, height and proportions.
+    """
     feminine = rng.random() < 0.5
     return {
         "gender": float(rng.uniform(0.85, 1.0) if feminine else rng.uniform(0.0, 0.12)),

@@ -40,12 +40,15 @@ class Skeleton:
 
     `faces` (F, 3) and `edges` (E, 2) are indices of vertices. `weights` (V, B) says how much each bone moves each vertex, and
     `names` are the names of the bones. `part` (V,) is TORSO, ARM, LEG or HEAD for each vertex, and `side` (V,) is 1 at the left, -1
-    at the right and 0 in the middle. `parents` has the index of the next bone towards the pelvis, or -1. `canon` (V, 8) are the
-    canonical coordinates, which do not depend on the person. Columns 0 to 5 are in metres in the mean body. Columns 0 to 2 are x, y
-    and z. Columns 3 and 4 are the offset from the axis of the arm, leg or torso, to the side and to the back. Column 5 is z, but on
-    the arms it falls evenly from 0.5 at the shoulder to -0.05 at the wrist. Columns 6 and 7 are fractions. Column 6 is the position
-    along the arm, from 0 at the shoulder to 1 at the wrist, and 0 elsewhere. Column 7 is the position along the leg, from 0 at the
-    hip to 1 at the ankle. It is negative on the torso and the head, which are above the hip, and -1 on the arms.
+    at the right and 0 in the middle. `parents` has, for each bone, the index of its parent: the next bone towards the pelvis. It is
+    -1 for a bone without a parent.
+
+    `canon` (V, 8) are the canonical coordinates: every body has the same ones, measured on the mean body, whose phenotype values
+    are all 0.5. Columns 0 to 5 are in metres. Columns 0 to 2 are x, y and z. Columns 3 and 4 are the offset from the axis of the
+    arm, leg or torso, to the side and to the back. Column 5 is z, but on the arms it falls evenly from 0.5 at the shoulder to -0.05
+    at the wrist. Columns 6 and 7 are fractions. Column 6 is the position along the arm, from 0 at the shoulder to 1 at the wrist,
+    and 0 elsewhere. Column 7 is the position along the leg, from 0 at the hip to 1 at the ankle. It is negative on the torso and the
+    head, which are above the hip, and -1 on the arms.
     """
 
     faces: Ints
@@ -118,8 +121,9 @@ def walk(rng: np.random.Generator, *, bag: bool = False) -> dict[str, Floats]:
 
     About three of four poses are of a walking person, and the others of a standing person.
 
-    The matrix of a bone is applied after those of its parents, the bones between it and the pelvis. It rotates about the axes of the
-    world. With `bag`, the arms only swing, and make no gesture.
+    A bone first turns with its parent bone, and then by its own matrix about the axes of the world. Its whole rotation is therefore
+    the product (own matrix) @ (whole rotation of the parent). A bone that is not in the dictionary only turns with its parent. With
+    `bag`, both arms swing, and neither makes a gesture, such as holding a phone.
     """
     moving = rng.random() < 0.78
     stride = rng.uniform(16, 27) if moving else rng.uniform(0, 4)

@@ -35,7 +35,7 @@ def _tile(spectrum: npt.NDArray[np.complexfloating]) -> Floats:
 
 
 class Noise:
-    """Fractal noise with mean 0 and standard deviation 1, which repeats every 1 unit in both directions."""
+    """Fractal noise with mean 0 and standard deviation 1, which has the period 1 in both coordinates."""
 
     def __init__(self, seed: int, size: int = 256) -> None:
         rng = np.random.default_rng(seed)

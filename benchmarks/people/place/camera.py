@@ -25,8 +25,8 @@ class Camera:
 
     A pair of numbers is the range of a random value. `camid` is 0-based, and `scene` is a kind of place (see `Scenery`). `height`
     is that of the camera and `distance` that to the person, in metres. `yaws` are the directions in which people face, in degrees:
-    0 towards the camera, 90 to the right of the image. An exposure takes one at random and adds a normal deviation of 0.6 *
-    `yaw_spread` degrees.
+    0 towards the camera, 90 to the right of the image. Each exposure takes one of them at random, and adds a normal random angle with
+    mean 0 and standard deviation 0.6 * `yaw_spread` degrees.
 
     `sun` points towards the sun: x to the right of the image, y away from the camera, z up. `sun_power` and `sky` are the linear
     colours of the light of the sun and of the sky.

@@ -162,7 +162,7 @@ def _fit(person: Bools, make: Callable[[float], Layer], hidden: float) -> Layer:
 def place_passer_by(person: Bools, passer_by: Layer, hidden: float) -> Layer:
     """Return `passer_by`, another person, shifted sideways so that it hides about the fraction `hidden` (0..1) of `person`.
 
-    The result is a new layer: the shift whose hidden fraction comes closest.
+    Several shifts are tried. The result is a new layer with the shift that comes closest to `hidden`.
     """
     width = person.shape[1]
     columns = np.flatnonzero(passer_by.mask.any(0))

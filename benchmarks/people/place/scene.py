@@ -85,7 +85,7 @@ def _places_of_seed(seed: int) -> list[_Place]:
 class Scenery:
     """The places that one camera sees: all places of the kind `kind`, such as "street", and a few places of other kinds.
 
-    `others` is the number of the latter, which are chosen at random. `seed` determines how the places look and which are chosen.
+    `others` is the number of places of other kinds. They are chosen at random. `seed` determines this choice and how all places look.
     """
 
     def __init__(self, kind: str, seed: int, *, others: int = 12) -> None:

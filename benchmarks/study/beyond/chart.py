@@ -46,10 +46,11 @@ def chart_points(
 ) -> dict[str, tuple[str, list[ChartPoint]]]:
     """Return a dictionary that maps each method to (title, points), with one point for each pruning level.
 
-    `result` is the content of a beyond.json. Its methods have their short names as keys, such as "mix". `search` is the content of a
-    file that `benchmarks.experiments.search_report` wrote, or None. Each of its groups has the models of one method at one level, one
-    for each seed, and a name "METHOD, LEVEL". METHOD is added as a key, except if it begins with AMG, because AMG is in `result`. The
-    latencies of `search` are scaled, so that its unpruned model has the latency of the teacher in `result`.
+    `result` is the content of a beyond.json. The key of each of its methods is the method's short name, such as "mix". `search` is
+    the content of a file that `benchmarks.experiments.search_report` wrote, or None. Each group in it has the models of one method at
+    one level, one for each seed, and a name "METHOD, LEVEL". For these methods, METHOD is both the key and the title. Groups of AMG
+    are left out, because `result` has AMG. The latencies of `search` are scaled, so that its unpruned model has the latency of the
+    teacher in `result`.
     """
     teacher_ms = result["teacher_ms"]
     methods: dict[str, tuple[str, list[ChartPoint]]] = {}

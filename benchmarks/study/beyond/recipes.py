@@ -14,10 +14,10 @@ LEVELS = {"h25_t25": (0.25, 0.25), "h33_t33": (0.33, 0.33), "h40_t40": (0.40, 0.
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method prunes: it removes fixed numbers of blocks, heads and tokens, and then as much of `match` as AMG's cost needs.
+    """How a method prunes: it removes fixed numbers of blocks, heads and tokens, and then neurons or tokens to match AMG's cost.
 
-    The last step brings the cost nearest to that of AMG at the same level. With `match` "nothing", this step is left out, and the
-    cost may differ from that of AMG.
+    The last step removes so many of `match` that the cost comes nearest to that of AMG at the same level. With `match` "nothing",
+    this step is left out, and the cost may differ from that of AMG.
 
     `title` is the method's name in tables and charts. `blocks` is the number of whole blocks to remove at each of the three LEVELS.
     `heads` and `tokens` are relative to AMG at the same level: 0.6 means 60 % of the heads or tokens that AMG removes. `match` is
