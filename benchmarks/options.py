@@ -68,8 +68,8 @@ def candidates_of(names: Sequence[str], common: Candidate) -> tuple[Candidate, .
     """Return one candidate for each of `names`, which are `PATH` or `PATH@BACKEND`, in the same order.
 
     All fields that a name does not determine are copied from `common`. An .onnx file without @BACKEND also gets its backend from
-    `common`. For a .safetensors file, BACKEND is a key of TORCH, and without @BACKEND the file runs in eager mode and FP32. Raises
-    ConfigError for a backend that does not exist.
+    `common`. For a .safetensors file, BACKEND is "compile", "fp16" or "compile-fp16", and without @BACKEND the file runs in eager mode
+    and FP32. Raises ConfigError for a backend that does not exist.
     """
     candidates = []
     for text in names:

@@ -58,8 +58,8 @@ class Interrupted(Stopped):
 class JetsonOptions:
     """The models to measure on a Jetson, and how.
 
-    Each model is timed at the batch sizes PERSONS and at those in `batches`. The run is recorded in the new folder `record`, or not at
-    all if `record` is None.
+    Each model is timed at the batch sizes 1, 8, 16 and 32 and at those in `batches`, for the duration `timing`, on `images`. The run
+    is recorded in the new folder `record`, or not at all if `record` is None.
     """
 
     candidates: tuple[Candidate, ...]
@@ -105,7 +105,8 @@ class Setting:
     `crops` are the images that are timed: images of `dataset`, or random pixels if `dataset` is None, which means that the option
     --data was not given. `agenda` lists the parts of the run and those that are done. Power is averaged over a window of at least
     `least_s` seconds of `clock`, which returns a time in seconds. `watch()` records the present state of the board. If a signal stops
-    the run, the complete results of the model that was being measured are appended to `partly`.
+    the run while a model is measured, one ModelRun with the finished parts of this model is appended to `partly`. It has no runs of
+    trtexec. If no batch size was timed yet, nothing is appended.
     """
 
     options: JetsonOptions
@@ -129,8 +130,8 @@ def collect(
     """Measure every model at every batch size, on the whole gallery and with trtexec. Record the run in `options.record`.
 
     Each measurement lasts at least `least_s` seconds of `clock`, so that its mean power is reliable. The board's system files are
-    read below `root`. If a signal stops the run, it is not recorded, and Interrupted is raised with the complete results. Raises
-    ConfigError for torch weights, and ArtifactError for a file that is missing or damaged.
+    read below `root`. If a signal stops the run, it is not recorded, and Interrupted is raised. The `run` of this error has the
+    results that were complete at that time. Raises ConfigError for torch weights, and ArtifactError for a missing or damaged file.
     """
     candidates, data = options.candidates, options.images
     if weights := next((candidate for candidate in candidates if candidate.torch), None):

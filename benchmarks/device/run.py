@@ -61,7 +61,8 @@ class ModelRun:
     """The results of one model.
 
     `facts` come from `benchmarks.candidate.facts`, and `accuracy` comes from `runtime.extraction.accuracy`. `scenarios` has the times
-    at each batch size, and `trtexec` has the runs of trtexec. `gallery` and `accuracy` are None if they were not measured.
+    at each batch size, and `trtexec` has the runs of trtexec. `gallery` says how often the whole gallery was extracted, and in which
+    period. `gallery` and `accuracy` are None if they were not measured.
     """
 
     facts: Mapping[str, Any]

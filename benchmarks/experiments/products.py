@@ -22,10 +22,10 @@ PRODUCTS = {"fp32": ("MatMul", np.float32, np.float32), "int8": ("MatMulInteger"
 
 
 def product(folder: Path, precision: str, threads: int | None) -> Callable[[int], object]:
-    """Return a function that multiplies two (SIDE, SIDE) matrices in ONNX Runtime, and returns the product.
+    """Return a function that multiplies two 2048 x 2048 matrices in ONNX Runtime, and returns the product.
 
     The second matrix is a constant of the ONNX file, like the weights of a model. The function ignores its argument, the number of the
-    round. `precision` is a key of PRODUCTS, and the ONNX file is written to `folder`. The function uses `threads` threads, or as many
+    round. `precision` is "fp32" or "int8", and the ONNX file is written to `folder`. The function uses `threads` threads, or as many
     as ONNX Runtime chooses if `threads` is None.
     """
     import onnx
@@ -69,7 +69,7 @@ def operations(artifact: Artifact, batch: int) -> float:
 def model_call(artifact: Artifact, batch: int) -> Callable[[int], object]:
     """Return a function that runs the model on `batch` images of random pixels, and returns their features.
 
-    The function ignores its argument, the number of the round. If the model has an input for camera ids, it gets the mean camera.
+    The function ignores its argument, the number of the round. A model with an input for camera ids uses its mean camera embedding.
     """
     images, spec = noise(artifact.spec, batch), artifact.spec
     ids = np.full(batch, spec.mean_camera, np.int64) if spec.camera == "input" else None

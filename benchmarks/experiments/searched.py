@@ -65,9 +65,9 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def group_of(name: str, folders: Sequence[Path], reference: Reference, *, rounds: int) -> dict[str, Any]:
-    """Measure the pruned model in each of `folders`, and return the group of them as `summed` describes it.
+    """Measure the pruned model in each of `folders`, and return the dictionary that `summed` makes of the results.
 
-    `name` is the name of the group. Each model is timed for `rounds` calls.
+    `name` is the name of the group that these models form. Each model is timed for `rounds` calls.
     """
     return summed(name, [measure(reference, folder, rounds) for folder in folders])
 
@@ -87,8 +87,8 @@ def measure(reference: Reference, folder: Path, rounds: int) -> dict[str, Any]:
     runs of older versions. `macs_folded` is the number of multiply-adds for one image in the exported form of the model.
 
     `predicted_ms` comes from the latency table. For `measured_ms`, the pruned and the unpruned model are called once in each of
-    `rounds` rounds. It is the ratio of their median times, multiplied by the time of the unpruned model in the latency table. Changes
-    of the machine's speed therefore cancel.
+    `rounds` rounds. The median time of the pruned model is divided by that of the unpruned model, so that changes of the machine's
+    speed cancel. `measured_ms` is this quotient, multiplied by the time of the unpruned model in the latency table.
     """
     about, result = reference.about, read_run(folder)
     flops = result["flops"]

@@ -65,7 +65,10 @@ def interval(scores: dict[str, list[float]], *, draws: int = 500, seed: int = 0)
 
 
 def difference(first: dict[str, Any], other: dict[str, Any]) -> dict[str, list[float]]:
-    """Return {R1, mAP} with the 95 % interval of `other` minus `first`, two results of `transfer` on the same people."""
+    """Return {R1, mAP}, each with the 95 % interval [low, high] of the mean over people of `other` minus `first`.
+
+    Both arguments are results of `transfer` on the same people, of which the scores `per_person` are used.
+    """
     pairs = {name: zip(other["per_person"][name], values) for name, values in first["per_person"].items()}
     return interval({name: [high - low for high, low in pair] for name, pair in pairs.items()})
 
@@ -92,8 +95,9 @@ def transfer(
     """Score a model with the images of camera `query` as queries and those of camera `gallery` as the gallery (0-based ids).
 
     Returns {people, queries, gallery, plain, camera_mean_subtracted, per_person, interval_95}. The first three are counts. `plain`
-    has the scores of the features, `per_person` those of every person, `interval_95` the intervals of their means (see `interval`),
-    and `camera_mean_subtracted` the scores after `centred`.
+    has the scores of the unchanged features, and `camera_mean_subtracted` those of the features that `centred` returns. `per_person`
+    and `interval_95` are the results of the functions `per_person` and `interval`, for the unchanged features.
+
     `batch` is the number of images in each call, if the model does not fix it. The model uses its mean camera embedding, because it
     was not trained on these cameras. Raises ConfigError if a camera has no images.
     """

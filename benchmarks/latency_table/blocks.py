@@ -72,9 +72,10 @@ def groups(grid: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def cpu_sample(model: Path, index: dict[str, Any], about: dict[str, Any], rounds: int) -> Sample:
     """Return a function that times the whole model and some of its blocks on the CPU.
 
-    Its argument is a group of entries of the index, as `groups` returns it. It returns the median times in ms of the whole model, of
-    the unpruned block, and of each block in the group, each over `rounds` calls. The calls alternate, so that a change of the
-    machine's speed affects all of them. `index` comes from `read_index(model)`, and `about` has {engine, threads, batch}.
+    The argument of the function is one of the groups of index entries that `groups` returns. Its result is one list of median times
+    in ms, each over `rounds` calls: the time of the whole model, that of the unpruned block, and that of each block in the group. The
+    calls alternate, so that a change of the machine's speed affects all of them. `index` comes from `read_index(model)`, and `about`
+    has {engine, threads, batch}.
     """
     folder = Path(f"{model}.blocks")
     engine, threads, batch = about["engine"], about["threads"], about["batch"]
@@ -97,8 +98,9 @@ def measure(index: dict[str, Any], about: dict[str, Any], out: Path, sample: Sam
     """Measure all block sizes of `index` with `sample`, and return the finished table.
 
     `index` comes from `read_index`, and `sample` is a function as `cpu_sample` returns it. `about` has the settings of the
-    measurement, which the table records. The table is written to `out` after each group. If `out` holds an unfinished table with the
-    same settings, only its missing groups are measured.
+    measurement. The table is a dictionary with these settings, the measured rows in `raw`, and the keys that `finished` returns. The
+    table is written to `out` after each group. If `out` holds an unfinished table with the same settings, only its missing groups are
+    measured.
 
     The speed of a machine changes within minutes. The times of a group are therefore multiplied by the median time of the whole model
     over all groups, and divided by the time of the whole model in this group.

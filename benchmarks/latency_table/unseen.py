@@ -86,7 +86,8 @@ def compared(table: Path, whole: Path, models: Sequence[Path], *, rounds: int, o
     table. The other `drift` is the median over the points. `error` is the relative error of the prediction, and `median_error` is the
     median of its absolute values. `spearman` is the rank correlation of the predicted and the measured times. For these three, each
     measured time is first divided by the `drift` of its point. `median_error_with_drift` is the median error without this correction.
-    If a signal stops the run, the finished points are written beside `out` (see `benchmarks.unfinished.written`).
+    `out` is the path where the caller will write the result. If a signal stops the run, the finished points are written beside it (see
+    `benchmarks.unfinished.written`).
     """
     from prune.budget_search.latency import read_table
     from prune.model.architecture import Architecture

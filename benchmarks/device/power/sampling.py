@@ -156,8 +156,8 @@ def lines_sensor(
 ) -> Sensor:
     """Return a sensor that runs the program `command`, which prints a line for each reading until it is stopped.
 
-    `parse` returns the reading in a line as {rail: mW}, or None if it has none. Every line is also added to `keep` with its time in
-    seconds of `time.perf_counter`, unless `keep` is None.
+    `parse(line)` returns the reading as {rail: mW}, or None for a line without one. Every line is also added to `keep` with its time
+    in seconds of `time.perf_counter`, unless `keep` is None.
     """
     children: list[subprocess.Popen[str]] = []
     stopped = threading.Event()

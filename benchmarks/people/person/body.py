@@ -35,7 +35,8 @@ def _bone(label: str) -> str:
 class BodyModel:
     """The anny model, and the skeleton that all of its bodies share.
 
-    `joints` are the indices of anny's bones that are the bones of this skeleton.
+    The skeleton keeps only some of anny's bones. `joints` has one number for each bone of the skeleton, in the order of
+    `skeleton.names`: its index in anny's list of bones.
     """
 
     model: Any
