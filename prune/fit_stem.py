@@ -1,4 +1,4 @@
-"""Fit the path from a hybrid model's stem to its descriptor: `python -m prune.fit_stem`. The command is prune.cli.fit_stem."""
+"""Build a hybrid model without training: `python -m prune.fit_stem`. The code of the command is in prune.cli.fit_stem."""
 
 from runtime.entry import run_main
 

@@ -21,8 +21,8 @@ def checkpoint_spec(config: Config, architecture: Architecture, path: object) ->
     `architecture` is the architecture of the checkpoint. The camera ids in file names select the right rows of the model's camera
     table only on the data set that the model was trained on. If the camera table and the data set of `config` have different
     numbers of cameras, the model was trained on other data: the field `dataset` of the result is then None, and a warning is
-    printed. If these numbers agree, but the classifier has another number of people than the training set of this data set as it
-    was published, a warning is printed, and `dataset` is kept.
+    printed. If these numbers agree, but the number of people in the classifier differs from that in the published training set, a
+    warning is printed, and `dataset` is kept.
     """
     spec, name = config.spec(), config.data.layout
     if name is None or not architecture.cameras:

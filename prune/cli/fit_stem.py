@@ -23,7 +23,7 @@ class FitOptions:
     `data` is the folder of the data set; a `layout` of None means that of the configuration. `init` has sources as in
     `prune.importing.initial.initial_model`. `images` is the number of augmented training crops that the layer is computed from.
     `shrinkage` (0..1) says how far the within-person scatter matrix of the stem's features is moved to a multiple of the identity
-    matrix. `strength` is the mean length of the stem's addend, relative to that of the descriptor without it.
+    matrix. `strength` is the mean 2-norm of what the stem adds to the ViT's descriptor, divided by the mean 2-norm of that descriptor.
     """
 
     config: ConfigOptions

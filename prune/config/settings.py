@@ -47,7 +47,7 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The kind `layout` and folder `root` of the training set. Its camera ids select camera embeddings; other sets get their mean."""
+    """The training set: `layout` (None: guessed), folder `root` (None: give --data). Other sets get the mean camera embedding."""
 
     layout: str | None = None
     root: str | None = None
@@ -109,9 +109,9 @@ class TokenConfig:
 class MlpConfig:
     """MLP pruning: remove the fraction `pruned` of the unpruned model's MLP neurons.
 
-    `within` says where neurons are ranked: over the whole `model`, or within each `block`; then about as many are removed from
-    every block. `kept`, a number of neurons per prunable block, replaces `pruned`. Every block keeps at least `floor` neurons, and
-    the number kept is rounded up to a multiple of `multiple`. The lowest neurons are removed `by` taylor (the change of the loss
+    `within` is `model` (the neurons of all blocks are ranked together) or `block` (each block is ranked alone, and all lose about
+    the same number). `kept`, a number of neurons per prunable block, replaces `pruned`. Every block keeps at least `floor` neurons,
+    and the number kept is rounded up to a multiple of `multiple`. The lowest neurons are removed `by` taylor (the change of the loss
     without the neuron) or magnitude (of its weights, divided by the mean of its block).
     """
 
@@ -153,10 +153,10 @@ class BlocksConfig:
 class PruneConfig:
     """Pruning: what is removed, in which order, and on which crops the scores are computed.
 
-    `order` is heads_first, tokens_first or both (heads and tokens scored on the same model). `mode` says what a pruned token
-    skips: bypass the whole block, kv only keys and values. MLP neurons and whole blocks are removed in the first round, with its
-    heads and tokens if there are any. Scores come from `batches` batches of `identities` x `images` training crops (0 batches: one
-    epoch). `seed` draws these crops, and also what a random criterion removes.
+    `order` is heads_first, tokens_first or both (heads and tokens scored on the same model). `mode` is `bypass` (a pruned token skips
+    the whole block) or `kv` (it is only left out of the keys and values). MLP neurons and whole blocks are removed in the first
+    round, together with the heads and tokens of that round. Scores come from `batches` batches of `identities` x `images` training
+    crops (0 batches: one epoch). `seed` draws these crops, and also what a random criterion removes.
     """
 
     order: str = "heads_first"
@@ -273,7 +273,7 @@ class TrainConfig:
             within(name, getattr(self, name), 0, high)
 
     def for_unknown_identities(self) -> TrainConfig:
-        """Return the settings for people the teacher was not trained on: no distillation that uses its classifiers."""
+        """Return the settings for people the teacher was not trained on: no distillation, unless its type is "features"."""
         if self.distill.type == "features":
             return self
         return dataclasses.replace(self, distill=dataclasses.replace(self.distill, type="none"))

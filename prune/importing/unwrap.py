@@ -48,7 +48,7 @@ COUNTER = "num_batches_tracked"
 def unwrap(data: Mapping[Any, Any]) -> tuple[list[Mapping[Any, Any]], list[str]]:
     """Return (the nested dictionaries from `data` to the one that holds the model's tensors, the keys that lead there).
 
-    `data` is the content of a checkpoint. If it holds no tensors, the last dictionary holds none either.
+    `data` is the content of a checkpoint. If none of its nested dictionaries holds tensors, the result is ([`data`], []).
     """
     levels, names = [data], list[str]()
     while len(names) < MAX_DEPTH:

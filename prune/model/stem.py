@@ -73,7 +73,7 @@ class Stem(nn.Module):
         return features
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (an addend of the patch tokens (B, P, D), an addend of the descriptor (B, outputs)) for images (B, 3, H, W)."""
+        """Return what the stem adds for images (B, 3, H, W): to the patch tokens (B, P, D), and to the descriptor (B, outputs)."""
         features = self.maps(images).flatten(2).transpose(1, 2)
         return self.tokens(self.sampling @ features), self.skip(self.pooled(features))
 
@@ -123,7 +123,8 @@ def bilinear(source: tuple[int, int], target: tuple[int, int]) -> Tensor:
 def stripe_means(source: tuple[int, int], stripes: int) -> Tensor:
     """Return the matrix (stripes, source positions) that averages a flattened map over horizontal stripes of equal height.
 
-    The outermost quarters of a row count EDGE times as much as its middle, because they mostly show the background.
+    The outer quarter of the columns on either side has the smaller weight EDGE (the middle: 1), because it mostly shows background.
+    The weights in a row of the matrix sum to 1.
     """
     basis = torch.eye(source[0] * source[1]).unflatten(1, source).unsqueeze(1)
     weights = torch.ones(source[1])
@@ -135,7 +136,7 @@ def stripe_means(source: tuple[int, int], stripes: int) -> Tensor:
 
 
 def fold_batch_norms(stem: Stem) -> None:
-    """Fold every batch norm of the stem into the convolution before it, in place; its activation stays."""
+    """Fold every batch norm of the stem into the convolution before it, in place. The activation after a batch norm stays."""
     convolution: nn.Conv2d | None = None
     places = {child: (parent, name) for parent in stem.modules() for name, child in parent.named_children()}
     for module in list(stem.modules()):

@@ -163,7 +163,7 @@ class Trunk(nn.Module):
         return self.with_skip(images, camera_ids)[0]
 
     def with_skip(self, images: Tensor, camera_ids: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the tokens of `forward`, and the stem's addend of the descriptor (B, dim); None without a stem."""
+        """Return (the tokens of `forward`, what the stem adds to the descriptor (B, dim), or None without a stem)."""
         patches, skip = self.patch_embed(images), None
         if hasattr(self, "stem"):
             tokens, skip = self.stem(images)
@@ -206,7 +206,11 @@ class TransReID(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw initial weights as published: truncated normal 0.02, convolution by fan-out, classifiers 0.001, norms 1 and 0."""
+        """Draw the initial weights of all layers but the stem from normal distributions with mean 0, as published.
+
+        The standard deviation is 0.001 for the classifiers, (2 / fan-out) ** 0.5 for the patch embedding, and otherwise 0.02, with
+        the distribution truncated. The biases of linear layers become 0. Layer norms and batch norms keep their values.
+        """
         for name, module in self.named_modules():
             # the stem has drawn its own initial weights
             if isinstance(module, nn.Linear) and not name.startswith("base.stem."):

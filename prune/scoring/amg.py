@@ -124,7 +124,7 @@ def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> li
 def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss: Loss) -> list[Tensor]:
     """Return the scores of the patch tokens before weighting, (n_l - 1,) per prunable block, by the criterion `config.tokens.by`.
 
-    Only the criterion "importance" uses `loss`: it takes its gradient with respect to the attention maps.
+    Only the criterion "importance" uses `loss(model, images, labels, camera_ids)`, a scalar whose gradient `score_tokens` takes.
     """
     if config.tokens.by == "class_attention":
         return score_class_attention(model, batches())
@@ -191,9 +191,9 @@ def choose_tokens(
 
 
 def plan_rounds(model: TransReID, config: PruneConfig) -> list[Round]:
-    """Return the rounds of a run, each of which removes something and is followed by fine-tuning; `config.order` is their order.
+    """Return the rounds of a run: those of heads before or after those of tokens, or both in the same rounds (`config.order`).
 
-    Whole blocks and MLP neurons are removed in the first round. Fractions of heads and tokens refer to the remaining blocks.
+    Whole blocks and MLP neurons are removed in the first round; fractions of heads and tokens refer to the blocks that are then left.
     """
     blocks_removed = removed_count(model.architecture, config.blocks.removed)
     blocks_left = model.architecture.present_blocks - blocks_removed

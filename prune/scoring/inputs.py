@@ -31,9 +31,10 @@ def triplet_only(model: TransReID, images: Tensor, labels: Tensor, camera_ids: T
 def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[Loss, str]:
     """Choose the loss whose gradient scores the tokens and neurons; return (the loss function, the reason for the choice in words).
 
-    If the classifier has `identities` rows and is right on at least half of the first batch, it was trained on the people in
-    `batches`, and the training loss is chosen; otherwise only its triplet part. The number of rows alone proves nothing: published
-    Duke checkpoints number the people in an order that depends on the machine of their training.
+    `identities` is the number of people in the training set. If the classifier has one row for each of them, and predicts the right
+    person for at least half of the images in the first batch, it was trained on them, and `training_loss` is chosen; otherwise
+    `triplet_only` is chosen. The number of rows alone proves nothing: published Duke checkpoints number the people in an order that
+    depends on the machine of their training.
     """
     if model.architecture.identities != identities:
         return (
@@ -92,9 +93,9 @@ def fit_classifier(
 
     If `scoring_loss` finds that the classifier already has this order, the model is returned unchanged with the training loss.
     Otherwise images of each person vote for the row of the identity that the classifiers predict for them, and each person gets a
-    row of its own (see `row_votes`). If most images agree with the result (see `RowVotes.accepted`), the classifier was trained on
-    these people: the model gets these rows, in the order of the people's labels, and the training loss. If not, or if there are
-    fewer rows than people, the model is returned unchanged with the loss `triplet_only`.
+    row of its own (see `row_votes`). If most images voted for the row that their person got (see `RowVotes.accepted`), the classifier
+    was trained on these people: the result is a model with these rows, in the order of the people's labels, and the training loss.
+    If not, or if there are fewer rows than people, the model is returned unchanged with the loss `triplet_only`.
     """
     identities = len(label_map(items))
     loss, reason = scoring_loss(model, identities, batches)
