@@ -41,7 +41,7 @@ class Agenda:
         return sum(self.parts[name].seconds for name in self.missing)
 
     def announce(self) -> None:
-        """Print to stderr how long the whole measurement is expected to take, and the text `basis`, from which this was estimated."""
+        """Print to stderr how long the whole measurement is expected to take, and how this was estimated: the text `self.basis`."""
         note(
             f"the measurement has {len(self.parts)} parts and will take about {in_words(self.rest_s)}. This estimate comes from "
             f"{self.basis}. Other work on this machine makes the run longer. Ctrl-C or SIGTERM stops the run and prints the results "
@@ -50,7 +50,10 @@ class Agenda:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Announce the part `name` on stderr, then run the block. Mark the part as done if the block ends without an exception."""
+        """Return a context manager that runs the part `name`: the `with` block.
+
+        The part is announced on stderr before the block. It is marked as done if the block ends without an exception.
+        """
         note(f"[{len(self.done) + 1}/{len(self.parts)}] {name}; about {in_words(self.rest_s)} remain")
         yield
         self.done.append(name)

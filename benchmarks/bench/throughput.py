@@ -37,9 +37,10 @@ class Load:
 
 @contextmanager
 def open_runners(load: Load, count: int) -> Iterator[list[Child]]:
-    """Start `count` processes that open and warm up the model of `load`, and yield them as the `children` of `measure`.
+    """Return a context manager that starts `count` processes, in each of which the model of `load` is opened and warmed up.
 
-    If the model cannot be opened in a process, its error is raised here. The processes end with the block.
+    The `with` block gets the list of the processes, which is the argument `children` of `measure`. The processes end with the block.
+    If the model cannot be opened in a process, its error is raised before the block runs.
     """
     with processes(count, _run, load) as children:
         for child in children:
@@ -51,8 +52,8 @@ def measure(children: Sequence[Child], load: Load, *, seconds: float) -> dict[st
     """Run the model in all processes at the same time for `seconds` seconds, and return their images per second.
 
     `children` come from `open_runners(load, ...)`. Returns {processes, threads, batch, seconds, images, images_per_s,
-    images_per_s_each[]}. `images_per_s` is the sum over the
-    processes. The rate of one process is the number of its images divided by the time until the end of its last call.
+    images_per_s_each[]}. `threads` is that of `load.candidate`. `images_per_s` is the sum over the processes. The rate of one
+    process is the number of its images divided by the time until the end of its last call.
     """
     start = time.monotonic() + LEAD_S
     for child in children:

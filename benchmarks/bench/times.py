@@ -93,7 +93,7 @@ def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
     """Compare the features that a model computed while it was timed with those of `fresh`, a newly opened copy of the model.
 
     Returns {features_equal, features_difference}. `features_difference` is the largest absolute difference between two corresponding
-    values of the features, and `features_equal` says whether it is at most SAME.
+    values of the features, and `features_equal` says whether it is at most 1e-5.
     """
     differences = [
         float(np.abs(fresh.run(*timed.feeds[index]) - features).max())

@@ -22,14 +22,15 @@ escape = html.escape
 class Contents:
     """What the page shows.
 
-    `label` is a warning about the synthetic data, which stands at the top. `models` has this order: 1. the unpruned model in the plain
-    form (as a standard exporter writes it); 2. the unpruned model in the folded form (with a cheaper, equivalent last block); 3. the
-    pruned model; then the pruned model in other precisions. `gallery_size` is (images, identities). `read_image` returns the JPEG
-    bytes of an image by its name, such as `query/7001_c2s1_001000_00.jpg`. `token_map_image` is the name of the image on which the
-    kept tokens are shown. `ranked_queries` are the queries whose nearest gallery images are shown. `occluded` maps the name of a model
-    to its mAP for each group of queries; a group shows a similar share of the person. `unoccluded` maps the name of a model to its mAP
-    on all queries, rendered again with nothing in front of the person. `commands` and `seconds` map the name of a step to its command
-    line and its duration. `host` comes from `benchmarks.host.describe_host`, and `warnings` say what makes the times unreliable.
+    `label` is a warning about the synthetic data, which stands at the top. `models` has this order: 1. the unpruned model in the
+    plain form (as a standard exporter writes it); 2. the unpruned model in the folded form (with a cheaper, equivalent last block);
+    3. the pruned model; then the pruned model in other precisions. `gallery_size` is (images, identities). `read_image` returns the
+    JPEG bytes of an image by its name, such as `query/7001_c2s1_001000_00.jpg`. `token_map_image` is the name of the image on which
+    the kept tokens are shown. `ranked_queries` are the queries whose nearest gallery images are shown. `occluded` maps the name of
+    a model to its mAP on each group of queries; in the queries of one group, a similar share of the person is visible. `unoccluded`
+    maps the name of a model to its mAP on all queries, rendered again with nothing in front of the person. `commands` and `seconds`
+    map the name of a step to its command line and its duration in seconds. `host` comes from `benchmarks.host.describe_host`, and
+    `warnings` say what makes the times unreliable.
     """
 
     label: str

@@ -63,10 +63,10 @@ def representative_rows(
 ) -> dict[int, str]:
     """Choose two queries from each group of queries with a similar visible part of the person, from the least visible group on.
 
-    Returns a dictionary that maps the row of each chosen query to its role: "upper quartile" or "lower quartile" of the average
-    precisions in its group. `precisions` and `visible` (Q,) have the average precision and the visible part (0..1) of each query.
-    `edges` are the limits of the groups in ascending order. Queries of equal precision are ordered by row. A group with one query
-    gives one row.
+    `precisions` and `visible` (Q,) have the average precision and the visible part (0..1) of each query. Returns a dictionary that
+    maps the index of each chosen query in these arrays to its role. The role is "upper quartile" or "lower quartile": the query's
+    place among the average precisions of its group. `edges` are the limits of the groups in ascending order. Queries of equal
+    precision are ordered by index. A group with one query gives one entry.
     """
     roles: dict[int, str] = {}
     for low, high in zip(edges, edges[1:]):

@@ -48,10 +48,11 @@ def galleries(
     least_s: float = LEAST_S,
     settle_s: float = SETTLE_S,
 ) -> list[dict[str, Any]]:
-    """Extract the features of the data set's whole gallery with each model, and return the `gallery_row` of each.
+    """Extract the features of the data set's whole gallery with each model, and return how long it took and its energy.
 
-    `policy` says which camera embedding the models use (see `runtime.datasets.cameras.camera_ids`). The extraction is repeated until
-    `least_s` seconds have passed, and the card works for `settle_s` seconds before its power counts.
+    The result has one entry for each model, as `benchmarks.device.document.gallery_row` makes it. `policy` says which camera
+    embedding the models use (see `runtime.datasets.cameras.camera_ids`). The extraction is repeated until `least_s` seconds have
+    passed, and the card works for `settle_s` seconds before its power counts.
     """
     name, rows = dataset_name(dataset.layout, count_warnings(dataset)), []
     with card_meter(least_s=least_s, settle_s=settle_s) as (meter, idle):

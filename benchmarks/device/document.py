@@ -120,9 +120,12 @@ def trtexec_row(run: Trtexec) -> dict[str, Any]:
     """Return the results of one run of trtexec and the settings that it ran with.
 
     The settings are {transfers, streams, cuda_graph, spin_wait, line}, where `line` is the command line. They are listed because
-    versions of trtexec have different defaults. The results are {version, latency_ms, gpu_ms, images_per_s, why}; the two times are
-    {p50, mean} with the percentiles that trtexec printed. If the run failed, the results are None and `why` gives the reason;
-    otherwise `why` is None, and trtexec's warnings {enqueue_bound, unstable_percent} are added.
+    versions of trtexec have different defaults. The results are {version, latency_ms, gpu_ms, images_per_s, why}. `latency_ms` and
+    `gpu_ms` (the time on the GPU) are {p50, mean} in ms, with a key such as p99 for every other percentile that trtexec printed.
+
+    If the run failed, `why` gives the reason, and the other results are None. Otherwise, `why` is None, and two warnings of trtexec
+    are added. `enqueue_bound` says whether the throughput was limited by the CPU, which launches the kernels. `unstable_percent` is
+    the coefficient of variation of the GPU time, or None if trtexec did not warn about it.
     """
     settings = {"transfers": run.transfers, **PINNED, "line": list(run.line)}
     report = None if run.output is None else parse(run.output)

@@ -78,7 +78,7 @@ def held_out(
 def batches_of(items: Sequence[Item], spec: InputSpec, device: str) -> list[Batch]:
     """Return all items, in their order, as batches of up to BATCH images on `device`.
 
-    A batch is (images (B, 3, H, W) float32 normalised, person ids (B,), camera-table indices (B,) or None).
+    A batch is (images (B, 3, H, W) float32 normalised, person ids (B,), indices (B,) of the camera embeddings or None).
     """
     crops = Crops(items, spec)
     pids = [item.pid for item in items]

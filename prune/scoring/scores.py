@@ -48,9 +48,9 @@ def token_batch_scores(attention: Tensor, gradient: Tensor) -> Tensor:
 def token_scores(sums: Sequence[Tensor], *, layer_weight: float) -> list[Tensor]:
     """Return the normalised and weighted importances of each block's patch tokens; a low value means a redundant token.
 
-    `sums` has one tensor for each block: the sums over batches of `token_batch_scores`, without the class token. The result has the
-    same shapes. Each tensor is divided by its 2-norm and multiplied by 1 - layer_weight x block index. A tensor of zeros stays
-    zero.
+    `sums` has one tensor (patch tokens,) for each block: the sums over batches of `token_batch_scores`, without the class token. The
+    result has the same shapes. Each tensor is divided by its 2-norm and multiplied by 1 - layer_weight x index, where index is its
+    0-based position in `sums`. A tensor of zeros stays zero.
     """
     return [
         (1 - layer_weight * index) * total / total.norm().clamp_min(torch.finfo(total.dtype).tiny)
@@ -139,7 +139,8 @@ def random_scores(ids: Sequence[Sequence[int]], *, seed: int, stream: int) -> li
 def count_from_fraction(fraction: float, per_block: int, blocks: int) -> int:
     """Return a fraction of an unpruned model's heads, patch tokens or neurons as a count: int(per_block x blocks x fraction).
 
-    Raises ConfigError when `fraction` is not at least 0 and less than 1.
+    `per_block` is their number in one block of the unpruned model, and `blocks` the number of blocks that can be pruned. Raises
+    ConfigError when `fraction` is not at least 0 and less than 1.
     """
     if not 0 <= fraction < 1:
         raise ConfigError(

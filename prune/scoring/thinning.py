@@ -1,4 +1,4 @@
-"""Choose MLP neurons and whole blocks to remove. AMG itself prunes neither."""
+"""Choose MLP neurons and whole blocks to remove. AMG, the published method of this project, removes only heads and tokens."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Batches = Callable[[], Iterable[Batch]]
 def choose_blocks(model: TransReID, config: BlocksConfig, batches: Batches) -> tuple[list[int], list[Tensor]]:
     """Return (0-based indices of the blocks to remove, ascending; one tensor of feature drifts per choice, in order of choice).
 
-    If `config.removed` is a number, so many blocks are chosen one by one. Each choice is the block whose removal changes the
-    features least (see `score_blocks`). The drifts are measured again before every choice, because two blocks that do the same work
-    can replace each other. The tensor (prunable blocks,) of a choice has -1 for each block that was already removed, where
-    `score_blocks` has infinity. If `config.removed` lists the indices, they are returned sorted, and there are no drifts.
+    If `config.removed` lists the indices, they are returned sorted, and there are no drifts. If it is a number, so many blocks are
+    chosen one by one. Each choice is the block with the smallest feature drift: the mean over images of 1 - the cosine between the
+    features with and without this block. The drifts are measured again before every choice, because two blocks that do the same work
+    can replace each other. The tensor of a choice (prunable blocks,) has the drift of each block, or -1 if it was removed before.
     """
     if not isinstance(config.removed, int):
         return sorted(config.removed), []

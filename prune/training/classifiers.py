@@ -30,10 +30,10 @@ MAX_DISPUTED = 0.05
 class RowVotes:
     """The classifier row that each label won by the votes of its images: label n gets `rows[n]`, each row at most once.
 
-    A label is the number of an identity (a person). `available` is the number of rows of the classifier, and `images` the number of
-    images that voted. `agree` (0..1) is the share of all these images that voted for the row that their label won. If only one image
-    of a label voted for that row, it is not counted as agreeing. `disputed` is the number of labels whose images gave more votes to
-    another row than to the row that the label won.
+    A label is the number of an identity (a person), and each of its images votes for one row (see `row_votes`). `available` is the
+    number of rows of the classifier, and `images` the number of images that voted. `agree` (0..1) is the share of all these images
+    that voted for the row that their label won. If only one image of a label voted for that row, it is not counted as agreeing.
+    `disputed` is the number of labels whose images gave more votes to another row than to the row that the label won.
     """
 
     rows: tuple[int, ...]
@@ -44,7 +44,10 @@ class RowVotes:
 
     @property
     def accepted(self) -> bool:
-        """Whether the classifier was probably trained on the voting identities: most images agree and very few labels are disputed."""
+        """Whether the classifier was probably trained on the people who are in the voting images.
+
+        This holds if at least 75 % of the images voted for the row that their label won, and at most 5 % of the labels are disputed.
+        """
         return self.agree >= MIN_AGREEMENT and self.disputed <= MAX_DISPUTED * len(self.rows)
 
     def __str__(self) -> str:
@@ -56,8 +59,8 @@ def assign_rows(votes: Tensor, scores: Tensor) -> list[int]:
     """Return a distinct classifier row for every label, a list of K row numbers.
 
     `votes` (K, R) holds the number of votes of each label for each row, with R >= K. The assignment is greedy: the pairs of label
-    and row with the most votes come first, and a label whose best row is taken gets the best free row. Of two pairs with equal
-    votes, the one with the higher value in `scores` (K, R) comes first, such as the mean log-probability of the row.
+    and row with the most votes come first, and a label whose best row is taken gets the best free row. `scores` (K, R), such as mean
+    log-probabilities, decides between pairs with equal votes: the pair with the higher score comes first.
     """
     count, available = votes.shape
     order = np.lexsort((-scores.numpy().ravel(), -votes.numpy().ravel()))
@@ -119,8 +122,8 @@ def voting_items(items: Sequence[Item], each: int = 8) -> list[Item]:
 def voting_batches(items: Sequence[Item], spec: InputSpec, device: str, *, size: int = 64) -> Iterator[Batch]:
     """Yield the images of `voting_items(items)` in batches of up to `size`, for `row_votes`.
 
-    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None). The labels are those of
-    `label_map(items)`, as in training, and stay on the CPU; the rest is on `device`. `spec` is the input of the torch model
+    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), indices (B,) of the camera embeddings or None). The labels are
+    those of `label_map(items)`, as in training, and stay on the CPU; the rest is on `device`. `spec` is the input of the torch model
     (float-nchw).
     """
     labels, selected = label_map(items), voting_items(items)

@@ -116,9 +116,9 @@ def camera_augment(pixels: Tensor, cameras: Tensor, config: TrainConfig, random:
 class Epoch:
     """The augmented batches of one epoch, as a sequence; each batch is computed when it is indexed.
 
-    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None). `labels` has the label of
-    every crop, `batches` the indices of the crops of each batch, and `number` is the number of the epoch. Process `rank` of `ranks`
-    processes gets its share of every batch's identities. `silhouettes` are the masks for replacing backgrounds, or None.
+    A batch is (images (B, 3, H, W) float32 normalised, labels (B,), indices (B,) of the camera embeddings or None). `labels` has the
+    label of every crop, `batches` the indices of the crops of each batch, and `number` is the number of the epoch. Process `rank` of
+    `ranks` processes gets its share of every batch's identities. `silhouettes` are the masks for replacing backgrounds, or None.
     """
 
     crops: Crops
@@ -212,10 +212,11 @@ def scoring_batches(
     batches: int = 0,
     seed: int = 1234,
 ) -> Iterator[Batch]:
-    """Yield `batches` training batches (0: one epoch) without augmentation, each of `identities` x `images` crops.
+    """Yield training batches without augmentation, each of `identities` x `images` crops.
 
-    `spec` is the input of the torch model (float-nchw), and `seed` determines which crops the batches hold. Each batch is (images
-    (B, 3, H, W) float32 normalised, labels (B,), camera-table indices (B,) or None).
+    `batches` is the number of batches; if it is 0, the batches of one epoch are yielded. `spec` is the input of the torch model
+    (float-nchw), and `seed` determines which crops the batches hold. Each batch is (images (B, 3, H, W) float32 normalised, labels
+    (B,), indices (B,) of the camera embeddings or None).
     """
     label_of_pid = label_map(items)
     labels = [label_of_pid[item.pid] for item in items]
@@ -237,7 +238,10 @@ def generator(*key: int) -> torch.Generator:
 
 
 def targets(crops: Crops, labels: Sequence[int], indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """Return (labels (B,), camera-table indices (B,)) of the crops at `indices`; the second is None for a model without cameras."""
+    """Return (labels (B,), indices (B,) of the camera embeddings) for the crops at `indices`.
+
+    The second is None for a model without camera embeddings.
+    """
     # The camera table has a row for every camera of the training set, so the ids are always valid.
     policy = "input" if crops.spec.camera == "input" else None
     camera_rows, _ = camera_ids([crops.items[index].camid for index in indices], crops.spec, policy=policy)

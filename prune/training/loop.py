@@ -52,8 +52,9 @@ def make_accelerator(precision: str = "fp32", device: str = "auto") -> Accelerat
 class State:
     """The progress of a run: the next step is `step` of `epoch`, and `done` is the number of finished steps of all epochs.
 
-    In the current epoch, `images` were trained on in `seconds`; `data_seconds` of these were spent waiting for batches. `terms`
-    holds, for each step of the epoch, the values that prune.training.objective.TERMS names: the loss, its terms, the accuracy.
+    The other fields cover the steps of the current epoch that are finished. `images` is the number of images in them, `seconds` their
+    duration, and `data_seconds` the part of it that was spent waiting for batches. `terms` holds, for each of these steps, the values
+    that prune.training.objective.TERMS names: the loss, its terms, the accuracy.
     """
 
     epoch: int = 0
@@ -82,8 +83,9 @@ def fit(
     may change the number of epochs; without `resume`, earlier checkpoints are removed. `teacher` is the model for distillation by
     config.distill, or None without distillation; it runs in eval mode. With zero epochs nothing is trained or written.
 
-    Raises GateError at the first loss or weight that is not finite; the last good checkpoint stays. Raises ConfigError when
-    the run to resume had other settings, and when the teacher is missing or its classifier has another number of identities.
+    Raises GateError at the first loss or weight that is not finite; the last good checkpoint stays. Raises ConfigError when the run to
+    resume had other settings, when config.distill needs a teacher and `teacher` is None, and when it needs logits and the teacher's
+    classifier has another number of identities.
     """
     if not config.epochs:
         return model.eval()

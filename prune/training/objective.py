@@ -17,8 +17,8 @@ class Objective(nn.Module):
     """A model together with its training loss, as one module.
 
     In training with several processes, the wrapper (DistributedDataParallel) averages the gradients only for calls of the module
-    that it wraps, so the loss must be inside. With `config.stem_lr_factor` 0, the layers of `in_given_stem` are frozen: the
-    ImageNet-trained CNN of a hybrid model (prune.model.stem), and the `skip` layer from it to the descriptor.
+    that it wraps, so the loss must be inside. If `config.stem_lr_factor` is 0, the parameters for whose names `in_given_stem`
+    is true are frozen: the ImageNet-trained CNN of a hybrid model (prune.model.stem), and its layer `skip` to the descriptor.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
@@ -35,7 +35,7 @@ class Objective(nn.Module):
         """Return (the loss to minimise, a detached tensor (5,)) of a batch.
 
         The five values have the names of TERMS: the loss again, the identity, metric and distillation losses before weighting, and the
-        accuracy (0..1) of the global classifier. `teacher` comes from `teacher_targets`; None: the distillation loss is 0.
+        accuracy (0..1) of the global classifier. `teacher` comes from `teacher_targets`. If it is None, the distillation loss is 0.
         """
         config = self.config
         parts = self.model.parts(images, camera_rows)

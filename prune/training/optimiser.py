@@ -29,8 +29,8 @@ def lr_scale(progress: float, config: TrainConfig) -> float:
 def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return SGD, Adam or AdamW over all trainable parameters; biases have their own learning rate and weight decay.
 
-    The parameters of `in_given_stem` have `stem_lr_factor` times the learning rate of the others.
-    Every parameter group holds `base_lr`, which `set_lr` scales. Raises ConfigError when the warm-up lasts for all epochs.
+    Parameters for whose names `in_given_stem` is true have `config.stem_lr_factor` times the learning rate of the others. Every
+    parameter group holds `base_lr`, which `set_lr` scales. Raises ConfigError when the warm-up lasts for all epochs.
     """
     if config.schedule == "cosine" and config.warmup_epochs >= config.epochs:
         raise ConfigError(
@@ -56,9 +56,10 @@ def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
 
 
 def in_given_stem(name: str) -> bool:
-    """Whether the parameter called `name` belongs to those layers of a hybrid model's stem that were not made by this training.
+    """Whether the parameter `name` is in a layer of a hybrid model's stem (prune.model.stem) that has its weights before training.
 
-    They are the convolution blocks, copied from an ImageNet network, and the layer `skip`, which prune.training.whitening fits.
+    These are the layers of the CNN, which was trained on ImageNet, and the layer `skip`, which prune.training.whitening computes.
+    The result is False for the layer `tokens` of the stem, and for all parameters outside the stem.
     """
     return name.startswith("base.stem.") and not name.startswith("base.stem.tokens.")
 

@@ -1,4 +1,7 @@
-"""Person masks of rendered training images, read from the files of Anny-ReID. Imports no model."""
+"""Person masks of rendered training images, read from two files of the data set. Imports no model.
+
+anny.json lists the images of the data set, and masks.npz has a mask for each of them. data/anny_reid/README.md describes both.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Silhouettes:
 
 
 def picture_name(item: Item) -> str:
-    """Return the name, folder/file, under which anny.json lists the image."""
+    """Return the name that the image has in anny.json: its folder and its file name, such as `query/7001_c2s1_001000_00.jpg`."""
     path = Path(item.path)
     return f"{path.parent.name}/{path.name}"
 

@@ -21,10 +21,11 @@ from runtime.console import progress_bar
 
 
 def within_whitening(features: Tensor, labels: Tensor, *, shrinkage: float) -> tuple[Tensor, Tensor]:
-    """Return (mean (C,), symmetric matrix (C, C)), both float64, that whiten the scatter of features within a person.
+    """Return (mean (C,), symmetric matrix (C, C)), both float64, that whiten the variation of features within a person.
 
-    `features` is (N, C), `labels` (N,) are 0-based. `shrinkage`, 0..1, moves the scatter matrix towards a multiple of the
-    identity, as for linear discriminant analysis (Friedman, "Regularized Discriminant Analysis", 1989, eq. 18).
+    `features` is (N, C), `labels` (N,) are 0-based. The whitened features are (features - mean) @ matrix: between the images of one
+    person, they vary equally in all directions. This is exact if `shrinkage` is 0. A `shrinkage` up to 1 moves the scatter matrix
+    towards a multiple of the identity matrix (Friedman, "Regularized Discriminant Analysis", 1989, eq. 18).
     """
     features = features.double()
     mean = features.mean(dim=0)
@@ -52,9 +53,11 @@ def least_used_directions(descriptors: Tensor, count: int) -> Tensor:
 def skip_inputs(
     model: TransReID, batches_of_epoch: Callable[[int], Sequence[Batch]], images: int, *, workers: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what `fit_skip` needs of at least `images` training crops: pooled features, descriptors and labels.
+    """Return the inputs of `fit_skip`: (pooled (N, stripes x C), descriptors (N, D), labels (N,)) of N training crops.
 
-    `batches_of_epoch(n)` returns the augmented batches of epoch n, which `workers` threads prepare. The model runs in eval mode.
+    The crops are those of the first batches that together have at least `images` crops. `batches_of_epoch(n)` returns the augmented
+    batches of epoch n, which `workers` threads prepare. The model runs in eval mode. Its layer `skip` must still have zero weights,
+    because `fit_skip` needs descriptors without `skip`.
     """
     stem: Stem = model.base.stem
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -87,10 +90,11 @@ def fit_skip(
     """Set the weight and the bias of the stem's `skip` layer in place.
 
     For N images with the 0-based `labels` (N,), `pooled` (N, stripes x C) holds the stem's C features averaged over each horizontal
-    stripe, and `descriptors` (N, D) those of the model without `skip`, not normalised. The mean 2-norm of what `skip` adds to the
-    descriptor is `strength` times the mean 2-norm of the descriptors. Of the D directions, half the width of the ViT is reserved for
-    the ViT. If `pooled` has more columns than there are other directions, only that many principal components of the whitened features
-    are kept.
+    stripe. `descriptors` (N, D) are the descriptors of the model without `skip`, not normalised. `shrinkage` is that of
+    `within_whitening`. The mean 2-norm of what `skip` adds to the descriptor is `strength` times the mean 2-norm of the descriptors.
+
+    `skip` adds to at most D - W / 2 of the D directions of a descriptor, where W is the width of the ViT. If `pooled` has more
+    columns, only the D - W / 2 largest principal components of the whitened features are added.
     """
     mean, whitening = within_whitening(pooled, labels, shrinkage=shrinkage)
     white = (pooled.double() - mean) @ whitening

@@ -95,7 +95,9 @@ def picture(points: Sequence[Point], subtitle: str) -> str:
 def short_names(names: Sequence[str]) -> dict[str, str] | None:
     """Return a label of at most 28 letters for the name of each model, {name: label}, or None if that is not possible.
 
-    If a name is longer, an ellipsis replaces the words with which all names begin or end.
+    If no name is longer, each name is its own label. Otherwise, the words with which all names begin, and those with which all names
+    end, are replaced by an ellipsis in every label. The result is None if a label is still too long, if nothing would be left of the
+    shortest name, or if there is only one name.
     """
     parts = [re.split(r"(?<=[_.-])", name) for name in names]
     ends = [re.split(r"(?=[_.-])", name)[::-1] for name in names]
