@@ -49,9 +49,9 @@ def batch_size(text: str) -> int | None:
 def parse(argv: Sequence[str] | None, description: str | None = None) -> ExportCommand:
     """Return the parsed command line `argv` (None: that of this process); `description` is the text at the top of --help.
 
-    Without --input or --target, their values are the defaults for the program that --for names (Triton or DeepStream), or without
-    --for uint8-nhwc and onnxruntime. Raises ConfigError for a wrong --batch or --camera; argparse ends the process with exit code 2
-    for any other wrong option.
+    The defaults of --input and --target are uint8-nhwc and onnxruntime. If --for names a program (Triton or DeepStream), they are
+    those of this program (`export.integrations.table`). Raises ConfigError for a wrong --batch or --camera; argparse ends the
+    process with exit code 2 for any other wrong option.
     """
     args = _parser(description).parse_args(argv)
     inputs = InputOptions(

@@ -46,11 +46,12 @@ def block_sizes(architecture: Architecture) -> list[tuple[int, int, int]]:
 def block_form(
     architecture: Architecture, heads: int, tokens: int, hidden: int | None = None, *, seed: int = 0
 ) -> nn.Module:
-    """Return a transformer block with `heads` heads and random weights, which processes `tokens` of the model's tokens.
+    """Return a transformer block with `heads` heads and random weights, a module that maps (B, N, D) tokens to (B, N, D).
 
-    These are the class token and `tokens` - 1 randomly chosen patch tokens; the other tokens pass unchanged. `architecture` is that
-    of the whole model. `hidden` is the number of MLP neurons (None: as many as in the unpruned block). `seed` determines the weights
-    and the choice of the tokens.
+    N is the number of tokens of the unpruned model, and `tokens` is the number of those that the block processes: the class token
+    and `tokens` - 1 randomly chosen patch tokens. They come first in the output; the other tokens follow unchanged. `architecture`
+    is that of the whole model. `hidden` is the number of MLP neurons (None: as many as in the unpruned block). `seed` determines
+    the weights and the choice of the tokens.
     """
     torch.manual_seed(seed)
     block = Block(architecture.vit, heads, hidden=hidden).eval()

@@ -26,7 +26,11 @@ MASKED = -30000.0
 
 
 class Reference(nn.Module):
-    """The model as published, with the pixel normalisation before it and an L2-normalisation of its features after it."""
+    """The model as published, with the pixel normalisation before it and an L2-normalisation of its features after it.
+
+    `pixel_mean` and `pixel_std`, both (1, 3, 1, 1), are for pixels 0..255 and serve only uint8 images. `camera_row` (1,) is the
+    row of the fixed camera in the camera table; None if the form takes camera ids or the model has no camera embedding.
+    """
 
     pixel_mean: Tensor
     pixel_std: Tensor

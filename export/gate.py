@@ -28,14 +28,16 @@ def verdict_on(
     root: Path,
     max_map_drop: float | None,
 ) -> dict[str, Any]:
-    """Return the verdict on the exported file at `path`, the dict {passed, failures, limits, numbers} of `check_crops.judge`.
+    """Return the verdict on the exported file at `path`, the dict {passed, failures, limits, numbers}.
 
-    The features that the file computes for the crops of `check` are compared with those of the torch model; `numbers` has the
-    results. If `exported.emulated` is not None, it is a graph that rounds like a device in FP16. It is judged in the same way, and
-    its verdict is added under the key `rounded`. Then `passed` is true only if the file and this graph both pass.
+    `runtime.checks.check_crops.judge` compares the features that the file computes for the crops of `check` with those of the
+    torch model, and returns this dict; `numbers` has the measured differences. If `exported.emulated` is not None, it is a graph
+    that rounds like a device in FP16. It is judged in the same way, and its verdict is added under the key `rounded`. Then
+    `passed` is true only if the file and this graph both pass.
 
-    If `max_map_drop`, in points of mAP, is given and the features pass, the mAPs of the torch model `parent` and of the file (or of
-    the emulated graph) on the data set at `root` are compared too, and added under the key `map`. `spec` is the input of the file.
+    If `max_map_drop`, in points of mAP, is given and the features pass, the mAPs of two models on the data set at `root` are
+    compared too, and added under the key `map`. The models are the torch model `parent` and the emulated graph or, if there is
+    none, the file. `spec` is the input of the file.
     """
     limits = LIMITS[exported.precision]
     verdict = judge(check, open_onnxruntime(path, spec), spec, limits)

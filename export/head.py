@@ -19,7 +19,8 @@ class ClassTokenBlock(nn.Module):
     """A pre-norm transformer block and the norm after it, computed for the class token only, once for each group of tokens.
 
     The additive attention `mask` (groups, N) is 0 for the tokens of a group and very low for the others; None means one group of
-    all tokens.
+    all tokens. `key` (heads, head_dim, D) and `value` (heads, D, head_dim) are the weights Wk and Wv of each head, the latter
+    transposed. `value_bias` (heads * head_dim,) is the bias of the values.
     """
 
     mask: Tensor | None

@@ -16,9 +16,9 @@ from runtime.spec import InputSpec
 def fold_pixels(convolution: nn.Conv2d, stem: Stem | None, spec: InputSpec) -> Tensor | None:
     """Change the patch convolution and the stem in place so that they take RGB pixels 0..255 instead of normalised pixels.
 
-    For a model with a convolutional `stem`, return the mean (1, 3, 1, 1) that must be subtracted from the pixels before both: the
-    stem pads with zeros, so it cannot absorb the mean. Without a stem, return None, because the patch convolution (with a bias) has
-    no padding and absorbs the mean.
+    For a model with a convolutional `stem`, return the mean (1, 3, 1, 1) in the scale 0..255. The caller must subtract it from the
+    pixels that go into the patch convolution and into the stem: the stem pads with zeros, so it cannot absorb the mean. Without a
+    stem, return None, because the patch convolution (with a bias) has no padding and absorbs the mean.
     """
     mean, std = (torch.tensor(value).double().view(1, 3, 1, 1) for value in (spec.mean, spec.std))
     weight = convolution.weight.data.double()

@@ -58,8 +58,9 @@ class ExportedGraph:
 
     `graph` is the ONNX model to write. `emulated` is a graph that rounds like a device in FP16, which a CPU does not; the gate runs it
     as well (None: nothing to emulate). `precision` is that of the file; it is fp16 or fp32 if INT8 was requested but no group of
-    Linear layers stays in INT8. `report` has entries for the manifest. `fallback` is a function from the gate's failures, one line
-    each, to an ExportedGraph with fewer INT8 groups (None: the graph has no INT8 groups that were chosen by measurement).
+    Linear layers stays in INT8. `report` has the manifest entries calibration, fp16_lint and sensitivity, as far as the conversion
+    makes them ({} if FP32 was requested). `fallback` is a function from the gate's failures, one line each, to an ExportedGraph
+    with fewer INT8 groups (None: the graph has no INT8 groups that were chosen by measurement).
     """
 
     graph: onnx.ModelProto

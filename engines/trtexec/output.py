@@ -46,7 +46,10 @@ LOADER_ERROR = re.compile(
 
 @dataclass(frozen=True)
 class Times:
-    """Statistics of the times of all runs, in milliseconds; `percentiles` maps a percent to its value, 99.0 for the 99th."""
+    """Statistics of the times of all runs, in milliseconds.
+
+    `percentiles` maps a percentage, such as 99.0, to that percentile of the times.
+    """
 
     min: float
     max: float

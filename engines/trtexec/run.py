@@ -82,8 +82,8 @@ def trtexec_version(trtexec: Path) -> Version:
 def locked(out: Path) -> Iterator[int]:
     """Lock the folder of `out` against other builds while the `with` block runs; yield the file descriptor of the lock.
 
-    If another build holds the lock, this one prints a note and waits. Then it removes the unfinished files of earlier builds of `out`
-    that were killed. Raises StorageError if the folder cannot be created or opened.
+    If another build holds the lock, this one prints a note and waits. As soon as it holds the lock, it removes the unfinished files
+    that killed builds of `out` have left. Raises StorageError if the folder cannot be created or opened.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -122,11 +122,12 @@ def build(
     path `trtexec` replaces the first word of the line. `lock` is the descriptor that `locked(out)` yielded. Everything that trtexec
     prints is written to the file `log` (None: it is not kept).
 
-    `committing` is an ExitStack of the caller: when trtexec has ended, `build` enters `runtime.stopping.deferred` into it, so that
-    signals wait until the caller has written the manifest and closed the stack. With None, signals do not wait.
+    `committing` is an ExitStack of the caller. Once trtexec has built the engine, a signal to stop waits until the caller closes
+    this stack, so that the caller can first write the manifest: `build` enters `runtime.stopping.deferred` into the stack. With
+    None, signals do not wait.
 
-    Raises ArtifactError if trtexec cannot build this model, DeviceError if the machine cannot build any, and StorageError if the
-    engine cannot be written; then `out` is unchanged.
+    Raises ArtifactError if trtexec cannot build this model, DeviceError if this machine cannot build any engine, and StorageError
+    if the engine cannot be written. After an error, `out` is unchanged.
     """
     with replacing(out) as temporary:
         if log is not None:

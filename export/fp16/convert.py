@@ -61,7 +61,7 @@ def node_name(node: onnx.NodeProto) -> str:
 def always_fp32(graph: onnx.ModelProto) -> set[str]:
     """Return the names of the nodes that stay FP32 in every FP16 graph: pixel normalisation and the final L2-normalisation.
 
-    If the graph only casts pixels 0..255 and does not normalise them, the cast gives FP16, which holds these numbers exactly.
+    A graph without pixel normalisation may cast pixels 0..255; this cast is not returned, since FP16 holds these numbers exactly.
     """
     nodes, constants = graph.graph.node, {tensor.name for tensor in graph.graph.initializer}
     pixels = {

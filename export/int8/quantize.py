@@ -41,7 +41,7 @@ Ranges = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a target accepts INT8, written with the nodes QuantizeLinear (Q) and DequantizeLinear (DQ).
+    """The form of INT8 that a target accepts, made of QuantizeLinear (Q) and DequantizeLinear (DQ) nodes.
 
     Activations are int8 with zero point 0 if `symmetric`, else uint8 with a zero point. Weights are int8 constants before a DQ if
     `quantised_weights`, else float constants before a Q and a DQ. The rest of the graph and the scales are FP16 if `half`, else FP32.
@@ -89,8 +89,9 @@ def calibrate(
 ) -> Ranges:
     """Return {tensor name: (lowest, highest) value} for the inputs of the Linear layers that `groups` finds in the FP32 `graph`.
 
-    Of the values, the 100 - `percentile` % that lie furthest out are ignored. `feeds` has one {input name: array} for each batch, and
-    the tensors of only one batch are in memory at a time. Raises DataError when there are no feeds.
+    The range of a tensor contains about `percentile` % of its values; half of the others lie below the range and half above it.
+    `feeds` has one {input name: array} for each batch, and the tensors of only one batch are in memory at a time. Raises DataError
+    when there are no feeds.
     """
     from onnxruntime.quantization import CalibrationDataReader
     from onnxruntime.quantization.calibrate import PercentileCalibrater

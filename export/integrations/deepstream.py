@@ -1,4 +1,7 @@
-"""Write the `ReID:` block of DeepStream's tracker configuration for an exported file. Imports and runs nothing of DeepStream."""
+"""Write the two blocks of DeepStream's tracker configuration that concern an exported file, `ReID` and `TrajectoryManagement`.
+
+Imports and runs nothing of DeepStream.
+"""
 
 from __future__ import annotations
 
@@ -108,8 +111,8 @@ def engine_name(onnx: str, precision: str) -> str:
 def write_configuration(out: Path, manifest: dict[str, Any], remarks: list[str]) -> tuple[Path, str | None]:
     """Write the tracker's configuration for the ONNX file `out`; return (its path, the command that builds the engine).
 
-    The configuration for model.onnx is model.deepstream.yaml in the same folder. The command is always given, never None.
-    `manifest` and `remarks` are as in `configuration`.
+    The configuration for model.onnx is model.deepstream.yaml in the same folder. The command is never None here; the type allows
+    it because `export.integrations.triton.write` can return None. `manifest` and `remarks` are as in `configuration`.
     """
     path = out.with_suffix(".deepstream.yaml")
     with replacing(path) as temporary:

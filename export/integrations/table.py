@@ -41,9 +41,10 @@ def default_target(name: str | None) -> str:
 
 
 def integration_input(spec: InputSpec, name: str) -> InputSpec:
-    """Return the input `spec` of the exported file, with the pixel scale changed to one that the program `name` can send.
+    """Return the input `spec` of the exported file, with its `std` changed to one by which the program `name` can divide pixels.
 
-    Raises ConfigError if `spec` has a layout that the program cannot send, a fixed batch, or camera ids as a second input.
+    A program with `one_scale` gets the mean of the three values for all channels; for others, nothing changes. Raises ConfigError
+    if `spec` has a layout that the program cannot send, a fixed batch, or camera ids as a second input.
     """
     integration = INTEGRATIONS[name]
     if spec.layout not in integration.layouts:

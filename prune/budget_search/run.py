@@ -142,13 +142,14 @@ def run_search(
 ) -> PruneConfig:
     """Return `config` with the counts per block that meet the goal of `search`, and write the result to `out`/pareto.json.
 
-    The file has the counts, cost and feature drift of the chosen model, and those of up to 200 of the points that `frontier`
-    returns. If pareto.json already has the result of the same search, as after a stopped run, nothing is measured again.
+    The file has the counts, cost and feature drift of the chosen model, and those of up to 200 of the models that
+    `prune.budget_search.search.frontier` returns (as points). If pareto.json already has the result of the same search, as after a
+    stopped run, nothing is measured again.
 
     `items` are the training images and `camids` their real camera ids (see `held_out`). `spec` is the input of the torch model
     (float-nchw), and `device` is the torch device of `model`. `batch_source(images)` returns a function that iterates over the
-    scoring batches of these training images, and `loss` is the function whose gradient scores tokens and neurons. Raises ConfigError
-    when the options contradict the configuration or the model, or when no model meets the goal.
+    scoring batches of these training images. `loss(model, images, labels, camera_rows)` returns the scalar whose gradient scores
+    tokens and neurons. Raises ConfigError when the options contradict the configuration or the model, or when no model meets the goal.
     """
     _check(model.architecture, search, config)
     path, settings = out / PARETO, search.to_json() | {"config": dataclasses.asdict(config)}
