@@ -1,4 +1,4 @@
-"""Read from the system files of a Jetson its module, chip, JetPack, CUDA, TensorRT package and power mode. Runs no program.
+"""Read the module, chip, JetPack, CUDA, TensorRT package and power mode of a Jetson from its system files. Runs no program.
 
 In every function, `root` is the root folder of the machine's file system, and `environment` holds its environment variables.
 """

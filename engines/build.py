@@ -45,10 +45,11 @@ def choose_builder(builder: str | None) -> str:
 
 
 def separate(request: BuildRequest) -> list[BuildRequest]:
-    """Split a request with several profiles into one request for each profile, ordered by the batch size.
+    """Split a request with several profiles into one request for each profile, ordered by the profile's largest batch.
 
-    The last request has the profile with the largest batch and keeps the file name of the engine. The engines of the others get names
-    such as `m.b8.engine` in the same folder. Raises ConfigError for fewer than two different profiles.
+    The last request keeps the file name of the engine, such as `m.engine`. The engines of the others are in the same folder and have
+    their batch sizes in the name: `m.b8.engine`, or `m.b1-4-8.engine` for the profile 1,4,8. Raises ConfigError for fewer than two
+    different profiles.
     """
     profiles = sorted(set(request.profiles), key=lambda profile: profile[::-1])
     if len(profiles) < 2:

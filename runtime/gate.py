@@ -27,11 +27,11 @@ class Limits:
     - `difference_max`: the largest permitted difference between two feature values; None sets no limit.
     - `top1_min`: the least permitted share of images (0..1) whose best match among the other images is the same in both. Only images
       are counted whose best match in the reference leads the second by more than `gap`, a difference of cosines. If `top1_min` is
-      below 1, one of the counted images may differ, however few they are.
+      below 1, one of the counted images may always differ, even if the share then falls below `top1_min`.
     - `top10_min`: the least permitted overlap (0..1) of the ten best matches in both, in the mean over all images.
-    - `spread_min`: the least permitted spread, as a fraction of the reference's spread. It holds for two numbers: 1 minus the mean
-      cosine between different images, and the standard deviation of these cosines. It detects collapsed features, which are almost
-      equal for all images. If the reference's features are similar to each other, too, `cosine_min` and `cosine_mean` cannot.
+    - `spread_min`: the least permitted spread, as a fraction of the reference's spread. Two spreads are compared: 1 minus the mean
+      cosine between different images, and the standard deviation of these cosines. This limit detects collapsed features, which are
+      almost equal for all images. `cosine_min` and `cosine_mean` may miss them if the reference's features are similar to each other.
     """
 
     cosine_min: float

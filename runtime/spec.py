@@ -52,7 +52,7 @@ class InputSpec:
 
     @property
     def no_camera(self) -> int:
-        """The `camera_ids` value with which the model adds no camera embedding."""
+        """The `camera_ids` value with which the model adds no camera embedding: two more than the last camera id."""
         return self.cameras + 1
 
     def to_json(self) -> dict[str, Any]:

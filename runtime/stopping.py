@@ -150,9 +150,10 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """While the block runs outside `stoppable`, turn SIGTERM into SystemExit with status 143.
+    """While the block runs, turn SIGTERM into SystemExit with status 143.
 
-    The exception unwinds the stack, so that `finally` blocks end child processes and remove temporary files.
+    The exception unwinds the stack, so that `finally` blocks end child processes and remove temporary files. Inside `stoppable`,
+    which handles SIGTERM itself, and in a thread that is not the main one, this function has no effect.
     """
     if _active is not None or threading.current_thread() is not threading.main_thread():
         yield
@@ -209,14 +210,14 @@ def run_apart(
 
 
 def kill_children() -> None:
-    """Kill the child processes of this process and their children, as far as `descendants` finds them."""
+    """Kill the processes that `descendants` finds for this process."""
     for pid in descendants(os.getpid()):
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the process ids of the children of `pid` and of their children, from Linux's /proc; [] where there is no /proc."""
+    """Return the process ids of the children of `pid`, of their children, and so on; [] on a system without Linux's /proc."""
     pids = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:

@@ -36,9 +36,9 @@ def diagnose(
     `disk_free_gib`, `agree`, `can`, and the name of each probe, such as `cuda`, with its result. `agree` says whether trtexec and
     Python's TensorRT have the same version; it is None if one is missing. `can` maps each task to {ok, why}.
 
-    `root` is the root folder of the file system to describe. `environment` holds the environment variables of its machine; it is empty
-    if they are not known. `probe` is a function from the name of a probe (a key of `engines.probe.PROBES`) to its result. None means
-    `engines.probe.run_probe` for this machine, and `engines.doctor.root.probe_files` for another root.
+    `root` is the root folder of the file system of the machine to describe, and `environment` holds the environment variables of that
+    machine; it is empty if they are not known. `probe` is a function from the name of a probe (a key of `engines.probe.PROBES`) to its
+    result. None means `engines.probe.run_probe` for this machine, and `engines.doctor.root.probe_files` for another root.
     """
     here = root.resolve() == Path("/")
     probe = probe or (run_probe if here else probe_files(root, environment))

@@ -51,10 +51,13 @@ def examine_model(path: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is missing to run a model, an ONNX file or an engine: {path, ok, why, engine, expected_memory_mib, missing}.
 
     `missing` lists {what, fix}, where `fix` is a command or an instruction, or None if `what` already contains it. `ok` is true if
-    nothing is missing. `why` is a text that lists what is missing, or says that nothing is. For an ONNX file, `engine` describes the
-    engine to build, {name, library, version, precision, batch, command} with the fields of `Builder`, and `expected_memory_mib` is the
-    result of the function of this name. `engine` is None if the machine has no builder. For an engine, and for a file that cannot be
-    examined, `engine` and `expected_memory_mib` are None.
+    nothing is missing. `why` is a text that lists what is missing, or says that nothing is. The other two keys are for an ONNX file:
+
+    - `engine` describes the engine to build: {precision, batch, command} and the three fields of its `Builder`. `batch` is the profile
+      [min, opt, max]. `engine` is None if the machine has no builder.
+    - `expected_memory_mib` is the result of the function `expected_memory_mib`.
+
+    Both are None for an engine, and for a file that cannot be examined.
     """
     if path.suffix == ".safetensors":
         fix = shlex.join(["python", "export_onnx.py", str(path), "--out", str(path.with_suffix(".onnx"))])

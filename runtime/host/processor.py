@@ -1,8 +1,8 @@
 """The kind of a processor: its architecture and the instruction sets by which a backend chooses its kernels.
 
 Two processors of the same kind run the same kernels. So a model that passed its quality gate on one of them needs no gate on the
-other. Processors of different kinds may compute different features with the same file. For example, x86 without VNNI adds the
-products of an INT8 matrix product in 16 bits, and these sums can saturate.
+other. Processors of different kinds may compute different features with the same file. For example, in an INT8 matrix
+multiplication, x86 without VNNI adds pairs of uint8 x int8 products in 16 bits, and these sums can saturate.
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ def interleave(
 ) -> list[Samples]:
     """Call every function in `calls` once per round, and return one Samples with its times for each function, in their order.
 
-    A function gets the number of the round, from 0. The order of the calls changes in each round, from a fixed seed, so that drift
-    of the machine affects all functions alike. Before the first round, each function is called for `warmup_s` seconds, at least
-    once; it gets 0, 1, 2, ... There are `rounds` rounds. With None, there are at least MIN_ROUNDS, and no further one starts once
-    `seconds` x len(calls) seconds have passed since the first round began.
+    The argument of each call is the number of the round, from 0. The order of the functions changes in each round, from a fixed
+    seed, so that drift of the machine affects all functions alike. Before the first round, each function is called for `warmup_s`
+    seconds, at least once, with the arguments 0, 1, 2, ... `rounds` is the number of rounds. If it is None, the rounds go on until
+    there are MIN_ROUNDS of them and they have lasted `seconds` x len(calls) seconds.
 
     `clocks` are two functions that return the wall and the CPU time in seconds. Each finished round is appended to the list `kept`, if
     given; a caller that is interrupted can pass this list to `samples_of`.

@@ -67,9 +67,10 @@ def plain_frame(data: bytes) -> Frame | None:
 
 
 def decode_plain(data: bytes, frame: Frame) -> NDArray[np.uint8] | None:
-    """Return the (H, W, 3) uint8 RGB pixels of the file with the header `frame`, equal to Pillow's; None if Pillow must decode it.
+    """Return the pixels of a plain JPEG file, (H, W, 3) uint8 RGB, equal to Pillow's; None if Pillow must decode the file.
 
-    Pillow must if simplejpeg is not installed, decodes this kind of file differently, or warns about the file.
+    `data` is the file's bytes, and `frame` its header from `plain_frame`. The result is None if simplejpeg is not installed, if it
+    decodes this kind of file differently from Pillow, or if it reports an error or a warning for the file.
     """
     library = _simplejpeg()
     if library is None or not _agrees(frame.sampling, frame.progressive):

@@ -25,9 +25,10 @@ class Skipped:
 def write_skipped(out: Path, skipped: Sequence[Skipped]) -> Path | None:
     """Write `skipped` to `skipped.jsonl` beside the output `out` and return its path, or None when nothing was skipped.
 
-    Each line is a JSON object with out, path, sha256 (null if the file cannot be read), reason and, for a name that is not UTF-8,
-    path_b64. All outputs in a folder share the file. The lines of other outputs stay. Earlier lines of this `out` are always removed,
-    also when nothing was skipped; a file without lines is deleted.
+    Each line is a JSON object for one image: `out` (the name of the output file), `path`, `sha256` (null if the image file cannot be
+    read) and `reason`. If the path is not UTF-8, `path_b64` has its bytes in base64. All outputs in a folder share the file. The lines
+    of other outputs stay. Earlier lines of this `out` are always removed, also when nothing was skipped; a file without lines is
+    deleted.
     """
     path = out.parent / "skipped.jsonl"
     lines = _lines_of_others(path, out.name) + [json.dumps(_record(out.name, item)) for item in skipped]

@@ -58,9 +58,9 @@ def list_images(source: str | os.PathLike[str]) -> Images:
     """Return the images of `source`: a folder (recursive, sorted by path), a list file (in its order), or a single image file.
 
     In a folder, links to files are followed and links to folders are not. The notes say how many files are not images. Each line of
-    a list file is a path, or path pid camid; paths are relative to the folder of the list. Where no pid is stated, the person and
-    the camera are read from the file name, if it has the form of a published data set, and are -1 if not. Raises DataError if
-    `source` does not exist or contains no image.
+    a list file is a path alone, or a path, a pid and perhaps a camid, as `runtime.datasets.lists` reads them. Paths are relative to
+    the folder of the list. Where only the path is given, the person and the camera are read from the file name, if it has the form
+    of a published data set; otherwise both are -1. Raises DataError if `source` does not exist or contains no image.
     """
     source = os.fspath(source)
     if os.path.isdir(source):
@@ -93,8 +93,8 @@ def labelled_images(source: str | os.PathLike[str], layout: str | None = None) -
 
     If `source` is an image folder of a data set, the persons and cameras are those that `read_dataset` gives for the whole data set,
     and an image in none of its splits has pid -1. Otherwise the result is that of `list_images`. `layout` is the layout of the data
-    set. None guesses it; if the data set then cannot be read, the result is that of `list_images`, too. Raises ConfigError if `layout`
-    is given but `source` is not an image folder of a data set, and then also the errors of `read_dataset`.
+    set. None guesses it; if the data set then cannot be read, the result is that of `list_images`, too. If `layout` is given, this
+    function raises ConfigError when `source` is not an image folder of a data set, and the errors of `read_dataset`.
     """
     images = list_images(source)
     path = os.path.abspath(source)

@@ -18,7 +18,10 @@ class Grey:
 
 
 def stored_grey(image: Any) -> Grey:
-    """Return how an opened TIFF file stores grey values of more than 8 bits; 16 bits, not inverted, for other kinds of files."""
+    """Return how an opened grey TIFF file stores its values, from its header; Grey(), 16 bits and not inverted, for other formats.
+
+    The caller needs this only for values of more than 8 bits.
+    """
     tags = getattr(image, "tag_v2", None)
     if tags is None:
         return Grey()

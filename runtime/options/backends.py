@@ -10,10 +10,10 @@ class Backend:
     """One way to run an ONNX file on a CPU.
 
     `label` names the backend in printed tables. `library` is the name of the library that it uses; the library's module in
-    `runtime/backends/` and its entry in `engines doctor` have the same name. If several backends share a library, the backend with
-    the name of the library uses the library's default arithmetic. `packages` are the Python packages whose versions influence the
-    features. `arithmetic` is the type in which the backend computes the matrix products of an FP32 file. `fp32_limits` is the
-    precision whose limits in `runtime.gate` hold for an FP32 file on this backend.
+    `runtime/backends/` and its entry in `engines doctor` have the same name. Several backends may share a library, such as
+    "openvino" and "openvino-bf16"; the one with the library's own name uses the library's default arithmetic. `packages` are the
+    Python packages whose versions influence the features. `arithmetic` is the type in which the backend computes the matrix products
+    of an FP32 file. `fp32_limits` is the precision whose limits in `runtime.gate` hold for an FP32 file on this backend.
     """
 
     label: str

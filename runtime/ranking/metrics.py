@@ -195,8 +195,8 @@ def trapezoid_precision(ranks: Ids) -> float:
 def checked_features(query: ArrayLike, gallery: ArrayLike, *, block: int = 256) -> tuple[Floats, Floats]:
     """Return query and gallery features as float32 (Q, D) and (G, D).
 
-    Raises DataError if there are none or one is not finite, and ArtifactError for other shapes, two widths D, or a feature whose norm
-    is not 1. `block` rows are checked at a time.
+    Raises DataError if the query or the gallery is empty, or if a feature is not finite. Raises ArtifactError for other shapes, if
+    the two widths D differ, or if the norm of a feature is not 1. `block` rows are checked at a time.
     """
     queries, galleries = np.asarray(query, np.float32), np.asarray(gallery, np.float32)
     for name, features in (("query", queries), ("gallery", galleries)):

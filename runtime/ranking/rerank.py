@@ -88,11 +88,12 @@ def _blocks(
 
 
 def nearest_neighbours(features: Floats, count: int, *, block: int = 256) -> tuple[NDArray[np.int32], Floats]:
-    """Return the `count` nearest rows of each feature, (N, count) int32, and its largest squared distance to any row, (N,) float32.
+    """Return two arrays: the row indices of each feature's `count` nearest features, and its largest squared distance to any feature.
 
-    `features` (N, D) are L2-normalised. The nearest row comes first; a feature itself is one of its neighbours. Equal distances are
-    ordered by index. If N is smaller than `count`, the result has N columns. If all features are equal, a tiny positive number stands
-    for the largest distance 0, so that it can be a divisor. `block` rows are compared at a time.
+    They are (N, count) int32 and (N,) float32. `features` (N, D) are L2-normalised. The nearest feature comes first, and each feature
+    is one of its own neighbours. Equal distances are ordered by index. If N is smaller than `count`, the first array has N columns. If
+    all features are equal, a tiny positive number stands for the largest distance 0, so that it can be a divisor. `block` rows are
+    compared at a time.
     """
     size = len(features)
     count = min(count, size)
