@@ -35,7 +35,7 @@ def test_a_row_says_what_the_manifest_says(tmp_path):
 
 
 def test_a_command_that_fails_is_named(tmp_path):
-    with pytest.raises(StepFailed, match="exit code 3;.*python -c") as failed:
+    with pytest.raises(StepFailed, match="exit code 3 .*python -c") as failed:
         run_step(["-c", "raise SystemExit(3)"])
     assert failed.value.code == 3
 

@@ -28,6 +28,7 @@ DATA = ["--data", "data/anny_reid"]
 WORDS = {
     "prune.convert": ["no.pth", *CONFIG, "--out", "no.safetensors"],
     "prune.evaluate": ["no.safetensors", *DATA],
+    "prune.fit_stem": [*CONFIG, *DATA, "--init", "no.pth", "--out", "no.safetensors"],
     "prune.flops": CONFIG,
     "prune.relabel": ["no.safetensors", *DATA, "--out", "other.safetensors"],
     "prune.train": [*CONFIG, "--out", "no"],

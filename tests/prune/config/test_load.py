@@ -84,9 +84,10 @@ def test_the_files_that_scripts_name_exist():
     config_files = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml")}
     pruned = {f"prune/{name}_{what}.yaml" for name in PUBLISHED for what in ("h25", "t25", "h25_t25")}
     small = {f"prune/occ_duke_small_{what}.yaml" for what in ("h40", "t40", "h40_t40")}
-    teachers = {"market_base_s12", "occ_duke_base_s11", "occ_duke_small_s11", "demo"}
+    teachers = {"market_base_s12", "occ_duke_base_s11", "occ_duke_small_s11", "demo", "hybrid"}
     assert config_files == pruned | small | {f"train/{name}.yaml" for name in teachers} | {
         "prune/demo.yaml",
+        "prune/hybrid.yaml",
         "prune/study.yaml",
     }
 
