@@ -58,7 +58,7 @@ def printed(rows: ROWS) -> Iterator[None]:
 
 
 def incomplete_line(made: Mapping[str, Any]) -> str | None:
-    """Return a line that says which parts of the run the JSON document `made` lacks, or None if the document is complete."""
+    """Return a line that names the parts of a run that are missing in its JSON document `made`; None if nothing is missing."""
     if made.get("complete", True):
         return None
     return f"INCOMPLETE, stopped by {made['stopped']}; these parts were not measured: {', '.join(made['missing']) or 'none'}"

@@ -121,7 +121,8 @@ def read_latencies(path: Path) -> dict[str, float]:
     # The exact types exclude bool, which is an int in Python. The comparison excludes NaN, which Python's JSON accepts.
     if not values or not all(type(value) in (int, float) and abs(value) < math.inf for value in values):
         raise ConfigError(
-            f'--latency-table {path}: write a JSON object of group -> saved milliseconds, such as {{"block0.fc1": 0.02}}'
+            f"--latency-table {path}: is not a JSON object that maps group names "
+            f'to the milliseconds that INT8 saves, such as {{"block0.fc1": 0.02}}'
         )
     return dict(table)
 

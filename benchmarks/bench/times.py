@@ -105,8 +105,9 @@ def compared(fresh: Artifact, timed: Timed) -> dict[str, Any]:
 def ratio(first: Timed, other: Timed, first_model: Artifact, model: Artifact) -> dict[str, Any]:
     """Return how many times as fast `other` is as the `first` model, by wall time (`speed`) and by CPU time (`cpu_speed`).
 
-    Each of the two is {median, low, high} over the rounds, where `low` and `high` are the 5th and 95th percentiles. `interval_95` is
-    {ratio, low, high}: the ratio of the median wall times and its 95 % interval (see `benchmarks.stats.interval`).
+    `speed` and `cpu_speed` are {median, low, high} over the rounds of (time of `first`) / (time of `other`), where `low` and `high`
+    are the 5th and 95th percentiles. `interval_95` is {ratio, low, high}: the ratio of the median wall times and its 95 % interval
+    (see `benchmarks.stats.interval`).
     """
     wall = timing.speed(first.samples.wall_ms, other.samples.wall_ms)
     cpu = timing.speed(first.samples.cpu_ms, other.samples.cpu_ms)

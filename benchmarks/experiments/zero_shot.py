@@ -40,8 +40,8 @@ def centred(features: NDArray[np.float32], camids: NDArray[np.int64]) -> NDArray
 def per_person(features: Features, query: int, gallery: int) -> dict[str, list[float]]:
     """Return {R1, mAP}, each with one score (0..1) per person, in ascending order of the person ids.
 
-    The queries are the images of camera `query`, and the gallery those of camera `gallery`. Each person is scored once, with all
-    queries of this person against the whole gallery.
+    The queries are the images of camera `query`, and the gallery those of camera `gallery`. The score of a
+    person is the mean over the queries of this person, each ranked against the whole gallery.
     """
     each = [
         _scores(features, features.features, query, gallery, only=int(pid))

@@ -85,7 +85,7 @@ class ChildJob:
 
 
 def read_job(document: dict[str, Any]) -> ChildJob:
-    """Return the ChildJob that `document` describes, the parsed JSON that `engines.python.builders` sends to the child process."""
+    """Return `document` as a ChildJob. It is the parsed JSON that `engines.python.builders` sends to the child process."""
     cache = document["timing_cache"]
     return ChildJob(
         **document

@@ -133,7 +133,9 @@ def score_class_attention(model: TransReID, batches: Iterable[Batch]) -> list[Te
 
 
 def score_tokens(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list[Tensor]:
-    """Return the scores of the patch tokens (`token_batch_scores`) summed over batches, (n_l - 1,) per prunable block.
+    """Return the scores of the patch tokens, one tensor (patch tokens of the block,) per prunable block.
+
+    The scores of a batch are those of `token_batch_scores`; they are summed over the batches.
 
     The model is in eval mode. `loss(model, images, labels, camera_ids)` returns the scalar whose gradient with respect to the
     attention maps is taken. Raises GateError when a score is not finite, and DataError when there are no batches.

@@ -123,8 +123,8 @@ def random_scores(ids: Sequence[Sequence[int]], *, seed: int, stream: int) -> li
     """Return uniform random numbers in 0..1, one float64 tensor per block with a number for each of its `ids`.
 
     `ids` has the ids of each block's heads or tokens in the unpruned model. A number depends only on `seed`, `stream`, block and
-    id. Several rounds that remove the lowest numbers therefore remove the same ids as one round. `stream` is a number that makes
-    the numbers of heads differ from those of tokens.
+    id. Several rounds that remove the lowest numbers therefore remove the same ids as one round. Heads and
+    tokens are given different `stream` numbers, so that they draw different random numbers.
     """
     return [
         torch.from_numpy(
