@@ -183,7 +183,7 @@ def test_nan_weights_never_get_as_far_as_a_graph(tmp_path, crops):
         (["--batch", "0"], 2, "--batch 0"),
         (["--check-count", "-1"], 2, "--check-count -1"),
         (["--max-map-drop", "nan"], 2, "--max-map-drop nan"),
-        (["--max-map-drop", "1", "--gate", "off"], 2, "--gate on"),
+        (["--max-map-drop", "1", "--gate", "off"], 2, "--gate off"),
         (["--check", "nowhere"], 3, "nowhere"),
     ],
 )
