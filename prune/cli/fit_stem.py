@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prune.cli.arguments import ConfigOptions, add_config_options, config_options
+from prune.cli.training_set import notes, training_set
 from runtime.cli.arguments import add_layout_option
 from runtime.errors import ConfigError
 
@@ -20,14 +21,14 @@ from runtime.errors import ConfigError
 class FitOptions:
     """The parsed command line: the configuration, the data set, the initial weights `init`, and the model file `out` to write.
 
-    `data` is the folder of the data set; a `layout` of None means that of the configuration. `init` has sources as in
+    `data` is the folder of the data set. If it or `layout` is None, it comes from the configuration. `init` has sources as in
     `prune.importing.initial.initial_model`. `images` is the number of augmented training crops that the layer is computed from.
     `shrinkage` (0..1) says how far the within-person scatter matrix of the stem's features is moved to a multiple of the identity
     matrix. `strength` is the mean 2-norm of what the stem adds to the ViT's descriptor, divided by the mean 2-norm of that descriptor.
     """
 
     config: ConfigOptions
-    data: str
+    data: str | None
     layout: str | None
     init: tuple[str, ...]
     out: Path
@@ -41,7 +42,9 @@ def parse(argv: Sequence[str] | None) -> FitOptions:
     parser = ArgumentParser(prog="python -m prune.fit_stem", description=main.__doc__)
     add_config_options(parser, required=True)
     parser.add_argument(
-        "--data", required=True, metavar="ROOT", help="the folder of the data set itself, not its parent"
+        "--data",
+        metavar="ROOT",
+        help="the folder of the data set itself, not its parent (default: data.root of the configuration)",
     )
     add_layout_option(parser)
     parser.add_argument(
@@ -98,35 +101,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: FitOptions) -> None:
     """Build the model, write it and print its path.
 
-    Raises ConfigError when the configuration's variant has no stem, or when its neck is not "before".
+    Raises ConfigError when the configuration's variant has no stem, when its neck is not "before", or when `init` has no weights
+    for the ViT or for the CNN.
     """
     import torch
 
-    from prune.cli.train import notes, with_identities
     from prune.config.load import load_config
     from prune.importing.initial import initial_model
     from prune.model.file import save_model
     from prune.training.data import training_batches
     from prune.training.whitening import fit_skip, skip_inputs
     from runtime.console import note
-    from runtime.datasets import count_warnings, read_dataset, training_images
-    from runtime.datasets.cameras import dataset_name
     from runtime.wording import printable
 
     config = load_config(options.config.path, options.config.overrides)
-    dataset = training_images(read_dataset(options.data, options.layout or config.data.layout))
-    config = with_identities(config, dataset.train)
-    # Classifiers that no training has seen are of no use.
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, identities=0))
     if config.architecture().vit.stem is None or config.model.neck != "before":
         raise ConfigError(
             f"model.variant {config.model.variant}, model.neck {config.model.neck}: the fit needs a variant with a stem and the "
             "neck `before`; add --set model.variant=hybrid_lite --set model.neck=before"
         )
-    warnings = count_warnings(dataset)
-    spec = dataclasses.replace(config.spec(), dataset=dataset_name(dataset.layout, warnings))
+    training = training_set(config, options.data, options.layout, config_path=options.config.path)
+    dataset, spec = training.dataset, training.spec
+    # Classifiers that no training has seen are of no use.
+    config = dataclasses.replace(
+        training.config, model=dataclasses.replace(training.config.model, identities=0)
+    )
     initial = initial_model(config, options.init)
-    for line in (*warnings, *dataset.left_out, *initial.notes):
+    if missing := initial.random_parts:
+        raise ConfigError(
+            f"--init {' --init '.join(options.init)}: the {' and the '.join(missing)} would keep random weights; give one --init for "
+            "the ViT and one for the CNN"
+        )
+    for line in (*training.warnings, *initial.notes):
         note(line)
     batches = training_batches(dataset.train, spec, config.train)
     fitted = skip_inputs(initial.model, batches, options.images, workers=config.train.workers)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from prune.cli.arguments import DEVICES, ConfigOptions, add_config_options, config_options
+from prune.cli.training_set import notes, training_set
 from runtime.datasets import READERS
 from runtime.errors import ConfigError
-
-if TYPE_CHECKING:
-    from prune.config.load import Config
-    from runtime.datasets import Dataset, Item
 
 
 @dataclass(frozen=True)
@@ -88,25 +83,18 @@ def run(options: TrainOptions) -> None:
     from prune.training.data import training_batches
     from prune.training.loop import fit, make_accelerator
     from runtime.console import note
-    from runtime.datasets import count_warnings, read_dataset, training_images
-    from runtime.datasets.cameras import dataset_name
     from runtime.stopping import keeping
     from runtime.wording import printable
 
     config, out = load_config(options.config.path, options.config.overrides), options.out
-    root = options.data or config.data.root
-    if not root:
-        raise ConfigError(f"{options.config.path}: the configuration has no data.root; add --data ROOT")
     if checkpoint_files(out) and not options.resume:
         raise ConfigError(f"{out}: holds a training run; add --resume to resume it, or choose another --out")
-    dataset = training_images(read_dataset(root, options.layout or config.data.layout))
-    config = with_identities(config, dataset.train)
-    warnings = count_warnings(dataset)
+    training = training_set(config, options.data, options.layout, config_path=options.config.path)
+    config, dataset, spec = training.config, training.dataset, training.spec
     accelerator = make_accelerator(config.train.precision, options.device)
     main_process = accelerator.is_main_process
-    for warning in (*warnings, *dataset.left_out) if main_process else ():
+    for warning in training.warnings if main_process else ():
         note(warning)
-    spec = dataclasses.replace(config.spec(), dataset=dataset_name(dataset.layout, warnings))
     batches = training_batches(
         dataset.train,
         spec,
@@ -133,42 +121,6 @@ def run(options: TrainOptions) -> None:
             initial.model, path, spec, parent=initial.parent, notes=notes(config, dataset, options.init)
         )
         print(printable(str(path)))
-
-
-def with_identities(config: Config, items: Sequence[Item]) -> Config:
-    """Return the configuration with the number of identities in the training set.
-
-    Raises ConfigError when `model.identities` or `model.cameras` is set (not 0) and differs from the training set. A
-    `model.cameras` of 0 means no camera embedding and stays 0.
-    """
-    if not items:
-        raise ConfigError(
-            "the training set is empty; give as --data the folder of a data set with training images (as in bounding_box_train)"
-        )
-    identities = len({item.pid for item in items})
-    cameras = max(item.camid for item in items) + 1
-    model = config.model
-    for key, configured, counted in (
-        ("identities", model.identities, identities),
-        ("cameras", model.cameras, cameras),
-    ):
-        if configured and configured != counted:
-            raise ConfigError(
-                f"model.{key} is {configured}, but the training set has {counted}; check --data, or add "
-                f"--set model.{key}={counted}"
-            )
-    return dataclasses.replace(config, model=dataclasses.replace(model, identities=identities))
-
-
-def notes(config: Config, dataset: Dataset, init: Sequence[str]) -> dict[str, Any]:
-    """Return the manifest entries about the training: initial weights, configuration and data."""
-    names = [source if source == "imagenet" else Path(source).name for source in init]
-    return {
-        "source": "train",
-        "init": names[0] if len(names) == 1 else names or None,
-        "config": dataclasses.asdict(config),
-        "data": {"layout": dataset.layout, "images": len(dataset.train)},
-    }
 
 
 def resume_advice(checkpoints: Sequence[Path], out: Path) -> str:

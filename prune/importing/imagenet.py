@@ -23,7 +23,7 @@ from runtime.wording import reason_of
 # Ignored: classifiers, the distillation token, and what self-supervised training needs beside the ViT.
 IGNORED = ("head", "dist", "fc", "pre_logits", "mask_token", "decoder", "projector", "predictor")
 # Not in an ImageNet model: these keep their random initial values.
-NEW = ("bottleneck", "classifier", "base.sie_embed")
+NEW = ("bottleneck", "classifier", "base.sie_embed", "base.stem.")
 
 
 def imagenet_state(state: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
@@ -156,6 +156,14 @@ def pretrained(architecture: Architecture) -> dict[str, Tensor]:
         raise ConfigError(
             f"--init imagenet: timm has no ImageNet weights for {architecture.variant}; give --init FILE, or no --init"
         )
+    return fetched(name)
+
+
+def fetched(name: str) -> dict[str, Tensor]:
+    """Return the weights of timm's pretrained network `name`, downloaded or from timm's cache.
+
+    Raises ArtifactError when they cannot be fetched.
+    """
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     # huggingface_hub, requests and timm each raise errors of their own; all of them mean that the weights are not here

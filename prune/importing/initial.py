@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from prune.config.load import Config
-from prune.importing.imagenet import initialise, pretrained, read_weights, resampled
-from prune.importing.stem import TIMM, cnn_file, downloaded_cnn, initialise_stem
+from prune.importing.imagenet import fetched, initialise, pretrained, read_weights, resampled
+from prune.importing.stem import initialise_stem, is_cnn
 from prune.model.architecture import Architecture, unpruned
 from prune.model.file import load_model
 from prune.model.transreid import TransReID
@@ -20,6 +20,7 @@ from runtime.files.manifest import manifest_path, sha256
 # Fields of an Architecture that may differ between the two models: no tensor depends on them, or only classifiers, the camera
 # table and the position embedding, which `copy_weights` adjusts.
 ADJUSTABLE = ("identities", "cameras", "height", "width", "stride", "rearrange", "neck", "mode", "blocks")
+TIMM = "timm:"
 # Prefixes of the tensors that a TransReID checkpoint has and a plain ViT lacks.
 REID_PREFIXES = ("bottleneck", "b1.", "b2.", "sie_embed")
 
@@ -29,12 +30,13 @@ class InitialModel:
     """A model to train.
 
     `parent` is the sha256 of the file that the ViT's weights come from, None without a file. `notes` has a line for everything
-    that does not come from the files.
+    that does not come from the files. `random_parts` names the parts that no source has weights for: "ViT", "CNN" (the stem).
     """
 
     model: TransReID
     parent: str | None = None
     notes: tuple[str, ...] = ()
+    random_parts: tuple[str, ...] = ()
 
 
 def initial_model(config: Config, sources: Sequence[str]) -> InitialModel:
@@ -52,30 +54,36 @@ def initial_model(config: Config, sources: Sequence[str]) -> InitialModel:
     """
     torch.manual_seed(config.train.seed)
     model = TransReID(config.architecture(), drop_path=config.model.drop_path)
+    random = ["ViT", "CNN"] if model.architecture.vit.stem else ["ViT"]
     parent, notes = None, []
     for source in sources:
-        own_file, lines = _fill(model, source)
+        parts, is_file, lines = _fill(model, source)
+        random = [part for part in random if part not in parts]
         notes += lines
-        if own_file:
+        if is_file and "ViT" in parts:
             parent = sha256(source)
-    return InitialModel(model, parent, tuple(notes))
+    if sources and random:
+        notes.append(f"the {' and the '.join(random)} of {config.model.variant} keeps random weights")
+    return InitialModel(model, parent, tuple(notes), tuple(random))
 
 
-def _fill(model: TransReID, source: str) -> tuple[bool, list[str]]:
-    """Fill the model from one source; return (whether it is a file with the ViT's weights, lines on what is not taken from it)."""
+def _fill(model: TransReID, source: str) -> tuple[tuple[str, ...], bool, list[str]]:
+    """Fill the model from one source; return (the parts with its weights, whether it is a file, lines on what is not from it)."""
     if source == "imagenet":
         initialise(model, pretrained(model.architecture), model.architecture.vit.imagenet or source)
-        return False, []
+        return ("ViT",), False, []
     if source.startswith(TIMM):
-        return False, initialise_stem(model, downloaded_cnn(source.removeprefix(TIMM)), source)
+        return ("CNN",), False, initialise_stem(model, fetched(source.removeprefix(TIMM)), source)
     if manifest_path(source).is_file():
-        return True, copy_weights(model, load_model(source)[0], source)
-    if (cnn := cnn_file(source)) is not None:
-        return False, initialise_stem(model, cnn, source)
+        saved = load_model(source)[0]
+        parts = ("ViT", "CNN") if saved.architecture.vit.stem else ("ViT",)
+        return parts, True, copy_weights(model, saved, source)
     state = read_weights(source)
+    if is_cnn(state):
+        return ("CNN",), True, initialise_stem(model, state, source)
     if "cls_token" in state and any(key.startswith(REID_PREFIXES) for key in state):
         raise ArtifactError(_reid_advice(Path(source)))
-    return True, initialise(model, state, source)
+    return ("ViT",), True, initialise(model, state, source)
 
 
 def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
@@ -94,8 +102,8 @@ def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
     )
     # a hybrid model can start from the plain ViT of the same sizes
     plain_sizes = dataclasses.replace(ours.vit, stem=None)
-    new_stem = ours.vit.stem is not None and theirs.vit == plain_sizes
-    adjustable = (*adjustable, "variant") if new_stem else adjustable
+    if ours.vit.stem is not None and theirs.vit == plain_sizes:
+        adjustable = (*adjustable, "variant")
     fields = [field.name for field in dataclasses.fields(Architecture) if field.name not in adjustable]
     differing = [name for name in fields if getattr(ours, name) != getattr(theirs, name)]
     if differing:
@@ -104,7 +112,8 @@ def copy_weights(model: TransReID, source: TransReID, path: str) -> list[str]:
         raise ArtifactError(
             f"{path}: does not fit the configuration, because in this model {values}; add {settings}"
         )
-    tensors, notes = source.state_dict(), ["it has no stem: the stem is new"] if new_stem else []
+    tensors = source.state_dict()
+    notes: list[str] = []
     if theirs.identities != ours.identities:
         tensors = {key: value for key, value in tensors.items() if not key.startswith("classifier")}
         trained = f"the training set has {ours.identities}: the classifiers are new"

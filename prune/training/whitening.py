@@ -56,10 +56,12 @@ def skip_inputs(
     """Return the inputs of `fit_skip`: (pooled (N, stripes x C), descriptors (N, D), labels (N,)) of N training crops.
 
     The crops are those of the first batches that together have at least `images` crops. `batches_of_epoch(n)` returns the augmented
-    batches of epoch n, which `workers` threads prepare. The model runs in eval mode. Its layer `skip` must still have zero weights,
-    because `fit_skip` needs descriptors without `skip`.
+    batches of epoch n, which `workers` threads prepare. The model runs in eval mode. Its layer `skip` is set to zero first, because
+    `fit_skip` needs descriptors without it.
     """
     stem: Stem = model.base.stem
+    for parameter in stem.skip.parameters():
+        parameter.data.zero_()
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     count, epoch = 0, 0
     model.eval()

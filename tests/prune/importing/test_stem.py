@@ -3,11 +3,14 @@
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from prune.config.load import Config
 from prune.config.settings import ModelConfig
 from prune.importing.initial import initial_model
+from prune.model.architecture import unpruned
 from prune.model.file import save_model
+from prune.model.transreid import TransReID
 from runtime.errors import ArtifactError, ConfigError
 from tests.fakes import lite
 
@@ -28,7 +31,7 @@ def test_a_file_fills_the_stem_in_the_order_of_its_tensors(cnn, tmp_path, rename
     path = tmp_path / "cnn.pth"
     torch.save({rename(key, number): value for number, (key, value) in enumerate(cnn.items())}, path)
     initial = initial_model(HYBRID, [str(path)])
-    assert initial.parent is None and len(initial.notes) == 1
+    assert initial.parent is None and initial.random_parts == ("ViT",)
     stem = initial.model.base.stem.state_dict()
     shared = [key for key in stem if key in cnn]
     assert len(shared) > 150 and all(torch.equal(stem[key], cnn[key]) for key in shared)
@@ -43,7 +46,24 @@ def test_a_hybrid_starts_from_a_plain_vit_and_a_cnn(cnn, tmp_path):
     images, _, cameras = lite.batch()
     with torch.no_grad():
         assert torch.equal(initial.model.eval()(images, cameras), plain(images, cameras))
-    assert any("stem" in line for line in initial.notes) and len(initial.parent) == 64
+    assert not initial.random_parts and len(initial.parent) == 64
+
+
+def test_a_file_under_timms_names_may_be_in_any_order(cnn, tmp_path):
+    # safetensors files are sorted
+    save_file({key: value.contiguous() for key, value in cnn.items()}, tmp_path / "cnn.safetensors")
+    stem = initial_model(HYBRID, [str(tmp_path / "cnn.safetensors")]).model.base.stem.state_dict()
+    assert all(torch.equal(stem[key], cnn[key]) for key in stem if key in cnn)
+
+
+def test_the_vit_of_a_hybrid_can_come_from_a_plain_vits_file(tmp_path):
+    architecture = unpruned("vit_lite", height=64, width=32, stride=8, jpm=False)
+    state = TransReID(architecture).state_dict()
+    plain = {key.removeprefix("base."): value for key, value in state.items() if key.startswith("base.")}
+    torch.save(plain, tmp_path / "vit.pth")
+    initial = initial_model(HYBRID, [str(tmp_path / "vit.pth")])
+    assert initial.random_parts == ("CNN",) and any("CNN" in line for line in initial.notes)
+    assert torch.equal(initial.model.base.cls_token, plain["cls_token"])
 
 
 def test_another_network_and_a_model_without_a_stem_are_refused(cnn, tmp_path):
