@@ -16,7 +16,7 @@ from export.head import ClassTokenBlock
 from export.pixels import fold_pixels
 from prune.model.architecture import PARTS, Architecture
 from prune.model.jpm import local_groups
-from prune.model.stem import fold_batch_norms
+from prune.model.stem import Stem
 from prune.model.transreid import Block, TransReID
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
@@ -82,7 +82,7 @@ class Folded(nn.Module):
         network: Any = copy.deepcopy(model).eval()
         architecture = model.architecture
         self.takes_uint8 = spec.layout == "uint8-nhwc"
-        self.patch, self.stem = network.base.patch_embed.proj, getattr(network.base, "stem", None)
+        self.patch, self.stem = network.base.patch_embed.proj, network.base.stem
         self.register_buffer("pixel_mean", None)
         if self.takes_uint8:
             self.pixel_mean = fold_pixels(self.patch, self.stem, spec)
@@ -165,6 +165,24 @@ def normalised(features: Tensor) -> Tensor:
     """Return features (B, D) divided by their 2-norms; the operations also export with a dynamic batch."""
     norms: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / norms.clamp_min(1e-12)
+
+
+def fold_batch_norms(stem: Stem) -> None:
+    """Fold every batch norm of the stem into the convolution before it, in place. The activation after a batch norm stays."""
+    convolution: nn.Conv2d | None = None
+    places = {child: (parent, name) for parent in stem.modules() for name, child in parent.named_children()}
+    for module in list(stem.modules()):
+        if isinstance(module, nn.Conv2d):
+            convolution = module
+        elif isinstance(module, nn.BatchNorm2d):
+            assert convolution is not None and convolution.bias is None
+            assert module.running_mean is not None and module.running_var is not None
+            scale = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
+            shift = module.bias.double() - module.running_mean.double() * scale
+            convolution.weight.data = (convolution.weight.double() * scale.view(-1, 1, 1, 1)).float()
+            convolution.bias = nn.Parameter(shift.float())
+            parent, name = places[module]
+            setattr(parent, name, getattr(module, "act", nn.Identity()))
 
 
 def fold_scale(block: Block) -> None:

@@ -21,19 +21,15 @@ def fold_pixels(convolution: nn.Conv2d, stem: Stem | None, spec: InputSpec) -> T
     stem, return None, because the patch convolution (with a bias) has no padding and absorbs the mean.
     """
     mean, std = (torch.tensor(value).double().view(1, 3, 1, 1) for value in (spec.mean, spec.std))
-    weight = convolution.weight.data.double()
     if stem is None:
-        assert convolution.bias is not None
-        shift = (weight * mean / std).sum(dim=(1, 2, 3))
-        convolution.bias.data = (convolution.bias.data.double() - shift).float()
-    convolution.weight.data = (weight / (255 * std)).float()
-    if stem is None:
+        _absorb(convolution, 1 / (255 * std), -mean / std)
         return None
+    gain = 1 / (255 * std)
+    _absorb(convolution, gain, torch.zeros_like(mean))
     if stem.gain is None:
-        first: Any = stem.conv_stem
-        first.weight.data = (first.weight.data.double() / (255 * std)).float()
+        _absorb(stem.conv_stem, gain, torch.zeros_like(mean))
     else:
-        stem.gain = (stem.gain.double() / (255 * std)).float()
+        stem.gain = (stem.gain * gain).float()
     return (255 * mean).float()
 
 
@@ -47,16 +43,23 @@ def rescaled(model: TransReID, own: InputSpec, sent: InputSpec) -> TransReID:
     if (own.mean, own.std) == (sent.mean, sent.std):
         return model
     changed: Any = copy.deepcopy(model)
-    convolution = changed.base.patch_embed.proj
-    std = torch.tensor(own.std).double()
-    gain = torch.tensor(sent.std).double() / std
-    shift = (torch.tensor(sent.mean).double() - torch.tensor(own.mean).double()) / std
-    weight = convolution.weight.data.double()
-    bias = convolution.bias.data.double() + (weight * shift.view(1, 3, 1, 1)).sum(dim=(1, 2, 3))
-    convolution.weight.data = (weight * gain.view(1, 3, 1, 1)).float()
-    convolution.bias.data = bias.float()
-    if hasattr(changed.base, "stem"):
-        changed.base.stem.gain = gain.float().view(1, 3, 1, 1)
-        changed.base.stem.shift = shift.float().view(1, 3, 1, 1)
+    own_std = torch.tensor(own.std).double().view(1, 3, 1, 1)
+    gain = torch.tensor(sent.std).view(1, 3, 1, 1) / own_std
+    shift = (torch.tensor(sent.mean).double() - torch.tensor(own.mean).double()).view(1, 3, 1, 1) / own_std
+    _absorb(changed.base.patch_embed.proj, gain, shift)
+    if changed.base.stem is not None:
+        changed.base.stem.gain, changed.base.stem.shift = gain.float(), shift.float()
     result: TransReID = changed
     return result
+
+
+def _absorb(convolution: Any, gain: Tensor, shift: Tensor) -> None:
+    """Change a convolution in place so that it does for x what it did for gain * x + shift; both are (1, 3, 1, 1) float64.
+
+    With a shift that is not zero, this is exact only for a convolution that has a bias and does not pad.
+    """
+    weight = convolution.weight.data.double()
+    if convolution.bias is not None:
+        offset = (weight * shift).sum(dim=(1, 2, 3))
+        convolution.bias.data = (convolution.bias.data.double() + offset).float()
+    convolution.weight.data = (weight * gain).float()

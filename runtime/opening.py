@@ -212,7 +212,7 @@ BACKEND_OPENERS: dict[str, Callable[[Path, InputSpec, Target], SizedSession]] = 
 def _open_engine(path: Path, spec: InputSpec, dim: int, target: Target, manifest: dict[str, Any]) -> Session:
     if target.device != "cuda":
         raise ConfigError(
-            f"{path}: an engine runs on a GPU; run it with device='cuda', or give the .onnx file"
+            f"{path}: an engine runs on a GPU; run it with device='cuda' (--device cuda), or give the .onnx file"
         )
     if target.threads is not None:
         raise ConfigError(

@@ -91,8 +91,8 @@ FAULTS = (
     Fault(
         "fold of the pixel mean",
         "export/pixels.py",
-        "shift = (weight * mean / std)",
-        "shift = (weight * mean * std)",
+        "_absorb(convolution, 1 / (255 * std), -mean / std)",
+        "_absorb(convolution, 1 / (255 * std), -mean * std)",
         "tests/export/test_forms.py::test_folded_equals_plain",
     ),
     Fault(

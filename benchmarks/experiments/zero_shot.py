@@ -56,10 +56,11 @@ def interval(scores: dict[str, list[float]], *, draws: int = 500, seed: int = 0)
     `scores` is a result of `per_person`, or the difference of two. As many people as there are in the data set are drawn with
     replacement, and their scores averaged. This is repeated `draws` times with a random generator of the seed `seed`.
     """
+    people = len(next(iter(scores.values())))
+    chosen = np.random.default_rng(seed).integers(0, people, (draws, people))
     out = {}
     for name, values in scores.items():
-        random = np.random.default_rng(seed)
-        means = np.array(values)[random.integers(0, len(values), (draws, len(values)))].mean(axis=1)
+        means = np.array(values)[chosen].mean(axis=1)
         out[name] = [float(value) for value in np.percentile(means, (2.5, 97.5))]
     return out
 

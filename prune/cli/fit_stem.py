@@ -6,6 +6,7 @@ The linear layer `skip` from the stem's features to the descriptor is computed i
 from __future__ import annotations
 
 import dataclasses
+import math
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from prune.cli.arguments import ConfigOptions, add_config_options, config_option
 from prune.cli.training_set import notes, training_set
 from runtime.cli.arguments import add_layout_option
 from runtime.errors import ConfigError
+from runtime.options.argument_types import fraction, positive_integer
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,14 @@ def parse(argv: Sequence[str] | None) -> FitOptions:
     parser.add_argument("--out", required=True, type=Path, help="the model.safetensors to write")
     parser.add_argument(
         "--images",
-        type=int,
+        type=positive_integer,
         default=20_000,
         metavar="N",
         help="how many augmented training crops to use (default: %(default)s)",
     )
     parser.add_argument(
         "--shrinkage",
-        type=float,
+        type=fraction,
         default=0.3,
         help="shrinkage of the within-person covariance matrix of the stem's features towards a scaled unit matrix, from 0 "
         "(not at all) to 1 (default: %(default)s)",
@@ -75,8 +77,8 @@ def parse(argv: Sequence[str] | None) -> FitOptions:
         help="mean length of what the stem adds to the ViT's descriptor, relative to that descriptor (default: %(default)s)",
     )
     args = parser.parse_args(argv)
-    if args.images < 1 or not 0 <= args.shrinkage <= 1 or args.strength < 0:
-        raise ConfigError("--images must be at least 1, --shrinkage from 0 to 1, and --strength at least 0")
+    if not 0 <= args.strength < math.inf:
+        raise ConfigError(f"--strength {args.strength}: give a finite number of at least 0")
     return FitOptions(
         config_options(args),
         args.data,
@@ -139,6 +141,6 @@ def run(options: FitOptions) -> None:
     with torch.no_grad():
         fit_skip(initial.model, *fitted, shrinkage=options.shrinkage, strength=options.strength)
     fit = {"images": len(fitted[2]), "shrinkage": options.shrinkage, "strength": options.strength}
-    about = notes(config, dataset, options.init) | {"source": "fit_stem", "fit": fit}
+    about = {"source": "fit_stem", "fit": fit} | notes(config, dataset, options.init)
     save_model(initial.model, options.out, spec, parent=initial.parent, notes=about)
     print(printable(str(options.out)))

@@ -118,7 +118,11 @@ def run(options: TrainOptions) -> None:
     if main_process:
         path = out / "model.safetensors"
         save_model(
-            initial.model, path, spec, parent=initial.parent, notes=notes(config, dataset, options.init)
+            initial.model,
+            path,
+            spec,
+            parent=initial.parent,
+            notes={"source": "train"} | notes(config, dataset, options.init),
         )
         print(printable(str(path)))
 

@@ -77,7 +77,6 @@ def notes(config: Config, dataset: Dataset, init: Sequence[str]) -> dict[str, An
     """Return the manifest entries about the training: initial weights, configuration and data."""
     names = [source if source == "imagenet" else Path(source).name for source in init]
     return {
-        "source": "train",
         "init": names[0] if len(names) == 1 else names or None,
         "config": dataclasses.asdict(config),
         "data": {"layout": dataset.layout, "images": len(dataset.train)},

@@ -82,6 +82,15 @@ class Stem(nn.Module):
         return (self.pooling @ features).flatten(1)
 
 
+def has_given_weights(name: str) -> bool:
+    """Whether the parameter `name` of a model is in a layer of the stem that has its weights before training.
+
+    These are the layers of the CNN, which was trained on ImageNet, and the layer `skip`, which prune.training.whitening computes.
+    The result is False for the layer `tokens` of the stem, and for all parameters outside the stem.
+    """
+    return name.startswith("base.stem.") and not name.startswith("base.stem.tokens.")
+
+
 def map_size(stem: Stem, size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
     """Return (C, (h, w)) of the features of the stem's last block for images of `size` (height, width)."""
     was_training = stem.training
@@ -133,20 +142,3 @@ def stripe_means(source: tuple[int, int], stripes: int) -> Tensor:
         weights[:edge] = weights[-edge:] = EDGE
     weighted = basis * (weights / weights.mean())
     return F.adaptive_avg_pool2d(weighted, (stripes, 1)).flatten(1).T.contiguous()
-
-
-def fold_batch_norms(stem: Stem) -> None:
-    """Fold every batch norm of the stem into the convolution before it, in place. The activation after a batch norm stays."""
-    convolution: nn.Conv2d | None = None
-    places = {child: (parent, name) for parent in stem.modules() for name, child in parent.named_children()}
-    for module in list(stem.modules()):
-        if isinstance(module, nn.Conv2d):
-            convolution = module
-        elif isinstance(module, nn.BatchNorm2d):
-            assert convolution is not None and convolution.bias is None and module.running_var is not None
-            scale = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
-            shift = module.bias.double() - module.running_mean.double() * scale
-            convolution.weight.data = (convolution.weight.double() * scale.view(-1, 1, 1, 1)).float()
-            convolution.bias = nn.Parameter(shift.float())
-            parent, name = places[module]
-            setattr(parent, name, getattr(module, "act", nn.Identity()))

@@ -137,6 +137,7 @@ class Trunk(nn.Module):
             self.sie_embed = nn.Parameter(torch.zeros(architecture.cameras, 1, vit.width))
         self.sie_coefficient = architecture.sie_coefficient
         self.patch_embed = PatchEmbed(vit.width, architecture.stride)
+        self.stem: Stem | None = None
         if vit.stem:
             size = (architecture.height, architecture.width)
             self.stem = Stem(
@@ -165,7 +166,7 @@ class Trunk(nn.Module):
     def with_skip(self, images: Tensor, camera_ids: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return (the tokens of `forward`, what the stem adds to the descriptor (B, dim), or None without a stem)."""
         patches, skip = self.patch_embed(images), None
-        if hasattr(self, "stem"):
+        if self.stem is not None:
             tokens, skip = self.stem(images)
             patches = patches + tokens
         x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1) + self.pos_embed

@@ -155,18 +155,18 @@ class _Run:
         return state
 
     def _check_same(self, stored: dict[str, Any], state: State) -> None:
-        current = _plain(self.config)
+        # A run of an older version had the default of every setting that it lacks.
+        current, stored = _plain(self.config), _plain(TrainConfig()) | stored
         # These settings change how batches are fetched and how often the run saves, not what the model learns.
         may_differ = {"workers", "cache_mib", "checkpoint_steps"}
-        if current["epochs"] != stored.get("epochs") and current["epochs"] > state.epoch:
+        if current["epochs"] != stored["epochs"] and current["epochs"] > state.epoch:
             # A resumed run may end earlier or later. From here on, the learning rate follows the new schedule.
             may_differ.add("epochs")
             if self.accelerator.is_main_process:
                 note(
-                    f"{self.out}: the run was planned for {stored.get('epochs')} epochs and now ends after "
-                    f"{current['epochs']}"
+                    f"{self.out}: the run was planned for {stored['epochs']} epochs and now ends after {current['epochs']}"
                 )
-        changed = [key for key in current if key not in may_differ and current[key] != stored.get(key)]
+        changed = [key for key in current if key not in may_differ and current[key] != stored[key]]
         if changed:
             raise ConfigError(
                 f"{self.out}: the stopped run used another value of {', '.join(f'train.{key}' for key in changed)}; "

@@ -1,4 +1,4 @@
-"""The training objective: a model with its losses, and the teacher's targets. Imports no data set."""
+"""The training objective: a model with its losses, and the teacher's targets. Imports no data set and no optimiser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from prune.config.settings import TrainConfig
 from prune.model.transreid import TransReID
 from prune.training import losses
-from prune.training.optimiser import in_given_stem
 
 TERMS = ("loss", "identity", "metric", "distillation", "accuracy")
 
@@ -17,17 +16,12 @@ class Objective(nn.Module):
     """A model together with its training loss, as one module.
 
     In training with several processes, the wrapper (DistributedDataParallel) averages the gradients only for calls of the module
-    that it wraps, so the loss must be inside. If `config.stem_lr_factor` is 0, the parameters for whose names `in_given_stem`
-    is true are frozen: the ImageNet-trained CNN of a hybrid model (prune.model.stem), and its layer `skip` to the descriptor.
+    that it wraps, so the loss must be inside.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
-        if not config.stem_lr_factor:
-            for name, parameter in model.named_parameters():
-                if in_given_stem(name):
-                    parameter.requires_grad_(False)
 
     def forward(
         self, images: Tensor, labels: Tensor, camera_rows: Tensor | None, teacher: list[Tensor] | None

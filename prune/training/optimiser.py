@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from prune.config.settings import TrainConfig
+from prune.model.stem import has_given_weights
 from runtime.errors import ConfigError
 
 
@@ -29,8 +30,9 @@ def lr_scale(progress: float, config: TrainConfig) -> float:
 def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return SGD, Adam or AdamW over all trainable parameters; biases have their own learning rate and weight decay.
 
-    Parameters for whose names `in_given_stem` is true have `config.stem_lr_factor` times the learning rate of the others. Every
-    parameter group holds `base_lr`, which `set_lr` scales. Raises ConfigError when the warm-up lasts for all epochs.
+    Parameters for whose names `has_given_weights` is true have `config.stem_lr_factor` times the learning rate of the others; with a
+    factor of 0 they stay unchanged. Every parameter group holds `base_lr`, which `set_lr` scales. Raises ConfigError when the warm-up
+    lasts for all epochs.
     """
     if config.schedule == "cosine" and config.warmup_epochs >= config.epochs:
         raise ConfigError(
@@ -45,7 +47,9 @@ def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
             values = [
                 value
                 for name, value in model.named_parameters()
-                if value.requires_grad and name.endswith(".bias") == bias and in_given_stem(name) == in_stem
+                if value.requires_grad
+                and name.endswith(".bias") == bias
+                and has_given_weights(name) == in_stem
             ]
             lr = config.lr * factor * (config.stem_lr_factor if in_stem else 1.0)
             if values:
@@ -53,15 +57,6 @@ def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=config.momentum)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer](groups)
-
-
-def in_given_stem(name: str) -> bool:
-    """Whether the parameter `name` is in a layer of a hybrid model's stem (prune.model.stem) that has its weights before training.
-
-    These are the layers of the CNN, which was trained on ImageNet, and the layer `skip`, which prune.training.whitening computes.
-    The result is False for the layer `tokens` of the stem, and for all parameters outside the stem.
-    """
-    return name.startswith("base.stem.") and not name.startswith("base.stem.tokens.")
 
 
 def set_lr(optimiser: Optimizer, scale: float) -> None:

@@ -181,7 +181,7 @@ def test_out_of_memory_and_other_failures_are_told_apart(
         monkeypatch.setattr(artifact.run, "_session", SimpleNamespace(run=run))
 
     fail("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 9")
-    with pytest.raises(OutOfMemory, match="batch"):
+    with pytest.raises(OutOfMemory, match="smaller batch"):
         artifact.run(crops(2))
     fail("CUDA failure 700:\n an illegal memory access was encountered")
     with pytest.raises(DeviceError, match="illegal") as caught:

@@ -152,7 +152,7 @@ def test_the_pipeline_takes_turns_with_the_bare_engine(
     model = write_model(tmp_path / "m.onnx")
     short = ("--count", 50, "--slice", 20, "--seconds", 0.05, "--runs", "10,30", "--json")
     argv = (model, crops, "--preset", name, *short)
-    assert guarded(pipeline.main, [str(rowd) for rowd in argv]) == 0
+    assert guarded(pipeline.main, [str(word) for word in argv]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [row["images"] for row in result["rounds"]] == [20, 20, 10]
     ratios = [row["extract"] / row["bare"] for row in result["rounds"]]

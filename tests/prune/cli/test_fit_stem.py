@@ -81,11 +81,18 @@ def test_a_fit_on_random_weights_is_refused(inputs, tmp_path, capsys, given, mis
     [
         (["--set", "model.variant=vit_lite"], "hybrid_lite"),
         (["--set", "model.neck=after"], "neck"),
-        (["--images", "0"], "--images"),
-        (["--shrinkage", "2"], "--shrinkage"),
+        (["--strength", "nan"], "--strength"),
+        (["--strength", "-1"], "--strength"),
     ],
 )
 def test_a_fit_that_cannot_be_made_is_refused(inputs, tmp_path, capsys, extra, word):
     assert command(inputs, tmp_path / "out.safetensors", *extra) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert word in message and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("extra", [["--images", "0"], ["--shrinkage", "2"]])
+def test_a_number_out_of_range_is_a_usage_error(inputs, tmp_path, capsys, extra):
+    with pytest.raises(SystemExit, match="2"):
+        command(inputs, tmp_path / "out.safetensors", *extra)
+    assert extra[0] in capsys.readouterr().err and not list(tmp_path.iterdir())

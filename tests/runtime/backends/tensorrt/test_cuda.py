@@ -180,7 +180,7 @@ def test_a_capture_that_fails_on_a_fake_leaves_the_stream_usable(gpu: FakeGpu) -
 def test_out_of_memory_of_a_fake_is_its_own_error_and_loses_nothing(gpu: FakeGpu) -> None:
     cuda = open_cuda()
     gpu.failures["cudaMalloc", 3] = 2
-    with cuda.current(), pytest.raises(OutOfMemory, match="batch"), ExitStack() as stack:
+    with cuda.current(), pytest.raises(OutOfMemory, match="smaller batch"), ExitStack() as stack:
         for _ in range(3):
             cuda.allocate(10, stack)
     assert gpu.leaks() == []
@@ -262,7 +262,7 @@ def test_a_fake_pycuda_serves_where_only_it_exists(monkeypatch: pytest.MonkeyPat
         cuda.synchronize(event)
         cuda.finish(stream)
         assert (back == 5).all() and int(stream) == 77
-        with pytest.raises(OutOfMemory, match="batch"):
+        with pytest.raises(OutOfMemory, match="smaller batch"):
             cuda.allocate(2000, stack)
         with pytest.raises(DeviceError, match="no CUDA graphs"):
             cuda.capture(stream, lambda: None, stack)
