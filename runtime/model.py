@@ -5,10 +5,9 @@ The commands of this project that run a model use the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,23 +16,22 @@ from runtime.artifact import Artifact
 from runtime.checks.this_machine import doubt
 from runtime.console import note
 from runtime.datasets import MAX_BAD
-from runtime.datasets.cameras import camera_ids
-from runtime.errors import ConfigError, DataError, NonFiniteFeatures
+from runtime.errors import ConfigError, NonFiniteFeatures
+from runtime.extraction.arrays import checked, prepare, run_images
 from runtime.extraction.camera import extract_with_policy
-from runtime.extraction.extract import MIN_NORM, run_halving
+from runtime.extraction.crop_cameras import Camera, crop_camera_ids, is_one
+from runtime.extraction.frame_boxes import BoxOptions, Empty, cut_boxes, run_boxes, run_frames
 from runtime.extraction.preset import extractor, plan
 from runtime.features import Features
-from runtime.images.boxes import crop_views
-from runtime.images.decode import MIN_SIDE
-from runtime.images.preprocess import resize, to_input
+from runtime.images.preprocess import Color
 from runtime.images.sources import Images, labelled_images
 from runtime.opening import open_artifact, verify_artifact
 from runtime.options.choices import BACKENDS, THROUGHPUT
 from runtime.options.presets import refuse_contradictions
 
-Color = Literal["rgb", "bgr"]
-Camera = str | int | ArrayLike | None
 BATCH = 16
+# The most boxes of a frame in one run of a model that takes any batch size.
+FRAME_BATCH = 64
 
 
 def open_model(
@@ -50,9 +48,9 @@ def open_model(
 
     `device` is "cpu" or "cuda". `backend` runs an ONNX file on the CPU (one of `runtime.options.choices.BACKENDS`, or "auto" for the
     one that `python -m runtime choose` measured as fastest here). `threads` None uses all cores. `batch` is the number of crops
-    per run (None: the model's fixed batch, or 16). `preset` "latency" runs one crop at a time on all cores of the CPU. `preset`
-    "throughput" runs one process with one thread on each core; it works with `embed_files` only. With `preset` None, the model runs
-    in this process with `threads` and `batch`.
+    per run; None means the model's fixed batch, or else 16 crops and at most 64 boxes of a frame. `preset` "latency" runs one crop
+    at a time on all cores of the CPU. `preset` "throughput" runs one process with one thread on each core; it works with
+    `embed_files` only. With `preset` None, the model runs in this process with `threads` and `batch`.
 
     The manifest, the file's hash and the recorded verdict of its quality gate are checked before anything is loaded. Raises
     ArtifactError for a file that is damaged, of an unknown kind, or has not passed its gate, DeviceError for a missing device or
@@ -71,21 +69,24 @@ def open_model(
         )
     if (remark := doubt(artifact)) is not None:
         note(f"WARNING {remark}")
-    size = plan(preset, artifact, batch).batch if preset else batch or artifact.spec.batch or BATCH
-    return Model(artifact, size, preset)
+    size = plan(preset, artifact, batch).batch if preset else batch or artifact.spec.batch
+    return Model(artifact, size or BATCH, preset, size or FRAME_BATCH, threads)
 
 
 @dataclass(frozen=True)
 class Model:
     """An opened model, which computes the features of crops.
 
-    `artifact` holds its manifest, input specification and session. `batch` is the number of crops per run. `preset` is the preset
-    with which it was opened, or None.
+    `artifact` holds its manifest, input specification and session. `batch` is the number of crops per run, and `frame_batch` the
+    largest number of boxes of a frame per run. `preset` is the preset with which it was opened, or None. `threads` is the number of
+    threads that run the model, and the most threads that resize crops (None: all cores).
     """
 
     artifact: Artifact
     batch: int = BATCH
     preset: str | None = None
+    frame_batch: int = FRAME_BATCH
+    threads: int | None = None
 
     @property
     def dim(self) -> int:
@@ -112,7 +113,26 @@ class Model:
         crop) and for a feature whose norm is zero, NonFiniteFeatures for a feature with NaN or infinity, and OutOfMemory or
         DeviceError when the model cannot run.
         """
-        return self._embed(crops, "crop {}".format, color=color, camera=camera)
+        self._refuse_throughput()
+        options = BoxOptions(color, camera, threads=self.threads)
+        spec, batch = self.artifact.spec, self.batch
+        ids = crop_camera_ids(camera, len(crops), spec)
+        features = np.empty((len(crops), self.dim), np.float32)
+        for start in range(0, len(crops), self.batch):
+            rows = slice(start, min(start + self.batch, len(crops)))
+
+            def name(row: int, start: int = start) -> str:
+                return f"crop {start + row}"
+
+            valid = [checked(crop, name(row)) for row, crop in enumerate(crops[rows])]
+            images = prepare(valid, spec, color=options.color, threads=options.threads)
+            try:
+                features[rows], batch = run_images(
+                    self.artifact, images, None if ids is None else ids[rows], batch=batch, name=name
+                )
+            except NonFiniteFeatures as error:
+                raise NonFiniteFeatures(str(error), tuple(start + row for row in error.rows)) from None
+        return features
 
     def embed_boxes(
         self,
@@ -121,35 +141,43 @@ class Model:
         *,
         color: Color,
         camera: Camera = None,
-        empty: Literal["refuse", "nan"] = "refuse",
+        empty: Empty = "refuse",
     ) -> NDArray[np.float32]:
         """Return the features of the people in `boxes` of one frame, (N, D) float32, L2-normalised, in the order of the boxes.
 
         `frame` is (H, W, 3) uint8 and `color` names the order of its channels, as in `embed`. `boxes` is (N, 4): x1, y1, x2, y2
-        in pixels, x2 and y2 exclusive; fractions are rounded outwards and the boxes are clipped to the frame. Crops are views
-        of the frame: nothing is copied before the resize. A box with a side of less than 8 pixels inside the frame is empty:
-        `empty` "refuse" raises DataError, "nan" gives that box a row of NaN.
+        in pixels, x2 and y2 exclusive; fractions are rounded outwards and the boxes are clipped to the frame. The features are those
+        of `embed` for the same crops; the frame is not copied. All boxes run at once, unless the model was opened with a
+        batch size or has a fixed one. A box with a side of less than 8 pixels inside the frame is empty: `empty` "refuse" raises
+        DataError, "nan" gives that box a row of NaN.
 
         Raises DataError for a frame or boxes of another type or shape, and what `embed` raises.
         """
-        if empty not in ("refuse", "nan"):
-            raise ConfigError(f'empty={empty!r}: give "refuse" or "nan"')
-        views = crop_views(frame, boxes, min_side=MIN_SIDE)
-        missing = [number for number, view in enumerate(views) if view is None]
-        if missing and empty == "refuse":
-            raise DataError(
-                f'box {missing[0]}: less than {MIN_SIDE} pixels wide or high inside the frame; leave it out, or pass empty="nan"'
-            )
-        kept = [number for number, view in enumerate(views) if view is not None]
-        per_crop = camera if _is_one(camera) else _ids_of(camera, len(views))[kept]
-        features = np.full((len(views), self.dim), np.nan, np.float32)
-        features[kept] = self._embed(
-            [view for view in views if view is not None],
-            lambda place: f"box {kept[place]}",
-            color=color,
-            camera=per_crop,
-        )
-        return features
+        self._refuse_throughput()
+        options = BoxOptions(color, camera, empty, self.threads)
+        crops = cut_boxes(frame, boxes, self.artifact.spec, options)
+        return run_boxes(self.artifact, crops, batch=self.frame_batch)[0]
+
+    def embed_frames(
+        self,
+        frames: Iterable[tuple[NDArray[np.uint8], ArrayLike]],
+        *,
+        color: Color,
+        camera: str | int | None = None,
+        empty: Empty = "refuse",
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """Yield the features of one frame after the other, each as `embed_boxes` returns them.
+
+        `frames` yields (frame, boxes). While the model runs on one frame, a thread reads the next one from `frames` and resizes its
+        crops; a frame must stay unchanged until its features have come. `camera` is one policy or one camera id for all boxes.
+        Close the generator to stop early. Raises what `embed_boxes` raises, with the 0-based number of the frame, and the exceptions
+        of `frames`.
+        """
+        self._refuse_throughput()
+        if not is_one(camera):
+            raise ConfigError(f"camera={camera!r:.60}: give one policy or one camera id for all frames")
+        options = BoxOptions(color, camera, empty, self.threads)
+        return run_frames(self.artifact, frames, options, batch=self.frame_batch)
 
     def embed_files(
         self,
@@ -190,89 +218,9 @@ class Model:
             )
         return replace(features, notes=notes + features.notes)
 
-    def _embed(
-        self,
-        crops: Sequence[NDArray[np.uint8]],
-        name: Callable[[int], str],
-        *,
-        color: Color,
-        camera: Camera,
-    ) -> NDArray[np.float32]:
-        """Do what `embed` does; an error names a crop by `name(its position)`."""
+    def _refuse_throughput(self) -> None:
+        """Raise ConfigError for a model that was opened with the preset "throughput", because only worker processes load it."""
         if self.preset == THROUGHPUT:
             raise ConfigError(
                 f"a model opened with preset {THROUGHPUT!r} takes files only; open it without a preset, or call embed_files"
             )
-        if color not in ("rgb", "bgr"):
-            raise ConfigError(f'color={color!r}: give "rgb" (Pillow) or "bgr" (OpenCV)')
-        ids = self._camera_ids(camera, len(crops))
-        features = np.empty((len(crops), self.dim), np.float32)
-        spec, batch = self.artifact.spec, self.batch
-        for start in range(0, len(crops), self.batch):
-            rows = slice(start, min(start + self.batch, len(crops)))
-            checked = [_checked(crop, name(start + row), color) for row, crop in enumerate(crops[rows])]
-            images = to_input(np.stack([resize(crop, spec) for crop in checked]), spec)
-            try:
-                features[rows], batch = run_halving(
-                    self.artifact.run, images, None if ids is None else ids[rows], batch
-                )
-            except NonFiniteFeatures as error:
-                numbers = tuple(start + row for row in error.rows)
-                raise NonFiniteFeatures(
-                    f"{name(numbers[0])}: {error}; export the model again", numbers
-                ) from None
-        norms = np.linalg.norm(features, axis=1, keepdims=True)
-        if len(zero := np.flatnonzero(norms < MIN_NORM)):
-            raise DataError(
-                f"{name(int(zero[0]))}: its feature has length zero and cannot be ranked; leave it out"
-            )
-        return np.asarray(features / norms, np.float32)
-
-    def _camera_ids(self, camera: Camera, count: int) -> NDArray[np.int64] | None:
-        """Return the `camera_ids` for the session, (N,) int64, or None for a model that takes none."""
-        spec = self.artifact.spec
-        if not _is_one(camera):
-            ids = _ids_of(camera, count)
-            if spec.camera == "input" and len(wrong := ids[(ids < -1) | (ids >= spec.cameras)]):
-                raise ConfigError(
-                    f"camera {wrong[0]}: this model has cameras 0 to {spec.cameras - 1}; give one of them, or -1 for unknown"
-                )
-            return camera_ids(ids, spec, policy="input")[0]
-        if camera == "input":
-            raise ConfigError(
-                'camera="input": crops have no file names; give one 0-based camera id for each crop'
-            )
-        policy = camera if camera is None or isinstance(camera, str) else int(camera)
-        return camera_ids(np.full(count, -1), spec, policy=policy)[0]
-
-
-def _is_one(camera: Camera) -> TypeGuard[str | int | None]:
-    """Return whether `camera` is one policy or one camera id for all crops."""
-    return camera is None or isinstance(camera, str | int | np.integer)
-
-
-def _ids_of(camera: Camera, count: int) -> NDArray[np.int64]:
-    """Return one camera id for each of `count` crops or boxes; raise ConfigError for anything else."""
-    try:
-        ids = np.asarray(camera)
-    except ValueError:
-        raise ConfigError(
-            "camera: a list whose entries have different lengths; give one 0-based camera id for each crop or box"
-        ) from None
-    if ids.shape != (count,) or (ids.dtype.kind not in "iu" and count):
-        raise ConfigError(
-            f"camera: {ids.dtype} {ids.shape} for {count} crops or boxes; give one 0-based camera id for each"
-        )
-    return ids.astype(np.int64)
-
-
-def _checked(crop: NDArray[np.uint8], name: str, color: Color) -> NDArray[np.uint8]:
-    """Return the crop as RGB; DataError names a crop of another type, shape or size."""
-    if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
-        kind = f"{crop.dtype} {crop.shape}" if isinstance(crop, np.ndarray) else type(crop).__name__
-        raise DataError(f"{name}: {kind}; give a (height, width, 3) uint8 array")
-    if min(crop.shape[:2]) < MIN_SIDE:
-        raise DataError(
-            f"{name}: {crop.shape[1]}x{crop.shape[0]} is smaller than {MIN_SIDE} pixels; leave it out"
-        )
-    return crop if color == "rgb" else np.ascontiguousarray(crop[:, :, ::-1])

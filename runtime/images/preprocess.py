@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +10,37 @@ from PIL import Image
 
 from runtime.spec import InputSpec
 
+Color = Literal["rgb", "bgr"]
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-def resize(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """Resize an image (H, W, 3) uint8 RGB to (spec.height, spec.width, 3) uint8 RGB.
+
+def resize(image: NDArray[np.uint8], spec: InputSpec, *, color: Color = "rgb") -> NDArray[np.uint8]:
+    """Resize an image (H, W, 3) uint8 to (spec.height, spec.width, 3) uint8 RGB. `color` is the order of the channels of `image`.
 
     This uses Pillow's antialiased filter, as torchvision's Resize does for a PIL image in training. Resizing with OpenCV or on
-    tensors gives other pixels and costs accuracy.
+    tensors gives other pixels and costs accuracy. `image` may be a part of a larger array. Nothing outside it is read, and the
+    result is the same as that of a copy of the part.
     """
     if image.shape[:2] == (spec.height, spec.width):
-        return image
-    filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-    resized = Image.fromarray(image).resize((spec.width, spec.height), filters[spec.interpolation])
+        return image if color == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
+    resized = _picture(image, color).resize((spec.width, spec.height), FILTERS[spec.interpolation])
     return np.array(resized, dtype=np.uint8)
+
+
+def _picture(image: NDArray[np.uint8], color: Color) -> Image.Image:
+    """Return the image as a Pillow image in RGB.
+
+    If the rows of `image` lie one after the other in memory, as in a box of a frame, Pillow reads them where they are and swaps the
+    channels while it reads.
+    """
+    height, width = image.shape[:2]
+    if image.strides[1:] != (3, 1) or image.strides[0] < 3 * width:
+        rgb = image if color == "rgb" else image[:, :, ::-1]
+        return Image.fromarray(np.ascontiguousarray(rgb))
+    step = image.strides[0]
+    # from the first byte of the first row to the last byte of the last row
+    span = np.lib.stride_tricks.as_strided(image, ((height - 1) * step + 3 * width,), (1,), writeable=False)
+    return Image.frombuffer("RGB", (width, height), span, "raw", color.upper(), step, 1)
 
 
 def to_input(crops: NDArray[np.uint8], spec: InputSpec) -> NDArray[Any]:
