@@ -30,3 +30,19 @@ class PipelineOptions:
     seconds: float
     runs: tuple[int, ...]
     as_json: bool
+
+
+@dataclass(frozen=True)
+class FramesOptions:
+    """How the features of boxes in frames are compared with the model alone.
+
+    Each of `candidates` is measured with each number of boxes in `people`. A frame is `size` = (width, height) in pixels. In each of
+    `rounds` rounds, the model alone and the two forms process the same frames, for about `seconds` seconds each.
+    """
+
+    candidates: tuple[Candidate, ...]
+    people: tuple[int, ...]
+    size: tuple[int, int]
+    rounds: int
+    seconds: float
+    as_json: bool

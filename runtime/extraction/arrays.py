@@ -39,7 +39,8 @@ def prepare(
 ) -> NDArray[Any]:
     """Return the input of a model for `crops`, (N, ...) as the spec describes it.
 
-    Each crop is (H, W, 3) uint8 with its channels in the order `color`. At most `threads` threads (None: all cores), and at most 4, resize the crops. Their number does not change the result.
+    Each crop is (H, W, 3) uint8 with its channels in the order `color`. Up to four threads resize the crops, and no more than
+    `threads` (None: all cores). Their number does not change the result.
     """
     resized = np.empty((len(crops), spec.height, spec.width, 3), np.uint8)
 
