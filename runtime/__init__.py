@@ -17,6 +17,8 @@ _HOMES = {
     "runtime.datasets.summary": ("inspect_dataset", "DatasetSummary", "SplitCounts"),
     "runtime.features": ("Features", "load_features", "save_features"),
     "runtime.ranking.api": ("evaluate", "search", "Metrics", "Hit"),
+    "runtime.gallery.api": ("open_gallery", "Gallery"),
+    "runtime.gallery.lookup.searching": ("GalleryHit",),
     "runtime.extraction.extract": ("TooManyBad", "Unfinished"),
     "runtime.errors": (
         "ArtifactError",
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
     from runtime.features import Features as Features
     from runtime.features import load_features as load_features
     from runtime.features import save_features as save_features
+    from runtime.gallery.api import Gallery as Gallery
+    from runtime.gallery.api import open_gallery as open_gallery
+    from runtime.gallery.lookup.searching import GalleryHit as GalleryHit
     from runtime.model import Model as Model
     from runtime.model import open_model as open_model
     from runtime.ranking.api import Hit as Hit

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 
 from runtime.cli import choose, evaluate_command, extract, inspect_data, search_command
+from runtime.cli.gallery import command as gallery
 
 # Each command is a module with HELP, add_arguments(parser) and command(parsed arguments).
 COMMANDS = {
@@ -22,6 +23,7 @@ COMMANDS = {
     "evaluate": evaluate_command,
     "search": search_command,
     "choose": choose,
+    "gallery": gallery,
 }
 
 

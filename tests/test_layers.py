@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("prune", "export", "engines", "runtime", "benchmarks")
 # From the bottom to the top: a module imports from its own room and from the lines before its own. Rooms on one line do not
 # import each other. `model` stands above `extraction`, because `Model.embed` does for arrays what `extract` does for files;
-# `images` stands above `datasets`, because the labels of an image come from the data set around it. `runtime.gallery` and
-# `runtime.service` are planned and do not exist yet.
+# `images` stands above `datasets`, because the labels of an image come from the data set around it. `runtime.service`
+# is planned and does not exist yet.
 RUNTIME = (
     ("runtime.wording", "runtime.host", "runtime.stopping"),
     ("runtime.errors", "runtime.console"),
@@ -35,7 +35,8 @@ RUNTIME = (
     ("runtime.checks",),
     ("runtime.opening",),
     ("runtime.extraction", "runtime.backend_timing"),
-    ("runtime.model", "runtime.gallery"),
+    ("runtime.model",),
+    ("runtime.gallery",),
     ("runtime", "runtime.service"),
     ("runtime.cli",),
     ("runtime.__main__",),

@@ -117,3 +117,12 @@ def add_partial_option(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept the partial features of a stopped extraction"
     )
+
+
+def add_shard_option(parser: ArgumentParser) -> None:
+    """Add the option `--shard` to `parser`."""
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="only the images of shard I of N, for N machines; gallery merge joins what they made (default: all images)",
+    )

@@ -13,6 +13,7 @@ from runtime.cli.arguments import (
     add_layout_option,
     add_model_options,
     add_output_options,
+    add_shard_option,
     model_options,
     run_options,
 )
@@ -25,7 +26,8 @@ HELP = "write the features of images to a .npz file"
 class ExtractOptions:
     """The model, the images, how to extract their features, and the file `out` to write.
 
-    `images` is a folder, a list file or one image. `layout` is that of the data set to which the folder belongs; None guesses it.
+    `images` is a folder, a list file or one image, of which `shard` is extracted (None: all). `layout` is that of the
+    data set to which the folder belongs; None guesses it.
     `preset` is "latency" (the least time per image on a CPU), "throughput" (the most images per second on a CPU), or None to run the
     model with the options of `model` and `run_options` alone. `as_json` prints one JSON document instead of a table.
     """
@@ -34,6 +36,7 @@ class ExtractOptions:
     run_options: RunOptions
     images: str
     layout: str | None
+    shard: str | None
     out: Path
     preset: str | None
     as_json: bool
@@ -51,6 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=PRESETS,
         help="settings for a CPU: latency (one process, all cores, batch 1) or throughput (one single-threaded process per core)",
     )
+    add_shard_option(parser)
     add_layout_option(parser)
     add_model_options(parser)
     add_output_options(parser)
@@ -63,6 +67,7 @@ def command(args: Namespace) -> None:
         run_options=run_options(args),
         images=args.images,
         layout=args.layout,
+        shard=args.shard,
         out=Path(args.out),
         preset=args.preset,
         as_json=args.json,
@@ -73,12 +78,16 @@ def command(args: Namespace) -> None:
 def run(options: ExtractOptions) -> None:
     """Write the features of the images to the file `out`, and print a summary on stdout.
 
-    When too many images are unusable, the features of the usable ones are written, and TooManyBad is raised.
+    Finished batches are kept in a folder beside `out` until the file is written, so that the same command resumes a stopped
+    run. When too many images are unusable, the features of the usable ones are written, and TooManyBad is raised.
     """
+    from functools import partial
+
     from runtime import ConfigError, TooManyBad, Unfinished, console, save_features
-    from runtime.cli.model_features import features_of, open_with_options
+    from runtime.cli.model_features import features_of, open_with_options, shard_images
     from runtime.cli.notes import print_notes, print_result
     from runtime.features import duplicates, partial_path
+    from runtime.gallery.resume import embed_files_resumed, resume_folder
     from runtime.images.skipped import write_skipped
     from runtime.images.sources import labelled_images
     from runtime.stopping import Stopped
@@ -89,11 +98,15 @@ def run(options: ExtractOptions) -> None:
         raise ConfigError(f"--out {out}: features are saved as an .npz file; try {out.with_suffix('.npz')}")
     images = labelled_images(options.images, options.layout)
     print_notes(images.notes)
+    images = shard_images(images, options.images, options.shard)
+    resume = resume_folder(out)
+    embed = partial(embed_files_resumed, model, out=out)
     try:
-        (features,) = features_of(model, {"extract": images}, options.run_options)
+        (features,) = features_of(model, {"extract": images}, options.run_options, embed)
     except TooManyBad as error:
         if error.features.paths:
             save_features(out, error.features)
+        _remove_folder(resume)
         write_skipped(out, error.features.skipped)
         raise
     except Unfinished as stop:
@@ -103,11 +116,14 @@ def run(options: ExtractOptions) -> None:
             save_features(part, stop.features, total=stop.total)
             message = (
                 f"the features of {len(stop.features.paths)} of {stop.total} images are in {part}; "
-                "the same command starts again from the first image"
+                "the same command resumes"
             )
+        else:
+            _remove_folder(resume)
         raise Stopped(stop.number, message) from None
     save_features(out, features)
     _remove(partial_path(out))
+    _remove_folder(resume)
     listed = write_skipped(out, features.skipped)
     if listed:
         console.note(f"{len(features.skipped)} images were skipped; {listed} lists them")
@@ -133,3 +149,10 @@ def _remove(path: Path) -> None:
 
     for file in (path, manifest_path(path)):
         file.unlink(missing_ok=True)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove the folder that kept the finished images."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)

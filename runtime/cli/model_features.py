@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from runtime import Features, Model, TooManyBad, console, load_features, open_model
+from runtime import DataError, Features, Model, TooManyBad, console, load_features, open_model
 from runtime.cli.arguments import ModelOptions, RunOptions
 from runtime.cli.notes import print_notes, print_skipped
 from runtime.datasets.cameras import camera_ids
 from runtime.features import PARTIAL
 from runtime.files.manifest import read_manifest
+from runtime.images.shards import Shard, in_shard
 from runtime.images.sources import Images
 
 
@@ -42,19 +44,26 @@ def saved_features(path: str, *, allow_partial: bool) -> Features:
     return load_features(path, partial=allow_partial)
 
 
-def features_of(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[Features]:
+def features_of(
+    model: Model,
+    splits: Mapping[str, Images],
+    options: RunOptions,
+    embed_files: Callable[..., Features] | None = None,
+) -> list[Features]:
     """Return one Features object for each of `splits`, {name: images}, in their order.
 
     While the images of a split are extracted, stderr shows the progress under the name of the split. Warnings and skipped images are
-    printed on stderr. Raises the errors of `Model.embed_files`.
+    printed on stderr. `embed_files` is called in place of `model.embed_files`, with the same arguments. Raises the errors of
+    `Model.embed_files`.
     """
+    embed = embed_files or model.embed_files
     remarks = _camera_remarks(model, splits, options)
     print_notes(remarks)
     features = []
     for name, images in splits.items():
         try:
             with console.progress(name, len(images.items)) as advance:
-                extracted = model.embed_files(
+                extracted = embed(
                     images,
                     camera=options.camera,
                     workers=options.workers,
@@ -88,3 +97,18 @@ def compare_backends(query: Features, gallery: Features) -> None:
         console.note(
             f"query and gallery features come from different backends ({names}), whose rounding differs slightly"
         )
+
+
+def shard_images(images: Images, source: str, shard: str | None) -> Images:
+    """Return the images of `source` that are in `shard`, such as "2/4"; None returns all.
+
+    Raises DataError for a shard without images.
+    """
+    if shard is None:
+        return images
+    chosen = in_shard(images.items, source, Shard.from_text(shard))
+    if not chosen:
+        raise DataError(
+            f"{source}: no image is in the shard {shard}; use fewer shards, or leave this one out"
+        )
+    return replace(images, items=chosen)

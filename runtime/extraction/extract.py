@@ -65,12 +65,14 @@ class Flow:
     """The settings for batches and decoding.
 
     `batch` is the number of images per run of the model. `workers` is the number of decoding threads (None: up to 4). `ahead` is how
-    many batches may be decoded in advance while the model runs on the current one.
+    many batches may be decoded in advance while the model runs on the current one. With `pad`, copies of the last image fill a
+    smaller batch, because features can differ in the last bits between batch sizes.
     """
 
     batch: int = 16
     workers: int | None = None
     ahead: int = AHEAD
+    pad: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def parts(
         features = np.empty((0, artifact.dim), np.float32)
         if crops:
             # Copies of the last crop replace the unusable images, because a backend is slow at the first batch of each size.
-            padded = crops + crops[-1:] * len(skipped)
+            padded = crops + crops[-1:] * ((flow.batch if flow.pad else len(decoded)) - len(crops))
             features, batch = _run(artifact, items, padded, camera_ids, batch)
             features = features[: len(crops)]
         norms = np.linalg.norm(features, axis=1, keepdims=True)

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
 from runtime.errors import ArtifactError
-from runtime.extraction.extract import Flow, ImageItem, Part, chunks, collect, parts
+from runtime.extraction.extract import Flow, ImageItem, Part, chunks, parts
 from runtime.extraction.processes import Child, processes, ready
-from runtime.features import Features
 
 # Each process has three chunks: it runs the model on one, decodes the next one (AHEAD), and has received a third one.
 AHEAD, HANDED_OUT = 1, 3
@@ -46,28 +45,14 @@ class Workers:
     children: Sequence[Child]
     batch: int
 
-    def extract(
-        self,
-        artifact: Artifact,
-        items: Sequence[ImageItem],
-        *,
-        camera_ids: NDArray[np.int64] | None = None,
-        max_bad: float = 0.01,
-        progress: Callable[[int], None] = lambda images: None,
-    ) -> Features:
-        """Return the features of the usable images among `items`, in the order of the items.
-
-        The parameters and the result are those of `runtime.extraction.extract.extract`. Raises the errors of that function, and
-        DeviceError when a process has died. After an error the workers cannot be used again. `artifact` describes the model; it
-        need not be loaded in this process.
-        """
-        results = self._parts(items, camera_ids)
-        return collect(artifact, items, results, max_bad=max_bad, progress=progress)
-
-    def _parts(
-        self, items: Sequence[ImageItem], camera_ids: NDArray[np.int64] | None
+    def parts(
+        self, items: Sequence[ImageItem], camera_ids: NDArray[np.int64] | None = None
     ) -> Generator[Part, None, None]:
-        """Yield the Parts as they arrive. Of several failures, raise the one of the earliest images."""
+        """Yield the features of the images among `items` as Parts, in the order in which the processes finish them.
+
+        The parameters are those of `runtime.extraction.extract.parts`, whose errors are raised; of several failures, that of the
+        earliest images. Raises DeviceError when a process has died. After an error the workers cannot be used again.
+        """
         remaining = chunks(len(items), self.batch)
         given: dict[Child, deque[int]] = {child: deque() for child in self.children}
         informed = set[Child]()

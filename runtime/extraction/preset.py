@@ -5,7 +5,7 @@ The preset "latency" gives the least time per image on a CPU, and the preset "th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
 from runtime.errors import ConfigError
-from runtime.extraction.extract import Flow, ImageItem, extract
+from runtime.extraction.extract import Flow, ImageItem, Part, chunks, collect, parts
 from runtime.extraction.parallel import Setup, open_workers
 from runtime.extraction.processes import usable_cores
 from runtime.features import Features
@@ -42,6 +42,10 @@ class Extract(Protocol):
     ) -> Features:
         """Return the features of the usable images among `items`, in their order. The parameters are those of `extract`."""
         ...
+
+
+Stream = Callable[[Sequence[ImageItem], "NDArray[np.int64] | None"], Generator[Part, None, None]]
+"""A function of image items and their camera ids (N,), or None for a model without; it yields their features in Parts."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,39 @@ def extractor(
     `workers` is the number of decoding threads in each process (None: up to 4 in this process, 1 in a worker process). Raises the
     errors of `plan`.
     """
-    if preset is None:
-        yield partial(extract, artifact, batch=batch or artifact.spec.batch or 16, workers=workers)
+    with _opened(artifact, preset, Flow(_batch(artifact, preset, batch), workers), allow_ungated) as stream:
+        yield partial(_collected, artifact, stream)
+
+
+@contextmanager
+def streamer(
+    artifact: Artifact,
+    preset: str | None = None,
+    *,
+    batch: int | None = None,
+    workers: int | None = None,
+    allow_ungated: bool = False,
+) -> Iterator[Stream]:
+    """Yield a function that yields the features batch by batch, so that a caller can store each batch when it is done.
+
+    Every batch is filled to the same size, so that the features of an image do not depend on which other images are extracted in the
+    same run. The parameters are those of `extractor`.
+    """
+    flow = Flow(_batch(artifact, preset, batch), workers, pad=True)
+    with _opened(artifact, preset, flow, allow_ungated) as stream:
+        yield stream
+
+
+def _batch(artifact: Artifact, preset: str | None, batch: int | None) -> int:
+    return plan(preset, artifact, batch).batch if preset else batch or artifact.spec.batch or 16
+
+
+@contextmanager
+def _opened(artifact: Artifact, preset: str | None, flow: Flow, allow_ungated: bool) -> Iterator[Stream]:
+    if preset is None or preset == LATENCY:
+        yield partial(_parts, artifact, flow)
         return
-    chosen = plan(preset, artifact, batch)
-    if preset == LATENCY:
-        yield partial(extract, artifact, batch=chosen.batch, workers=workers)
-        return
+    chosen = plan(preset, artifact, flow.batch)
     # The gate of this processor already ran when the artifact was verified.
     opens = partial(
         load_artifact,
@@ -107,6 +137,26 @@ def extractor(
         allow_ungated=allow_ungated,
         backend=artifact.backend or BACKENDS[0],
     )
-    setup = Setup(opens, artifact.sha256, Flow(chosen.batch, workers))
-    with open_workers(setup, chosen.processes) as pool:
-        yield partial(pool.extract, artifact)
+    with open_workers(Setup(opens, artifact.sha256, flow), chosen.processes) as pool:
+        yield pool.parts
+
+
+def _parts(
+    artifact: Artifact,
+    flow: Flow,
+    items: Sequence[ImageItem],
+    camera_ids: NDArray[np.int64] | None = None,
+) -> Generator[Part, None, None]:
+    return parts(artifact, items, chunks(len(items), flow.batch), flow=flow, camera_ids=camera_ids)
+
+
+def _collected(
+    artifact: Artifact,
+    stream: Stream,
+    items: Sequence[ImageItem],
+    *,
+    camera_ids: NDArray[np.int64] | None = None,
+    max_bad: float = 0.01,
+    progress: Callable[[int], None] = lambda images: None,
+) -> Features:
+    return collect(artifact, items, stream(items, camera_ids), max_bad=max_bad, progress=progress)

@@ -25,11 +25,11 @@ from runtime.datasets import Item
 from runtime.entry import guarded
 from runtime.errors import ArtifactError, ConfigError, DataError, DeviceError, GateError, NonFiniteFeatures
 from runtime.extraction import preset
-from runtime.extraction.extract import Flow, Part, extract
+from runtime.extraction.extract import Flow, Part, collect, extract
 from runtime.extraction.parallel import Setup, Workers, open_workers
 from runtime.extraction.preset import BATCH, extractor, plan
 from runtime.extraction.processes import Child, Failure
-from runtime.features import load_features
+from runtime.features import Features, load_features
 from runtime.opening import open_artifact, verify_artifact
 from tests.fakes.tiny_model import SPEC, write_model
 from tests.fakes.waiting import ended
@@ -147,17 +147,27 @@ def test_a_model_that_does_not_open_in_the_workers_is_refused(model: Path) -> No
     assert not multiprocessing.active_children()
 
 
+def gathered(
+    pool: Workers,
+    model: Path,
+    some: list[Item],
+    camera_ids: np.ndarray | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Features:
+    return collect(verify_artifact(model), some, pool.parts(some, camera_ids), max_bad=1, progress=progress)
+
+
 def test_workers_extract_again_and_again(images: Path, model: Path) -> None:
     opened = open_artifact(model, threads=1)
     whole = items(images)
     with open_workers(setup(model), 3) as pool:
         for some in (whole, whole[5:6], whole[8:29]):
             expected = extract(opened, some, batch=4, max_bad=1)
-            got = pool.extract(verify_artifact(model), some, max_bad=1)
+            got = gathered(pool, model, some)
             np.testing.assert_array_equal(got.features, expected.features)
             assert got.paths == expected.paths and got.skipped == expected.skipped
         with pytest.raises(DataError, match="no images"):
-            pool.extract(verify_artifact(model), [])
+            gathered(pool, model, [])
 
 
 def test_camera_ids_stay_with_their_images(images: Path, tmp_path: Path) -> None:
@@ -165,7 +175,7 @@ def test_camera_ids_stay_with_their_images(images: Path, tmp_path: Path) -> None
     ids = np.arange(41) % 3
     expected = extract(open_artifact(model, threads=1), items(images), batch=4, camera_ids=ids, max_bad=1)
     with open_workers(setup(model), 2) as pool:
-        got = pool.extract(verify_artifact(model), items(images), camera_ids=ids, max_bad=1)
+        got = gathered(pool, model, items(images), camera_ids=ids)
     np.testing.assert_array_equal(got.features, expected.features)
 
 
@@ -174,7 +184,7 @@ def test_a_killed_worker_ends_the_run_in_one_line(images: Path, model: Path) -> 
     with pytest.raises(DeviceError, match=r"SIGKILL.*out of memory") as caught:
         with open_workers(setup(model), 2) as pool:
             victim = pool.children[0].process
-            pool.extract(verify_artifact(model), many, max_bad=1, progress=lambda done: victim.kill())
+            gathered(pool, model, many, progress=lambda done: victim.kill())
     assert caught.value.code == 5 and "\n" not in str(caught.value)
     assert not multiprocessing.active_children()
 
@@ -192,7 +202,7 @@ def test_of_several_failures_the_first_in_the_order_of_the_items_is_raised() -> 
     second.send(part(1))
     late = threading.Timer(0.3, second.send, [Failure(ConfigError("of image 3"))])
     late.start()
-    parts = Workers(children, 1)._parts([Item(str(n), 1, 0) for n in range(20)], None)
+    parts = Workers(children, 1).parts([Item(str(n), 1, 0) for n in range(20)], None)
     with pytest.raises(ConfigError, match="of image 3"):
         list(parts)
     late.join()

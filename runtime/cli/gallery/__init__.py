@@ -1,0 +1,1 @@
+"""The commands `python -m runtime gallery ...`, one file for each group. `command.py` makes them subcommands."""

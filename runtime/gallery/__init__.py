@@ -1,0 +1,1 @@
+"""The gallery: a durable store of features that can be erased and searched, and its calibrations."""

@@ -1,0 +1,269 @@
+"""The public API of a gallery: `open_gallery` opens a folder, and the `Gallery` adds, searches and deletes features."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ConfigError, DataError, StorageError
+from runtime.features import Features
+from runtime.gallery.labelling import rows_of
+from runtime.gallery.lookup.searching import NEIGHBOURHOOD, GalleryHit, hits_of, rank_exactly, rerank_each
+from runtime.gallery.lookup.snapshot import ALL, Filters, Snapshot, empty_snapshot, refreshed
+from runtime.gallery.space import Space, space_of
+from runtime.gallery.store.adding import Added, add_rows
+from runtime.gallery.store.compacting import Compacted, compact
+from runtime.gallery.store.contents import Info, info
+from runtime.gallery.store.erasing import Selection, delete_rows
+from runtime.gallery.store.reading import known_images, stored_features
+from runtime.gallery.store.rows import Row
+from runtime.gallery.store.schema import SEGMENT_ROWS
+from runtime.gallery.store.store import Store, open_store
+from runtime.gallery.store.verifying import Verified, verify
+from runtime.gallery.times import MILLION, Time, microseconds
+from runtime.model import Model
+
+# How often a search starts again because rows that it found were deleted meanwhile.
+ATTEMPTS = 5
+Result = TypeVar("Result")
+
+
+def open_gallery(
+    path: Path | str,
+    *,
+    model: Model | None = None,
+    camera: str | int | None = None,
+    dataset: str | None = None,
+    segment_rows: int = SEGMENT_ROWS,
+) -> Gallery:
+    """Open the gallery in the folder `path`. With a `model`, a gallery that does not exist yet is created for its features.
+
+    `camera` is the camera policy of the features ("input", "mean", "none" or a camera id); None is the model's default for
+    images of the data set with the name `dataset` (None: of another one). A file holds the features of `segment_rows` rows, which is
+    fixed when the gallery is created. Close the gallery after use, or use it in a `with` block.
+
+    Raises ArtifactError if the gallery holds features of another embedding space (another model, width, camera policy or resize),
+    DataError if there is no gallery and no model, and StorageError if the gallery is damaged or cannot be read.
+    """
+    space = None if model is None else space_of(model.artifact, camera, dataset)
+    return Gallery(open_store(Path(path), space, segment_rows=segment_rows))
+
+
+class Gallery:
+    """An opened gallery. Its methods can be called from several threads, and other processes can use the same folder.
+
+    `store` is its files.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Wrap an opened store; call `open_gallery` instead."""
+        self.store = store
+        self._snapshot = empty_snapshot()
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with self.store.reading() as db:
+            (count,) = db.execute("SELECT count(*) FROM image").fetchone()
+        return int(count)
+
+    @property
+    def space(self) -> Space:
+        """The embedding space of the stored features."""
+        return self.store.space
+
+    def close(self) -> None:
+        """Close the files of the gallery."""
+        self.store.close()
+
+    def add(
+        self,
+        features: NDArray[np.float32] | Features,
+        *,
+        cameras: Sequence[int | None] | None = None,
+        times: Sequence[Time | None] | None = None,
+        tracks: Sequence[object] | None = None,
+        persons: Sequence[object] | None = None,
+    ) -> Added:
+        """Add features; on return, they are on the disk. Features that are stored already change nothing.
+
+        `features` is (N, D) float32, L2-normalised, or the `Features` of image files, whose paths, people and cameras are then stored
+        unless given here. `cameras` are 0-based numbers, `times` as in `runtime.gallery.times.microseconds`, and `tracks` and
+        `persons` names or numbers; each has N entries, of which None (and a number below 0) is unknown. A feature from an array is
+        identified by its numbers, camera, time and track, and one from a file by the bytes of the file.
+
+        Raises DataError for features or labels of another shape or length, ArtifactError for `Features` of another embedding space,
+        and StorageError when the disk fails or is full; then none of these features is stored.
+        """
+        rows = rows_of(self.space, features, cameras=cameras, times=times, tracks=tracks, persons=persons)
+        array = features.features if isinstance(features, Features) else np.asarray(features)
+        return add_rows(self.store, rows, array)
+
+    def add_rows(
+        self, rows: Sequence[Row], features: NDArray[np.float32], thumbnails: Sequence[bytes] = ()
+    ) -> Added:
+        """Add features (N, D) with the rows that describe them, and perhaps N thumbnails (JPEG files). Otherwise as `add`."""
+        return add_rows(self.store, rows, features, thumbnails)
+
+    def search(
+        self,
+        features: NDArray[np.float32],
+        *,
+        top: int = 10,
+        cameras: Sequence[int] | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        rerank: bool = False,
+    ) -> list[GalleryHit]:
+        """Return the `top` nearest rows of each query, nearest first, one query after the other.
+
+        `features` is (Q, D) or (D,) float32, L2-normalised. `cameras`, `since` (inclusive) and `until` (exclusive) leave only rows of
+        these cameras and times; a row without a camera or a time is left out by the filter of it. Every remaining row is compared.
+        With `rerank`, the nearest 200 rows of each query are ordered anew by the neighbours that they share with it; the distances are
+        then no cosine distances, depend on the other rows, and must not be compared with a threshold.
+
+        Raises ArtifactError or DataError for features of another width or shape, and StorageError for a damaged row.
+        """
+        filters = Filters(
+            None if cameras is None else tuple(cameras),
+            None if since is None else microseconds(since, "since"),
+            None if until is None else microseconds(until, "until"),
+        )
+        return self.find(features, filters, top=top, rerank=rerank)
+
+    def find(
+        self, features: NDArray[np.float32], filters: Filters, *, top: int = 10, rerank: bool = False
+    ) -> list[GalleryHit]:
+        """Do what `search` does, with the filters as one object."""
+        query = self._queries(features, top)
+        rows = self.store.segment_rows
+
+        def attempt() -> list[GalleryHit] | None:
+            snapshot = self._refresh()
+            wide = max(top, NEIGHBOURHOOD) if rerank else top
+            ranked = rank_exactly(snapshot, query, filters, top=wide, segment_rows=rows)
+            if rerank and ranked.places.shape[1]:
+                ranked = rerank_each(snapshot, query, ranked, top=top, segment_rows=rows)
+            return hits_of(self.store, snapshot, ranked)
+
+        return self._again(attempt)
+
+    def delete(
+        self,
+        *,
+        person: object | None = None,
+        image: str | os.PathLike[str] | None = None,
+        id: int | None = None,
+        camera: int | None = None,
+        before: Time | None = None,
+    ) -> int:
+        """Delete the rows that fit everything that is given, and return their number. On return, no file holds their bytes.
+
+        `image` is the path or the sha256 of an image. Raises ConfigError if nothing is given. What the disk itself keeps, such as
+        spare blocks of an SSD and snapshots of a file system, is out of reach: keep the gallery on an encrypted disk.
+        """
+        selection = Selection(
+            None if person is None else str(person),
+            None if image is None else os.fspath(image),
+            id,
+            camera,
+            None if before is None else microseconds(before, "before"),
+        )
+        return delete_rows(self.store, selection)
+
+    def expire(self, older_us: int) -> int:
+        """Delete the rows whose time is more than `older_us` microseconds before now, and return their number.
+
+        A row without a time does not expire.
+        """
+        return delete_rows(self.store, Selection(before_us=round(time.time() * MILLION) - older_us))
+
+    def verify(self) -> Verified:
+        """Read every row and feature, and compare them with their checksums. Changes nothing."""
+        return verify(self.store)
+
+    def compact(self) -> Compacted:
+        """Rewrite the features without the space of deleted rows. Needs free space for a second copy of them."""
+        return compact(self.store)
+
+    def rows(self, ids: Sequence[int]) -> tuple[list[Row], NDArray[np.float32]]:
+        """Return the rows with these ids, in their order, and their features (N, D).
+
+        Raises DataError for an id that does not exist.
+        """
+
+        def attempt() -> tuple[list[Row], NDArray[np.float32]]:
+            with self.store.reading():
+                return stored_features(self.store, self.store.segments(self.store.state().generation), ids)
+
+        return self._again(attempt)
+
+    def known(self, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, Row]]:
+        """Return {(sha256, source): (id, row)} for those of the `images`, pairs of sha256 and source, that are stored."""
+        return known_images(self.store, images)
+
+    def ids(self, filters: Filters = ALL) -> list[int]:
+        """Return the ids of the rows that the filters leave, in the order of adding."""
+        condition, values = filters.condition()
+        with self.store.reading() as db:
+            return [
+                number for (number,) in db.execute(f"SELECT id FROM image{condition} ORDER BY id", values)
+            ]
+
+    def info(self) -> Info:
+        """Return the counts, the times and the sizes of the gallery."""
+        return info(self.store)
+
+    def thumbnail(self, id: int) -> bytes | None:
+        """Return the thumbnail of a row, a JPEG file, or None if it has none."""
+        with self.store.reading() as db:
+            found = db.execute("SELECT jpeg FROM thumbnail WHERE image = ?", (id,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def _refresh(self) -> Snapshot:
+        self._snapshot = refreshed(self.store, self._snapshot)
+        return self._snapshot
+
+    def _queries(self, features: NDArray[np.float32], top: int) -> NDArray[np.float32]:
+        query = np.atleast_2d(np.asarray(features, np.float32))
+        if query.ndim != 2 or query.shape[1] != self.space.dim:
+            raise DataError(
+                f"a query has the shape {np.shape(features)}, but this gallery has features of {self.space.dim} numbers; use its model"
+            )
+        if top < 1:
+            raise ConfigError(f"top={top}: give 1 or more")
+        return query
+
+    def _again(self, attempt: Callable[[], Result | None]) -> Result:
+        """Return the result of `attempt`, which is called again if another process changed the gallery while it ran."""
+        for left in reversed(range(ATTEMPTS)):
+            before = self._state()
+            try:
+                result = attempt()
+            except StorageError:
+                # bytes that a delete has just overwritten look damaged
+                if not left or self._state() == before:
+                    raise
+                continue
+            if result is not None:
+                return result
+        raise StorageError(
+            f"{self.store.folder}: rows are deleted faster than they can be searched; try again"
+        )
+
+    def _state(self) -> Any:
+        with self.store.reading():
+            return self.store.state()

@@ -1,0 +1,1 @@
+"""Search the features of a gallery, exactly or with an index. Writes no row."""

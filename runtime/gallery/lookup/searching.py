@@ -1,0 +1,109 @@
+"""Search a gallery: rank the features of its current state, and look up the rows of the nearest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import DataError
+from runtime.gallery.lookup.exact import Block, nearest, split
+from runtime.gallery.lookup.snapshot import Filters, Snapshot
+from runtime.gallery.store.reading import stored_features
+from runtime.gallery.store.rows import Row
+from runtime.gallery.store.store import Store
+from runtime.ranking.rerank import rerank
+
+# How many of the nearest rows a re-ranking looks at.
+NEIGHBOURHOOD = 200
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The nearest rows of queries: `places` (Q, k) are numbers of rows in the snapshot, `distances` (Q, k) cosine distances."""
+
+    places: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GalleryHit:
+    """One row of a gallery near a query.
+
+    `query` is the row number of the query's feature. `rank` counts from 1, and `distance` is the cosine distance (0..2). `id` is the
+    number of the row in the gallery, and `row` says what is known about it.
+    """
+
+    query: int
+    rank: int
+    distance: float
+    id: int
+    row: Row
+
+
+def blocks_of(
+    snapshot: Snapshot,
+    selected: NDArray[np.bool_] | None,
+    segment_rows: int,
+    *,
+    only: NDArray[np.int64] | None = None,
+) -> list[Block]:
+    """Return the blocks of all segments; `selected` (N,) says which rows are ranked, None ranks all. `only` names segments."""
+    chosen = np.arange(len(snapshot.ids)) if selected is None else np.flatnonzero(selected)
+    slots = snapshot.slots[chosen]
+    blocks: list[Block] = []
+    for number in np.unique(slots // segment_rows) if only is None else only:
+        first, last = np.searchsorted(slots, [number * segment_rows, (number + 1) * segment_rows])
+        rows = slots[first:last] - number * segment_rows
+        if len(rows):
+            features = snapshot.maps[int(number)][: rows[-1] + 1]
+            blocks += split(features, rows, chosen[first:last])
+    return blocks
+
+
+def rank_exactly(
+    snapshot: Snapshot, query: NDArray[np.float32], filters: Filters, *, top: int, segment_rows: int
+) -> Ranked:
+    """Rank the rows that the filters leave, by comparing each query with each of them."""
+    blocks = blocks_of(snapshot, snapshot.selected(filters), segment_rows)
+    return Ranked(*nearest(blocks, query, top=top))
+
+
+def rerank_each(
+    snapshot: Snapshot, query: NDArray[np.float32], ranked: Ranked, *, top: int, segment_rows: int
+) -> Ranked:
+    """Re-rank each query alone by the neighbours that it shares with its nearest rows (k-reciprocal encoding).
+
+    The result has the re-ranked distances (0..1), which are no cosine distances. They depend on which rows were near enough to be
+    looked at, so they are not those of `runtime.evaluate` with `rerank`.
+    """
+    count = min(top, ranked.places.shape[1])
+    places = np.empty((len(query), count), np.int64)
+    distances = np.empty((len(query), count), np.float32)
+    for number, near in enumerate(ranked.places):
+        slots = snapshot.slots[near]
+        features = np.stack([snapshot.maps[int(s // segment_rows)][s % segment_rows] for s in slots])
+        (far,) = rerank(query[number : number + 1], features)
+        order = np.argsort(far[0], kind="stable")[:count]
+        places[number], distances[number] = near[order], far[0][order]
+    return Ranked(places, distances)
+
+
+def hits_of(store: Store, snapshot: Snapshot, ranked: Ranked) -> list[GalleryHit] | None:
+    """Look up the rows of a ranking, and check them against their checksums again. None if one was deleted in the meantime."""
+    ids = np.unique(snapshot.ids[ranked.places]).tolist()
+    with store.reading():
+        state = store.state()
+        if state.generation != snapshot.state.generation:
+            return None
+        try:
+            rows, _ = stored_features(store, store.segments(state.generation), ids)
+        except DataError:
+            return None
+    row_of = dict(zip(ids, rows))
+    return [
+        GalleryHit(query, rank + 1, float(distance), number, row_of[number])
+        for query, (places, distances) in enumerate(zip(ranked.places, ranked.distances))
+        for rank, (number, distance) in enumerate(zip(snapshot.ids[places].tolist(), distances))
+    ]

@@ -1,0 +1,148 @@
+"""The rows of a gallery in memory: what a search needs to filter and to rank, checked once against the checksums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import StorageError
+from runtime.gallery.store.reading import damaged, feature_at
+from runtime.gallery.store.rows import COLUMNS, checksum
+from runtime.gallery.store.store import State, Store
+
+# What stands for an unknown camera and an unknown time.
+NO_CAMERA, NO_TIME = -1, np.iinfo(np.int64).min
+# Rows that are fetched at a time.
+FETCHED = 8192
+# The columns of a snapshot.
+COLUMN_KINDS: dict[str, Any] = {
+    "ids": np.int64,
+    "slots": np.int64,
+    "cameras": np.int32,
+    "times": np.int64,
+    "crcs": np.uint32,
+}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which rows a search ranks: those of `cameras`, with a time at or after `since_us` and before `until_us`. None ranks all.
+
+    A row without a camera or a time is left out by the filter of it.
+    """
+
+    cameras: tuple[int, ...] | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+
+    def condition(self) -> tuple[str, list[int]]:
+        """Return the SQL condition, with its WHERE, and its values; ("", []) for no filter."""
+        parts: dict[str, list[int]] = {}
+        if self.cameras is not None:
+            parts[f"camera IN ({', '.join('?' * len(self.cameras))})"] = list(self.cameras)
+        if self.since_us is not None:
+            parts["time_us >= ?"] = [self.since_us]
+        if self.until_us is not None:
+            parts["time_us < ?"] = [self.until_us]
+        text = f" WHERE {' AND '.join(parts)}" if parts else ""
+        return text, [value for values in parts.values() for value in values]
+
+
+ALL = Filters()
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The rows of one state of a gallery, in the order of their slots: `ids`, `slots`, `cameras` and `times` (N,).
+
+    `maps` are memory maps of the segment files, by number.
+    """
+
+    state: State
+    ids: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    cameras: NDArray[np.int32]
+    times: NDArray[np.int64]
+    crcs: NDArray[np.uint32]
+    maps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+
+    def selected(self, filters: Filters) -> NDArray[np.bool_] | None:
+        """Return which rows the filters leave (N,), or None if they leave all."""
+        if filters == ALL:
+            return None
+        chosen = np.ones(len(self.ids), bool)
+        if filters.cameras is not None:
+            chosen &= np.isin(self.cameras, [camera for camera in filters.cameras if camera >= 0])
+        if filters.since_us is not None or filters.until_us is not None:
+            chosen &= self.times != NO_TIME
+        if filters.since_us is not None:
+            chosen &= self.times >= filters.since_us
+        if filters.until_us is not None:
+            chosen &= self.times < filters.until_us
+        return chosen
+
+
+def empty_snapshot() -> Snapshot:
+    """Return a snapshot that holds nothing and is older than every state."""
+    columns: dict[str, Any] = {name: np.empty(0, kind) for name, kind in COLUMN_KINDS.items()}
+    return Snapshot(State(-1, 0, 0), **columns)
+
+
+def refreshed(store: Store, old: Snapshot) -> Snapshot:
+    """Return the snapshot of the current state. Only rows that `old` does not hold are read and checked.
+
+    Raises StorageError for a row that does not fit its checksum.
+    """
+    with store.reading() as db:
+        state = store.state()
+        if state == old.state:
+            return old
+        if state.generation != old.state.generation:
+            old = empty_snapshot()
+        kept = old
+        if state.changes != old.state.changes and len(old.ids):
+            ids = np.fromiter((number for (number,) in db.execute("SELECT id FROM image")), np.int64)
+            keep = np.isin(old.ids, ids)
+            kept = _part(old, keep)
+        last = int(old.ids.max()) if len(old.ids) else 0
+        new = _new_rows(store, state, last, old.maps)
+        joined = {name: np.concatenate([getattr(kept, name), getattr(new, name)]) for name in COLUMN_KINDS}
+        return Snapshot(state, maps=new.maps, **joined)
+
+
+def _part(snapshot: Snapshot, keep: NDArray[np.bool_]) -> Snapshot:
+    columns = {name: getattr(snapshot, name)[keep] for name in COLUMN_KINDS}
+    return replace(snapshot, **columns)
+
+
+def _new_rows(store: Store, state: State, last: int, maps: dict[int, NDArray[np.float32]]) -> Snapshot:
+    """Read and check the rows with an id above `last`."""
+    segments = store.segments(state.generation)
+    maps = dict(maps)
+    columns: dict[str, list[int]] = {name: [] for name in COLUMN_KINDS}
+    cursor = store.db.execute(
+        f"SELECT id, slot, crc, {COLUMNS} FROM image WHERE id > ? ORDER BY slot", (last,)
+    )
+    while records := cursor.fetchmany(FETCHED):
+        for number, slot, crc, *record in records:
+            try:
+                right = 0 <= slot < state.next_slot
+                if right:
+                    feature = feature_at(store, segments, slot // segments.rows, slot % segments.rows, maps)
+                    right = checksum(tuple(record), feature.data) == crc
+            except (TypeError, ValueError):
+                right = False
+            if not right:
+                raise damaged(store, number)
+            camera = NO_CAMERA if record[2] is None else record[2]
+            time_us = NO_TIME if record[3] is None else record[3]
+            for column, value in zip(columns.values(), (number, slot, camera, time_us, crc)):
+                column.append(value)
+    try:
+        arrays = {name: np.array(column, COLUMN_KINDS[name]) for name, column in columns.items()}
+    except OverflowError:
+        raise StorageError(f"{store.folder}: has a number that is too large; restore a copy") from None
+    return Snapshot(state, maps=maps, **arrays)
