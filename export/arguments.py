@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.integrations.table import INTEGRATIONS, default_layout, default_target
@@ -60,19 +60,7 @@ def parse(argv: Sequence[str] | None, description: str | None = None) -> ExportC
         batch=batch_size(args.batch),
         integration=args.integration,
     )
-    options = ExportOptions(
-        input=inputs,
-        form=args.form,
-        precision=args.precision,
-        target=args.target or default_target(args.integration),
-        gate=args.gate == "on",
-        check=args.check,
-        check_count=args.check_count,
-        max_map_drop=args.max_map_drop,
-        calibration=args.calibration,
-        calibration_count=args.calibration_count,
-        latency_table=args.latency_table,
-    )
+    options = replace(export_options(args, inputs), form=args.form)
     return ExportCommand(args.weights, args.out, args.blocks, options)
 
 
@@ -82,15 +70,7 @@ def _parser(description: str | None) -> ArgumentParser:
         "weights", type=Path, help="model.safetensors from prune.py, prune.convert or prune.train"
     )
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write, such as model.onnx")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32", help="the precision of the file (default: fp32)"
-    )
-    parser.add_argument(
-        "--target",
-        choices=TARGETS,
-        help="the library that will run the file: onnxruntime (default); tensorrt for TensorRT 10, 11 and TensorRT-RTX; tensorrt8 "
-        "for TensorRT 8.6 (default with --for deepstream: tensorrt)",
-    )
+    add_precision_arguments(parser)
     parser.add_argument(
         "--input",
         choices=INPUT_LAYOUTS,
@@ -119,26 +99,25 @@ def _parser(description: str | None) -> ArgumentParser:
         help="the form of the graph: folded (default) has fewer operations and, up to rounding, the same features; reference has the "
         "operations of the published model",
     )
+    add_gate_arguments(parser, against="the torch model")
     parser.add_argument(
-        "--check",
-        type=Path,
-        default=SHIPPED,
-        metavar="ROOT",
-        help="the data set or folder with the check images, on which the file is compared with the torch model (default: the crops "
-        "that ship with the project)",
+        "--blocks",
+        action="store_true",
+        help="also write the folder OUT.blocks with one transformer block at many sizes, for python -m benchmarks.latency_table",
+    )
+    return parser
+
+
+def add_precision_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments that choose the precision and the target, and what a conversion to them needs."""
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="the precision of the file (default: fp32)"
     )
     parser.add_argument(
-        "--check-count",
-        type=int,
-        default=CHECK_COUNT,
-        metavar="N",
-        help=f"the largest number of check images (default: {CHECK_COUNT})",
-    )
-    parser.add_argument(
-        "--max-map-drop",
-        type=float,
-        metavar="X",
-        help="also refuse the file if its mAP on the data set of --check is more than X points (0..100) below the torch model's",
+        "--target",
+        choices=TARGETS,
+        help="the library that will run the file: onnxruntime (default); tensorrt for TensorRT 10, 11 and TensorRT-RTX; tensorrt8 "
+        "for TensorRT 8.6 (default with --for deepstream: tensorrt)",
     )
     parser.add_argument(
         "--calibration",
@@ -157,19 +136,53 @@ def _parser(description: str | None) -> ArgumentParser:
         "--latency-table",
         type=Path,
         metavar="JSON",
-        help="for int8: a JSON object {group: ms} with the milliseconds that INT8 saves on the target in each group of Linear layers "
+        help="for int8: a JSON object {group: ms} with the milliseconds that INT8 saves on the target in each group of layers "
         "(such as block0.fc1); groups that save nothing or are not in the table stay float",
+    )
+
+
+def add_gate_arguments(parser: ArgumentParser, *, against: str) -> None:
+    """Add the arguments of the gate. `against` names the model that the file is compared with, in the help."""
+    parser.add_argument(
+        "--check",
+        type=Path,
+        metavar="ROOT",
+        help=f"the data set or folder with the check images, on which the file is compared with {against} (default: the crops that "
+        "ship with the project)",
+    )
+    parser.add_argument(
+        "--check-count",
+        type=int,
+        default=CHECK_COUNT,
+        metavar="N",
+        help=f"the largest number of check images (default: {CHECK_COUNT})",
+    )
+    parser.add_argument(
+        "--max-map-drop",
+        type=float,
+        metavar="X",
+        help=f"also refuse the file if its mAP on the data set of --check is more than X points (0..100) below that of {against}",
     )
     parser.add_argument(
         "--gate",
         choices=["on", "off"],
         default="on",
-        help="off: write the file without comparing it with the torch model; the runtime refuses such a file without --allow-ungated "
+        help=f"off: write the file without comparing it with {against}; the runtime refuses such a file without --allow-ungated "
         "(default: on)",
     )
-    parser.add_argument(
-        "--blocks",
-        action="store_true",
-        help="also write the folder OUT.blocks with one transformer block at many sizes, for python -m benchmarks.latency_table",
+
+
+def export_options(args: Namespace, inputs: InputOptions) -> ExportOptions:
+    """Return the options from parsed arguments of `add_precision_arguments` and `add_gate_arguments`; `inputs` are the input's."""
+    return ExportOptions(
+        input=inputs,
+        precision=args.precision,
+        target=args.target or default_target(inputs.integration),
+        gate=args.gate == "on",
+        check=args.check or SHIPPED,
+        check_count=args.check_count,
+        max_map_drop=args.max_map_drop,
+        calibration=args.calibration,
+        calibration_count=args.calibration_count,
+        latency_table=args.latency_table,
     )
-    return parser

@@ -28,6 +28,7 @@ def run(command: ExportCommand) -> None:
     import runtime.backends.onnxruntime  # noqa: F401
     from export.blocks import refuse as refuse_blocks
     from export.exporting import export
+    from export.gate import gate_summary
     from export.integrations.configuration import refuse_precision, write_integration
     from runtime.console import note, print_table
 
@@ -53,7 +54,7 @@ def run(command: ExportCommand) -> None:
             f"{options.form} {manifest['precision']}, opset {manifest['opset']}, {manifest['nodes']['simplified']} nodes",
         ],
         ["macs", f"{manifest['macs'][f'macs_{options.form}'] / 1e9:.2f} G"],
-        ["gate", _gate_summary(manifest["gate"])],
+        ["gate", gate_summary(manifest["gate"])],
     ]
     if integration:
         rows += write_integration(
@@ -73,13 +74,3 @@ def _write_blocks(out: Path, manifest: dict[str, Any]) -> None:
     precision, target = manifest["precision"], manifest["target"]
     for path in write_blocks(architecture, folder, model, precision=precision, target=target):
         note(f"wrote {path}")
-
-
-def _gate_summary(gate: dict[str, Any]) -> str:
-    if gate["passed"] is None:
-        return "OFF"
-    numbers = gate["numbers"]
-    return (
-        f"passed on {numbers['images']} images: lowest cosine {numbers['cosine_min']:.7f}, largest difference "
-        f"{numbers['difference_max']:.1e}, top-1 {numbers['top1']:.3f}, top-10 {numbers['top10']:.3f}"
-    )

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from export.check import Check, check_crops, make_check, save_check
+from export.check import Check, check_crops, make_check
 from export.forms import Folded, Reference, camera_row
 from export.gate import verdict_on
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx, with_batch
-from export.int8.calibration import calibration_set
 from export.integrations.table import integration_input
-from export.options import SHIPPED, ExportOptions, InputOptions
+from export.options import ExportOptions, InputOptions
 from export.pixels import rescaled
-from export.precision import ExportedGraph, PrecisionRequest, apply_precision, read_latencies
+from export.precision import ExportedGraph, apply_precision
+from export.writing import precision_request, refuse_contradictions, write_gated
 from prune.model.flops import flops_report
 from prune.model.transreid import TransReID
 from prune.session import open_torch_model
 from runtime.artifact import Artifact
 from runtime.console import note
-from runtime.datasets import guess_layout
-from runtime.errors import ConfigError, GateError, UserError
-from runtime.files.manifest import manifest_path, replacing, tools, write_manifest
+from runtime.errors import ConfigError, UserError
+from runtime.files.manifest import tools
 from runtime.spec import InputSpec
-from runtime.stopping import deferred
 
 FORMS = {"folded": Folded, "reference": Reference}
 
@@ -88,65 +84,30 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
     and the runtime refuses the file by default. Raises ConfigError, and changes no file, when the options contradict each other.
     """
     options, out = options or ExportOptions(), Path(out)
-    _refuse_contradictions(weights, out, options)
+    refuse_contradictions(weights, out, options)
     parent, model = open_torch_model(weights)
     spec = deployed_spec(parent.spec, options.input)
     if spec.cameras:
         # A camera that the model does not have is refused before anything else happens.
         camera_row(model.architecture, "mean" if spec.camera == "input" else spec.camera)
-    request = _request(spec, options)
+    request = precision_request(spec, options)
     check = _check(parent, model, spec, options)
     # `rescaled` returns the model itself unless --for sends pixels with another mean and std.
     graph, nodes = build_graph(rescaled(model, parent.spec, spec), spec, options.form)
     macs = int(flops_report(model.architecture)[f"macs_{options.form}"])
-    files = (out, manifest_path(out), check_path(out))
-    try:
-        exported = apply_precision(graph, spec, request, macs=macs, notify=note)
-    except GateError:
-        _remove(files)
-        raise
-    del graph
-    try:
-        with ExitStack() as committing:
-            with replacing(out) as temporary:
-                onnx.save(exported.graph, temporary)
-                verdict = _verdict(check, parent, temporary, spec, options, exported)
-                while verdict["passed"] is False and exported.fallback is not None:
-                    # The gate may refuse an accepted choice of INT8 groups: it uses other images, and FP16 in the rest of the graph.
-                    exported = exported.fallback(verdict["failures"])
-                    onnx.save(exported.graph, temporary)
-                    verdict = _verdict(check, parent, temporary, spec, options, exported)
-                if verdict["passed"] is False:
-                    raise GateError(
-                        f"{out}: not written, because its features differ too much from the torch model's: "
-                        f"{'; '.join(verdict['failures'])}; --gate off writes the file all the same"
-                    )
-                if exported.precision != "fp32" or options.target != "onnxruntime":
-                    nodes["operators"] = dict(prove_static(exported.graph))
-                # From here until all files are written, files of an older export may lie beside new ones, so a stop is deferred.
-                committing.enter_context(deferred())
-                # The check crops of an older export must not be taken for those of this one.
-                check_path(out).unlink(missing_ok=True)
-                saved = save_check(check_path(out), check) if check is not None else None
-            return write_manifest(
-                out,
-                manifest_of(parent, model, exported, nodes, spec, options)
-                | {"gate": verdict, "check": saved},
-            )
-    except Exception:
-        # Neither a partial result nor an older file may be taken for this export. A stopped export keeps the older file.
-        _remove(files)
-        raise
 
+    def judge(path: Path, exported: ExportedGraph) -> dict[str, Any]:
+        return _verdict(check, parent, path, spec, options, exported)
 
-def _remove(files: Sequence[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)
+    def contents(exported: ExportedGraph) -> dict[str, Any]:
+        if exported.precision != "fp32" or options.target != "onnxruntime":
+            nodes["operators"] = dict(prove_static(exported.graph))
+        return manifest_of(parent, model, exported, nodes, spec, options)
 
+    def convert() -> ExportedGraph:
+        return apply_precision(graph, spec, request, macs=macs, notify=note)
 
-def check_path(out: Path) -> Path:
-    """Return the path of the .npz file with the check crops of the exported file `out`."""
-    return Path(f"{out}.check.npz")
+    return write_gated(out, convert, judge, contents, check=check)
 
 
 def manifest_of(
@@ -181,65 +142,6 @@ def manifest_of(
         **exported.report,
         "tools": tools("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy", "Pillow"),
     }
-
-
-def _refuse_contradictions(weights: Path | str, out: Path, options: ExportOptions) -> None:
-    if out.resolve() == Path(weights).resolve() or out.suffix == ".safetensors":
-        raise ConfigError(f"--out {out}: give an .onnx file, not the model itself")
-    if out.is_dir():
-        raise ConfigError(f"--out {out}: this is a folder; give an .onnx file")
-    if options.check_count < 3:
-        raise ConfigError(
-            f"--check-count {options.check_count}: the gate needs at least 3 images; give 3 or more"
-        )
-    if options.max_map_drop is not None:
-        if not options.gate or not math.isfinite(options.max_map_drop):
-            raise ConfigError(
-                f"--max-map-drop {options.max_map_drop}: give a finite number, and not --gate off, which skips the mAP check"
-            )
-        _refuse_unknown_layout(options.check)
-    if options.latency_table is not None and options.precision != "int8":
-        raise ConfigError("--latency-table: the table only applies to INT8; add --precision int8")
-    if options.latency_table is not None and not options.gate:
-        raise ConfigError(
-            "--latency-table: with --gate off every group becomes INT8; leave one of the two options out"
-        )
-    if options.calibration is not None and options.precision == "fp32":
-        raise ConfigError(
-            "--calibration: fp32 needs no calibration; leave --calibration out, or add --precision fp16 or int8"
-        )
-
-
-def _refuse_unknown_layout(root: Path) -> None:
-    try:
-        guess_layout(str(root))
-    except ConfigError as error:
-        reason = str(error).partition(";")[0]
-        raise ConfigError(
-            f"--max-map-drop: {reason}; give --check a data set with one of the known layouts"
-        ) from None
-
-
-def _request(spec: InputSpec, options: ExportOptions) -> PrecisionRequest:
-    saved_ms = read_latencies(options.latency_table) if options.latency_table else None
-    images = None
-    if options.precision != "fp32":
-        root = options.calibration or options.check
-        images = calibration_set(root, spec, count=options.calibration_count)
-    if options.precision != "fp32" and options.calibration is None and options.check == SHIPPED:
-        note(
-            "WARNING value ranges are measured on the rendered people that ship with the project; give --calibration DIR with crops "
-            "from your own cameras"
-        )
-    return PrecisionRequest(
-        precision=options.precision,
-        target=options.target,
-        calibration=images,
-        check=options.check,
-        max_map_drop=options.max_map_drop,
-        saved_ms=saved_ms,
-        gated=options.gate,
-    )
 
 
 def _check(parent: Artifact, model: TransReID, spec: InputSpec, options: ExportOptions) -> Check | None:

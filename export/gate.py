@@ -73,3 +73,14 @@ def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: 
         "failures": failures,
         "map": {"parent": before, "artifact": after, "drop": drop, "limit": limit},
     }
+
+
+def gate_summary(gate: dict[str, Any]) -> str:
+    """Return one line about the verdict `gate` of a manifest."""
+    if gate["passed"] is None:
+        return "OFF"
+    numbers = gate["numbers"]
+    return (
+        f"passed on {numbers['images']} images: lowest cosine {numbers['cosine_min']:.7f}, largest difference "
+        f"{numbers['difference_max']:.1e}, top-1 {numbers['top1']:.3f}, top-10 {numbers['top10']:.3f}"
+    )

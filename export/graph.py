@@ -200,23 +200,27 @@ def prove_static(model: onnx.ModelProto) -> Counter[str]:
             "the graph has no LayerNormalization operator (which ONNX has from opset 17 on); "
             "please report this as a bug of this project"
         )
-    bound = with_batch(model, 2)
+    if reason := unknown_shape(model):
+        raise ArtifactError(
+            f"the graph is not static: {reason}; "
+            "export with --form folded, or if that fails too, report this as a bug of this project"
+        )
+    return counts
+
+
+def unknown_shape(model: onnx.ModelProto, *, batch: int = 2) -> str | None:
+    """Return why strict shape inference does not find every shape of `model` once its symbolic batch is `batch`; None if it does."""
+    bound = with_batch(model, batch)
     try:
         inferred = onnx.shape_inference.infer_shapes(bound, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        raise ArtifactError(
-            f"the graph is not static: {reason_of(error)}; "
-            "export with --form folded, or if that fails too, report this as a bug of this project"
-        ) from None
+        return reason_of(error)
     known = {value.name for value in [*inferred.graph.value_info, *inferred.graph.output] if _is_known(value)}
     for node in inferred.graph.node:
         for name in node.output:
             if name and name not in known:
-                raise ArtifactError(
-                    f"the graph is not static: the output {name} of {node.op_type} {node.name} has an unknown shape; "
-                    "export with --form folded, or if that fails too, report this as a bug of this project"
-                )
-    return counts
+                return f"the output {name} of {node.op_type} {node.name} has an unknown shape"
+    return None
 
 
 def _is_known(value: onnx.ValueInfoProto) -> bool:

@@ -36,7 +36,7 @@ class ExportOptions:
     If `gate` is True, the file is compared with the torch model on up to `check_count` crops of `check`, a data set or folder. With
     `max_map_drop`, `check` must be a data set, and mAP on it may drop by at most so many points (0..100; None: no limit). For FP16 and
     INT8, value ranges are measured on up to `calibration_count` images of the folder `calibration` (None: the training images of
-    `check`). `latency_table` is a JSON file with the milliseconds that INT8 saves on the target in each group of Linear layers (None:
+    `check`). `latency_table` is a JSON file with the milliseconds that INT8 saves on the target in each group of layers (None:
     every group may become INT8).
     """
 

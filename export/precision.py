@@ -38,7 +38,7 @@ class PrecisionRequest:
     """The requested precision and target, with the images and limits that the conversion needs.
 
     `calibration` has the images for value ranges (None for FP32). `check` is the data set or folder of held-out images on which
-    INT8 is measured. mAP may drop by at most `max_map_drop` points there (None: no limit). `saved_ms` maps groups of Linear layers
+    INT8 is measured. mAP may drop by at most `max_map_drop` points there (None: no limit). `saved_ms` maps groups of layers
     to the milliseconds that INT8 saves (None: not measured, every group may become INT8). With `gated` False, accuracy is not
     measured, and all groups become INT8 in an INT8 file.
     """
@@ -107,7 +107,7 @@ def held_out_count(macs: int) -> int:
 
 
 def read_latencies(path: Path) -> dict[str, float]:
-    """Return {group of Linear layers: milliseconds that INT8 saves there}, such as {"block0.fc1": 0.02}, from a JSON file.
+    """Return {group of layers: milliseconds that INT8 saves there}, such as {"block0.fc1": 0.02}, from a JSON file.
 
     Raises ConfigError when the file cannot be read or contains anything else.
     """
@@ -184,7 +184,7 @@ class _Conversion:
 
         def fallback(failures: list[str]) -> ExportedGraph:
             self.notify(
-                f"INT8: refused by the gate ({'; '.join(failures)}); more groups of Linear layers return to float"
+                f"INT8: refused by the gate ({'; '.join(failures)}); more groups of layers return to float"
             )
             target = self.request.target
             smaller = reduce_plan(plan, self.graph, ranges, eval_set, target=target, failures=failures)
@@ -241,9 +241,7 @@ def _shared_crops(images: Calibration, eval_set: EvalSet) -> int:
 def _summary(plan: QuantPlan) -> str:
     total = len(plan.rows)
     if plan.note is not None:
-        return f"INT8: none of {total} groups of Linear layers stays in INT8; {plan.note} and is written"
+        return f"INT8: none of {total} groups of layers stays in INT8; {plan.note} and is written"
     if plan.skip:
-        return (
-            f"INT8: {len(plan.int8)} of {total} groups of Linear layers; kept float: {', '.join(plan.skip)}"
-        )
-    return f"INT8: all {total} groups of Linear layers"
+        return f"INT8: {len(plan.int8)} of {total} groups of layers; kept float: {', '.join(plan.skip)}"
+    return f"INT8: all {total} groups of layers"

@@ -87,7 +87,7 @@ def compare(
             f"cannot compare features {reference.shape} and {candidate.shape}: give 3 or more images, and equal shapes"
         )
     if not np.isfinite(reference).all():
-        raise GateError("the reference features are not finite; check the weights of the torch model")
+        raise GateError("the reference features are not finite; check the weights of the original model")
     alike = _among_others(unit(reference))
     if alike[np.isfinite(alike)].min() > 1 - 1e-6:
         raise DataError(
@@ -147,8 +147,8 @@ def failures(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
     if top1_min < 1 and numbers["clear"]:
         top1_min = min(top1_min, (numbers["clear"] - 1) / numbers["clear"])
     floors = (
-        ("cosine_min", limits.cosine_min, "lowest cosine to the torch model"),
-        ("cosine_mean", limits.cosine_mean, "mean cosine to the torch model"),
+        ("cosine_min", limits.cosine_min, "lowest cosine to the original model"),
+        ("cosine_mean", limits.cosine_mean, "mean cosine to the original model"),
         ("top1", top1_min, "top-1 agreement"),
         ("top10", limits.top10_min, "top-10 overlap"),
     )
@@ -167,7 +167,7 @@ def _collapse(numbers: Mapping[str, Any], limits: Limits) -> list[str]:
     if apart < limits.spread_min * was or spread < limits.spread_min * had:
         return [
             f"features collapse: cosine between different images {1 - apart:.4f} +- {spread:.4f}, "
-            f"in the torch model {1 - was:.4f} +- {had:.4f}"
+            f"in the original model {1 - was:.4f} +- {had:.4f}"
         ]
     return []
 

@@ -1,4 +1,7 @@
-"""Find the Linear layers of an exported graph and group them under readable names: `block3.fc1`, `jpm.b2.proj`.
+"""Find the layers of an exported graph that INT8 can speed up, and group them under readable names: `block3.fc1`, `jpm.b2.proj`.
+
+In a transformer, these are its Linear layers. In any other network, every convolution and every Linear layer is a group of its own,
+with the name of its node.
 
 The groups are found by the structure of the graph. Names cannot be used: the export transposes most Linear weights into constants
 with generated names such as `val_13`, drops biases that are zero, and merges norms that are equal.
@@ -14,13 +17,19 @@ Upstream = dict[str, frozenset[str]]
 
 
 def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
-    """Return {group name: names of its nodes}; a group is one Linear layer, made of MatMul or Gemm nodes with constant 2-D weights.
+    """Return {group name: names of its nodes}: the Linear layers of a transformer, or all layers of another network.
 
-    A name such as `block3.fc1` consists of a block and one of LINEARS: qkv, proj, fc1 or fc2. Blocks are numbered from 0 among
-    those that the network still has: after a removed block, the numbers are lower than in the unpruned model. In a block that is
-    computed for the class token only (`export.head`), the group qkv has the product with the query weight alone: the weights of
-    keys and values are 3-D there and so belong to no group. Attention products and the patch convolution are in no group either.
+    A graph without a transformer block has one group for each of its `layers`, with the name of the node. In a transformer, a group
+    is one Linear layer, made of MatMul or Gemm nodes with constant 2-D weights. A name such as `block3.fc1` consists of a block and
+    one of LINEARS: qkv, proj, fc1 or fc2. Blocks are numbered from 0 among those that the network still has: after a removed block,
+    the numbers are lower than in the unpruned model. In a block that is computed for the class token only (`export.head`), the group
+    qkv has the product with the query weight alone: the weights of keys and values are 3-D there and so belong to no group. Attention
+    products and the patch convolution are in no group either.
     """
+    return _block_groups(graph) or {name: [name] for name in layers(graph)}
+
+
+def _block_groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
     linears = linear_nodes(graph)
     upstream, norm_inputs = _nearest_upstream(graph, linears), _norm_inputs(graph)
     before_gelu = {
@@ -67,6 +76,16 @@ def linear_nodes(graph: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
         node.name: node
         for node in graph.graph.node
         if node.op_type in ("MatMul", "Gemm") and node.input[1] in matrices
+    }
+
+
+def layers(graph: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """Return the nodes of `linear_nodes`, and the convolutions with constant weights, by name, in the graph's order."""
+    constants, linears = {tensor.name for tensor in graph.graph.initializer}, linear_nodes(graph)
+    return {
+        node.name: node
+        for node in graph.graph.node
+        if node.name in linears or (node.op_type == "Conv" and node.input[1] in constants)
     }
 
 

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.fp16.convert import element_types, to_fp16, without_tensors
-from export.int8.groups import groups, linear_nodes
+from export.int8.convolutions import chained, tails
+from export.int8.groups import groups, layers
 from export.tensorrt8 import for_tensorrt8
 from runtime.errors import ConfigError, DataError
 
@@ -106,7 +107,8 @@ def calibrate(
             feed, self.feed = self.feed, None
             return feed
 
-    inputs = sorted({node.input[0] for node in _quantised_linears(graph, ()).values()})
+    nodes = _quantised_linears(graph, ())
+    inputs = sorted({node.input[0] for node in nodes.values()} | set(tails(graph, nodes).values()))
     measured = False
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         probed = _with_outputs(graph, inputs)
@@ -175,6 +177,12 @@ def with_qdq(
             result.graph.node.append(node)
         else:
             result.graph.node.append(original)
+    if target == "onnxruntime":
+        outputs = {
+            tensor: _activation(tensor, ranges[tensor], scheme, np.dtype(np.float32))[0]
+            for tensor in tails(graph, linears).values()
+        }
+        constants |= chained(result, constants | weights, outputs)
     used = {name for node in result.graph.node for name in node.input}
     result.graph.initializer.extend(tensor for tensor in graph.graph.initializer if tensor.name in used)
     result.graph.initializer.extend(constants.values())
@@ -185,10 +193,10 @@ def with_qdq(
 
 def _quantised_linears(graph: onnx.ModelProto, skip: Collection[str]) -> dict[str, onnx.NodeProto]:
     """Return the Linears of all groups except those in `skip`, by node name; raise ConfigError for an unknown group."""
-    all_groups, linears = groups(graph), linear_nodes(graph)
+    all_groups, linears = groups(graph), layers(graph)
     if unknown := sorted(set(skip) - set(all_groups)):
         raise ConfigError(
-            f"this model has no group {unknown[0]} of Linear layers; its groups are {', '.join(all_groups)}"
+            f"this model has no group {unknown[0]} of layers; its groups are {', '.join(all_groups)}"
         )
     return {name: linears[name] for group, names in all_groups.items() if group not in skip for name in names}
 
@@ -214,13 +222,15 @@ def _weight(
 ) -> list[Replacement]:
     """Quantise the FP32 matrix with the scales as they are stored, so that FP16 scales cost no accuracy."""
     transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-    axis = 0 if transposed else 1
-    scale = stored_scale(np.abs(matrix).max(axis=1 - axis) / scheme.largest, kind)
+    # The axis of the output channels.
+    axis = 0 if transposed or node.op_type == "Conv" else 1
+    others = tuple(other for other in range(matrix.ndim) if other != axis)
+    scale = stored_scale(np.abs(matrix).max(axis=others) / scheme.largest, kind)
     zero = np.zeros(len(scale), np.int8)
     name = node.input[1]
     if not scheme.quantised_weights:
         return [_qdq_pair(name, scale, zero, axis=axis, source=name)]
-    shape = (-1, 1) if transposed else (1, -1)
+    shape = [-1 if other == axis else 1 for other in range(matrix.ndim)]
     integers = quantised(matrix, scale.astype(np.float64).reshape(shape), largest=scheme.largest)
     output, nodes, constants = _qdq_pair(name, scale, zero, axis=axis, source=f"{name}_int8")
     return [(output, nodes[1:], [*constants, numpy_helper.from_array(integers, f"{name}_int8")])]

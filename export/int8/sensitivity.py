@@ -1,4 +1,4 @@
-"""Measure how much accuracy INT8 costs in each group of Linear layers on held-out images, and choose the groups that stay float.
+"""Measure how much accuracy INT8 costs in each group of layers on held-out images, and choose the groups that stay float.
 
 The value ranges are measured once (`export.int8.quantize.calibrate`). Every trial quantises a different set of groups of the same
 graph and runs it on the CPU. Speed is not measured here.
@@ -44,7 +44,7 @@ class Constraints:
 
 @dataclass(frozen=True)
 class QuantPlan:
-    """Which groups of Linear layers become INT8 (`int8`) and which stay float (`skip`), with the accuracy of this choice.
+    """Which groups of layers become INT8 (`int8`) and which stay float (`skip`), with the accuracy of this choice.
 
     `accuracy` compares the features of the INT8 graph with those of the FP32 graph: {map_drop, cosine_min, cosine_mean, top1,
     top10}, as `compare_features` returns them (None: not measured); it is empty if no group is INT8. `rows` has one dict for each
@@ -133,7 +133,7 @@ def choose_groups(
     names = list(groups(graph))
     if unknown := sorted(set(limits.saved_ms or ()) - set(names)):
         raise ConfigError(
-            f"--latency-table: this model has no group {unknown[0]} of Linear layers; its groups are {', '.join(names)}"
+            f"--latency-table: this model has no group {unknown[0]} of layers; its groups are {', '.join(names)}"
         )
     reference = features(graph, eval_set)
     measured: dict[tuple[str, ...], dict[str, Any]] = {}
