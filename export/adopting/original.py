@@ -103,7 +103,7 @@ def _vectors(output: NDArray[Any], foreign: Foreign, count: int) -> NDArray[np.f
     if output.ndim < 2 or output.shape[0] != count or len(sizes) != 1:
         raise ArtifactError(
             f"{foreign.path}: its output {foreign.output} is {list(output.shape)} for {count} crops, not one feature vector for each; "
-            "name another output with --output-name, or export the model without its last layers"
+            "check --size, name another output with --output-name, or export the model without its last layers"
         )
     return output.reshape(count, -1).astype(np.float32)
 

@@ -51,7 +51,9 @@ class OmniScale(nn.Module):
         super().__init__()
         width = outputs // 4
         self.enter = convolution(inputs, width, 1)
-        self.streams = nn.ModuleList([nn.Sequential(*[Light(width) for _ in range(depth)]) for depth in (1, 2, 3)])
+        self.streams = nn.ModuleList(
+            [nn.Sequential(*[Light(width) for _ in range(depth)]) for depth in (1, 2, 3)]
+        )
         self.gate = Gate(width)
         self.leave = convolution(width, outputs, 1)
         self.skip = nn.Identity() if inputs == outputs else convolution(inputs, outputs, 1)

@@ -32,7 +32,15 @@ from tests.data.adopt.networks import DIM, osnet_like, resnet_like
 HEIGHT, WIDTH = 128, 64
 # The project's own test people, which no training set contains.
 TEST = Path(__file__).resolve().parents[3] / "data" / "anny_reid"
-AUGMENTATION = {"pad": 4, "erasing": 0.4, "warp": 0.3, "colour": 0.5, "tone": 0.6, "sharpness": 1.0, "jpeg": 0.3}
+AUGMENTATION = {
+    "pad": 4,
+    "erasing": 0.4,
+    "warp": 0.3,
+    "colour": 0.5,
+    "tone": 0.6,
+    "sharpness": 1.0,
+    "jpeg": 0.3,
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,10 @@ def score(network: nn.Module, kind: Kind) -> float:
     def features(items: tuple[Item, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         crops = np.stack([resize(load_image(item.path), spec) for item in items])
         with torch.inference_mode():
-            parts = [network(own_input(torch.from_numpy(to_input(part, spec)), kind)) for part in np.array_split(crops, 12)]
+            parts = [
+                network(own_input(torch.from_numpy(to_input(part, spec)), kind))
+                for part in np.array_split(crops, 12)
+            ]
         found = nn.functional.normalize(torch.cat(parts)).numpy()
         return found, np.array([item.pid for item in items]), np.array([item.camid for item in items])
 
@@ -148,7 +159,9 @@ def main() -> None:
     kind = KINDS[args.network]
     network = train(args.people, kind, epochs=args.epochs, lr=args.lr, seed=args.seed)
     write(network, kind, args.out)
-    print(f"{args.out}: {args.out.stat().st_size} bytes, {sum(p.numel() for p in network.parameters())} parameters")
+    print(
+        f"{args.out}: {args.out.stat().st_size} bytes, {sum(p.numel() for p in network.parameters())} parameters"
+    )
 
 
 if __name__ == "__main__":
