@@ -85,8 +85,8 @@ def plausible(stated: Pixels) -> list[Pixels]:
 
 def same(first: Pixels, second: Pixels) -> bool:
     """Return whether both describe the same input, up to the rounding of their numbers."""
-    numbers = [np.array([*pixels.mean, *pixels.std]) for pixels in (first, second)]
-    return first.color == second.color and bool(np.allclose(*numbers, rtol=1e-6, atol=1e-6))
+    ours, theirs = (np.array([*pixels.mean, *pixels.std]) for pixels in (first, second))
+    return first.color == second.color and bool(np.allclose(ours, theirs, rtol=1e-6, atol=1e-6))
 
 
 def labelled(eval_set: EvalSet) -> bool:

@@ -15,7 +15,11 @@ from runtime.files.manifest import sha256
 from runtime.wording import reason_of
 
 # The types that an image input may have.
-INPUT_TYPES = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.UINT8: "uint8"}
+INPUT_TYPES: dict[int, str] = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.UINT8: "uint8",
+}
 STANDARD = ("", "ai.onnx")
 # Loops could run for ever, and no re-identification model needs them. An If with a constant condition is folded later.
 LOOPS = {"Loop", "Scan", "SequenceMap"}
@@ -64,7 +68,7 @@ class Foreign:
     @property
     def opset(self) -> int:
         """The version of the standard operators that the model uses."""
-        return max(opset.version for opset in self.model.opset_import if opset.domain in STANDARD)
+        return max(int(opset.version) for opset in self.model.opset_import if opset.domain in STANDARD)
 
 
 def read_foreign(path: Path, *, output: str | None = None, layout: str | None = None) -> Foreign:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx
@@ -193,12 +194,12 @@ def _surrounded(
 
 def _pixel_nodes(
     foreign: Foreign, pixels: Pixels, target: str
-) -> tuple[list[onnx.NodeProto], dict[str, NDArray[np.float32]]]:
+) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
     """Return the nodes that make `target`, the original's input, from `images`, and their constants."""
     channels_first = foreign.layout == "nchw"
     shape = (1, 3, 1, 1) if channels_first else (1, 1, 1, 3)
-    steps: list[tuple[str, list[str], dict[str, object]]] = []
-    constants: dict[str, NDArray[np.float32]] = {}
+    steps: list[tuple[str, list[str], dict[str, Any]]] = []
+    constants: dict[str, NDArray[Any]] = {}
     if channels_first:
         steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
     if foreign.type != TensorProto.UINT8:
@@ -225,9 +226,12 @@ def _pixel_nodes(
     return nodes, constants
 
 
-def _norm_nodes(source: str) -> tuple[list[onnx.NodeProto], dict[str, NDArray[np.float32]]]:
+def _norm_nodes(source: str) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
     """Return the nodes that make `features` from the original's output `source`, and their constants."""
-    constants = {"norm_axes": np.array([1], np.int64), "norm_least": np.array(1e-12, np.float32)}
+    constants: dict[str, NDArray[Any]] = {
+        "norm_axes": np.array([1], np.int64),
+        "norm_least": np.array(1e-12, np.float32),
+    }
     nodes = [
         helper.make_node("Flatten", [source], ["flat"], name="output_Flatten", axis=1),
         helper.make_node("ReduceL2", ["flat", "norm_axes"], ["norms"], name="output_ReduceL2", keepdims=1),

@@ -21,7 +21,11 @@ from runtime.gate import unit
 from runtime.wording import reason_of
 
 BATCH = 8
-TYPES = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16, TensorProto.UINT8: np.uint8}
+TYPES: dict[int, Any] = {
+    TensorProto.FLOAT: np.float32,
+    TensorProto.FLOAT16: np.float16,
+    TensorProto.UINT8: np.uint8,
+}
 # Two crops whose features have at least this cosine are called equal.
 EQUAL = 0.9999
 # A model whose features of different crops have at least this mean cosine has collapsed.

@@ -149,6 +149,9 @@ def read_manifest(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
     except FileNotFoundError:
         # the command must not overwrite this file, which may belong to another program
         other = f"make one: {making_command(Path(f'model{file.suffix}'))}"
+        if file.suffix == ".onnx":
+            adopting = shlex.join(["python", "-m", "export", "adopt", str(file)])
+            other = f"{other}, or, if it is a model of another project, adopt it: {adopting} --like NAME"
         if file.suffix in ENGINES:
             other = f"adopt it: {shlex.join(['python', '-m', 'engines', 'verify', str(file), '--onnx', 'model.onnx'])}"
         raise ArtifactError(
