@@ -83,8 +83,10 @@ def _parser(description: str | None) -> ArgumentParser:
         choices=sorted(INTEGRATIONS),
         dest="integration",
         help="export for this product and also write its configuration: a model repository for triton (add --target tensorrt to "
-        "serve an engine), or the ReID block of the tracker's configuration for deepstream. The file then has one image input in the "
-        "product's layout and a dynamic batch, and --camera defaults to mean",
+        "serve an engine), the ReID block of the tracker's configuration for deepstream, a tracker's YAML file for ultralytics, or "
+        "the metadata file for boxmot. The file then has one image input in the product's layout and normalisation and a dynamic "
+        "batch, and --camera defaults to mean. For ultralytics and boxmot, the export also measures on the data set of --check how "
+        "much mAP the tracker's own way of cutting crops costs",
     )
     parser.add_argument(
         "--camera",

@@ -22,20 +22,20 @@ def run(command: ExportCommand) -> None:
     """Export the model as `command` says and print a summary.
 
     With --blocks, single transformer blocks are written too. With --for, the configuration is written for the program that will run
-    the model, Triton or DeepStream.
+    the model, such as Triton.
     """
     # This module is imported first, because it says why ONNX Runtime cannot be used where its import fails.
     import runtime.backends.onnxruntime  # noqa: F401
     from export.blocks import refuse as refuse_blocks
     from export.exporting import export
     from export.gate import gate_summary
-    from export.integrations.configuration import refuse_precision, write_integration
+    from export.integrations.configuration import refuse, write_integration
     from runtime.console import note, print_table
 
     options, out = command.options, command.out
     integration = options.input.integration
     if integration:
-        refuse_precision(integration, precision=options.precision)
+        refuse(integration, out, options)
     if command.blocks:
         refuse_blocks(options.precision)
     if not options.gate:

@@ -1,1 +1,1 @@
-"""Write what other programs need to run an exported file: Triton Inference Server and DeepStream."""
+"""Write what other programs need to run an exported file: Triton, DeepStream, Ultralytics and BoxMOT."""

@@ -1,6 +1,6 @@
-"""Write the configuration of Triton or DeepStream (`--for`) for an exported file, and measure what its fixed camera costs in mAP.
+"""Write the configuration of the program of `--for` for an exported file, and measure what its camera and crops cost in mAP.
 
-export/integrations/triton.py and export/integrations/deepstream.py hold the format of each program.
+The module of each program, such as export/integrations/triton.py, holds its format.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from export.integrations import deepstream, triton
+from export.integrations import boxmot, crop_cost, deepstream, triton, ultralytics
+from export.integrations.table import INTEGRATIONS
+from export.options import ExportOptions
 from prune.session import open_torch_model
 from runtime.artifact import Artifact
 from runtime.datasets import count_warnings, guess_layout, read_dataset
@@ -20,17 +22,30 @@ from runtime.extraction.accuracy import accuracy
 from runtime.files.manifest import write_manifest
 from runtime.spec import InputSpec
 
-# (exported file, its manifest, remarks about its fixed camera) -> (written file or folder, next command for the user or None)
+# (exported file, its manifest, remarks about its camera and crops) -> (written file or folder, next command for the user or None)
 Writer = Callable[[Path, dict[str, Any], list[str]], tuple[Path, str | None]]
-WRITERS: dict[str, Writer] = {"triton": triton.write, "deepstream": deepstream.write_configuration}
-# The programs that do not support every precision; the function raises ConfigError for an unsupported one.
-REFUSALS = {"deepstream": deepstream.refuse}
+WRITERS: dict[str, Writer] = {
+    "triton": triton.write,
+    "deepstream": deepstream.write_configuration,
+    "ultralytics": ultralytics.write,
+    "boxmot": boxmot.write,
+}
+# The programs that do not support every option; the function raises ConfigError for an unsupported one.
+REFUSALS: dict[str, Callable[[ExportOptions], None]] = {
+    "deepstream": deepstream.refuse,
+    "ultralytics": ultralytics.refuse,
+}
 
 
-def refuse_precision(name: str, *, precision: str) -> None:
-    """Raise ConfigError if the program `name`, a key of WRITERS, does not support files of this precision."""
+def refuse(name: str, out: Path, options: ExportOptions) -> None:
+    """Raise ConfigError if the program `name`, a key of WRITERS, does not support the `options` or the file name `out`."""
+    suffix = INTEGRATIONS[name].suffix
+    if suffix is not None and out.suffix != suffix:
+        raise ConfigError(
+            f"--out {out}: {name} recognises files by their name; give one that ends in {suffix}"
+        )
     if name in REFUSALS:
-        REFUSALS[name](precision)
+        REFUSALS[name](options)
 
 
 def write_integration(
@@ -39,18 +54,23 @@ def write_integration(
     """Write the configuration of the program `name` for the exported file `out`; return rows (name, text) for the export's summary.
 
     `name` is a key of WRITERS, and `manifest` is that of `out`. If the model has camera embeddings and `measured` is True,
-    `camera_cost` measures how much mAP the fixed camera costs; it runs the torch model `weights` on the data set at `check`. The
-    cost, or the reason why it was not measured, is recorded in the manifest.
+    `camera_cost` measures how much mAP the fixed camera costs; it runs the torch model `weights` on the data set at `check`. If the
+    program is a tracker and `measured` is True, `crop_cost` measures the cost of the tracker's own crops on the same data set. The
+    costs, or the reasons why they were not measured, are recorded in the manifest.
     """
     spec = InputSpec.from_json(manifest["input"], f"{out}.json")
     cost: dict[str, Any] | None = None
     if spec.cameras:
         cost = camera_cost(weights, spec, check) if measured else {"reason": "was not measured (--gate off)"}
-    remarks = [cost_text(spec, cost)] if cost else []
-    written, next_command = WRITERS[name](out, manifest, remarks)
-    write_manifest(out, manifest | {"neighbour": {"for": name, "file": written.name, "camera_cost": cost}})
-    rows: list[list[object]] = [[name, str(written)]]
-    rows += [["camera", remark] for remark in remarks]
+    remarks = {"camera": cost_text(spec, cost)} if cost else {}
+    record: dict[str, Any] = {"for": name, "camera_cost": cost}
+    if INTEGRATIONS[name].tracker:
+        off: dict[str, Any] = {"reason": "--gate off"}
+        record["crop_cost"] = crop_cost.crop_cost(name, out, spec, check) if measured else off
+        remarks["crops"] = crop_cost.cost_text(name, record["crop_cost"])
+    written, next_command = WRITERS[name](out, manifest, list(remarks.values()))
+    write_manifest(out, manifest | {"neighbour": record | {"file": written.name}})
+    rows: list[list[object]] = [[name, str(written)], *([key, text] for key, text in remarks.items())]
     return rows + ([["next", next_command]] if next_command else [])
 
 

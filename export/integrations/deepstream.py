@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from export.options import ExportOptions
 from runtime.errors import ConfigError
 from runtime.files.manifest import replacing
 from runtime.spec import InputSpec
@@ -25,12 +26,12 @@ INTERVAL = 8
 SIMILARITY, WEIGHT = 0.5, 0.5
 
 
-def refuse(precision: str) -> None:
-    """Raise ConfigError if `precision` is int8: the tracker needs a calibration table, which a file with Q/DQ nodes does not have."""
-    if precision not in MODES:
+def refuse(options: ExportOptions) -> None:
+    """Raise ConfigError for int8: the tracker needs a calibration table, which a file with Q/DQ nodes does not have."""
+    if options.precision not in MODES:
         raise ConfigError(
-            f"--precision {precision}: --for deepstream supports fp32 and fp16 (the tracker builds int8 from a calibration table, "
-            "which a Q/DQ file does not have); use --precision fp16"
+            f"--precision {options.precision}: --for deepstream supports fp32 and fp16 (the tracker builds int8 from a calibration "
+            "table, which a Q/DQ file does not have); use --precision fp16"
         )
 
 
