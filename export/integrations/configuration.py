@@ -70,7 +70,8 @@ def write_integration(
         remarks["crops"] = crop_cost.cost_text(name, record["crop_cost"])
     written, next_command = WRITERS[name](out, manifest, list(remarks.values()))
     write_manifest(out, manifest | {"neighbour": record | {"file": written.name}})
-    rows: list[list[object]] = [[name, str(written)], *([key, text] for key, text in remarks.items())]
+    rows: list[list[object]] = [[name, str(written)]]
+    rows += [[key, text] for key, text in remarks.items()]
     return rows + ([["next", next_command]] if next_command else [])
 
 

@@ -79,9 +79,9 @@ def bilinear_float(image: Floats, size: tuple[int, int]) -> Floats:
     top, bottom, lower = _neighbours(image.shape[0], size[0])
     left, right, later = _neighbours(image.shape[1], size[1])
     weight = later[None, :, None]
-    rows = image[:, left] * (1 - weight) + image[:, right] * weight
+    rows = image[:, left] * (np.float32(1) - weight) + image[:, right] * weight
     weight = lower[:, None, None]
-    resized: Floats = rows[top] * (1 - weight) + rows[bottom] * weight
+    resized: Floats = rows[top] * (np.float32(1) - weight) + rows[bottom] * weight
     return resized
 
 
@@ -103,14 +103,16 @@ def bilinear_uint8(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[n
     numbers = image.astype(np.int64)
     if image.shape[:2] == (2 * height, 2 * width):
         blocks = numbers.reshape(height, 2, width, 2, -1).sum(axis=(1, 3))
-        return ((blocks + 2) >> 2).astype(np.uint8)
+        averaged: NDArray[np.uint8] = ((blocks + 2) >> 2).astype(np.uint8)
+        return averaged
     left, right, columns = _weights(image.shape[1], width, keep_edges=True)
     top, bottom, rows = _weights(image.shape[0], height, keep_edges=False)
     first, second = columns[:, :, None]
     sums = (numbers[:, left] * first + numbers[:, right] * second) >> 4
     above, below = rows[:, :, None, None]
     mixed = ((above * sums[top]) >> 16) + ((below * sums[bottom]) >> 16)
-    return ((mixed + 2) >> 2).astype(np.uint8)
+    resized: NDArray[np.uint8] = ((mixed + 2) >> 2).astype(np.uint8)
+    return resized
 
 
 def _weights(
