@@ -37,6 +37,7 @@ HEAVY_FILES = {
     "runtime/backends/tensorrt/cuda.py": {"cuda", "pycuda"},
     # What a device may do without is imported inside functions of its file.
     "runtime/images/jpeg.py": {"simplejpeg"},
+    "runtime/gallery/lookup/faiss.py": {"faiss"},
     # The parametric body model of the picture generator runs on torch; nothing on a device draws people.
     "benchmarks/people/person/body.py": {"anny", "torch"},
 }

@@ -48,7 +48,7 @@ BENCHMARKS = (
     ("benchmarks.device", "benchmarks.people"),
     ("benchmarks.bench",),
     ("benchmarks.latency_table",),
-    ("benchmarks.study", "benchmarks.demo", "benchmarks.experiments"),
+    ("benchmarks.study", "benchmarks.demo", "benchmarks.experiments", "benchmarks.gallery"),
     ("benchmarks.tables",),
 )
 Imports = Mapping[str, set[str]]

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from runtime.errors import ConfigError, DataError, StorageError
 from runtime.features import Features
 from runtime.gallery.labelling import rows_of
+from runtime.gallery.lookup.building import build_index
+from runtime.gallery.lookup.indexed import CodeCache, Coverage
+from runtime.gallery.lookup.recall import RECALL, Recall
 from runtime.gallery.lookup.searching import NEIGHBOURHOOD, GalleryHit, hits_of, rank_exactly, rerank_each
 from runtime.gallery.lookup.snapshot import ALL, Filters, Snapshot, empty_snapshot, refreshed
 from runtime.gallery.space import Space, space_of
@@ -66,6 +69,7 @@ class Gallery:
         """Wrap an opened store; call `open_gallery` instead."""
         self.store = store
         self._snapshot = empty_snapshot()
+        self._codes = CodeCache()
 
     def __enter__(self) -> Gallery:
         return self
@@ -127,11 +131,13 @@ class Gallery:
         since: Time | None = None,
         until: Time | None = None,
         rerank: bool = False,
+        index: bool = False,
     ) -> list[GalleryHit]:
         """Return the `top` nearest rows of each query, nearest first, one query after the other.
 
         `features` is (Q, D) or (D,) float32, L2-normalised. `cameras`, `since` (inclusive) and `until` (exclusive) leave only rows of
-        these cameras and times; a row without a camera or a time is left out by the filter of it. Every remaining row is compared.
+        these cameras and times; a row without a camera or a time is left out by the filter of it. Every remaining row is compared;
+        with `index`, only the candidates that the codes of `build_index` find, where there are codes.
         With `rerank`, the nearest 200 rows of each query are ordered anew by the neighbours that they share with it; the distances are
         then no cosine distances, depend on the other rows, and must not be compared with a threshold.
 
@@ -142,10 +148,16 @@ class Gallery:
             None if since is None else microseconds(since, "since"),
             None if until is None else microseconds(until, "until"),
         )
-        return self.find(features, filters, top=top, rerank=rerank)
+        return self.find(features, filters, top=top, rerank=rerank, index=index)
 
     def find(
-        self, features: NDArray[np.float32], filters: Filters, *, top: int = 10, rerank: bool = False
+        self,
+        features: NDArray[np.float32],
+        filters: Filters,
+        *,
+        top: int = 10,
+        rerank: bool = False,
+        index: bool = False,
     ) -> list[GalleryHit]:
         """Do what `search` does, with the filters as one object."""
         query = self._queries(features, top)
@@ -154,7 +166,10 @@ class Gallery:
         def attempt() -> list[GalleryHit] | None:
             snapshot = self._refresh()
             wide = max(top, NEIGHBOURHOOD) if rerank else top
-            ranked = rank_exactly(snapshot, query, filters, top=wide, segment_rows=rows)
+            if index:
+                self._codes.refresh(snapshot, self.store.segments(snapshot.state.generation))
+            ranker = self._codes.rank if index else rank_exactly
+            ranked = ranker(snapshot, query, filters, top=wide, segment_rows=rows)
             if rerank and ranked.places.shape[1]:
                 ranked = rerank_each(snapshot, query, ranked, top=top, segment_rows=rows)
             return hits_of(self.store, snapshot, ranked)
@@ -198,6 +213,20 @@ class Gallery:
     def compact(self) -> Compacted:
         """Rewrite the features without the space of deleted rows. Needs free space for a second copy of them."""
         return compact(self.store)
+
+    def coverage(self) -> Coverage:
+        """Return how many rows have codes that a search with `index` would use."""
+        snapshot = self._refresh()
+        return self._codes.refresh(snapshot, self.store.segments(snapshot.state.generation))
+
+    def build_index(self, *, recall: float = RECALL) -> Recall:
+        """Make the codes of all rows that have none, and judge the search with them by its recall. Needs the extra `index`.
+
+        The files of codes are a cache beside the features. Rows that are added later are searched exactly, and a deletion removes
+        the codes of its segment, until this is called again. Raises GateError, and removes all codes, if the search with codes finds
+        less than the share `recall` of the same-person hits of the exact search.
+        """
+        return build_index(self.store, self._refresh(), self._codes, least=recall)
 
     def rows(self, ids: Sequence[int]) -> tuple[list[Row], NDArray[np.float32]]:
         """Return the rows with these ids, in their order, and their features (N, D).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from runtime.cli.gallery import add, erase, exchange, search_gallery, upkeep
+from runtime.cli.gallery import add, erase, exchange, index, search_gallery, upkeep
 
 HELP = "store, search and delete features in a gallery"
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "verify": (upkeep.VERIFY_HELP, upkeep.add_arguments, upkeep.verify),
     "compact": (upkeep.COMPACT_HELP, upkeep.add_arguments, upkeep.compact),
     "info": (upkeep.INFO_HELP, upkeep.add_arguments, upkeep.info),
+    "index": (index.HELP, index.add_arguments, index.command),
     "merge": (exchange.MERGE_HELP, exchange.add_merge_arguments, exchange.merge),
     "export": (exchange.EXPORT_HELP, exchange.add_export_arguments, exchange.export),
 }

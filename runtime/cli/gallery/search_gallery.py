@@ -29,6 +29,7 @@ class SearchOptions:
     """The model, the `queries` (image files, folders or list files), the gallery `store`, and how to search it.
 
     `top` is the number of rows to find for each query. `rerank` orders them anew by the neighbours that they share with the query.
+    `index` searches by codes where there are some.
     """
 
     model: ModelOptions
@@ -38,6 +39,7 @@ class SearchOptions:
     filters: FilterOptions
     top: int
     rerank: bool
+    index: bool
     as_json: bool
 
 
@@ -58,6 +60,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--rerank",
         action="store_true",
         help="order the nearest rows anew by the neighbours that they share with the query; the distances are no cosine distances",
+    )
+    parser.add_argument(
+        "--index",
+        action="store_true",
+        help="search by the codes of gallery index, where there are some; the default is exact",
     )
     add_model_options(parser)
     parser.add_argument(
@@ -80,6 +87,7 @@ def command(args: Namespace) -> None:
             filters=filter_options(args),
             top=args.top,
             rerank=args.rerank,
+            index=args.index,
             as_json=args.json,
         )
     )
@@ -106,8 +114,16 @@ def run(options: SearchOptions) -> None:
             how = replace(how, camera=camera_policy(gallery.space.camera))
         (query,) = features_of(model, {"query": images}, how)
         same_space(gallery.space, space_of_features(query), str(options.store))
-        hits = gallery.find(query.features, filters, top=options.top, rerank=options.rerank)
+        hits = gallery.find(
+            query.features, filters, top=options.top, rerank=options.rerank, index=options.index
+        )
         rows = len(gallery)
+        covered = gallery.coverage() if options.index else None
+    if covered and covered.coded < covered.rows:
+        console.note(
+            f"{covered.rows - covered.coded} of {covered.rows} rows have no codes and were searched exactly; run: "
+            f"python -m runtime gallery index --store {options.store}"
+        )
     if not hits:
         console.note(f"no row fits the filters; the gallery has {rows} rows")
     if options.rerank:

@@ -64,9 +64,8 @@ def compact(store: Store) -> Compacted:
             )
             raise
         for number in range(-(-state.next_slot // store.segment_rows)):
-            for forget in store.forget:
-                forget(number)
             files.remove(old.path(number))
+            files.remove(old.codes_path(number))
         files.sync_folder(store.folder)
         empty_log(store)
         return Compacted(len(records), int(np.int64(freed)))

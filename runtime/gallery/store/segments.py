@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.gallery.store import files
 
-SUFFIX = ".f32"
+SUFFIX, CODES = ".f32", ".codes"
 # A row as it is stored, on every machine.
 LITTLE = np.dtype("<f4")
 
@@ -39,6 +39,10 @@ class Segments:
     def path(self, number: int) -> Path:
         """Return the file of a segment."""
         return self.folder / f"{self.generation:06d}-{number:06d}{SUFFIX}"
+
+    def codes_path(self, number: int) -> Path:
+        """Return the file for the codes of a segment, which an index makes from its features."""
+        return self.path(number).with_suffix(CODES)
 
     def append(self, first: int, features: NDArray[np.float32]) -> None:
         """Write `features` (N, dim) to the slots from `first` on, and wait until they are on the disk. Raises OSError."""
@@ -78,7 +82,7 @@ class Segments:
     def cut(self, next_slot: int) -> None:
         """Remove the bytes after slot `next_slot` - 1, which an add left that did not finish, and the files of other generations."""
         number, row = divmod(next_slot, self.rows)
-        for path in self.folder.glob(f"*{SUFFIX}"):
+        for path in [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{CODES}")]:
             keeps = path.name.startswith(f"{self.generation:06d}-")
             place = int(path.stem.split("-")[1]) if keeps else -1
             if not keeps or place > number or (place == number and not row):

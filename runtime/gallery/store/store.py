@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,11 +37,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """An opened gallery in `folder`. `db` is its SQLite file, and `lock` lets one thread at a time use it.
-
-    `forget` are called with the number of each segment whose features were erased, before they are; whatever was made from these
-    features must go too.
-    """
+    """An opened gallery in `folder`. `db` is its SQLite file, and `lock` lets one thread at a time use it."""
 
     folder: Path
     db: sqlite3.Connection
@@ -49,7 +45,6 @@ class Store:
     segment_rows: int
     writable: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
-    forget: tuple[Callable[[int], None], ...] = ()
 
     def state(self) -> State:
         """Return the current state."""
@@ -110,8 +105,8 @@ def finish_wipes(store: Store) -> None:
     slots = [slot for (slot,) in store.db.execute("SELECT slot FROM wipe ORDER BY slot")]
     stored = [slot for slot in slots if slot != NO_SLOT]
     for number, _ in segments.by_segment(stored):
-        for forget in store.forget:
-            forget(number)
+        # an index holds copies of the features
+        files.remove(segments.codes_path(number))
     segments.wipe(stored)
     for number, _ in segments.by_segment(stored):
         span = (number * store.segment_rows, (number + 1) * store.segment_rows)
@@ -138,7 +133,6 @@ def open_store(
     space: Space | None = None,
     *,
     segment_rows: int = schema.SEGMENT_ROWS,
-    forget: tuple[Callable[[int], None], ...] = (),
 ) -> Store:
     """Open the gallery in `folder`; with a `space`, it is created if it does not exist yet.
 
@@ -171,7 +165,7 @@ def open_store(
             raise StorageError(f"{folder}: {error}; restore a copy of the gallery") from None
         if space is not None:
             same_space(stored, space, str(folder))
-        return Store(folder, db, stored, rows, writable, forget=forget)
+        return Store(folder, db, stored, rows, writable)
     except BaseException:
         db.close()
         raise

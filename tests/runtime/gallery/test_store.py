@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.gallery.rows import SPACE, contents, feature, features, gallery, put, row
 from runtime.errors import ArtifactError, ConfigError, DataError, NonFiniteFeatures, StorageError
 from runtime.gallery.api import Gallery, open_gallery
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
 from runtime.gallery.store.store import open_store
-from tests.fakes.gallery_rows import SPACE, contents, feature, features, gallery, put, row
 
 
 def check(store: Gallery, numbers: set[int]) -> None:

@@ -1,10 +1,11 @@
-"""Rows and features of a gallery that a number determines, so that a test can tell what a store must hold."""
+"""Rows and features of a gallery that a number determines, so that a check can tell what a store must hold. Synthetic."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +31,16 @@ def row(number: int) -> Row:
     )
 
 
+@lru_cache(maxsize=20_000)
 def feature(number: int) -> NDArray[np.float32]:
     """Return the feature of row `number`, (DIM,), of length 1."""
     values = np.random.default_rng(number).normal(size=DIM).astype(np.float32)
     return np.asarray(values / np.linalg.norm(values), np.float32)
 
 
-def features(numbers: Any) -> NDArray[np.float32]:
+def features(numbers: Iterable[int]) -> NDArray[np.float32]:
     """Return the features of rows, (N, DIM)."""
-    return (
-        np.stack([feature(number) for number in numbers]) if len(numbers) else np.empty((0, DIM), np.float32)
-    )
+    return np.array([feature(number) for number in numbers], np.float32).reshape(-1, DIM)
 
 
 def gallery(folder: Path, *, segment_rows: int = 16) -> Gallery:
@@ -48,7 +48,7 @@ def gallery(folder: Path, *, segment_rows: int = 16) -> Gallery:
     return Gallery(open_store(folder, SPACE, segment_rows=segment_rows))
 
 
-def put(store: Gallery, numbers: Any) -> None:
+def put(store: Gallery, numbers: Iterable[int]) -> None:
     """Add rows by their numbers."""
     numbers = list(numbers)
     store.add_rows([row(number) for number in numbers], features(numbers))
@@ -57,3 +57,9 @@ def put(store: Gallery, numbers: Any) -> None:
 def contents(folder: Path) -> bytes:
     """Return the bytes of all files of a gallery, one after the other."""
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def marks(number: int) -> tuple[bytes, ...]:
+    """Return the byte strings of row `number` that must be in no file after its deletion: feature, path and hash."""
+    one = row(number)
+    return feature(number).tobytes(), one.path.encode(), bytes.fromhex(one.sha256)
