@@ -27,6 +27,7 @@ from PIL import Image
 from benchmarks.people import portrait
 from benchmarks.people.arrays import Bools, Floats, floats
 from benchmarks.people.person import figure, garments
+from benchmarks.people.person.loading import load_bodies
 from benchmarks.people.person.surface import Noise
 from benchmarks.people.place import camera as cameras
 from benchmarks.people.place import occlusion
@@ -80,15 +81,8 @@ class Renderer:
     """
 
     def __init__(self, seed: int) -> None:
-        # This import loads torch and anny, which only `body` needs.
-        try:
-            from benchmarks.people.person import body
-        except ImportError as error:
-            raise ConfigError(
-                f"rendering people needs the package {error.name}; install it with pip install '.[render]'"
-            ) from error
         self.seed = seed
-        self.model = body.load()
+        self.model = load_bodies()
         self.noise = Noise(seed)
         self.scenery = [Scenery(camera.scene, seed) for camera in cameras.CAMERAS]
         self._cached_passer_by = lru_cache(maxsize=None)(self._passer_by)
@@ -115,7 +109,7 @@ class Renderer:
         meshes = figure.meshes(person, rng)
         shot = cameras.take_shot(camera, rng, person_height=float(meshes[0].vertices[:, 2].max()))
         meshes = portrait.rotated(meshes, shot.yaw)
-        drawn = portrait.draw(person, meshes, shot.view, shot.light, self.noise)
+        drawn = portrait.draw(person, meshes, shot.view, shot.light, noise=self.noise)
         return drawn, shot, portrait.ground_shadow(meshes, shot.view, shot.light)
 
     def images(self, person: figure.Person, slot: ImageSlot) -> Iterator[RenderedImage]:

@@ -17,10 +17,14 @@ from benchmarks.people.render import Light, View, ambient_occlusion, rasterise, 
 
 @dataclass(frozen=True)
 class Portrait:
-    """A drawn person: its `colour` (H, W, 3) in linear light, and the mask of its silhouette, `inside` (H, W)."""
+    """A drawn person: its `colour` (H, W, 3) in linear light, and the mask of its silhouette, `inside` (H, W).
+
+    `depth` (H, W) is the distance of the visible surface along the view, in metres. It is 0 outside the silhouette.
+    """
 
     colour: Floats
     inside: Bools
+    depth: Floats
 
 
 def rotated(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
@@ -31,11 +35,20 @@ def rotated(meshes: Sequence[Mesh], yaw: float) -> list[Mesh]:
     ]
 
 
-def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise: Noise) -> Portrait:
+def draw(
+    person: Person,
+    meshes: Sequence[Mesh],
+    view: View,
+    light: Light,
+    *,
+    noise: Noise,
+    steady: bool = False,
+) -> Portrait:
     """Return the portrait of a person in `view` under `light`.
 
     `meshes` are those of `figure.meshes`, which the caller has rotated with `rotated`. `noise` gives patterns and folds of the
-    clothes.
+    clothes. With `steady`, the fine folds stay in place from one portrait of a person to the next, as a video needs. Otherwise they
+    differ between portraits.
     """
     size = (view.height, view.width)
     starts = np.cumsum([0] + [len(m.vertices) for m in meshes])
@@ -67,15 +80,15 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
     normal[away & ~closed[face]] *= -1
     points = Points(material[face], part[corner[np.arange(len(corner)), fragments.weight.argmax(1)]], place)
     albedo = colours(points, person.outfit, noise) ** 2.2
-    crease = creases(
-        points, person.outfit, noise, person.outfit.top.seed % 17 + float(len(fragments.pixel) % 7) * 0.13
-    )
+    folds = 0.0 if steady else float(len(fragments.pixel) % 7) * 0.13
+    crease = creases(points, person.outfit, noise, person.outfit.top.seed % 17 + folds)
     inside = np.zeros(view.height * view.width, bool)
     inside[fragments.pixel] = True
     field = np.zeros(view.height * view.width, np.float32)
     field[fragments.pixel] = fragments.depth
     inside = inside.reshape(size)
-    sky = ambient_occlusion(field.reshape(size), inside, max(2, view.width // 20)).ravel()[fragments.pixel]
+    depths = field.reshape(size)
+    sky = ambient_occlusion(depths, inside, max(2, view.width // 20)).ravel()[fragments.pixel]
     sky = sky * (0.62 + 0.38 * np.clip((place[:, 2] + 0.75) / 0.7, 0, 1))
     lit = np.clip(1 - 1.6 * (1 - sky), 0, 1)
     out = np.zeros((view.height * view.width, 3), np.float32)
@@ -83,7 +96,7 @@ def draw(person: Person, meshes: Sequence[Mesh], view: View, light: Light, noise
     inner = away & ~closed[face]
     lightness[inner] *= 0.45
     out[fragments.pixel] = np.maximum(lightness, 0)
-    return Portrait(out.reshape(*size, 3), inside)
+    return Portrait(out.reshape(*size, 3), inside, depths)
 
 
 def ground_shadow(meshes: Sequence[Mesh], view: View, light: Light) -> Floats:

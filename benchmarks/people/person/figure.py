@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from benchmarks.people.arrays import Floats, floats
 from benchmarks.people.person import cloth
 from benchmarks.people.person.cloth import Mesh
 from benchmarks.people.person.garments import Garment, Outfit
-from benchmarks.people.person.pose import ARM, HEAD, Body, Skeleton, blend, skin, walk
+from benchmarks.people.person.pose import ARM, HEAD, Body, Skeleton, blend, pose, random_gait, skin
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,31 @@ def meshes(person: Person, rng: np.random.Generator) -> list[Mesh]:
 
     Vertices are in metres. The feet are at z = 0, and the person faces -y.
     """
-    skeleton, outfit = person.skeleton, person.outfit
-    rotations, shift = skin(skeleton, person.body, walk(rng, bag=outfit.bag == "hand"))
-    vertices, normals = blend(skeleton, (rotations, shift), person.rest, person.normals)
-    joints = np.einsum("bij,bj->bi", rotations, person.body.joints) + shift
+    with_bag = person.outfit.bag == "hand"
+    gait = random_gait(rng, bag=with_bag)
+    folds = float(rng.uniform(0, 6))
+    sway = rng.normal(0, 0.01) if with_bag else 0.0
+    return posed_meshes(person, pose(gait, gait.phase), folds=folds, sway=sway)
+
+
+def posed_meshes(
+    person: Person, rotations: Mapping[str, Floats], *, folds: float, sway: float = 0.0
+) -> list[Mesh]:
+    """Return the meshes of `person` in a pose of `pose.pose`, as `meshes` does.
+
+    `folds` is the phase, in radians, of the folds of loose clothes. `sway` is the height of a handbag in metres, with 0 for the usual
+    one.
+    """
+    skeleton = person.skeleton
+    turns, shift = skin(skeleton, person.body, rotations)
+    vertices, normals = blend(skeleton, (turns, shift), person.rest, person.normals)
+    joints = np.einsum("bij,bj->bi", turns, person.body.joints) + shift
     moved = np.asarray([joints[0, 0], joints[0, 1], vertices[:, 2].min()], np.float32)
     body = Mesh(vertices - moved, normals, skeleton.faces, skeleton.canon, cloth.BODY)
     mean = skeleton.canon[:, 2]
     scale = float(np.ptp(person.body.vertices[:, 2]) / np.ptp(mean))
-    posed = _Posed(person, body, rotations, joints - moved, scale, float(joints[0, 2] - moved[2]))
-    phase = float(rng.uniform(0, 6))
-    return [body, *_loose_clothes(posed, phase), *_hair(posed), *_bags(posed, rng)]
+    posed = _Posed(person, body, turns, joints - moved, scale, float(joints[0, 2] - moved[2]))
+    return [body, *_loose_clothes(posed, folds), *_hair(posed), *_bags(posed, sway)]
 
 
 def _hanging(posed: _Posed, garment: Garment, material: int, top: float, phase: float) -> Mesh:
@@ -148,7 +163,7 @@ def _hair(posed: _Posed) -> list[Mesh]:
     return out
 
 
-def _bags(posed: _Posed, rng: np.random.Generator) -> list[Mesh]:
+def _bags(posed: _Posed, sway: float) -> list[Mesh]:
     outfit, names = posed.person.outfit, posed.person.skeleton.names
     side = outfit.bag_side
     if outfit.bag == "backpack":
@@ -165,6 +180,6 @@ def _bags(posed: _Posed, rng: np.random.Generator) -> list[Mesh]:
         return [cloth.block(at, (0.1, 0.3, 0.24), np.eye(3, dtype=np.float32), square=4.5)]
     if outfit.bag == "hand":
         wrist = posed.joints[names.index("wrist.L" if side > 0 else "wrist.R")]
-        at = wrist + np.asarray([0.02 * side, -0.03, -0.27 + rng.normal(0, 0.01)], np.float32)
+        at = wrist + np.asarray([0.02 * side, -0.03, -0.27 + sway], np.float32)
         return [cloth.block(at.astype(np.float32), (0.1, 0.3, 0.25), np.eye(3, dtype=np.float32), square=4.5)]
     return []

@@ -116,59 +116,106 @@ def turn(axis: str, degrees: float) -> Floats:
     return out
 
 
-def walk(rng: np.random.Generator, *, bag: bool = False) -> dict[str, Floats]:
-    """Return a random pose as a dictionary that maps the name of a bone to its rotation matrix (3, 3).
+@dataclass(frozen=True)
+class Arm:
+    """How one arm moves: angles in degrees. `forward` is None for an arm that swings, and fixed for one that makes a gesture."""
 
-    About three of four poses are of a walking person, and the others of a standing person.
+    hang: float
+    bend: float
+    inward: float
+    forward: float | None
 
-    A bone first turns with its parent bone, and then by its own matrix about the axes of the world. Its whole rotation is therefore
-    the product (own matrix) @ (whole rotation of the parent). A bone that is not in the dictionary only turns with its parent. With
-    `bag`, both arms swing, and neither makes a gesture, such as holding a phone.
+
+@dataclass(frozen=True)
+class Gait:
+    """How one person walks or stands. Angles are in degrees.
+
+    `stride` is the largest angle of a leg, forwards and backwards. `phase` is the place in the cycle of two steps, in radians: at 0,
+    the left leg passes the right one, moving forwards. `lean` bends the torso forward, and `twist` turns it by at most this angle.
+    `head` is the rotation of the head (sideways, down), and `splay` the angle of each leg to the side. In `splay` and `arms`, the left
+    side comes first.
+    """
+
+    stride: float
+    phase: float
+    lean: float
+    twist: float
+    head: tuple[float, float]
+    splay: tuple[float, float]
+    arms: tuple[Arm, Arm]
+
+
+def random_gait(rng: np.random.Generator, *, bag: bool = False) -> Gait:
+    """Return a random gait. About three of four are of a walking person, and the others of a standing person.
+
+    With `bag`, both arms swing, and neither makes a gesture, such as holding a phone.
     """
     moving = rng.random() < 0.78
     stride = rng.uniform(16, 27) if moving else rng.uniform(0, 4)
     phase = rng.uniform(0, 2 * np.pi)
-    lean, twist = rng.uniform(-1, 5), (rng.uniform(2, 7) if moving else rng.normal(0, 5)) * np.sin(phase)
-    out = {"spine04": turn("x", lean) @ turn("z", twist), "spine01": turn("z", -twist * 0.5)}
-    out["head"] = turn("z", rng.normal(0, 18)) @ turn("x", rng.normal(4, 8))
-    gesture = rng.choice(["swing", "phone", "call", "pocket"], size=2, p=(0.7, 0.11, 0.04, 0.15))
-    for sign, letter in ((1, "L"), (-1, "R")):
+    lean, twist = rng.uniform(-1, 5), (rng.uniform(2, 7) if moving else rng.normal(0, 5))
+    head = (rng.normal(0, 18), rng.normal(4, 8))
+    gestures = rng.choice(["swing", "phone", "call", "pocket"], size=2, p=(0.7, 0.11, 0.04, 0.15))
+    sides = []
+    for gesture in gestures:
+        splay = rng.uniform(3.2, 4.8)
+        sides.append((splay, _random_arm(rng, "swing" if bag else str(gesture))))
+    (left, left_arm), (right, right_arm) = sides
+    return Gait(stride, phase, lean, twist, head, (left, right), (left_arm, right_arm))
+
+
+def _random_arm(rng: np.random.Generator, gesture: str) -> Arm:
+    hang, bend = rng.uniform(27, 33), rng.uniform(2, 16)
+    if gesture == "phone":
+        forward, bend = rng.uniform(12, 24), rng.uniform(55, 80)
+        return Arm(hang, bend, 14.0, forward)
+    if gesture == "call":
+        forward, bend = rng.uniform(28, 40), rng.uniform(108, 120)
+        return Arm(hang, bend, 38.0, forward)
+    if gesture == "pocket":
+        return Arm(hang - 6.0, 26.0, 4.0, -16.0)
+    return Arm(hang, bend, 4.0, None)
+
+
+def pose(gait: Gait, phase: float) -> dict[str, Floats]:
+    """Return the pose at a place of the gait's cycle as a dictionary that maps the name of a bone to its rotation matrix (3, 3).
+
+    `phase` is in radians, as in `Gait`. It grows while the person walks forward, by 2 pi in two steps.
+
+    A bone first turns with its parent bone, and then by its own matrix about the axes of the world. Its whole rotation is therefore
+    the product (own matrix) @ (whole rotation of the parent). A bone that is not in the dictionary only turns with its parent.
+    """
+    stride, twist = gait.stride, gait.twist * np.sin(phase)
+    out = {"spine04": turn("x", gait.lean) @ turn("z", twist), "spine01": turn("z", -twist * 0.5)}
+    out["head"] = turn("z", gait.head[0]) @ turn("x", gait.head[1])
+    for sign, letter, splay, arm in zip((1, -1), "LR", gait.splay, gait.arms):
         swing = np.sin(phase) * sign
         forward, lifting = stride * swing, max(0.0, float(np.cos(phase) * sign))
         knee = 5 + stride * 2.1 * lifting**2 + (6 if swing < 0 else 0) * -swing
-        out[f"upperleg01.{letter}"] = turn("y", sign * rng.uniform(3.2, 4.8)) @ turn(
-            "x", -forward - knee * 0.25
-        )
+        out[f"upperleg01.{letter}"] = turn("y", sign * splay) @ turn("x", -forward - knee * 0.25)
         out[f"lowerleg01.{letter}"] = turn("x", knee)
         sole = (-14 * swing if swing > 0 else -26 * swing) * stride / 25 - knee * 0.6 + forward
         out[f"foot.{letter}"] = turn("x", float(np.clip(sole, -25, 25)))
-        out |= _arm(
-            rng, letter, sign, -stride * 0.85 * swing, "swing" if bag else str(gesture[0 if sign > 0 else 1])
-        )
+        out |= _arm(arm, letter, sign, -stride * 0.85 * swing)
     return out
 
 
-def _arm(rng: np.random.Generator, letter: str, sign: int, forward: float, gesture: str) -> dict[str, Floats]:
-    hang, bend = rng.uniform(27, 33), rng.uniform(2, 16) + max(forward, 0) * 0.6
-    inward = 4.0
-    if gesture == "phone":
-        forward, bend, inward = rng.uniform(12, 24), rng.uniform(55, 80), 14.0
-    elif gesture == "call":
-        forward, bend, inward = rng.uniform(28, 40), rng.uniform(108, 120), 38.0
-    elif gesture == "pocket":
-        forward, bend, hang = -16.0, 26.0, hang - 6.0
+def _arm(arm: Arm, letter: str, sign: int, swing: float) -> dict[str, Floats]:
+    forward, bend = (
+        (swing, arm.bend + max(swing, 0) * 0.6) if arm.forward is None else (arm.forward, arm.bend)
+    )
     share = 0.2
     return {
-        f"shoulder01.{letter}": turn("y", sign * hang * share),
-        f"upperarm01.{letter}": turn("x", -forward) @ turn("y", sign * hang * (1 - share)),
-        f"lowerarm01.{letter}": turn("y", (-sign if bend > 90 else sign) * inward) @ turn("x", -bend),
+        f"shoulder01.{letter}": turn("y", sign * arm.hang * share),
+        f"upperarm01.{letter}": turn("x", -forward) @ turn("y", sign * arm.hang * (1 - share)),
+        f"lowerarm01.{letter}": turn("y", (-sign if bend > 90 else sign) * arm.inward) @ turn("x", -bend),
     }
 
 
 def skin(skeleton: Skeleton, body: Body, rotations: Mapping[str, Floats]) -> tuple[Floats, Floats]:
     """Return the rotation R (B, 3, 3) and translation t (B, 3) of each bone in the pose `rotations`.
 
-    A point p that is fixed to the bone moves from the rest pose to R p + t. `rotations` comes from `walk`.
+    A point p that is fixed to the bone moves from the rest pose to R p + t. `rotations` comes from `pose`.
     """
     count = len(skeleton.names)
     world, moved = np.empty((count, 3, 3), np.float32), np.empty((count, 3), np.float32)

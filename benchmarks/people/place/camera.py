@@ -87,6 +87,16 @@ class Shot:
     yaw: float
 
 
+def daylight(camera: Camera, *, sun: Floats, cloud: float = 1.0) -> Light:
+    """Return the light at `camera`, with the sun in the direction `sun` (3,) of any length, and its power multiplied by `cloud`."""
+    return Light(
+        sun=(sun / np.linalg.norm(sun)).astype(np.float32),
+        sun_colour=(np.asarray(camera.sun_power) * cloud).astype(np.float32),
+        sky=np.asarray(camera.sky, np.float32),
+        ground=(np.asarray(camera.sky) * 0.45 + np.asarray(camera.sun_power) * 0.1).astype(np.float32),
+    )
+
+
 def take_shot(camera: Camera, rng: np.random.Generator, *, person_height: float) -> Shot:
     """Return a random exposure of a person of the given height (metres), at a random distance from `camera`.
 
@@ -108,13 +118,7 @@ def take_shot(camera: Camera, rng: np.random.Generator, *, person_height: float)
     middle = float(ends[:, 1].mean()) * scale
     centre = (wide * (0.5 + rng.normal(0, 0.03)), high * (0.5 + rng.normal(0, 0.016)) - middle)
     sun = np.asarray(camera.sun, np.float32) + rng.normal(0, 0.08, 3).astype(np.float32)
-    cloud = rng.uniform(0.8, 1.1)
-    light = Light(
-        sun=(sun / np.linalg.norm(sun)).astype(np.float32),
-        sun_colour=(np.asarray(camera.sun_power) * cloud).astype(np.float32),
-        sky=np.asarray(camera.sky, np.float32),
-        ground=(np.asarray(camera.sky) * 0.45 + np.asarray(camera.sun_power) * 0.1).astype(np.float32),
-    )
+    light = daylight(camera, sun=sun, cloud=rng.uniform(0.8, 1.1))
     yaw = float(rng.choice(camera.yaws) + rng.normal(0, camera.yaw_spread * 0.6))
     return Shot(View(eye, axes, scale, centre, high, wide), light, yaw)
 
@@ -126,7 +130,7 @@ class DevelopmentSettings:
     A query and the image of the same moment without the occluder are made with the same settings.
 
     `gain` (3,) multiplies the linear colours, `blur` is a radius in pixels, `quality` is that of the JPEG file (0..100), and `grain`
-    (128, 64, 3) is added to the pixels (0..1).
+    (H, W, 3) is added to the pixels (0..1).
     """
 
     gain: Floats
@@ -164,11 +168,12 @@ def tone(camera: Camera, linear: Floats) -> Floats:
 
 
 def develop(camera: Camera, linear: Floats, settings: DevelopmentSettings) -> Image.Image:
-    """Return the finished image, 64 pixels wide and 128 high, from the linear light of a larger drawing.
+    """Return the finished image of H x W pixels from the linear light of a larger drawing.
 
-    `linear` is (128 * SUPER, 64 * SUPER, 3). Each pixel of the image is the mean of SUPER x SUPER pixels of the drawing.
+    `linear` is (H * SUPER, W * SUPER, 3). Each pixel of the image is the mean of SUPER x SUPER pixels of the drawing.
     """
-    small = (linear * settings.gain).reshape(HEIGHT, SUPER, WIDTH, SUPER, 3).mean((1, 3))
+    height, width = linear.shape[0] // SUPER, linear.shape[1] // SUPER
+    small = (linear * settings.gain).reshape(height, SUPER, width, SUPER, 3).mean((1, 3))
     pixels = tone(camera, small.astype(np.float32))
     image = Image.fromarray((pixels * 255 + 0.5).astype(np.uint8))
     if settings.blur > 0.2:

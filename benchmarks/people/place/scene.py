@@ -7,7 +7,7 @@ therefore repeat between people, and a background does not identify a person.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -97,6 +97,12 @@ class Scenery:
         self.places = places[first : first + _PLACES_PER_KIND] + [
             rest[int(k)] for k in rng.permutation(len(rest))[:others]
         ]
+
+    def cleared(self, depth: float) -> Scenery:
+        """Return this scenery with every wall at least `depth` metres behind the origin and nearly parallel to the image."""
+        out = Scenery.__new__(Scenery)
+        out.places = [replace(place, distance=max(place.distance, depth), angle=0.0) for place in self.places]
+        return out
 
     def paint(self, view: View, rng: np.random.Generator) -> tuple[Floats, Bools]:
         """Return the linear light (H, W, 3) of a random place through `view`, and a mask (H, W) of the pixels that show the ground."""
