@@ -12,8 +12,8 @@ import numpy.typing as npt
 from runtime.backends.library import Library, importing
 
 AV = Library("av", "pip install '.[video]'", "pip install --force-reinstall --no-deps av")
-# Each second starts with a frame that can be decoded alone, so that a reader can seek.
-_OPTIONS = {"crf": "24", "preset": "slow"}
+
+_OPTIONS = {"crf": "25", "preset": "slow"}
 
 
 def check_av() -> None:
@@ -32,7 +32,7 @@ def write_video(
         # One thread, because the number of threads changes the file.
         stream = container.add_stream("libx264", rate=fps, options=_OPTIONS | {"threads": "1"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.gop_size, stream.time_base = 5 * fps, Fraction(1, fps)
+        stream.gop_size, stream.time_base = 10 * fps, Fraction(1, fps)
         for number, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             frame.pts = number
