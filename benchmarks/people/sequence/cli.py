@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.people.sequence.plan import DetectionErrors, SequencePlan
+from runtime.errors import ConfigError
 from runtime.options.argument_types import fraction, positive_integer, seconds
 
 
@@ -29,9 +30,7 @@ class SequenceOptions:
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a size; give WIDTHxHEIGHT in pixels, such as 960x540"
-        )
+        raise ConfigError(f"--size {text}: give WIDTHxHEIGHT in pixels, such as 960x540")
     return int(width), int(height)
 
 

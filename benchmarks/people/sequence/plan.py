@@ -78,6 +78,8 @@ class SequencePlan:
             raise ConfigError(
                 f"--seconds {self.seconds:g}: no frame at {self.fps} frames a second; give a longer time"
             )
+        if not abs(self.start_time) < 1e12:
+            raise ConfigError(f"--start-time {self.start_time:g}: give a time in seconds, such as 0")
         if self.width % 2 or self.height % 2 or min(self.width, self.height) < 64:
             raise ConfigError(
                 f"--size {self.width}x{self.height}: the video needs even sizes of 64 pixels or more"

@@ -86,7 +86,8 @@ def random_path(rng: np.random.Generator, yaws: Sequence[float], *, start: Float
     """Return a random path (49, 2), in metres, from one edge of the image to an edge.
 
     `yaws` are the directions of the camera's people in degrees, as in `Camera`: around 0 they come towards it, around 180 they walk
-    away, otherwise they cross the image. Some people cross it in every camera. The path begins at `start` if given. Most of it lies in the image.
+    away, otherwise they cross the image. Some people cross it in every camera. The path begins at `start` if given. Most of it lies
+    in the image.
     """
     path = _any_path(rng, yaws, start)
     while _share_in_image(path) < _IN_IMAGE:
