@@ -18,8 +18,8 @@ from benchmarks.people.person.cloth import Mesh
 from benchmarks.people.person.figure import Person
 from benchmarks.people.place.camera import SUPER
 from benchmarks.people.render import View
-from benchmarks.people.sequence.stage import Stage, darkness
-from benchmarks.people.sequence.view import window
+from benchmarks.people.sequence.place.stage import Stage, darkness
+from benchmarks.people.sequence.place.view import window
 
 # Shadows are computed on a small image, in which the window of a person has about this many rows.
 _SHADOW_ROWS = 256

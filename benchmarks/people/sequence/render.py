@@ -12,10 +12,10 @@ from benchmarks.people.person.loading import load_bodies
 from benchmarks.people.sequence import frame
 from benchmarks.people.sequence.boxes import PersonBox
 from benchmarks.people.sequence.cast import Walker, looks, walker
-from benchmarks.people.sequence.furniture import random_furniture
+from benchmarks.people.sequence.place.furniture import random_furniture
+from benchmarks.people.sequence.place.stage import make_stage
 from benchmarks.people.sequence.plan import CAMERAS, FIRST_PERSON, LEAST_IN_FRAME, SequencePlan
 from benchmarks.people.sequence.routes import Visit, plan_visits
-from benchmarks.people.sequence.stage import make_stage
 
 
 @lru_cache(maxsize=1)

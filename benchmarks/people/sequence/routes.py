@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.people.arrays import Floats, floats
 from benchmarks.people.place.camera import CAMERAS
-from benchmarks.people.sequence.furniture import Furniture, clearance
+from benchmarks.people.sequence.place.furniture import Furniture, clearance
+from benchmarks.people.sequence.place.view import DISTANCE, FARTHEST, NEAREST, half_width
 from benchmarks.people.sequence.plan import SequencePlan
 from benchmarks.people.sequence.streams import generator
-from benchmarks.people.sequence.view import DISTANCE, FARTHEST, NEAREST, half_width
 
 # Metres that people keep from each other and from objects, where a path can be found that does.
 APART, FROM_OBJECTS = 0.65, 0.4

@@ -11,8 +11,8 @@ from benchmarks.people.place.camera import CAMERAS, SUPER, DevelopmentSettings, 
 from benchmarks.people.portrait import Portrait
 from benchmarks.people.render import rasterise
 from benchmarks.people.sequence import frame
-from benchmarks.people.sequence.stage import Stage
-from benchmarks.people.sequence.view import camera_view, window
+from benchmarks.people.sequence.place.stage import Stage
+from benchmarks.people.sequence.place.view import camera_view, window
 
 WIDTH, HEIGHT = 96, 64
 # The oracle sees this many pixels more at each side of the frame, so that it sees whole silhouettes.

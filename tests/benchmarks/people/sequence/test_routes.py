@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.people.place.camera import CAMERAS
-from benchmarks.people.sequence.furniture import clearance, random_furniture
+from benchmarks.people.sequence.place.furniture import clearance, random_furniture
+from benchmarks.people.sequence.place.view import camera_view
 from benchmarks.people.sequence.plan import SequencePlan
 from benchmarks.people.sequence.routes import Visit, plan_visits
-from benchmarks.people.sequence.view import camera_view
 
 PLAN = SequencePlan(seed=3, people=60, seconds=60)
 FURNITURE = [random_furniture(PLAN, camera) for camera in range(len(CAMERAS))]

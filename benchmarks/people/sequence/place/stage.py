@@ -15,11 +15,11 @@ from benchmarks.people.place import camera as cameras
 from benchmarks.people.place.camera import SUPER
 from benchmarks.people.place.scene import Scenery
 from benchmarks.people.render import Light, View
-from benchmarks.people.sequence import solids
-from benchmarks.people.sequence.furniture import random_furniture
+from benchmarks.people.sequence.place import solids
+from benchmarks.people.sequence.place.furniture import random_furniture
+from benchmarks.people.sequence.place.view import DISTANCE, FARTHEST, camera_view
 from benchmarks.people.sequence.plan import SequencePlan
 from benchmarks.people.sequence.streams import generator, place_seed
-from benchmarks.people.sequence.view import DISTANCE, FARTHEST, camera_view
 
 # The wall stands behind the farthest path.
 _WALL = FARTHEST - DISTANCE + 1.5

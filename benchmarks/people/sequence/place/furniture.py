@@ -10,10 +10,10 @@ import numpy as np
 from benchmarks.people.arrays import Floats, floats
 from benchmarks.people.person.pose import turn
 from benchmarks.people.place.texture import linear
+from benchmarks.people.sequence.place.solids import Solid, box, circle, cylinder, leaves, moved, profile
+from benchmarks.people.sequence.place.view import DISTANCE, half_width
 from benchmarks.people.sequence.plan import SequencePlan
-from benchmarks.people.sequence.solids import Solid, box, circle, cylinder, leaves, moved, profile
 from benchmarks.people.sequence.streams import generator
-from benchmarks.people.sequence.view import DISTANCE, half_width
 
 
 @dataclass(frozen=True)

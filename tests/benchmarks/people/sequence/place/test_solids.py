@@ -5,10 +5,10 @@ import pytest
 
 from benchmarks.people.person.surface import Noise
 from benchmarks.people.place.camera import CAMERAS, daylight
-from benchmarks.people.sequence import solids
-from benchmarks.people.sequence.furniture import random_furniture
+from benchmarks.people.sequence.place import solids
+from benchmarks.people.sequence.place.furniture import random_furniture
+from benchmarks.people.sequence.place.view import camera_view
 from benchmarks.people.sequence.plan import SequencePlan
-from benchmarks.people.sequence.view import camera_view
 
 GREY = np.full(3, 0.3, np.float32)
 LIGHT = daylight(CAMERAS[0], sun=np.asarray([1.0, 0.0, 1.0], np.float32))
