@@ -43,11 +43,11 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(title: str, total: int, *, noun: str = "images") -> Iterator[Callable[[int], None]]:
     """Show on stderr how many of `total` images are done while the block runs; `title` names the work.
 
     Yields a function, which must be called with the number of images done since its last call. A terminal shows a progress
-    bar. Otherwise, one line is printed at the end of the block.
+    bar. Otherwise, one line is printed at the end of the block. `noun` says what is counted.
     """
     if not sys.stderr.isatty():
         done = 0
@@ -57,7 +57,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
             done += images
 
         yield count
-        note(f"{title}: {done} of {total} images read")
+        note(f"{title}: {done} of {total} {noun} read")
         return
     with progress_bar() as bar:
         task = bar.add_task(escape(printable(title)), total=total)

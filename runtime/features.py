@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ KEYS = ("features", "paths", "pids", "camids", "model")
 # The method that resizes images for the model, as feature files record it. Earlier versions also had the method "fast", which
 # gives different features. `load_features` refuses a file that was made with it, so that the two are never ranked together.
 RESIZE = "exact"
+# The arrays that only features of the boxes of a video have, with the type of their values.
+VIDEO_ARRAYS = {"frames": np.int64, "times": np.float64, "tracks": np.int64}
 # The packages whose versions can change the values of the features.
 TOOLS = (
     "numpy",
     "Pillow",
     "simplejpeg",
+    "av",
     *PACKAGES,
 )
 
@@ -42,6 +45,11 @@ class Features:
     camera id as text. `images` has the sha256 of each image file (N,), or is empty. `backend` names the library that ran the model
     (key `engine` in the file); it is None if that was not recorded. `skipped` lists the images that could not be used, and `notes`
     are warnings for the user. These two are not saved in the file.
+
+    Features of the boxes of a video also have the next three; for image files they are None. `frames` (N,) are int64, the 0-based
+    numbers of the frames. `times` (N,) are float64, in seconds, NaN if unknown. `tracks` (N,) are int64, the numbers that a tracker
+    gave, -1 if unknown. The path of a box is that of the video with the frame and the number of the box in the frame:
+    `street.mp4#frame=12&box=3`.
     """
 
     features: NDArray[np.float32]
@@ -53,6 +61,9 @@ class Features:
     camera: str = "none"
     images: tuple[str, ...] = ()
     backend: str | None = None
+    frames: NDArray[np.int64] | None = None
+    times: NDArray[np.float64] | None = None
+    tracks: NDArray[np.int64] | None = None
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -87,6 +98,8 @@ def save_features(path: Path | str, features: Features, *, total: int | None = N
         "resize": np.array(RESIZE),
         "images": np.array(features.images, dtype=np.bytes_),
     }
+    video = {name: getattr(features, name) for name in VIDEO_ARRAYS}
+    arrays |= {name: values for name, values in video.items() if values is not None}
     content = {
         "kind": "features" if total is None else PARTIAL,
         "asked": len(features.paths) if total is None else total,
@@ -155,6 +168,24 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
             digest.decode(errors="replace") for digest in arrays.get("images", np.empty(0, np.bytes_))
         ),
         backend=str(arrays.get("engine", "")) or None,
+        frames=_values(arrays, "frames"),
+        times=_values(arrays, "times"),
+        tracks=_values(arrays, "tracks"),
+    )
+
+
+def rows_of(features: Features, rows: NDArray[np.int64]) -> Features:
+    """Return the features of the images with the numbers `rows` (n,), in their order. `skipped` and `notes` are unchanged."""
+    return replace(
+        features,
+        features=features.features[rows],
+        paths=tuple(features.paths[row] for row in rows),
+        pids=features.pids[rows],
+        camids=features.camids[rows],
+        images=tuple(features.images[row] for row in rows) if features.images else (),
+        frames=None if features.frames is None else features.frames[rows],
+        times=None if features.times is None else features.times[rows],
+        tracks=None if features.tracks is None else features.tracks[rows],
     )
 
 
@@ -175,6 +206,11 @@ def same_model(a: Features, b: Features) -> None:
         )
 
 
+def _values(arrays: dict[str, NDArray[Any]], name: str) -> NDArray[Any] | None:
+    """Return one of the VIDEO_ARRAYS in its type, or None if the file does not have it."""
+    return arrays[name].astype(VIDEO_ARRAYS[name]) if name in arrays else None
+
+
 def _consistent(arrays: dict[str, NDArray[Any]]) -> bool:
     features, paths = arrays["features"], arrays["paths"]
     count = (len(features),) if features.ndim == 2 else ()
@@ -185,6 +221,11 @@ def _consistent(arrays: dict[str, NDArray[Any]]) -> bool:
         and paths.shape == count
         and paths.dtype.kind == "U"
         and all(arrays[ids].shape == count and arrays[ids].dtype.kind in "iu" for ids in ("pids", "camids"))
+        and all(
+            arrays[name].shape == count and arrays[name].dtype.kind in ("f" if kind is np.float64 else "iu")
+            for name, kind in VIDEO_ARRAYS.items()
+            if name in arrays
+        )
         and images.shape in ((0,), count)
         and images.dtype.kind == "S"
         and bool(np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3))

@@ -22,12 +22,16 @@ from runtime.extraction.camera import extract_with_policy
 from runtime.extraction.crop_cameras import Camera, crop_camera_ids, is_one
 from runtime.extraction.frame_boxes import BoxOptions, Empty, cut_boxes, run_boxes, run_frames
 from runtime.extraction.preset import extractor, plan
+from runtime.extraction.video import VideoFlow, extract_boxes
 from runtime.features import Features
 from runtime.images.preprocess import Color
 from runtime.images.sources import Images, labelled_images
 from runtime.opening import open_artifact, verify_artifact
-from runtime.options.choices import BACKENDS, THROUGHPUT
+from runtime.options.choices import BACKENDS, REOPEN, THROUGHPUT
 from runtime.options.presets import refuse_contradictions
+from runtime.video.boxes import Boxes, read_boxes
+from runtime.video.frames import Reopening, read_frames
+from runtime.video.source import video_source
 
 BATCH = 16
 # The most boxes of a frame in one run of a model that takes any batch size.
@@ -217,6 +221,42 @@ class Model:
                 progress=progress,
             )
         return replace(features, notes=notes + features.notes)
+
+    def embed_video(
+        self,
+        video: str | int | Path,
+        boxes: str | Path | Boxes,
+        *,
+        camera: str | int | None = None,
+        workers: int | None = None,
+        max_bad: float = MAX_BAD,
+        reopen: int = REOPEN,
+        progress: Callable[[int], None] = lambda boxes: None,
+    ) -> Features:
+        """Return the features of the boxes of people in a video, as `python -m runtime extract --video` writes them.
+
+        `video` is a file, the URL of a stream ("rtsp://..."), or the number of a V4L2 camera. `boxes` is a file
+        (`runtime.video.boxes.read_boxes`) or its `Boxes`. The features are sorted by frame. They have `frames`, `times` and `tracks`,
+        and the persons and cameras of the boxes. While the model runs, a thread decodes the next frames, and `workers` threads
+        resize their crops (default: up to 4). `camera` is "mean" (the default), "none", a 0-based camera id, or "input": the cameras
+        of the boxes are then the model's camera ids. A stream or camera that is lost is opened again, at most `reopen` times in
+        succession, and each attempt is reported on stderr. `max_bad` and `progress` are as in `embed_files`.
+
+        Raises DataError if the video or the file of boxes cannot be read at all, DeviceError if PyAV (`pip install '.[video]'`) is
+        missing, and the errors of `embed_files`.
+        """
+        self._refuse_throughput()
+        from runtime.video.av import decode_frames
+
+        boxes = boxes if isinstance(boxes, Boxes) else read_boxes(boxes)
+        source = video_source(video)
+        frames = read_frames(
+            source, lambda opened: decode_frames(opened, note), reopening=Reopening(reopen), note=note
+        )
+        flow = VideoFlow(self.batch, workers, camera)
+        return extract_boxes(
+            self.artifact, source.name, frames, boxes, flow=flow, max_bad=max_bad, progress=progress
+        )
 
     def _refuse_throughput(self) -> None:
         """Raise ConfigError for a model that was opened with the preset "throughput", because only worker processes load it."""

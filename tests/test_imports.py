@@ -38,6 +38,7 @@ HEAVY_FILES = {
     # What a device may do without is imported inside functions of its file.
     "runtime/images/jpeg.py": {"simplejpeg"},
     "runtime/gallery/lookup/faiss.py": {"faiss"},
+    "runtime/video/av.py": {"av"},
     # The parametric body model of the picture generator runs on torch; nothing on a device draws people.
     "benchmarks/people/person/body.py": {"anny", "torch"},
 }

@@ -28,7 +28,7 @@ RUNTIME = (
         "runtime.session",
     ),
     ("runtime.backends", "runtime.datasets", "runtime.gate"),
-    ("runtime.images",),
+    ("runtime.images", "runtime.video"),
     ("runtime.features",),
     ("runtime.ranking",),
     ("runtime.artifact",),

@@ -1,4 +1,4 @@
-"""`python -m runtime extract`: write the features of a folder or list of images to an .npz file."""
+"""`python -m runtime extract`: write the features of a folder or list of images, or of the boxes of a video, to an .npz file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from runtime.cli.arguments import (
     ModelOptions,
@@ -17,24 +18,39 @@ from runtime.cli.arguments import (
     model_options,
     run_options,
 )
-from runtime.options.choices import PRESETS
+from runtime.errors import ConfigError
+from runtime.options.argument_types import count
+from runtime.options.choices import PRESETS, REOPEN, THROUGHPUT
 
-HELP = "write the features of images to a .npz file"
+if TYPE_CHECKING:
+    from runtime import Features, Model
+
+HELP = "write the features of images, or of the boxes of a video, to a .npz file"
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """The `video` (a file, a URL or the number of a camera), the file with its `boxes`, and how often a lost stream is reopened."""
+
+    video: str
+    boxes: str
+    reopen: int
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """The model, the images, how to extract their features, and the file `out` to write.
+    """The model, the images or the video, how to extract the features, and the file `out` to write.
 
-    `images` is a folder, a list file or one image, of which `shard` is extracted (None: all). `layout` is that of the
-    data set to which the folder belongs; None guesses it.
-    `preset` is "latency" (the least time per image on a CPU), "throughput" (the most images per second on a CPU), or None to run the
-    model with the options of `model` and `run_options` alone. `as_json` prints one JSON document instead of a table.
+    `images` is a folder, a list file or one image, of which `shard` is extracted (None: all); it is None if there is a `video`.
+    `layout` is that of the data set to which the folder belongs; None guesses it. `preset` is "latency" (the least time per image on
+    a CPU), "throughput" (the most images per second on a CPU), or None to run the model with the options of `model` and
+    `run_options` alone. `as_json` prints one JSON document instead of a table.
     """
 
     model: ModelOptions
     run_options: RunOptions
-    images: str
+    images: str | None
+    video: VideoOptions | None
     layout: str | None
     shard: str | None
     out: Path
@@ -47,7 +63,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="an exported .onnx file or an engine, with its manifest beside it"
     )
-    parser.add_argument("images", metavar="IMAGES", help="a folder, a list file or one image")
+    parser.add_argument("images", nargs="?", metavar="IMAGES", help="a folder, a list file or one image")
+    parser.add_argument(
+        "--video",
+        metavar="FILE|URL|NUMBER",
+        help="a video in place of IMAGES: a file, a stream such as rtsp://..., or the number of a camera; needs --boxes",
+    )
+    parser.add_argument(
+        "--boxes",
+        metavar="FILE",
+        help="where the people are in the frames of the video: JSON lines or MOTChallenge text",
+    )
+    parser.add_argument(
+        "--reopen",
+        type=count,
+        default=REOPEN,
+        metavar="N",
+        help="how many times in succession a lost stream is opened again (default: %(default)s)",
+    )
     parser.add_argument("--out", required=True, metavar="FILE.npz", help="the feature file to write")
     parser.add_argument(
         "--preset",
@@ -66,6 +99,7 @@ def command(args: Namespace) -> None:
         model=model_options(args),
         run_options=run_options(args),
         images=args.images,
+        video=_video_options(args),
         layout=args.layout,
         shard=args.shard,
         out=Path(args.out),
@@ -76,33 +110,26 @@ def command(args: Namespace) -> None:
 
 
 def run(options: ExtractOptions) -> None:
-    """Write the features of the images to the file `out`, and print a summary on stdout.
+    """Write the features of the images or boxes to the file `out`, and print a summary on stdout.
 
-    Finished batches are kept in a folder beside `out` until the file is written, so that the same command resumes a stopped
-    run. When too many images are unusable, the features of the usable ones are written, and TooManyBad is raised.
+    Finished batches of images are kept in a folder beside `out` until the file is written, so that the same command resumes a stopped
+    run. When too many images or boxes are unusable, the features of the usable ones are written, and TooManyBad is raised.
     """
-    from functools import partial
-
-    from runtime import ConfigError, TooManyBad, Unfinished, console, save_features
-    from runtime.cli.model_features import features_of, open_with_options, shard_images
-    from runtime.cli.notes import print_notes, print_result
+    from runtime import TooManyBad, Unfinished, console, save_features
+    from runtime.cli.model_features import open_with_options
+    from runtime.cli.notes import print_result
     from runtime.features import duplicates, partial_path
-    from runtime.gallery.resume import embed_files_resumed, resume_folder
+    from runtime.gallery.resume import resume_folder
     from runtime.images.skipped import write_skipped
-    from runtime.images.sources import labelled_images
     from runtime.stopping import Stopped
 
-    out = options.out
+    out, noun = options.out, "boxes" if options.video else "images"
     model = open_with_options(options.model, options.run_options, preset=options.preset)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are saved as an .npz file; try {out.with_suffix('.npz')}")
-    images = labelled_images(options.images, options.layout)
-    print_notes(images.notes)
-    images = shard_images(images, options.images, options.shard)
     resume = resume_folder(out)
-    embed = partial(embed_files_resumed, model, out=out)
     try:
-        (features,) = features_of(model, {"extract": images}, options.run_options, embed)
+        features = _features(model, options)
     except TooManyBad as error:
         if error.features.paths:
             save_features(out, error.features)
@@ -110,13 +137,14 @@ def run(options: ExtractOptions) -> None:
         write_skipped(out, error.features.skipped)
         raise
     except Unfinished as stop:
-        message = "no features were saved, because no image was finished yet"
+        message = f"no features were saved, because no {'box' if options.video else 'image'} was finished yet"
         if stop.features.paths:
             part = partial_path(out)
             save_features(part, stop.features, total=stop.total)
+            again = "starts again from the first frame" if options.video else "resumes"
             message = (
-                f"the features of {len(stop.features.paths)} of {stop.total} images are in {part}; "
-                "the same command resumes"
+                f"the features of {len(stop.features.paths)} of {stop.total} {noun} are in {part}; "
+                f"the same command {again}"
             )
         else:
             _remove_folder(resume)
@@ -126,14 +154,15 @@ def run(options: ExtractOptions) -> None:
     _remove_folder(resume)
     listed = write_skipped(out, features.skipped)
     if listed:
-        console.note(f"{len(features.skipped)} images were skipped; {listed} lists them")
-    if copies := duplicates(features):
+        console.note(f"{len(features.skipped)} {noun} were skipped; {listed} lists them")
+    copies = duplicates(features)
+    if copies:
         console.note(f"{copies} images are exact copies of other images")
     result = {
         "out": os.fspath(out),
-        "images": len(features.paths),
+        **(_video_counts(features, options.video) if options.video else {"images": len(features.paths)}),
         "skipped": len(features.skipped),
-        "duplicates": copies,
+        **({} if options.video else {"duplicates": copies}),
         "dim": model.dim,
         "camera": features.camera,
         "engine": features.backend,
@@ -141,6 +170,63 @@ def run(options: ExtractOptions) -> None:
         "model": model.sha256,
     }
     print_result("features", result, as_json=options.as_json)
+
+
+def _video_options(args: Namespace) -> VideoOptions | None:
+    """Return the options of a video, or None for images. Raises ConfigError for options that do not go together."""
+    if args.video is None:
+        if args.boxes is not None:
+            raise ConfigError(f"--boxes {args.boxes}: give the video with --video")
+        if args.images is None:
+            raise ConfigError("no images: give IMAGES, or a video with --video and --boxes")
+        return None
+    if args.images is not None:
+        raise ConfigError(f"{args.images}: give either IMAGES or --video {args.video}")
+    if args.boxes is None:
+        raise ConfigError(f"--video {args.video}: give the boxes of the people with --boxes")
+    if args.layout is not None:
+        raise ConfigError(f"--layout {args.layout}: a video has no layout; leave --layout out")
+    if args.shard is not None:
+        raise ConfigError(f"--shard {args.shard}: a video is extracted as a whole; leave --shard out")
+    if args.preset == THROUGHPUT:
+        raise ConfigError(
+            f"--preset {THROUGHPUT}: its processes read image files only; leave --preset out, and give a --batch"
+        )
+    return VideoOptions(args.video, args.boxes, args.reopen)
+
+
+def _features(model: Model, options: ExtractOptions) -> Features:
+    """Return the features of the images or of the boxes, and print notes and progress on stderr."""
+    from functools import partial
+
+    from runtime.cli.model_features import features_of, shard_images, video_features_of
+    from runtime.cli.notes import print_notes
+    from runtime.gallery.resume import embed_files_resumed
+    from runtime.images.sources import labelled_images
+
+    if options.video is not None:
+        video = options.video
+        return video_features_of(model, video.video, video.boxes, options.run_options, reopen=video.reopen)
+    source = options.images or ""
+    images = labelled_images(source, options.layout)
+    print_notes(images.notes)
+    images = shard_images(images, source, options.shard)
+    embed = partial(embed_files_resumed, model, out=options.out)
+    (features,) = features_of(model, {"extract": images}, options.run_options, embed)
+    return features
+
+
+def _video_counts(features: Features, options: VideoOptions) -> dict[str, Any]:
+    """Return what the summary says about a video: the numbers of boxes, of frames with a box, and of tracks."""
+    from runtime.video.source import video_source
+
+    frames, tracks = features.frames, features.tracks
+    return {
+        "video": video_source(options.video).name,
+        "boxes": len(features.paths),
+        "frames": 0 if frames is None else len(set(frames.tolist())),
+        "tracks": 0 if tracks is None else len(set(tracks.tolist()) - {-1}),
+    }
 
 
 def _remove(path: Path) -> None:

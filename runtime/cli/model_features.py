@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from runtime import DataError, Features, Model, TooManyBad, console, load_features, open_model
@@ -13,6 +13,7 @@ from runtime.features import PARTIAL
 from runtime.files.manifest import read_manifest
 from runtime.images.shards import Shard, in_shard
 from runtime.images.sources import Images
+from runtime.video.boxes import read_boxes
 
 
 def open_with_options(options: ModelOptions, run_options: RunOptions, *, preset: str | None = None) -> Model:
@@ -71,13 +72,48 @@ def features_of(
                     progress=advance,
                 )
         except TooManyBad as error:
-            # Raising --max-bad helps only if at least one image is usable.
-            advice = ", or raise --max-bad" if error.features.paths else ""
-            raise TooManyBad(f"{error}{advice}", error.features) from None
-        print_skipped([f"{skipped.path}: {skipped.reason}" for skipped in extracted.skipped])
-        print_notes(note for note in extracted.notes if note not in remarks)
+            raise _with_advice(error) from None
+        _print_remarks(extracted, remarks)
         features.append(extracted)
     return features
+
+
+def video_features_of(model: Model, video: str, boxes: str, options: RunOptions, *, reopen: int) -> Features:
+    """Return the features of the `boxes` (a file) of a `video`, and print warnings and progress on stderr.
+
+    `reopen` says how often a lost stream is opened again. Raises the errors of `Model.embed_video`.
+    """
+    found = read_boxes(boxes)
+    remark = camera_ids(found.cameras, model.artifact.spec, policy=options.camera)[1]
+    remarks = [*found.notes, *([remark] if remark else [])]
+    print_notes(remarks)
+    try:
+        with console.progress("extract", len(found) + len(found.bad), noun="boxes") as advance:
+            features = model.embed_video(
+                video,
+                found,
+                camera=options.camera,
+                workers=options.workers,
+                max_bad=options.max_bad,
+                reopen=reopen,
+                progress=advance,
+            )
+    except TooManyBad as error:
+        raise _with_advice(error) from None
+    _print_remarks(features, remarks)
+    return features
+
+
+def _with_advice(error: TooManyBad) -> TooManyBad:
+    # Raising --max-bad helps only if at least one image is usable.
+    advice = ", or raise --max-bad" if error.features.paths else ""
+    return TooManyBad(f"{error}{advice}", error.features)
+
+
+def _print_remarks(features: Features, printed: Sequence[str]) -> None:
+    """Print the skipped images and the notes of `features`, except the notes that were printed already."""
+    print_skipped([f"{skipped.path}: {skipped.reason}" for skipped in features.skipped])
+    print_notes(note for note in features.notes if note not in printed)
 
 
 def _camera_remarks(model: Model, splits: Mapping[str, Images], options: RunOptions) -> list[str]:

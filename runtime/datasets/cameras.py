@@ -90,6 +90,6 @@ def camera_ids(
     constant = {"mean": spec.mean_camera, "none": spec.no_camera}.get(str(chosen), chosen)
     note = (
         "camera embedding: mean, because this model's camera ids are valid only on the data set that it was trained on "
-        f"({own_dataset(spec) or 'unknown'}); to use the ids in the file names anyway, give camera='input' (--camera input)"
+        f"({own_dataset(spec) or 'unknown'}); to use the cameras of the images anyway, give camera='input' (--camera input)"
     )
     return np.full_like(ids, constant), note if policy is None else None

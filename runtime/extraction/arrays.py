@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
 from runtime.errors import DataError, NonFiniteFeatures
-from runtime.extraction.extract import MIN_NORM, run_halving
+from runtime.extraction.parts import MIN_NORM, run_halving
 from runtime.images.decode import MIN_SIDE
 from runtime.images.preprocess import Color, resize, to_input
 from runtime.spec import InputSpec

@@ -9,38 +9,22 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
-from runtime.errors import DataError, NonFiniteFeatures, OutOfMemory
+from runtime.errors import DataError
+from runtime.extraction.parts import Crop, ImageItem, Part, crop_parts
 from runtime.features import Features
 from runtime.images.decode import decode, read_bytes
-from runtime.images.preprocess import resize, to_input
+from runtime.images.preprocess import resize
 from runtime.images.skipped import Skipped
-from runtime.session import Session
 from runtime.spec import InputSpec
 from runtime.stopping import Stopped, stopped
 
-# A feature with a smaller norm, such as an all-zero output, has no reliable direction and is not used.
-MIN_NORM = 1e-6
 # The number of batches that may be decoded in advance while the model runs on the current one.
 AHEAD = 2
-
-
-class ImageItem(Protocol):
-    """An image file with its identity and its 0-based camera (-1 if unknown), as in `runtime.datasets.Item`."""
-
-    @property
-    def path(self) -> str: ...  # noqa: D102
-
-    @property
-    def pid(self) -> int: ...  # noqa: D102
-
-    @property
-    def camid(self) -> int: ...  # noqa: D102
 
 
 class TooManyBad(DataError):
@@ -73,30 +57,6 @@ class Flow:
     workers: int | None = None
     ahead: int = AHEAD
     pad: bool = False
-
-
-@dataclass(frozen=True)
-class Part:
-    """The features of one chunk of the images.
-
-    `positions` are the indices of the n usable images of the chunk in the list of all images. In the same order, `features` (n, D)
-    are L2-normalised, `images` are the sha256 of the files, and `notes` are remarks on how each file was read. `skipped` has the
-    index and the reason of each unusable image.
-    """
-
-    positions: tuple[int, ...]
-    features: NDArray[np.float32]
-    images: tuple[str, ...]
-    notes: tuple[tuple[str, ...], ...]
-    skipped: tuple[tuple[int, Skipped], ...]
-
-
-@dataclass(frozen=True)
-class _Crop:
-    position: int
-    pixels: NDArray[np.uint8]
-    sha256: str
-    notes: tuple[str, ...]
 
 
 def extract(
@@ -139,31 +99,8 @@ def parts(
     camera_ids: NDArray[np.int64] | None = None,
 ) -> Generator[Part, None, None]:
     """Yield one Part for each range of indices of `items` in `positions`. `camera_ids` and the errors are as in `extract`."""
-    batch = flow.batch
-    for decoded in _decoded(items, positions, artifact.spec, flow):
-        skipped = [(position, crop) for position, crop in decoded if isinstance(crop, Skipped)]
-        crops = [crop for _, crop in decoded if isinstance(crop, _Crop)]
-        features = np.empty((0, artifact.dim), np.float32)
-        if crops:
-            # Copies of the last crop replace the unusable images, because a backend is slow at the first batch of each size.
-            padded = crops + crops[-1:] * ((flow.batch if flow.pad else len(decoded)) - len(crops))
-            features, batch = _run(artifact, items, padded, camera_ids, batch)
-            features = features[: len(crops)]
-        norms = np.linalg.norm(features, axis=1, keepdims=True)
-        usable_rows = np.flatnonzero(norms >= MIN_NORM)
-        zero = (crops[row] for row in np.flatnonzero(norms < MIN_NORM))
-        skipped += [
-            (crop.position, Skipped(items[crop.position].path, "its feature has length zero", crop.sha256))
-            for crop in zero
-        ]
-        kept = [crops[row] for row in usable_rows]
-        yield Part(
-            positions=tuple(crop.position for crop in kept),
-            features=features[usable_rows] / norms[usable_rows],
-            images=tuple(crop.sha256 for crop in kept),
-            notes=tuple(crop.notes for crop in kept),
-            skipped=tuple(skipped),
-        )
+    with closing(_decoded(items, positions, artifact.spec, flow)) as decoded:
+        yield from crop_parts(artifact, items, decoded, batch=flow.batch, camera_ids=camera_ids, pad=flow.pad)
 
 
 def collect(
@@ -173,13 +110,15 @@ def collect(
     *,
     max_bad: float,
     progress: Callable[[int], None],
+    noun: str = "images",
 ) -> Features:
     """Return one Features object with the features of all Parts in `results`, in the order of `items`.
 
-    The Parts may come in any order. `max_bad` and `progress` are as in `extract`. Raises the errors of `extract`.
+    The Parts may come in any order. `max_bad` and `progress` are as in `extract`. `noun` names the items in messages. Raises the
+    errors of `extract`.
     """
     if not items:
-        raise DataError("there are no images to extract; check the given folder or list")
+        raise DataError(f"there are no {noun} to extract; check the given folder or list")
     # All features go into one array, so that memory holds the features of a large gallery only once.
     table = np.empty((len(items), artifact.dim), np.float32)
     digests: dict[int, str] = {}
@@ -207,7 +146,7 @@ def collect(
         pids=np.array([items[i].pid for i in usable], np.int64),
         camids=np.array([items[i].camid for i in usable], np.int64),
         model=artifact.sha256,
-        images=tuple(digests[i] for i in usable),
+        images=tuple(digests[i] for i in usable) if any(digests.values()) else (),
         backend=artifact.backend,
         skipped=skipped,
         notes=tuple(f"{count} images: {note}" for note, count in note_counts.items()),
@@ -219,64 +158,21 @@ def collect(
         allowed = (
             f"but the allowed fraction is {max_bad:.3g}; repair or remove them"
             if usable
-            else "so give other images"
+            else f"so give other {noun}"
         )
         raise TooManyBad(
-            f"{first.path}: {first.reason}; {len(skipped)} of {len(items)} images are unusable, {allowed}",
+            f"{first.path}: {first.reason}; {len(skipped)} of {len(items)} {noun} are unusable, {allowed}",
             features,
         )
     return features
 
 
-def _run(
-    artifact: Artifact,
-    items: Sequence[ImageItem],
-    crops: Sequence[_Crop],
-    camera_ids: NDArray[np.int64] | None,
-    batch: int,
-) -> tuple[NDArray[np.float32], int]:
-    """Return the features (len(crops), D), and the batch size that fitted into the device's memory."""
-    images = to_input(np.stack([crop.pixels for crop in crops]), artifact.spec)
-    ids = None if camera_ids is None else camera_ids[[crop.position for crop in crops]]
-    try:
-        return run_halving(artifact.run, images, ids, batch)
-    except NonFiniteFeatures as error:
-        path = items[crops[error.rows[0]].position].path
-        raise NonFiniteFeatures(f"{path}: {error}; export the model again", error.rows) from None
-
-
-def run_halving(
-    run: Session, images: NDArray[np.generic], ids: NDArray[np.int64] | None, batch: int
-) -> tuple[NDArray[np.float32], int]:
-    """Return the features of `images`, run with `batch` images at a time, and the batch size that was used last.
-
-    When the device is out of memory, the batch size is halved; if one image does not fit, OutOfMemory is raised. `ids` are the camera
-    ids of the images, or None. The `rows` of a NonFiniteFeatures error are indices in `images`, not in a batch.
-    """
-    parts: list[NDArray[np.float32]] = []
-    at = 0
-    while at < len(images):
-        step = slice(at, at + batch)
-        try:
-            parts.append(run(images[step], None if ids is None else ids[step]))
-        except OutOfMemory:
-            tried = min(batch, len(images) - at)
-            if tried == 1:
-                raise
-            batch = tried // 2
-            continue
-        except NonFiniteFeatures as error:
-            raise NonFiniteFeatures(str(error), tuple(at + row for row in error.rows)) from None
-        at += batch
-    return np.concatenate(parts), batch
-
-
 def _decoded(
     items: Sequence[ImageItem], positions: Iterable[range], spec: InputSpec, flow: Flow
-) -> Iterator[list[tuple[int, _Crop | Skipped]]]:
+) -> Generator[list[tuple[int, Crop | Skipped]], None, None]:
     """Yield the decoded and resized crops of each chunk, and decode at most `flow.ahead` further chunks in advance."""
     pool = ThreadPoolExecutor(flow.workers or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
-    pending: deque[list[tuple[int, Future[_Crop | Skipped]]]] = deque()
+    pending: deque[list[tuple[int, Future[Crop | Skipped]]]] = deque()
     remaining = iter(positions)
     try:
         while True:
@@ -289,7 +185,7 @@ def _decoded(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _load(position: int, path: str, spec: InputSpec) -> _Crop | Skipped:
+def _load(position: int, path: str, spec: InputSpec) -> Crop | Skipped:
     digest = None
     try:
         data = read_bytes(path)
@@ -297,4 +193,4 @@ def _load(position: int, path: str, spec: InputSpec) -> _Crop | Skipped:
         decoded = decode(data)
     except DataError as error:
         return Skipped(path, str(error), digest)
-    return _Crop(position, resize(decoded.pixels, spec), digest, decoded.notes)
+    return Crop(position, resize(decoded.pixels, spec), digest, decoded.notes)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
 from runtime.errors import ArtifactError
-from runtime.extraction.extract import Flow, ImageItem, Part, chunks, parts
+from runtime.extraction.extract import Flow, chunks, parts
+from runtime.extraction.parts import ImageItem, Part
 from runtime.extraction.processes import Child, processes, ready
 
 # Each process has three chunks: it runs the model on one, decodes the next one (AHEAD), and has received a third one.

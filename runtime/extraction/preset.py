@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
 from runtime.errors import ConfigError
-from runtime.extraction.extract import Flow, ImageItem, Part, chunks, collect, parts
+from runtime.extraction.extract import Flow, chunks, collect, parts
 from runtime.extraction.parallel import Setup, open_workers
+from runtime.extraction.parts import ImageItem, Part
 from runtime.extraction.processes import usable_cores
 from runtime.features import Features
 from runtime.opening import load_artifact

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from runtime.datasets import MAX_BAD, Item
 from runtime.datasets.cameras import camera_ids
 from runtime.errors import DataError
-from runtime.extraction.extract import ImageItem
+from runtime.extraction.parts import ImageItem
 from runtime.extraction.preset import streamer
 from runtime.gallery.api import Gallery
 from runtime.gallery.labelling import known_camera, known_name

@@ -17,7 +17,8 @@ from runtime.console import note
 from runtime.datasets import MAX_BAD
 from runtime.errors import ArtifactError, DataError, StorageError
 from runtime.extraction.camera import extract_with_policy
-from runtime.extraction.extract import ImageItem, Part, collect
+from runtime.extraction.extract import collect
+from runtime.extraction.parts import ImageItem, Part
 from runtime.extraction.preset import Stream, streamer
 from runtime.features import Features
 from runtime.gallery.api import Gallery

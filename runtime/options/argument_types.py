@@ -21,6 +21,13 @@ def positive_integer(text: str) -> int:
     return value
 
 
+def count(text: str) -> int:
+    """Return the whole number of 0 or more that `text` states. Raises ArgumentTypeError for any other text."""
+    if not (text.isascii() and text.isdecimal()):
+        raise ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
 def positive_integers(text: str) -> tuple[int, ...]:
     """Return the whole numbers of 1 or more in a comma-separated list. Raises ArgumentTypeError for any other text."""
     return tuple(positive_integer(part) for part in text.split(","))

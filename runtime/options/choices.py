@@ -12,6 +12,9 @@ AUTO = "auto"
 # The default number of seconds for which a command times each model or backend; it is trtexec's default.
 SECONDS = 3.0
 
+# How many times in succession a lost stream is opened again by default.
+REOPEN = 10
+
 # The precisions of a file; `runtime.gate.LIMITS` has the limits of the gate for each.
 PRECISIONS = ("fp32", "fp16", "int8")
 

@@ -8,13 +8,12 @@ and the rule KEEP ranks them like all others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from runtime.datasets import SAME_CAMERA_STAYS
 from runtime.errors import DataError
-from runtime.features import Features
+from runtime.features import Features, rows_of
 from runtime.options.choices import KEEP, REMOVE
 from runtime.ranking import metrics
 from runtime.ranking.metrics import Metrics, Scored
@@ -44,15 +43,7 @@ def known(features: Features) -> Features:
     """Return the features without the images of unknown people (pid -1). `skipped` and `notes` are unchanged."""
     if (keep := features.pids >= 0).all():
         return features
-    rows = np.flatnonzero(keep).tolist()
-    return replace(
-        features,
-        features=features.features[keep],
-        paths=tuple(features.paths[row] for row in rows),
-        pids=features.pids[keep],
-        camids=features.camids[keep],
-        images=tuple(features.images[row] for row in rows) if features.images else (),
-    )
+    return rows_of(features, np.flatnonzero(keep))
 
 
 def score(

@@ -18,6 +18,7 @@ from runtime.errors import ArtifactError, DataError, StorageError
 from runtime.features import Features, load_features, same_model, save_features
 from runtime.files.manifest import sha256, write_manifest
 from runtime.ranking.nearest import nearest_rows
+from runtime.ranking.protocol import known
 
 
 def some(count: int = 4, dim: int = 5, model: str = "a" * 64) -> Features:
@@ -44,6 +45,46 @@ def assert_same(a: Features, b: Features) -> None:
 def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     save_features(tmp_path / "f.npz", some())
     assert_same(load_features(tmp_path / "f.npz"), some())
+
+
+def of_video(count: int = 4) -> Features:
+    return dataclasses.replace(
+        some(count),
+        frames=np.arange(count) * 3,
+        times=np.array([*np.linspace(0, 1, count - 1), np.nan]),
+        tracks=np.arange(count) - 1,
+        images=(),
+    )
+
+
+def test_features_of_a_video_keep_their_frames_times_and_tracks(tmp_path: Path) -> None:
+    save_features(tmp_path / "f.npz", of_video())
+    loaded = load_features(tmp_path / "f.npz")
+    assert_same(loaded, of_video())
+    for name, kind in (("frames", np.int64), ("times", np.float64), ("tracks", np.int64)):
+        values = getattr(loaded, name)
+        np.testing.assert_array_equal(values, getattr(of_video(), name))
+        assert values.dtype == kind
+
+
+def test_features_of_images_have_no_arrays_of_a_video_as_in_earlier_versions(tmp_path: Path) -> None:
+    save_features(tmp_path / "f.npz", some())
+    with np.load(tmp_path / "f.npz") as file:
+        before = set(file.files)
+    assert not before & {"frames", "times", "tracks"}
+    loaded = load_features(tmp_path / "f.npz")
+    assert loaded.frames is loaded.times is loaded.tracks is None
+    # an earlier version finds every array that it reads
+    save_features(tmp_path / "v.npz", of_video())
+    with np.load(tmp_path / "v.npz") as file:
+        assert before < set(file.files)
+
+
+def test_known_people_of_a_video_keep_what_belongs_to_their_rows() -> None:
+    left = known(of_video())
+    assert left.pids.tolist() == [0, 1, 2] and left.frames.tolist() == [3, 6, 9]
+    assert left.tracks.tolist() == [0, 1, 2] and np.isnan(left.times[2]) and left.paths[0] == "folder/1.jpg"
+    assert known(some()).frames is None
 
 
 def test_names_that_are_not_utf8_and_absent_extras_survive(tmp_path: Path) -> None:
@@ -133,6 +174,10 @@ def _arrays(**changed: object) -> dict[str, object]:
         {"paths": np.array("a")},
         {"pids": np.arange(4).reshape(2, 2)},
         {"pids": np.array(list("abcd"))},
+        {"frames": np.arange(3)},
+        {"frames": np.arange(4.0)},
+        {"times": np.arange(4)},
+        {"tracks": np.array(list("abcd"))},
     ],
 )
 def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path, changed: dict) -> None:

@@ -25,8 +25,9 @@ from runtime.datasets import Item
 from runtime.entry import guarded
 from runtime.errors import ArtifactError, ConfigError, DataError, DeviceError, GateError, NonFiniteFeatures
 from runtime.extraction import preset
-from runtime.extraction.extract import Flow, Part, collect, extract
+from runtime.extraction.extract import Flow, collect, extract
 from runtime.extraction.parallel import Setup, Workers, open_workers
+from runtime.extraction.parts import Part
 from runtime.extraction.preset import BATCH, extractor, plan
 from runtime.extraction.processes import Child, Failure
 from runtime.features import Features, load_features

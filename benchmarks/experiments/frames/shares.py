@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def random_scene(people: int, size: tuple[int, int]) -> Scene:
     frames = [random.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(FRAMES)]
     boxes = []
     for _ in frames:
-        tall = height * np.exp(random.uniform(*np.log(HEIGHTS), people))
+        tall = height * np.exp(random.uniform(math.log(HEIGHTS[0]), math.log(HEIGHTS[1]), people))
         left, top = random.random((2, people)) * (width - WIDTH * tall, height - tall)
         boxes.append(np.stack([left, top, left + WIDTH * tall, top + tall], axis=1))
     return Scene(tuple(frames), tuple(boxes))

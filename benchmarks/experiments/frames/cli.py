@@ -7,12 +7,6 @@ are noise, and the boxes are random people, 120 to 480 pixels high in a frame of
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    # Run before the other imports, so that Ctrl-C during those imports shows no traceback either.
-    from runtime.entry import run_main
-
-    raise SystemExit(run_main("benchmarks.experiments.frames"))
-
 import argparse
 import re
 from collections.abc import Sequence
@@ -86,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: FramesOptions) -> int:
     """Measure every model with every number of people, and print the result."""
-    from benchmarks.experiments.frame_shares import measure_frames
+    from benchmarks.experiments.frames.shares import measure_frames
 
     document = measure_frames(options)
     for text in document["warnings"]:
