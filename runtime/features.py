@@ -174,7 +174,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
     )
 
 
-def rows_of(features: Features, rows: NDArray[np.int64]) -> Features:
+def select_rows(features: Features, rows: NDArray[np.int64]) -> Features:
     """Return the features of the images with the numbers `rows` (n,), in their order. `skipped` and `notes` are unchanged."""
     return replace(
         features,

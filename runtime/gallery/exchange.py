@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import DataError
-from runtime.features import Features, load_features
+from runtime.features import Features, load_features, select_rows
 from runtime.files.manifest import replacing
 from runtime.gallery.api import Gallery
 from runtime.gallery.lookup.snapshot import ALL, Filters
@@ -68,16 +68,7 @@ def _space(source: Path) -> Space:
 def _add_file(gallery: Gallery, source: Path, progress: Callable[[int], None]) -> Added:
     features, total = load_features(source), Added(0, 0)
     for start in range(0, len(features.paths), BLOCK):
-        part = slice(start, start + BLOCK)
-        some = Features(
-            features.features[part],
-            features.paths[part],
-            features.pids[part],
-            features.camids[part],
-            features.model,
-            camera=features.camera,
-            images=features.images[part],
-        )
+        some = select_rows(features, np.arange(start, min(start + BLOCK, len(features.paths))))
         total += gallery.add(some)
         progress(len(some.paths))
     return total

@@ -16,6 +16,9 @@ from runtime.gallery.space import Space, same_space, space_of_features
 from runtime.gallery.store.rows import Row
 from runtime.gallery.times import Time, microseconds
 
+# A time in seconds before this one, in 1973, counts from the start of a video and is none of a clock.
+EARLIEST_S = 1e8
+
 
 def rows_of(
     space: Space,
@@ -40,7 +43,9 @@ def rows_of(
     if isinstance(features, Features):
         same_space(space, space_of_features(features), "the gallery")
         images = list(features.images) or images
-        paths = [os.path.abspath(path) for path in features.paths]
+        paths = [path if "://" in path else os.path.abspath(path) for path in features.paths]
+        tracks = features.tracks.tolist() if tracks is None and features.tracks is not None else tracks
+        times = _clock_times(features) if times is None else times
         cameras = features.camids.tolist() if cameras is None else cameras
         # pid 0 is a distractor: nobody who is known
         persons = [pid or None for pid in features.pids.tolist()] if persons is None else persons
@@ -57,6 +62,13 @@ def rows_of(
         )
         rows.append(row if row.sha256 else _identified(row, array[number]))
     return rows
+
+
+def _clock_times(features: Features) -> list[float | None] | None:
+    """Return the times of the boxes of a video, in seconds since 1970, or None; a time within the video is unknown."""
+    if features.times is None:
+        return None
+    return [time if time >= EARLIEST_S else None for time in features.times.tolist()]
 
 
 def known_camera(camera: int | None) -> int | None:

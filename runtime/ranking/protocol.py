@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.datasets import SAME_CAMERA_STAYS
 from runtime.errors import DataError
-from runtime.features import Features, rows_of
+from runtime.features import Features, select_rows
 from runtime.options.choices import KEEP, REMOVE
 from runtime.ranking import metrics
 from runtime.ranking.metrics import Metrics, Scored
@@ -43,7 +43,7 @@ def known(features: Features) -> Features:
     """Return the features without the images of unknown people (pid -1). `skipped` and `notes` are unchanged."""
     if (keep := features.pids >= 0).all():
         return features
-    return rows_of(features, np.flatnonzero(keep))
+    return select_rows(features, np.flatnonzero(keep))
 
 
 def score(

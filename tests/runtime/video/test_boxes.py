@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import DataError
@@ -108,6 +108,7 @@ def test_motchallenge_text_is_converted_to_frames_and_corners_from_0(tmp_path, l
         assert boxes.persons.tolist() == boxes.cameras.tolist() == [-1] and np.isnan(boxes.times[0])
 
 
+@settings(deadline=None)
 @given(
     frame=st.integers(0, 10**6),
     left=st.integers(-50, 2000),
