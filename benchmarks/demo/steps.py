@@ -20,7 +20,7 @@ from runtime.errors import DataError
 from runtime.features import load_features
 
 DATA = Path("data/anny_reid")
-TEACHER = Path("data/demo/model.safetensors")
+TEACHER = Path("data/hybrid_lite/model.safetensors")
 MODELS = ("unpruned-plain", "unpruned", "pruned", "pruned-fp16", "pruned-int8")
 # unpruned-plain computes the same features as unpruned.
 EXTRACTED = ("unpruned", "pruned")
@@ -33,7 +33,7 @@ def steps(out: Path) -> dict[str, list[str]]:
     A command line is a list of arguments for `python`. All files are written below the folder `out`.
     """
     pruned, onnx = out / "pruned", {name: f"{out}/{name}.onnx" for name in MODELS}
-    inputs = ["--config", "configs/prune/demo.yaml", "--weights", str(TEACHER), "--data", str(DATA)]
+    inputs = ["--config", "configs/prune/hybrid.yaml", "--weights", str(TEACHER), "--data", str(DATA)]
     commands = {
         "prune": [
             "prune.py",

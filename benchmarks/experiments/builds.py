@@ -41,7 +41,7 @@ QUICK = ("model.identities=20", "prune.heads.rounds=1", "prune.batches=2", "prun
 class Candidate:
     """A model of which engines are built: its `name`, and the paths of the configurations that train it and that prune it.
 
-    `train` is None for the demo's model, whose weights are part of this project. The other models have random weights in the
+    `train` is None for the shipped model, whose weights are part of this project. The other models have random weights in the
     architecture of the configuration `train`.
     """
 
@@ -56,7 +56,7 @@ CANDIDATES = (
     Candidate(
         "small_s11", "configs/train/occ_duke_small_s11.yaml", "configs/prune/occ_duke_small_h40_t40.yaml"
     ),
-    Candidate("demo", None, "configs/prune/demo.yaml"),
+    Candidate("hybrid_lite", None, "configs/prune/hybrid.yaml"),
 )
 
 
@@ -136,7 +136,7 @@ def build_all(candidate: Candidate, work: Path) -> list[dict[str, Any]]:
     """
     weights = work / candidate.name / "unpruned.safetensors"
     if candidate.train is None:
-        weights = Path("data/demo/model.safetensors")
+        weights = Path("data/hybrid_lite/model.safetensors")
     elif not weights.exists():
         random_model(candidate.train, weights)
     made = commands(candidate, work, weights)

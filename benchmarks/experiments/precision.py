@@ -142,7 +142,7 @@ def parse(argv: Sequence[str] | None) -> PrecisionOptions:
     if wrong := [text for text in args.model if Path(text.partition("=")[2]).suffix != ".safetensors"]:
         raise ConfigError(
             f"--model {wrong[0]}: this is not a name and a .safetensors file; give NAME=M.safetensors, such as "
-            "teacher=data/demo/model.safetensors"
+            "unpruned=data/hybrid_lite/model.safetensors"
         )
     return PrecisionOptions(models, args.data, args.other, args.work, args.out)
 

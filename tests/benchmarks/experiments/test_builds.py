@@ -36,7 +36,7 @@ def test_a_row_says_what_the_manifest_says(tmp_path):
     engine.write_bytes(b"plan")
     built = {"seconds": 3.5, "peak_mib": 99, "bytes": 4, "fused_attention_strings": 7}
     write_manifest(engine, {"kind": "engine", "built": built, "machine": {"tensorrt": "1.7.1"}})
-    row = builds.row("demo", engine)
+    row = builds.row("hybrid_lite", engine)
     assert (row["form"], row["precision"], row["compute_capability"]) == ("pruned", "int8", "8.9")
     assert (row["seconds"], row["peak_mib"], row["engine_bytes"], row["onnx_bytes"]) == (3.5, 99, 4, 5)
     assert row["fused_attention_strings"] == 7 and row["tensorrt"] == "1.7.1"

@@ -86,7 +86,6 @@ def test_the_files_that_scripts_name_exist():
     small = {f"prune/occ_duke_small_{what}.yaml" for what in ("h40", "t40", "h40_t40")}
     teachers = {"market_base_s12", "occ_duke_base_s11", "occ_duke_small_s11", "demo", "hybrid"}
     assert config_files == pruned | small | {f"train/{name}.yaml" for name in teachers} | {
-        "prune/demo.yaml",
         "prune/hybrid.yaml",
         "prune/study.yaml",
     }
