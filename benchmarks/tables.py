@@ -48,18 +48,23 @@ BLOCK = re.compile(r"<!-- (?P<name>\w+): begin .*?-->\n(?P<text>.*?)<!-- (?P=nam
 def search(document: Document) -> str:
     """Return the table that compares a budget search with pruning the same fraction of every block.
 
-    Each value is the mean ± the standard deviation over several runs of training with different random seeds.
+    Each value is the mean over several runs of training with different random seeds, ± the standard deviation. With one run for
+    each method, it is the value of this run.
     """
     rows = []
     for group in document["groups"]:
-        scores = [f"{100 * group[key]['mean']:.1f} ± {100 * group[key]['sd']:.1f}" for key in ("mAP", "R1")]
-        times = [
-            f"{group[key]['mean']:.2f} ± {group[key]['sd']:.2f}" for key in ("predicted_ms", "measured_ms")
-        ]
+        scores = [_with_deviation(group[key], 100, 1) for key in ("mAP", "R1")]
+        times = [_with_deviation(group[key], 1, 2) for key in ("predicted_ms", "measured_ms")]
         cells = [group["name"], f"{group['macs_folded']['mean'] / 1e9:.4f}", *scores, *times]
         rows.append([*cells, interval_text(group["against_first"])])
     names = ["method", "GMAC", "mAP", "R1", "predicted ms", "measured ms", "mAP against the first (95 %)"]
     return table(names, rows)
+
+
+def _with_deviation(value: Document, scale: float, digits: int) -> str:
+    """Return the mean of `value`, times `scale`, and its standard deviation if there is one."""
+    mean = f"{scale * value['mean']:.{digits}f}"
+    return mean if value["sd"] is None else f"{mean} ± {scale * value['sd']:.{digits}f}"
 
 
 def study(document: Document) -> str:
@@ -69,16 +74,17 @@ def study(document: Document) -> str:
 
 # Name of a table -> (document, result file below benchmarks/results, function that formats the table).
 TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
-    "demo": ("README.md", "xeon_2_cores/demo.json", demo),
+    "demo": ("README.md", "epyc_2_cores/demo.json", demo),
     "speed": ("README.md", "xeon_2_cores/vit_base.json", speed),
     "base": ("docs/performance.md", "xeon_2_cores/vit_base.json", base),
     "peak": ("docs/performance.md", "xeon_2_cores/peak.json", peak),
     "pipeline": ("docs/performance.md", "xeon_2_cores/pipeline.json", pipeline),
     "ranking": ("docs/performance.md", "xeon_2_cores/ranking.json", ranking),
     "predict": ("docs/pruning-study.md", "xeon_2_cores/predict.json", predict),
-    "search": ("docs/pruning-study.md", "xeon_2_cores/search.json", search),
+    "search": ("docs/pruning-study.md", "epyc_2_cores/search.json", search),
+    "search_small": ("docs/pruning-study.md", "xeon_2_cores/search.json", search),
     "beyond": ("docs/pruning-study.md", "xeon_2_cores/beyond.json", beyond),
-    "precision": ("docs/export.md", "xeon_2_cores/precision.json", precision),
+    "precision": ("docs/export.md", "epyc_2_cores/precision.json", precision),
     "rtx": ("docs/tensorrt.md", "rtx_builds.json", rtx),
     "study": ("docs/pruning-study.md", "study.json", study),
 }

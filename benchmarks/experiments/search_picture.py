@@ -25,7 +25,7 @@ def picture(result: Mapping[str, Any]) -> str:
     up = nice_axis([run["mAP"] for run in runs], base, legend, margin=0.2)
     parts = [
         svg.text(16, 26, "mAP against measured latency", "title"),
-        svg.text(16, 44, "synthetic people (Anny-ReID), the demo model, one dot for each seed", "soft"),
+        svg.text(16, 44, "synthetic people (Anny-ReID), one dot for each seed", "soft"),
         *svg.grid(across, up, svg.Plot(LEFT, legend - 8, WIDTH - 30, base)),
     ]
     for index, (group, colour) in enumerate(zip(result["groups"], COLOURS)):

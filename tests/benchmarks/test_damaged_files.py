@@ -108,7 +108,7 @@ def test_results_that_tables_are_written_from(damaged, tmp_path, monkeypatch, ca
     for path in RESULTS.rglob("*.json"):
         (copy / path.relative_to(RESULTS)).parent.mkdir(parents=True, exist_ok=True)
         (copy / path.relative_to(RESULTS)).write_text(path.read_text())
-    damaged.replace(copy / "xeon_2_cores/demo.json")
+    damaged.replace(copy / "epyc_2_cores/demo.json")
     monkeypatch.setattr(tables, "RESULTS", copy)
     assert "demo.json" in one_line(capsys, tables.main, ["--check"])
 

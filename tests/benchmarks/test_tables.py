@@ -99,6 +99,7 @@ def result(name):
             lambda: beyond(result("xeon_2_cores/beyond.json"), result("xeon_2_cores/search.json")),
         ),
         ("xeon_2_cores/search.svg", lambda: search(result("xeon_2_cores/search.json"))),
+        ("epyc_2_cores/search.svg", lambda: search(result("epyc_2_cores/search.json"))),
     ],
 )
 def test_a_committed_picture_is_what_its_results_draw(name, draw):
