@@ -19,9 +19,9 @@ from runtime.files.manifest import replacing
 from runtime.stopping import keeping
 
 LABEL = (
-    "The people are synthetic (Anny-ReID, rendered by this project). The small model was trained on such people, and its convolutional "
-    "stem on ImageNet photographs. The numbers show how each step changes a model. They do not show how accurate it is on real people: "
-    "data/hybrid_lite/README.md has its scores on 74 real people."
+    "The people are synthetic (Anny-ReID, rendered by this project). The small model was trained on such people, and its "
+    "convolutional stem on ImageNet photographs. The numbers show how each step changes a model. They do not show how accurate it is "
+    "on real people: data/hybrid_lite/README.md has its scores on 74 real people."
 )
 
 

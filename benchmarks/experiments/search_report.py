@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.experiments.search_picture import COLOURS, picture
+from benchmarks.experiments.search.picture import COLOURS, picture
 from benchmarks.host import describe_host
 from benchmarks.labels import interval_text
 from runtime.console import print_table
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: SearchReportOptions) -> int:
     """Measure every group of pruned models, write the results and the chart, and print the means as a table. Returns exit code 0."""
-    from benchmarks.experiments.searched import against_first, group_of, reference_of
+    from benchmarks.experiments.search.measured import against_first, group_of, reference_of
 
     reference = reference_of(options.table, options.model)
     about, rounds = reference.about, options.rounds

@@ -9,7 +9,8 @@ from benchmarks import tables
 from benchmarks.bench import cli as bench
 from benchmarks.bench.merge import cli as merge
 from benchmarks.demo.steps import read_index as demo_index
-from benchmarks.experiments import search_report, searched
+from benchmarks.experiments import search_report
+from benchmarks.experiments.search import measured
 from benchmarks.latency_table import cli as table
 from benchmarks.latency_table import predict
 from benchmarks.people import hashes
@@ -96,7 +97,7 @@ def test_records_and_times_of_trials(damaged, tmp_path):
 def test_a_run_of_prune_py(damaged, tmp_path):
     damaged.rename(tmp_path / "result.json")
     with pytest.raises(ConfigError, match="result.json: not a result of prune.py"):
-        searched.read_run(tmp_path)
+        measured.read_run(tmp_path)
 
 
 def test_results_that_tables_are_written_from(damaged, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tables
-from benchmarks.experiments.search_picture import picture as search
+from benchmarks.experiments.search.picture import picture as search
 from benchmarks.study.beyond.chart import chart as beyond
 from benchmarks.study.chart import chart as study
 from runtime.entry import guarded
@@ -73,7 +73,7 @@ def test_results_hold_no_folder_of_a_machine():
     tables_of = {}
     for path in sorted(tables.RESULTS.rglob("*.json")):
         text = path.read_text()
-        tables_of[path.name] = re.findall(r'"/[a-z][^"]*/[^"]*"', text)
+        tables_of[path.relative_to(tables.RESULTS)] = re.findall(r'"/[a-z][^"]*/[^"]*"', text)
         json.loads(text)
     assert len(tables_of) >= len({file for _, file, _ in tables.TABLES.values()}) and not any(
         tables_of.values()

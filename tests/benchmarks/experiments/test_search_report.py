@@ -5,7 +5,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks.experiments import search_picture, search_report, searched
+from benchmarks.experiments import search_report
+from benchmarks.experiments.search import measured, picture
 from runtime.errors import ConfigError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -16,17 +17,17 @@ def run(score, ms):
 
 
 def test_a_group_is_summed_over_its_seeds():
-    group = searched.summed("AMG", [run(0.8, 3.0), run(0.9, 3.2)])
+    group = measured.summed("AMG", [run(0.8, 3.0), run(0.9, 3.2)])
     assert group["mAP"] == {"mean": pytest.approx(0.85), "sd": pytest.approx(0.0707, abs=1e-4)}
-    assert searched.summed("one", [run(0.8, 3.0)])["mAP"]["sd"] is None
+    assert measured.summed("one", [run(0.8, 3.0)])["mAP"]["sd"] is None
 
 
 def test_the_picture_has_a_dot_for_every_run_inside_its_frame_and_better_is_higher():
     groups = [
-        searched.summed("AMG <uniform>", [run(0.80, 3.0), run(0.9, 3.2)]),
-        searched.summed("searched", [run(0.85, 2.5)]),
+        measured.summed("AMG <uniform>", [run(0.80, 3.0), run(0.9, 3.2)]),
+        measured.summed("searched", [run(0.85, 2.5)]),
     ]
-    root = ElementTree.fromstring(search_picture.picture({"groups": groups}))
+    root = ElementTree.fromstring(picture.picture({"groups": groups}))
     dots = {
         circle.find(f"{SVG}title").text: (float(circle.get("cx")), float(circle.get("cy")))
         for circle in root.iter(f"{SVG}circle")
@@ -34,9 +35,7 @@ def test_the_picture_has_a_dot_for_every_run_inside_its_frame_and_better_is_high
     }
     assert set(dots) == {"80.0 %, 3.00 ms", "90.0 %, 3.20 ms", "85.0 %, 2.50 ms"}
     for x, y in dots.values():
-        assert (
-            search_picture.LEFT < x < search_picture.WIDTH and search_picture.TOP < y < search_picture.HEIGHT
-        )
+        assert picture.LEFT < x < picture.WIDTH and picture.TOP < y < picture.HEIGHT
     assert dots["90.0 %, 3.20 ms"][1] < dots["80.0 %, 3.00 ms"][1]
     assert dots["85.0 %, 2.50 ms"][0] < dots["80.0 %, 3.00 ms"][0]
     assert "AMG <uniform>" in [text.text for text in root.iter(f"{SVG}text")]
