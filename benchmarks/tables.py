@@ -86,6 +86,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "beyond": ("docs/pruning-study.md", "xeon_2_cores/beyond.json", beyond),
     "precision": ("docs/export.md", "epyc_2_cores/precision.json", precision),
     "rtx": ("docs/tensorrt.md", "rtx_builds.json", rtx),
+    "rtx_hybrid": ("docs/tensorrt.md", "epyc_2_cores/rtx_builds.json", rtx),
     "study": ("docs/pruning-study.md", "study.json", study),
 }
 DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))
