@@ -26,7 +26,8 @@ from tests.fakes.documents import (
 from tests.fakes.tiny_model import SPEC, write_model
 
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
-DATA = [ROOT / "configs/README.md", *sorted(ROOT.glob("data/*_reid/*.md")), ROOT / "data/demo/README.md"]
+DATA = [ROOT / "configs/README.md", *sorted(ROOT.glob("data/*_reid/*.md"))]
+DATA += [ROOT / "data/demo/README.md", ROOT / "data/sequence/README.md"]
 PAGES = [*GUIDES, *DATA, ROOT / "docker/README.md", *sorted(ROOT.glob("tests/data/*/README.md"))]
 SHELL = {"cd", "cp", "mkdir"}
 # options of programs that are not ours, which the prose names

@@ -1,6 +1,7 @@
 """Files of our own measurements that are truncated, no JSON, or of another shape end in one line and the documented code."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from benchmarks.experiments.search import measured
 from benchmarks.latency_table import cli as table
 from benchmarks.latency_table import predict
 from benchmarks.people import hashes
+from benchmarks.people.sequence import detect
 from benchmarks.study import cli as study
 from benchmarks.study.beyond import cli as beyond
 from benchmarks.study.beyond.run import BEYOND, read_time
@@ -80,6 +82,21 @@ def test_the_index_of_a_set_of_people(damaged, tmp_path, capsys):
         whole_index(str(tmp_path))
     with pytest.raises(DataError, match="fetch it again"):
         demo_index(tmp_path, advice="fetch it again", refusal=DataError)
+
+
+def test_the_description_and_the_boxes_of_a_sequence(damaged, tmp_path, capsys):
+    words = [tmp_path / "seq", "--out", tmp_path / "out"]
+    shutil.copytree(ROOT / "data/sequence", tmp_path / "seq", ignore=shutil.ignore_patterns("*.mp4"))
+    boxes = tmp_path / "seq" / "camera2.boxes.jsonl"
+    whole = boxes.read_text()
+    if damaged.read_text():
+        boxes.write_text(whole + damaged.read_text())
+        assert "camera2.boxes.jsonl" in one_line(capsys, detect.main, words)
+    boxes.unlink()
+    assert "camera2.boxes.jsonl" in one_line(capsys, detect.main, words)
+    damaged.replace(tmp_path / "seq" / "sequence.json")
+    assert "sequence.json" in one_line(capsys, detect.main, words)
+    assert not (tmp_path / "out").exists()
 
 
 def test_records_and_times_of_trials(damaged, tmp_path):

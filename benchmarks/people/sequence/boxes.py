@@ -6,8 +6,47 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from benchmarks.json_files import COUNT, NUMBER, PART, TEXT, listed, members, misfit, read_document
+from runtime.errors import ConfigError
+from runtime.files.json_text import parse_json
+from runtime.wording import reason_of
 
 Corners = tuple[float, float, float, float]
+INDEX = "sequence.json"
+ADVICE = "give a folder that benchmarks.people.sequence wrote"
+_CAMERA = members(
+    {"camera": COUNT, "video": TEXT, "boxes": TEXT, "detections": TEXT, "frames": COUNT, "start_time": NUMBER}
+)
+_SEQUENCE = members(
+    {
+        "seed": NUMBER,
+        "fps": COUNT,
+        "width": COUNT,
+        "height": COUNT,
+        "people": COUNT,
+        "cameras": listed(_CAMERA, least=1),
+    }
+)
+_WHOLE = {"type": "integer", "minimum": 0, "maximum": 1e15}
+_ROWS = listed(
+    {
+        **members(
+            {
+                "frame": _WHOLE,
+                "time": NUMBER,
+                "camera": COUNT,
+                "track": COUNT,
+                "box": listed(NUMBER, least=4, most=4),
+                "confidence": PART,
+                "person": COUNT,
+                "visibility": PART,
+            }
+        ),
+        "additionalProperties": False,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +87,27 @@ def write_lines(path: Path, boxes: Iterable[Detection | PersonBox]) -> None:
 
 
 def read_person_boxes(path: Path) -> list[PersonBox]:
-    """Return the boxes of a file that `write_lines` wrote from PersonBox."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    """Return the boxes of a file that `write_lines` wrote from PersonBox. Raises ConfigError if it is missing or damaged."""
+    rows = []
+    try:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            try:
+                rows.append(parse_json(line, finite=True))
+            except ValueError as error:
+                raise ValueError(f"line {number}: {reason_of(error)}") from None
+        if wrong := misfit(rows, _ROWS):
+            raise ValueError(wrong)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not the boxes of a sequence ({reason_of(error)}); {ADVICE}") from None
     return [PersonBox(**row | {"box": tuple(row["box"])}) for row in rows]
+
+
+def read_sequence(root: Path) -> dict[str, Any]:
+    """Return the content of the sequence.json in the folder `root`. Raises ConfigError if it is missing or damaged."""
+    document: dict[str, Any] = read_document(
+        root / INDEX, _SEQUENCE, expected="the description of a sequence", advice=ADVICE
+    )
+    return document
 
 
 def write_ground_truth(path: Path, boxes: Sequence[PersonBox]) -> None:

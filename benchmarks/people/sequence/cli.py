@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.people.sequence.error_options import add_error_options
 from benchmarks.people.sequence.plan import DetectionErrors, SequencePlan
 from runtime.errors import ConfigError
 from runtime.options.argument_types import fraction, positive_integer, seconds
@@ -77,20 +78,7 @@ def parse(argv: Sequence[str] | None) -> SequenceOptions:
         metavar="SECONDS",
         help="time of the first frames (default: %(default)s)",
     )
-    errors = parser.add_argument_group("errors of the detections", "the exact boxes stay as they are")
-    errors.add_argument(
-        "--missed", type=fraction, default=0.0, help="fraction of the boxes left out (default: 0)"
-    )
-    errors.add_argument(
-        "--shifted", type=fraction, default=0.0, help="fraction of the boxes moved and resized (default: 0)"
-    )
-    errors.add_argument(
-        "--false-boxes",
-        type=float,
-        default=0.0,
-        metavar="NUMBER",
-        help="mean number of boxes in a frame that show nobody in particular (default: 0)",
-    )
+    add_error_options(parser)
     parser.add_argument(
         "--jobs",
         type=positive_integer,

@@ -34,6 +34,8 @@ class DetectionErrors:
             raise ConfigError(
                 f"--missed {self.missed:g}, --shifted {self.shifted:g}: the two fractions are more than 1 together; give smaller ones"
             )
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"--seed {self.seed}: give a number from 0 to {2**32 - 1}")
         if not 0 <= self.false_boxes <= 100:
             raise ConfigError(f"--false-boxes {self.false_boxes:g}: give a number of boxes from 0 to 100")
 

@@ -68,7 +68,7 @@ def write(
         lost = "nothing is kept, because an incomplete sequence is never written; start again"
         raise Stopped(stopped(error).number, lost) from None
     document = _document(plan, errors, [cameras[number] for number in sorted(cameras)], part)
-    (part / "sequence.json").write_text(json.dumps(document, indent=1) + "\n")
+    (part / box_files.INDEX).write_text(json.dumps(document, indent=1) + "\n")
     if out.exists():
         out.rmdir()
     part.rename(out)
