@@ -1,9 +1,9 @@
 """Feed damaged files to the readers of this project: `python -m tests.campaigns`.
 
-Images, checkpoints, configurations, manifests, feature files and ONNX files are damaged at random, in their bytes and in their
-structure, and read as the commands read them. In half of them, the hash is corrected. A traceback, a native crash or a hang is a
-failure. The kind of file and a seed determine an input, so `python -m tests.campaigns images --seed 4711 --count 1` repeats a
-single one.
+Images, checkpoints, configurations, manifests, feature files, ONNX files and files of boxes are damaged at random, in their
+bytes and in their structure, and read as the commands read them. In half of them, the hash is corrected. A traceback, a native
+crash or a hang is a failure. The kind of file and a seed determine an input, so
+`python -m tests.campaigns images --seed 4711 --count 1` repeats a single one.
 """
 
 from __future__ import annotations

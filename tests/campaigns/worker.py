@@ -23,7 +23,7 @@ from typing import Any, TextIO
 
 from runtime.entry import guarded
 
-KINDS = ("images", "checkpoints", "configs", "manifests", "features", "models")
+KINDS = ("images", "checkpoints", "configs", "manifests", "features", "models", "boxes")
 # The bytes that one input may use in addition to what is already loaded. An image may have 20 million pixels.
 MEMORY = 2 << 30
 # The exit codes with which a damaged file may be refused: usage, data and model file. A kind of file may define others.

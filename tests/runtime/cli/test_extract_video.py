@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -231,3 +233,34 @@ def test_without_pyav_one_line_names_the_command_that_installs_it(model, boxes, 
     )
     assert done.returncode == 5 and done.stdout == ""
     assert done.stderr.splitlines()[-1] == "error[5] av is not installed; pip install '.[video]'"
+
+
+def test_ctrl_c_ends_a_command_that_waits_for_a_stream(model, boxes, tmp_path):
+    pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
+    data = write_video(tmp_path / "v.ts", 6, format="mpegts").read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        words = [
+            "extract",
+            model,
+            "--video",
+            url,
+            "--boxes",
+            boxes,
+            "--out",
+            tmp_path / "v.npz",
+            "--batch",
+            4,
+        ]
+        command = [sys.executable, "-m", "runtime", *map(str, words)]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            server.settimeout(60)
+            connection, _ = server.accept()
+            with connection:
+                # it gets six frames, and waits for more
+                connection.sendall(data)
+                time.sleep(1)
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err and "box" in err
+    assert not (tmp_path / "v.npz").exists()

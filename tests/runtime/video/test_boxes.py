@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.people.sequence.boxes import PersonBox, write_ground_truth, write_lines
 from runtime.errors import DataError
 from runtime.video import mot
 from runtime.video.boxes import Boxes, read_boxes
@@ -141,6 +142,24 @@ def test_what_the_ground_truth_does_not_consider_is_left_out_and_counted(tmp_pat
 def test_bad_motchallenge_lines_are_listed(tmp_path, line):
     boxes = read(tmp_path, "1,5,1,1,10,20,1,-1,-1,-1", line, name="det.txt")
     assert [number for number, _ in boxes.bad] == [2] and len(boxes) == 1
+
+
+def test_the_files_of_a_rendered_sequence_are_read_alike(tmp_path):
+    """The generator of sequences writes both forms of the same boxes."""
+    people = [
+        PersonBox(frame, frame / 10, 2, 4 + frame % 2, (10.25, 20.0, 60.5 + frame, 180.75), 1.0, 31, 0.5)
+        for frame in range(5)
+    ]
+    write_lines(tmp_path / "camera2.boxes.jsonl", people)
+    write_ground_truth(tmp_path / "camera2.gt.txt", people)
+    lines, mot = (read_boxes(tmp_path / name) for name in ("camera2.boxes.jsonl", "camera2.gt.txt"))
+    assert lines.bad == mot.bad == () and lines.notes == mot.notes == ()
+    assert np.array_equal(lines.frames, mot.frames) and np.allclose(lines.corners, mot.corners, atol=1e-3)
+    assert lines.corners.tolist() == [list(one.box) for one in people]
+    assert lines.persons.tolist() == [31] * 5 and lines.cameras.tolist() == [2] * 5
+    assert lines.tracks.tolist() == [4, 5, 4, 5, 4] and lines.times == pytest.approx(lines.frames / 10)
+    # its ground truth numbers the people
+    assert mot.tracks.tolist() == [31] * 5
 
 
 @pytest.mark.parametrize(
