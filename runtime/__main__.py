@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 
 from runtime.cli import choose, evaluate_command, extract, inspect_data, search_command
+from runtime.cli.calibrate import command as calibrate
 from runtime.cli.gallery import command as gallery
 
 # Each command is a module with HELP, add_arguments(parser) and command(parsed arguments).
@@ -24,6 +25,7 @@ COMMANDS = {
     "search": search_command,
     "choose": choose,
     "gallery": gallery,
+    "calibrate": calibrate,
 }
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ConfigError, DataError, StorageError
+from runtime.errors import ConfigError, DataError
 from runtime.features import Features
+from runtime.gallery.calibrations import Calibration
+from runtime.gallery.columns import Columns, read_columns
+from runtime.gallery.finder import Finder, Search
 from runtime.gallery.labelling import rows_of
-from runtime.gallery.lookup.building import build_index
-from runtime.gallery.lookup.indexed import CodeCache, Coverage
+from runtime.gallery.lookup.indexed import Coverage
 from runtime.gallery.lookup.recall import RECALL, Recall
-from runtime.gallery.lookup.searching import NEIGHBOURHOOD, GalleryHit, hits_of, rank_exactly, rerank_each
-from runtime.gallery.lookup.snapshot import ALL, Filters, Snapshot, empty_snapshot, refreshed
+from runtime.gallery.lookup.searching import GalleryHit
+from runtime.gallery.lookup.snapshot import ALL, Filters
 from runtime.gallery.space import Space, space_of
 from runtime.gallery.store.adding import Added, add_rows
 from runtime.gallery.store.compacting import Compacted, compact
@@ -32,10 +33,6 @@ from runtime.gallery.store.store import Store, open_store
 from runtime.gallery.store.verifying import Verified, verify
 from runtime.gallery.times import MILLION, Time, microseconds
 from runtime.model import Model
-
-# How often a search starts again because rows that it found were deleted meanwhile.
-ATTEMPTS = 5
-Result = TypeVar("Result")
 
 
 def open_gallery(
@@ -68,8 +65,7 @@ class Gallery:
     def __init__(self, store: Store) -> None:
         """Wrap an opened store; call `open_gallery` instead."""
         self.store = store
-        self._snapshot = empty_snapshot()
-        self._codes = CodeCache()
+        self._finder = Finder(store)
 
     def __enter__(self) -> Gallery:
         return self
@@ -132,49 +128,57 @@ class Gallery:
         until: Time | None = None,
         rerank: bool = False,
         index: bool = False,
+        query_cameras: Sequence[int | None] | None = None,
     ) -> list[GalleryHit]:
         """Return the `top` nearest rows of each query, nearest first, one query after the other.
 
         `features` is (Q, D) or (D,) float32, L2-normalised. `cameras`, `since` (inclusive) and `until` (exclusive) leave only rows of
         these cameras and times; a row without a camera or a time is left out by the filter of it. Every remaining row is compared;
-        with `index`, only the candidates that the codes of `build_index` find, where there are codes.
-        With `rerank`, the nearest 200 rows of each query are ordered anew by the neighbours that they share with it; the distances are
-        then no cosine distances, depend on the other rows, and must not be compared with a threshold.
+        with `index`, only the candidates that the codes of `build_index` find, where there are codes. With `rerank`, the nearest 200
+        rows of each query are ordered anew by the neighbours that they share with it; the distances are then no cosine distances,
+        depend on the other rows, and have no verdict.
 
-        Raises ArtifactError or DataError for features of another width or shape, and StorageError for a damaged row.
+        The calibrations of the gallery are applied: `query_cameras` (Q,) are the cameras of the queries, 0-based (None: unknown), of
+        which a site calibration subtracts the means, and a threshold gives each hit a verdict (`accepted`).
+
+        Raises ConfigError or DataError for a wrong argument, and StorageError for a damaged row.
         """
         filters = Filters(
             None if cameras is None else tuple(cameras),
             None if since is None else microseconds(since, "since"),
             None if until is None else microseconds(until, "until"),
         )
-        return self.find(features, filters, top=top, rerank=rerank, index=index)
+        return self.find(features, Search(filters, top, rerank, index), query_cameras)
 
     def find(
         self,
         features: NDArray[np.float32],
-        filters: Filters,
-        *,
-        top: int = 10,
-        rerank: bool = False,
-        index: bool = False,
+        search: Search,
+        query_cameras: Sequence[int | None] | None = None,
     ) -> list[GalleryHit]:
-        """Do what `search` does, with the filters as one object."""
-        query = self._queries(features, top)
-        rows = self.store.segment_rows
+        """Do what `search` does, with its options as one object."""
+        query = np.atleast_2d(np.asarray(features, np.float32))
+        if query.ndim != 2 or query.shape[1] != self.space.dim:
+            raise DataError(
+                f"a query has the shape {np.shape(features)}, but this gallery has features of {self.space.dim} numbers; use its model"
+            )
+        if query_cameras is not None and len(query_cameras) != len(query):
+            raise DataError(
+                f"query_cameras has {len(query_cameras)} entries for {len(query)} queries; give one for each"
+            )
+        if search.top < 1:
+            raise ConfigError(f"top={search.top}: give 1 or more")
+        known = (
+            [-1] * len(query)
+            if query_cameras is None
+            else [-1 if c is None else int(c) for c in query_cameras]
+        )
+        return self._finder.find(query, np.array(known, np.int64), search)
 
-        def attempt() -> list[GalleryHit] | None:
-            snapshot = self._refresh()
-            wide = max(top, NEIGHBOURHOOD) if rerank else top
-            if index:
-                self._codes.refresh(snapshot, self.store.segments(snapshot.state.generation))
-            ranker = self._codes.rank if index else rank_exactly
-            ranked = ranker(snapshot, query, filters, top=wide, segment_rows=rows)
-            if rerank and ranked.places.shape[1]:
-                ranked = rerank_each(snapshot, query, ranked, top=top, segment_rows=rows)
-            return hits_of(self.store, snapshot, ranked)
-
-        return self._again(attempt)
+    @property
+    def calibration(self) -> Calibration:
+        """The calibrations that a search applies."""
+        return self._finder.calibration()
 
     def delete(
         self,
@@ -216,8 +220,7 @@ class Gallery:
 
     def coverage(self) -> Coverage:
         """Return how many rows have codes that a search with `index` would use."""
-        snapshot = self._refresh()
-        return self._codes.refresh(snapshot, self.store.segments(snapshot.state.generation))
+        return self._finder.coverage()
 
     def build_index(self, *, recall: float = RECALL) -> Recall:
         """Make the codes of all rows that have none, and judge the search with them by its recall. Needs the extra `index`.
@@ -226,7 +229,7 @@ class Gallery:
         the codes of its segment, until this is called again. Raises GateError, and removes all codes, if the search with codes finds
         less than the share `recall` of the same-person hits of the exact search.
         """
-        return build_index(self.store, self._refresh(), self._codes, least=recall)
+        return self._finder.build_index(recall)
 
     def rows(self, ids: Sequence[int]) -> tuple[list[Row], NDArray[np.float32]]:
         """Return the rows with these ids, in their order, and their features (N, D).
@@ -238,7 +241,7 @@ class Gallery:
             with self.store.reading():
                 return stored_features(self.store, self.store.segments(self.store.state().generation), ids)
 
-        return self._again(attempt)
+        return self._finder.again(attempt)
 
     def known(self, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, Row]]:
         """Return {(sha256, source): (id, row)} for those of the `images`, pairs of sha256 and source, that are stored."""
@@ -256,43 +259,12 @@ class Gallery:
         """Return the counts, the times and the sizes of the gallery."""
         return info(self.store)
 
+    def columns(self) -> Columns:
+        """Return the labels of all rows as arrays."""
+        return read_columns(self.store)
+
     def thumbnail(self, id: int) -> bytes | None:
         """Return the thumbnail of a row, a JPEG file, or None if it has none."""
         with self.store.reading() as db:
             found = db.execute("SELECT jpeg FROM thumbnail WHERE image = ?", (id,)).fetchone()
         return None if found is None else bytes(found[0])
-
-    def _refresh(self) -> Snapshot:
-        self._snapshot = refreshed(self.store, self._snapshot)
-        return self._snapshot
-
-    def _queries(self, features: NDArray[np.float32], top: int) -> NDArray[np.float32]:
-        query = np.atleast_2d(np.asarray(features, np.float32))
-        if query.ndim != 2 or query.shape[1] != self.space.dim:
-            raise DataError(
-                f"a query has the shape {np.shape(features)}, but this gallery has features of {self.space.dim} numbers; use its model"
-            )
-        if top < 1:
-            raise ConfigError(f"top={top}: give 1 or more")
-        return query
-
-    def _again(self, attempt: Callable[[], Result | None]) -> Result:
-        """Return the result of `attempt`, which is called again if another process changed the gallery while it ran."""
-        for left in reversed(range(ATTEMPTS)):
-            before = self._state()
-            try:
-                result = attempt()
-            except StorageError:
-                # bytes that a delete has just overwritten look damaged
-                if not left or self._state() == before:
-                    raise
-                continue
-            if result is not None:
-                return result
-        raise StorageError(
-            f"{self.store.folder}: rows are deleted faster than they can be searched; try again"
-        )
-
-    def _state(self) -> Any:
-        with self.store.reading():
-            return self.store.state()

@@ -96,8 +96,10 @@ def command(args: Namespace) -> None:
 def run(options: SearchOptions) -> None:
     """Print the nearest stored images of each query on stdout."""
     from runtime import console, open_gallery
+    from runtime.cli.gallery.verdicts import print_calibration, threshold_json
     from runtime.cli.model_features import features_of, open_with_options
     from runtime.cli.notes import print_notes
+    from runtime.gallery.finder import Search
     from runtime.gallery.lookup.searching import NEIGHBOURHOOD
     from runtime.gallery.space import same_space, space_of_features
     from runtime.images.sources import Images, labelled_images
@@ -114,10 +116,10 @@ def run(options: SearchOptions) -> None:
             how = replace(how, camera=camera_policy(gallery.space.camera))
         (query,) = features_of(model, {"query": images}, how)
         same_space(gallery.space, space_of_features(query), str(options.store))
-        hits = gallery.find(
-            query.features, filters, top=options.top, rerank=options.rerank, index=options.index
-        )
-        rows = len(gallery)
+        search = Search(filters, options.top, options.rerank, options.index)
+        hits = gallery.find(query.features, search, query.camids.tolist())
+        print_calibration(gallery)
+        rows, verdict = len(gallery), threshold_json(gallery)
         covered = gallery.coverage() if options.index else None
     if covered and covered.coded < covered.rows:
         console.note(
@@ -134,20 +136,27 @@ def run(options: SearchOptions) -> None:
     matches: list[list[GalleryHit]] = [[] for _ in query.paths]
     for hit in hits:
         matches[hit.query].append(hit)
-    _print(options, query.paths, matches)
+    _print(options, query.paths, matches, verdict)
 
 
-def _print(options: SearchOptions, paths: tuple[str, ...], matches: list[list[GalleryHit]]) -> None:
+def _print(
+    options: SearchOptions,
+    paths: tuple[str, ...],
+    matches: list[list[GalleryHit]],
+    verdict: dict[str, Any] | None,
+) -> None:
     from runtime import console
 
     rows = [[_row(hit) for hit in hits] for hits in matches]
     if options.as_json:
         queries = [{"path": path, "matches": hits} for path, hits in zip(paths, rows)]
-        console.print_json({"store": str(options.store), "reranked": options.rerank, "queries": queries})
+        document = {"store": str(options.store), "reranked": options.rerank, "threshold": verdict}
+        console.print_json(document | {"queries": queries})
         return
     for path, hits in zip(paths, rows):
         if hits:
             columns = ["rank", "path", "person", "camera", "time", "track", "distance", "id"]
+            columns += ["accepted", "probability"] if hits[0]["accepted"] is not None else []
             shown = [["" if hit[name] is None else hit[name] for name in columns] for hit in hits]
             console.print_table(path, columns, shown)
 
@@ -155,4 +164,5 @@ def _print(options: SearchOptions, paths: tuple[str, ...], matches: list[list[Ga
 def _row(hit: GalleryHit) -> dict[str, Any]:
     from runtime.gallery.exchange import row_json
 
-    return {"rank": hit.rank, "distance": hit.distance} | row_json(hit.id, hit.row)
+    verdict = {"accepted": hit.accepted, "probability": hit.probability}
+    return {"rank": hit.rank, "distance": hit.distance} | row_json(hit.id, hit.row) | verdict

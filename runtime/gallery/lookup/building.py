@@ -5,16 +5,27 @@ from __future__ import annotations
 from functools import partial
 
 from runtime.errors import DataError, GateError
+from runtime.gallery.lookup.exact import Shift
 from runtime.gallery.lookup.indexed import CodeCache
 from runtime.gallery.lookup.recall import TOP, Recall, measure_recall
 from runtime.gallery.lookup.searching import rank_exactly
+from runtime.gallery.lookup.shifting import Move
 from runtime.gallery.lookup.snapshot import ALL, Snapshot
 from runtime.gallery.store import files
 from runtime.gallery.store.store import Store
 
 
-def build_index(store: Store, snapshot: Snapshot, cache: CodeCache, *, least: float) -> Recall:
+def build_index(
+    store: Store,
+    snapshot: Snapshot,
+    cache: CodeCache,
+    *,
+    least: float,
+    calibrated: tuple[Shift | None, Move],
+) -> Recall:
     """Make the codes that are missing, measure the recall of the search with codes, and write their files.
+
+    `calibrated` applies the site calibration in the searches that are compared, as `ShiftCache.of` returns it.
 
     Raises DataError for a gallery without rows, and GateError for a recall below `least`; then all codes are removed.
     """
@@ -23,11 +34,12 @@ def build_index(store: Store, snapshot: Snapshot, cache: CodeCache, *, least: fl
     segments = store.segments(snapshot.state.generation)
     cache.refresh(snapshot, segments)
     made = cache.encode(snapshot, segments)
+    shift, move = calibrated
     exact, indexed = (
-        partial(rank, snapshot, filters=ALL, top=TOP + 1, segment_rows=store.segment_rows)
+        partial(rank, snapshot, filters=ALL, top=TOP + 1, segment_rows=store.segment_rows, shift=shift)
         for rank in (rank_exactly, cache.rank)
     )
-    recall = measure_recall(store, snapshot, exact, indexed)
+    recall = measure_recall(store, snapshot, exact, indexed, move)
     with store.writing():
         if store.state() != snapshot.state:
             raise DataError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.gallery.lookup.codes import Codes, read_codes, stamp_of, write_codes
-from runtime.gallery.lookup.exact import nearest
+from runtime.gallery.lookup.exact import Shift, nearest
 from runtime.gallery.lookup.searching import Ranked, blocks_of
 from runtime.gallery.lookup.snapshot import Filters, Snapshot
 from runtime.gallery.store.segments import Segments
@@ -84,8 +83,11 @@ class CodeCache:
         *,
         top: int,
         segment_rows: int,
+        shift: Shift | None = None,
     ) -> Ranked:
         """Rank the rows that the filters leave: by codes where there are some, exactly elsewhere. Distances are exact."""
+        from runtime.gallery.lookup import faiss
+
         selected = snapshot.selected(filters)
         parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         exact = np.ones(len(snapshot.ids), bool) if selected is None else selected.copy()
@@ -97,13 +99,15 @@ class CodeCache:
             if left < FEW_ROWS or left < FEW * (last - first):
                 continue
             wide = min(int(max(CANDIDATES, 4 * top) * (last - first) / left), last - first)
-            features = snapshot.maps[number]
-            rows, far = _rank_segment(
-                features, codes.slots - number * segment_rows, codes.index, query, (top, wide, chosen)
+            candidates = faiss.nearest(codes.index, query, wide)
+            rows_of = codes.slots - number * segment_rows
+            parts.append(
+                _rank_candidates(
+                    snapshot.maps[number], rows_of, candidates, query, (top, first, chosen, shift)
+                )
             )
-            parts.append((np.where(rows < 0, -1, rows + first), far))
             exact[first:last] = False
-        places, distances = nearest(blocks_of(snapshot, exact, segment_rows), query, top=top)
+        places, distances = nearest(blocks_of(snapshot, exact, segment_rows), query, top=top, shift=shift)
         return _joined([(places, distances), *parts], top)
 
 
@@ -120,29 +124,32 @@ def fits(codes: Codes, snapshot: Snapshot, segment_rows: int, number: int) -> bo
     return 0 < len(codes.slots) and end <= last and stamp_of(snapshot, first, end) == codes.stamp
 
 
-def _rank_segment(
+def _rank_candidates(
     features: NDArray[np.float32],
     rows_of: NDArray[np.int64],
-    index: Any,
+    candidates: NDArray[np.int64],
     query: NDArray[np.float32],
-    how: tuple[int, int, NDArray[np.bool_] | None],
+    how: tuple[int, int, NDArray[np.bool_] | None, Shift | None],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the nearest coded rows of each query (Q, top) and their exact distances; -1 and infinity where there are fewer.
+    """Return the places of the nearest candidates of each query (Q, top), and their exact distances; -1 and infinity for none.
 
-    Coded row i is row `rows_of`[i] of `features`. `how` is (top, the number of candidates, which coded rows may be ranked or None).
+    `candidates` (Q, n) are coded rows, -1 for none; coded row i is row `rows_of`[i] of `features`. `how` is (top, the place of coded
+    row 0, which coded rows may be ranked or None, the site calibration or None).
     """
-    from runtime.gallery.lookup import faiss
-
-    top, wide, chosen = how
+    top, first, chosen, shift = how
     places = np.full((len(query), top), -1, np.int64)
     distances = np.full((len(query), top), np.inf, np.float32)
-    for at, rows in enumerate(faiss.nearest(index, query, wide)):
+    for at, rows in enumerate(candidates):
         rows = rows[rows >= 0]
         rows = np.sort(rows if chosen is None else rows[chosen[rows]])
         if len(rows):
-            far = np.float32(1) - features[rows_of[rows]] @ query[at]
+            one = query[at : at + 1]
+            similar = features[rows_of[rows]] @ one.T
+            if shift is not None:
+                similar = shift.similarities(similar, one, first + rows)
+            far = np.float32(1) - similar[:, 0]
             order = nearest_indices(far, min(top, len(far)))
-            places[at, : len(order)] = rows[order]
+            places[at, : len(order)] = first + rows[order]
             distances[at, : len(order)] = np.maximum(far[order], 0)
     return places, distances
 

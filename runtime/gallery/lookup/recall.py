@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.gallery.lookup.searching import Ranked
+from runtime.gallery.lookup.shifting import Move
 from runtime.gallery.lookup.snapshot import Snapshot
 from runtime.gallery.store.store import Store
 
@@ -33,8 +34,13 @@ class Recall:
     queries: int
 
 
-def measure_recall(store: Store, snapshot: Snapshot, exact: Rank, indexed: Rank, *, seed: int = 0) -> Recall:
-    """Search some of the stored features with both functions, and compare the hits. A row is no hit of its own search."""
+def measure_recall(
+    store: Store, snapshot: Snapshot, exact: Rank, indexed: Rank, move: Move, *, seed: int = 0
+) -> Recall:
+    """Search some of the stored features with both functions, and compare the hits. A row is no hit of its own search.
+
+    `move` applies the site calibration to features that become queries.
+    """
     labels, judged = _labels(store, snapshot)
     sizes = np.bincount(labels[labels >= 0], minlength=1)
     several = np.flatnonzero((labels >= 0) & (sizes[labels] > 1))
@@ -47,6 +53,7 @@ def measure_recall(store: Store, snapshot: Snapshot, exact: Rank, indexed: Rank,
             for slot in snapshot.slots[chosen]
         ]
     )
+    query = move(query, chosen)
     hits = found = 0
     for place, right, other in zip(chosen, exact(query).places, indexed(query).places):
         near = [one for one in right.tolist() if one != place][:TOP]

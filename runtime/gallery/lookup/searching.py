@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import DataError
-from runtime.gallery.lookup.exact import Block, nearest, split
+from runtime.gallery.lookup.exact import Block, Shift, nearest, split
 from runtime.gallery.lookup.snapshot import Filters, Snapshot
 from runtime.gallery.store.reading import stored_features
 from runtime.gallery.store.rows import Row
@@ -32,7 +32,8 @@ class GalleryHit:
     """One row of a gallery near a query.
 
     `query` is the row number of the query's feature. `rank` counts from 1, and `distance` is the cosine distance (0..2). `id` is the
-    number of the row in the gallery, and `row` says what is known about it.
+    number of the row in the gallery, and `row` says what is known about it. With a calibrated threshold, `accepted` says whether the
+    distance is within it, and `probability` is that of the nearest row being the right person, where half of the searches are mated.
     """
 
     query: int
@@ -40,6 +41,8 @@ class GalleryHit:
     distance: float
     id: int
     row: Row
+    accepted: bool | None = None
+    probability: float | None = None
 
 
 def blocks_of(
@@ -63,15 +66,27 @@ def blocks_of(
 
 
 def rank_exactly(
-    snapshot: Snapshot, query: NDArray[np.float32], filters: Filters, *, top: int, segment_rows: int
+    snapshot: Snapshot,
+    query: NDArray[np.float32],
+    filters: Filters,
+    *,
+    top: int,
+    segment_rows: int,
+    shift: Shift | None = None,
 ) -> Ranked:
     """Rank the rows that the filters leave, by comparing each query with each of them."""
     blocks = blocks_of(snapshot, snapshot.selected(filters), segment_rows)
-    return Ranked(*nearest(blocks, query, top=top))
+    return Ranked(*nearest(blocks, query, top=top, shift=shift))
 
 
 def rerank_each(
-    snapshot: Snapshot, query: NDArray[np.float32], ranked: Ranked, *, top: int, segment_rows: int
+    snapshot: Snapshot,
+    query: NDArray[np.float32],
+    ranked: Ranked,
+    *,
+    top: int,
+    segment_rows: int,
+    shift: Shift | None = None,
 ) -> Ranked:
     """Re-rank each query alone by the neighbours that it shares with its nearest rows (k-reciprocal encoding).
 
@@ -84,6 +99,8 @@ def rerank_each(
     for number, near in enumerate(ranked.places):
         slots = snapshot.slots[near]
         features = np.stack([snapshot.maps[int(s // segment_rows)][s % segment_rows] for s in slots])
+        if shift is not None:
+            features = (features - shift.table[shift.rows[near]]) * shift.inverse[near, None]
         (far,) = rerank(query[number : number + 1], features)
         order = np.argsort(far[0], kind="stable")[:count]
         places[number], distances[number] = near[order], far[0][order]

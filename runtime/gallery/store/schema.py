@@ -55,8 +55,10 @@ CREATE TABLE calibration_crop (
     id INTEGER PRIMARY KEY,
     calibration INTEGER NOT NULL REFERENCES calibration (id) ON DELETE CASCADE,
     person TEXT,
+    camera INTEGER,
     sha256 BLOB NOT NULL,
-    png BLOB NOT NULL
+    feature BLOB NOT NULL,
+    image BLOB NOT NULL
 );
 """
 # Deleted content is overwritten with zeros, a commit waits for the disk, and nothing is written to temporary files.
@@ -77,6 +79,11 @@ def connect(folder: Path, *, writable: bool = True) -> sqlite3.Connection:
         db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     for pragma in PRAGMAS:
         db.execute(f"PRAGMA {pragma}")
+    if writable:
+        # An add that was killed leaves rows in the log that were never committed. A busy gallery is left as it is.
+        db.execute("PRAGMA busy_timeout = 0")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.execute(f"PRAGMA busy_timeout = {PATIENCE_S * 1000:.0f}")
     return db
 
 

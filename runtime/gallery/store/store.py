@@ -96,9 +96,9 @@ def recover(store: Store) -> None:
 
 
 def finish_wipes(store: Store) -> None:
-    """Overwrite the features of deleted rows, and empty the write-ahead log. The writer's lock must be held.
+    """Overwrite the features of deleted rows, rewrite the SQLite file, and empty its log. The writer's lock must be held.
 
-    The entries in `wipe` stay until both are done, so that a crash in between only repeats the work.
+    The entries in `wipe` stay until all is done, so that a crash in between only repeats the work.
     """
     state = store.state()
     segments = store.segments(state.generation)
@@ -113,6 +113,8 @@ def finish_wipes(store: Store) -> None:
         used = store.db.execute("SELECT EXISTS (SELECT 1 FROM image WHERE slot >= ? AND slot < ?)", span)
         if not used.fetchone()[0] and state.next_slot >= span[1]:
             files.remove(segments.path(number))
+    # secure_delete leaves copies of rows that SQLite moved between pages; a rewritten file has none
+    store.db.execute("VACUUM")
     empty_log(store)
     with transaction(store.db):
         store.db.execute("DELETE FROM wipe")

@@ -1,0 +1,98 @@
+"""Carry a threshold over to another file of the same model, after a check on the calibration crops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import DataError, GateError
+from runtime.gallery.api import Gallery
+from runtime.gallery.calibrations import THRESHOLD, write_calibration
+from runtime.images.decode import decode
+from runtime.model import Model
+from runtime.ranking.proportions import upper_bound
+
+# With fewer crops, the check says too little.
+FEWEST = 40
+
+
+@dataclass(frozen=True)
+class Carried:
+    """How the distances of the calibration crops changed.
+
+    `crops` is their number. `median_change` and `largest_change` are those of the distances of all pairs. `fmr_before` and
+    `fmr_after` are the shares of the pairs of different people within the threshold, `tmr_before` and `tmr_after` those of the pairs of one
+    person.
+    """
+
+    crops: int
+    median_change: float
+    largest_change: float
+    fmr_before: float
+    fmr_after: float
+    tmr_before: float
+    tmr_after: float
+
+
+def carry_threshold(source: Gallery, target: Gallery, model: Model) -> Carried:
+    """Store the threshold of `source` in `target`, whose features come from `model`, if it means the same there.
+
+    The calibration crops of `source` are embedded with `model`. Raises DataError if there are too few, and GateError if more pairs of
+    different people are within the threshold, or fewer pairs of one person, than by chance.
+    """
+    calibration = source.calibration
+    threshold, number = calibration.threshold, calibration.threshold_id
+    if threshold is None:
+        raise DataError(
+            f"{source.store.folder}: has no threshold to carry over; run: python -m runtime calibrate threshold"
+        )
+    with source.store.reading() as db:
+        records = db.execute(
+            "SELECT person, camera, feature, image FROM calibration_crop WHERE calibration = ?", (number,)
+        ).fetchall()
+    if len(records) < FEWEST:
+        raise DataError(
+            f"{source.store.folder}: its threshold was stored with {len(records)} crops, but the check needs {FEWEST}; calibrate "
+            "with --crops 200"
+        )
+    people = np.array([record[0] for record in records])
+    cameras = np.array([-1 if record[1] is None else record[1] for record in records], np.int64)
+    before = np.stack([np.frombuffer(record[2], "<f4") for record in records]).astype(np.float32)
+    policy = target.space.camera
+    camera = cameras if policy == "input" else int(policy) if policy.isdigit() else policy
+    after = model.embed(
+        [decode(record[3]).pixels for record in records],
+        color="rgb",
+        camera=camera if model.artifact.spec.camera == "input" else None,
+    )
+    one, other = source.calibration.site, target.calibration.site
+    old = _distances(before if one is None else one.apply(before, cameras))
+    new = _distances(after if other is None else other.apply(after, cameras))
+    same = (people[:, None] == people[None])[np.triu_indices(len(people), 1)]
+    result = Carried(
+        crops=len(records),
+        median_change=float(np.median(np.abs(new - old))),
+        largest_change=float(np.abs(new - old).max()),
+        fmr_before=float(np.mean(old[~same] <= threshold.distance)),
+        fmr_after=float(np.mean(new[~same] <= threshold.distance)),
+        tmr_before=float(np.mean(old[same] <= threshold.distance)),
+        tmr_after=float(np.mean(new[same] <= threshold.distance)),
+    )
+    worst_false = upper_bound(int((old[~same] <= threshold.distance).sum()), int((~same).sum()))
+    worst_missed = upper_bound(int((old[same] > threshold.distance).sum()), int(same.sum()))
+    if result.fmr_after > worst_false or 1 - result.tmr_after > worst_missed:
+        raise GateError(
+            f"the threshold means something else here: pairs of different people within it {result.fmr_before:.4%} before, "
+            f"{result.fmr_after:.4%} now; pairs of one person {result.tmr_before:.2%} before, {result.tmr_after:.2%} now; calibrate "
+            "again"
+        )
+    record = {"threshold": threshold.to_json(), "site": target.calibration.site_id, "carried": vars(result)}
+    write_calibration(target.store, THRESHOLD, record)
+    return result
+
+
+def _distances(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the distances of all pairs, as one row."""
+    return np.asarray((1 - features @ features.T)[np.triu_indices(len(features), 1)], np.float32)

@@ -1,0 +1,236 @@
+"""Calibrations of a gallery: applied at search, versioned, reversible, and only where they hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.gallery.rows import contents
+from runtime import Features, save_features
+from runtime.__main__ import main
+from runtime.entry import guarded
+from runtime.errors import DataError, GateError, StorageError
+from runtime.gallery.api import Gallery, open_gallery
+from runtime.gallery.calibrating import (
+    ThresholdOptions,
+    calibrate_gallery_site,
+    calibrate_gallery_threshold,
+    switch_off,
+)
+from runtime.gallery.calibrations import SITE, THRESHOLD, write_calibration
+from runtime.gallery.carrying import carry_threshold
+from runtime.gallery.space import Space
+from runtime.gallery.store.store import open_store
+from runtime.model import open_model
+from tests.fakes.tiny_model import write_model
+from tests.runtime.ranking.test_site import DIM, crops
+
+SPACE = Space("a" * 64, DIM, "none")
+Run = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*words: object) -> tuple[int, Any, str]:
+        code = guarded(main, [str(word) for word in words])
+        printed = capsys.readouterr()
+        return code, json.loads(printed.out) if printed.out else None, printed.err
+
+    return call
+
+
+def filled(folder: Path, people: int = 120, **how: Any) -> tuple[Gallery, np.ndarray, np.ndarray, np.ndarray]:
+    """A gallery of synthetic people in three cameras, without labels of people, and its features."""
+    table, camids, persons = crops(people, 3, **how)
+    gallery = Gallery(open_store(folder, SPACE, segment_rows=100))
+    gallery.add(table, cameras=camids.tolist())
+    return gallery, table, camids, persons
+
+
+def labelled(people: int, seed: int, **how: Any) -> Features:
+    table, camids, persons = crops(people, 3, seed=seed, **how)
+    return Features(table, tuple(f"/p/{n}.png" for n in range(len(table))), persons + 1, camids, SPACE.model)
+
+
+def test_a_site_calibration_is_applied_at_search_and_reversible(tmp_path: Path) -> None:
+    gallery, table, camids, _ = filled(tmp_path / "g")
+    with gallery:
+        plain = gallery.search(table[:20], top=7)
+        before = sorted(path.read_bytes() for path in (tmp_path / "g").glob("*.f32"))
+        number, means = calibrate_gallery_site(gallery)
+        moved = means.apply(table, camids)
+        for filters, rows in (({}, np.arange(len(table))), ({"cameras": [2]}, np.flatnonzero(camids == 2))):
+            hits = gallery.search(table[:20], top=7, query_cameras=camids[:20].tolist(), **filters)
+            distances = 1 - moved[:20] @ moved[rows].T
+            order = np.argsort(distances, axis=1, kind="stable")[:, :7]
+            assert [hit.id - 1 for hit in hits] == rows[order].ravel().tolist()
+            expected = np.take_along_axis(distances, order, 1).ravel()
+            assert [hit.distance for hit in hits] == pytest.approx(list(expected), abs=1e-5)
+        # rows that are added later, and a query of an unknown camera
+        gallery.add(-table[:1], cameras=[1])
+        query = means.apply(-table[:1], np.array([-1]))
+        hit = gallery.search(-table[0], top=1)[0]
+        assert hit.distance == pytest.approx(
+            1 - float(query[0] @ means.apply(-table[:1], np.array([1]))[0]), abs=1e-5
+        )
+        gallery.delete(id=hit.id)
+        reranked = gallery.search(table[3], top=5, rerank=True, query_cameras=[int(camids[3])])
+        assert reranked[0].id == 4 and reranked[0].accepted is None
+        assert sorted(path.read_bytes() for path in (tmp_path / "g").glob("*.f32"))[1:] == before[1:]
+        switch_off(gallery, SITE)
+        assert gallery.search(table[:20], top=7) == plain
+        assert gallery.info().calibrations == {"site": 2} and number == 1
+
+
+def test_refusals_name_the_reason_and_leave_no_record(tmp_path: Path, run: Run) -> None:
+    gallery, *_ = filled(tmp_path / "few", people=10)
+    gallery.close()
+    code, result, err = run("calibrate", "site", "--store", tmp_path / "few", "--json")
+    assert code == 3 and result is None and "crops" in err
+    gallery, *_ = filled(tmp_path / "same", shift=0.0)
+    gallery.close()
+    code, _, err = run("calibrate", "site", "--store", tmp_path / "same", "--json")
+    assert code == 3 and "chance" in err
+    with open_gallery(tmp_path / "same") as gallery:
+        assert gallery.info().calibrations == {}
+    gallery, *_ = filled(tmp_path / "good")
+    gallery.close()
+    code, result, err = run("calibrate", "site", "--store", tmp_path / "good", "--json")
+    assert code == 0 and result["cameras"] == {"0": 100, "1": 100, "2": 100} and "subtracted" in err
+    assert run("calibrate", "site", "--store", tmp_path / "good", "--off", "--json")[0] == 0
+
+
+def test_a_threshold_gives_verdicts_and_rates(tmp_path: Path, run: Run) -> None:
+    gallery, table, camids, _ = filled(tmp_path / "g", people=60, seed=1, shift=0.5)
+    gallery.close()
+    save_features(tmp_path / "people.npz", labelled(500, 2, shift=0.3))
+    words = ["calibrate", "threshold", "--store", tmp_path / "g", "--json"]
+    code, result, err = run(*words, "--people", tmp_path / "people.npz", "--enrolled", 100)
+    assert code == 0 and result["people"] == 100 and result["searches"] == 400
+    assert result["bound"] <= 0.01 and 0 < result["tpir_rank1"] <= result["tpir_rank10"] <= 1
+    # 360 rows without a person or a track: as many people as the threshold knows of
+    assert result["people_here"] == 360 and result["bound_here"] > result["bound"] and "WARNING" in err
+    with open_gallery(tmp_path / "g") as store:
+        hits = store.search(table[:9], top=5)
+        assert all(hit.accepted == (hit.distance <= result["distance"]) for hit in hits)
+        assert {hit.accepted for hit in hits} == {True, False}
+        assert all(0 <= (hit.probability or 0) <= 1 for hit in hits)
+        number = calibrate_gallery_site(store)[0]
+        # the threshold was made without the means
+        assert store.calibration.stale == 1 and store.calibration.site_id == number
+        assert all(hit.accepted is None for hit in store.search(table[:9], top=5))
+    code, _, err = run(*words, "--people", tmp_path / "people.npz", "--enrolled", 100)
+    assert code == 0
+    with open_gallery(tmp_path / "g") as store:
+        assert store.calibration.stale is None and store.search(table[0], top=1)[0].accepted
+        switch_off(store, THRESHOLD)
+        assert store.search(table[0], top=1)[0].accepted is None
+
+
+def test_a_threshold_from_the_labelled_rows_of_the_gallery(tmp_path: Path, run: Run) -> None:
+    people = labelled(500, 3)
+    with Gallery(open_store(tmp_path / "g", SPACE)) as gallery:
+        gallery.add(people)
+        number, threshold = calibrate_gallery_threshold(gallery, [], ThresholdOptions(enrolled=100))
+        assert number == 1 and threshold.searches == 400
+    code, result, err = run("calibrate", "threshold", "--store", tmp_path / "g", "--fpir", "0.001", "--json")
+    assert code == 3 and result is None and "2995" in err
+
+
+def test_a_damaged_record_is_an_error_that_calibrating_again_mends(tmp_path: Path) -> None:
+    gallery, table, *_ = filled(tmp_path / "g")
+    with gallery:
+        write_calibration(gallery.store, SITE, {"cameras": "none"})
+        with pytest.raises(StorageError, match="calibrate"):
+            gallery.search(table[0])
+        calibrate_gallery_site(gallery)
+        assert gallery.search(table[0])
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """400 images of 200 synthetic people, two each, in two cameras."""
+    folder = tmp_path / "people"
+    folder.mkdir()
+    for number in range(400):
+        random = np.random.default_rng(number // 2)
+        blocks = random.integers(0, 256, (4, 2, 3)).repeat(8, 0).repeat(8, 1)
+        noise = np.random.default_rng(1000 + number).integers(-30, 30, blocks.shape)
+        image = Image.fromarray(np.clip(blocks + noise, 0, 255).astype(np.uint8))
+        image.save(folder / f"{number // 2 + 1:04d}_c{number % 2 + 1}s1_{number:06d}_00.png")
+    return folder
+
+
+def test_a_threshold_is_carried_over_only_if_it_means_the_same(
+    tmp_path: Path, people: Path, run: Run
+) -> None:
+    model = write_model(tmp_path / "m.onnx", dim=24)
+    assert run("extract", model, people, "--out", tmp_path / "f.npz", "--json")[0] == 0
+    assert run("gallery", "add", model, people, "--store", tmp_path / "g", "--json")[0] == 0
+    words = [
+        "calibrate",
+        "threshold",
+        "--store",
+        tmp_path / "g",
+        "--fpir",
+        0.05,
+        "--people",
+        tmp_path / "f.npz",
+        "--json",
+    ]
+    assert run(*words)[0] == 0
+    # another file of the model: the same numbers under another hash
+    import onnx
+
+    from runtime.files.manifest import write_manifest
+
+    loaded = onnx.load(model)
+    loaded.doc_string = "another file"
+    other = tmp_path / "other.onnx"
+    onnx.save(loaded, other)
+    manifest = json.loads((tmp_path / "m.onnx.json").read_text())
+    write_manifest(
+        other, {key: value for key, value in manifest.items() if key not in ("sha256", "host", "schema")}
+    )
+    assert run("gallery", "add", other, people, "--store", tmp_path / "h", "--json")[0] == 0
+    carry = ["calibrate", "carry", other, "--store", tmp_path / "h", "--from", tmp_path / "g", "--json"]
+    code, _, err = run(*carry)
+    assert code == 3 and "--crops" in err
+    assert run(*words, "--crops", 100)[0] == 0
+    code, result, err = run(*carry)
+    assert code == 0 and result["crops"] == 100 and result["largest_change"] < 1e-5
+    with open_gallery(tmp_path / "g") as one, open_gallery(tmp_path / "h") as two:
+        assert one.calibration.threshold == two.calibration.threshold
+        # a model that brings all people together
+        opened = open_model(other)
+
+        class Worse:
+            artifact, dim = opened.artifact, opened.dim
+
+            @staticmethod
+            def embed(*images: Any, **how: Any) -> np.ndarray:
+                features = opened.embed(*images, **how) + 0.5
+                return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
+
+        with pytest.raises(GateError, match="else") as caught:
+            carry_threshold(one, two, Worse())  # type: ignore[arg-type]
+        assert caught.value.code == 7
+        # deleting a person deletes the crops of this person
+        person, image = one.store.db.execute("SELECT person, image FROM calibration_crop").fetchone()
+        assert image in contents(tmp_path / "g")
+        one.delete(person=person)
+        assert image not in contents(tmp_path / "g")
+
+
+def test_a_gallery_without_rows_is_not_calibrated(tmp_path: Path) -> None:
+    with Gallery(open_store(tmp_path / "g", SPACE)) as gallery:
+        with pytest.raises(DataError, match="empty"):
+            calibrate_gallery_site(gallery)
+        with pytest.raises(DataError, match="people"):
+            calibrate_gallery_threshold(gallery, [], ThresholdOptions())
