@@ -97,18 +97,22 @@ class Gallery:
         times: Sequence[Time | None] | None = None,
         tracks: Sequence[object] | None = None,
         persons: Sequence[object] | None = None,
+        start: Time | None = None,
     ) -> Added:
         """Add features; on return, they are on the disk. Features that are stored already change nothing.
 
         `features` is (N, D) float32, L2-normalised, or the `Features` of image files, whose paths, people and cameras are then stored
         unless given here. `cameras` are 0-based numbers, `times` as in `runtime.gallery.times.microseconds`, and `tracks` and
         `persons` names or numbers; each has N entries, of which None (and a number below 0) is unknown. A feature from an array is
-        identified by its numbers, camera, time and track, and one from a file by the bytes of the file.
+        identified by its numbers, camera, time and track, and one from a file by the bytes of the file. `start` is when the video of
+        `Features` of a video began; without it, only their clock times are stored, not the times within a video.
 
         Raises DataError for features or labels of another shape or length, ArtifactError for `Features` of another embedding space,
         and StorageError when the disk fails or is full; then none of these features is stored.
         """
-        rows = rows_of(self.space, features, cameras=cameras, times=times, tracks=tracks, persons=persons)
+        rows = rows_of(
+            self.space, features, cameras=cameras, times=times, tracks=tracks, persons=persons, start=start
+        )
         array = features.features if isinstance(features, Features) else np.asarray(features)
         return add_rows(self.store, rows, array)
 

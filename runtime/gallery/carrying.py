@@ -23,8 +23,8 @@ class Carried:
     """How the distances of the calibration crops changed.
 
     `crops` is their number. `median_change` and `largest_change` are those of the distances of all pairs. `fmr_before` and
-    `fmr_after` are the shares of the pairs of different people within the threshold, `tmr_before` and `tmr_after` those of the pairs of one
-    person.
+    `fmr_after` are the shares of the pairs of different people within the threshold, `tmr_before` and `tmr_after` those of the
+    pairs of one person.
     """
 
     crops: int

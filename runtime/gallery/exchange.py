@@ -21,19 +21,24 @@ from runtime.gallery.space import Space, same_space, space_of_features
 from runtime.gallery.store.adding import Added
 from runtime.gallery.store.rows import Row
 from runtime.gallery.store.store import open_store
-from runtime.gallery.times import time_text
+from runtime.gallery.times import Time, time_text
 
 # Rows that are read and committed at a time.
 BLOCK = 1024
 
 
 def merge(
-    target: Path, sources: Sequence[Path], progress: Callable[[int], None] = lambda rows: None
+    target: Path,
+    sources: Sequence[Path],
+    *,
+    start: Time | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> Added:
     """Add the rows of `sources` to the gallery in the folder `target`, which is created if it does not exist.
 
     A source is the folder of a gallery or a feature file of `extract` (.npz). A row that is stored already changes nothing, so
-    overlapping sources are no harm, and the same call resumes a stopped one. Thumbnails are copied, calibrations are not.
+    overlapping sources are no harm, and the same call resumes a stopped one. Thumbnails are copied, calibrations are not. Times
+    within a video count from `start`; without it, they are not stored.
 
     Raises ArtifactError, before anything is added, if the sources differ in their embedding space, DataError or ArtifactError for a
     source that is missing, and StorageError for a damaged one.
@@ -54,7 +59,7 @@ def merge(
                         total += gallery.add_rows(rows, features, small if any(small) else ())
                         progress(len(some))
             else:
-                total += _add_file(gallery, source, progress)
+                total += _add_file(gallery, source, start, progress)
     return total
 
 
@@ -65,11 +70,11 @@ def _space(source: Path) -> Space:
         return store.space
 
 
-def _add_file(gallery: Gallery, source: Path, progress: Callable[[int], None]) -> Added:
+def _add_file(gallery: Gallery, source: Path, start: Time | None, progress: Callable[[int], None]) -> Added:
     features, total = load_features(source), Added(0, 0)
-    for start in range(0, len(features.paths), BLOCK):
-        some = select_rows(features, np.arange(start, min(start + BLOCK, len(features.paths))))
-        total += gallery.add(some)
+    for first in range(0, len(features.paths), BLOCK):
+        some = select_rows(features, np.arange(first, min(first + BLOCK, len(features.paths))))
+        total += gallery.add(some, start=start)
         progress(len(some.paths))
     return total
 

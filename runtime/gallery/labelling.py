@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from runtime.errors import DataError
 from runtime.features import Features
 from runtime.gallery.space import Space, same_space, space_of_features
 from runtime.gallery.store.rows import Row
-from runtime.gallery.times import Time, microseconds
+from runtime.gallery.times import MILLION, Time, microseconds
 
 # A time in seconds before this one, in 1973, counts from the start of a video and is none of a clock.
 EARLIEST_S = 1e8
@@ -28,47 +30,66 @@ def rows_of(
     times: Sequence[Time | None] | None,
     tracks: Sequence[object] | None,
     persons: Sequence[object] | None,
+    start: Time | None = None,
 ) -> list[Row]:
     """Return the rows that describe features; the parameters are those of `Gallery.add`."""
-    count = len(features.paths) if isinstance(features, Features) else len(features)
-    labels: dict[str, Sequence[Any] | None] = dict(
+    if isinstance(features, Features):
+        same_space(space, space_of_features(features), "the gallery")
+        given = _labels_of(features, start)
+        count, images, paths = len(features.paths), features.images, features.paths
+        array = features.features
+    else:
+        given, count, images, paths, array = {}, len(features), (), (), features
+    asked: dict[str, Sequence[Any] | None] = dict(
         cameras=cameras, times=times, tracks=tracks, persons=persons
     )
+    labels = {name: given.get(name) if values is None else values for name, values in asked.items()}
     for name, values in labels.items():
         if values is not None and len(values) != count:
             raise DataError(
                 f"{name} has {len(values)} entries for {count} features; give one for each, or None"
             )
-    images, paths = [""] * count, [""] * count
-    if isinstance(features, Features):
-        same_space(space, space_of_features(features), "the gallery")
-        images = list(features.images) or images
-        paths = [path if "://" in path else os.path.abspath(path) for path in features.paths]
-        tracks = features.tracks.tolist() if tracks is None and features.tracks is not None else tracks
-        times = _clock_times(features) if times is None else times
-        cameras = features.camids.tolist() if cameras is None else cameras
-        # pid 0 is a distractor: nobody who is known
-        persons = [pid or None for pid in features.pids.tolist()] if persons is None else persons
+    empty = [None] * count
+    columns = [values if values is not None else empty for values in labels.values()]
     rows = []
-    array = features.features if isinstance(features, Features) else features
-    for number in range(count):
+    for number, (camera, time, track, person) in enumerate(zip(*columns)):
         row = Row(
-            images[number],
-            camera=known_camera(cameras[number] if cameras is not None else None),
-            time_us=None if times is None or times[number] is None else microseconds(times[number], "times"),  # type: ignore[arg-type]
-            track=known_name(tracks[number] if tracks is not None else None),
-            person=known_name(persons[number] if persons is not None else None),
-            path=paths[number],
+            images[number] if images else "",
+            camera=known_camera(camera),
+            time_us=None if time is None else microseconds(time, "times"),
+            track=known_name(track),
+            person=known_name(person),
+            path=_whole(paths[number]) if paths else "",
         )
         rows.append(row if row.sha256 else _identified(row, array[number]))
     return rows
 
 
-def _clock_times(features: Features) -> list[float | None] | None:
-    """Return the times of the boxes of a video, in seconds since 1970, or None; a time within the video is unknown."""
-    if features.times is None:
-        return None
-    return [time if time >= EARLIEST_S else None for time in features.times.tolist()]
+def _labels_of(features: Features, start: Time | None) -> dict[str, Sequence[Any] | None]:
+    """Return the labels that features of files have. Times within a video count from `start`; without it, they are unknown."""
+    times: list[float | None] | None = None
+    if features.times is not None:
+        base = None if start is None else microseconds(start, "start") / MILLION
+        times = [_clock_time(time, base) for time in features.times.tolist()]
+    return {
+        "cameras": features.camids.tolist(),
+        "times": times,
+        "tracks": None if features.tracks is None else features.tracks.tolist(),
+        # pid 0 is a distractor: nobody who is known
+        "persons": [pid or None for pid in features.pids.tolist()],
+    }
+
+
+def _clock_time(time: float, base: float | None) -> float | None:
+    """Return a time in seconds since 1970, or None for an unknown one."""
+    if time >= EARLIEST_S:
+        return time
+    return None if base is None or math.isnan(time) else base + time
+
+
+def _whole(path: str) -> str:
+    """Return the absolute path of a file, or the address of a stream as it is."""
+    return path if "://" in path else os.path.abspath(path)
 
 
 def known_camera(camera: int | None) -> int | None:
@@ -84,6 +105,7 @@ def known_name(name: object) -> str | None:
 
 
 def _identified(row: Row, feature: NDArray[np.float32]) -> Row:
-    content = f"{row.camera} {row.time_us} {row.track} {row.path} ".encode(errors="surrogateescape")
-    digest = hashlib.sha256(content + np.ascontiguousarray(feature, "<f4").tobytes()).hexdigest()
-    return Row(digest, row.source, row.camera, row.time_us, row.track, row.person, row.path)
+    """Return the row with a sha256 of its own, because there is no image file: of its feature and of where it was seen."""
+    seen = row.path or f"{row.camera} {row.time_us} {row.track}"
+    data = seen.encode(errors="surrogateescape") + np.ascontiguousarray(feature, "<f4").tobytes()
+    return replace(row, sha256=hashlib.sha256(data).hexdigest())

@@ -32,6 +32,11 @@ def add_merge_arguments(parser: ArgumentParser) -> None:
         help="the folder of a gallery, or a feature file (.npz); they may overlap",
     )
     add_store_option(parser)
+    parser.add_argument(
+        "--start",
+        metavar="TIME",
+        help="when the video of a feature file began, such as 2026-11-27T10:15:00Z (default: times within a video are not stored)",
+    )
 
 
 def add_export_arguments(parser: ArgumentParser) -> None:
@@ -49,7 +54,7 @@ def add_export_arguments(parser: ArgumentParser) -> None:
 
 def merge(args: Namespace) -> None:
     """Run the command `gallery merge` with the parsed arguments `args`."""
-    run_merge(args.store, tuple(args.sources), as_json=args.json)
+    run_merge(args.store, tuple(args.sources), args.start, as_json=args.json)
 
 
 def export(args: Namespace) -> None:
@@ -57,12 +62,12 @@ def export(args: Namespace) -> None:
     run_export(ExportOptions(args.store, filter_options(args), args.out, args.json))
 
 
-def run_merge(store: Path, sources: tuple[Path, ...], *, as_json: bool) -> None:
+def run_merge(store: Path, sources: tuple[Path, ...], start: str | None, *, as_json: bool) -> None:
     """Add the rows of the sources to the gallery, and print how many were new."""
     from runtime.cli.notes import print_notes, print_result
     from runtime.gallery.exchange import merge as merged
 
-    added = merged(store, sources)
+    added = merged(store, sources, start=start)
     if added.differing:
         print_notes(
             [

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from benchmarks.gallery.rows import SPACE, contents, feature, features, gallery, put, row
 from runtime.errors import ArtifactError, ConfigError, DataError, NonFiniteFeatures, StorageError
+from runtime.features import Features, save_features
 from runtime.gallery.api import Gallery, open_gallery
+from runtime.gallery.exchange import merge
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
 from runtime.gallery.store.store import open_store
@@ -359,3 +361,32 @@ def test_copies_that_sqlite_left_between_its_pages_are_erased_too(tmp_path: Path
         found = contents(folder)
         assert len(gone) > 500
         assert not [n for n in gone if row(n).path.encode() in found or bytes.fromhex(row(n).sha256) in found]
+
+
+def test_features_of_a_video_keep_their_tracks_and_count_from_its_start(tmp_path: Path) -> None:
+    table = features(range(3))
+    video = Features(
+        table,
+        tuple(f"street.mp4#frame={n}&box=0" for n in range(3)),
+        np.array([-1, 4, 0]),
+        np.array([2, 2, -1]),
+        SPACE.model,
+        frames=np.arange(3),
+        times=np.array([0.5, np.nan, 2.0]),
+        tracks=np.array([7, -1, 7]),
+    )
+    save_features(tmp_path / "f.npz", video)
+    merge(tmp_path / "g", [tmp_path / "f.npz"], start="2026-11-27T10:00:00Z")
+    with open_gallery(tmp_path / "g") as store:
+        rows, stored = store.rows(store.ids())
+        assert [row.time_us for row in rows] == [1_795_773_600_500_000, None, 1_795_773_602_000_000]
+        assert [(row.track, row.camera, row.person) for row in rows] == [
+            ("7", 2, None),
+            (None, 2, "4"),
+            ("7", None, None),
+        ]
+        assert rows[0].path.endswith("street.mp4#frame=0&box=0") and (stored == table).all()
+        assert store.add(video).added == 0
+    with gallery(tmp_path / "h") as store:
+        store.add(video)
+        assert [row.time_us for row in store.rows(store.ids())[0]] == [None] * 3
