@@ -56,8 +56,8 @@ FAULTS = (
     Fault(
         "axis of the weight scales",
         "export/int8/quantize.py",
-        "axis = 0 if transposed else 1",
-        "axis = 1 if transposed else 0",
+        'axis = 0 if transposed or node.op_type == "Conv" else 1',
+        'axis = 1 if transposed or node.op_type == "Conv" else 0',
         "tests/export/int8/test_quantize.py::test_features_stay_close_to_the_parent",
     ),
     Fault(

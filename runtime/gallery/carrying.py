@@ -46,7 +46,7 @@ def carry_threshold(source: Gallery, target: Gallery, model: Model) -> Carried:
     threshold, number = calibration.threshold, calibration.threshold_id
     if threshold is None:
         raise DataError(
-            f"{source.store.folder}: has no threshold to carry over; run: python -m runtime calibrate threshold"
+            f"{source.store.folder}: has no threshold to carry over; run: python -m runtime calibrate threshold --store {source.store.folder}"
         )
     with source.store.reading() as db:
         records = db.execute(
@@ -55,7 +55,7 @@ def carry_threshold(source: Gallery, target: Gallery, model: Model) -> Carried:
     if len(records) < FEWEST:
         raise DataError(
             f"{source.store.folder}: its threshold was stored with {len(records)} crops, but the check needs {FEWEST}; calibrate "
-            "with --crops 200"
+            "with `crops` 200 (--crops 200)"
         )
     people = np.array([record[0] for record in records])
     cameras = np.array([-1 if record[1] is None else record[1] for record in records], np.int64)

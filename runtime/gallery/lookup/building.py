@@ -51,7 +51,7 @@ def build_index(
             cache.loaded.clear()
             raise GateError(
                 f"{store.folder}: the index finds {recall.recall:.4f} of the {recall.hits} hits of the same {recall.judged}, but "
-                f"{least} are required; search without the index, or lower --recall"
+                f"{least} are required; search without the index, or lower `recall` (--recall)"
             )
         cache.write(made, segments)
     return recall
