@@ -45,8 +45,9 @@ def carry_threshold(source: Gallery, target: Gallery, model: Model) -> Carried:
     calibration = source.calibration
     threshold, number = calibration.threshold, calibration.threshold_id
     if threshold is None:
+        folder = source.store.folder
         raise DataError(
-            f"{source.store.folder}: has no threshold to carry over; run: python -m runtime calibrate threshold --store {source.store.folder}"
+            f"{folder}: has no threshold to carry over; run: python -m runtime calibrate threshold --store {folder}"
         )
     with source.store.reading() as db:
         records = db.execute(

@@ -74,8 +74,8 @@ def same_space(stored: Space, other: Space, where: str) -> None:
     ]
     if different:
         raise ArtifactError(
-            f"{where}: holds features of another embedding space: {'; '.join(different)}; use the model and the `camera` (--camera) of this "
-            "gallery, or start another gallery"
+            f"{where}: holds features of another embedding space: {'; '.join(different)}; use the model and the "
+            "`camera` (--camera) of this gallery, or start another gallery"
         )
 
 

@@ -79,6 +79,6 @@ def feature_at(
 def damaged(store: Store, number: int) -> StorageError:
     """Return the error for a row that does not fit its checksum."""
     return StorageError(
-        f"{store.folder}: row {number} is damaged; list all damaged rows with: python -m runtime gallery verify --store {store.folder}; "
-        "then delete them by `id` (--id), and add their images again"
+        f"{store.folder}: row {number} is damaged; list all damaged rows with: python -m runtime gallery verify "
+        f"--store {store.folder}; then delete them by `id` (--id), and add their images again"
     )
