@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,8 @@ def write_gated(
     Raises GateError when the gate fails; then neither `out` nor an older file in its place exists afterwards. After an
     interruption, an older file is kept.
     """
-    files = (out, manifest_path(out), check_path(out))
-    try:
+    with nothing_after_refusal(out):
         exported = convert()
-    except GateError:
-        _remove(files)
-        raise
     try:
         with ExitStack() as committing:
             with replacing(out) as temporary:
@@ -69,12 +65,22 @@ def write_gated(
             return write_manifest(out, manifest | {"gate": verdict, "check": saved})
     except Exception:
         # Neither a partial result nor an older file may be taken for this export. A stopped export keeps the older file.
-        _remove(files)
+        _remove(out)
         raise
 
 
-def _remove(files: tuple[Path, ...]) -> None:
-    for file in files:
+@contextmanager
+def nothing_after_refusal(out: Path) -> Iterator[None]:
+    """Remove the file `out`, its manifest and its check crops when the block raises GateError: no older file may be taken for it."""
+    try:
+        yield
+    except GateError:
+        _remove(out)
+        raise
+
+
+def _remove(out: Path) -> None:
+    for file in (out, manifest_path(out), check_path(out)):
         file.unlink(missing_ok=True)
 
 

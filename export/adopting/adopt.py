@@ -21,7 +21,7 @@ from export.check import check_crops, make_check
 from export.gate import verdict_on
 from export.int8.eval_set import read_eval_set
 from export.precision import ExportedGraph, apply_precision
-from export.writing import precision_request, refuse_contradictions, write_gated
+from export.writing import nothing_after_refusal, precision_request, refuse_contradictions, write_gated
 from runtime.artifact import Artifact
 from runtime.console import note
 from runtime.datasets.published import PUBLISHED
@@ -63,13 +63,14 @@ def adopt(
         interpolation=options.interpolation,
         batch=export.input.batch,
     )
-    crops = check_crops(export.check, spec, export.check_count)
     foreign = _in_float32(given)
     original = Original(foreign, options.pixels)
-    features = original(crops)
-    spread = refuse_collapse(features, options.pixels, str(path)) if export.gate else {}
-    half = _half_numbers(given, options, crops, features)
-    comparison = _comparison(original, spec, options, show) if export.gate else None
+    crops = check_crops(export.check, spec, export.check_count)
+    with nothing_after_refusal(out):
+        features = original(crops)
+        spread = refuse_collapse(features, options.pixels, str(path)) if export.gate else {}
+        half = _half_numbers(given, options, crops, features)
+        comparison = _comparison(original, spec, options, show) if export.gate else None
     graph, batch = adopted_graph(foreign, options.pixels, spec, dim=features.shape[1])
     if batch != spec.batch:
         note(
@@ -223,7 +224,7 @@ def _manifest(
         "ir_version": graph.ir_version,
         "input": spec.to_json(),
         "output": {"dim": parent.dim, "normalised": True},
-        "macs": {"macs_adopted": macs},
+        "macs": {"macs_reference": macs},
         "params": stored,
         "stored_values": stored,
         "nodes": {

@@ -159,6 +159,6 @@ def _summary(job: AdoptCommand, manifest: dict[str, Any]) -> list[list[object]]:
             "form",
             f"{manifest['precision']} for {manifest['target']}, batch {batch}, {manifest['output']['dim']} values",
         ],
-        ["macs", f"{manifest['macs']['macs_adopted'] / 1e9:.3f} G"],
+        ["macs", f"{manifest['macs']['macs_reference'] / 1e9:.3f} G"],
         ["gate", gate_summary(manifest["gate"])],
     ]

@@ -29,7 +29,7 @@ TYPES: dict[int, Any] = {
 # Two crops whose features have at least this cosine are called equal.
 EQUAL = 0.9999
 # A model whose features of different crops have at least this mean cosine has collapsed.
-COLLAPSED = 0.99
+COLLAPSED = 0.995
 
 
 class Original:
