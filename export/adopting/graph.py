@@ -1,25 +1,32 @@
-"""Build the adopted graph: uint8 crops in, the original network, L2-normalised features out, with static shapes. Runs nothing."""
+"""Build the adopted graph: uint8 crops in, the original network, L2-normalised features out, with static shapes.
+
+Runs the graph only to test that a batch does not change the features.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from export.adopting.foreign import STANDARD, Foreign
+from export.adopting.batch import bound, freed, slimmed, takes_any_batch
+from export.adopting.foreign import Foreign
 from export.adopting.original import in_float32
 from export.adopting.pixels import Pixels
-from export.graph import OPSET, named_batch, simplified, unknown_shape, with_batch
+from export.graph import OPSET, named_batch, unknown_shape, with_batch
+from runtime.backends.onnxruntime import session_options
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
 from runtime.wording import reason_of
 
-# The newest opset that the oldest supported ONNX Runtime (1.18) reads, and its IR version.
-NEWEST_OPSET, NEWEST_IR = 21, 10
+# The newest opset that the oldest supported ONNX Runtime (1.18) reads.
+NEWEST_OPSET = 21
 # Operators whose output has a size that depends on the pixels, or that give random numbers.
 DYNAMIC = {"NonZero", "If", "Loop", "Scan", "Compress", "Unique", "NonMaxSuppression"}
 DYNAMIC |= {
@@ -44,23 +51,57 @@ def adopted_graph(
     Raises ConfigError if `spec` contradicts the original, and ArtifactError for a graph that cannot be made static.
     """
     network = _network(foreign, spec)
-    if foreign.batch is None or _frees_batch(network, foreign):
-        batch = spec.batch
-        graph = _finished(network, foreign, pixels, spec, dim)
-    elif spec.batch not in (None, foreign.batch):
+
+    def finished(candidate: onnx.ModelProto) -> onnx.ModelProto:
+        return _finished(candidate, foreign, pixels, spec, dim)
+
+    refusal: ArtifactError | None = None
+    for make in _with_free_batch(network, foreign.batch):
+        try:
+            graph = finished(make())
+        except ArtifactError as error:
+            refusal = refusal or error
+            continue
+        if takes_any_batch(graph) and _batches_agree(graph, spec):
+            return (graph if spec.batch is None else with_batch(graph, spec.batch)), spec.batch
+    if foreign.batch is not None and spec.batch not in (None, foreign.batch):
         raise ConfigError(
             f"--batch {spec.batch}: {foreign.path} has the batch {foreign.batch} inside its operators; give --batch {foreign.batch}, "
             "or export it again from its own project with a dynamic batch"
         )
-    else:
-        batch = foreign.batch
-        graph = _finished(_network(foreign, spec), foreign, pixels, spec, dim)
-    return (graph if batch is None else with_batch(graph, batch)), batch
+    batch = spec.batch or foreign.batch or 1
+    try:
+        return finished(bound(network, batch)), batch
+    except ArtifactError as error:
+        raise refusal or error from None
+
+
+def _with_free_batch(network: onnx.ModelProto, batch: int | None) -> Iterator[Callable[[], onnx.ModelProto]]:
+    """Yield functions that make networks of any batch from `network`, whose fixed batch is `batch`: as it is, or rewritten."""
+    if batch is None:
+        yield lambda: network
+    yield lambda: freed(bound(network, batch or 1))
+
+
+def _batches_agree(graph: onnx.ModelProto, spec: InputSpec) -> bool:
+    """Return whether `graph` gives the same features for three images at once as for each of them alone."""
+    size = (3, spec.height, spec.width, 3)
+    images = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    try:
+        session = onnxruntime.InferenceSession(
+            graph.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+        )
+        at_once = session.run(["features"], {"images": images})[0]
+        alone = [session.run(["features"], {"images": image[None]})[0] for image in images]
+    # ONNX Runtime's exceptions share no base class but Exception.
+    except Exception:
+        return False
+    return bool(np.allclose(at_once, np.concatenate(alone), atol=1e-4, equal_nan=True))
 
 
 def multiply_adds(graph: onnx.ModelProto) -> int:
     """Return the multiply-adds of the convolutions and matrix products of `graph` for one image."""
-    inferred = onnx.shape_inference.infer_shapes(with_batch(graph, 1)).graph
+    inferred = onnx.shape_inference.infer_shapes(with_batch(graph, 1), data_prop=True).graph
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in [*inferred.value_info, *inferred.output, *inferred.input]
@@ -101,62 +142,11 @@ def _network(foreign: Foreign, spec: InputSpec) -> onnx.ModelProto:
     return model
 
 
-def _frees_batch(network: onnx.ModelProto, foreign: Foreign) -> bool:
-    """Make the fixed batch of `network` symbolic, in place; return whether shape inference then works with several batches.
-
-    A Reshape to the constant batch is changed to keep the first size of its input. The gate of the adopted file compares its
-    features, computed in another batch, with the original's.
-    """
-    graph = network.graph
-    shapes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in [*onnx.shape_inference.infer_shapes(network).graph.value_info, *graph.input]
-    }
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    made = {
-        node.output[0]: attribute.t
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
-    for index, node in enumerate(graph.node):
-        tensor = constants.get(node.input[1], made.get(node.input[1])) if node.op_type == "Reshape" else None
-        if tensor is None or any(
-            attribute.name == "allowzero" and attribute.i for attribute in node.attribute
-        ):
-            continue
-        sizes = numpy_helper.to_array(tensor).tolist()
-        if sizes and sizes[0] == foreign.batch and shapes.get(node.input[0], [0])[0] == foreign.batch:
-            name = f"{PREFIX}free_batch_{index}"
-            graph.initializer.append(numpy_helper.from_array(np.array([0, *sizes[1:]], np.int64), name))
-            node.input[1] = name
-    for value in graph.input:
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    # Two batches, so that a size that happens to fit one of them is noticed.
-    return all(_fits(network, batch, foreign) for batch in (2, 5) if batch != foreign.batch)
-
-
-def _fits(network: onnx.ModelProto, batch: int, foreign: Foreign) -> bool:
-    bound = onnx.ModelProto()
-    bound.CopyFrom(network)
-    bound.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
-    try:
-        inferred = onnx.shape_inference.infer_shapes(bound, check_type=True, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError:
-        return False
-    dims = inferred.graph.output[0].type.tensor_type.shape.dim
-    return not dims or not dims[0].HasField("dim_value") or dims[0].dim_value == batch
-
-
 def _finished(
     network: onnx.ModelProto, foreign: Foreign, pixels: Pixels, spec: InputSpec, dim: int
 ) -> onnx.ModelProto:
     """Return the network between the folded input and the normalisation of its output, simplified and proved static."""
-    whole = _surrounded(network, foreign, pixels, spec, dim)
-    opset = max(opset.version for opset in whole.opset_import if opset.domain in STANDARD)
-    slim = simplified(whole)
-    slim.ir_version = slim.ir_version if opset <= 18 else NEWEST_IR
+    slim = slimmed(_surrounded(network, foreign, pixels, spec, dim))
     named_nodes(slim)
     if dynamic := sorted({node.op_type for node in slim.graph.node} & DYNAMIC):
         raise ArtifactError(

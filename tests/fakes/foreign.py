@@ -67,8 +67,9 @@ def model(
     """Return the network as an ONNX model.
 
     `layout` and `kind` are those of the input `name`, and `batch` its fixed batch (None: any). Without `size`, height and width are
-    dynamic. `ending` is "plain", "map" (output (N, DIM, 1, 1)), "unit" (an L2-normalised output), "two" (a second output) or "token"
-    (a batch of 1 inside the operators). With `listed`, the weights stand among the inputs too.
+    dynamic. With `listed`, the weights stand among the inputs too. `ending` is "plain", "map" (an output (N, DIM, 1, 1)), "unit" (an
+    L2-normalised output), "two" (a second output), "token" (a constant joined with the features, as exported for one image) or
+    "mixed" (every image changes the features of the others).
     """
     half = np.float16 if kind == "float16" else np.float32
     first: Any = batch or "N"
@@ -109,6 +110,9 @@ def model(
         constants["token"] = np.zeros((1, 1), half)
         last = add("Concat", [last, "token"], "features", axis=1)
         outputs = [("features", [first, DIM + 1])]
+    elif ending == "mixed":
+        most = add("ReduceMax", [last], "most", axes=[0], keepdims=1)
+        last = add("Add", [last, most], "features")
     used = {key for node in nodes for key in node.input}
     tensors = [numpy_helper.from_array(value, key) for key, value in constants.items() if key in used]
     inputs = [helper.make_tensor_value_info(name, TYPES[kind], shape)]

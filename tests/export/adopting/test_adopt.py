@@ -14,14 +14,11 @@ from export.exporting import build_graph
 from export.int8.groups import groups
 from export.options import SHIPPED
 from runtime.backends.onnxruntime import open_onnxruntime
-from runtime.datasets import guess_layout, read_dataset
 from runtime.entry import guarded
-from runtime.extraction.accuracy import accuracy
 from runtime.files.manifest import read_manifest, sha256
 from runtime.images.decode import load_image
 from runtime.images.preprocess import resize, to_input
 from runtime.opening import open_artifact
-from runtime.spec import InputSpec
 from tests.fakes import foreign as fake
 from tests.fakes import lite
 
@@ -131,11 +128,11 @@ def test_a_fault_in_the_folded_input_is_caught_by_the_gate(path, crops, tmp_path
 
 
 def test_a_batch_inside_the_operators_is_kept_and_said(crops, tmp_path, capsys):
-    token = fake.write(tmp_path / "theirs.onnx", batch=1, ending="token")
-    assert run(token, tmp_path / "ours.onnx", crops, *BGR) == 0
+    mixed = fake.write(tmp_path / "theirs.onnx", batch=1, ending="mixed")
+    assert run(mixed, tmp_path / "ours.onnx", crops, *BGR) == 0
     assert "batch 1" in capsys.readouterr().err
     artifact = open_artifact(tmp_path / "ours.onnx")
-    assert artifact.spec.batch == 1 and artifact.run(fake.crops(3)).shape == (3, fake.DIM + 1)
+    assert artifact.spec.batch == 1 and artifact.run(fake.crops(3)).shape == (3, fake.DIM)
 
 
 @pytest.mark.parametrize(

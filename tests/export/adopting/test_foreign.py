@@ -1,10 +1,15 @@
 """The dialects of foreign ONNX files: each gives the same features once adopted, or one clear refusal."""
 
+import dataclasses
+import io
 import shutil
+import warnings
 
 import numpy as np
 import onnx
 import pytest
+import timm
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from export.adopting.adopt import _in_float32
@@ -12,6 +17,8 @@ from export.adopting.foreign import read_foreign
 from export.adopting.graph import adopted_graph, multiply_adds
 from export.adopting.original import Original
 from export.adopting.pixels import Pixels
+from export.graph import quiet
+from export.int8.groups import groups
 from runtime.backends.onnxruntime import open_onnxruntime
 from runtime.errors import ArtifactError, ConfigError
 from runtime.spec import InputSpec
@@ -116,15 +123,57 @@ def test_a_fixed_batch_is_the_users_choice_or_the_files(tmp_path):
     ours, _, graph, batch = adopted(path, tmp_path, spec=fixed)
     assert batch == 4 and np.abs(ours - EXPECTED).max() < 1e-6
     assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
-    # a constant of one row beside the features cannot grow with the batch
-    token = fake.write(tmp_path / "token.onnx", batch=1, ending="token")
-    ours, _, graph, batch = adopted(
-        token, tmp_path, spec=InputSpec(fake.HEIGHT, fake.WIDTH, batch=1), dim=fake.DIM + 1
-    )
-    assert batch == 1 and np.abs(ours[:, :-1] - EXPECTED).max() < 1e-6
-    assert adopted_graph(read_foreign(token), BGR, SPEC, dim=fake.DIM + 1)[1] == 1
+    # where the images of a batch change each other's features, only the batch of the file gives the features of the file
+    mixed = fake.write(tmp_path / "mixed.onnx", batch=1, ending="mixed")
+    ours, original, _, batch = adopted(mixed, tmp_path, spec=dataclasses.replace(SPEC, batch=1))
+    assert batch == 1 and np.abs(ours - EXPECTED).max() < 1e-6 and np.abs(original - EXPECTED).max() < 1e-6
+    assert adopted(mixed, tmp_path)[3] == 1
     with pytest.raises(ConfigError, match="--batch 8"):
-        adopted_graph(read_foreign(token), BGR, InputSpec(fake.HEIGHT, fake.WIDTH, batch=8), dim=fake.DIM + 1)
+        adopted_graph(read_foreign(mixed), BGR, dataclasses.replace(SPEC, batch=8), dim=fake.DIM)
+
+
+def test_a_class_token_of_one_image_is_one_for_every_image(tmp_path):
+    path = fake.write(tmp_path / "token.onnx", batch=1, ending="token")
+    ours, original, graph, batch = adopted(path, tmp_path, dim=fake.DIM + 1)
+    assert batch is None and "Concat" not in {node.op_type for node in graph.graph.node}
+    assert np.abs(ours - original).max() < 1e-6 and np.abs(ours[:, 0] - ours[:, -1]).max() > 0.1
+
+
+def transformer(*, depth=2, width=24, dynamic):
+    """A small ViT with a class token, as torch's older exporter writes it, and the torch module."""
+    network = timm.create_model(
+        "vit_tiny_patch16_224",
+        num_classes=0,
+        img_size=(fake.HEIGHT, fake.WIDTH),
+        patch_size=8,
+        depth=depth,
+        embed_dim=width,
+    ).eval()
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    file, axes = io.BytesIO(), {"x": {0: "b"}, "y": {0: "b"}} if dynamic else None
+    images = torch.zeros(1, 3, fake.HEIGHT, fake.WIDTH)
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": axes}
+    with warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (images,), file, dynamo=False, opset_version=17, **names)
+    return file.getvalue(), network
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_a_transformer_of_another_project_takes_any_batch(dynamic, tmp_path):
+    content, network = transformer(dynamic=dynamic)
+    (tmp_path / "vit.onnx").write_bytes(content)
+    half = Pixels("rgb", (0.5,) * 3, (0.5,) * 3)
+    ours, _, graph, batch = adopted(tmp_path / "vit.onnx", tmp_path, half, dim=24)
+    images = (torch.from_numpy(CROPS).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(network(images)).numpy()
+    assert batch is None and np.abs(ours - expected).max() < 1e-5
+    assert [name for name in groups(graph) if name.startswith("block1.")] == [
+        f"block1.{part}" for part in ("qkv", "proj", "fc1", "fc2")
+    ]
 
 
 def test_multiply_adds_are_counted(tmp_path):
