@@ -41,6 +41,8 @@ DEMO = {
     "pruned-fp16": "the same in typed FP16 for TensorRT, here on a CPU that computes in FP32",
     "pruned-int8": "the same in INT8 for ONNX Runtime",
 }
+# The models of the measurement with frames, as the commands in docs/performance.md name them -> descriptions.
+FRAMES = {"base.onnx": "vit_base, stride 12, 256x128, random weights", "hybrid.onnx": "hybrid_lite, 128x64"}
 FILES = {
     "fp32": "FP32",
     "fp16": "FP16, `tensorrt`",
@@ -200,6 +202,19 @@ def peak(document: Document) -> str:
         "relative to the product",
     ]
     return table(names, rows)
+
+
+def frames(document: Document) -> str:
+    """Return the table of the shares of the model's throughput that boxes of frames reach, for each number of people in a frame."""
+    rows = []
+    for row in document["rows"]:
+        cells = [FRAMES[Path(row["model"]).name], str(row["people"]), f"{row['people_per_s']:.1f}"]
+        for form in ("embed_boxes", "embed_frames"):
+            share, low, high, cpu = (100 * row[form][key] for key in ("share", "low", "high", "cpu_share"))
+            cells += [f"{share:.0f} % ({low:.0f} .. {high:.0f})", f"{cpu:.0f} %"]
+        rows.append(cells)
+    names = ["model", "people", "model alone, people/s", "`embed_boxes`", "by CPU time"]
+    return table([*names, "`embed_frames`", "by CPU time"], rows)
 
 
 def pipeline(document: Document) -> str:
