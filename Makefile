@@ -8,7 +8,7 @@ NUMERIC := tests/prune tests/export tests/runtime/extraction tests/runtime/ranki
 	tests/test_int8_exact.py tests/benchmarks/experiments/test_peak.py
 OLD_PROCESSOR := ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default
 
-.PHONY: demo test test-isa lint check-full docker-check clean
+.PHONY: demo test test-isa lint check-full docker-check integrations-check clean
 
 demo: .venv/ready
 	$(BIN)/python -m benchmarks.demo --out runs/demo
@@ -38,6 +38,10 @@ check-full: .venv/ready
 docker-check: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.docker_check
 
+# A network, for the released trackers: each gets an environment of its own in .integrations
+integrations-check: .venv/ready
+	$(BIN)/python -m tests.integrations_check
+
 # touched last, so that an interrupted installation starts again
 .venv/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -47,4 +51,4 @@ docker-check: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv .integrations runs build *.egg-info

@@ -81,16 +81,16 @@ def cost_text(name: str, cost: dict[str, Any]) -> str:
     )
 
 
-def surrounded(image: Frame) -> tuple[Frame, tuple[int, int, int, int]]:
-    """Return (a frame that contains the image, its box in it); the image is enlarged to at least HEIGHT pixels of height.
+def surrounded(image: Frame, *, least_height: int = HEIGHT) -> tuple[Frame, tuple[int, int, int, int]]:
+    """Return (a frame that contains the image, its box in it); the image is enlarged to a height of at least `least_height` pixels.
 
     The crops of a data set have no surroundings. So the image gets a border that repeats its outermost pixels, and a margin around the
     box contains these.
     """
     height, width = image.shape[:2]
-    if height < HEIGHT:
-        width = max(round(width * HEIGHT / height), 1)
-        height = HEIGHT
+    if height < least_height:
+        width = max(round(width * least_height / height), 1)
+        height = least_height
         image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
     border = max(BORDER, -(-max(height, width) // 50))
     frame = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
