@@ -43,8 +43,11 @@ class Plan:
             raise ConfigError(
                 "--train-identities and --test-identities are both 0, so there is nothing to render; give a larger number"
             )
-        if not 0 <= self.query_cameras <= len(camera.CAMERAS) or min(self.images_per_camera, self.seed) < 0:
+        if not 0 <= self.query_cameras <= len(camera.CAMERAS) or self.images_per_camera < 0:
             raise ConfigError(
-                f"--query-cameras {self.query_cameras}, --seed {self.seed}, --images-per-camera {self.images_per_camera}: give 0 to 4 "
-                "query cameras, and 0 or more for the seed and the images"
+                f"--query-cameras {self.query_cameras}, --images-per-camera {self.images_per_camera}: give 0 to 4 query cameras, "
+                "and 0 or more images"
             )
+        # A larger seed would be two words of numpy's entropy, and the second could be the word of a stream of `people.sequence`.
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"--seed {self.seed}: give a number from 0 to {2**32 - 1}")

@@ -1,7 +1,7 @@
 """Quantise Linear layers to INT8 with Q/DQ nodes, in the form that each target accepts. Measures no accuracy.
 
 The value ranges come from onnxruntime's calibrator with percentile 99.999. Of min-max, entropy and the percentiles 99.9, 99.99 and
-99.999, this percentile changed the FP32 features of the unpruned demo model least. onnxruntime's code that inserts Q/DQ nodes
+99.999, this percentile changed the FP32 features of the unpruned model of data/demo least. onnxruntime's code that inserts Q/DQ nodes
 (QDQQuantizer) is not used: it quantises a tensor for all its consumers, also for those that stay float, and it quantises the
 weights of an FP16 graph after they were rounded to FP16.
 

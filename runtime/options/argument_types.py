@@ -46,6 +46,14 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
+def width_and_height(text: str) -> tuple[int, int]:
+    """Return (width, height) in pixels of a text such as "960x540". Raises ArgumentTypeError for any other text."""
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isascii() and side.isdecimal() and len(side) <= 5 for side in sides):
+        raise ArgumentTypeError(f"{text!r}: give a width and a height in pixels, such as 960x540")
+    return int(sides[0]), int(sides[1])
+
+
 def seconds(text: str) -> float:
     """Return the finite number of more than 0 seconds that `text` states. Raises ArgumentTypeError for any other text."""
     value = _number(text, "give a number of seconds above 0")

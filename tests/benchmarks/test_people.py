@@ -216,7 +216,14 @@ def test_rays_and_projection_are_inverse():
 
 
 @pytest.mark.parametrize(
-    "change", [{"train_identities": 9000}, {"test_identities": 5000}, {"query_cameras": 5}, {"seed": -1}]
+    "change",
+    [
+        {"train_identities": 9000},
+        {"test_identities": 5000},
+        {"query_cameras": 5},
+        {"seed": -1},
+        {"seed": 2**32},
+    ],
 )
 def test_a_plan_that_does_not_fit_the_file_names_is_refused(change):
     with pytest.raises(ConfigError):

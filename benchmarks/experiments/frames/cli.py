@@ -8,7 +8,6 @@ are noise, and the boxes are random people, 120 to 480 pixels high in a frame of
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from benchmarks.experiments.options import FramesOptions
 from benchmarks.options import Candidate, candidates_of
 from runtime import console
 from runtime.errors import ConfigError
-from runtime.options.argument_types import positive_integer, positive_integers, seconds
+from runtime.options.argument_types import positive_integer, positive_integers, seconds, width_and_height
 from runtime.options.backend_option import add_backend_option
 
 SMALLEST = (320, 240)
@@ -112,9 +111,8 @@ def _percent(share: float | None) -> str:
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Return (width, height) of a text such as "1920x1080"."""
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if size < SMALLEST or size[1] < SMALLEST[1]:
+    """Return (width, height) of a text such as "1920x1080", which must not be smaller than SMALLEST."""
+    size = width_and_height(text)
+    if size[0] < SMALLEST[0] or size[1] < SMALLEST[1]:
         raise argparse.ArgumentTypeError(f"{text!r}: give a size of at least {SMALLEST[0]}x{SMALLEST[1]}")
     return size

@@ -16,8 +16,17 @@ from runtime.wording import reason_of
 Corners = tuple[float, float, float, float]
 INDEX = "sequence.json"
 ADVICE = "give a folder that benchmarks.people.sequence wrote"
+# More frames than in two weeks at 60 frames a second are damage, and would fill the memory.
+_FRAMES = {**COUNT, "maximum": 1e8}
 _CAMERA = members(
-    {"camera": COUNT, "video": TEXT, "boxes": TEXT, "detections": TEXT, "frames": COUNT, "start_time": NUMBER}
+    {
+        "camera": COUNT,
+        "video": TEXT,
+        "boxes": TEXT,
+        "detections": TEXT,
+        "frames": _FRAMES,
+        "start_time": NUMBER,
+    }
 )
 _SEQUENCE = members(
     {

@@ -35,7 +35,8 @@ def looks(plan: SequencePlan, number: int) -> Looks:
     outfit = garments.outfit(rng, feminine=values["gender"] > 0.5, age=values["age"])
     if number % 2 == 0 or number >= 2 * plan.pairs:
         return Looks(values, outfit)
-    # The second of a pair has a body, hair and a bag of their own, and wears the clothes of the first, also the cut of that body.
+    # The second of a pair has another body, hair, shoes and bag, and wears the clothes of the first. The clothes are cut for a gender,
+    # so this is also the gender of the first.
     first = looks(plan, number - 1)
     values = values | {"gender": first.phenotype["gender"]}
     feminine = values["gender"] > 0.5

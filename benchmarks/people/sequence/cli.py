@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.people.sequence.error_options import add_error_options
-from benchmarks.people.sequence.plan import DetectionErrors, SequencePlan
-from runtime.errors import ConfigError
-from runtime.options.argument_types import fraction, positive_integer, seconds
+from benchmarks.people.sequence.plan import CAMERAS, DetectionErrors, SequencePlan
+from runtime.options.argument_types import fraction, positive_integer, seconds, width_and_height
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,6 @@ class SequenceOptions:
     errors: DetectionErrors
     out: Path
     jobs: int
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ConfigError(f"--size {text}: give WIDTHxHEIGHT in pixels, such as 960x540")
-    return int(width), int(height)
 
 
 def parse(argv: Sequence[str] | None) -> SequenceOptions:
@@ -60,7 +52,7 @@ def parse(argv: Sequence[str] | None) -> SequenceOptions:
     )
     parser.add_argument(
         "--size",
-        type=_size,
+        type=width_and_height,
         default=(usual.width, usual.height),
         metavar="WIDTHxHEIGHT",
         help=f"size of the videos in pixels (default: {usual.width}x{usual.height})",
@@ -114,14 +106,14 @@ def render(options: SequenceOptions) -> int:
 
     def report(cameras: int, boxes: int) -> None:
         passed = time.monotonic() - started
-        print(f"{cameras} of 4 cameras, {boxes} boxes, {passed:.0f} s", file=sys.stderr)
+        print(f"{cameras} of {CAMERAS} cameras, {boxes} boxes, {passed:.0f} s", file=sys.stderr)
 
     meta = writing.write(options.plan, options.errors, options.out, jobs=options.jobs, report=report)
     passed = time.monotonic() - started
     boxes, tracks = (sum(one[key] for one in meta["cameras"]) for key in ("people_boxes", "tracks"))
     size = sum(path.stat().st_size for path in options.out.iterdir()) / 1e6
     print(
-        f"{meta['people']} synthetic people, {tracks} tracks, {boxes} boxes in 4 videos of {options.plan.frames} frames in "
+        f"{meta['people']} synthetic people, {tracks} tracks, {boxes} boxes in {CAMERAS} videos of {options.plan.frames} frames in "
         f"{options.out}, {size:.1f} MB, {passed:.0f} s"
     )
     return 0

@@ -1,6 +1,6 @@
 """Write the detections of a rendered sequence again, with other errors: `python -m benchmarks.people.sequence.detect SEQ --out DIR`.
 
-It reads the exact boxes of the sequence, and needs no renderer.
+It reads the exact boxes of the sequence. It needs the extra `bench`, with which it checks these files, and no renderer.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.people.sequence.error_options import add_error_options
-from benchmarks.people.sequence.plan import DetectionErrors
+from benchmarks.people.sequence.plan import DetectionErrors, frame_time
 from runtime.console import note
 from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchmarks.people.sequence.boxes import PersonBox
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,13 @@ def write(options: DetectOptions) -> int:
 
     Raises ConfigError if the sequence is damaged, if the errors are out of range or if the folder is not empty.
     """
-    from benchmarks.people.sequence.boxes import read_person_boxes, read_sequence, write_lines
+    from benchmarks.people.sequence.boxes import (
+        ADVICE,
+        INDEX,
+        read_person_boxes,
+        read_sequence,
+        write_lines,
+    )
     from benchmarks.people.sequence.detections import detections
 
     options.errors.check()
@@ -69,8 +79,13 @@ def write(options: DetectOptions) -> int:
     made = {}
     for camera in document["cameras"]:
         boxes = read_person_boxes(options.sequence / camera["boxes"])
+        if any(not _lies_in(one, camera["frames"], size) for one in boxes):
+            raise ConfigError(
+                f"{options.sequence / camera['boxes']}: it has boxes outside the frames that {INDEX} describes; {ADVICE}"
+            )
         times = [
-            round(camera["start_time"] + number / document["fps"], 6) for number in range(camera["frames"])
+            frame_time(number, start_time=camera["start_time"], fps=document["fps"])
+            for number in range(camera["frames"])
         ]
         made[Path(camera["detections"]).name] = detections(
             boxes, options.errors, camera=camera["camera"], times=times, size=size
@@ -80,3 +95,8 @@ def write(options: DetectOptions) -> int:
         write_lines(out / name, detected)
         note(f"wrote {out / name}: {len(detected)} boxes")
     return 0
+
+
+def _lies_in(one: PersonBox, frames: int, size: tuple[int, int]) -> bool:
+    x1, y1, x2, y2 = one.box
+    return one.frame < frames and 0 <= x1 < x2 <= size[0] and 0 <= y1 < y2 <= size[1]

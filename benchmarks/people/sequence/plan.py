@@ -15,6 +15,11 @@ LEAST_IN_FRAME = 0.25
 LEAST_DETECTED = 0.1
 
 
+def frame_time(number: int, *, start_time: float, fps: int) -> float:
+    """Return the time in seconds of the frame `number`, which counts from 0."""
+    return round(start_time + number / fps, 6)
+
+
 @dataclass(frozen=True)
 class DetectionErrors:
     """How the detections of a sequence differ from its exact boxes. The `seed` selects the random numbers.

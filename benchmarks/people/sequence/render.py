@@ -14,7 +14,7 @@ from benchmarks.people.sequence.boxes import PersonBox
 from benchmarks.people.sequence.cast import Walker, looks, walker
 from benchmarks.people.sequence.place.furniture import random_furniture
 from benchmarks.people.sequence.place.stage import make_stage
-from benchmarks.people.sequence.plan import CAMERAS, FIRST_PERSON, LEAST_IN_FRAME, SequencePlan
+from benchmarks.people.sequence.plan import CAMERAS, FIRST_PERSON, LEAST_IN_FRAME, SequencePlan, frame_time
 from benchmarks.people.sequence.routes import Visit, plan_visits
 
 
@@ -42,7 +42,7 @@ class CameraRenderer:
         return walker(self.plan, person, speed, skeleton=self.bodies.skeleton, body=body)
 
     def placed(self, number: int) -> list[tuple[Visit, frame.Placed]]:
-        """Return who is on the ground in the frame `number`, and as what they walk there."""
+        """Return the visits under way in the frame `number`, each with the person at the place that it has reached."""
         out = []
         for visit in self.visits:
             step = visit.at(number / self.plan.fps)
@@ -75,7 +75,7 @@ class CameraRenderer:
     ) -> PersonBox:
         return PersonBox(
             frame=number,
-            time=frame_time(self.plan, number),
+            time=frame_time(number, start_time=self.plan.start_time, fps=self.plan.fps),
             camera=self.camera + 1,
             track=visit.track,
             box=box,
@@ -83,8 +83,3 @@ class CameraRenderer:
             person=FIRST_PERSON + visit.person,
             visibility=round(visible, 4),
         )
-
-
-def frame_time(plan: SequencePlan, number: int) -> float:
-    """Return the time in seconds of the frame `number`, which counts from 0."""
-    return round(plan.start_time + number / plan.fps, 6)

@@ -112,7 +112,7 @@ def _any_path(rng: np.random.Generator, yaws: Sequence[float], start: Floats | N
         ends = [_side(rng, rng.uniform(NEAREST + 0.8, FARTHEST), side) for side in (first, -first)]
         bend = floats([rng.normal(0, 1.5), rng.uniform(NEAREST + 0.5, FARTHEST - 1) - DISTANCE])
     if start is not None:
-        # Who comes back enters at the edge where the last visit ended, and leaves at the edge that is farther from it.
+        # A person who comes back enters where the last visit ended, and leaves at the end that is farther from there.
         ends = [start, max(ends, key=lambda end: float(np.abs(end - start).sum()))]
     return _curve(ends[0], bend, ends[1])
 

@@ -14,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.people.person.loading import load_bodies
-from benchmarks.people.place.camera import CAMERAS
 from benchmarks.people.sequence import boxes as box_files
 from benchmarks.people.sequence.detections import detections
 from benchmarks.people.sequence.plan import (
+    CAMERAS,
     FIRST_PERSON,
     LEAST_DETECTED,
     LEAST_IN_FRAME,
     DetectionErrors,
     SequencePlan,
+    frame_time,
 )
-from benchmarks.people.sequence.render import CameraRenderer, frame_time
+from benchmarks.people.sequence.render import CameraRenderer
 from benchmarks.people.sequence.video import check_av, write_video
 from runtime.errors import ConfigError
 from runtime.extraction.processes import each_apart
@@ -78,7 +79,7 @@ def write(
 def _rendered_cameras(
     plan: SequencePlan, errors: DetectionErrors, folder: Path, jobs: int
 ) -> Iterator[dict[str, Any]]:
-    tasks = [(plan, errors, folder, camera) for camera in range(len(CAMERAS))]
+    tasks = [(plan, errors, folder, camera) for camera in range(CAMERAS)]
     if jobs == 1:
         yield from map(_write_camera, tasks)
     else:
@@ -104,7 +105,7 @@ def _write_camera(task: tuple[SequencePlan, DetectionErrors, Path, int]) -> dict
     write_video(folder / names["video"], frames(), fps=plan.fps, width=plan.width, height=plan.height)
     box_files.write_lines(folder / names["boxes"], boxes)
     box_files.write_ground_truth(folder / names["ground_truth"], boxes)
-    times = [frame_time(plan, number) for number in range(plan.frames)]
+    times = [frame_time(number, start_time=plan.start_time, fps=plan.fps) for number in range(plan.frames)]
     detected = detections(boxes, errors, camera=camera + 1, times=times, size=(plan.width, plan.height))
     box_files.write_lines(folder / names["detections"], detected)
     return {

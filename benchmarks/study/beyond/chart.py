@@ -91,7 +91,9 @@ def chart(result: Mapping[str, Any], search: Mapping[str, Any] | None = None) ->
         inside = [point for point in points if mean(point.precision) >= up.low]
         parts += _drawn(inside, across.at, up.at, colour)
         parts += [_below(point, across.at, base, colour) for point in points if point not in inside]
-    legend = f"{result['label']}, demo model; dots: seeds; squares: their means; rings: before fine-tuning"
+    legend = (
+        f"{result['label']}, model of data/demo; dots: seeds; squares: their means; rings: before fine-tuning"
+    )
     header = [
         svg.text(16, 26, "mAP against measured latency for every way to prune", "title"),
         svg.text(16, 46, legend, "soft"),

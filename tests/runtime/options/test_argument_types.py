@@ -11,6 +11,7 @@ from runtime.options.argument_types import (
     positive_integer,
     positive_integers,
     seconds,
+    width_and_height,
 )
 
 
@@ -23,6 +24,7 @@ from runtime.options.argument_types import (
         (positive_integers, "8,1,8", (8, 1, 8)),
         (batch_sizes, "8,1,8", (8, 1)),
         (names, "a,b", ("a", "b")),
+        (width_and_height, "960x540", (960, 540)),
         (seconds, "0.25", 0.25),
         (fraction, "0", 0.0),
         (fraction, "1", 1.0),
@@ -38,6 +40,7 @@ def test_a_number_in_range_is_its_value(kind, text, value):
     [
         (positive_integer, ["0", "-1", "1.5", "two", "", "inf"]),
         (positive_integers, ["", "1,", "1,0", "1, x"]),
+        (width_and_height, ["960", "x", "9x", "9x9x9", "-9x9", "9.5x9", "٣x9", "123456x9", ""]),
         (seconds, ["0", "-1", "nan", "inf", "long", ""]),
         (fraction, ["-0.1", "1.1", "nan", "inf", "half", ""]),
     ],

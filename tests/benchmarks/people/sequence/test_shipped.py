@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -140,6 +141,18 @@ def test_the_shipped_detections_are_made_again_from_the_boxes(tmp_path):
         shipped = (ROOT / entry["detections"]).read_text()
         assert (tmp_path / "made" / entry["detections"]).read_text() == shipped
     assert guarded(detect.main, [str(ROOT), "--out", str(tmp_path / "made")]) == 2
+
+
+@pytest.mark.parametrize("change", [{"frame": 250}, {"box": [0, 0, 961, 9]}, {"box": [9, 0, 3, 9]}])
+def test_boxes_outside_their_frames_are_refused_in_one_line(change, tmp_path, capsys):
+    shutil.copytree(ROOT, tmp_path / "seq", ignore=shutil.ignore_patterns("*.mp4"))
+    boxes = tmp_path / "seq" / ENTRIES[1]["boxes"]
+    first, *others = boxes.read_text().splitlines()
+    boxes.write_text("\n".join([json.dumps(json.loads(first) | change), *others]))
+    words = [str(tmp_path / "seq"), "--out", str(tmp_path / "out"), "--false-boxes", "2"]
+    assert guarded(detect.main, words) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and boxes.name in message and not (tmp_path / "out").exists()
 
 
 def test_as_many_detections_are_missed_and_shifted_as_sequence_json_says():

@@ -92,7 +92,6 @@ def test_a_stopped_rendering_leaves_nothing(tmp_path, monkeypatch, capsys):
         (["--people", "1001"], "--people"),
         (["--fps", "61"], "--fps"),
         (["--size", "641x360"], "--size"),
-        (["--size", "960"], "960x540"),
         (["--seconds", "0.01"], "--seconds"),
         (["--missed", "0.8", "--shifted", "0.3"], "--missed"),
         (["--false-boxes", "-1"], "--false-boxes"),
@@ -103,6 +102,13 @@ def test_bad_options_are_refused_in_one_line(words, word, tmp_path, capsys):
     assert guarded(cli.main, ["--out", str(tmp_path / "seq"), *words]) == 2
     message = capsys.readouterr().err
     assert word in message.splitlines()[-1] and "Traceback" not in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_size_without_a_height_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--out", str(tmp_path / "seq"), "--size", "960"])
+    assert stop.value.code == 2 and "960x540" in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
 
 
