@@ -8,31 +8,20 @@ if __name__ == "__main__":
 
     raise SystemExit(run_main("engines.__main__"))
 
-import argparse
+from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from engines.cli import build, doctor, verify
+from runtime.options.subcommands import run_subcommand, subcommand_parser
 
-# A command is a module with HELP, add_arguments(parser) and command(parsed arguments).
 COMMANDS = {"build": build, "verify": verify, "doctor": doctor}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that `argv` names, such as `build`, and return 0. With `argv` None, the arguments of this process are used.
-
-    Raises UserError for a mistake that the user can correct. For wrong arguments, argparse exits with code 2.
-    """
-    args = parser().parse_args(argv)
-    args.command(args)
-    return 0
+    """Run the command that `argv` names, such as `build`, as `run_subcommand` does."""
+    return run_subcommand(parser(), argv)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """Return the argument parser of `python -m engines`."""
-    whole = argparse.ArgumentParser(prog="python -m engines", description=__doc__)
-    subcommands = whole.add_subparsers(required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        subcommand = subcommands.add_parser(name, help=module.HELP)
-        module.add_arguments(subcommand)
-        subcommand.set_defaults(command=module.command)
-    return whole
+    return subcommand_parser("python -m engines", __doc__, COMMANDS)

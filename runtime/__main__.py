@@ -9,15 +9,14 @@ if __name__ == "__main__":
 
     raise SystemExit(run_main("runtime.__main__"))
 
-import argparse
 import warnings
 from collections.abc import Sequence
 
 from runtime.cli import choose, evaluate_command, extract, inspect_data, search_command
 from runtime.cli.calibrate import command as calibrate
 from runtime.cli.gallery import command as gallery
+from runtime.options.subcommands import run_subcommand, subcommand_parser
 
-# Each command is a module with HELP, add_arguments(parser) and command(parsed arguments).
 COMMANDS = {
     "inspect": inspect_data,
     "extract": extract,
@@ -30,22 +29,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the subcommand that `argv` names and return 0. With `argv` None, the arguments of this process are used.
-
-    Raises UserError for a mistake that the user can correct. For wrong arguments, argparse exits with code 2.
-    """
+    """Run the command that `argv` names, such as `extract`, as `run_subcommand` does."""
     # Pillow warns of odd metadata in single images; skipped.jsonl lists the images that cannot be used.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    args = _parser().parse_args(argv)
-    args.command(args)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m runtime", description=__doc__)
-    subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        subcommand = subcommands.add_parser(name, help=module.HELP)
-        module.add_arguments(subcommand)
-        subcommand.set_defaults(command=module.command)
-    return parser
+    return run_subcommand(subcommand_parser("python -m runtime", __doc__, COMMANDS), argv)

@@ -1,4 +1,4 @@
-"""The Python API of a model: `open_model` opens a file, and the `Model` embeds crops, boxes of a frame, and image files.
+"""The Python API of a model: `open_model` opens a file, and the `Model` embeds crops, boxes of frames and videos, and image files.
 
 The commands of this project that run a model use the same functions.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from runtime.opening import open_artifact, verify_artifact
 from runtime.options.choices import BACKENDS, REOPEN, THROUGHPUT
 from runtime.options.presets import refuse_contradictions
 from runtime.video.boxes import Boxes, read_boxes
-from runtime.video.frames import Reopening, read_frames
+from runtime.video.frames import NumberedFrame, Reopening, read_frames
 from runtime.video.source import video_source
 
 BATCH = 16
@@ -250,12 +251,14 @@ class Model:
 
         boxes = boxes if isinstance(boxes, Boxes) else read_boxes(boxes)
         source = video_source(video)
-        frames = read_frames(
-            source, lambda opened: decode_frames(opened, note), reopening=Reopening(reopen), note=note
-        )
+
+        def read(wait: Callable[[float], bool]) -> Generator[NumberedFrame, None, None]:
+            decode = partial(decode_frames, note=note)
+            return read_frames(source, decode, reopening=Reopening(reopen), note=note, wait=wait)
+
         flow = VideoFlow(self.batch, workers, camera)
         return extract_boxes(
-            self.artifact, source.name, frames, boxes, flow=flow, max_bad=max_bad, progress=progress
+            self.artifact, source.name, read, boxes, flow=flow, max_bad=max_bad, progress=progress
         )
 
     def _refuse_throughput(self) -> None:

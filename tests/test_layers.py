@@ -168,8 +168,13 @@ def test_nobody_imports_a_command_line_module():
 
 
 # Outside a folder `cli`: the parser of export_onnx.py, the types of arguments, which raise an
-# error of argparse's, and an option that several commands share.
-PARSERS = {"export.arguments", "runtime.options.argument_types", "runtime.options.backend_option"}
+# error of argparse's, an option that several commands share, and the parser of a program with subcommands.
+PARSERS = {
+    "export.arguments",
+    "runtime.options.argument_types",
+    "runtime.options.backend_option",
+    "runtime.options.subcommands",
+}
 
 
 def test_parsed_arguments_stay_in_command_line_modules_and_as_they_are():

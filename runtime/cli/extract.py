@@ -77,9 +77,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reopen",
         type=count,
-        default=REOPEN,
         metavar="N",
-        help="how many times in succession a lost stream is opened again (default: %(default)s)",
+        help=f"how many times in succession a lost stream is opened again (default: {REOPEN})",
     )
     parser.add_argument("--out", required=True, metavar="FILE.npz", help="the feature file to write")
     parser.add_argument(
@@ -173,17 +172,22 @@ def run(options: ExtractOptions) -> None:
 
 
 def _video_options(args: Namespace) -> VideoOptions | None:
-    """Return the options of a video, or None for images. Raises ConfigError for options that do not go together."""
+    """Return the options of a video, or None for images. Raises ConfigError for options that do not go together.
+
+    No message has the address of the video, because it may contain a password.
+    """
     if args.video is None:
         if args.boxes is not None:
             raise ConfigError(f"--boxes {args.boxes}: give the video with --video")
+        if args.reopen is not None:
+            raise ConfigError(f"--reopen {args.reopen}: only a stream is opened again; give it with --video")
         if args.images is None:
             raise ConfigError("no images: give IMAGES, or a video with --video and --boxes")
         return None
     if args.images is not None:
-        raise ConfigError(f"{args.images}: give either IMAGES or --video {args.video}")
+        raise ConfigError(f"{args.images}: give either IMAGES or --video, not both")
     if args.boxes is None:
-        raise ConfigError(f"--video {args.video}: give the boxes of the people with --boxes")
+        raise ConfigError("--video: give the boxes of the people with --boxes")
     if args.layout is not None:
         raise ConfigError(f"--layout {args.layout}: a video has no layout; leave --layout out")
     if args.shard is not None:
@@ -192,7 +196,7 @@ def _video_options(args: Namespace) -> VideoOptions | None:
         raise ConfigError(
             f"--preset {THROUGHPUT}: its processes read image files only; leave --preset out, and give a --batch"
         )
-    return VideoOptions(args.video, args.boxes, args.reopen)
+    return VideoOptions(args.video, args.boxes, REOPEN if args.reopen is None else args.reopen)
 
 
 def _features(model: Model, options: ExtractOptions) -> Features:

@@ -149,7 +149,7 @@ def collect(
         images=tuple(digests[i] for i in usable) if any(digests.values()) else (),
         backend=artifact.backend,
         skipped=skipped,
-        notes=tuple(f"{count} images: {note}" for note, count in note_counts.items()),
+        notes=tuple(f"{count} {noun}: {note}" for note, count in note_counts.items()),
     )
     if stop is not None:
         raise Unfinished(stop.number, features, len(items))

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from runtime.artifact import Artifact
 from runtime.errors import ConfigError, DataError
-from runtime.extraction.ahead import ahead
 from runtime.extraction.arrays import prepare, run_images
 from runtime.extraction.crop_cameras import Camera, crop_camera_ids, ids_of, is_one
+from runtime.extraction.prefetch import prefetch
 from runtime.images.boxes import crop_views
 from runtime.images.decode import MIN_SIDE
 from runtime.images.preprocess import Color
@@ -118,7 +118,7 @@ def run_frames(
         for number, (frame, boxes) in enumerate(frames):
             yield cut_boxes(frame, boxes, artifact.spec, options, where=f"frame {number}: ")
 
-    with closing(ahead(cut())) as prepared:
+    with closing(prefetch(cut())) as prepared:
         for crops in prepared:
             features, batch = run_boxes(artifact, crops, batch=batch)
             yield features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from runtime.artifact import Artifact
 from runtime.datasets.cameras import camera_ids, resolve_policy
 from runtime.errors import DataError
-from runtime.extraction.ahead import ahead
 from runtime.extraction.extract import TooManyBad, Unfinished, collect
 from runtime.extraction.parts import Chunk, Crop, Part, crop_parts
+from runtime.extraction.prefetch import prefetch
 from runtime.features import Features
 from runtime.images.boxes import crop_views
 from runtime.images.decode import MIN_SIDE
@@ -28,6 +29,9 @@ from runtime.video.frames import Lost, NumberedFrame
 
 # How many chunks of crops, each of the size of a batch, may wait for the model.
 AHEAD = 2
+
+Read = Callable[[Callable[[float], bool]], Generator[NumberedFrame, None, None]]
+"""A function that yields the frames of a video. Its parameter is the `wait` of `runtime.video.frames.read_frames`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class VideoFlow:
 def extract_boxes(
     artifact: Artifact,
     name: str,
-    frames: Generator[NumberedFrame, None, None],
+    read: Read,
     boxes: Boxes,
     *,
     flow: VideoFlow,
@@ -63,9 +67,9 @@ def extract_boxes(
 ) -> Features:
     """Return the features of the usable boxes of a video, sorted by frame; `.skipped` lists the others.
 
-    `name` is that of the video, for the paths of the boxes. `frames` are read in a thread up to the last frame that has a box, and
-    are then closed; they may raise Lost. A box gets its time from `boxes`, or else from its frame. `progress` is called again and
-    again with the number of boxes done since the last call.
+    `name` is that of the video, for the paths of the boxes. `read` yields its frames, and may raise Lost. They are read in a thread,
+    and closed after the last frame that has a box, or when the extraction ends early. A box gets its time from `boxes`, or else from
+    its frame. `progress` is called again and again with the number of boxes done since the last call.
 
     Raises ConfigError for a camera policy that the model cannot follow. Raises TooManyBad, Unfinished, NonFiniteFeatures and the
     errors of the model as `runtime.extraction.extract.extract` does.
@@ -77,10 +81,12 @@ def extract_boxes(
     items += [Box(f"{boxes.path}#line={line}") for line, _ in boxes.bad]
     ids, remark = camera_ids([item.camid for item in items], artifact.spec, policy=flow.policy)
     policy = resolve_policy(artifact.spec, policy=flow.policy, dataset=None)
-    cutter = _Cutter(items, boxes, artifact.spec, flow)
+    stopped = threading.Event()
+    cutter = _Cutter(items, boxes, artifact.spec, flow, stopped)
 
     def parts() -> Generator[Part, None, None]:
-        with closing(ahead(cutter.chunks(frames), count=AHEAD)) as chunks:
+        frames = cutter.chunks(read(stopped.wait))
+        with closing(prefetch(frames, count=AHEAD, stopped=stopped)) as chunks:
             yield from crop_parts(artifact, items, chunks, batch=flow.batch, camera_ids=ids)
 
     def finished(features: Features) -> Features:
@@ -104,13 +110,16 @@ def extract_boxes(
 
 
 class _Cutter:
-    """Cuts the boxes out of the frames. `times` (N,) are filled while the frames arrive."""
+    """Cuts the boxes out of the frames. `times` (N,) are filled while the frames arrive. The event `stopped` ends the reading."""
 
-    def __init__(self, items: Sequence[Box], boxes: Boxes, spec: InputSpec, flow: VideoFlow) -> None:
+    def __init__(
+        self, items: Sequence[Box], boxes: Boxes, spec: InputSpec, flow: VideoFlow, stopped: threading.Event
+    ) -> None:
         self._items = items
         self._boxes = boxes
         self._spec = spec
         self._flow = flow
+        self._stopped = stopped
         self.times = boxes.times.copy()
         self.row_of = {item.path: row for row, item in enumerate(items)}
 
@@ -135,6 +144,9 @@ class _Cutter:
         with closing(frames), ThreadPoolExecutor(workers, thread_name_prefix="resize") as pool:
             try:
                 while row < len(self._boxes) and (frame := next(frames, None)) is not None:
+                    # frames without boxes give no chunk, so nothing else would end the reading of a stream
+                    if self._stopped.is_set():
+                        return
                     reason = f"the video ends after frame {frame.number}"
                     end = int(np.searchsorted(self._boxes.frames, frame.number, side="right"))
                     yield from pool.map(self._crop, range(row, end), self._views(row, end, frame))

@@ -49,27 +49,29 @@ def decode_frames(
 ) -> Generator[DecodedFrame, None, None]:
     """Yield the frames of the source in the order in which they are shown. Packets that cannot be decoded are left out.
 
-    `note` gets a line about left-out packets. The generator ends at the end of a file. Raises Lost, with the reason, if the source
-    cannot be opened or read, and at the end of a live source.
+    When the reading ends, `note` gets a line about left-out packets. The generator ends at the end of a file. Raises Lost, with the
+    reason, if the source cannot be opened or read, and at the end of a live source.
     """
     damaged = 0
-    with closing(_open(source)) as container:
-        # a recording has a duration, also one that a server sends
-        live = source.live and not container.duration
-        for packet in _packets(container, live):
-            try:
-                frames = packet.decode()
-            # the rest of the video may be good
-            except (av.FFmpegError, ValueError):
-                damaged += 1
-                continue
-            yield from map(DecodedFrame, frames)
-    if live:
-        raise Lost("the sender ended it", again=True)
-    if damaged:
-        note(
-            f"WARNING {source.name}: {damaged} damaged packets were left out, so the numbers of later frames may be too low"
-        )
+    try:
+        with closing(_open(source)) as container:
+            # a recording has a duration, also one that a server sends
+            live = source.live and not container.duration
+            for packet in _packets(container, live):
+                try:
+                    frames = packet.decode()
+                # the rest of the video may be good
+                except (av.FFmpegError, ValueError):
+                    damaged += 1
+                    continue
+                yield from map(DecodedFrame, frames)
+        if live:
+            raise Lost("the sender ended it", again=True)
+    finally:
+        if damaged:
+            note(
+                f"WARNING {source.name}: {damaged} damaged packets were left out, so the numbers of later frames may be too low"
+            )
 
 
 def _open(source: Source) -> Any:

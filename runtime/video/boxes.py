@@ -95,7 +95,7 @@ def _boxes(name: str, lines: Iterable[tuple[int, str]]) -> Boxes:
     first = next(iter(lines), None)
     if first is None:
         raise DataError(f"{name}: is empty; {EXPECTED}")
-    parse = _parser(name, first[1])
+    parse = _parser(name, *first)
     rows: list[Row] = []
     places: list[int] = []
     bad: list[tuple[int, str]] = []
@@ -117,13 +117,13 @@ def _boxes(name: str, lines: Iterable[tuple[int, str]]) -> Boxes:
     return _sorted(name, rows, places, bad=tuple(bad), notes=notes)
 
 
-def _parser(name: str, line: str) -> Callable[[str], Row]:
-    """Return the function that parses the lines of a file that begins with `line`."""
+def _parser(name: str, number: int, line: str) -> Callable[[str], Row]:
+    """Return the function that parses the lines of a file whose first line with content is `line`, with this `number`."""
     if line.lstrip().startswith("{"):
         return parse_line
     if mot.is_mot(line):
         return mot.parse_line
-    raise DataError(f"{name}: line 1 is neither JSON nor MOTChallenge text; {EXPECTED}")
+    raise DataError(f"{name}: line {number} is neither JSON nor MOTChallenge text; {EXPECTED}")
 
 
 def _sorted(

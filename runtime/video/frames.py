@@ -71,14 +71,14 @@ def read_frames(
     *,
     reopening: Reopening = Reopening(),
     note: Callable[[str], None] = lambda text: None,
-    wait: Callable[[float], None] = time.sleep,
+    wait: Callable[[float], bool | None] = time.sleep,
 ) -> Generator[NumberedFrame, None, None]:
     """Yield the frames of the source, numbered from 0, and end where a file ends.
 
     `decode(source)` yields the frames from the beginning, and raises Lost. A live source is then opened again, as `reopening` says;
-    its next frame gets the next number, because nobody knows how many were lost. `note` gets a line about each loss, and `wait` passes
-    the time before an attempt. Raises DataError if the source gives no frame at all at first, and Lost where it cannot be read any
-    further.
+    its next frame gets the next number, because nobody knows how many were lost. `note` gets a line about each loss. `wait` passes
+    the seconds before an attempt; the generator ends if it returns True. Raises DataError if the source gives no frame at all at
+    first, and Lost where it cannot be read any further.
     """
     number, attempt, offset = 0, 0, 0.0
     # the time of the last frame, and when it came
@@ -99,7 +99,7 @@ def read_frames(
                     number += 1
             return
         except Lost as lost:
-            if number == 0 and attempt == 0:
+            if number == 0:
                 raise DataError(
                     f"{source.name}: cannot be read as a video ({lost}); give a video file, the URL of a stream, or the number of "
                     "a camera"
@@ -114,4 +114,5 @@ def read_frames(
             note(
                 f"{source.name}: lost {where} ({lost}); opening it again in {pause:g} s (attempt {attempt} of {reopening.limit})"
             )
-        wait(pause)
+        if wait(pause):
+            return

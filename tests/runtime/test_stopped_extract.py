@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import signal
 from collections.abc import Callable
@@ -12,11 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import model as model_module
 from runtime.__main__ import main
 from runtime.entry import guarded
 from runtime.features import load_features
-from runtime.stopping import Stopped
+from tests.fakes.stopping import stop_models
 from tests.fakes.tiny_model import write_model
 
 Stop = Callable[[int], None]
@@ -36,40 +34,12 @@ def images(tmp_path: Path) -> Path:
 @pytest.fixture
 def stop_after(monkeypatch: pytest.MonkeyPatch) -> Stop:
     """Models answer so many batches, and then SIGTERM comes."""
-
-    def arrange(batches: int) -> None:
-        honest = model_module.open_artifact
-
-        def opened(*path: object, **how: object):  # type: ignore[no-untyped-def]
-            artifact, left = honest(*path, **how), [batches]  # type: ignore[arg-type]
-
-            def run(images, camera_ids=None):  # type: ignore[no-untyped-def]
-                if not left[0]:
-                    raise Stopped(signal.SIGTERM)
-                left[0] -= 1
-                return artifact.run(images, camera_ids)
-
-            return dataclasses.replace(artifact, run=run)
-
-        monkeypatch.setattr(model_module, "open_artifact", opened)
-
-    return arrange
+    return lambda batches: stop_models(monkeypatch, signal.SIGTERM, batches=batches)
 
 
 def extract(model: Path, images: Path, out: Path) -> int:
-    words = [
-        "extract",
-        str(model),
-        str(images),
-        "--out",
-        str(out),
-        "--batch",
-        "2",
-        "--threads",
-        "1",
-        "--json",
-    ]
-    return guarded(main, words)
+    options = ("--batch", "2", "--threads", "1", "--json")
+    return guarded(main, ["extract", str(model), str(images), "--out", str(out), *options])
 
 
 def test_what_was_done_is_kept_beside_an_older_whole_file(

@@ -59,7 +59,13 @@ def test_all_models_and_numbers_of_people_are_measured(tmp_path, capsys, monkeyp
 
 
 @pytest.mark.parametrize(
-    "words", [["m.safetensors"], ["m.onnx", "--size", "8x8"], ["m.onnx", "--size", "wide"]]
+    "words",
+    [
+        ["m.safetensors"],
+        ["m.onnx", "--size", "8x8"],
+        ["m.onnx", "--size", "640x239"],
+        ["m.onnx", "--size", "wide"],
+    ],
 )
 def test_wrong_usage_ends_2(words, capsys):
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import signal
 import socket
@@ -16,10 +15,9 @@ import numpy as np
 import pytest
 
 from runtime import load_features, open_model
-from runtime import model as model_module
 from runtime.__main__ import main
 from runtime.entry import guarded
-from runtime.stopping import Stopped
+from tests.fakes.stopping import stop_models
 from tests.fakes.tiny_model import write_model
 from tests.fakes.videos import FPS, sending, write_video
 
@@ -148,38 +146,14 @@ def test_a_lost_stream_is_reported_and_read_on(run, model, boxes, tmp_path):
     features = load_features(tmp_path / "v.npz")
     assert (np.diff(features.times) >= 0).all() and features.paths[-1] == f"{url}#frame=9&box=1"
     with sending([data]) as url:
-        words = (
-            "extract",
-            model,
-            "--video",
-            url,
-            "--boxes",
-            boxes,
-            "--out",
-            tmp_path / "v.npz",
-            "--reopen",
-            0,
-        )
-        code, text, err = run(*words)
+        words = ("extract", model, "--video", url, "--boxes", boxes, "--out", tmp_path / "v.npz")
+        code, text, err = run(*words, "--reopen", 0)
     assert code == 3 and "lost after frame 5" in err and "8 of 20 boxes" in err
     assert len(load_features(tmp_path / "v.npz").paths) == 12
 
 
 def test_ctrl_c_keeps_what_was_done(run, model, video, boxes, tmp_path, monkeypatch):
-    honest = model_module.open_artifact
-
-    def opened(*path, **options):
-        artifact, left = honest(*path, **options), [3]
-
-        def stopping(images, camera_ids=None):
-            if not left[0]:
-                raise Stopped(signal.SIGINT)
-            left[0] -= 1
-            return artifact.run(images, camera_ids)
-
-        return dataclasses.replace(artifact, run=stopping)
-
-    monkeypatch.setattr(model_module, "open_artifact", opened)
+    stop_models(monkeypatch, signal.SIGINT, batches=3)
     out = tmp_path / "v.npz"
     words = ("extract", model, "--video", video, "--boxes", boxes, "--out", out, "--batch", 2, "--json")
     code, text, err = run(*words)
@@ -194,6 +168,7 @@ WRONG = [
     ["extract", "MODEL", "--video", "VIDEO", "--out", "OUT"],
     ["extract", "MODEL", "--boxes", "BOXES", "--out", "OUT"],
     ["extract", "MODEL", "--out", "OUT"],
+    ["extract", "MODEL", "IMAGES", "--reopen", "3", "--out", "OUT"],
     ["extract", "MODEL", "IMAGES", "--video", "VIDEO", "--boxes", "BOXES", "--out", "OUT"],
     ["extract", "MODEL", "--video", "VIDEO", "--boxes", "BOXES", "--out", "OUT", "--layout", "anny"],
     ["extract", "MODEL", "--video", "VIDEO", "--boxes", "BOXES", "--out", "OUT", "--preset", "throughput"],
@@ -207,6 +182,15 @@ def test_wrong_usage_ends_2(run, model, video, boxes, tmp_path, words):
     places = {"MODEL": model, "VIDEO": video, "BOXES": boxes, "OUT": tmp_path / "v.npz", "IMAGES": tmp_path}
     code, out, err = run(*[places.get(word, word) for word in words])
     assert (code, out) == (2, "") and err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("IMAGES", "--boxes", "b.jsonl"), ("--boxes", "b.jsonl", "--shard", "1/2")]
+)
+def test_messages_about_options_do_not_contain_the_password_of_the_video(run, words):
+    video = "rtsp://user:secret@127.0.0.1:1/x"
+    code, out, err = run("extract", "m.onnx", *words, "--video", video, "--out", "v.npz")
+    assert (code, out) == (2, "") and "--" in err and "secret" not in err
 
 
 def test_a_missing_or_useless_video_or_file_of_boxes_ends_3(run, model, video, boxes, tmp_path):
@@ -240,19 +224,8 @@ def test_ctrl_c_ends_a_command_that_waits_for_a_stream(model, boxes, tmp_path):
     data = write_video(tmp_path / "v.ts", 6, format="mpegts").read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        words = [
-            "extract",
-            model,
-            "--video",
-            url,
-            "--boxes",
-            boxes,
-            "--out",
-            tmp_path / "v.npz",
-            "--batch",
-            4,
-        ]
-        command = [sys.executable, "-m", "runtime", *map(str, words)]
+        words = ["extract", model, "--video", url, "--boxes", boxes, "--out", tmp_path / "v.npz"]
+        command = [sys.executable, "-m", "runtime", *map(str, words), "--batch", "4"]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
             server.settimeout(60)
             connection, _ = server.accept()

@@ -156,7 +156,7 @@ def test_a_stopped_reader_takes_no_more_frames_and_closes_them(model):
     next(features)
     features.close()
     assert len(taken) < 6 and closed == [True]
-    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 def test_errors_name_the_frame_and_those_of_the_frames_arrive(model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from runtime.features import Features
 from runtime.spec import InputSpec
 from runtime.stopping import Stopped
 from runtime.video.boxes import Boxes, read_boxes
-from runtime.video.frames import Lost, NumberedFrame
+from runtime.video.frames import Lost, NumberedFrame, read_frames
+from runtime.video.source import Source
 from tests.fakes.videos import picture
 
 SPEC = InputSpec(height=16, width=8)
@@ -76,7 +78,7 @@ def crowd(folder: Path, frames: int = 6, **more: object) -> Boxes:
 
 def run(boxes: Boxes, frames: Iterator[NumberedFrame], model: Artifact | None = None, **options) -> Features:
     flow = VideoFlow(**{key: options.pop(key) for key in ("batch", "workers", "policy") if key in options})
-    return extract_boxes(model or artifact(), "v.mp4", frames, boxes, flow=flow, **options)
+    return extract_boxes(model or artifact(), "v.mp4", lambda wait: frames, boxes, flow=flow, **options)
 
 
 def expected(frame: int, box: list[float]) -> np.ndarray:
@@ -228,9 +230,38 @@ def test_a_signal_keeps_the_features_of_the_finished_boxes(tmp_path):
     assert closed == [True]
 
 
-def test_a_feature_that_is_not_a_number_names_its_box(tmp_path):
-    def broken(images, ids=None):
-        raise NonFiniteFeatures("NaN", (1,))
+def no_number(images: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
+    raise NonFiniteFeatures("NaN", (1,))
 
+
+def test_an_error_ends_the_reading_of_an_endless_stream(tmp_path):
+    """Its next box is so far away that no chunk of boxes becomes ready any more."""
+    boxes = boxes_of(tmp_path, *({"frame": frame, "box": box} for frame in (0, 10**9) for box in BOXES))
+    with pytest.raises(NonFiniteFeatures):
+        run(boxes, film(10**9), artifact(no_number), batch=4)
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+
+
+def test_an_error_ends_the_waiting_for_a_lost_stream(tmp_path):
+    lost = threading.Event()
+
+    def decode(source: Source) -> Iterator[Shown]:
+        yield Shown(0, 0.0)
+        raise Lost("refused", again=True)
+
+    def stream(wait):
+        source = Source("rtsp://cam", "rtsp://cam", live=True)
+        return read_frames(source, decode, note=lambda text: lost.set(), wait=lambda seconds: wait(1000))
+
+    def failing(images, ids=None):
+        assert lost.wait(20)
+        return no_number(images)
+
+    with pytest.raises(NonFiniteFeatures):
+        extract_boxes(artifact(failing), "v", stream, crowd(tmp_path), flow=VideoFlow(4))
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+
+
+def test_a_feature_that_is_not_a_number_names_its_box(tmp_path):
     with pytest.raises(NonFiniteFeatures, match="frame=0&box=1"):
-        run(crowd(tmp_path), film(9), artifact(broken))
+        run(crowd(tmp_path), film(9), artifact(no_number))

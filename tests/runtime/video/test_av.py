@@ -94,9 +94,10 @@ def test_a_cut_file_gives_the_frames_that_it_has(tmp_path):
     assert 3 < len(decoded(path)) < 20
 
 
-def test_damaged_packets_are_left_out_and_counted(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "v.mp4", 20)
-    honest, notes = av_module._packets, []
+@pytest.fixture
+def damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every video, the packets 7 and 8 cannot be decoded."""
+    honest = av_module._packets
 
     class Damaged:
         def decode(self):
@@ -107,8 +108,25 @@ def test_damaged_packets_are_left_out_and_counted(tmp_path, monkeypatch):
             yield Damaged() if number in (7, 8) else packet
 
     monkeypatch.setattr(av_module, "_packets", packets)
+
+
+@pytest.mark.usefixtures("damaged")
+def test_damaged_packets_are_left_out_and_counted(tmp_path):
+    path, notes = write_video(tmp_path / "v.mp4", 20), []
     assert len(list(decode_frames(video_source(path), notes.append))) == 18
     assert len(notes) == 1 and "2 damaged" in notes[0]
+
+
+@pytest.mark.usefixtures("damaged")
+def test_damaged_packets_are_counted_when_a_stream_ends_and_when_nobody_reads_on(tmp_path):
+    data, notes = write_video(tmp_path / "v.ts", 20, format="mpegts").read_bytes(), []
+    with sending([data]) as url, pytest.raises(Lost):
+        list(decode_frames(video_source(url), notes.append))
+    assert len(notes) == 1 and "2 damaged" in notes[0]
+    frames = decode_frames(video_source(write_video(tmp_path / "v.mp4", 20)), notes.append)
+    assert len([next(frames) for _ in range(12)]) == 12
+    frames.close()
+    assert len(notes) == 2
 
 
 def test_a_frame_that_is_too_large_is_not_converted(tmp_path, monkeypatch):

@@ -173,6 +173,11 @@ def test_a_file_without_a_box_is_refused_with_what_is_expected(tmp_path, text):
         read_boxes(path)
 
 
+def test_a_file_of_another_kind_is_refused_with_its_first_line_that_is_not_blank(tmp_path):
+    with pytest.raises(DataError, match="line 3 "):
+        read(tmp_path, "", " ", "frame,id,left", "1,5,1,1,10,20")
+
+
 def test_missing_files_and_folders_are_refused_and_odd_bytes_are_not(tmp_path):
     for path in (tmp_path / "nothing.jsonl", tmp_path):
         with pytest.raises(DataError, match="boxes"):

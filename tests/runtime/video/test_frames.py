@@ -113,6 +113,12 @@ def test_pauses_double_up_to_a_limit_and_zero_attempts_means_none():
     assert script.opened == 1 and not pauses and len(numbered) == 1 and reason
 
 
+def test_a_caller_that_ends_the_waiting_gets_no_more_frames():
+    script = Script([0.0, lost()])
+    frames = read_frames(STREAM, script, wait=lambda seconds: True)
+    assert [frame.number for frame in frames] == [0] and script.opened == 1
+
+
 def test_closing_the_frames_closes_the_decoder():
     closed = []
 

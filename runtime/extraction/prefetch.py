@@ -8,34 +8,37 @@ from collections.abc import Generator, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-# How long the end of `ahead` waits for an item that is being computed, such as a frame of a camera that sends none.
+# How long the end of `prefetch` waits for an item that is being computed, such as a frame of a camera that sends none.
 PATIENCE_S = 2.0
 
 
-def ahead(items: Iterable[T], *, count: int = 1) -> Generator[T, None, None]:
+def prefetch(
+    items: Iterable[T], *, count: int = 1, stopped: threading.Event | None = None
+) -> Generator[T, None, None]:
     """Yield the items of `items` in their order. A thread computes at most `count` + 1 items before they are asked for.
 
     The thread starts at the first `next()`. An exception of the iterable is raised in its place. When the generator is closed, the
-    thread ends after the item that it computes, and closes the iterable if that is a generator. It is a daemon thread, so that an
-    item that never comes does not keep the process from ending.
+    event `stopped` is set, so that an item that takes long can end early; the thread ends after this item, whose value or exception
+    is dropped, and closes the iterable if that is a generator. It is a daemon thread, so that an item that never comes does not keep
+    the process from ending.
     """
-    lane: _Lane[T] = _Lane(count)
-    thread = threading.Thread(target=lane.fill, args=(items,), name="ahead", daemon=True)
+    buffer: _Buffer[T] = _Buffer(count, stopped or threading.Event())
+    thread = threading.Thread(target=buffer.fill, args=(items,), name="prefetch", daemon=True)
     thread.start()
     try:
-        while (item := lane.take()) is not None:
+        while (item := buffer.take()) is not None:
             yield item[0]
     finally:
-        lane.stop()
+        buffer.stop()
         thread.join(PATIENCE_S)
 
 
-class _Lane(Generic[T]):
+class _Buffer(Generic[T]):
     """The queue between the thread and the caller: each entry is (item,), an exception, or None at the end."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, stopped: threading.Event) -> None:
         self._entries: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(count)
-        self._stopped = threading.Event()
+        self._stopped = stopped
 
     def fill(self, items: Iterable[T]) -> None:
         """Compute all items; runs in the thread."""
@@ -69,6 +72,7 @@ class _Lane(Generic[T]):
             try:
                 self._entries.put(entry, timeout=0.05)
                 return True
+            # try again, unless the caller has stopped meanwhile
             except queue.Full:
                 continue
         return False
