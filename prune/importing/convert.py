@@ -66,7 +66,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         with torch.serialization.safe_globals(ALLOWED):
             data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: no such file; give a TransReID or AMG checkpoint (.pth)") from None
+        raise ArtifactError(f"{path}: no such file; correct the path of the checkpoint") from None
     # in a damaged file torch meets errors of any kind: struct.error, IndexError, AssertionError and others
     except Exception as error:
         raise ArtifactError(f"{path}: {_refusal_reason(error)}") from None
