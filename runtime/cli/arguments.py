@@ -73,6 +73,11 @@ def add_layout_option(parser: ArgumentParser) -> None:
 def add_output_options(parser: ArgumentParser) -> None:
     """Add the options `--json` and `--max-bad` to `parser`."""
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
+    add_max_bad_option(parser)
+
+
+def add_max_bad_option(parser: ArgumentParser) -> None:
+    """Add the option `--max-bad` to `parser`."""
     parser.add_argument(
         "--max-bad",
         type=fraction,

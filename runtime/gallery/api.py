@@ -16,7 +16,7 @@ from runtime.features import Features
 from runtime.gallery.calibrations import Calibration
 from runtime.gallery.columns import Columns, read_columns
 from runtime.gallery.finder import Finder, Search
-from runtime.gallery.labelling import rows_of
+from runtime.gallery.labelling import rows_of, whole_path
 from runtime.gallery.lookup.indexed import Coverage
 from runtime.gallery.lookup.recall import RECALL, Recall
 from runtime.gallery.lookup.searching import GalleryHit
@@ -139,8 +139,8 @@ class Gallery:
         `features` is (Q, D) or (D,) float32, L2-normalised. `cameras`, `since` (inclusive) and `until` (exclusive) leave only rows of
         these cameras and times; a row without a camera or a time is left out by the filter of it. Every remaining row is compared;
         with `index`, only the candidates that the codes of `build_index` find, where there are codes. With `rerank`, the nearest 200
-        rows of each query are ordered anew by the neighbours that they share with it; the distances are then no cosine distances,
-        depend on the other rows, and have no verdict.
+        rows of each query (`top`, if that is more) are ordered anew by the neighbours that they share with it; the distances are then
+        no cosine distances, depend on the other rows, and have no verdict.
 
         The calibrations of the gallery are applied: `query_cameras` (Q,) are the cameras of the queries, 0-based (None: unknown), of
         which a site calibration subtracts the means, and a threshold gives each hit a verdict (`accepted`).
@@ -195,12 +195,13 @@ class Gallery:
     ) -> int:
         """Delete the rows that fit everything that is given, and return their number. On return, no file holds their bytes.
 
-        `image` is the path or the sha256 of an image. Raises ConfigError if nothing is given. What the disk itself keeps, such as
-        spare blocks of an SSD and snapshots of a file system, is out of reach: keep the gallery on an encrypted disk.
+        `image` is the path or the sha256 of an image. The calibration crops of the deleted images are erased as well. Raises
+        ConfigError if nothing is given. What the disk itself keeps, such as spare blocks of an SSD and snapshots of a file system, is
+        out of reach: keep the gallery on an encrypted disk.
         """
         selection = Selection(
             None if person is None else str(person),
-            None if image is None else os.fspath(image),
+            None if image is None else whole_path(os.fspath(image)),
             id,
             camera,
             None if before is None else microseconds(before, "before"),

@@ -14,7 +14,6 @@ from runtime.features import Features
 from runtime.gallery.api import Gallery
 from runtime.gallery.calibrations import OFF, SITE, THRESHOLD, write_calibration
 from runtime.gallery.space import same_space, space_of_features
-from runtime.gallery.store.schema import transaction
 from runtime.images.decode import read_bytes
 from runtime.ranking.site import SiteMeans, calibrate_site
 from runtime.ranking.thresholds import Threshold, calibrate_threshold, make_trials, split_people
@@ -25,8 +24,8 @@ class ThresholdOptions:
     """How to calibrate a threshold.
 
     `fpir` is the rate of false positives that is allowed (0..1). `enrolled` is the number of people of the gallery that is simulated
-    (None: a third of all). `seed` decides who is enrolled. `crops` is how many images of people are kept in the gallery, so that the
-    threshold can be carried over to another file of the model; they are personal data.
+    (None: a third of all). `seed` decides who is enrolled. `crops` is how many images of people are kept in the gallery, so that
+    `transfer_threshold` can check another file of the model with them; they are personal data.
     """
 
     fpir: float = 0.01
@@ -41,7 +40,9 @@ def calibrate_gallery_threshold(
     """Calibrate a threshold from `people`, features of labelled people, or from the rows of the gallery if the list is empty.
 
     Returns the id of the record and the threshold, which searches use from now on. The site calibration of the gallery is applied
-    to the features. Raises ArtifactError for features of another space, and DataError for too few people.
+    to the features, so their camera numbers must be those of the gallery. A person has the same number in all of `people`. Raises
+    ArtifactError for features of another space, ConfigError for a wrong rate, and DataError for too few people; no record is then
+    stored.
     """
     for features in people:
         same_space(gallery.space, space_of_features(features), str(gallery.store.folder))
@@ -60,11 +61,9 @@ def calibrate_gallery_threshold(
     split = split_people(pids, camids, fpir=options.fpir, enrolled=options.enrolled, seed=options.seed)
     trials = make_trials(table, pids, camids, split, seed=options.seed)
     threshold = calibrate_threshold(trials, options.fpir)
-    crops = _crops(people, pids, split[0], options.crops, options.seed)
+    crops = _crops(people, plain, pids, camids, options)
     record = {"threshold": threshold.to_json(), "site": calibration.site_id, "seed": options.seed}
-    number = write_calibration(gallery.store, THRESHOLD, record)
-    if crops:
-        _keep(gallery, number, people, crops, plain)
+    number = write_calibration(gallery.store, THRESHOLD, record, crops)
     return number, threshold
 
 
@@ -74,10 +73,9 @@ def calibrate_gallery_site(gallery: Gallery, *, seed: int = 0) -> tuple[int, Sit
     Searches use them from now on. Tracks, or else people, spread the crops; labels are not needed. Raises DataError where the means
     would do harm (`runtime.ranking.site.calibrate_site`).
     """
-    ids = gallery.ids()
-    if not ids:
-        raise DataError(f"{gallery.store.folder}: the gallery is empty; add images of at least two cameras")
     columns = gallery.columns()
+    if not columns.ids:
+        raise DataError(f"{gallery.store.folder}: the gallery is empty; add images of at least two cameras")
     chosen = _sample(columns.cameras, columns.groups, seed)
     _, features = gallery.rows([columns.ids[row] for row in chosen])
     groups = columns.groups[chosen]
@@ -108,39 +106,36 @@ def _own_rows(gallery: Gallery) -> tuple[NDArray[np.float32], NDArray[np.int64],
 
 
 def _crops(
-    people: list[Features], pids: NDArray[np.int64], enrolled: NDArray[np.int64], count: int, seed: int
-) -> list[int]:
-    """Return the rows of about `count` images: two of each person, of as many people as that takes."""
-    random = np.random.default_rng(seed)
+    people: list[Features],
+    table: NDArray[np.float32],
+    pids: NDArray[np.int64],
+    camids: NDArray[np.int64],
+    options: ThresholdOptions,
+) -> list[tuple[Any, ...]]:
+    """Return `options.crops` images for `write_calibration`: two of each person, of as many people as that takes.
+
+    `table`, `pids` and `camids` are the features, people and cameras of all `people`.
+    """
+    random = np.random.default_rng(options.seed)
     rows: list[int] = []
     for pid in random.permutation(np.unique(pids[pids > 0])):
-        if len(rows) >= count:
+        if len(rows) >= options.crops:
             break
         rows += random.permutation(np.flatnonzero(pids == pid))[:2].tolist()
-    return rows[:count]
-
-
-def _keep(
-    gallery: Gallery, number: int, people: list[Features], rows: list[int], table: NDArray[np.float32]
-) -> None:
-    """Store images of people with the calibration `number`, to check another file of the model with them."""
     paths = [path for features in people for path in features.paths]
     digests = [digest for features in people for digest in features.images or [""] * len(features.paths)]
-    pids = np.concatenate([features.pids for features in people])
-    camids = np.concatenate([features.camids for features in people])
-    records: list[tuple[Any, ...]] = []
-    for row in rows:
+    crops: list[tuple[Any, ...]] = []
+    for row in rows[: options.crops]:
+        if not digests[row]:
+            raise DataError(
+                f"{paths[row]}: its features do not name an image file, so no crop can be kept; extract from image files"
+            )
         data = read_bytes(paths[row])
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != digests[row]:
+        digest = hashlib.sha256(data)
+        if digest.hexdigest() != digests[row]:
             raise DataError(
                 f"{paths[row]}: has changed since its features were extracted; extract them again"
             )
-        feature = table[row].astype("<f4").tobytes()
         camera = None if camids[row] < 0 else int(camids[row])
-        records.append((number, str(pids[row]), camera, bytes.fromhex(digest), feature, data))
-    with gallery.store.writing() as db, transaction(db):
-        db.executemany(
-            "INSERT INTO calibration_crop (calibration, person, camera, sha256, feature, image) VALUES (?, ?, ?, ?, ?, ?)",
-            records,
-        )
+        crops.append((str(pids[row]), camera, digest.digest(), table[row].astype("<f4").tobytes(), data))
+    return crops

@@ -52,8 +52,8 @@ def merge(
             if source.is_dir():
                 with Gallery(open_store(source)) as other:
                     ids = other.ids()
-                    for start in range(0, len(ids), BLOCK):
-                        some = ids[start : start + BLOCK]
+                    for first in range(0, len(ids), BLOCK):
+                        some = ids[first : first + BLOCK]
                         rows, features = other.rows(some)
                         small = [other.thumbnail(number) or b"" for number in some]
                         total += gallery.add_rows(rows, features, small if any(small) else ())

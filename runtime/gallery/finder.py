@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,10 +14,17 @@ from numpy.typing import NDArray
 from runtime.errors import StorageError
 from runtime.gallery.calibrations import Calibration, read_calibration
 from runtime.gallery.lookup.building import build_index
+from runtime.gallery.lookup.correction import CorrectionCache
 from runtime.gallery.lookup.indexed import CodeCache, Coverage
 from runtime.gallery.lookup.recall import Recall
-from runtime.gallery.lookup.searching import NEIGHBOURHOOD, GalleryHit, hits_of, rank_exactly, rerank_each
-from runtime.gallery.lookup.shifting import ShiftCache
+from runtime.gallery.lookup.searching import (
+    NEIGHBOURHOOD,
+    GalleryHit,
+    Ranking,
+    hits_of,
+    rank_exactly,
+    rerank_each,
+)
 from runtime.gallery.lookup.snapshot import ALL, Filters, Snapshot, empty_snapshot, refreshed
 from runtime.gallery.store.store import Store
 
@@ -36,14 +44,15 @@ class Search:
 
 
 class Finder:
-    """The searches of the gallery in `store`."""
+    """The searches of the gallery in `store`. Several threads can use it: they share what is in memory, one at a time changes it."""
 
     def __init__(self, store: Store) -> None:
         """Start with nothing in memory; the first search reads the rows."""
         self.store = store
         self._snapshot = empty_snapshot()
         self._codes = CodeCache()
-        self._shifts = ShiftCache()
+        self._corrections = CorrectionCache()
+        self._lock = threading.RLock()
         self._calibration: tuple[int, Calibration] = (0, Calibration())
 
     def calibration(self) -> Calibration:
@@ -62,14 +71,24 @@ class Finder:
 
     def coverage(self) -> Coverage:
         """Return how many rows have codes."""
-        snapshot = self._refresh()
-        return self._codes.refresh(snapshot, self.store.segments(snapshot.state.generation))
+        with self._lock:
+            snapshot = self._refresh()
+            return self._codes.refresh(snapshot, self.store.segments(snapshot.state.generation))
 
     def build_index(self, least: float) -> Recall:
         """Make the codes that are missing, and judge the search with them."""
-        snapshot = self._refresh()
-        shift, move = self._shifts.of(snapshot, self.calibration().site, self.store.segment_rows)
-        return build_index(self.store, snapshot, self._codes, least=least, calibrated=(shift, move))
+        with self._lock:
+            snapshot, site = self._refresh(), self.calibration().site
+            correction, codes = self._corrections.of(snapshot, site), self._codes.copy()
+        # without success, the next search loads what the files hold
+        kept = CodeCache()
+        try:
+            recall = build_index(self.store, snapshot, codes, least=least, site=site, correction=correction)
+            kept = codes
+        finally:
+            with self._lock:
+                self._codes = kept
+        return recall
 
     def again(self, attempt: Callable[[], Result | None]) -> Result:
         """Return the result of `attempt`, which is called again if another process changed the gallery while it ran."""
@@ -97,17 +116,19 @@ class Finder:
     def _attempt(
         self, query: NDArray[np.float32], cameras: NDArray[np.int64], search: Search
     ) -> list[GalleryHit] | None:
-        calibration, snapshot, rows = self.calibration(), self._refresh(), self.store.segment_rows
-        shift, _ = self._shifts.of(snapshot, calibration.site, rows)
+        rank = rank_exactly
+        with self._lock:
+            calibration, snapshot = self.calibration(), self._refresh()
+            correction = self._corrections.of(snapshot, calibration.site)
+            if search.index:
+                self._codes.refresh(snapshot, self.store.segments(snapshot.state.generation))
+                rank = self._codes.copy().rank
         if calibration.site is not None:
             query = calibration.site.apply(query, cameras)
-        if search.index:
-            self._codes.refresh(snapshot, self.store.segments(snapshot.state.generation))
-        rank = self._codes.rank if search.index else rank_exactly
         wide = max(search.top, NEIGHBOURHOOD) if search.rerank else search.top
-        ranked = rank(snapshot, query, search.filters, top=wide, segment_rows=rows, shift=shift)
+        ranked = rank(snapshot, query, Ranking(search.filters, wide, correction))
         if search.rerank and ranked.places.shape[1]:
-            ranked = rerank_each(snapshot, query, ranked, top=search.top, segment_rows=rows, shift=shift)
+            ranked = rerank_each(snapshot, query, ranked, top=search.top, correction=correction)
         hits = hits_of(self.store, snapshot, ranked)
         return hits if hits is None or search.rerank else judged(hits, calibration)
 

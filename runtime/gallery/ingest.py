@@ -199,7 +199,8 @@ def _time(path: str, labels: Labels) -> int | None:
                 else time_in_exif(read_bytes(path), labels.local)
             )
         except DataError:
-            continue
+            # the file is gone since it was extracted: its row has no time, and `timeless` counts it
+            moment = None
         if moment is not None:
             return moment
     return None

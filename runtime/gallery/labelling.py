@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from runtime.errors import DataError
 from runtime.features import Features
 from runtime.gallery.space import Space, same_space, space_of_features
+from runtime.gallery.store.erasing import is_sha256
 from runtime.gallery.store.rows import Row
 from runtime.gallery.times import MILLION, Time, microseconds
 
-# A time in seconds before this one, in 1973, counts from the start of a video and is none of a clock.
+# A time in seconds before this one, in 1973, counts from the start of a video, and is no clock time.
 EARLIEST_S = 1e8
 
 
@@ -59,7 +60,7 @@ def rows_of(
             time_us=None if time is None else microseconds(time, "times"),
             track=known_name(track),
             person=known_name(person),
-            path=_whole(paths[number]) if paths else "",
+            path=whole_path(paths[number]) if paths else "",
         )
         rows.append(row if row.sha256 else _identified(row, array[number]))
     return rows
@@ -87,9 +88,9 @@ def _clock_time(time: float, base: float | None) -> float | None:
     return None if base is None or math.isnan(time) else base + time
 
 
-def _whole(path: str) -> str:
-    """Return the absolute path of a file, or the address of a stream as it is."""
-    return path if "://" in path else os.path.abspath(path)
+def whole_path(path: str) -> str:
+    """Return the absolute path of a file; the address of a stream and a sha256 as they are."""
+    return path if "://" in path or is_sha256(path) else os.path.abspath(path)
 
 
 def known_camera(camera: int | None) -> int | None:

@@ -25,7 +25,9 @@ from runtime.gallery.api import Gallery
 from runtime.gallery.ingest import Buffer, Labels, digest_files
 from runtime.gallery.space import space_of
 from runtime.gallery.store.rows import Row
-from runtime.gallery.store.store import open_store
+from runtime.gallery.store.schema import DATABASE
+from runtime.gallery.store.segments import CODES, SUFFIX
+from runtime.gallery.store.store import LOCK, open_store
 from runtime.images.sources import Images
 from runtime.model import Model
 
@@ -53,8 +55,8 @@ def embed_files_resumed(
     `out` is the file in which the caller saves the features. The folder is `resume_folder(out)`; the caller removes it afterwards. If
     it holds features from an earlier call, with the same model, backend, batch size and camera embedding, the images whose bytes
     are the same are not extracted again. Each batch is filled to the same size, so the features equal those of a run without a stop,
-    bit for bit. Raises the errors of `Model.embed_files`, and StorageError
-    when the disk fails or is full.
+    bit for bit. Raises the errors of `Model.embed_files`, and StorageError when the disk fails or is full, or when the folder holds
+    files of something else.
     """
     artifact = model.artifact
     opened = streamer(artifact, model.preset, batch=model.batch, workers=workers, allow_ungated=True)
@@ -73,6 +75,11 @@ def embed_files_resumed(
 def _open(model: Model, images: Images, out: Path, camera: str | int | None) -> Gallery:
     space = space_of(model.artifact, camera, images.dataset_name)
     folder = resume_folder(out)
+    if others := _other_files(folder):
+        raise StorageError(
+            f"{folder}: holds {others[0]}, but the finished images of an extraction are kept there until it ends; move the folder, or "
+            "choose another `out` (--out)"
+        )
     try:
         return Gallery(open_store(folder, space))
     except (ArtifactError, StorageError, DataError) as error:
@@ -81,6 +88,16 @@ def _open(model: Model, images: Images, out: Path, camera: str | int | None) -> 
         note(f"the extraction starts from the first image, because {error}")
         shutil.rmtree(folder, ignore_errors=True)
         return Gallery(open_store(folder, space))
+
+
+def _other_files(folder: Path) -> list[str]:
+    """Return the names of what no gallery has: the folder is removed in the end, and nothing of somebody else with it."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(
+        name
+        for name in names
+        if not name.startswith(DATABASE) and name != LOCK and not name.endswith((SUFFIX, CODES))
+    )
 
 
 def _extract(

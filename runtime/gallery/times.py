@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from PIL import Image
 
-from runtime.errors import ConfigError, DataError
+from runtime.errors import ConfigError
 from runtime.images.decode import FORMATS
 
 Time = datetime | int | float | str
@@ -127,5 +127,5 @@ def time_in_exif(data: bytes, local: tzinfo) -> int | None:
 def _moment(numbers: list[int], fraction: int, where: tzinfo) -> int | None:
     try:
         return microseconds(datetime(*numbers, fraction, tzinfo=where))  # type: ignore[arg-type, misc]
-    except (ValueError, ConfigError, DataError, OverflowError):
+    except (ValueError, ConfigError, OverflowError):
         return None

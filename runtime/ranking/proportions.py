@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import islice
 
 CONFIDENCE = 0.95
 
@@ -23,17 +25,17 @@ def upper_bound(events: int, trials: int, confidence: float = CONFIDENCE) -> flo
 
 
 def fewest_trials(rate: float, confidence: float = CONFIDENCE) -> int:
-    """Return the fewest trials without an event after which the upper bound is at most `rate` (0..1)."""
-    count = max(1, math.floor(math.log(1 - confidence) / math.log1p(-rate)))
-    while upper_bound(0, count, confidence) > rate:
-        count += 1
-    return count
+    """Return the fewest trials without an event after which the upper bound is at most `rate` (0..1, both excluded)."""
+    return max(1, math.ceil(math.log(1 - confidence) / math.log1p(-rate)))
 
 
 def most_events(trials: int, rate: float, confidence: float = CONFIDENCE) -> int | None:
-    """Return the most events in `trials` whose upper bound is at most `rate`; None if there is no such number."""
-    events = -1
-    while events + 1 < trials and upper_bound(events + 1, trials, confidence) <= rate:
+    """Return the most events in `trials` whose upper bound is at most `rate` (0..1); None if there is no such number."""
+    events, total = -1, 0.0
+    for probability in _probabilities(trials, rate):
+        total += probability
+        if total > 1 - confidence:
+            break
         events += 1
     return None if events < 0 else events
 
@@ -44,13 +46,17 @@ def at_most(events: int, trials: int, rate: float) -> float:
         return 1.0
     if rate >= 1:
         return float(events >= trials)
+    return min(1.0, math.fsum(islice(_probabilities(trials, rate), events + 1)))
+
+
+def _probabilities(trials: int, rate: float) -> Iterator[float]:
+    """Yield the probability of 0, 1, ... `trials` events."""
     first = math.lgamma(trials + 1)
-    terms = (
-        first
-        - math.lgamma(count + 1)
-        - math.lgamma(trials - count + 1)
-        + count * math.log(rate)
-        + (trials - count) * math.log1p(-rate)
-        for count in range(events + 1)
-    )
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
+    for count in range(trials + 1):
+        yield math.exp(
+            first
+            - math.lgamma(count + 1)
+            - math.lgamma(trials - count + 1)
+            + count * math.log(rate)
+            + (trials - count) * math.log1p(-rate)
+        )

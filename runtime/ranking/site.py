@@ -134,7 +134,7 @@ def _check_camera(
 ) -> None:
     if len(features) < FEWEST:
         raise DataError(
-            f"camera {camera} has {len(features)} crops, but its mean needs {FEWEST}; add more, or calibrate the other cameras only"
+            f"camera {camera} has {len(features)} crops, but its mean needs {FEWEST}; add more crops of it"
         )
     known = groups[groups >= 0]
     if len(known) and len(np.unique(known)) < FEWEST_TRACKS:

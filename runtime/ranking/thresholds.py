@@ -90,17 +90,16 @@ def calibrate_threshold(trials: Trials, fpir: float) -> Threshold:
     The bound is that of Clopper and Pearson. Raises ConfigError for a rate outside 0..1, and DataError for too few non-mated searches:
     even without a false positive, about 3 / `fpir` are needed.
     """
-    if not 0 < fpir < 1:
-        raise ConfigError(f"fpir={fpir}: give a rate between 0 and 1, such as 0.01")
+    _check_rate(fpir)
     searches = len(trials.non_mated)
-    allowed = most_events(searches, fpir) if searches else None
+    allowed = most_events(searches, fpir)
     if allowed is None:
         raise DataError(
             f"{searches} people who are not enrolled cannot show a false positive rate of {fpir}; {fewest_trials(fpir)} are needed: "
             f"give more labelled people, or a higher rate"
         )
-    order = np.sort(trials.non_mated)
-    distance = float(np.nextafter(order[allowed], np.float32(-1))) if allowed < searches else float(order[-1])
+    # just below the first distance that is not allowed
+    distance = float(np.nextafter(np.sort(trials.non_mated)[allowed], np.float32(-1)))
     count = int((trials.non_mated <= distance).sum())
     return Threshold(
         distance=distance,
@@ -138,20 +137,32 @@ def split_people(
     """Return (enrolled people, people who are not enrolled), chosen at random among the known people (pid > 0).
 
     A person can be enrolled if two cameras show this person. `enrolled` None enrolls a third of all people, or as many as leave enough
-    others to show `fpir`. Raises DataError if there are too few people.
+    others to show `fpir`. Raises ConfigError for a rate outside 0..1, and DataError if there are too few people.
     """
+    _check_rate(fpir)
     people = np.unique(pids[pids > 0])
     several = [pid for pid in people.tolist() if len(np.unique(camids[(pids == pid) & (camids >= 0)])) > 1]
     needed = fewest_trials(fpir)
-    count = min(len(several), len(people) - needed, len(people) // 3) if enrolled is None else enrolled
-    if count < FEWEST_ENROLLED or count > len(several) or len(people) - count < needed:
+    most = min(len(several), len(people) - needed)
+    count = min(most, len(people) // 3) if enrolled is None else enrolled
+    if not FEWEST_ENROLLED <= count <= most:
+        fewer = (
+            f", or enrol {FEWEST_ENROLLED} to {most}"
+            if enrolled is not None and most >= FEWEST_ENROLLED
+            else ""
+        )
         raise DataError(
             f"{len(people)} labelled people, {len(several)} of them in two cameras: a false positive rate of {fpir} needs {needed} "
             f"people who are not enrolled, and at least {FEWEST_ENROLLED} enrolled ones who are in two cameras; give more people, or "
-            "a higher rate"
+            f"a higher rate{fewer}"
         )
     chosen = np.random.default_rng(seed).permutation(np.array(several, np.int64))[:count]
     return np.sort(chosen), np.setdiff1d(people, chosen)
+
+
+def _check_rate(fpir: float) -> None:
+    if not 0 < fpir < 1:
+        raise ConfigError(f"fpir={fpir}: give a rate between 0 and 1, such as 0.01")
 
 
 def make_trials(

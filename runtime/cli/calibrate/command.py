@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from runtime.cli.calibrate import carry, site, threshold
+from runtime.cli.calibrate import site, threshold, transfer
 
 HELP = "calibrate a gallery: a threshold, or the means of its cameras"
 
-COMMANDS = {"threshold": threshold, "site": site, "carry": carry}
+COMMANDS = {"threshold": threshold, "site": site, "transfer": transfer}
 
 
 def add_arguments(parser: ArgumentParser) -> None:

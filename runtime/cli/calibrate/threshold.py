@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="F.npz",
-        help="features of labelled people, from extract; may be repeated (default: the people of the gallery)",
+        help="features of labelled people, from extract; may be repeated; a person has one number in all (default: the gallery)",
     )
     parser.add_argument(
         "--fpir",
@@ -59,7 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=positive_integer,
         default=0,
         metavar="N",
-        help="keep N images of the people, which calibrate carry needs; they are personal data (default: none)",
+        help="keep N images of the people, which calibrate transfer needs; they are personal data (default: none)",
     )
     parser.add_argument("--off", action="store_true", help="use no threshold from now on")
 
@@ -73,7 +73,7 @@ def command(args: Namespace) -> None:
 def run(options: Options) -> None:
     """Calibrate and store the threshold, and print it."""
     from runtime import load_features, open_gallery
-    from runtime.cli.gallery.verdicts import print_calibration, threshold_json
+    from runtime.cli.gallery.verdicts import print_calibration
     from runtime.cli.notes import print_result
     from runtime.gallery.calibrating import ThresholdOptions, calibrate_gallery_threshold, switch_off
     from runtime.gallery.calibrations import THRESHOLD
@@ -86,8 +86,7 @@ def run(options: Options) -> None:
         people = [load_features(path) for path in options.people]
         how = ThresholdOptions(options.fpir, options.enrolled, options.seed, options.crops)
         number, threshold = calibrate_gallery_threshold(gallery, people, how)
-        print_calibration(gallery)
-        verdict = threshold_json(gallery)
+        verdict = print_calibration(gallery)
     rates = {
         "id": number,
         "mated": threshold.mated,

@@ -11,14 +11,13 @@ from runtime.cli.arguments import (
     ModelOptions,
     RunOptions,
     add_layout_option,
+    add_max_bad_option,
     add_model_options,
     add_shard_option,
     model_options,
     run_options,
 )
 from runtime.cli.gallery.arguments import add_store_option, camera_number
-from runtime.datasets import MAX_BAD
-from runtime.options.argument_types import fraction
 from runtime.options.choices import PRESETS
 
 if TYPE_CHECKING:
@@ -117,13 +116,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_shard_option(parser)
     add_layout_option(parser)
     add_model_options(parser)
-    parser.add_argument(
-        "--max-bad",
-        type=fraction,
-        default=MAX_BAD,
-        metavar="FRACTION",
-        help="end with exit code 3 when more than this fraction of all images is unusable (default: %(default)s)",
-    )
+    add_max_bad_option(parser)
 
 
 def command(args: Namespace) -> None:

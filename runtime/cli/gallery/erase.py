@@ -71,13 +71,13 @@ def run_delete(options: DeleteOptions) -> None:
     from runtime.cli.notes import print_result
 
     with open_gallery(options.store) as gallery:
-        given = {
-            "person": options.person,
-            "camera": options.camera,
-            "before": options.before,
-            "id": options.id,
-        }
-        deleted = gallery.delete(image=_image(options.image), **given)  # type: ignore[arg-type]
+        deleted = gallery.delete(
+            person=options.person,
+            image=options.image,
+            id=options.id,
+            camera=options.camera,
+            before=options.before,
+        )
         rows = len(gallery)
     result = {"store": str(options.store), "deleted": deleted, "rows": rows}
     print_result("gallery", result, as_json=options.as_json)
@@ -96,11 +96,3 @@ def run_expire(options: ExpireOptions) -> None:
         console.note(f"{content.timeless} rows have no time, so they never expire")
     result = {"store": str(options.store), "deleted": deleted, "rows": content.rows}
     print_result("gallery", result, as_json=options.as_json)
-
-
-def _image(text: str | None) -> str | None:
-    """Return an image as the rows name it: a sha256 as it is, else the absolute path."""
-    import os
-
-    is_digest = text is not None and len(text) == 64 and not set(text) - set("0123456789abcdef")
-    return text if text is None or is_digest else os.path.abspath(text)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from runtime.cli.arguments import (
     ModelOptions,
     RunOptions,
+    add_max_bad_option,
     add_model_options,
     model_options,
     run_options,
 )
 from runtime.cli.gallery.arguments import FilterOptions, add_filter_options, add_store_option, filter_options
-from runtime.datasets import MAX_BAD
-from runtime.options.argument_types import camera_policy, fraction, positive_integer
+from runtime.options.argument_types import camera_policy, positive_integer
 
 if TYPE_CHECKING:
     from runtime import GalleryHit
@@ -67,13 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="search by the codes of gallery index, where there are some; the default is exact",
     )
     add_model_options(parser)
-    parser.add_argument(
-        "--max-bad",
-        type=fraction,
-        default=MAX_BAD,
-        metavar="FRACTION",
-        help="end with exit code 3 when more than this fraction of all queries is unusable (default: %(default)s)",
-    )
+    add_max_bad_option(parser)
 
 
 def command(args: Namespace) -> None:
@@ -96,7 +90,7 @@ def command(args: Namespace) -> None:
 def run(options: SearchOptions) -> None:
     """Print the nearest stored images of each query on stdout."""
     from runtime import console, open_gallery
-    from runtime.cli.gallery.verdicts import print_calibration, threshold_json
+    from runtime.cli.gallery.verdicts import print_calibration
     from runtime.cli.model_features import features_of, open_with_options
     from runtime.cli.notes import print_notes
     from runtime.gallery.finder import Search
@@ -118,8 +112,7 @@ def run(options: SearchOptions) -> None:
         same_space(gallery.space, space_of_features(query), str(options.store))
         search = Search(filters, options.top, options.rerank, options.index)
         hits = gallery.find(query.features, search, query.camids.tolist())
-        print_calibration(gallery)
-        rows, verdict = len(gallery), threshold_json(gallery)
+        rows, verdict = len(gallery), print_calibration(gallery)
         covered = gallery.coverage() if options.index else None
     if covered and covered.coded < covered.rows:
         console.note(
@@ -130,8 +123,8 @@ def run(options: SearchOptions) -> None:
         console.note(f"no row fits the filters; the gallery has {rows} rows")
     if options.rerank:
         console.note(
-            f"re-ranked: the {NEIGHBOURHOOD} nearest rows of each query are ordered by the neighbours that they share with it; the "
-            "distances depend on the other rows and are no cosine distances"
+            f"re-ranked: the {max(NEIGHBOURHOOD, options.top)} nearest rows of each query are ordered by the neighbours that they "
+            "share with it; the distances depend on the other rows and are no cosine distances"
         )
     matches: list[list[GalleryHit]] = [[] for _ in query.paths]
     for hit in hits:

@@ -41,13 +41,15 @@ def run_verify(store: Path, *, as_json: bool) -> None:
         result = gallery.verify()
     for problem in [] if as_json else result.problems:
         console.note(problem)
-    summary = {"store": str(store), "rows": result.rows, "damaged": len(result.problems)}
+    if len(result.problems) < result.damaged:
+        console.note(f"the first {len(result.problems)} of {result.damaged} problems are listed")
+    summary = {"store": str(store), "rows": result.rows, "damaged": result.damaged}
     print_result(
         "gallery", summary | ({"problems": list(result.problems)} if as_json else {}), as_json=as_json
     )
     if result.problems:
         raise StorageError(
-            f"{store}: {len(result.problems)} problems; delete damaged rows with gallery delete --id and add their images again, or "
+            f"{store}: {result.damaged} problems; delete damaged rows with gallery delete --id and add their images again, or "
             "restore a copy"
         )
 

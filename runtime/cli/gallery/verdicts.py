@@ -30,8 +30,11 @@ def threshold_json(gallery: Gallery) -> dict[str, Any] | None:
     }
 
 
-def print_calibration(gallery: Gallery) -> None:
-    """Print on stderr which calibrations a search applies, and a warning where the threshold does not fit the gallery."""
+def print_calibration(gallery: Gallery) -> dict[str, Any] | None:
+    """Print on stderr which calibrations a search applies, and a warning where the threshold does not fit the gallery.
+
+    Returns what `threshold_json` does.
+    """
     from runtime import console
     from runtime.ranking.thresholds import LARGER
 
@@ -46,7 +49,7 @@ def print_calibration(gallery: Gallery) -> None:
             f"threshold --store {gallery.store.folder}"
         )
     if (verdict := threshold_json(gallery)) is None:
-        return
+        return None
     console.note(
         f"threshold {calibration.threshold_id}: accepted up to distance {verdict['distance']:.4f}; of searches for a stranger among "
         f"{verdict['people']} people, at most {verdict['bound']:.2%} accept somebody (95 % confidence)"
@@ -56,3 +59,4 @@ def print_calibration(gallery: Gallery) -> None:
             f"WARNING this gallery has up to {verdict['people_here']} people, so that rate grows to about "
             f"{verdict['bound_here']:.2%}; calibrate with --enrolled for this number"
         )
+    return verdict

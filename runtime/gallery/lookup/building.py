@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from runtime.errors import DataError, GateError
-from runtime.gallery.lookup.exact import Shift
+from runtime.gallery.lookup.exact import SiteCorrection
 from runtime.gallery.lookup.indexed import CodeCache
 from runtime.gallery.lookup.recall import TOP, Recall, measure_recall
-from runtime.gallery.lookup.searching import rank_exactly
-from runtime.gallery.lookup.shifting import Move
+from runtime.gallery.lookup.searching import Ranking, rank_exactly
 from runtime.gallery.lookup.snapshot import ALL, Snapshot
 from runtime.gallery.store import files
 from runtime.gallery.store.store import Store
+from runtime.ranking.site import SiteMeans
 
 
 def build_index(
@@ -21,25 +21,24 @@ def build_index(
     cache: CodeCache,
     *,
     least: float,
-    calibrated: tuple[Shift | None, Move],
+    site: SiteMeans | None,
+    correction: SiteCorrection | None,
 ) -> Recall:
     """Make the codes that are missing, measure the recall of the search with codes, and write their files.
 
-    `calibrated` applies the site calibration in the searches that are compared, as `ShiftCache.of` returns it.
+    `site` is the site calibration of the searches that are compared, and `correction` what it means for the rows; None for none.
 
-    Raises DataError for a gallery without rows, and GateError for a recall below `least`; then all codes are removed.
+    Raises DataError for a gallery without rows, and GateError for a recall below `least`; then the files of all codes are removed.
+    The codes in `cache` are those of the files only if nothing is raised.
     """
     if not len(snapshot.ids):
         raise DataError(f"{store.folder}: the gallery is empty; add images first")
     segments = store.segments(snapshot.state.generation)
     cache.refresh(snapshot, segments)
-    made = cache.encode(snapshot, segments)
-    shift, move = calibrated
-    exact, indexed = (
-        partial(rank, snapshot, filters=ALL, top=TOP + 1, segment_rows=store.segment_rows, shift=shift)
-        for rank in (rank_exactly, cache.rank)
-    )
-    recall = measure_recall(store, snapshot, exact, indexed, move)
+    made = cache.encode(snapshot)
+    how = Ranking(ALL, TOP + 1, correction)
+    exact, indexed = (partial(rank, snapshot, how=how) for rank in (rank_exactly, cache.rank))
+    recall = measure_recall(store, snapshot, exact, indexed, site)
     with store.writing():
         if store.state() != snapshot.state:
             raise DataError(
@@ -48,7 +47,6 @@ def build_index(
         if recall.recall < least:
             for number in cache.loaded:
                 files.remove(segments.codes_path(number))
-            cache.loaded.clear()
             raise GateError(
                 f"{store.folder}: the index finds {recall.recall:.4f} of the {recall.hits} hits of the same {recall.judged}, but "
                 f"{least} are required; search without the index, or lower `recall` (--recall)"

@@ -30,7 +30,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Shift:
+class SiteCorrection:
     """A site calibration, applied to the rows of a gallery without changing their features.
 
     `table` (C, D) are the mean features of cameras. Row i gets the mean `rows`[i], and `inverse`[i] is 1 / the length that is left.
@@ -52,12 +52,12 @@ class Shift:
 
 
 def nearest(
-    blocks: Sequence[Block], query: NDArray[np.float32], *, top: int, shift: Shift | None = None
+    blocks: Sequence[Block], query: NDArray[np.float32], *, top: int, correction: SiteCorrection | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the `top` nearest rows of each query, nearest first: their places (Q, k) and cosine distances (Q, k), 0..2.
 
     `query` (Q, D) and the features are L2-normalised. k is `top`, or the number of all ranked rows if there are fewer. Rows at equal
-    distances are ordered by their places. With a `shift`, the features are calibrated first; the queries must be calibrated already.
+    distances are ordered by their places. With a `correction`, the features are calibrated first; the queries must be so already.
     """
     count = min(top, sum(len(block.rows) for block in blocks))
     places = np.empty((len(query), count), np.int64)
@@ -67,7 +67,7 @@ def nearest(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="search") as pool:
         for start in range(0, len(query), QUERIES):
             some = query[start : start + QUERIES]
-            parts = list(pool.map(lambda block, q=some: _best(block, q, top, shift), blocks))
+            parts = list(pool.map(lambda block, q=some: _best(block, q, top, correction), blocks))
             for number in range(len(some)):
                 where = np.concatenate([part[number][0] for part in parts])
                 far = np.concatenate([part[number][1] for part in parts])
@@ -90,7 +90,7 @@ def split(
 
 
 def _best(
-    block: Block, query: NDArray[np.float32], top: int, shift: Shift | None
+    block: Block, query: NDArray[np.float32], top: int, correction: SiteCorrection | None
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Return for each query (places, distances) of its nearest rows in the block, at most `top`, in the order of the distances."""
     if len(block.rows) == len(block.features):
@@ -99,8 +99,8 @@ def _best(
         scores = block.features[block.rows] @ query.T
     else:
         scores = (block.features @ query.T)[block.rows]
-    if shift is not None:
-        scores = shift.similarities(scores, query, block.places)
+    if correction is not None:
+        scores = correction.similarities(scores, query, block.places)
     best = []
     for far in np.float32(1) - scores.T:
         at = nearest_indices(far, min(top, len(far)))

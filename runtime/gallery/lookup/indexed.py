@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.gallery.lookup.codes import Codes, read_codes, stamp_of, write_codes
-from runtime.gallery.lookup.exact import Shift, nearest
-from runtime.gallery.lookup.searching import Ranked, blocks_of
-from runtime.gallery.lookup.snapshot import Filters, Snapshot
+from runtime.gallery.lookup.exact import nearest
+from runtime.gallery.lookup.searching import Ranked, Ranking, blocks_of
+from runtime.gallery.lookup.snapshot import Snapshot
 from runtime.gallery.store.segments import Segments
 from runtime.ranking.nearest import nearest_indices
 
@@ -30,39 +30,48 @@ class Coverage:
 
 @dataclass
 class CodeCache:
-    """The codes that were loaded, by the number of their segment. A segment whose rows changed loses its codes."""
+    """The codes that were loaded, by the number of their segment. A segment whose rows changed loses its codes.
+
+    `fitting` is the snapshot whose rows the codes were last compared with.
+    """
 
     loaded: dict[int, Codes] = field(default_factory=dict)
+    fitting: Snapshot | None = None
+
+    def copy(self) -> CodeCache:
+        """Return a cache of the same codes, which a later `refresh` of this one leaves as it is."""
+        return CodeCache(dict(self.loaded), self.fitting)
 
     def refresh(self, snapshot: Snapshot, segments: Segments) -> Coverage:
         """Drop the codes that are out of date, and load those whose files are there and fit the snapshot."""
         from runtime.gallery.lookup import faiss
 
+        if snapshot is not self.fitting:
+            self.loaded = {
+                number: codes for number, codes in self.loaded.items() if fits(codes, snapshot, number)
+            }
+            self.fitting = snapshot
         coded = 0
-        numbers = np.unique(snapshot.slots // segments.rows).tolist()
-        for number in [*self.loaded]:
-            if number not in numbers or not fits(self.loaded[number], snapshot, segments.rows, number):
-                del self.loaded[number]
-        for number in numbers:
+        for number in snapshot.segments():
             if number not in self.loaded:
                 found = read_codes(segments.codes_path(number), faiss.version())
                 # the stamp is compared before faiss reads the bytes
-                if found is not None and fits(Codes(*found[:2], None), snapshot, segments.rows, number):
+                if found is not None and fits(Codes(*found[:2], None), snapshot, number):
                     self.loaded[number] = Codes(found[0], found[1], faiss.load(found[2]))
             coded += len(self.loaded[number].slots) if number in self.loaded else 0
         return Coverage(len(snapshot.ids), coded)
 
-    def encode(self, snapshot: Snapshot, segments: Segments) -> dict[int, bytes]:
+    def encode(self, snapshot: Snapshot) -> dict[int, bytes]:
         """Make the codes of every segment whose rows do not all have some, and keep them; return them by segment."""
         from runtime.gallery.lookup import faiss
 
         made = {}
-        for number in np.unique(snapshot.slots // segments.rows).tolist():
-            first, last = span(snapshot, segments.rows, number)
+        for number in snapshot.segments():
+            first, last = snapshot.span(number)
             if number in self.loaded and len(self.loaded[number].slots) == last - first:
                 continue
             slots = snapshot.slots[first:last]
-            data = faiss.encode(snapshot.maps[number][slots - number * segments.rows])
+            data = faiss.encode(snapshot.maps[number][slots - number * snapshot.segment_rows])
             self.loaded[number] = Codes(stamp_of(snapshot, first, last), slots, faiss.load(data))
             made[number] = data
         return made
@@ -75,51 +84,41 @@ class CodeCache:
             codes = self.loaded[number]
             write_codes(segments.codes_path(number), faiss.version(), codes.stamp, codes.slots, data)
 
-    def rank(
-        self,
-        snapshot: Snapshot,
-        query: NDArray[np.float32],
-        filters: Filters,
-        *,
-        top: int,
-        segment_rows: int,
-        shift: Shift | None = None,
-    ) -> Ranked:
+    def rank(self, snapshot: Snapshot, query: NDArray[np.float32], how: Ranking) -> Ranked:
         """Rank the rows that the filters leave: by codes where there are some, exactly elsewhere. Distances are exact."""
         from runtime.gallery.lookup import faiss
 
-        selected = snapshot.selected(filters)
-        parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        selected = snapshot.selected(how.filters)
+        parts: list[Ranked] = []
         exact = np.ones(len(snapshot.ids), bool) if selected is None else selected.copy()
         for number, codes in self.loaded.items():
-            first, last = span(snapshot, segment_rows, number)
-            last = first + len(codes.slots)
-            chosen = None if selected is None else selected[first:last]
-            left = last - first if chosen is None else int(chosen.sum())
-            if left < FEW_ROWS or left < FEW * (last - first):
+            first, _ = snapshot.span(number)
+            count = len(codes.slots)
+            chosen = exact[first : first + count]
+            left = int(chosen.sum())
+            if left < FEW_ROWS or left < FEW * count:
                 continue
-            wide = min(int(max(CANDIDATES, 4 * top) * (last - first) / left), last - first)
+            wide = min(int(max(CANDIDATES, 4 * how.top) * count / left), count)
             candidates = faiss.nearest(codes.index, query, wide)
-            rows_of = codes.slots - number * segment_rows
+            usable = (candidates >= 0) & chosen[candidates]
+            # the codes know no filters, so they may find too few rows that a filter leaves; the exact search then ranks the segment
+            if usable.sum(axis=1).min(initial=left) < min(how.top, left):
+                continue
+            features = snapshot.maps[number]
+            rows = codes.slots - number * snapshot.segment_rows
             parts.append(
                 _rank_candidates(
-                    snapshot.maps[number], rows_of, candidates, query, (top, first, chosen, shift)
+                    features, rows, first, [c[u] for c, u in zip(candidates, usable)], query, how
                 )
             )
-            exact[first:last] = False
-        places, distances = nearest(blocks_of(snapshot, exact, segment_rows), query, top=top, shift=shift)
-        return _joined([(places, distances), *parts], top)
+            exact[first : first + count] = False
+        rest = nearest(blocks_of(snapshot, exact), query, top=how.top, correction=how.correction)
+        return _joined([Ranked(*rest), *parts], how.top)
 
 
-def span(snapshot: Snapshot, segment_rows: int, number: int) -> tuple[int, int]:
-    """Return (first, last + 1) of the rows of a segment in a snapshot."""
-    first, last = np.searchsorted(snapshot.slots, [number * segment_rows, (number + 1) * segment_rows])
-    return int(first), int(last)
-
-
-def fits(codes: Codes, snapshot: Snapshot, segment_rows: int, number: int) -> bool:
-    """Return whether the codes are those of the first rows that the segment has now. Rows that were added since have none."""
-    first, last = span(snapshot, segment_rows, number)
+def fits(codes: Codes, snapshot: Snapshot, number: int) -> bool:
+    """Return whether the codes are those of the first rows that segment `number` has now. Rows that were added since have none."""
+    first, last = snapshot.span(number)
     end = first + len(codes.slots)
     return 0 < len(codes.slots) and end <= last and stamp_of(snapshot, first, end) == codes.stamp
 
@@ -127,39 +126,32 @@ def fits(codes: Codes, snapshot: Snapshot, segment_rows: int, number: int) -> bo
 def _rank_candidates(
     features: NDArray[np.float32],
     rows_of: NDArray[np.int64],
-    candidates: NDArray[np.int64],
+    first: int,
+    candidates: list[NDArray[np.int64]],
     query: NDArray[np.float32],
-    how: tuple[int, int, NDArray[np.bool_] | None, Shift | None],
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the places of the nearest candidates of each query (Q, top), and their exact distances; -1 and infinity for none.
+    how: Ranking,
+) -> Ranked:
+    """Return the nearest candidates of each query, with their exact distances.
 
-    `candidates` (Q, n) are coded rows, -1 for none; coded row i is row `rows_of`[i] of `features`. `how` is (top, the place of coded
-    row 0, which coded rows may be ranked or None, the site calibration or None).
+    `candidates` has the coded rows to rank for each query. Coded row i is row `rows_of`[i] of `features`, and `first` + i its place.
     """
-    top, first, chosen, shift = how
-    places = np.full((len(query), top), -1, np.int64)
-    distances = np.full((len(query), top), np.inf, np.float32)
+    count = min([how.top, *map(len, candidates)])
+    places = np.empty((len(query), count), np.int64)
+    distances = np.empty((len(query), count), np.float32)
     for at, rows in enumerate(candidates):
-        rows = rows[rows >= 0]
-        rows = np.sort(rows if chosen is None else rows[chosen[rows]])
-        if len(rows):
-            one = query[at : at + 1]
-            similar = features[rows_of[rows]] @ one.T
-            if shift is not None:
-                similar = shift.similarities(similar, one, first + rows)
-            far = np.float32(1) - similar[:, 0]
-            order = nearest_indices(far, min(top, len(far)))
-            places[at, : len(order)] = first + rows[order]
-            distances[at, : len(order)] = np.maximum(far[order], 0)
-    return places, distances
+        rows, one = np.sort(rows), query[at : at + 1]
+        similar = features[rows_of[rows]] @ one.T
+        if how.correction is not None:
+            similar = how.correction.similarities(similar, one, first + rows)
+        far = np.float32(1) - similar[:, 0]
+        order = nearest_indices(far, count)
+        places[at], distances[at] = first + rows[order], np.maximum(far[order], 0)
+    return Ranked(places, distances)
 
 
-def _joined(parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]], top: int) -> Ranked:
+def _joined(parts: list[Ranked], top: int) -> Ranked:
     """Return the nearest of several rankings of the same queries."""
-    places = np.concatenate([part[0] for part in parts], axis=1)
-    distances = np.concatenate([part[1] for part in parts], axis=1)
+    places = np.concatenate([part.places for part in parts], axis=1)
+    distances = np.concatenate([part.distances for part in parts], axis=1)
     order = np.lexsort((places, distances))[:, :top]
-    places, distances = np.take_along_axis(places, order, 1), np.take_along_axis(distances, order, 1)
-    # every query has the same number of hits unless the filters leave a segment fewer candidates than asked
-    count = int((places >= 0).sum(axis=1).min(initial=places.shape[1]))
-    return Ranked(places[:, :count], distances[:, :count])
+    return Ranked(np.take_along_axis(places, order, 1), np.take_along_axis(distances, order, 1))

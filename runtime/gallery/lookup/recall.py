@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.gallery.lookup.searching import Ranked
-from runtime.gallery.lookup.shifting import Move
 from runtime.gallery.lookup.snapshot import Snapshot
 from runtime.gallery.store.store import Store
+from runtime.ranking.site import SiteMeans
 
 # The share of same-person hits of the exact search that the index must find, and how many rows are searched to measure it.
 RECALL, QUERIES, TOP = 0.99, 500, 10
@@ -35,11 +35,11 @@ class Recall:
 
 
 def measure_recall(
-    store: Store, snapshot: Snapshot, exact: Rank, indexed: Rank, move: Move, *, seed: int = 0
+    store: Store, snapshot: Snapshot, exact: Rank, indexed: Rank, site: SiteMeans | None, *, seed: int = 0
 ) -> Recall:
     """Search some of the stored features with both functions, and compare the hits. A row is no hit of its own search.
 
-    `move` applies the site calibration to features that become queries.
+    `site` is the site calibration, which is applied to the features that become queries; None for none.
     """
     labels, judged = _labels(store, snapshot)
     sizes = np.bincount(labels[labels >= 0], minlength=1)
@@ -47,13 +47,9 @@ def measure_recall(
     if not len(several):
         judged, several = "all", np.arange(len(snapshot.ids))
     chosen = np.random.default_rng(seed).permutation(several)[:QUERIES]
-    query = np.stack(
-        [
-            snapshot.maps[int(slot // store.segment_rows)][slot % store.segment_rows]
-            for slot in snapshot.slots[chosen]
-        ]
-    )
-    query = move(query, chosen)
+    query = snapshot.features(chosen)
+    if site is not None:
+        query = site.apply(query, snapshot.cameras[chosen])
     hits = found = 0
     for place, right, other in zip(chosen, exact(query).places, indexed(query).places):
         near = [one for one in right.tolist() if one != place][:TOP]

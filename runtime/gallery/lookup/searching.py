@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import DataError
-from runtime.gallery.lookup.exact import Block, Shift, nearest, split
+from runtime.gallery.lookup.exact import Block, SiteCorrection, nearest, split
 from runtime.gallery.lookup.snapshot import Filters, Snapshot
 from runtime.gallery.store.reading import stored_features
 from runtime.gallery.store.rows import Row
@@ -45,38 +45,33 @@ class GalleryHit:
     probability: float | None = None
 
 
-def blocks_of(
-    snapshot: Snapshot,
-    selected: NDArray[np.bool_] | None,
-    segment_rows: int,
-    *,
-    only: NDArray[np.int64] | None = None,
-) -> list[Block]:
-    """Return the blocks of all segments; `selected` (N,) says which rows are ranked, None ranks all. `only` names segments."""
-    chosen = np.arange(len(snapshot.ids)) if selected is None else np.flatnonzero(selected)
-    slots = snapshot.slots[chosen]
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """How rows are ranked: those that the `filters` leave, the `top` nearest, with the site calibration `correction` or None."""
+
+    filters: Filters
+    top: int
+    correction: SiteCorrection | None = None
+
+
+def blocks_of(snapshot: Snapshot, selected: NDArray[np.bool_] | None) -> list[Block]:
+    """Return the blocks of all segments; `selected` (N,) says which rows are ranked, None ranks all."""
     blocks: list[Block] = []
-    for number in np.unique(slots // segment_rows) if only is None else only:
-        first, last = np.searchsorted(slots, [number * segment_rows, (number + 1) * segment_rows])
-        rows = slots[first:last] - number * segment_rows
+    for number in snapshot.segments():
+        first, last = snapshot.span(number)
+        places = first + (
+            np.arange(last - first) if selected is None else np.flatnonzero(selected[first:last])
+        )
+        rows = snapshot.slots[places] - number * snapshot.segment_rows
         if len(rows):
-            features = snapshot.maps[int(number)][: rows[-1] + 1]
-            blocks += split(features, rows, chosen[first:last])
+            blocks += split(snapshot.maps[number][: rows[-1] + 1], rows, places)
     return blocks
 
 
-def rank_exactly(
-    snapshot: Snapshot,
-    query: NDArray[np.float32],
-    filters: Filters,
-    *,
-    top: int,
-    segment_rows: int,
-    shift: Shift | None = None,
-) -> Ranked:
-    """Rank the rows that the filters leave, by comparing each query with each of them."""
-    blocks = blocks_of(snapshot, snapshot.selected(filters), segment_rows)
-    return Ranked(*nearest(blocks, query, top=top, shift=shift))
+def rank_exactly(snapshot: Snapshot, query: NDArray[np.float32], how: Ranking) -> Ranked:
+    """Rank the rows that the filters leave, by comparing each query (Q, D) with each of them."""
+    blocks = blocks_of(snapshot, snapshot.selected(how.filters))
+    return Ranked(*nearest(blocks, query, top=how.top, correction=how.correction))
 
 
 def rerank_each(
@@ -85,8 +80,7 @@ def rerank_each(
     ranked: Ranked,
     *,
     top: int,
-    segment_rows: int,
-    shift: Shift | None = None,
+    correction: SiteCorrection | None = None,
 ) -> Ranked:
     """Re-rank each query alone by the neighbours that it shares with its nearest rows (k-reciprocal encoding).
 
@@ -97,10 +91,10 @@ def rerank_each(
     places = np.empty((len(query), count), np.int64)
     distances = np.empty((len(query), count), np.float32)
     for number, near in enumerate(ranked.places):
-        slots = snapshot.slots[near]
-        features = np.stack([snapshot.maps[int(s // segment_rows)][s % segment_rows] for s in slots])
-        if shift is not None:
-            features = (features - shift.table[shift.rows[near]]) * shift.inverse[near, None]
+        features = snapshot.features(near)
+        if correction is not None:
+            means = correction.table[correction.rows[near]]
+            features = (features - means) * correction.inverse[near, None]
         (far,) = rerank(query[number : number + 1], features)
         order = np.argsort(far[0], kind="stable")[:count]
         places[number], distances[number] = near[order], far[0][order]

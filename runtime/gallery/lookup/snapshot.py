@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import StorageError
 from runtime.gallery.store.reading import damaged, feature_at
 from runtime.gallery.store.rows import COLUMNS, checksum
 from runtime.gallery.store.store import State, Store
@@ -21,7 +20,7 @@ FETCHED = 8192
 COLUMN_KINDS: dict[str, Any] = {
     "ids": np.int64,
     "slots": np.int64,
-    "cameras": np.int32,
+    "cameras": np.int64,
     "times": np.int64,
     "crcs": np.uint32,
 }
@@ -58,16 +57,34 @@ ALL = Filters()
 class Snapshot:
     """The rows of one state of a gallery, in the order of their slots: `ids`, `slots`, `cameras` and `times` (N,).
 
-    `maps` are memory maps of the segment files, by number.
+    `maps` are memory maps of the segment files, by number, and a segment has `segment_rows` slots.
     """
 
     state: State
+    segment_rows: int
     ids: NDArray[np.int64]
     slots: NDArray[np.int64]
-    cameras: NDArray[np.int32]
+    cameras: NDArray[np.int64]
     times: NDArray[np.int64]
     crcs: NDArray[np.uint32]
     maps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+
+    def features(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features (n, D) of the rows with the numbers `places` (n,) in this snapshot, n at least 1."""
+        return np.stack(
+            [self.maps[s // self.segment_rows][s % self.segment_rows] for s in self.slots[places].tolist()]
+        )
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Return (first, last + 1) of the rows of segment `number`."""
+        first, last = np.searchsorted(
+            self.slots, [number * self.segment_rows, (number + 1) * self.segment_rows]
+        )
+        return int(first), int(last)
+
+    def segments(self) -> list[int]:
+        """Return the numbers of the segments that have rows, ascending."""
+        return [int(number) for number in np.unique(self.slots // self.segment_rows)]
 
     def selected(self, filters: Filters) -> NDArray[np.bool_] | None:
         """Return which rows the filters leave (N,), or None if they leave all."""
@@ -88,7 +105,7 @@ class Snapshot:
 def empty_snapshot() -> Snapshot:
     """Return a snapshot that holds nothing and is older than every state."""
     columns: dict[str, Any] = {name: np.empty(0, kind) for name, kind in COLUMN_KINDS.items()}
-    return Snapshot(State(-1, 0, 0), **columns)
+    return Snapshot(State(-1, 0, 0), 1, **columns)
 
 
 def refreshed(store: Store, old: Snapshot) -> Snapshot:
@@ -110,7 +127,7 @@ def refreshed(store: Store, old: Snapshot) -> Snapshot:
         last = int(old.ids.max()) if len(old.ids) else 0
         new = _new_rows(store, state, last, old.maps)
         joined = {name: np.concatenate([getattr(kept, name), getattr(new, name)]) for name in COLUMN_KINDS}
-        return Snapshot(state, maps=new.maps, **joined)
+        return Snapshot(state, store.segment_rows, maps=new.maps, **joined)
 
 
 def _part(snapshot: Snapshot, keep: NDArray[np.bool_]) -> Snapshot:
@@ -141,8 +158,5 @@ def _new_rows(store: Store, state: State, last: int, maps: dict[int, NDArray[np.
             time_us = NO_TIME if record[3] is None else record[3]
             for column, value in zip(columns.values(), (number, slot, camera, time_us, crc)):
                 column.append(value)
-    try:
-        arrays = {name: np.array(column, COLUMN_KINDS[name]) for name, column in columns.items()}
-    except OverflowError:
-        raise StorageError(f"{store.folder}: has a number that is too large; restore a copy") from None
-    return Snapshot(state, maps=maps, **arrays)
+    arrays = {name: np.array(column, COLUMN_KINDS[name]) for name, column in columns.items()}
+    return Snapshot(state, segments.rows, maps=maps, **arrays)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-import numpy as np
-
 from runtime.errors import StorageError
 from runtime.gallery.store import files
 from runtime.gallery.store.reading import stored_features
@@ -63,9 +61,8 @@ def compact(store: Store) -> Compacted:
                 len(records) if new_rows else state.next_slot
             )
             raise
-        for number in range(-(-state.next_slot // store.segment_rows)):
-            files.remove(old.path(number))
-            files.remove(old.codes_path(number))
+        # removes the files of the old generation
+        new.cut(len(records))
         files.sync_folder(store.folder)
         empty_log(store)
-        return Compacted(len(records), int(np.int64(freed)))
+        return Compacted(len(records), freed)

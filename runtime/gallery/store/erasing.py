@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from runtime.gallery.store.store import NO_SLOT, Store, finish_wipes
 class Selection:
     """Which rows to delete: those that fit everything that is given.
 
-    `person` and `track` are names, `image` a path or the sha256 of an image, `id` the number of a row, `camera` a 0-based number,
+    `person` is a name, `image` a path or the sha256 of an image, `id` the number of a row, `camera` a 0-based number,
     and `before_us` selects the rows with an earlier time, in microseconds since 1970. A row without a time is never before.
     """
 
@@ -31,7 +32,7 @@ class Selection:
         if self.person is not None:
             parts["person = ?"] = [self.person]
         if self.image is not None:
-            digest = bytes.fromhex(self.image) if _is_sha256(self.image) else b""
+            digest = bytes.fromhex(self.image) if is_sha256(self.image) else b""
             parts["(path = ? OR sha256 = ?)"] = [os.fsencode(self.image), digest]
         if self.id is not None:
             parts["id = ?"] = [self.id]
@@ -49,15 +50,16 @@ class Selection:
 def delete_rows(store: Store, selection: Selection) -> int:
     """Delete the selected rows and return their number. On return, their bytes are in no file of the gallery.
 
-    This erases paths, labels, thumbnails, features and the codes of an index; for a person or an image alone, also the calibration
-    crops of it. Raises StorageError when the disk fails; the deletion is then finished when the gallery is next written to.
+    This erases paths, labels, thumbnails, features, the codes of an index, and the calibration crops of the same images; for a person
+    or a sha256 alone, also the crops of images that have no row. Raises StorageError when the disk fails; the deletion is finished
+    when the gallery is next written to.
     """
     condition, values = selection.condition()
     with store.writing() as db:
         with transaction(db):
+            crops = _delete_crops(db, selection)
             db.execute(f"INSERT INTO wipe SELECT slot FROM image WHERE {condition}", values)
             deleted = db.execute(f"DELETE FROM image WHERE {condition}", values).rowcount
-            crops = _delete_crops(store, selection)
             if deleted:
                 db.execute("UPDATE store SET changes = changes + 1")
             if crops and not deleted:
@@ -67,17 +69,21 @@ def delete_rows(store: Store, selection: Selection) -> int:
         return deleted
 
 
-def _delete_crops(store: Store, selection: Selection) -> int:
-    crops = 0
-    if selection.person is not None and selection == Selection(person=selection.person):
-        crops += store.db.execute(
-            "DELETE FROM calibration_crop WHERE person = ?", (selection.person,)
-        ).rowcount
-    if selection.image is not None and _is_sha256(selection.image):
-        digest = bytes.fromhex(selection.image)
-        crops += store.db.execute("DELETE FROM calibration_crop WHERE sha256 = ?", (digest,)).rowcount
-    return crops
+def _delete_crops(db: sqlite3.Connection, selection: Selection) -> int:
+    """Delete the calibration crops of the selected rows, which are still there, and of a person or an image that has no row."""
+    condition, values = selection.condition()
+    if selection == Selection(person=selection.person):
+        condition, values = (
+            f"person = ? OR sha256 IN (SELECT sha256 FROM image WHERE {condition})",
+            [selection.person, *values],
+        )
+    elif selection == Selection(image=selection.image) and is_sha256(selection.image or ""):
+        condition, values = "sha256 = ?", [bytes.fromhex(selection.image or "")]
+    else:
+        condition = f"sha256 IN (SELECT sha256 FROM image WHERE {condition})"
+    return db.execute(f"DELETE FROM calibration_crop WHERE {condition}", values).rowcount
 
 
-def _is_sha256(text: str) -> bool:
+def is_sha256(text: str) -> bool:
+    """Return whether a text is the sha256 of an image, as rows name it: 64 hexadecimal digits."""
     return len(text) == 64 and not set(text) - set("0123456789abcdef")

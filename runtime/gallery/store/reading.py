@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import DataError, StorageError
-from runtime.gallery.store.rows import COLUMNS, Row, checksum, from_record
+from runtime.gallery.store.rows import COLUMNS, Row, calibration_checksum, checksum, from_record
 from runtime.gallery.store.segments import Segments
 from runtime.gallery.store.store import Store
 
@@ -35,7 +37,9 @@ def stored_features(
         query = f"SELECT id, slot, crc, {COLUMNS} FROM image WHERE id IN ({marks})"
         found |= {record[0]: record for record in store.db.execute(query, some)}
     if missing := [number for number in places if number not in found]:
-        raise DataError(f"{store.folder}: has no row {missing[0]}; it was deleted")
+        raise DataError(
+            f"{store.folder}: has no row {missing[0]}, it may have been deleted; list the rows again"
+        )
     for place, number in enumerate(ids):
         _, slot, crc, *record = found[number]
         segment, row = divmod(int(str(slot)), segments.rows)
@@ -56,6 +60,25 @@ def known_images(store: Store, images: Iterable[tuple[str, str]]) -> dict[tuple[
             if record is not None:
                 known[sha256, source] = (record[0], from_record(record[1:]))
     return known
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """The newest calibration of a `kind`: the JSON text `record`, and whether it is `right`, which means that it fits its checksum."""
+
+    id: int
+    kind: str
+    record: str
+    right: bool
+
+
+def newest_calibrations(db: sqlite3.Connection) -> list[CalibrationRecord]:
+    """Return the newest calibration of each kind."""
+    query = "SELECT id, kind, record, crc FROM calibration WHERE id IN (SELECT max(id) FROM calibration GROUP BY kind)"
+    return [
+        CalibrationRecord(number, kind, record, calibration_checksum(kind, record) == crc)
+        for number, kind, record, crc in db.execute(query)
+    ]
 
 
 def feature_at(

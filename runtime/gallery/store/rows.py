@@ -56,3 +56,8 @@ def checksum(record: tuple[Any, ...], feature: bytes | memoryview) -> int:
         return -1
     labels = f"{source}\0{camera}\0{time_us}\0{track}\0{person}\0".encode(errors="surrogatepass")
     return zlib.crc32(b"".join((labels, sha256, path)), zlib.crc32(feature))
+
+
+def calibration_checksum(kind: str, record: str) -> int:
+    """Return the CRC-32 of a calibration: of its kind and its record."""
+    return zlib.crc32(f"{kind}\0{record}".encode(errors="surrogatepass"))

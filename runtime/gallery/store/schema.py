@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.errors import StorageError
+from runtime.errors import ConfigError, StorageError
 
 DATABASE = "gallery.db"
-VERSION = 1
+VERSION = 2
 # "reid" in ASCII: tells this file from other SQLite files.
 APPLICATION = 0x72656964
 # Seconds that a statement waits for another process.
@@ -18,6 +18,7 @@ PATIENCE_S = 30.0
 # A segment of 768 numbers a row has 201 MB.
 SEGMENT_ROWS = 65_536
 
+# The table `wipe` lists the slots of deleted rows whose features are not overwritten with zeros yet.
 TABLES = """
 CREATE TABLE store (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -49,7 +50,8 @@ CREATE TABLE thumbnail (
 CREATE TABLE calibration (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL,
-    record TEXT NOT NULL
+    record TEXT NOT NULL,
+    crc INTEGER NOT NULL
 );
 CREATE TABLE calibration_crop (
     id INTEGER PRIMARY KEY,
@@ -68,13 +70,19 @@ PRAGMAS = ("secure_delete = ON", "synchronous = FULL", "temp_store = MEMORY", "f
 def connect(folder: Path, *, writable: bool = True) -> sqlite3.Connection:
     """Open the SQLite file in `folder`; it is created if `writable`. Transactions begin and end by statements only.
 
-    A file on a read-only medium is opened as immutable, which needs an empty or missing write-ahead log.
+    A file on a read-only medium is opened as immutable. Raises StorageError if it has a write-ahead log then: SQLite would leave out
+    the rows in it.
     """
     path = folder / DATABASE
     if writable:
         db = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
     else:
+        log = folder / f"{DATABASE}-wal"
+        if log.exists() and log.stat().st_size:
+            raise StorageError(
+                f"{folder}: rows are in {log.name}, which cannot be read without write access; make the folder writable, or copy it"
+            )
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     for pragma in PRAGMAS:
@@ -98,7 +106,7 @@ def create_tables(db: sqlite3.Connection, space: str, segment_rows: int) -> None
 
 
 def is_empty(db: sqlite3.Connection, folder: Path) -> bool:
-    """Return whether the SQLite file has no tables yet. Raises StorageError for a file of another program or a newer version."""
+    """Return whether the SQLite file has no tables yet. Raises StorageError for a file of another program or version."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -107,8 +115,9 @@ def is_empty(db: sqlite3.Connection, folder: Path) -> bool:
     if application != APPLICATION:
         raise StorageError(f"{folder / DATABASE}: a database of another program; name another folder")
     if version != VERSION:
+        advice = "upgrade this project" if version > VERSION else "add the images to a new gallery"
         raise StorageError(
-            f"{folder}: a gallery of schema {version}, but this version reads schema {VERSION}; upgrade this project"
+            f"{folder}: a gallery of schema {version}, but this version reads schema {VERSION}; {advice}"
         )
     return False
 
@@ -129,13 +138,18 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def reported(folder: Path) -> Iterator[None]:
-    """Raise StorageError in place of the errors of SQLite and of the operating system; the message names the gallery."""
+    """Raise StorageError in place of the errors of SQLite and of the operating system; the message names the gallery.
+
+    Raises ConfigError for a whole number that SQLite cannot hold.
+    """
     try:
         yield
     except UnicodeDecodeError:
         raise StorageError(
             f"{folder}: its database is damaged; restore a copy, or add the images to a new gallery"
         ) from None
+    except OverflowError:
+        raise ConfigError(f"{folder}: a number of more than 64 bits was given; give a smaller one") from None
     except sqlite3.Error as error:
         raise StorageError(f"{folder}: {error}; {_advice(str(error))}") from error
     except OSError as error:

@@ -60,7 +60,7 @@ class Segments:
             at += count
 
     def wipe(self, slots: Sequence[int]) -> None:
-        """Overwrite the slots with zeros, and wait until this is on the disk. A slot whose file is gone needs no wiping."""
+        """Overwrite the slots with zeros, and wait until this is on the disk. A slot whose file is gone is left out."""
         for number, rows in self.by_segment(slots):
             if not self.path(number).exists():
                 continue

@@ -88,7 +88,7 @@ class Store:
 
 
 def recover(store: Store) -> None:
-    """Finish what a crash left: slots that must be wiped, and bytes that no row refers to. The writer's lock must be held."""
+    """Finish what a crash left: features of deleted rows, and bytes that no row refers to. The writer's lock must be held."""
     state = store.state()
     store.segments(state.generation).cut(state.next_slot)
     if store.db.execute("SELECT EXISTS (SELECT 1 FROM wipe)").fetchone()[0]:
@@ -113,6 +113,9 @@ def finish_wipes(store: Store) -> None:
         used = store.db.execute("SELECT EXISTS (SELECT 1 FROM image WHERE slot >= ? AND slot < ?)", span)
         if not used.fetchone()[0] and state.next_slot >= span[1]:
             files.remove(segments.path(number))
+    if stored:
+        # else a power failure can bring a removed file back
+        files.sync_folder(store.folder)
     # secure_delete leaves copies of rows that SQLite moved between pages; a rewritten file has none
     store.db.execute("VACUUM")
     empty_log(store)
@@ -139,7 +142,7 @@ def open_store(
     """Open the gallery in `folder`; with a `space`, it is created if it does not exist yet.
 
     Raises DataError if there is none, ArtifactError if it holds features of another space, and StorageError if it is damaged, of a
-    newer version or of another program, or cannot be read.
+    another version or of another program, or cannot be read.
     """
     if not (folder / schema.DATABASE).is_file():
         if space is None:
@@ -177,6 +180,8 @@ def _create_folder(folder: Path) -> None:
     # features and thumbnails are personal data: for this user only
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.sync_folder(folder.parent)
+    # the folder may have been there before; SQLite gives its other files the permissions of this one
+    os.close(os.open(folder / schema.DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 @contextmanager

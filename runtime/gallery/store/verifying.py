@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import StorageError
-from runtime.gallery.store.reading import feature_at
+from runtime.gallery.store.reading import feature_at, newest_calibrations
 from runtime.gallery.store.rows import COLUMNS, checksum
 from runtime.gallery.store.store import Store
 
@@ -20,14 +20,15 @@ SHOWN = 100
 
 @dataclass(frozen=True)
 class Verified:
-    """The number of `rows` that were read, and a line for each problem, of which at most 100 are listed."""
+    """The number of `rows` that were read, how many things are `damaged`, and a line for each of these, of which 100 are listed."""
 
     rows: int
+    damaged: int
     problems: tuple[str, ...]
 
 
 def verify(store: Store) -> Verified:
-    """Read every row and feature of the gallery, and compare them with their checksums. Changes nothing.
+    """Read every row and feature, and the calibrations in use, and compare them with their checksums. Changes nothing.
 
     Also checks the structure of the SQLite file and that each row has a slot of its own below the next free one. Raises StorageError
     if the SQLite file cannot be read at all.
@@ -39,11 +40,15 @@ def verify(store: Store) -> Verified:
             problems += [text for (text,) in db.execute("PRAGMA integrity_check(100)") if text != "ok"]
             for problem in _damaged_rows(store):
                 rows += 1
-                if problem:
-                    problems.append(problem)
+                problems += [problem] if problem else []
+            problems += [
+                f"calibration {record.id} ({record.kind}): does not fit its checksum; switch it off with `switch_off` (--off)"
+                for record in newest_calibrations(db)
+                if not record.right
+            ]
         except sqlite3.DatabaseError as error:
             problems.append(f"the SQLite file cannot be read to its end: {error}")
-    return Verified(rows, tuple(problems[:SHOWN]))
+    return Verified(rows, len(problems), tuple(problems[:SHOWN]))
 
 
 def _damaged_rows(store: Store) -> Iterator[str]:

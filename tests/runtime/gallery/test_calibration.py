@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from PIL import Image
 
 from benchmarks.gallery.rows import contents
 from runtime import Features, save_features
-from runtime.__main__ import main
-from runtime.entry import guarded
 from runtime.errors import DataError, GateError, StorageError
 from runtime.gallery.api import Gallery, open_gallery
 from runtime.gallery.calibrating import (
@@ -24,25 +21,15 @@ from runtime.gallery.calibrating import (
     switch_off,
 )
 from runtime.gallery.calibrations import SITE, THRESHOLD, write_calibration
-from runtime.gallery.carrying import carry_threshold
 from runtime.gallery.space import Space
 from runtime.gallery.store.store import open_store
+from runtime.gallery.transfer import transfer_threshold
 from runtime.model import open_model
 from tests.fakes.tiny_model import write_model
+from tests.runtime.gallery.conftest import Run
 from tests.runtime.ranking.test_site import DIM, crops
 
 SPACE = Space("a" * 64, DIM, "none")
-Run = Callable[..., tuple[int, Any, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: object) -> tuple[int, Any, str]:
-        code = guarded(main, [str(word) for word in words])
-        printed = capsys.readouterr()
-        return code, json.loads(printed.out) if printed.out else None, printed.err
-
-    return call
 
 
 def filled(folder: Path, people: int = 120, **how: Any) -> tuple[Gallery, np.ndarray, np.ndarray, np.ndarray]:
@@ -143,14 +130,46 @@ def test_a_threshold_from_the_labelled_rows_of_the_gallery(tmp_path: Path, run: 
     assert code == 3 and result is None and "2995" in err
 
 
-def test_a_damaged_record_is_an_error_that_calibrating_again_mends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [SITE, THRESHOLD])
+def test_a_damaged_record_is_an_error_and_what_the_message_advises_mends_it(
+    tmp_path: Path, run: Run, kind: str
+) -> None:
     gallery, table, *_ = filled(tmp_path / "g")
     with gallery:
-        write_calibration(gallery.store, SITE, {"cameras": "none"})
+        # a record that is no calibration
+        write_calibration(gallery.store, kind, {"cameras": "none"} if kind == SITE else {"site": None})
         with pytest.raises(StorageError, match="calibrate"):
             gallery.search(table[0])
-        calibrate_gallery_site(gallery)
-        assert gallery.search(table[0])
+        if kind == SITE:
+            calibrate_gallery_site(gallery)
+        else:
+            calibrate_gallery_threshold_of_strangers(gallery)
+        assert gallery.search(table[0]) and gallery.verify().damaged == 0
+        # one digit is another one
+        (text,) = gallery.store.db.execute("SELECT record FROM calibration ORDER BY id DESC").fetchone()
+        at = text.rindex("0")
+        gallery.store.db.execute(
+            "UPDATE calibration SET record = ? WHERE record = ?", (f"{text[:at]}1{text[at + 1 :]}", text)
+        )
+    with open_gallery(tmp_path / "g") as gallery:
+        with pytest.raises(StorageError, match=rf"\({kind}\).*--off"):
+            gallery.search(table[0])
+        assert gallery.verify().damaged == 1
+    assert run("calibrate", kind, "--off", "--store", tmp_path / "g", "--json")[0] == 0
+    with open_gallery(tmp_path / "g") as gallery:
+        assert gallery.search(table[0]) and gallery.verify().damaged == 0
+
+
+def calibrate_gallery_threshold_of_strangers(gallery: Gallery) -> None:
+    switch_off(gallery, THRESHOLD)
+    calibrate_gallery_threshold(gallery, [labelled(500, 2)], ThresholdOptions(enrolled=100))
+
+
+@pytest.mark.parametrize("rate", [0, 1])
+def test_a_rate_that_no_threshold_has_is_refused(tmp_path: Path, run: Run, rate: int) -> None:
+    filled(tmp_path / "g", people=5)[0].close()
+    code, _, err = run("calibrate", "threshold", "--store", tmp_path / "g", "--fpir", rate, "--json")
+    assert code == 2 and "Traceback" not in err
 
 
 @pytest.fixture
@@ -167,9 +186,7 @@ def people(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_threshold_is_carried_over_only_if_it_means_the_same(
-    tmp_path: Path, people: Path, run: Run
-) -> None:
+def test_a_threshold_is_transferred_only_if_it_means_the_same(tmp_path: Path, people: Path, run: Run) -> None:
     model = write_model(tmp_path / "m.onnx", dim=24)
     assert run("extract", model, people, "--out", tmp_path / "f.npz", "--json")[0] == 0
     assert run("gallery", "add", model, people, "--store", tmp_path / "g", "--json")[0] == 0
@@ -199,11 +216,21 @@ def test_a_threshold_is_carried_over_only_if_it_means_the_same(
         other, {key: value for key, value in manifest.items() if key not in ("sha256", "host", "schema")}
     )
     assert run("gallery", "add", other, people, "--store", tmp_path / "h", "--json")[0] == 0
-    carry = ["calibrate", "carry", other, "--store", tmp_path / "h", "--from", tmp_path / "g", "--json"]
-    code, _, err = run(*carry)
+    transfer = ["calibrate", "transfer", other, "--store", tmp_path / "h", "--from", tmp_path / "g", "--json"]
+    code, _, err = run(*transfer)
     assert code == 3 and "--crops" in err
     assert run(*words, "--crops", 100)[0] == 0
-    code, result, err = run(*carry)
+    with open_gallery(tmp_path / "g") as gallery:
+        newest = gallery.calibration.threshold_id
+    changed = people / "0001_c1s1_000000_00.png"
+    whole = changed.read_bytes()
+    changed.write_bytes(whole + b"?")
+    code, _, err = run(*words, "--crops", 400)
+    assert code == 3 and "changed" in err
+    changed.write_bytes(whole)
+    with open_gallery(tmp_path / "g") as gallery:
+        assert gallery.calibration.threshold_id == newest
+    code, result, err = run(*transfer)
     assert code == 0 and result["crops"] == 100 and result["largest_change"] < 1e-5
     with open_gallery(tmp_path / "g") as one, open_gallery(tmp_path / "h") as two:
         assert one.calibration.threshold == two.calibration.threshold
@@ -219,9 +246,13 @@ def test_a_threshold_is_carried_over_only_if_it_means_the_same(
                 return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
 
         with pytest.raises(GateError, match="else") as caught:
-            carry_threshold(one, two, Worse())  # type: ignore[arg-type]
+            transfer_threshold(one, two, Worse())  # type: ignore[arg-type]
         assert caught.value.code == 7
-        # deleting a person deletes the crops of this person
+        # deleting a row deletes the crop of its image, and deleting a person all crops of this person
+        crops = one.store.db.execute("SELECT image FROM calibration_crop").fetchall()
+        path = next(path for path in people.iterdir() if (path.read_bytes(),) in crops)
+        image = path.read_bytes()
+        assert one.delete(image=path) == 1 and image not in contents(tmp_path / "g")
         person, image = one.store.db.execute("SELECT person, image FROM calibration_crop").fetchone()
         assert image in contents(tmp_path / "g")
         one.delete(person=person)

@@ -17,25 +17,13 @@ from PIL import Image
 
 from benchmarks.gallery.rows import contents
 from runtime import model as model_module
-from runtime.__main__ import main
-from runtime.entry import guarded
 from runtime.features import load_features
 from runtime.gallery.api import open_gallery
 from runtime.stopping import Stopped
 from tests.fakes.tiny_model import SPEC, write_model
+from tests.runtime.gallery.conftest import Run
 
-Run = Callable[..., tuple[int, Any, str]]
 Stop = Callable[[int], None]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: object) -> tuple[int, Any, str]:
-        code = guarded(main, [str(word) for word in words])
-        printed = capsys.readouterr()
-        return code, json.loads(printed.out) if printed.out else None, printed.err
-
-    return call
 
 
 def picture(path: Path, seed: int) -> None:
@@ -353,3 +341,13 @@ def test_a_path_that_is_not_utf8_is_stored_found_and_deleted(run: Run, model: Pa
         run("gallery", "delete", "--store", store, "--image", os.fsdecode(odd), "--json")[1]["deleted"] == 1
     )
     assert b"\xff\n.png" not in contents(store)
+
+
+def test_a_folder_of_somebody_else_is_not_removed_by_an_extract(
+    run: Run, model: Path, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "f.resume").mkdir()
+    (tmp_path / "f.resume" / "letter.txt").write_text("mine")
+    code, _, err = run(*extract(model, images, tmp_path / "f.npz"))
+    assert code == 6 and "letter.txt" in err
+    assert (tmp_path / "f.resume" / "letter.txt").read_text() == "mine"

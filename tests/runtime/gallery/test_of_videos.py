@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.gallery.rows import SPACE, features, gallery
+from benchmarks.gallery.rows import SPACE, features, gallery, put
 from runtime.features import Features, save_features
 from runtime.gallery.exchange import merge
 from runtime.gallery.store.rows import Row
@@ -63,3 +63,13 @@ def test_labels_that_are_given_win_and_the_name_of_a_stream_stays(tmp_path):
         6_000_000,
     ]
     assert rows[0].path == "rtsp://camera/1#frame=0&box=0"
+
+
+@pytest.mark.parametrize("start", [None, CLOCK])
+def test_times_within_a_video_count_from_the_start_also_after_a_gallery(tmp_path, start):
+    save_features(tmp_path / "v.npz", of_video("v.mp4", [2.0]))
+    with gallery(tmp_path / "other") as opened:
+        put(opened, range(100, 103))
+    merge(tmp_path / "g", [tmp_path / "other", tmp_path / "v.npz"], start=start)
+    (row,) = [row for row in stored(tmp_path / "g", 4) if row.track is None]
+    assert row.time_us == (None if start is None else round((CLOCK + 2) * 1e6))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +14,12 @@ import pytest
 from benchmarks.gallery.rows import DIM, contents, feature, features, gallery, put, row
 from runtime.errors import ConfigError, DataError, DeviceError, GateError
 from runtime.gallery.api import Gallery, open_gallery
-from runtime.gallery.lookup import indexed
+from runtime.gallery.calibrations import SITE, write_calibration
+from runtime.gallery.lookup import building, indexed
 from runtime.gallery.lookup.codes import read_codes
 from runtime.gallery.lookup.exact import Block, nearest
 from runtime.ranking.rerank import rerank
+from runtime.ranking.site import SiteMeans
 
 needs_faiss = pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed (extra index)")
 
@@ -224,3 +229,77 @@ def test_without_faiss_an_index_is_refused_in_one_line(
         with pytest.raises(DeviceError, match="index"):
             store.build_index()
         assert len(store.search(feature(1))) == 10
+
+
+@needs_faiss
+def test_a_filter_that_leaves_only_far_rows_loses_no_hits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The codes know no filters: the nearest rows by code are all of the other camera."""
+    monkeypatch.setattr(indexed, "FEW_ROWS", 50)
+    random = np.random.default_rng(0)
+    table = random.normal(size=(1000, DIM)) * 0.1 + np.where(np.arange(1000) % 2, 1, -1)[:, None]
+    table = (table / np.linalg.norm(table, axis=1, keepdims=True)).astype(np.float32)
+    with gallery(tmp_path / "g", segment_rows=1000) as store:
+        store.add(table, cameras=[n % 2 for n in range(1000)], tracks=[n // 4 for n in range(1000)])
+        store.build_index(recall=0)
+        for query in (table[:1], table[:2]):
+            for how in ({"cameras": [1]}, {"cameras": [0, 1], "top": 10**9}):
+                exact = store.search(query, **how)  # type: ignore[arg-type]
+                fast = store.search(query, index=True, **how)  # type: ignore[arg-type]
+                assert [(hit.query, hit.rank) for hit in fast] == [(hit.query, hit.rank) for hit in exact]
+                assert {(hit.query, hit.id) for hit in fast} == {(hit.query, hit.id) for hit in exact}
+
+
+@needs_faiss
+def test_codes_that_were_made_in_vain_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = building.measure_recall
+    with gallery(tmp_path / "g", segment_rows=80) as store:
+        people(store, 80)
+
+        def disturbed(*words: Any, **how: Any) -> Any:
+            put(store, [5000])
+            return honest(*words, **how)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(building, "measure_recall", disturbed)
+            with pytest.raises(DataError, match="again"):
+                store.build_index(recall=0)
+        store.build_index(recall=0)
+    with open_gallery(tmp_path / "g") as store:
+        assert (store.coverage().coded, store.coverage().rows) == (81, 81)
+
+
+@pytest.mark.parametrize("index", [False, pytest.param(True, marks=needs_faiss)])
+def test_threads_that_search_while_rows_change_get_rows_with_their_own_distances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: bool
+) -> None:
+    monkeypatch.setattr(indexed, "FEW_ROWS", 10)
+    monkeypatch.setattr(indexed, "CANDIDATES", 40)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with gallery(tmp_path / "g", segment_rows=64) as store, ThreadPoolExecutor(4) as pool:
+            put(store, range(300))
+            means = SiteMeans((0, 1, 2), features(range(3)) * 0.3, (25, 25, 25))
+            write_calibration(store.store, SITE, means.to_json())
+            if index:
+                store.build_index(recall=0)
+
+            def look(number: int) -> bool:
+                query = means.apply(features([number]), np.array([-1]))[0]
+                for hit in store.search(feature(number), top=5, index=index):
+                    # the row's path tells its number
+                    own = feature(int(hit.row.path[7:13]))[None]
+                    far = 1 - float(means.apply(own, np.array([hit.row.camera]))[0] @ query)
+                    if abs(far - hit.distance) > 1e-5:
+                        return False
+                return True
+
+            done = [pool.submit(look, number) for number in range(7000, 7100)]
+            for start in range(300, 350):
+                put(store, [start])
+                store.delete(id=start - 299)
+            assert all(one.result() for one in done)
+    finally:
+        sys.setswitchinterval(before)

@@ -178,8 +178,8 @@ def test_bytes_after_the_last_row_are_overwritten(tmp_path: Path) -> None:
 CALLS = ("pwrite", "fdatasync", "fsync", "ftruncate", "unlink")
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, at: int, short: bool) -> list[int]:
-    """Let call number `at` of the file operations fail, or write only half; return the number of calls as a list of one."""
+def failing(monkeypatch: pytest.MonkeyPatch, at: int) -> list[int]:
+    """Let call number `at` of the file operations fail; return the number of calls as a list of one."""
     count = [0]
 
     def wrap(name: str) -> None:
@@ -188,8 +188,6 @@ def failing(monkeypatch: pytest.MonkeyPatch, at: int, short: bool) -> list[int]:
         def call(*args: Any, **options: Any) -> Any:
             count[0] += 1
             if count[0] == at:
-                if name == "pwrite" and short:
-                    return honest(args[0], bytes(args[1])[: max(1, len(args[1]) // 2)], args[2])
                 raise OSError(errno.ENOSPC if at % 2 else errno.EIO, os.strerror(errno.ENOSPC))
             return honest(*args, **options)
 
@@ -218,7 +216,7 @@ def test_every_failing_file_operation_leaves_all_or_nothing(
         with gallery(folder) as store:
             after = before
             with monkeypatch.context() as patch:
-                count = failing(patch, at, short=False)
+                count = failing(patch, at)
                 try:
                     if operation == "add":
                         after = before | set(range(100, 130))
@@ -252,10 +250,18 @@ def hashes(store: Gallery) -> set[str]:
 
 
 def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, offsets = os.pwrite, list[int]()
+
+    def short(file: int, data: memoryview, offset: int) -> int:
+        offsets.append(offset)
+        return honest(file, data[: max(1, len(data) // 2)], offset)
+
+    size = feature(0).nbytes * 10
     with gallery(tmp_path / "g") as store:
-        with monkeypatch.context() as patch:
-            failing(patch, 1, short=True)
-            put(store, range(10))
+        monkeypatch.setattr(os, "pwrite", short)
+        put(store, range(10))
+        # each write begins where the one before ended
+        assert offsets[:3] == [0, size // 2, size // 2 + size // 4]
         check(store, set(range(10)))
 
 
@@ -332,8 +338,7 @@ def test_any_sequence_equals_a_dict(tmp_path_factory: pytest.TempPathFactory, st
             gone = {
                 n
                 for n in model
-                if {"person": n % 7, "camera": n % 3}.get(name, n < value) == value
-                or (name == "before" and n < value)
+                if {"person": n % 7 == value, "camera": n % 3 == value, "before": n < value}[name]
             }
             assert store.delete(**{name: given}) == len(gone)  # type: ignore[arg-type]
             model -= gone
@@ -390,3 +395,67 @@ def test_features_of_a_video_keep_their_tracks_and_count_from_its_start(tmp_path
     with gallery(tmp_path / "h") as store:
         store.add(video)
         assert [row.time_us for row in store.rows(store.ids())[0]] == [None] * 3
+
+
+def test_numbers_that_are_too_large_are_refused_and_large_cameras_are_searched(tmp_path: Path) -> None:
+    with gallery(tmp_path / "g") as store:
+        for wrong in ({"cameras": [2**63]}, {"times": [1e300]}):
+            with pytest.raises(ConfigError, match="64"):
+                store.add(features([1]), **wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="64"):
+            store.delete(id=2**63)
+        with pytest.raises(ConfigError, match="64"):
+            store.expire(2**70)
+        store.add(features([1]), cameras=[2**40])
+        assert [hit.row.camera for hit in store.search(feature(1), cameras=[2**40])] == [2**40]
+        assert store.search(feature(1), cameras=[2**70], since=1e300) == []
+
+
+def test_a_read_only_gallery_with_rows_in_its_log_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gallery(tmp_path / "g") as store:
+        put(store, range(10))
+        shutil.copytree(tmp_path / "g", tmp_path / "copy")
+    honest = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and honest(path, mode))
+    with pytest.raises(StorageError, match="wal"):
+        open_gallery(tmp_path / "copy")
+
+
+def test_files_are_for_their_owner_also_in_a_folder_that_was_there(tmp_path: Path) -> None:
+    folder = tmp_path / "g"
+    folder.mkdir(mode=0o755)
+    with gallery(folder) as store:
+        put(store, range(10))
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(("version", "word"), [(1, "new gallery"), (99, "upgrade")])
+def test_a_gallery_of_another_schema_is_refused_with_what_to_do(
+    tmp_path: Path, version: int, word: str
+) -> None:
+    with gallery(tmp_path / "g") as store:
+        put(store, range(3))
+        store.store.db.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(StorageError, match=word):
+        open_gallery(tmp_path / "g")
+
+
+def test_every_damaged_row_is_counted(tmp_path: Path) -> None:
+    with gallery(tmp_path / "g", segment_rows=512) as store:
+        put(store, range(150))
+        segment = next((tmp_path / "g").glob("*.f32"))
+        segment.write_bytes(bytes(segment.stat().st_size))
+        verified = store.verify()
+        assert (verified.rows, verified.damaged, len(verified.problems)) == (150, 150, 100)
+
+
+def test_an_image_is_deleted_by_a_relative_path_and_by_the_address_of_a_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = ("crops/a.png", "rtsp://camera/1#frame=0&box=0")
+    with gallery(tmp_path / "g") as store:
+        store.add(Features(features(range(2)), paths, np.array([1, 2]), np.array([0, 0]), SPACE.model))
+        assert [store.delete(image=path) for path in paths] == [1, 1]

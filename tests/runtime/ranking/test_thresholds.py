@@ -39,6 +39,13 @@ def test_the_fewest_trials_are_the_rule_of_three() -> None:
     assert upper_bound(5, 5) == 1
 
 
+@pytest.mark.parametrize(("trials", "rate"), [(0, 0.1), (30, 0.05), (60, 0.9), (1000, 0.01), (5000, 0.5)])
+def test_the_most_events_are_those_whose_bound_is_within_the_rate(trials: int, rate: float) -> None:
+    bounds = beta.ppf(0.95, np.arange(trials) + 1, trials - np.arange(trials))
+    within = np.flatnonzero(bounds <= rate)
+    assert most_events(trials, rate) == (within.max() if len(within) else None)
+
+
 def people(
     count: int, seed: int, *, dim: int = 32, noise: float = 0.6
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -118,7 +125,13 @@ def test_too_few_searches_are_refused_with_the_number_that_is_needed() -> None:
     for rate in (0, 1, -0.1):
         with pytest.raises(ConfigError):
             calibrate_threshold(made(np.ones(299)), rate)
+        with pytest.raises(ConfigError):
+            split_people(np.ones(9, np.int64), np.ones(9, np.int64), fpir=rate)
     table, pids, camids = people(100, 0)
+    # 29 must stay out, so that what the message advises can be done
+    with pytest.raises(DataError, match="10 to 71"):
+        split_people(pids, camids, fpir=0.1, enrolled=72)
+    assert len(split_people(pids, camids, fpir=0.1, enrolled=71)[0]) == 71
     with pytest.raises(DataError, match="299"):
         split_people(pids, camids, fpir=0.01)
     with pytest.raises(DataError, match="two cameras"):

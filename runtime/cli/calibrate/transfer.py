@@ -1,4 +1,4 @@
-"""`python -m runtime calibrate carry`: use a threshold with another file of the same model, after a check."""
+"""`python -m runtime calibrate transfer`: use a threshold with another file of the same model, after a check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELP = "use a threshold with another file of the same model, after a check on th
 
 
 @dataclass(frozen=True)
-class CarryOptions:
+class TransferOptions:
     """The `model` of the gallery `store`, and the gallery `source` that has the threshold and its crops."""
 
     model: ModelOptions
@@ -48,18 +48,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def command(args: Namespace) -> None:
     """Run the command with the parsed arguments `args`."""
-    run(CarryOptions(model_options(args), run_options(args), args.store, args.source, args.json))
+    run(TransferOptions(model_options(args), run_options(args), args.store, args.source, args.json))
 
 
-def run(options: CarryOptions) -> None:
+def run(options: TransferOptions) -> None:
     """Check the threshold with the model, store it, and print how the distances changed."""
     from runtime import open_gallery
     from runtime.cli.model_features import open_with_options
     from runtime.cli.notes import print_result
-    from runtime.gallery.carrying import carry_threshold
+    from runtime.gallery.transfer import transfer_threshold
 
-    model = open_with_options(options.model, options.run_options)
-    opened = open_gallery(options.store, model=model, camera=options.run_options.camera)
-    with open_gallery(options.source) as source, opened as target:
-        result = carry_threshold(source, target, model)
-    print_result("threshold carried over", asdict(result), as_json=options.as_json)
+    with open_gallery(options.source) as source, open_gallery(options.store) as target:
+        model = open_with_options(options.model, options.run_options)
+        result = transfer_threshold(source, target, model)
+    print_result("threshold transferred", asdict(result), as_json=options.as_json)

@@ -1,4 +1,4 @@
-"""Carry a threshold over to another file of the same model, after a check on the calibration crops."""
+"""Transfer a threshold to another file of the same model, after a check on the calibration crops."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from runtime.errors import DataError, GateError
 from runtime.gallery.api import Gallery
 from runtime.gallery.calibrations import THRESHOLD, write_calibration
+from runtime.gallery.space import same_space, space_of
 from runtime.images.decode import decode
 from runtime.model import Model
+from runtime.options.argument_types import camera_policy
 from runtime.ranking.proportions import upper_bound
 
 # With fewer crops, the check says too little.
@@ -19,7 +21,7 @@ FEWEST = 40
 
 
 @dataclass(frozen=True)
-class Carried:
+class Transferred:
     """How the distances of the calibration crops changed.
 
     `crops` is their number. `median_change` and `largest_change` are those of the distances of all pairs. `fmr_before` and
@@ -36,18 +38,21 @@ class Carried:
     tmr_after: float
 
 
-def carry_threshold(source: Gallery, target: Gallery, model: Model) -> Carried:
+def transfer_threshold(source: Gallery, target: Gallery, model: Model) -> Transferred:
     """Store the threshold of `source` in `target`, whose features come from `model`, if it means the same there.
 
-    The calibration crops of `source` are embedded with `model`. Raises DataError if there are too few, and GateError if more pairs of
-    different people are within the threshold, or fewer pairs of one person, than by chance.
+    The calibration crops of `source` are embedded with `model`. Raises ArtifactError if `target` holds features of another embedding
+    space, DataError if there are too few crops, and GateError if more pairs of different people are within the threshold, or fewer
+    pairs of one person, than by chance.
     """
+    policy = camera_policy(target.space.camera)
+    same_space(target.space, space_of(model.artifact, policy), str(target.store.folder))
     calibration = source.calibration
     threshold, number = calibration.threshold, calibration.threshold_id
     if threshold is None:
         folder = source.store.folder
         raise DataError(
-            f"{folder}: has no threshold to carry over; run: python -m runtime calibrate threshold --store {folder}"
+            f"{folder}: has no threshold to transfer; run: python -m runtime calibrate threshold --store {folder}"
         )
     with source.store.reading() as db:
         records = db.execute(
@@ -61,18 +66,16 @@ def carry_threshold(source: Gallery, target: Gallery, model: Model) -> Carried:
     people = np.array([record[0] for record in records])
     cameras = np.array([-1 if record[1] is None else record[1] for record in records], np.int64)
     before = np.stack([np.frombuffer(record[2], "<f4") for record in records]).astype(np.float32)
-    policy = target.space.camera
-    camera = cameras if policy == "input" else int(policy) if policy.isdigit() else policy
     after = model.embed(
         [decode(record[3]).pixels for record in records],
         color="rgb",
-        camera=camera if model.artifact.spec.camera == "input" else None,
+        camera=(cameras if policy == "input" else policy) if model.artifact.spec.camera == "input" else None,
     )
-    one, other = source.calibration.site, target.calibration.site
+    one, other = calibration.site, target.calibration.site
     old = _distances(before if one is None else one.apply(before, cameras))
     new = _distances(after if other is None else other.apply(after, cameras))
     same = (people[:, None] == people[None])[np.triu_indices(len(people), 1)]
-    result = Carried(
+    result = Transferred(
         crops=len(records),
         median_change=float(np.median(np.abs(new - old))),
         largest_change=float(np.abs(new - old).max()),
@@ -89,7 +92,11 @@ def carry_threshold(source: Gallery, target: Gallery, model: Model) -> Carried:
             f"{result.fmr_after:.4%} now; pairs of one person {result.tmr_before:.2%} before, {result.tmr_after:.2%} now; calibrate "
             "again"
         )
-    record = {"threshold": threshold.to_json(), "site": target.calibration.site_id, "carried": vars(result)}
+    record = {
+        "threshold": threshold.to_json(),
+        "site": target.calibration.site_id,
+        "transferred": vars(result),
+    }
     write_calibration(target.store, THRESHOLD, record)
     return result
 
