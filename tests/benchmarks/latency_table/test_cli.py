@@ -1,6 +1,7 @@
 """The latency table: what is made of the measured rounds, resuming, and the check of its predictions. No test looks at a time."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,13 +18,20 @@ ARCHITECTURE = lite.architecture()
 SIZES = [(6, 22, 768), (6, 9, 768), (2, 22, 768), (2, 9, 768), (6, 22, 192), (6, 9, 192)]
 
 
-@pytest.fixture
-def model(tmp_path):
+@pytest.fixture(scope="module")
+def written_model(tmp_path_factory):
     """A model with blocks beside it; the model itself is tiny, because only its time is taken."""
-    path = tiny_model.write_model(tmp_path / "m.onnx")
+    path = tiny_model.write_model(tmp_path_factory.mktemp("written") / "m.onnx")
     model_facts = {"sha256": read_manifest(path)["sha256"], "shape": ARCHITECTURE.to_json()}
-    list(write_blocks(ARCHITECTURE, tmp_path / "m.onnx.blocks", model_facts, SIZES))
+    list(write_blocks(ARCHITECTURE, path.with_name("m.onnx.blocks"), model_facts, SIZES))
     return path
+
+
+@pytest.fixture
+def model(written_model, tmp_path):
+    """A copy of the model and its blocks, which a test may damage."""
+    shutil.copytree(written_model.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "m.onnx"
 
 
 def raw(model_ms, block_ms, **sizes):

@@ -63,13 +63,14 @@ def test_a_video_shows_a_person_where_a_box_says_so():
     av = pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
     for entry in ENTRIES:
         with av.open(str(ROOT / entry["video"])) as video:
-            frames = np.stack([frame.to_ndarray(format="gray") for frame in video.decode(video=0)])
+            # Every third row and column are enough.
+            frames = np.stack([frame.to_ndarray(format="gray")[::3, ::3] for frame in video.decode(video=0)])
         # The place without people is what a pixel shows most of the time.
-        changed = np.abs(frames - np.median(frames, 0)) > 25
+        changed = np.abs(frames.astype(np.int16) - np.median(frames, 0).astype(np.int16)) > 25
         at, elsewhere = [], changed.copy()
         for one in BOXES[entry["camera"]]:
-            x1, y1, x2, y2 = (round(value) for value in one.box)
-            elsewhere[one.frame, max(y1 - 3, 0) : y2 + 3, max(x1 - 3, 0) : x2 + 3] = False
+            x1, y1, x2, y2 = (round(value / 3) for value in one.box)
+            elsewhere[one.frame, max(y1 - 1, 0) : y2 + 1, max(x1 - 1, 0) : x2 + 1] = False
             if one.visibility > 0.9:
                 at.append(changed[one.frame, y1:y2, x1:x2].mean())
         # Outside the boxes, little moves but shadows.
