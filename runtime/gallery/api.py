@@ -16,7 +16,8 @@ from runtime.features import Features
 from runtime.gallery.calibrations import Calibration
 from runtime.gallery.columns import Columns, read_columns
 from runtime.gallery.finder import Finder, Search
-from runtime.gallery.labelling import rows_of, whole_path
+from runtime.gallery.labelling import known_name, rows_of, whole_path
+from runtime.gallery.listing import count_rows, list_ids
 from runtime.gallery.lookup.indexed import Coverage
 from runtime.gallery.lookup.recall import RECALL, Recall
 from runtime.gallery.lookup.searching import GalleryHit
@@ -27,6 +28,7 @@ from runtime.gallery.store.compacting import Compacted, compact
 from runtime.gallery.store.contents import Info, info
 from runtime.gallery.store.erasing import Selection, delete_rows
 from runtime.gallery.store.reading import known_images, stored_features
+from runtime.gallery.store.relabelling import set_person
 from runtime.gallery.store.rows import Row
 from runtime.gallery.store.schema import SEGMENT_ROWS
 from runtime.gallery.store.store import Store, open_store
@@ -76,9 +78,7 @@ class Gallery:
         self.close()
 
     def __len__(self) -> int:
-        with self.store.reading() as db:
-            (count,) = db.execute("SELECT count(*) FROM image").fetchone()
-        return int(count)
+        return self.count()
 
     @property
     def space(self) -> Space:
@@ -248,17 +248,34 @@ class Gallery:
 
         return self._finder.again(attempt)
 
+    def set_person(self, id: int, person: object | None) -> Row:
+        """Change the person of a row, a name or a number; None for unknown. Returns the row, which is then on the disk.
+
+        Raises DataError for an id that does not exist. The next deletion erases the earlier name from the files.
+        """
+        return set_person(self.store, id, known_name(person))
+
     def known(self, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, Row]]:
         """Return {(sha256, source): (id, row)} for those of the `images`, pairs of sha256 and source, that are stored."""
         return known_images(self.store, images)
 
-    def ids(self, filters: Filters = ALL) -> list[int]:
-        """Return the ids of the rows that the filters leave, in the order of adding."""
-        condition, values = filters.condition()
-        with self.store.reading() as db:
-            return [
-                number for (number,) in db.execute(f"SELECT id FROM image{condition} ORDER BY id", values)
-            ]
+    def ids(
+        self,
+        filters: Filters = ALL,
+        *,
+        person: object | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> list[int]:
+        """Return the ids of the rows that the filters leave, in the order of adding.
+
+        Only those of the `person` (None: of all), above the id `after`, and at most `limit` of them (None: all).
+        """
+        return list_ids(self.store, filters, person=known_name(person), after=after, limit=limit)
+
+    def count(self, filters: Filters = ALL) -> int:
+        """Return the number of the rows that the filters leave."""
+        return count_rows(self.store, filters)
 
     def info(self) -> Info:
         """Return the counts, the times and the sizes of the gallery."""

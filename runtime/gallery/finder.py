@@ -138,11 +138,14 @@ def judged(hits: list[GalleryHit], calibration: Calibration) -> list[GalleryHit]
     threshold = calibration.threshold
     if threshold is None:
         return hits
+    rates = [threshold.curve.at(hit.distance) for hit in hits]
     return [
         replace(
             hit,
             accepted=hit.distance <= threshold.distance,
             probability=threshold.probability(hit.distance),
+            fpir=rate,
+            fpir_bound=bound,
         )
-        for hit in hits
+        for hit, (rate, bound) in zip(hits, rates)
     ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+# Enough for the precision of a float.
+HALVINGS = 60
 
 
 def upper_bound(events: int, trials: int, confidence: float = CONFIDENCE) -> float:
@@ -18,7 +21,7 @@ def upper_bound(events: int, trials: int, confidence: float = CONFIDENCE) -> flo
     if events >= trials:
         return 1.0
     low, high = events / trials, 1.0
-    for _ in range(100):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if at_most(events, trials, middle) > 1 - confidence else (low, middle)
     return high
@@ -31,13 +34,8 @@ def fewest_trials(rate: float, confidence: float = CONFIDENCE) -> int:
 
 def most_events(trials: int, rate: float, confidence: float = CONFIDENCE) -> int | None:
     """Return the most events in `trials` whose upper bound is at most `rate` (0..1); None if there is no such number."""
-    events, total = -1, 0.0
-    for probability in _probabilities(trials, rate):
-        total += probability
-        if total > 1 - confidence:
-            break
-        events += 1
-    return None if events < 0 else events
+    within = int((np.cumsum(_probabilities(trials, trials, rate)) <= 1 - confidence).sum())
+    return within - 1 if within else None
 
 
 def at_most(events: int, trials: int, rate: float) -> float:
@@ -46,17 +44,11 @@ def at_most(events: int, trials: int, rate: float) -> float:
         return 1.0
     if rate >= 1:
         return float(events >= trials)
-    return min(1.0, math.fsum(islice(_probabilities(trials, rate), events + 1)))
+    return min(1.0, float(_probabilities(min(events, trials), trials, rate).sum()))
 
 
-def _probabilities(trials: int, rate: float) -> Iterator[float]:
-    """Yield the probability of 0, 1, ... `trials` events."""
-    first = math.lgamma(trials + 1)
-    for count in range(trials + 1):
-        yield math.exp(
-            first
-            - math.lgamma(count + 1)
-            - math.lgamma(trials - count + 1)
-            + count * math.log(rate)
-            + (trials - count) * math.log1p(-rate)
-        )
+def _probabilities(events: int, trials: int, rate: float) -> NDArray[np.float64]:
+    """Return the probabilities of 0, 1, ... `events` events, (`events` + 1,)."""
+    counts = np.arange(1, events + 1)
+    ratios = np.log((trials - counts + 1) / counts) + (math.log(rate) - math.log1p(-rate))
+    return np.asarray(np.exp(trials * math.log1p(-rate) + np.concatenate([[0.0], np.cumsum(ratios)])))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from runtime.errors import ConfigError, DataError
 from runtime.ranking.probability import Probability, fit_probability
 from runtime.ranking.proportions import fewest_trials, most_events, upper_bound
+from runtime.ranking.rate_curve import RateCurve, rate_curve
 
 # A gallery with this many times the people of the calibration has a higher FPIR than it states.
 LARGER = 1.1
@@ -54,7 +55,8 @@ class Threshold:
     bound of the rate that was measured: `false_positives` in `searches` non-mated searches, among `people` enrolled people with
     `images` images. `tpir` has the share of the `mated` searches that are right and within the threshold, by rank. `eer` is the equal
     error rate of single comparisons, and `fmr` the share of impostor pairs within the threshold. `probability` turns a distance into
-    the probability that the nearest candidate is the right person, for searches of which half are mated.
+    the probability that the nearest candidate is the right person, for searches of which half are mated. `curve` has the FPIR at other
+    distances.
     """
 
     distance: float
@@ -69,6 +71,7 @@ class Threshold:
     eer: float
     fmr: float
     probability: Probability
+    curve: RateCurve
 
     def to_json(self) -> dict[str, Any]:
         """Return the record that a gallery stores."""
@@ -77,7 +80,8 @@ class Threshold:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Threshold:
         """Return the threshold of a record. Raises TypeError or ValueError for a damaged one."""
-        return cls(**{**record, "probability": Probability(**record["probability"])})
+        parts = {"probability": Probability(**record["probability"]), "curve": RateCurve(**record["curve"])}
+        return cls(**{**record, **parts})
 
     def expected(self, people: int) -> float:
         """Return the bound of the FPIR that `people` enrolled people would have: it grows with their number."""
@@ -123,6 +127,7 @@ def calibrate_threshold(trials: Trials, fpir: float) -> Threshold:
             np.concatenate([trials.right, np.zeros(searches, bool)]),
             mated=len(trials.mated),
         ),
+        curve=rate_curve(trials.non_mated),
     )
 
 

@@ -149,7 +149,7 @@ def _print(
     for path, hits in zip(paths, rows):
         if hits:
             columns = ["rank", "path", "person", "camera", "time", "track", "distance", "id"]
-            columns += ["accepted", "probability"] if hits[0]["accepted"] is not None else []
+            columns += ["accepted", "probability", "fpir"] if hits[0]["accepted"] is not None else []
             shown = [["" if hit[name] is None else hit[name] for name in columns] for hit in hits]
             console.print_table(path, columns, shown)
 
@@ -157,5 +157,10 @@ def _print(
 def _row(hit: GalleryHit) -> dict[str, Any]:
     from runtime.gallery.exchange import row_json
 
-    verdict = {"accepted": hit.accepted, "probability": hit.probability}
+    verdict = {
+        "accepted": hit.accepted,
+        "probability": hit.probability,
+        "fpir": hit.fpir,
+        "fpir_bound": hit.fpir_bound,
+    }
     return {"rank": hit.rank, "distance": hit.distance} | row_json(hit.id, hit.row) | verdict

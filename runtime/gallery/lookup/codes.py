@@ -22,8 +22,8 @@ MAGIC = b"reid codes 1\n"
 class Codes:
     """The codes of a segment, or of its first rows.
 
-    `stamp` is the hash of the rows that have codes, by their slots and checksums, and `slots` (m,) are their slots, ascending. `index`
-    is what `runtime.gallery.lookup.faiss` searches: its row i is slot `slots`[i].
+    `stamp` is the hash of the rows that have codes, by their slots and the checksums of their features. `slots` (m,) are their slots,
+    ascending. `index` is what `runtime.gallery.lookup.faiss` searches: its row i is slot `slots`[i].
     """
 
     stamp: str

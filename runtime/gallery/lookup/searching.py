@@ -33,7 +33,8 @@ class GalleryHit:
 
     `query` is the row number of the query's feature. `rank` counts from 1, and `distance` is the cosine distance (0..2). `id` is the
     number of the row in the gallery, and `row` says what is known about it. With a calibrated threshold, `accepted` says whether the
-    distance is within it, and `probability` is that of the nearest row being the right person, where half of the searches are mated.
+    distance is within it, `probability` is that of the nearest row being the right person, where half of the searches are mated, and
+    `fpir` is the rate of false matches if everything up to this distance is accepted, with the 95 % upper bound `fpir_bound`.
     """
 
     query: int
@@ -43,6 +44,8 @@ class GalleryHit:
     row: Row
     accepted: bool | None = None
     probability: float | None = None
+    fpir: float | None = None
+    fpir_bound: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

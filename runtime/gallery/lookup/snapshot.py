@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,7 +58,8 @@ ALL = Filters()
 class Snapshot:
     """The rows of one state of a gallery, in the order of their slots: `ids`, `slots`, `cameras` and `times` (N,).
 
-    `maps` are memory maps of the segment files, by number, and a segment has `segment_rows` slots.
+    `crcs` (N,) are the checksums of the features alone, which no change of a label changes. `maps` are memory maps of the segment
+    files, by number, and a segment has `segment_rows` slots.
     """
 
     state: State
@@ -149,14 +151,15 @@ def _new_rows(store: Store, state: State, last: int, maps: dict[int, NDArray[np.
                 right = 0 <= slot < state.next_slot
                 if right:
                     feature = feature_at(store, segments, slot // segments.rows, slot % segments.rows, maps)
-                    right = checksum(tuple(record), feature.data) == crc
+                    own = zlib.crc32(feature.data)
+                    right = checksum(tuple(record), own) == crc
             except (TypeError, ValueError):
                 right = False
             if not right:
                 raise damaged(store, number)
             camera = NO_CAMERA if record[2] is None else record[2]
             time_us = NO_TIME if record[3] is None else record[3]
-            for column, value in zip(columns.values(), (number, slot, camera, time_us, crc)):
+            for column, value in zip(columns.values(), (number, slot, camera, time_us, own)):
                 column.append(value)
     arrays = {name: np.array(column, COLUMN_KINDS[name]) for name, column in columns.items()}
     return Snapshot(state, segments.rows, maps=maps, **arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ def _append(
     with transaction(db):
         for number, (row, feature) in enumerate(zip(rows, stored)):
             record = row.record()
-            values = (*record, state.next_slot + number, checksum(record, feature.tobytes()))
+            values = (*record, state.next_slot + number, checksum(record, zlib.crc32(feature)))
             cursor = db.execute(
                 f"INSERT INTO image ({COLUMNS}, slot, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ def stored_features(
         _, slot, crc, *record = found[number]
         segment, row = divmod(int(str(slot)), segments.rows)
         features[place] = feature_at(store, segments, segment, row, maps)
-        if checksum(tuple(record), features[place].astype("<f4").tobytes()) != crc:
+        if checksum(tuple(record), zlib.crc32(features[place].astype("<f4"))) != crc:
             raise damaged(store, number)
         rows.append(from_record(tuple(record)))
     return rows, features

@@ -49,13 +49,16 @@ def from_record(record: tuple[Any, ...]) -> Row:
     return Row(sha256.hex(), source, camera, time_us, track, person, os.fsdecode(path))
 
 
-def checksum(record: tuple[Any, ...], feature: bytes | memoryview) -> int:
-    """Return the CRC-32 of a feature's bytes and of the values of COLUMNS that belong to it; -1 for values that no Row has."""
+def checksum(record: tuple[Any, ...], feature: int) -> int:
+    """Return the CRC-32 of a feature's bytes, whose own CRC-32 is `feature`, and of the values of COLUMNS that belong to it.
+
+    -1 for values that no Row has.
+    """
     sha256, source, camera, time_us, track, person, path = record
     if not isinstance(sha256, bytes) or not isinstance(path, bytes):
         return -1
     labels = f"{source}\0{camera}\0{time_us}\0{track}\0{person}\0".encode(errors="surrogatepass")
-    return zlib.crc32(b"".join((labels, sha256, path)), zlib.crc32(feature))
+    return zlib.crc32(b"".join((labels, sha256, path)), feature)
 
 
 def calibration_checksum(kind: str, record: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def _damaged_rows(store: Store) -> Iterator[str]:
                 yield f"row {number}: its slot {slot!r} is outside the files"
                 continue
             feature = feature_at(store, segments, *divmod(slot, segments.rows), maps)
-            right = checksum(tuple(record), feature.astype("<f4").tobytes()) == crc
+            right = checksum(tuple(record), zlib.crc32(feature.astype("<f4").tobytes())) == crc
             yield "" if right else f"row {number}: does not fit its checksum"
         except StorageError as error:
             yield f"row {number}: {error}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import beta, binom
@@ -12,6 +14,7 @@ from sklearn.metrics import roc_curve
 from runtime.errors import ConfigError, DataError
 from runtime.ranking.probability import fit_probability
 from runtime.ranking.proportions import at_most, fewest_trials, most_events, upper_bound
+from runtime.ranking.rate_curve import rate_curve
 from runtime.ranking.thresholds import (
     Threshold,
     Trials,
@@ -196,3 +199,27 @@ def test_with_many_searches_the_probability_is_an_isotonic_regression() -> None:
     assert [probability(float(d)) for d in distances[::20]] == pytest.approx(
         list(oracle.predict(distances[::20])), abs=1e-6
     )
+
+
+def test_the_curve_has_the_rate_and_the_bound_of_every_distance() -> None:
+    random = np.random.default_rng(0)
+    for searches in (1, 40, 700):
+        nearest = np.round(random.uniform(0.1, 0.9, searches), 3).astype(np.float32)
+        curve = rate_curve(nearest)
+        assert len(curve.distances) <= 100 and list(curve.distances) == sorted(curve.distances)
+        for distance in (0, 0.5, 1, *nearest[:50].tolist()):
+            rate, bound = curve.at(distance)
+            right = float(np.mean(nearest <= np.float32(distance)))
+            # exact up to 50 false positives, and later never too low and at most a step of 2 % too high
+            assert right <= rate <= right + (0 if right * searches < 50 else 0.0205)
+            events = round(rate * searches)
+            expected = 1 if events == searches else beta.ppf(0.95, events + 1, searches - events)
+            assert bound == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_curve_agrees_with_the_threshold_and_survives_its_record() -> None:
+    threshold = calibrate_threshold(made(np.linspace(0.2, 1, 600)), 0.01)
+    assert threshold.curve.at(threshold.distance) == (threshold.false_positives / 600, threshold.bound)
+    assert threshold.curve.at(float(np.nextafter(np.float32(threshold.distance), np.float32(2))))[1] > 0.01
+    copy = Threshold.from_json(json.loads(json.dumps(threshold.to_json())))
+    assert copy.curve.at(0.5) == threshold.curve.at(0.5)
