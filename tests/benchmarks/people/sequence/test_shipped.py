@@ -1,4 +1,4 @@
-"""The shipped sequence is what sequence.json says: videos, boxes, ground truth and detections agree. Needs no renderer."""
+"""The shipped sequence is what sequence.json says: videos, boxes, ground truth and detections agree. Only the last test needs the renderer."""
 
 import itertools
 import json
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.people.sequence import detect
+from benchmarks.people.sequence import detect, frame
 from benchmarks.people.sequence.boxes import read_person_boxes, read_sequence
 from benchmarks.people.sequence.plan import CAMERAS, FIRST_PERSON, LEAST_DETECTED, SequencePlan
-from benchmarks.people.sequence.render import all_visits
+from benchmarks.people.sequence.render import CameraRenderer, all_visits
 from runtime.entry import guarded
 from runtime.files.manifest import sha256
 
@@ -181,3 +181,18 @@ def test_the_plan_gives_the_shipped_tracks():
         visit = visits[one.track]
         assert (FIRST_PERSON + visit.person, visit.camera + 1) == (one.person, one.camera)
         assert visit.enters - 1e-6 <= one.frame / PLAN.fps <= visit.leaves + 1e-6
+
+
+def test_rendering_a_frame_again_gives_the_shipped_boxes():
+    pytest.importorskip("anny", reason="the renderer is not installed: pip install '.[render]'")
+    renderer, number = CameraRenderer(PLAN, 2), 200
+    visits = renderer.placed(number)
+    drawn = frame.draw(renderer.stage, [placed for _, placed in visits])
+    expected = {one.track: one for one in BOXES[3] if one.frame == number}
+    assert len(expected) > 3
+    # The floating point of another machine may move an edge by one pixel.
+    for (visit, _), seen in zip(visits, drawn.seen):
+        if one := expected.pop(visit.track, None):
+            np.testing.assert_allclose(seen.box, one.box, atol=1)
+            assert seen.visible == pytest.approx(one.visibility, abs=0.02)
+    assert not expected
