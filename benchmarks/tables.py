@@ -36,6 +36,7 @@ from benchmarks.table_rows import (
     speed,
     table,
 )
+from benchmarks.tracker_tables import tracker_thresholds
 from runtime.errors import ConfigError, GateError
 from runtime.files.manifest import replacing
 from runtime.wording import reason_of
@@ -87,6 +88,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "search_small": ("docs/pruning-study.md", "xeon_2_cores/search.json", search),
     "beyond": ("docs/pruning-study.md", "xeon_2_cores/beyond.json", beyond),
     "precision": ("docs/export.md", "epyc_2_cores/precision.json", precision),
+    "tracker_thresholds": ("docs/trackers.md", "epyc_2_cores/tracker_thresholds.json", tracker_thresholds),
     "rtx": ("docs/tensorrt.md", "rtx_builds.json", rtx),
     "rtx_hybrid": ("docs/tensorrt.md", "epyc_2_cores/rtx_builds.json", rtx),
     "study": ("docs/pruning-study.md", "study.json", study),

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.datasets import Dataset, Item
 from tests.fakes.documents import ROOT, blocks
 from tests.integrations_check.__main__ import failures_of, parse, same_tracks
 from tests.integrations_check.clips import BoxedFrame, mot_clip, sequence_clips, write_mot
+from tests.integrations_check.crop_costs import between_two_cameras
 from tests.integrations_check.environments import ENVIRONMENTS
+from tests.integrations_check.evidence import computed_once
 from tests.integrations_check.job import HOG
 
 
@@ -69,7 +72,7 @@ GOOD = {
     "trackers": {
         "boxmot": {
             "same_pixels": {"boxes": 10, "largest_difference": 0.0, "lowest_cosine": 1.0},
-            "same_tracks": {"camera1": True},
+            "same_tracks": {"camera1": {"same": True, "boxes": 9, "tracks": 2}},
         },
         "trackers": {"carried": {"boxes": 5, "lowest_cosine": 1.0}},
         "ultralytics": {"accepted_by_track": True},
@@ -83,7 +86,7 @@ GOOD = {
         (("boxmot", "same_pixels", "lowest_cosine"), 0.99999, "cosine"),
         (("boxmot", "same_pixels", "largest_difference"), 0.01, "crops"),
         (("boxmot", "same_pixels", "boxes"), 0, "no box"),
-        (("boxmot", "same_tracks", "camera1"), False, "camera1"),
+        (("boxmot", "same_tracks", "camera1", "same"), False, "camera1"),
         (("trackers", "carried", "lowest_cosine"), 0.5, "trackers"),
         (("ultralytics", "accepted_by_track"), False, "YOLO"),
     ],
@@ -102,9 +105,34 @@ def test_a_difference_fails_the_check(keys, value, word):
 def test_tracks_are_the_same_only_box_for_box():
     rows = [[0, 0, 1], [0, 1, 2], [1, 0, 1]]
     swapped = [[0, 0, 1], [0, 1, 2], [1, 0, 2]]
-    assert same_tracks({"own": {"a": rows}, "fed": {"a": list(rows)}}) == {"a": True}
-    assert same_tracks({"own": {"a": rows}, "fed": {"a": swapped}}) == {"a": False}
+    assert same_tracks({"own": {"a": rows}, "fed": {"a": list(rows)}}) == {
+        "a": {"same": True, "boxes": 3, "tracks": 2}
+    }
+    assert same_tracks({"own": {"a": rows}, "fed": {"a": swapped}})["a"]["same"] is False
     assert same_tracks({"ours": {"a": rows}}) is None
+
+
+def test_features_are_computed_once_for_the_same_boxes_of_the_same_frame():
+    calls = []
+    features = computed_once(lambda frame, boxes: calls.append(1) or boxes.sum(axis=1))
+    frames = [np.full((32, 32, 3), value, np.uint8) for value in (1, 2)]
+    boxes = np.array([[0, 0, 8, 8], [1, 2, 9, 9]], np.float32)
+    for _ in range(2):
+        for frame in frames:
+            for shift in (0, 1):
+                np.testing.assert_array_equal(features(frame, boxes + shift), (boxes + shift).sum(axis=1))
+    assert len(calls) == 4
+
+
+def test_the_second_data_set_is_searched_from_camera_to_camera():
+    items = [Item(f"{person}_{camera}.png", person, camera) for person in (3, 5) for camera in (2, 0, 1)]
+    dataset = Dataset(
+        "market1501", "root", train=tuple(items[:2]), query=tuple(items[2:4]), gallery=tuple(items[4:])
+    )
+    pairs = between_two_cameras(dataset)
+    assert not pairs.train
+    assert {(item.pid, item.camid) for item in pairs.query} == {(3, 0), (5, 0)}
+    assert {(item.pid, item.camid) for item in pairs.gallery} == {(3, 1), (5, 1)}
 
 
 def test_the_versions_of_the_documents_are_those_that_are_checked():

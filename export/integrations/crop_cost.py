@@ -53,9 +53,7 @@ def crop_cost(name: str, out: Path, spec: InputSpec, check: Path) -> dict[str, A
         dataset = read_dataset(str(check), guess_layout(str(check)))
     except (ConfigError, DataError):
         return {"reason": f"{check} is not a data set with labels"}
-    session = open_onnxruntime(out, spec)
-    query = _sides(name, session, spec, dataset, dataset.query)
-    gallery = _sides(name, session, spec, dataset, dataset.gallery)
+    query, gallery = both_sides(name, out, spec, dataset)
     rule = published_rule(dataset.layout)
 
     def mean_precision(queries: Features, ranked: Features) -> float:
@@ -68,6 +66,18 @@ def crop_cost(name: str, out: Path, spec: InputSpec, check: Path) -> dict[str, A
         "tracker": mean_precision(query.tracker, gallery.tracker),
         "mixed": mean_precision(query.tracker, gallery.ours),
     }
+
+
+def both_sides(name: str, out: Path, spec: InputSpec, dataset: Dataset) -> tuple[Sides, Sides]:
+    """Return the features of the queries and of the gallery of `dataset`; the other arguments are those of `crop_cost`.
+
+    Images that cannot be read are left out, and a warning says how many.
+    """
+    session = open_onnxruntime(out, spec)
+    query, gallery = (
+        _sides(name, session, spec, dataset, items) for items in (dataset.query, dataset.gallery)
+    )
+    return query, gallery
 
 
 def cost_text(name: str, cost: dict[str, Any]) -> str:

@@ -8,39 +8,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.host import describe_host
-from runtime.console import print_table
+from benchmarks.tracker_tables import tracker_crops, trackers
 from runtime.files.manifest import read_manifest
-from tests.integrations_check.environments import FOLDER, ROOT, python_of
+from tests.integrations_check.crop_costs import crop_costs
+from tests.integrations_check.environments import ROOT
 from tests.integrations_check.job import Job
+from tests.integrations_check.running import CHECKS, SCORER, exported, run, vtest
 
-# Environment -> (the module in_NAME.py, the program of --for whose file it gets).
-CHECKS = {
-    "ultralytics": ("ultralytics", "ultralytics"),
-    "boxmot": ("boxmot", "boxmot"),
-    "deep-sort-realtime": ("deep_sort_realtime", "boxmot"),
-    "norfair": ("norfair", "boxmot"),
-    "trackers": ("trackers", "boxmot"),
-}
-SCORER = "norfair"
 COSINE, DIFFERENCE = 0.999999, 1e-5
-VTEST = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 
 
 @dataclass(frozen=True)
 class Options:
-    """The command line: what to check, on which model and sequence, and where the result goes."""
+    """The command line: what to check, on which model and sequence, and where the result goes.
+
+    `data` and `other` are the data sets on which the cost of the trackers' crops is measured.
+    """
 
     model: Path
     sequence: Path
+    data: Path
+    other: Path | None
     only: tuple[str, ...]
     frames: int | None
     work: Path
@@ -51,6 +45,19 @@ def parse(argv: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m tests.integrations_check", description=main.__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "data" / "hybrid_lite" / "model.safetensors")
     parser.add_argument("--sequence", type=Path, default=ROOT / "data" / "sequence")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT / "data" / "anny_reid",
+        metavar="ROOT",
+        help="data set for the mAP that each tracker's crops cost: its queries search its gallery (default: data/anny_reid)",
+    )
+    parser.add_argument(
+        "--other",
+        type=Path,
+        metavar="ROOT",
+        help="second data set for it: all images of its first camera search all of its second camera",
+    )
     parser.add_argument("--only", nargs="+", choices=sorted(CHECKS), default=sorted(CHECKS))
     parser.add_argument("--frames", type=int, help="the largest number of frames of a clip (default: all)")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "integrations")
@@ -59,6 +66,8 @@ def parse(argv: Sequence[str] | None) -> Options:
     return Options(
         model=args.model,
         sequence=args.sequence,
+        data=args.data,
+        other=args.other,
         only=tuple(args.only),
         frames=args.frames,
         work=args.work,
@@ -74,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     options.work.mkdir(parents=True, exist_ok=True)
     programs = sorted({CHECKS[name][1] for name in options.only})
-    files = {program: exported(program, options) for program in programs}
+    files = {program: exported(program, options.model, options.work) for program in programs}
     video = vtest()
     results: dict[str, dict] = {}
     for name in options.only:
@@ -96,9 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         },
         "sequence": options.sequence.name,
         "vtest": video is not None,
-        "crop_cost": {
-            program: read_manifest(file)["neighbour"]["crop_cost"] for program, file in files.items()
-        },
+        "crop_cost": crop_costs(files, options.data, options.other),
         "trackers": results,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -112,55 +119,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 7 if failures else 0
 
 
-def exported(program: str, options: Options) -> Path:
-    """Export the model for a program of --for, unless this was done before; return the ONNX file."""
-    out = options.work / f"{options.model.parent.name}.{program}.onnx"
-    source = read_manifest(options.model)["sha256"]
-    if not (out.is_file() and read_manifest(out)["parent"] == source):
-        words = [str(options.model), "--out", str(out), "--for", program]
-        subprocess.run([sys.executable, "export_onnx.py", *words], cwd=ROOT, check=True, stdout=sys.stderr)
-    return out
+def same_tracks(tracks: dict[str, dict]) -> dict[str, dict] | None:
+    """Compare the tracks of the tracker's own features with those of our features of the same pixels, where both ran.
 
-
-def run(name: str, module: str, request: dict, work: Path) -> dict:
-    """Run `in_MODULE.py` in the environment `name`, and return its result."""
-    python = python_of(name)
-    job, out = work / f"{module}.job.json", work / f"{module}.out.json"
-    job.write_text(json.dumps(request))
-    out.unlink(missing_ok=True)
-    words = [str(python), "-m", "tests.integrations_check.child", module, str(job), str(out)]
-    subprocess.run(words, cwd=ROOT, check=True, stdout=sys.stderr, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    return json.loads(out.read_text())
-
-
-def vtest() -> Path | None:
-    """Return vtest.avi of Debian's package opencv-doc, which is downloaded but not installed; None where it cannot be had."""
-    kept = FOLDER / "vtest.avi"
-    for path in (VTEST, kept):
-        if path.is_file():
-            return path
-    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        return None
-    folder = FOLDER / "opencv-doc"
-    folder.mkdir(parents=True, exist_ok=True)
-    quiet = {"stdout": sys.stderr, "stderr": sys.stderr}
-    done = subprocess.run(["apt-get", "download", "opencv-doc"], cwd=folder, **quiet)
-    packages = list(folder.glob("*.deb"))
-    if done.returncode or not packages:
-        return None
-    subprocess.run(["dpkg-deb", "--extract", str(packages[0]), str(folder / "files")], check=True)
-    found = list((folder / "files").rglob("vtest.avi"))
-    if found:
-        shutil.copyfile(found[0], kept)
-    shutil.rmtree(folder)
-    return kept if found else None
-
-
-def same_tracks(tracks: dict[str, dict]) -> dict[str, bool] | None:
-    """Return for each clip whether the tracker's own features and ours of the same pixels give the same tracks, where both ran."""
+    Returns {clip: {same, boxes, tracks}}: whether every box has the same track, and the numbers of tracked boxes and of tracks.
+    """
     if "own" not in tracks:
         return None
-    return {clip: rows == tracks["fed"][clip] for clip, rows in tracks["own"].items()}
+    return {
+        clip: {
+            "same": rows == tracks["fed"][clip],
+            "boxes": len(rows),
+            "tracks": len({row[2] for row in rows}),
+        }
+        for clip, rows in tracks["own"].items()
+    }
 
 
 def failures_of(document: dict) -> list[str]:
@@ -176,8 +149,8 @@ def failures_of(document: dict) -> list[str]:
             failures.append(f"{name}: no box was compared")
         if pixels and pixels.get("largest_difference", 0) > DIFFERENCE:
             failures.append(f"{name}: its crops differ from ours by {pixels['largest_difference']:.1e}")
-        for clip, same in (result.get("same_tracks") or {}).items():
-            if not same:
+        for clip, compared in (result.get("same_tracks") or {}).items():
+            if not compared["same"]:
                 failures.append(f"{name}: other tracks than with our features on {clip}")
         if result.get("accepted_by_track") is False:
             failures.append(f"{name}: YOLO.track did not open the file")
@@ -185,20 +158,9 @@ def failures_of(document: dict) -> list[str]:
 
 
 def show(document: dict) -> None:
-    """Print the results as a table."""
-    rows = []
-    for name, result in document["trackers"].items():
-        pixels = result.get("same_pixels") or result.get("carried") or {}
-        same = result.get("same_tracks")
-        idf1 = {
-            key: f"{100 * score['idf1']:.1f} / {score['switches']}"
-            for key, score in result.get("identity", {}).items()
-        }
-        cosine = f"{pixels['lowest_cosine']:.7f}" if pixels else "-"
-        tracks = "-" if same is None else f"{sum(same.values())} of {len(same)} clips"
-        rows.append([name, result["versions"][name], cosine, tracks, *(idf1.get(key, "-") for key in SHOWN)])
-    title = f"IDF1 in % / identity switches on {document['sequence']} (synthetic)"
-    print_table(title, ["tracker", "version", "lowest cosine", "same tracks", *SHOWN.values()], rows)
+    """Print the results."""
+    for table in (trackers(document), tracker_crops(document)):
+        print(table)
     for name, result in document["trackers"].items():
         if speed := result.get("speed"):
             print(
@@ -208,14 +170,7 @@ def show(document: dict) -> None:
         found = result.get("retrieval", {})
         if "reason" in found:
             print(f"{name}: the mAP between cameras was not measured: {found['reason']}")
-        elif found:
-            print(
-                f"{name}: mAP between cameras {100 * found['tracker']:.1f} % with its crops, {100 * found['ours']:.1f} % with ours, "
-                f"{100 * found['estimate']:.1f} % as the export estimates its crops"
-            )
 
-
-SHOWN = {"own": "its own crops", "ours": "our crops", "none": "no features"}
 
 if __name__ == "__main__":
     raise SystemExit(main())

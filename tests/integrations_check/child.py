@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.integrations_check.job import Job
+from tests.integrations_check.job import Job, sweep
 
 
 def main() -> None:
@@ -18,6 +18,8 @@ def main() -> None:
     module = importlib.import_module(f"tests.integrations_check.in_{name}")
     if tracks := request.get("scores"):
         result = {variant: module.identity_scores(job, of_clips) for variant, of_clips in tracks.items()}
+    elif grid := request.get("grid"):
+        result = sweep(job, module.with_settings(job), grid)
     else:
         result = module.check(job) | {"versions": {package: version(package) for package in module.PACKAGES}}
     Path(out).write_text(json.dumps(result))

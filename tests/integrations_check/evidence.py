@@ -12,9 +12,12 @@ from export.integrations.crops import Crop
 from runtime.model import Model
 from runtime.ranking.metrics import evaluate
 from tests.integrations_check.clips import Clip
+from tests.integrations_check.job import Step
 
 # Every this many frames, the boxes are compared.
 STEP = 5
+# So many boxes are compared with the features that a track carries.
+CARRIED = 200
 # (frame BGR, boxes (N, 4)) -> crops (N, 3, H, W), or features (N, D)
 OfBoxes = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -41,6 +44,53 @@ class Ours:
 
     def features(self, frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         return self.model.embed_boxes(frame, boxes, color="bgr")
+
+
+class GivenFeatures:
+    """A model for the adapters of docs/trackers.md, whose features come from a function."""
+
+    def __init__(self, of_boxes: OfBoxes) -> None:
+        self.of_boxes = of_boxes
+
+    def embed_boxes(self, frame: np.ndarray, boxes: np.ndarray, *, color: str) -> np.ndarray:
+        assert color == "bgr"
+        return self.of_boxes(frame, boxes)
+
+
+def computed_once(of_boxes: OfBoxes) -> OfBoxes:
+    """Return `of_boxes` with a memory: the same boxes of the same frame are computed only once."""
+    known: dict[tuple[bytes, bytes], np.ndarray] = {}
+
+    def features(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        key = np.ascontiguousarray(boxes).tobytes(), frame[::16, ::16].tobytes()
+        if key not in known:
+            known[key] = of_boxes(frame, boxes)
+        return known[key]
+
+    return features
+
+
+def carried(clips: list[Clip], model: Model, start: Callable[[], Step]) -> dict:
+    """Return {boxes, lowest_cosine} of the features that tracks carry against ours of the same boxes.
+
+    The steps of `start` give {index of a box: the feature of its track}. Our features are computed for these boxes alone, so that a
+    feature that came to another box is noticed.
+    """
+    boxes, cosine = 0, 1.0
+    for clip in clips:
+        step = start()
+        for frame, pixels in clip.pictures():
+            corners = frame.boxes.astype(np.float32)
+            held = step(pixels, corners, frame.scores.astype(np.float32))
+            if not held or frame.number % STEP:
+                continue
+            ours = normalised(model.embed_boxes(pixels, corners[list(held)], color="bgr"))
+            theirs = normalised(np.stack(list(held.values())))
+            cosine = min(cosine, float((ours * theirs).sum(axis=1).min()))
+            boxes += len(held)
+            if boxes > CARRIED:
+                return {"boxes": boxes, "lowest_cosine": cosine}
+    return {"boxes": boxes, "lowest_cosine": cosine}
 
 
 def same_pixels(

@@ -10,8 +10,8 @@ from export.integrations.crops import boxmot_crop
 from runtime import open_model
 from runtime.host.stopwatch import interleave
 from tests.integrations_check.clips import Clip
-from tests.integrations_check.evidence import OfBoxes, Ours, retrieval, same_pixels
-from tests.integrations_check.job import Job, Step, adapter, tracks_of
+from tests.integrations_check.evidence import OfBoxes, Ours, computed_once, retrieval, same_pixels
+from tests.integrations_check.job import Job, Start, Step, adapter, tracks_of
 
 PACKAGES = ("boxmot", "torch", "onnxruntime", "opencv-python", "numpy")
 # At most so many frames with people are timed, each so many times.
@@ -32,15 +32,6 @@ def check(job: Job) -> dict:
     ours = Ours(open_model(job.model), boxmot_crop)
     backend = ReID(weights=job.model, device="cpu").model
     assert tuple(backend.input_shape) == ours.size, "the input size is not read from the file"
-
-    def start(**model: object) -> Step:
-        tracker = BotSort(use_cmc=False, **model)
-
-        def step(frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> dict[int, int]:
-            rows = tracker.update(np.column_stack([boxes, scores, np.zeros(len(boxes))]), frame)
-            return {int(row[7]): int(row[4]) for row in rows}
-
-        return step
 
     def documented() -> Step:
         track = adapter("boxmot", job.model)["track"]
@@ -63,6 +54,23 @@ def check(job: Job) -> dict:
         },
         "speed": speed(job.sequence_clips(), ours, backend),
     }
+
+
+def with_settings(job: Job) -> Start:
+    model = open_model(job.model)
+    features = Features(computed_once(lambda frame, boxes: model.embed_boxes(frame, boxes, color="bgr")))
+    return lambda settings: start(reid_model=features, **settings)
+
+
+def start(**settings: object) -> Step:
+    """Return a step of a new tracker. The cameras do not move."""
+    tracker = BotSort(use_cmc=False, **settings)
+
+    def step(frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> dict[int, int]:
+        rows = tracker.update(np.column_stack([boxes, scores, np.zeros(len(boxes))]), frame)
+        return {int(row[7]): int(row[4]) for row in rows}
+
+    return step
 
 
 def speed(clips: list[Clip], ours: Ours, backend: object) -> dict:

@@ -2,41 +2,84 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import motmetrics
 import norfair
 import numpy as np
+from norfair.tracker import TrackedObject
 
-from tests.integrations_check.job import Job, Step, Tracks, adapter, tracks_of
+from runtime import open_model
+from tests.integrations_check.evidence import GivenFeatures, OfBoxes, carried, computed_once
+from tests.integrations_check.job import Job, Start, Step, Tracks, adapter, tracks_of
 
 # A track and a person can belong together if their boxes overlap by half (1 - intersection over union).
 LARGEST_DISTANCE = 0.5
+THRESHOLD = "reid_distance_threshold"
 PACKAGES = ("norfair", "motmetrics", "onnxruntime", "numpy")
 
 
 def check(job: Job) -> dict:
-    def start(*, with_reid: bool) -> Step:
-        names = adapter("norfair", job.model)
-        if not with_reid:
-            names["tracker"].reid_distance_function = names["tracker"].reid_hit_counter_max = None
-
-        def step(frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> dict[int, int]:
-            objects = names["track"](frame, boxes, scores)
-            return {one.last_detection.data: one.id for one in objects if seen(one.last_detection, boxes)}
-
-        def seen(detection: norfair.Detection, boxes: np.ndarray) -> bool:
-            """An object that was not found in this frame keeps its last detection."""
-            index = detection.data
-            return index < len(boxes) and np.array_equal(detection.points, boxes[index].reshape(2, 2))
-
-        return step
-
+    model = open_model(job.model)
+    of_boxes = computed_once(lambda frame, boxes: model.embed_boxes(frame, boxes, color="bgr"))
+    default = {THRESHOLD: inspect.signature(norfair.Tracker).parameters[THRESHOLD].default}
     clips = job.clips()
     return {
+        "carried": carried(job.sequence_clips(), model, lambda: documented(job, of_boxes, result=feature)),
+        "default": default,
         "tracks": {
-            "ours": tracks_of(clips, lambda: start(with_reid=True)),
-            "none": tracks_of(clips, lambda: start(with_reid=False)),
-        }
+            "ours": tracks_of(clips, lambda: documented(job, of_boxes)),
+            "default": tracks_of(clips, lambda: documented(job, of_boxes, default)),
+            "none": tracks_of(clips, lambda: documented(job, of_boxes, with_reid=False)),
+        },
     }
+
+
+def with_settings(job: Job) -> Start:
+    model = open_model(job.model)
+    of_boxes = computed_once(lambda frame, boxes: model.embed_boxes(frame, boxes, color="bgr"))
+    return lambda settings: documented(job, of_boxes, settings)
+
+
+def number(one: TrackedObject) -> int:
+    return one.id
+
+
+def feature(one: TrackedObject) -> np.ndarray:
+    return one.last_detection.embedding
+
+
+def documented(
+    job: Job,
+    of_boxes: OfBoxes,
+    settings: dict[str, float] | None = None,
+    *,
+    with_reid: bool = True,
+    result: Callable[[TrackedObject], Any] = number,
+) -> Step:
+    """Return a step of the documented adapter, which gets its features from `of_boxes`, with other settings if they are given.
+
+    It gives the `result` of the object that belongs to each box.
+    """
+    names = adapter("norfair", job.model)
+    names["model"] = GivenFeatures(of_boxes)
+    if settings:
+        names["tracker"].reid_distance_threshold = settings[THRESHOLD]
+    if not with_reid:
+        names["tracker"].reid_distance_function = names["tracker"].reid_hit_counter_max = None
+
+    def step(frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> dict[int, Any]:
+        objects = names["track"](frame, boxes, scores)
+        return {one.last_detection.data: result(one) for one in objects if seen(one.last_detection, boxes)}
+
+    def seen(detection: norfair.Detection, boxes: np.ndarray) -> bool:
+        """An object that was not found in this frame keeps its last detection."""
+        index = detection.data
+        return index < len(boxes) and np.array_equal(detection.points, boxes[index].reshape(2, 2))
+
+    return step
 
 
 def identity_scores(job: Job, tracks: dict[str, Tracks]) -> dict:

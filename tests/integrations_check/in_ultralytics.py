@@ -19,14 +19,14 @@ from ultralytics.utils import YAML, IterableSimpleNamespace
 
 from export.integrations.crops import ultralytics_crop
 from runtime import open_model
-from tests.integrations_check.evidence import OfBoxes, Ours, retrieval, same_pixels
-from tests.integrations_check.job import Job, Step, tracks_of
+from tests.integrations_check.evidence import OfBoxes, Ours, computed_once, retrieval, same_pixels
+from tests.integrations_check.job import Job, Start, Step, tracks_of
 
 PACKAGES = ("ultralytics", "torch", "onnxruntime", "opencv-python", "numpy")
 
 
 def check(job: Job) -> dict:
-    configuration = str(Path(job.model).with_suffix(".ultralytics.yaml"))
+    configuration = configuration_of(job)
     settings = YAML.load(configuration)
     ours = Ours(open_model(job.model), ultralytics_crop)
     reid = build_encoder(True, settings["model"], "cpu")
@@ -38,21 +38,6 @@ def check(job: Job) -> dict:
     def their_features(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         return np.stack(reid(frame, centred(boxes)))
 
-    def start(features: OfBoxes | None, with_reid: bool) -> Step:
-        # the cameras do not move
-        tracker = BOTSORT(
-            IterableSimpleNamespace(**settings | {"with_reid": with_reid, "gmc_method": "none"})
-        )
-        if features is not None:
-            tracker.encoder = lambda frame, rows: list(features(frame, corners(rows))) if len(rows) else []
-
-        def step(frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> dict[int, int]:
-            rows = np.column_stack([boxes, scores, np.zeros(len(boxes))]).astype(np.float32)
-            tracked = tracker.update(Boxes(rows, frame.shape[:2]), frame)
-            return {int(row[7]): int(row[4]) for row in tracked}
-
-        return step
-
     clips = job.clips()
     return {
         "accepted_by_track": accepted(configuration, ours.size),
@@ -61,12 +46,37 @@ def check(job: Job) -> dict:
         ),
         "retrieval": retrieval(job.sequence_clips(), ours),
         "tracks": {
-            "own": tracks_of(clips, lambda: start(None, True)),
-            "fed": tracks_of(clips, lambda: start(ours.features_of_their_crops, True)),
-            "ours": tracks_of(clips, lambda: start(ours.features, True)),
-            "none": tracks_of(clips, lambda: start(None, False)),
+            "own": tracks_of(clips, lambda: start(settings)),
+            "fed": tracks_of(clips, lambda: start(settings, ours.features_of_their_crops)),
+            "ours": tracks_of(clips, lambda: start(settings, ours.features)),
+            "none": tracks_of(clips, lambda: start(settings | {"with_reid": False})),
         },
     }
+
+
+def with_settings(job: Job) -> Start:
+    model, settings = open_model(job.model), YAML.load(configuration_of(job))
+    features = computed_once(lambda frame, boxes: model.embed_boxes(frame, boxes, color="bgr"))
+    return lambda more: start(settings | more, features)
+
+
+def configuration_of(job: Job) -> str:
+    """Return the configuration that the export wrote beside the file."""
+    return str(Path(job.model).with_suffix(".ultralytics.yaml"))
+
+
+def start(settings: dict, features: OfBoxes | None = None) -> Step:
+    """Return a step of a new tracker, which gets its features from `features` or from its own encoder. The cameras do not move."""
+    tracker = BOTSORT(IterableSimpleNamespace(**settings | {"gmc_method": "none"}))
+    if features is not None:
+        tracker.encoder = lambda frame, rows: list(features(frame, corners(rows))) if len(rows) else []
+
+    def step(frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> dict[int, int]:
+        rows = np.column_stack([boxes, scores, np.zeros(len(boxes))]).astype(np.float32)
+        tracked = tracker.update(Boxes(rows, frame.shape[:2]), frame)
+        return {int(row[7]): int(row[4]) for row in tracked}
+
+    return step
 
 
 def accepted(configuration: str, size: tuple[int, int]) -> bool:

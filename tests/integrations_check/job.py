@@ -17,7 +17,9 @@ HOG = ROOT / "tests" / "data" / "vtest" / "hog.txt"
 # [frame, index of the box in the frame, track]
 Tracks = list[list[int]]
 # (frame BGR, boxes (N, 4), scores (N,)) -> {index of the box: track}
-Step = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[int, int]]
+Step = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[int, Any]]
+# settings of a tracker -> the step of a new tracker with them
+Start = Callable[[dict[str, float]], Step]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ def tracks_of(clips: list[Clip], start: Callable[[], Step]) -> dict[str, Tracks]
             rows += [[frame.number, int(index), int(track)] for index, track in sorted(found.items())]
         tracks[clip.name] = rows
     return tracks
+
+
+def sweep(job: Job, start: Start, grid: list[dict[str, float]]) -> dict[str, dict[str, Tracks]]:
+    """Return {number of the settings in `grid`: the tracks of every camera of the sequence with them}."""
+    clips = job.sequence_clips()
+    return {
+        str(number): tracks_of(clips, lambda settings=settings: start(settings))
+        for number, settings in enumerate(grid)
+    }
 
 
 def adapter(package: str, model: str) -> dict[str, Any]:
