@@ -1,4 +1,7 @@
-"""The shipped sequence is what sequence.json says: videos, boxes, ground truth and detections agree. Only the last test needs the renderer."""
+"""The shipped sequence is what sequence.json says: videos, boxes, ground truth and detections agree.
+
+Only the last test needs the renderer.
+"""
 
 import itertools
 import json
