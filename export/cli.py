@@ -28,7 +28,7 @@ def run(command: ExportCommand) -> None:
     import runtime.backends.onnxruntime  # noqa: F401
     from export.blocks import refuse as refuse_blocks
     from export.exporting import export
-    from export.gate import gate_summary
+    from export.gate import gate_summary, projection_summary
     from export.integrations.configuration import refuse, write_integration
     from runtime.console import note, print_table
 
@@ -54,6 +54,7 @@ def run(command: ExportCommand) -> None:
             f"{options.form} {manifest['precision']}, opset {manifest['opset']}, {manifest['nodes']['simplified']} nodes",
         ],
         ["macs", f"{manifest['macs'][f'macs_{options.form}'] / 1e9:.2f} G"],
+        *projection_summary(manifest),
         ["gate", gate_summary(manifest["gate"])],
     ]
     if integration:

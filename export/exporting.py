@@ -17,7 +17,16 @@ from export.integrations.table import integration_input
 from export.options import ExportOptions, InputOptions
 from export.pixels import rescaled
 from export.precision import ExportedGraph, apply_precision
-from export.writing import precision_request, refuse_contradictions, write_gated
+from export.projection.choose import (
+    ChosenProjection,
+    choose_projection,
+    gate_entry,
+    output_entry,
+    projected_check,
+    projection_crops,
+)
+from export.projection.graph import with_projection
+from export.writing import nothing_after_refusal, precision_request, refuse_contradictions, write_gated
 from prune.model.flops import flops_report
 from prune.model.transreid import TransReID
 from prune.session import open_torch_model
@@ -90,19 +99,27 @@ def export(weights: Path | str, out: Path | str, options: ExportOptions | None =
     if spec.cameras:
         # A camera that the model does not have is refused before anything else happens.
         camera_row(model.architecture, "mean" if spec.camera == "input" else spec.camera)
+    crops = projection_crops(spec, parent.dim, options)
     request = precision_request(spec, options)
     check = _check(parent, model, spec, options)
     # `rescaled` returns the model itself unless --for sends pixels with another mean and std.
     graph, nodes = build_graph(rescaled(model, parent.spec, spec), spec, options.form)
     macs = int(flops_report(model.architecture)[f"macs_{options.form}"])
+    chosen: ChosenProjection | None = None
+    if crops is not None:
+        with nothing_after_refusal(out):
+            chosen = choose_projection(graph, parent, spec, crops, options, out)
+        graph = with_projection(graph, chosen.projection.matrix)
+        check = check and projected_check(check, chosen.projection)
+        nodes |= {"simplified": len(graph.graph.node), "operators": dict(prove_static(graph))}
 
     def judge(path: Path, exported: ExportedGraph) -> dict[str, Any]:
-        return _verdict(check, parent, path, spec, options, exported)
+        return _verdict(check, parent, path, spec, options, exported) | gate_entry(chosen)
 
     def contents(exported: ExportedGraph) -> dict[str, Any]:
         if exported.precision != "fp32" or options.target != "onnxruntime":
             nodes["operators"] = dict(prove_static(exported.graph))
-        return manifest_of(parent, model, exported, nodes, spec, options)
+        return manifest_of(parent, model, exported, nodes, spec, options, chosen=chosen)
 
     def convert() -> ExportedGraph:
         return apply_precision(graph, spec, request, macs=macs, notify=note)
@@ -117,11 +134,13 @@ def manifest_of(
     nodes: dict[str, Any],
     spec: InputSpec,
     options: ExportOptions,
+    *,
+    chosen: ChosenProjection | None = None,
 ) -> dict[str, Any]:
     """Return the manifest of the exported file, a dict of JSON values, without the entries `gate` and `check`.
 
     `model` is the torch model, and `parent` its artifact. `exported` is the converted graph, `nodes` are the counts of `build_graph`,
-    and `spec` is the input of the file.
+    `spec` is the input of the file, and `chosen` is its projection.
     """
     numbers, graph = flops_report(model.architecture), exported.graph
     return {
@@ -133,7 +152,7 @@ def manifest_of(
         "opset": max(opset.version for opset in graph.opset_import if opset.domain == ""),
         "ir_version": graph.ir_version,
         "input": spec.to_json(),
-        "output": {"dim": parent.dim, "normalised": True},
+        "output": output_entry(parent.dim, chosen),
         "shape": model.architecture.to_json(),
         "macs": {key: value for key, value in numbers.items() if key.startswith("macs")},
         "params": numbers["params"],

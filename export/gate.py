@@ -50,21 +50,25 @@ def verdict_on(
             verdict["passed"] = verdict["passed"] and verdict["rounded"]["passed"]
             verdict["failures"] += [f"rounded: {text}" for text in verdict["rounded"]["failures"]]
         if verdict["passed"] and max_map_drop is not None:
-            verdict |= judge_map(parent, emulated if emulated.exists() else path, spec, root, max_map_drop)
+            file = emulated if emulated.exists() else path
+            verdict |= judge_map(parent, file, spec, root, max_map_drop, dim=check.features.shape[1])
     finally:
         emulated.unlink(missing_ok=True)
     return verdict
 
 
-def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: float) -> dict[str, Any]:
+def judge_map(
+    parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: float, *, dim: int
+) -> dict[str, Any]:
     """Return {passed, failures, map: {parent, artifact, drop, limit}}, a comparison of two mAPs on the data set at `root`.
 
     In `map`, `parent` and `artifact` are the mAPs (0..1) of the torch model and of the file at `path`; `drop` and `limit` are in
-    points of mAP (0..100). `passed` is False if `drop` is above `limit`. `spec` is the input of the file.
+    points of mAP (0..100). `passed` is False if `drop` is above `limit`. `spec` is the input of the file, and `dim` the
+    number of values in its features.
     """
     dataset = read_dataset(str(root), guess_layout(str(root)))
     session = open_onnxruntime(path, spec)
-    artifact = Artifact(path, {}, spec, parent.dim, parent.sha256, session)
+    artifact = Artifact(path, {}, spec, dim, parent.sha256, session)
     before, after = (accuracy(model, dataset)["mAP"] for model in (parent, artifact))
     drop = 100 * (before - after)
     failures = [f"mAP drops by {drop:.2f} points, more than the allowed {limit}"] if drop > limit else []
@@ -73,6 +77,19 @@ def judge_map(parent: Artifact, path: Path, spec: InputSpec, root: Path, limit: 
         "failures": failures,
         "map": {"parent": before, "artifact": after, "drop": drop, "limit": limit},
     }
+
+
+def projection_summary(manifest: dict[str, Any]) -> list[list[object]]:
+    """Return the row of a summary about the projection that `manifest` records; none for a file without one."""
+    entry = manifest["output"].get("projection")
+    if entry is None:
+        return []
+    text = f"{entry['from']} -> {entry['dim']} numbers, fitted on {entry['images']} crops"
+    cost = manifest["gate"].get("projection")
+    if cost is None:
+        return [["projection", f"{text}; its cost in mAP was not measured"]]
+    before, after = 100 * cost["all"], 100 * cost["projected"]
+    return [["projection", f"{text}: mAP {before:.1f} -> {after:.1f} % ({after - before:+.2f} points)"]]
 
 
 def gate_summary(gate: dict[str, Any]) -> str:

@@ -37,7 +37,8 @@ class ExportOptions:
     `max_map_drop`, `check` must be a data set, and mAP on it may drop by at most so many points (0..100; None: no limit). For FP16 and
     INT8, value ranges are measured on up to `calibration_count` images of the folder `calibration` (None: the training images of
     `check`). `latency_table` is a JSON file with the milliseconds that INT8 saves on the target in each group of layers (None:
-    every group may become INT8).
+    every group may become INT8). With `dim`, the features are projected to this many numbers, by a projection that is fitted on the
+    crops of the folder `projection_data`; both are given, or neither.
     """
 
     input: InputOptions = field(default_factory=InputOptions)
@@ -51,3 +52,5 @@ class ExportOptions:
     calibration: Path | None = None
     calibration_count: int = CALIBRATION_COUNT
     latency_table: Path | None = None
+    dim: int | None = None
+    projection_data: Path | None = None

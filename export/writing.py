@@ -104,7 +104,16 @@ def refuse_contradictions(source: Path | str, out: Path, options: ExportOptions)
             raise ConfigError(
                 f"--max-map-drop {options.max_map_drop}: give a finite number, and not --gate off, which skips the mAP check"
             )
-        _refuse_unknown_layout(options.check)
+        _refuse_unknown_layout(options.check, "--max-map-drop")
+    if (options.dim is None) != (options.projection_data is None):
+        given, missing = (
+            ("--projection-data", "--dim K") if options.dim is None else ("--dim", "--projection-data DIR")
+        )
+        raise ConfigError(f"{given}: a projection needs both options; add {missing}, or leave {given} out")
+    if options.dim is not None and options.dim < 1:
+        raise ConfigError(f"--dim {options.dim}: give 1 or more, such as 128")
+    if options.dim is not None and options.gate:
+        _refuse_unknown_layout(options.check, "--dim")
     if options.latency_table is not None and options.precision != "int8":
         raise ConfigError("--latency-table: the table only applies to INT8; add --precision int8")
     if options.latency_table is not None and not options.gate:
@@ -117,13 +126,13 @@ def refuse_contradictions(source: Path | str, out: Path, options: ExportOptions)
         )
 
 
-def _refuse_unknown_layout(root: Path) -> None:
+def _refuse_unknown_layout(root: Path, option: str) -> None:
     try:
         guess_layout(str(root))
     except ConfigError as error:
         reason = str(error).partition(";")[0]
         raise ConfigError(
-            f"--max-map-drop: {reason}; give --check a data set with one of the known layouts"
+            f"{option}: {reason}; give --check a data set with one of the known layouts"
         ) from None
 
 

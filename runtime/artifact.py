@@ -27,3 +27,11 @@ class Artifact:
     sha256: str
     run: Session
     backend: str | None = None
+
+    @property
+    def projection(self) -> str | None:
+        """The sha256 of the projection that the model ends with, as its manifest records it; None for a model without one."""
+        output = self.manifest.get("output")
+        entry = output.get("projection") if isinstance(output, dict) else None
+        digest = entry.get("sha256") if isinstance(entry, dict) else None
+        return digest if isinstance(digest, str) else None

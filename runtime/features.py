@@ -43,8 +43,9 @@ class Features:
     and junk; `camids` (N,) are int64 and 0-based, -1 if unknown. `model` is the sha256 of the model file, and `layout` the data set
     layout by which the file names were read, or None. `camera` is the camera policy of the extraction: "input", "mean", "none" or a
     camera id as text. `images` has the sha256 of each image file (N,), or is empty. `backend` names the library that ran the model
-    (key `engine` in the file); it is None if that was not recorded. `skipped` lists the images that could not be used, and `notes`
-    are warnings for the user. These two are not saved in the file.
+    (key `engine` in the file); it is None if that was not recorded. `projection` is the sha256 of the projection that the model ends
+    with, or None. `skipped` lists the images that could not be used, and `notes` are warnings for the user. These two are not saved in
+    the file.
 
     Features of the boxes of a video also have the next three; for image files they are None. `frames` (N,) are int64, the 0-based
     numbers of the frames. `times` (N,) are float64, in seconds, NaN if unknown. `tracks` (N,) are int64, the numbers that a tracker
@@ -61,6 +62,7 @@ class Features:
     camera: str = "none"
     images: tuple[str, ...] = ()
     backend: str | None = None
+    projection: str | None = None
     frames: NDArray[np.int64] | None = None
     times: NDArray[np.float64] | None = None
     tracks: NDArray[np.int64] | None = None
@@ -95,6 +97,7 @@ def save_features(path: Path | str, features: Features, *, total: int | None = N
         "layout": np.array(features.layout or ""),
         "camera": np.array(features.camera),
         "engine": np.array(features.backend or ""),
+        "projection": np.array(features.projection or ""),
         "resize": np.array(RESIZE),
         "images": np.array(features.images, dtype=np.bytes_),
     }
@@ -109,6 +112,7 @@ def save_features(path: Path | str, features: Features, *, total: int | None = N
         "layout": features.layout,
         "camera": features.camera,
         "engine": features.backend,
+        "projection": features.projection,
         "resize": RESIZE,
         "tools": tools(*TOOLS),
     }
@@ -168,6 +172,7 @@ def load_features(path: Path | str, *, partial: bool = False) -> Features:
             digest.decode(errors="replace") for digest in arrays.get("images", np.empty(0, np.bytes_))
         ),
         backend=str(arrays.get("engine", "")) or None,
+        projection=str(arrays.get("projection", "")) or None,
         frames=_values(arrays, "frames"),
         times=_values(arrays, "times"),
         tracks=_values(arrays, "tracks"),

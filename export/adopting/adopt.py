@@ -21,6 +21,15 @@ from export.check import check_crops, make_check
 from export.gate import verdict_on
 from export.int8.eval_set import read_eval_set
 from export.precision import ExportedGraph, apply_precision
+from export.projection.choose import (
+    ChosenProjection,
+    choose_projection,
+    gate_entry,
+    output_entry,
+    projected_check,
+    projection_crops,
+)
+from export.projection.graph import with_projection
 from export.writing import nothing_after_refusal, precision_request, refuse_contradictions, write_gated
 from runtime.artifact import Artifact
 from runtime.console import note
@@ -79,7 +88,14 @@ def adopt(
         spec = replace(spec, batch=batch)
     _warn_of_classes(given, features.shape[1])
     parent = Artifact(path, {}, spec, features.shape[1], foreign.sha256, original)
-    check, macs = make_check(crops, original, spec, None), multiply_adds(graph)
+    check = make_check(crops, original, spec, None)
+    chosen: ChosenProjection | None = None
+    if (data := projection_crops(spec, parent.dim, export)) is not None:
+        with nothing_after_refusal(out):
+            chosen = choose_projection(graph, parent, spec, data, export, out)
+        graph = with_projection(graph, chosen.projection.matrix)
+        check = projected_check(check, chosen.projection)
+    macs = multiply_adds(graph)
     request = precision_request(spec, export)
     adopted = _provenance(given, options, spread) | {
         "comparison": comparison.to_json() if comparison else None,
@@ -89,12 +105,14 @@ def adopt(
     def judge(file: Path, exported: ExportedGraph) -> dict[str, Any]:
         if not export.gate:
             return {"passed": None, "off": True}
-        return verdict_on(
+        verdict = verdict_on(
             check, parent, file, spec, exported, root=export.check, max_map_drop=export.max_map_drop
         )
+        return verdict | gate_entry(chosen)
 
     def contents(exported: ExportedGraph) -> dict[str, Any]:
-        return _manifest(parent, exported, spec, macs, options) | {"adopted": adopted}
+        manifest = _manifest(parent, exported, spec, macs, options)
+        return manifest | {"output": output_entry(parent.dim, chosen), "adopted": adopted}
 
     def convert() -> ExportedGraph:
         return apply_precision(graph, spec, request, macs=macs, notify=note)
@@ -223,7 +241,6 @@ def _manifest(
         "opset": max(opset.version for opset in graph.opset_import if opset.domain == ""),
         "ir_version": graph.ir_version,
         "input": spec.to_json(),
-        "output": {"dim": parent.dim, "normalised": True},
         "macs": {"macs_reference": macs},
         "params": stored,
         "stored_values": stored,

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from export.adopting.options import AdoptOptions
 from export.adopting.pixels import COLORS, CONVENTIONS, LAYOUTS, RANGES, stated_pixels
-from export.arguments import add_gate_arguments, add_precision_arguments, batch_size, export_options
+from export.arguments import (
+    add_gate_arguments,
+    add_precision_arguments,
+    add_projection_arguments,
+    batch_size,
+    export_options,
+)
 from export.options import InputOptions
 from runtime.errors import ConfigError
 
@@ -81,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", default="dynamic", help="a fixed batch size, or dynamic (default)")
     add_precision_arguments(parser)
+    add_projection_arguments(parser)
     add_gate_arguments(parser, against="the original")
     parser.add_argument("--json", action="store_true", help="print the manifest of the file as JSON")
 
@@ -143,7 +150,7 @@ def _show(comparison: Comparison) -> None:
 
 
 def _summary(job: AdoptCommand, manifest: dict[str, Any]) -> list[list[object]]:
-    from export.gate import gate_summary
+    from export.gate import gate_summary, projection_summary
 
     spec, own = manifest["input"], manifest["adopted"]
     size = job.out.stat().st_size / 1e6
@@ -160,5 +167,6 @@ def _summary(job: AdoptCommand, manifest: dict[str, Any]) -> list[list[object]]:
             f"{manifest['precision']} for {manifest['target']}, batch {batch}, {manifest['output']['dim']} values",
         ],
         ["macs", f"{manifest['macs']['macs_reference'] / 1e9:.3f} G"],
+        *projection_summary(manifest),
         ["gate", gate_summary(manifest["gate"])],
     ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +55,36 @@ class Calibration:
 def calibration_set(
     root: Path | str, spec: InputSpec, *, count: int = CALIBRATION_COUNT, camera: str | int | None = None
 ) -> Calibration:
-    """Return a Calibration of up to `count` evenly spaced images of `root`: training images of a data set, or any of a plain folder.
+    """Return the Calibration that `training_crops` makes of up to `count` images of `root`, with a note if there are few.
+
+    Raises ConfigError for a `count` below 1.
+    """
+    if count < 1:
+        raise ConfigError(f"--calibration-count {count}: give 1 or more")
+    crops = training_crops(root, spec, count=count, camera=camera)
+    if len(crops.images) < ENOUGH:
+        few = f"WARNING {root}: there are only {len(crops.images)} calibration images; use {ENOUGH} or more"
+        return replace(crops, notes=(*crops.notes, few))
+    return crops
+
+
+def training_crops(
+    root: Path | str,
+    spec: InputSpec,
+    *,
+    count: int,
+    camera: str | int | None = None,
+    option: str = "--calibration",
+) -> Calibration:
+    """Return up to `count` evenly spaced images of `root`: training images of a data set, or any of a plain folder.
 
     `spec` is the input of the exported file. If it has camera ids, `camera` says which ones the images get: "input" (the true id of
     each image), "mean", "none" (no camera) or one 0-based camera id for all. The default None means "input" if `root` is the data
     set that the model was trained on, otherwise "mean". Unreadable images are left out, with a warning in `notes`. Raises DataError
-    when the folder does not exist, has no images or none that can be read, and ConfigError for a `count` below 1.
+    when the folder does not exist, has no images or none that can be read. `option` is the option that errors tell the user to give.
     """
-    if count < 1:
-        raise ConfigError(f"--calibration-count {count}: give 1 or more")
     if not Path(root).is_dir():
-        raise DataError(
-            f"{root}: the folder of calibration images does not exist; give --calibration DIR, or --check with another data set"
-        )
+        raise DataError(f"{root}: the folder of images does not exist; give {option} DIR with another one")
     items, dataset = _items(str(root))
     chosen = [items[index] for index in spaced(len(items), count)]
     crops, digests, camids, unreadable = [], [], [], 0
@@ -82,16 +99,12 @@ def calibration_set(
         camids.append(item.camid)
     if not crops:
         raise DataError(
-            f"{root}: none of the {len(chosen)} calibration images can be read; give --calibration DIR"
+            f"{root}: none of the {len(chosen)} images can be read; give {option} DIR with others"
         )
     camera_rows, note = camera_ids(camids, spec, policy=camera, dataset=dataset)
     notes = [note] if note else []
     if unreadable:
-        notes.append(
-            f"WARNING {root}: {unreadable} of {len(chosen)} calibration images cannot be read and are left out"
-        )
-    if len(crops) < ENOUGH:
-        notes.append(f"WARNING {root}: there are only {len(crops)} calibration images; use {ENOUGH} or more")
+        notes.append(f"WARNING {root}: {unreadable} of {len(chosen)} images cannot be read and are left out")
     return Calibration(np.stack(crops), camera_rows, spec, content_hash(digests), tuple(notes))
 
 

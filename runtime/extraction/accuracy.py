@@ -1,4 +1,4 @@
-"""The function `accuracy`, which evaluates an opened model on a data set. It prints only the progress."""
+"""Evaluate an opened model on a data set. Prints only the progress."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ def accuracy(
     `batch` is the number of images per run, unless the model has a fixed batch. Raises DataError when more than 1 % of the images
     are unusable.
     """
+    query, gallery = dataset_features(artifact, dataset, camera=camera, batch=batch)
+    return score(query, gallery, same_camera=published_rule(dataset.layout)).to_json()
+
+
+def dataset_features(
+    artifact: Artifact, dataset: Dataset, *, camera: str | int | None = None, batch: int = 16
+) -> tuple[Features, Features]:
+    """Return the features of the queries and of the gallery of the data set. The parameters and errors are those of `accuracy`."""
     extract_items = partial(extract, artifact, batch=artifact.spec.batch or batch)
 
     def features(items: tuple[Item, ...], title: str) -> Features:
@@ -35,5 +43,4 @@ def accuracy(
             images = Images(items, dataset=dataset)
             return extract_with_policy(extract_items, artifact, images, policy=camera, progress=advance)
 
-    query, gallery = features(dataset.query, "query"), features(dataset.gallery, "gallery")
-    return score(query, gallery, same_camera=published_rule(dataset.layout)).to_json()
+    return features(dataset.query, "query"), features(dataset.gallery, "gallery")

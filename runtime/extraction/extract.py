@@ -148,6 +148,7 @@ def collect(
         model=artifact.sha256,
         images=tuple(digests[i] for i in usable) if any(digests.values()) else (),
         backend=artifact.backend,
+        projection=artifact.projection,
         skipped=skipped,
         notes=tuple(f"{count} {noun}: {note}" for note, count in note_counts.items()),
     )

@@ -98,6 +98,7 @@ def to_features(gallery: Gallery, filters: Filters = ALL) -> Features:
         camids=np.array([-1 if row.camera is None else row.camera for row in rows], np.int64),
         model=gallery.space.model,
         camera=gallery.space.camera,
+        projection=gallery.space.projection,
         images=tuple(row.sha256 for row in rows),
         notes=(f"{lost} rows have a person whose name is no number; their pid is -1",) if lost else (),
     )

@@ -17,6 +17,7 @@ NAMES = {
     "dim": "the numbers in a feature",
     "camera": "the camera embedding",
     "resize": "the resize",
+    "projection": "the projection (sha256)",
 }
 
 
@@ -26,13 +27,14 @@ class Space:
 
     `model` is the sha256 of the model file, which includes its precision and its projection, and `dim` the number of values in a
     feature. `camera` is the camera policy as text ("input", "mean", "none" or a camera id), and `resize` the method that resized the
-    images.
+    images. `projection` is the sha256 of the projection that the model ends with, or None for a model without one.
     """
 
     model: str
     dim: int
     camera: str
     resize: str = RESIZE
+    projection: str | None = None
 
     def to_text(self) -> str:
         """Return the space as the JSON text that a store keeps."""
@@ -42,7 +44,8 @@ class Space:
     def from_text(cls, text: str) -> Space:
         """Return the space that `to_text` wrote. Raises ValueError for a damaged text."""
         content: Any = parse_json(text, finite=True)
-        if not isinstance(content, dict) or set(content) != set(NAMES):
+        # Galleries of earlier versions state no projection, because models had none.
+        if not isinstance(content, dict) or set(content) | {"projection"} != set(NAMES):
             raise ValueError("its embedding space is damaged")
         space = cls(**content)
         if not isinstance(space.dim, int) or space.dim < 1:
@@ -57,12 +60,13 @@ def space_of(artifact: Artifact, camera: str | int | None = None, dataset: str |
     cannot follow.
     """
     policy = resolve_policy(artifact.spec, policy=camera, dataset=dataset)
-    return Space(artifact.sha256, artifact.dim, str(policy))
+    return Space(artifact.sha256, artifact.dim, str(policy), projection=artifact.projection)
 
 
 def space_of_features(features: Features) -> Space:
     """Return the space of features that `extract` made."""
-    return Space(features.model, int(features.features.shape[1]), features.camera)
+    dim = int(features.features.shape[1])
+    return Space(features.model, dim, features.camera, projection=features.projection)
 
 
 def same_space(stored: Space, other: Space, where: str) -> None:

@@ -99,7 +99,7 @@ def test_an_unreadable_image_is_left_out_and_counted(folder):
     (folder / "3.png").write_bytes(b"not a picture")
     calibration = calibration_set(folder, SPEC)
     assert len(calibration.images) == 9
-    assert any("1 of 10 calibration images cannot be read" in note for note in calibration.notes)
+    assert any("1 of 10 images cannot be read" in note for note in calibration.notes)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a picture"])
