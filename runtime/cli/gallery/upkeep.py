@@ -89,6 +89,7 @@ def run_info(store: Path, *, as_json: bool) -> None:
         "camera": space.camera,
         "resize": space.resize,
         "model": space.model,
+        "projection": space.projection,
     }
     cameras = {"unknown" if number is None else str(number): rows for number, rows in content.cameras.items()}
     if as_json:
