@@ -8,7 +8,7 @@ NUMERIC := tests/prune tests/export tests/runtime/extraction tests/runtime/ranki
 	tests/test_int8_exact.py tests/benchmarks/experiments/test_peak.py
 OLD_PROCESSOR := ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default
 
-.PHONY: demo test test-isa lint check-full docker-check integrations-check clean
+.PHONY: demo test test-isa lint check-full docker-check integrations-check page-check clean
 
 demo: .venv/ready
 	$(BIN)/python -m benchmarks.demo --out runs/demo
@@ -42,6 +42,14 @@ docker-check: .venv/ready
 integrations-check: .venv/ready
 	$(BIN)/python -m tests.integrations_check
 
+# Chromium (Debian: apt-get install chromium) and a network, for Playwright and axe-core: they stay in .page-check
+page-check: .page-check/ready
+	PYTHONPATH=.page-check OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/runtime/service/page
+
+.page-check/ready: .venv/ready
+	$(BIN)/python -m pip install -qq --target .page-check --upgrade playwright==1.65.2 axe-playwright-python==0.1.8
+	touch $@
+
 # touched last, so that an interrupted installation starts again
 .venv/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -51,4 +59,4 @@ integrations-check: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .integrations runs build *.egg-info
+	rm -rf .venv .integrations .page-check runs build *.egg-info
