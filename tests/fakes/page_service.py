@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,8 +56,8 @@ class Service:
     """What the stand-in holds, and what it was asked: `requests` has (method, path, fields) of every call below /v1."""
 
     rows: dict = field(default_factory=lambda: {number: row(number) for number in range(1, 31)})
-    counted: int | None = None
-    threshold: dict | None = field(default_factory=lambda: dict(THRESHOLD))
+    gallery: str = "one"
+    threshold: dict | None = field(default_factory=lambda: deepcopy(THRESHOLD))
     token: str | None = None
     writable: bool = True
     problems: list = field(default_factory=list)
@@ -73,7 +74,8 @@ class Service:
         cameras = sorted({one["camera"] for one in rows} - {None})
         times = sorted(one["time"] for one in rows if one["time"])
         return {
-            "rows": len(rows) if self.counted is None else self.counted,
+            "gallery": self.gallery,
+            "rows": len(rows),
             "people": len({one["person"] for one in rows} - {None}),
             "cameras": [{"camera": c, "rows": sum(one["camera"] == c for one in rows)} for c in cameras],
             "first": times[0] if times else None,

@@ -77,7 +77,8 @@ async function send(path, { method = "GET", body, signal, busyTries = 1 } = {}) 
     if (typeof body === "string") headers["Content-Type"] = "application/json";
     let response;
     try {
-      response = await fetch(path, { method, body, signal, headers, cache: method === "GET" ? "default" : "no-store" });
+      // no-store: pictures of people stay out of the browser's cache on the disk
+      response = await fetch(path, { method, body, signal, headers, cache: "no-store" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Problem({ title: "The service cannot be reached", detail: "Check that it is running, then try again." });

@@ -69,6 +69,7 @@ export function takeBack(ids) {
 async function run(call, gone, done) {
   try {
     const { deleted } = await call();
+    for (const { row } of state.hits) if (gone(row)) forget(row.id);
     removeRows(gone);
     await loadInfo();
     toast(done(deleted));
@@ -101,7 +102,6 @@ export async function remove(row) {
     ),
   );
   if (choice === "row") {
-    forget(row.id);
     await run(() => api.remove(row.id), ({ id }) => id === row.id, () => "Deleted.");
   } else if (choice === "person") {
     await removePerson(row.person);

@@ -60,6 +60,7 @@ function bitmapOf(id) {
 }
 
 export const forget = (id) => kept.delete(id);
+export const forgetAll = () => kept.clear();
 
 async function load(canvas) {
   const id = waiting.get(canvas);

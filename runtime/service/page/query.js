@@ -2,6 +2,7 @@
 
 import { button, byId, h, isTyping } from "./dom.js";
 import { crop, looksLikeScene } from "./crop.js";
+import { isOpen } from "./dialogs.js";
 import { announce, toast } from "./notices.js";
 import { decode, draw, drawMissing, showRow } from "./pictures.js";
 import { refresh } from "./searching.js";
@@ -47,12 +48,12 @@ export async function addFiles(files) {
   if (!state.info?.rows) return toast("There is nothing to search in yet: the gallery is empty or cannot be read.");
   const added = [];
   for (const file of files) {
-    if (!file.type.startsWith("image/")) {
+    const bitmap = file.size <= state.info.limits.bytes ? await decode(file) : null;
+    if (!bitmap && !file.type.startsWith("image/")) {
       toast(`“${file.name}” is no picture, so it was left out.`, { kind: "bad" });
     } else if (file.size > state.info.limits.bytes) {
       toast(`“${file.name}” has ${bytesWords(file.size)}; the service takes at most ${bytesWords(state.info.limits.bytes)}.`, { kind: "bad" });
     } else {
-      const bitmap = await decode(file);
       const query = { key: ++lastKey, file, bitmap, box: null };
       if (bitmap && looksLikeScene(bitmap)) {
         const box = await crop(query, { scene: true });
@@ -132,10 +133,11 @@ function watchDrops() {
     hide();
     if (!isFileDrag(event)) return;
     event.preventDefault();
-    addFiles([...event.dataTransfer.files]);
+    if (!isOpen()) addFiles([...event.dataTransfer.files]);
   });
   window.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
+    if (isOpen()) return;
     if (files.length) {
       event.preventDefault();
       addFiles(files);

@@ -8,6 +8,7 @@ import { save } from "./export.js";
 import { clearFilters, hasFilters } from "./filters.js";
 import { lanes } from "./lanes.js";
 import { announce } from "./notices.js";
+import { newPerson } from "./query.js";
 import { loadInfo, more, refresh } from "./searching.js";
 import { set, shown, state, subscribe } from "./state.js";
 import { count, counted } from "./words.js";
@@ -46,7 +47,7 @@ function toolbar(parts) {
   return h(
     "div",
     { class: "results-head" },
-    h("div", { class: "results-title" }, h("h2", { id: "results-title" }, title), h("p", { class: "soft" }, detail)),
+    h("div", { class: "results-title" }, h("h2", { id: "results-title" }, title), h("p", { class: "soft" }, detail, state.filters.person !== null && [" ", link("Show the whole gallery", clearFilters)])),
     h("div", { class: "toolbar", role: "group", "aria-label": "View and export" }, viewButton("grid", "Grid", "grid"), viewButton("lanes", "Over time", "lanes"), h("span", { class: "gap" }), button("CSV", { icon: "save", "aria-label": "Save as CSV", disabled: !state.hits.length, click: () => save("csv") }), button("JSON", { icon: "save", "aria-label": "Save as JSON", disabled: !state.hits.length, click: () => save("json") })),
     hiddenLine(parts),
   );
@@ -72,6 +73,7 @@ async function tryAgain() {
 
 const PROBLEMS = {
   401: ["This service needs a token", "Enter token"],
+  404: ["A stored picture of this search was deleted", "New person"],
   409: ["This gallery belongs to another model", "Try again"],
   503: ["The service is busy", "Try again"],
 };
@@ -81,7 +83,7 @@ function problemState({ status, title, detail, retryAfter }) {
   const text = [detail || (known ? title : "")].filter(Boolean);
   if (status === 503 && retryAfter) text.push(`It asks to wait ${counted(Math.ceil(retryAfter), "second")}.`);
   if (status === 409) text.push("Features of two models cannot be compared. Start the service with the model that filled the gallery, or with another gallery.");
-  return stateCard({ drawn: "alert", title: known ?? title ?? "Something went wrong", text, kind: "bad", actions: [button(action, { kind: "main", click: tryAgain })] });
+  return stateCard({ drawn: "alert", title: known ?? title ?? "Something went wrong", text, kind: "bad", actions: [button(action, { kind: "main", click: status === 404 ? newPerson : tryAgain })] });
 }
 
 function emptyGallery() {

@@ -1,7 +1,9 @@
 // Fill the results: by a search if there are query pictures, else with stored rows.
 
 import * as api from "./api.js";
-import { set, state } from "./state.js";
+import { toast } from "./notices.js";
+import { forgetAll } from "./pictures.js";
+import { galleryOf, set, state, storedRejections } from "./state.js";
 import { toUtc } from "./words.js";
 
 const PAGE = 48; // stored rows that are listed at once
@@ -91,7 +93,17 @@ export async function more() {
 /** Ask what the gallery holds; the first thing that the page does, and after every change. */
 export async function loadInfo() {
   try {
-    set({ info: await api.info(), problem: null });
+    const info = await api.info();
+    const known = state.info && galleryOf(state.info);
+    set({ info, problem: null });
+    if (known === galleryOf(info)) return true;
+    set({ rejected: storedRejections() });
+    if (known) {
+      forgetAll();
+      set({ queries: [], hits: [], filters: { cameras: new Set(), after: "", before: "", person: null } });
+      toast("The service has another gallery or model now, so the search starts again.");
+      refresh();
+    }
     return true;
   } catch (error) {
     set({ problem: error instanceof api.Problem ? error : new api.Problem({ title: "The page failed", detail: String(error) }) });

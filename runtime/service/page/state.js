@@ -1,11 +1,14 @@
 // What the page knows, in one place. Parts of the page subscribe to the keys that they show.
 
-const REJECTED = "reid-rejected";
+/** What tells one gallery from another: its ids mean nothing in the other. */
+export const galleryOf = (info) => info.gallery ?? `${info.model.name} ${info.model.dimension}`;
+
+const rejectedKey = () => `reid-rejected ${galleryOf(state.info)}`;
 
 /** Ids that the user rejected. They last as long as the tab, also over a reload. */
-function storedRejections() {
+export function storedRejections() {
   try {
-    return new Set(JSON.parse(sessionStorage.getItem(REJECTED) ?? "[]"));
+    return new Set(JSON.parse(sessionStorage.getItem(rejectedKey()) ?? "[]"));
   } catch {
     return new Set();
   }
@@ -25,7 +28,7 @@ export const state = {
   top: 50,
   threshold: null, // a similarity, or null for none
   view: "grid", // or "lanes"
-  rejected: storedRejections(),
+  rejected: new Set(),
   showRejected: false,
   showBelow: false,
   current: null, // id of the row that the keyboard is on
@@ -48,7 +51,7 @@ export function set(patch) {
 
 export function setRejected(ids) {
   try {
-    sessionStorage.setItem(REJECTED, JSON.stringify([...ids]));
+    sessionStorage.setItem(rejectedKey(), JSON.stringify([...ids]));
   } catch {
     // A browser without storage keeps them until the page is closed.
   }

@@ -2,7 +2,7 @@
 
 import { button, byId, h } from "./dom.js";
 import { set, state, subscribe } from "./state.js";
-import { counted, inSearches, rateWords, similarityWords } from "./words.js";
+import { count, counted, inSearches, rateWords, similarityWords } from "./words.js";
 
 const MORE_PEOPLE = 1.1; // a gallery with more people than this many times the calibrated ones has more false matches
 
@@ -37,8 +37,8 @@ function detailWords(point, calibrated) {
 }
 
 function boundWords(bound) {
-  const { few, many } = inSearches(Math.min(1, bound));
-  return `${few} in ${Math.floor(many)}`;
+  const { few, many } = inSearches(Math.min(1, bound), { most: true });
+  return `${few} in ${count(many)}`;
 }
 
 let points = [];

@@ -18,30 +18,32 @@ export function twoDigits(number) {
   return Number(number.toPrecision(2));
 }
 
-/** A share as "1 in N" or "n in 10", for a reader who knows no per cent: {few, many}. */
-export function inSearches(rate) {
-  if (rate <= 0.15) return { few: 1, many: twoDigits(1 / rate) };
-  return { few: Math.round(rate * 10), many: 10 };
+/** A share as "1 in N" or "n in 10": {few, many}. An upper bound (`most`) is rounded up, an estimate to the nearest. */
+export function inSearches(rate, { most = false } = {}) {
+  if (rate > 0.15) return { few: most ? Math.ceil(rate * 10) : Math.round(rate * 10), many: 10 };
+  const many = 1 / rate;
+  const unit = 10 ** Math.max(0, Math.floor(Math.log10(many)) - 1);
+  return { few: 1, many: (most ? Math.floor(many / unit) : Math.round(many / unit)) * unit };
+}
+
+function wrongPeople({ few, many }) {
+  return `${few} wrong ${few === 1 ? "person" : "people"} in ${count(many)} searches`;
 }
 
 /** The rate of false matches in words. `bound` is its 95 % upper bound. */
 export function rateWords(rate, bound = null) {
   if (rate > 0.95) return "a wrong person in nearly every search";
-  if (rate > 0) {
-    const { few, many } = inSearches(rate);
-    return `about ${few} wrong ${few === 1 ? "person" : "people"} in ${counted(many < 10 ? Math.round(many) : Math.floor(many), "search", "searches")}`;
-  }
-  if (bound === null || bound <= 0) return "no wrong person in the calibration's searches";
-  const { few, many } = inSearches(bound);
-  return `at most ${few} wrong ${few === 1 ? "person" : "people"} in ${count(Math.floor(many))} searches`;
+  if (rate > 0) return `about ${wrongPeople(inSearches(rate))}`;
+  if (!(bound > 0)) return "no wrong person in the calibration's searches";
+  return `at most ${wrongPeople(inSearches(bound, { most: true }))}`;
 }
 
 /** The same for the narrow line of a card. */
 export function rateShort(rate, bound = null) {
   if (rate > 0.95) return "nearly always wrong";
   if (rate <= 0 && !(bound > 0)) return "none wrong when measured";
-  const { few, many } = inSearches(rate > 0 ? rate : bound);
-  return `${rate > 0 ? "about" : "at most"} ${few} wrong in ${count(Math.round(many))}`;
+  const { few, many } = rate > 0 ? inSearches(rate) : inSearches(bound, { most: true });
+  return `${rate > 0 ? "about" : "at most"} ${few} wrong in ${count(many)}`;
 }
 
 /** "about 93 in 100". */

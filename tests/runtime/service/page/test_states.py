@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fakes.page_service import Service, row, served
-from tests.runtime.service.page.test_search import choose, file, shown
+from tests.runtime.service.page.test_search import choose, file, shown, wait_shown
 
 MARKUP = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>.jpg"
 
@@ -39,6 +39,34 @@ def test_another_models_gallery_is_named(tab, service):
     assert "another model" in text and "features of another file" in text
     page.get_by_role("button", name="Try again").click()
     page.wait_for_selector(".card")
+
+
+def test_a_service_with_another_gallery_is_noticed_and_rejections_stay_with_their_gallery(page, service):
+    choose(page, file())
+    page.locator('[data-id="2"]').focus()
+    page.keyboard.press("r")
+    wait_shown(page, [1, 3, 4, 5, 6, 7, 8, 9, 10])
+    service.gallery = "another"
+    page.locator('[data-id="3"]').focus()
+    page.keyboard.press("Delete")
+    page.click('[data-confirm="delete"]')
+    page.wait_for_selector(".toast:has-text('another gallery')")
+    page.wait_for_selector("h2:has-text('In the gallery')")
+    assert page.locator(".chip").count() == 0
+    choose(page, file())
+    wait_shown(page, [1, 2, 4, 5, 6, 7, 8, 9, 10])
+
+
+def test_a_search_by_a_row_that_is_gone_starts_anew(page, service):
+    choose(page, file())
+    del service.rows[3]
+    service.problems = [problem("/v1/search", 404, "Not Found", "There is no such row.")]
+    page.locator('[data-id="3"]').focus()
+    page.keyboard.press("s")
+    page.wait_for_selector(".state")
+    assert "was deleted" in page.inner_text(".state")
+    page.locator(".state").get_by_role("button", name="New person").click()
+    page.wait_for_selector("h2:has-text('In the gallery')")
 
 
 def test_a_token_is_asked_for_once_and_kept_for_the_tab(tab, service):
@@ -154,9 +182,6 @@ def test_a_hundred_thousand_rows_stay_quick_to_look_at(tab, service):
 
 
 def test_no_result_above_the_threshold_and_no_row_in_the_filters_are_told_apart(page, service):
-    choose(page, file())
-    page.focus("#slider")
-    page.keyboard.press("Home")
     service.threshold["curve"][0][0] = 1.5
     page.reload()
     page.wait_for_selector(".card")

@@ -22,6 +22,10 @@ def test_rates_in_words(call):
         (0.4, 0.45): "about 4 wrong people in 10 searches",
         (0.97, 1.0): "a wrong person in nearly every search",
         (0.0, 0.003): "at most 1 wrong person in 330 searches",
+        # 1 in 340 would be less than the bound
+        (0.0, 1 / 337): "at most 1 wrong person in 330 searches",
+        (0.0, 0.31): "at most 4 wrong people in 10 searches",
+        (0.14, 0.2): "about 1 wrong person in 7 searches",
         (0.0, None): "no wrong person in the calibration's searches",
     }
     assert {key: call("words", "rateWords", *key) for key in words} == words
