@@ -12,7 +12,7 @@ if __name__ == "__main__":
 import warnings
 from collections.abc import Sequence
 
-from runtime.cli import choose, evaluate_command, extract, inspect_data, search_command
+from runtime.cli import choose, evaluate_command, extract, inspect_data, search_command, serve
 from runtime.cli.calibrate import command as calibrate
 from runtime.cli.gallery import command as gallery
 from runtime.options.subcommands import run_subcommand, subcommand_parser
@@ -25,6 +25,7 @@ COMMANDS = {
     "choose": choose,
     "gallery": gallery,
     "calibrate": calibrate,
+    "serve": serve,
 }
 
 

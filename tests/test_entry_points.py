@@ -112,7 +112,7 @@ sys.meta_path.insert(0, Block())
 """
 SUBCOMMANDS = {
     "engines": ("build", "verify", "doctor"),
-    "runtime": ("inspect", "extract", "evaluate", "search", "choose", "gallery", "calibrate"),
+    "runtime": ("inspect", "extract", "evaluate", "search", "choose", "gallery", "calibrate", "serve"),
 }
 # tests/benchmarks/test_commands.py tries the commands of benchmarks
 LINES = [

@@ -39,6 +39,17 @@ HEAVY_FILES = {
     "runtime/images/jpeg.py": {"simplejpeg"},
     "runtime/gallery/lookup/faiss.py": {"faiss"},
     "runtime/video/av.py": {"av"},
+    **{
+        path.relative_to(ROOT).as_posix(): {
+            "fastapi",
+            "starlette",
+            "pydantic",
+            "uvicorn",
+            "h11",
+            "prometheus_client",
+        }
+        for path in (ROOT / "runtime/service").rglob("*.py")
+    },
     # The parametric body model of the picture generator runs on torch; nothing on a device draws people.
     "benchmarks/people/person/body.py": {"anny", "torch"},
 }

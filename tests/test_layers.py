@@ -15,8 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("prune", "export", "engines", "runtime", "benchmarks")
 # From the bottom to the top: a module imports from its own room and from the lines before its own. Rooms on one line do not
 # import each other. `model` stands above `extraction`, because `Model.embed` does for arrays what `extract` does for files;
-# `images` stands above `datasets`, because the labels of an image come from the data set around it. `runtime.service`
-# is planned and does not exist yet.
+# `images` stands above `datasets`, because the labels of an image come from the data set around it.
 RUNTIME = (
     ("runtime.wording", "runtime.host", "runtime.stopping"),
     ("runtime.errors", "runtime.console"),

@@ -7,6 +7,8 @@ import hashlib
 import io
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.errors import DataError
@@ -34,13 +36,24 @@ def thumbnail(path: str, sha256: str | None = None) -> Thumbnail:
     If `sha256` is given and the file has another hash, the thumbnail says that the file has changed.
     """
     try:
-        data = read_bytes(path)
-        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-            return Thumbnail(None, "the file has changed since its features were extracted")
-        image = Image.fromarray(decode(data).pixels)
+        jpeg = jpeg_of(path, sha256)
     except DataError as error:
         return Thumbnail(None, str(error))
+    return Thumbnail("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())
+
+
+def jpeg_of(path: str, sha256: str | None = None) -> bytes:
+    """Return a thumbnail of the image file at `path` as a JPEG file. Raises DataError where `thumbnail` gives a reason."""
+    data = read_bytes(path)
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise DataError("the file has changed since its features were extracted")
+    return small_jpeg(decode(data).pixels)
+
+
+def small_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Return the pixels (H, W, 3) uint8 RGB as a JPEG file that fits into BOX; a small image is not enlarged."""
+    image = Image.fromarray(pixels)
     image.thumbnail(BOX)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=QUALITY)
-    return Thumbnail("data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode())
+    return stream.getvalue()

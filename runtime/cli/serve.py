@@ -1,0 +1,119 @@
+"""`python -m runtime serve`: serve a gallery and its model over HTTP, with a page to find a person."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+
+from runtime.options.argument_types import count, positive_integer
+from runtime.options.backend_option import add_backend_option
+from runtime.options.choices import DEVICES
+
+HELP = "serve a gallery over HTTP, with a page to find a person"
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The folder `store` of the gallery, the `model` file and how it runs, and where and for whom the service listens.
+
+    `token_file` holds the token that each request has to bring along (None: nothing). `images` is the folder whose pictures may be
+    shown (None: stored thumbnails only), and `allow_host` are further names of the service.
+    """
+
+    store: str
+    model: str
+    device: str
+    backend: str
+    threads: int | None
+    allow_ungated: bool
+    host: str
+    port: int
+    token_file: str | None
+    images: str | None
+    allow_host: tuple[str, ...]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command `serve` to `parser`."""
+    parser.add_argument(
+        "--store", required=True, metavar="DIR", help="the folder of the gallery; made if it is missing"
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="M", help="the model that made the features of the gallery"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=count,
+        default=8000,
+        metavar="N",
+        help="the port; 0 takes a free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="F",
+        help="a file with a token that every request must bring along; needed if other machines can reach the address",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="ROOT",
+        help="show the pictures of stored rows that lie below this folder (default: thumbnails)",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name of this service; may be repeated",
+    )
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="where the model runs (default: %(default)s)"
+    )
+    add_backend_option(parser)
+    parser.add_argument(
+        "--threads", type=positive_integer, metavar="N", help="threads of the model (default: all cores)"
+    )
+    parser.add_argument(
+        "--allow-ungated", action="store_true", help="also run a model that has not passed its quality gate"
+    )
+
+
+def command(args: Namespace) -> None:
+    """Run the command `serve` with the parsed arguments `args`."""
+    options = ServeOptions(
+        store=args.store,
+        model=args.model,
+        device=args.device,
+        backend=args.backend,
+        threads=args.threads,
+        allow_ungated=args.allow_ungated,
+        host=args.host,
+        port=args.port,
+        token_file=args.token_file,
+        images=args.images,
+        allow_host=tuple(args.allow_host),
+    )
+    run(options)
+
+
+def run(options: ServeOptions) -> None:
+    """Serve until a signal comes. Prints the address on stdout."""
+    from runtime import ConfigError, open_model
+    from runtime.service.guards import is_loopback, known_hosts
+    from runtime.service.server import Address, read_token, serve
+    from runtime.service.settings import Settings
+
+    token = None if options.token_file is None else read_token(options.token_file)
+    if token is None and not is_loopback(options.host):
+        raise ConfigError(
+            f"--host {options.host}: other machines can reach this address, so give a token: --token-file F"
+        )
+    model = open_model(
+        options.model,
+        device=options.device,
+        backend=options.backend,
+        threads=options.threads,
+        allow_ungated=options.allow_ungated,
+    )
+    settings = Settings(options.store, options.images, known_hosts(options.host, options.allow_host), token)
+    serve(model, settings, Address(options.host, options.port), started=lambda url: print(url, flush=True))

@@ -1,0 +1,1 @@
+"""The routes of the service, and the schemas of their documents."""

@@ -1,0 +1,54 @@
+"""Routes for whoever runs the service: health and metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from runtime.errors import UserError
+from runtime.service.counter import Counter
+from runtime.service.metrics import MEDIA
+from runtime.service.problems import Refused, responses
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    live: bool
+
+
+class Ready(BaseModel):
+    """The service can search."""
+
+    ready: bool
+
+
+def routes(counter: Counter) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health/live", responses=responses(421))
+    async def live() -> Live:
+        return Live(live=True)
+
+    @router.get("/health/ready", responses=responses(421, 503))
+    async def ready() -> Ready:
+        """Whether a stored picture keeps its feature (cosine 0.999), and the gallery can be read."""
+        try:
+            good = await counter.ready()
+        except UserError:
+            good = False
+        if not good:
+            raise Refused(503, "The model or the gallery fails; restart the service.")
+        return Ready(ready=True)
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={**responses(401, 421), 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        """The numbers of the service in the text format of Prometheus."""
+        return Response(await counter.light(counter.metrics.text), media_type=MEDIA)
+
+    return router

@@ -1,0 +1,102 @@
+"""Run the service: open the model and the gallery, listen, and stop at a signal after what was accepted is answered."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvicorn
+
+from runtime.console import note
+from runtime.errors import ConfigError
+from runtime.model import Model
+from runtime.service.app import create_app
+from runtime.service.connections import Connection
+from runtime.service.desk import open_desk
+from runtime.service.settings import Settings
+from runtime.stopping import Stopped, stopped
+
+BACKLOG = 512
+# How long the answers of accepted requests are waited for when the service stops.
+PATIENCE_S = 30
+SHORTEST_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the service listens; `port` 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+
+def read_token(path: str) -> str:
+    """Return the token in a file. Raises ConfigError for a file without one."""
+    try:
+        with open(path, encoding="ascii") as file:
+            token = file.read(1000).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: the token cannot be read ({type(error).__name__}); give a text file with it"
+        ) from None
+    if len(token) < SHORTEST_TOKEN or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"{path}: give a token of at least {SHORTEST_TOKEN} letters and digits, such as that of: openssl rand -hex 32"
+        )
+    return token
+
+
+def listen(address: Address) -> socket.socket:
+    """Return a socket that listens on the address. Raises ConfigError if that is not possible."""
+    try:
+        family, *_, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(target)
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{address.host}:{address.port}: {reason}; give another --host or --port") from None
+    return listener
+
+
+def serve(model: Model, settings: Settings, address: Address, *, started: Callable[[str], None]) -> None:
+    """Serve until a signal comes, which is raised as Stopped after the accepted requests are answered.
+
+    `started` is called with the URL of the service. Raises ConfigError for an address that cannot be listened on, and the errors of
+    `open_desk`.
+    """
+    listener = listen(address)
+    with listener:
+        desk = open_desk(model, settings)
+        config = uvicorn.Config(
+            create_app(desk),
+            http=Connection,
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=PATIENCE_S,
+            backlog=BACKLOG,
+        )
+        server = uvicorn.Server(config)
+        # beside the main thread, uvicorn leaves the signals alone
+        thread = threading.Thread(target=server.run, args=([listener],), name="server", daemon=True)
+        thread.start()
+        name = f"[{address.host}]" if ":" in address.host else address.host
+        started(f"http://{name}:{listener.getsockname()[1]}/")
+        try:
+            thread.join()
+        except KeyboardInterrupt as error:
+            server.should_exit = True
+            note("stopping: accepted requests are answered first")
+            thread.join()
+            raise Stopped(stopped(error).number, "every accepted request was answered") from None
