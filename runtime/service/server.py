@@ -62,7 +62,9 @@ def listen(address: Address) -> socket.socket:
             raise
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{address.host}:{address.port}: {reason}; give another --host or --port") from None
+        raise ConfigError(
+            f"{address.host}:{address.port}: {reason}; give another `host` or `port` (--host, --port)"
+        ) from None
     return listener
 
 
