@@ -84,10 +84,10 @@ def _parser(description: str | None) -> ArgumentParser:
         choices=sorted(INTEGRATIONS),
         dest="integration",
         help="export for this product and also write its configuration: a model repository for triton (add --target tensorrt to "
-        "serve an engine), the ReID block of the tracker's configuration for deepstream, a tracker's YAML file for ultralytics, or "
-        "the metadata file for boxmot. The file then has one image input in the product's layout and normalisation and a dynamic "
-        "batch, and --camera defaults to mean. For ultralytics and boxmot, the export also measures on the data set of --check how "
-        "much mAP the tracker's own way of cutting crops costs",
+        "serve an engine), the ReID block of the tracker's configuration for deepstream (and tensorrt as the default of --target), "
+        "a tracker's YAML file for ultralytics, or the metadata file for boxmot. The file then has one image input in the product's "
+        "layout and normalisation and a dynamic batch, and --camera defaults to mean. For ultralytics and boxmot, the export also "
+        "measures on the data set of --check how much mAP the tracker's own way of cutting crops costs",
     )
     parser.add_argument(
         "--camera",
@@ -120,7 +120,7 @@ def add_precision_arguments(parser: ArgumentParser) -> None:
         "--target",
         choices=TARGETS,
         help="the library that will run the file: onnxruntime (default); tensorrt for TensorRT 10, 11 and TensorRT-RTX; tensorrt8 "
-        "for TensorRT 8.6 (default with --for deepstream: tensorrt)",
+        "for TensorRT 8.6",
     )
     parser.add_argument(
         "--calibration",

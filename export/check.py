@@ -35,9 +35,7 @@ def check_crops(root: Path | str, spec: InputSpec, count: int = CHECK_COUNT) -> 
     DataError when the folder does not exist or fewer than three images can be read.
     """
     if not Path(root).is_dir():
-        raise DataError(
-            f"{root}: the folder of check images does not exist; give another one with --check, or --gate off"
-        )
+        raise DataError(f"{root}: the folder of check images does not exist; give another one with --check")
     items = _test_items(str(root))
     indices = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))
     crops, _ = read_crops([items[index] for index in indices], spec)

@@ -1,4 +1,7 @@
-"""The gate of an export: compare the file with the torch model by the features of the check crops and, optionally, by mAP."""
+"""The gate of an export: compare the file with its original by the features of the check crops and, optionally, by mAP.
+
+The original is the torch model, or the adopted ONNX file of another project.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,12 @@ def verdict_on(
     """Return the verdict on the exported file at `path`, the dict {passed, failures, limits, numbers}.
 
     `runtime.checks.check_crops.judge` compares the features that the file computes for the crops of `check` with those of the
-    torch model, and returns this dict; `numbers` has the measured differences. If `exported.emulated` is not None, it is a graph
+    original, and returns this dict; `numbers` has the measured differences. If `exported.emulated` is not None, it is a graph
     that rounds like a device in FP16. It is judged in the same way, and its verdict is added under the key `rounded`. Then
     `passed` is true only if the file and this graph both pass.
 
     If `max_map_drop`, in points of mAP, is given and the features pass, the mAPs of two models on the data set at `root` are
-    compared too, and added under the key `map`. The models are the torch model `parent` and the emulated graph or, if there is
+    compared too, and added under the key `map`. The models are the original `parent` and the emulated graph or, if there is
     none, the file. `spec` is the input of the file.
     """
     limits = LIMITS[exported.precision]
@@ -62,7 +65,7 @@ def judge_map(
 ) -> dict[str, Any]:
     """Return {passed, failures, map: {parent, artifact, drop, limit}}, a comparison of two mAPs on the data set at `root`.
 
-    In `map`, `parent` and `artifact` are the mAPs (0..1) of the torch model and of the file at `path`; `drop` and `limit` are in
+    In `map`, `parent` and `artifact` are the mAPs (0..1) of the original and of the file at `path`; `drop` and `limit` are in
     points of mAP (0..100). `passed` is False if `drop` is above `limit`. `spec` is the input of the file, and `dim` the
     number of values in its features.
     """

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from onnx import TensorProto
 
 from export.adopting.comparison import Comparison, compare_pixels, labelled
@@ -17,7 +18,7 @@ from export.adopting.graph import adopted_graph, multiply_adds
 from export.adopting.options import AdoptOptions
 from export.adopting.original import Original, in_float32, refuse_collapse
 from export.adopting.pixels import CONVENTIONS, RAW
-from export.check import check_crops, make_check
+from export.check import Check, check_crops
 from export.gate import verdict_on
 from export.int8.eval_set import read_eval_set
 from export.precision import ExportedGraph, apply_precision
@@ -88,7 +89,7 @@ def adopt(
         spec = replace(spec, batch=batch)
     _warn_of_classes(given, features.shape[1])
     parent = Artifact(path, {}, spec, features.shape[1], foreign.sha256, original)
-    check = make_check(crops, original, spec, None)
+    check = Check(crops, np.zeros(len(crops), np.int64), features)
     chosen: ChosenProjection | None = None
     if (data := projection_crops(spec, parent.dim, export)) is not None:
         with nothing_after_refusal(out):

@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def parsed(args: argparse.Namespace) -> AdoptCommand:
     """Return the options of the parsed arguments; raise ConfigError for a wrong size, batch or input of the model."""
     convention = CONVENTIONS.get(args.like)
-    out = args.out or args.model.with_name(f"{args.model.name.removesuffix('.onnx')}.adopted.onnx")
+    out = args.out or Path(f"{str(args.model).removesuffix('.onnx')}.adopted.onnx")
     options = AdoptOptions(
         pixels=stated_pixels(args.like, color=args.color, scale=args.scale, mean=args.mean, std=args.std),
         size=None if args.size is None else size_of(args.size),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from export.adopting.original import Original
 from export.adopting.pixels import COLORS, NORMALISATIONS, Pixels
 from export.int8.eval_set import EvalSet
-from runtime.errors import UserError
+from runtime.console import note
+from runtime.errors import GateError
 from runtime.ranking.metrics import Scored, cosine_rows, evaluate_distances
 
 RESAMPLES, LEVEL = 10_000, 0.95
@@ -77,9 +78,13 @@ class Comparison:
 COLUMNS = ("input of the model", "mAP %", "difference (95 % interval)")
 
 
-def plausible(stated: Pixels) -> list[Pixels]:
-    """Return the stated pixels, and every colour order with every normalisation of NORMALISATIONS, without repetition."""
-    every = [Pixels(color, mean, std) for color in COLORS for mean, std in NORMALISATIONS.values()]
+def plausible(stated: Pixels, *, colors_only: bool = False) -> list[Pixels]:
+    """Return the stated pixels, and every colour order with every normalisation of NORMALISATIONS, without repetition.
+
+    With `colors_only`, the normalisation is the stated one, as for a model that takes uint8 pixels and normalises them itself.
+    """
+    normalisations = [(stated.mean, stated.std)] if colors_only else NORMALISATIONS.values()
+    every = [Pixels(color, mean, std) for color in COLORS for mean, std in normalisations]
     return [stated, *(pixels for pixels in every if not same(pixels, stated))]
 
 
@@ -102,10 +107,12 @@ def compare_pixels(original: Original, eval_set: EvalSet) -> Comparison:
     people = eval_set.pids[: eval_set.queries]
     stated = query_precisions(original, eval_set)
     precisions = {original.pixels: stated}
-    for pixels in plausible(original.pixels)[1:]:
-        # An input for which the model gives NaN or nothing is no better one.
-        with suppress(UserError):
+    takes_uint8 = original.foreign.type == TensorProto.UINT8
+    for pixels in plausible(original.pixels, colors_only=takes_uint8)[1:]:
+        try:
             precisions[pixels] = query_precisions(original.with_pixels(pixels), eval_set)
+        except GateError:
+            note(f"{original.foreign.path}: gives NaN for {pixels}, which is left out of the comparison")
     candidates = [
         Candidate(pixels, float(np.nanmean(values)), *paired_gain(stated, values, people))
         for pixels, values in precisions.items()

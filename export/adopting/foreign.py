@@ -68,7 +68,7 @@ class Foreign:
     @property
     def opset(self) -> int:
         """The version of the standard operators that the model uses."""
-        return max(int(opset.version) for opset in self.model.opset_import if opset.domain in STANDARD)
+        return max(int(opset.version) for opset in self.model.opset_import if opset.domain == "")
 
 
 def read_foreign(path: Path, *, output: str | None = None, layout: str | None = None) -> Foreign:
@@ -81,6 +81,7 @@ def read_foreign(path: Path, *, output: str | None = None, layout: str | None = 
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     _refuse_operators(path, model)
+    _short_domains(model)
     _own_initializers(model)
     (name, kind, sizes), chosen = _image_input(path, model), _output(path, model, output)
     order = _layout(path, sizes, layout)
@@ -98,11 +99,12 @@ def _loaded(path: Path) -> tuple[onnx.ModelProto, dict[str, str]]:
         raise ArtifactError(f"{path}: no such file; give an ONNX file")
     again = "export it again from its own project, as one ONNX file"
     try:
-        model = onnx.load(path, load_external_data=False)
+        # Without the format, the end of the file's name would choose a parser of JSON or text.
+        model = onnx.load(path, format="protobuf", load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
         raise ArtifactError(f"{path}: cannot be read as an ONNX file ({reason_of(error)}); {again}") from None
-    if not model.graph.node or not model.opset_import:
-        raise ArtifactError(f"{path}: is not an ONNX model: it has no operators; {again}")
+    if not model.graph.node or not any(opset.domain in STANDARD for opset in model.opset_import):
+        raise ArtifactError(f"{path}: is not an ONNX model: it has no standard operators; {again}")
     places = sorted(
         {
             entry.value
@@ -144,6 +146,13 @@ def _refuse_operators(path: Path, model: onnx.ModelProto) -> None:
         raise ArtifactError(
             f"{path}: contains {', '.join(quantised)}, so it is quantised already; give the float model, and --precision int8"
         )
+
+
+def _short_domains(model: onnx.ModelProto) -> None:
+    """Give the standard operators the shorter one of their two names, "" for "ai.onnx"; in place."""
+    for entry in [*model.opset_import, *model.graph.node]:
+        if entry.domain == "ai.onnx":
+            entry.domain = ""
 
 
 def _own_initializers(model: onnx.ModelProto) -> None:

@@ -33,8 +33,8 @@ class Pixels:
     def options(self) -> str:
         """Return the options of `python -m export adopt` that state these pixels."""
         scale, mean, std = 1, self.mean, self.std
-        if self.std == RAW[1]:
-            scale, mean, std = 255, self.mean, (1.0, 1.0, 1.0)
+        if (mean, std) == RAW:
+            scale, std = 255, (1.0, 1.0, 1.0)
         words = [
             "--color",
             self.color,

@@ -1,8 +1,7 @@
 """Convert an FP32 graph to a typed FP16 graph that strongly typed engines accept. Uses no images and measures no accuracy.
 
 The converter of onnxruntime (transformers.float16, tried in 1.32) is not used. It silently clamps values that FP16 cannot hold,
-rounds to FP16 and back between nodes that stay FP32, and appends its casts after their consumers, so that ONNX's own checker
-rejects the result.
+rounds to FP16 and back between nodes that stay FP32, and appends its casts after their consumers, which ONNX's checker refuses.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ MASK = -1e4
 NORMS = {"ReduceL2", "ReduceSumSquare", "LpNormalization"}
 PIXEL_ARITHMETIC = {"Sub", "Div", "Mul", "Add"}
 PIXEL_MOVES = {"Cast", "Transpose"}
+FLOAT_INPUTS = {"Resize": 2}  # {operator: the index of its input that ONNX wants in FP32}
 # Type inference sees the values of constants of up to this many elements, because they may determine shapes.
 SMALL = 64
 
@@ -162,7 +162,8 @@ def type_conflicts(graph: onnx.ModelProto) -> list[str]:
     """
     types, conflicts = element_types(graph), []
     for node in graph.graph.node:
-        names = [name for name in (*node.input, *node.output) if name]
+        fixed = FLOAT_INPUTS.get(node.op_type)
+        names = [name for index, name in enumerate((*node.input, *node.output)) if name and index != fixed]
         label = f"{node.op_type} {node_name(node)}"
         conflicts += [f"{label}: {name} has no type" for name in names if not types.get(name)]
         float_types = {name: types[name] for name in names if types.get(name) in FLOATS}
@@ -201,8 +202,7 @@ class _Conversion:
 
     def __init__(self, graph: onnx.ModelProto, keep_fp32: set[str]) -> None:
         self.graph, self.keep_fp32 = graph.graph, keep_fp32
-        self.types = element_types(graph)
-        self.masks = mask_names(graph)
+        self.types, self.masks = element_types(graph), mask_names(graph)
         self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         self.outputs = {value.name for value in self.graph.output}
         self.constants: dict[tuple[str, int], TensorProto] = {}
@@ -220,9 +220,10 @@ class _Conversion:
 
     def _convert_inputs(self, node: onnx.NodeProto, kind: int) -> Iterable[onnx.NodeProto]:
         """Point the node's inputs at tensors of its type; yield the casts that do not exist yet."""
+        fixed = FLOAT_INPUTS.get(node.op_type)
         for index, name in enumerate(node.input):
             if name in self.initializers:
-                node.input[index] = self._constant(name, kind, node)
+                node.input[index] = self._constant(name, FLOAT if index == fixed else kind, node)
             elif name in self.produced and (_cast_target(node) is not None or self.produced[name] == kind):
                 node.input[index] = self.names.get((name, self.produced[name]), name)
             elif name in self.produced:
@@ -295,6 +296,5 @@ def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
 
 def _cast_target(node: onnx.NodeProto) -> int | None:
     """Return the element type that a Cast produces, or None for other operators."""
-    if node.op_type != "Cast":
-        return None
-    return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))
+    targets = (int(attribute.i) for attribute in node.attribute if attribute.name == "to")
+    return next(targets) if node.op_type == "Cast" else None

@@ -16,6 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 # The activations that ONNX Runtime joins with the rounding after them.
 ACTIVATIONS = {"Relu", "Clip"}
 BIAS = 2
+# The largest integer of a bias.
+LARGEST_BIAS = 2**31 - 1
 
 
 def tails(graph: onnx.ModelProto, names: Iterable[str]) -> dict[str, str]:
@@ -55,7 +57,7 @@ def chained(
     producers = {name: node for node in graph.graph.node for name in node.output}
     nodes: list[onnx.NodeProto] = []
     for node in graph.graph.node:
-        if node.op_type == "Conv" and len(node.input) > BIAS and node.input[BIAS]:
+        if node.op_type == "Conv" and bias_of(node) in constants:
             scales = [name for name in (_scale(producers.get(name)) for name in node.input[:2]) if name]
             if len(scales) == 2:
                 known = {**constants, **added}
@@ -78,6 +80,52 @@ def chained(
     return added
 
 
+def least_scales(
+    nodes: Mapping[str, onnx.NodeProto], steps: Mapping[str, float], constants: Mapping[str, TensorProto]
+) -> dict[str, NDArray[np.float64]]:
+    """Return {weight: the smallest scale of each output channel with which the biases fit into INT32} for `nodes` by name.
+
+    `steps` are the scales of their inputs. A bias has the scale of the input times that of the weight. Where a batch norm has turned
+    a channel off, the weights are 0 or nearly so, and a scale for them alone would cut off the bias.
+    """
+    least: dict[str, NDArray[np.float64]] = {}
+    for name, node in nodes.items():
+        bias = constants.get(bias_of(node) or "")
+        if bias is not None and steps[name]:
+            values = np.abs(numpy_helper.to_array(bias).astype(np.float64))
+            # The margin is for the rounding of both scales.
+            needed = 1.01 * values / LARGEST_BIAS / steps[name]
+            least[node.input[1]] = np.maximum(needed, least.get(node.input[1], 0))
+    return least
+
+
+def bias_of(node: onnx.NodeProto) -> str | None:
+    """Return the name of the bias of a Conv or Gemm node; None if it has no bias, and for any other node."""
+    has_bias = node.op_type in ("Conv", "Gemm") and len(node.input) > BIAS and node.input[BIAS]
+    return node.input[BIAS] if has_bias else None
+
+
+def own_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of `graph` in which every convolution has a weight of its own.
+
+    ONNX Runtime (tried in 1.32) cannot load a graph in which several convolutions take the same dequantised weight and compute in
+    float, which is what it does with the graphs for TensorRT on a CPU without VNNI. The gate of OSNet shares its weights so.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(graph)
+    weights, used = {tensor.name: tensor for tensor in graph.graph.initializer}, set()
+    for node in result.graph.node:
+        if node.op_type != "Conv" or node.input[1] not in weights:
+            continue
+        shared = node.input[1]
+        if shared in used:
+            copy = result.graph.initializer.add()
+            copy.CopyFrom(weights[shared])
+            copy.name = node.input[1] = f"{shared}_of_{node.name}"
+        used.add(shared)
+    return result
+
+
 def _scale(node: onnx.NodeProto | None) -> str | None:
     """Return the scale of a DequantizeLinear node; None for any other producer."""
     return node.input[1] if node is not None and node.op_type == "DequantizeLinear" else None
@@ -92,8 +140,7 @@ def _bias(
     """Point `node` at its bias in INT32 with the scale of its products, in place; return the node that dequantises this bias."""
     name = f"{node.name}_bias"
     bias = numpy_helper.to_array(constants[node.input[BIAS]]).astype(np.float64)
-    limits = np.iinfo(np.int32)
-    integers = np.clip(np.rint(bias / scale), limits.min, limits.max).astype(np.int32)
+    integers = np.clip(np.rint(bias / scale), -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
     values = {
         f"{name}_int32": integers,
         f"{name}_scale": scale.astype(np.float32),
@@ -108,9 +155,9 @@ def _bias(
 
 def _ordered(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """Return the nodes in an order in which each follows the producers of its inputs; otherwise the order is kept."""
-    waiting = {name: node for node in nodes for name in node.output}
+    # An empty name stands for an optional input or output that is left out.
+    waiting = {name: node for node in nodes for name in node.output if name}
     ordered: list[onnx.NodeProto] = []
-
     for node in nodes:
         stack = [node]
         while stack:
@@ -120,8 +167,8 @@ def _ordered(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
                 stack.append(missing[0])
                 continue
             stack.pop()
-            if last.output[0] in waiting:
+            if any(name in waiting for name in last.output):
                 ordered.append(last)
                 for name in last.output:
-                    del waiting[name]
+                    waiting.pop(name, None)
     return ordered

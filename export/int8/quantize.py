@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.fp16.convert import element_types, to_fp16, without_tensors
-from export.int8.convolutions import chained, tails
+from export.int8.convolutions import chained, least_scales, own_weights, tails
 from export.int8.groups import groups, layers
 from export.tensorrt8 import for_tensorrt8
 from runtime.errors import ConfigError, DataError
@@ -149,10 +149,12 @@ def with_qdq(
     """
     if target not in SCHEMES:
         raise ConfigError(f"--target {target}: INT8 is supported for {', '.join(SCHEMES)}")
+    graph = graph if target == "onnxruntime" else own_weights(graph)
     scheme, linears = SCHEMES[target], _quantised_linears(graph, skip)
     bounds = {name: ranges[node.input[0]] for name, node in linears.items()}
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     matrices = {name: numpy_helper.to_array(weights[node.input[1]]) for name, node in linears.items()}
+    least = least_scales(linears, {name: _step(pair, scheme) for name, pair in bounds.items()}, weights)
     if scheme.half:
         graph = to_fp16(graph, keep_fp32=keep_fp32)
     types = element_types(graph) if scheme.half else {}
@@ -167,7 +169,7 @@ def with_qdq(
             half = types.get(node.input[0]) == TensorProto.FLOAT16
             kind = np.dtype(np.float16 if half else np.float32)
             replacements = _activation(node.input[0], bounds[node.name], scheme, kind)
-            replacements += _weight(node, matrices[node.name], scheme, kind)
+            replacements += _weight(node, matrices[node.name], least.get(node.input[1]), scheme, kind)
             for index, (output, nodes, new_constants) in enumerate(replacements):
                 if output not in added:
                     added.add(output)
@@ -195,9 +197,7 @@ def _quantised_linears(graph: onnx.ModelProto, skip: Collection[str]) -> dict[st
     """Return the Linears of all groups except those in `skip`, by node name; raise ConfigError for an unknown group."""
     all_groups, linears = groups(graph), layers(graph)
     if unknown := sorted(set(skip) - set(all_groups)):
-        raise ConfigError(
-            f"this model has no group {unknown[0]} of layers; its groups are {', '.join(all_groups)}"
-        )
+        raise ConfigError(f"this model has no group {unknown[0]} of layers; it has {', '.join(all_groups)}")
     return {name: linears[name] for group, names in all_groups.items() if group not in skip for name in names}
 
 
@@ -208,24 +208,33 @@ Replacement = tuple[str, list[onnx.NodeProto], list[TensorProto]]
 def _activation(
     tensor: str, bounds: tuple[float, float], scheme: Scheme, kind: np.dtype[Any]
 ) -> list[Replacement]:
-    # The range must include 0, because padding and the tail of a GELU consist of zeros.
-    low, high = min(bounds[0], 0.0), max(bounds[1], 0.0)
-    span = 2 * max(-low, high) / 254 if scheme.symmetric else (high - low) / 255
-    scale = stored_scale(np.array(span), kind)
+    scale = stored_scale(np.array(_step(bounds, scheme)), kind)
     integer = np.dtype(np.int8 if scheme.symmetric else np.uint8)
-    zero = np.array(0 if scheme.symmetric else round(-low / float(scale)), integer)
+    zero = np.array(0 if scheme.symmetric else round(max(-bounds[0], 0.0) / float(scale)), integer)
     return [_qdq_pair(tensor, scale, zero, axis=None, source=tensor)]
 
 
+def _step(bounds: tuple[float, float], scheme: Scheme) -> float:
+    """Return the distance of two neighbouring values of an activation in the range `bounds`."""
+    # The range must include 0, because padding and the tail of a GELU consist of zeros.
+    low, high = min(bounds[0], 0.0), max(bounds[1], 0.0)
+    return 2 * max(-low, high) / 254 if scheme.symmetric else (high - low) / 255
+
+
 def _weight(
-    node: onnx.NodeProto, matrix: NDArray[Any], scheme: Scheme, kind: np.dtype[Any]
+    node: onnx.NodeProto,
+    matrix: NDArray[Any],
+    least: NDArray[np.float64] | None,
+    scheme: Scheme,
+    kind: np.dtype[Any],
 ) -> list[Replacement]:
-    """Quantise the FP32 matrix with the scales as they are stored, so that FP16 scales cost no accuracy."""
+    """Quantise the FP32 matrix with the scales as they are stored (FP16 costs no accuracy), none of them below `least`."""
     transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
     # The axis of the output channels.
     axis = 0 if transposed or node.op_type == "Conv" else 1
     others = tuple(other for other in range(matrix.ndim) if other != axis)
-    scale = stored_scale(np.abs(matrix).max(axis=others) / scheme.largest, kind)
+    exact = np.abs(matrix).max(axis=others) / scheme.largest
+    scale = stored_scale(exact if least is None else np.maximum(exact, least), kind)
     zero = np.zeros(len(scale), np.int8)
     name = node.input[1]
     if not scheme.quantised_weights:

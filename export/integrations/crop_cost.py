@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,25 +47,29 @@ def crop_cost(name: str, out: Path, spec: InputSpec, check: Path) -> dict[str, A
     The result is {dataset, height, ours, tracker, mixed}. `ours` is the mAP of the file `out` on the data set at `check` with our own
     crops, and `tracker` with the crops of the tracker `name`, a key of CROPS. `mixed` ranks our crops of the gallery for queries from
     the tracker's crops. `height` is HEIGHT: smaller images were enlarged, for all three. `spec` is the input of the file. If `check`
-    is not a data set, nothing is measured, and `reason` says why.
+    is not a data set, or no query has a match, there is no mAP, and `reason` says why.
     """
     try:
         dataset = read_dataset(str(check), guess_layout(str(check)))
     except (ConfigError, DataError):
         return {"reason": f"{check} is not a data set with labels"}
-    query, gallery = both_sides(name, out, spec, dataset)
     rule = published_rule(dataset.layout)
 
     def mean_precision(queries: Features, ranked: Features) -> float:
         return score(queries, ranked, same_camera=rule).mAP
 
-    return {
-        "dataset": dataset.layout,
-        "height": HEIGHT,
-        "ours": mean_precision(query.ours, gallery.ours),
-        "tracker": mean_precision(query.tracker, gallery.tracker),
-        "mixed": mean_precision(query.tracker, gallery.ours),
-    }
+    try:
+        query, gallery = both_sides(name, out, spec, dataset)
+        return {
+            "dataset": dataset.layout,
+            "height": HEIGHT,
+            "ours": mean_precision(query.ours, gallery.ours),
+            "tracker": mean_precision(query.tracker, gallery.tracker),
+            "mixed": mean_precision(query.tracker, gallery.ours),
+        }
+    except DataError as error:
+        # The file is written and has passed its gate, so it is not refused for this.
+        return {"reason": str(error)}
 
 
 def both_sides(name: str, out: Path, spec: InputSpec, dataset: Dataset) -> tuple[Sides, Sides]:
@@ -135,12 +139,11 @@ def _sides(name: str, session: Session, spec: InputSpec, dataset: Dataset, items
         note(
             f"{len(reasons)} of {len(items)} images cannot be read and are left out; the first: {reasons[0]}"
         )
-    make: Callable[[list[NDArray[np.float32]]], Features] = lambda values: Features(  # noqa: E731
-        np.stack(values),
-        tuple(item.path for item in usable),
-        np.array([item.pid for item in usable], np.int64),
-        np.array([item.camid for item in usable], np.int64),
-        model="",
-        layout=dataset.layout,
-    )
-    return Sides(make(rows[0]), make(rows[1]))
+    if not usable:
+        raise DataError(f"{dataset.root}: none of {len(items)} images can be read")
+    paths = tuple(item.path for item in usable)
+    pids, camids = (np.array([getattr(item, key) for item in usable], np.int64) for key in ("pid", "camid"))
+    both = [
+        Features(np.stack(values), paths, pids, camids, model="", layout=dataset.layout) for values in rows
+    ]
+    return Sides(*both)

@@ -1,4 +1,7 @@
-"""Refuse an ONNX file that refers to other files or contains control flow. Parses protobuf itself, without the onnx package."""
+"""Refuse an ONNX file that refers to other files or contains control flow, and find FP16 in it.
+
+Parses protobuf itself, without the onnx package.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,12 @@ MESSAGES = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-# The fields of a TensorProto that say that its data are in another file.
-EXTERNAL_DATA, DATA_LOCATION = 13, 14
+# The fields of a TensorProto that say that its data are in another file, and the field with its type; the number of FP16.
+EXTERNAL_DATA, DATA_LOCATION, DATA_TYPE = 13, 14, 2
+FLOAT16 = 10
 # The fields of an attribute that hold graphs: the bodies of Loop, Scan and If.
 BODIES = (6, 11)
-EXTERNAL, BODY = "external", "body"
+EXTERNAL, BODY, HALF = "external", "body", "half"
 MAX_DEPTH = 64
 
 
@@ -52,6 +56,11 @@ def refuse_control_flow(path: Path | str) -> None:
         )
 
 
+def has_fp16(path: Path | str) -> bool:
+    """Return whether the ONNX file has constants in FP16; raise ArtifactError if it is damaged."""
+    return HALF in _findings(path)
+
+
 def _findings(path: Path | str) -> set[str]:
     try:
         with open(path, "rb") as file:
@@ -68,6 +77,8 @@ def _found(message: memoryview, kind: str, depth: int) -> Iterator[str]:
     for number, value in _fields(message):
         if kind == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0)):
             yield EXTERNAL
+        if kind == "tensor" and number == DATA_TYPE and value == FLOAT16:
+            yield HALF
         if kind == "attribute" and number in BODIES:
             yield BODY
         inner = MESSAGES[kind].get(number)

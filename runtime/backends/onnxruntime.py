@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends.library import Library, clashing, held_back, importing, missing_library
-from runtime.backends.onnx_scan import refuse_control_flow, refuse_external_data
+from runtime.backends.onnx_scan import has_fp16, refuse_control_flow, refuse_external_data
 from runtime.errors import ArtifactError, ConfigError, DeviceError, OutOfMemory, UserError
 from runtime.host.processor import saturates
 from runtime.session import check_features
@@ -171,12 +171,16 @@ def _session(path: Path, device: str, threads: int | None, spin: bool) -> onnxru
     refuse_external_data(path)
     refuse_control_flow(path)
     options = session_options(threads=threads, spin=spin)
+    # It computes the INT32 biases of an FP16 graph in FP16, where they overflow.
+    disabled = ["WeightBiasQuantization"] if has_fp16(path) else None
     with held_back() as printed:
         try:
             with warnings.catch_warnings():
                 # the warning about a provider that does not load; the check below reports it in one line
                 warnings.simplefilter("ignore")
-                session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+                session = onnxruntime.InferenceSession(
+                    str(path), options, providers=[provider], disabled_optimizers=disabled
+                )
         except Exception as error:
             # the log of ONNX Runtime names the missing CUDA library, but its exception does not
             if device != "cpu" and (lacking := missing_library(f"{error} {printed()}")):

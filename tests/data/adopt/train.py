@@ -2,7 +2,7 @@
 
     python -m tests.data.adopt.train PEOPLE --network osnet_like --out osnet_like.onnx
 
-PEOPLE is a data set in the layout of Anny-ReID; README.md beside this file has the commands of the shipped files.
+PEOPLE is a data set in the layout of Anny-ReID that has no person of data/anny_reid, such as benchmarks.people makes it.
 """
 
 from __future__ import annotations

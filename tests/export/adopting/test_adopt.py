@@ -24,6 +24,8 @@ from tests.fakes import lite
 
 BGR = ["--color", "bgr", "--mean", "0.3,0.4,0.5", "--std", "0.2,0.25,0.3"]
 TRAINED = SHIPPED.parents[1] / "tests" / "data" / "adopt"
+# The two trained networks, what their files take, and what a wrong statement about each of them is answered with.
+OSNET, RESNET = TRAINED / "osnet_like.onnx", TRAINED / "resnet_like.onnx"
 
 
 def run(path, out, check, *more):
@@ -102,6 +104,38 @@ def test_layers_that_int8_harms_return_to_float(crops, tmp_path, capsys):
     assert read_manifest(out)["gate"]["passed"] and read_manifest(out)["precision"] == "int8"
 
 
+@pytest.mark.parametrize(("path", "like"), [(OSNET, "osnet"), (RESNET, "omz")], ids=["osnet", "resnet"])
+def test_a_trained_network_is_adopted_with_the_input_of_its_training(path, like, tmp_path, capsys):
+    out = tmp_path / "ours.onnx"
+    assert run(path, out, SHIPPED, "--like", like) == 0
+    comparison = read_manifest(out)["adopted"]["comparison"]
+    stated, *others = comparison["candidates"]
+    assert len(others) == 7 and stated["mAP"] > max(other["mAP"] for other in others)
+    assert (comparison["people"], stated["gain"]) == (60, 0) and all(other["high"] < 0 for other in others)
+    assert f"{100 * stated['mAP']:.1f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "word"),
+    [
+        (OSNET, ["--like", "osnet", "--color", "bgr"], "--color rgb --range 1 --mean 0.485,0.456,0.406"),
+        (RESNET, ["--like", "omz", "--color", "rgb"], "--color bgr --range 255 --mean 0 --std 1"),
+        (RESNET, ["--like", "osnet"], "nearly equal"),
+    ],
+    ids=["osnet colour", "resnet colour", "resnet range"],
+)
+def test_a_wrong_input_of_a_trained_network_is_refused(path, wrong, word, tmp_path, capsys):
+    assert run(path, tmp_path / "ours.onnx", SHIPPED, *wrong) == 7
+    assert word in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_without_labelled_crops_of_the_user_a_better_input_is_a_warning(tmp_path, capsys):
+    words = ["adopt", str(RESNET), "--out", str(tmp_path / "ours.onnx"), "--like", "omz", "--color", "rgb"]
+    assert guarded(main, words) == 0
+    assert "--color bgr" not in capsys.readouterr().out
+    assert open_artifact(tmp_path / "ours.onnx").dim == 128
+
+
 def test_features_that_are_all_equal_are_refused(crops, tmp_path, capsys):
     model = fake.model()
     for tensor in model.graph.initializer:
@@ -150,6 +184,16 @@ def test_wrong_options_are_one_line(options, code, word, path, crops, tmp_path, 
     assert run(path, tmp_path / "ours.onnx", crops, *options) == code
     error = capsys.readouterr().err
     assert word in error and error.count("\n") == 1 and not (tmp_path / "ours.onnx").exists()
+
+
+@pytest.mark.parametrize("name", [".", "..", "ours.onnx.json", "model.textproto"])
+def test_what_is_no_onnx_file_is_one_line(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ours.onnx.json").write_text('{"kind": "onnx"}')
+    (tmp_path / "model.textproto").write_text("ir_version: 8")
+    assert guarded(main, ["adopt", name, *BGR]) == 4
+    error = capsys.readouterr().err
+    assert "ONNX file" in error and error.count("\n") == 1
 
 
 def test_the_original_is_never_written_over(path, crops, capsys):

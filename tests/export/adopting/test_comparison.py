@@ -2,8 +2,13 @@
 
 import numpy as np
 
-from export.adopting.comparison import Candidate, Comparison, paired_gain
-from export.adopting.pixels import CONVENTIONS, Pixels
+from export.adopting.comparison import Candidate, Comparison, compare_pixels, paired_gain
+from export.adopting.foreign import read_foreign
+from export.adopting.original import Original
+from export.adopting.pixels import CONVENTIONS, RAW, Pixels
+from export.int8.eval_set import EvalSet
+from runtime.spec import InputSpec
+from tests.fakes import foreign as fake
 
 STATED = CONVENTIONS["osnet"].pixels
 OTHER = CONVENTIONS["omz"].pixels
@@ -28,6 +33,17 @@ def test_the_interval_is_that_of_the_normal_law_over_people():
     # the same numbers as if all queries were independent would be too narrow
     _, narrow_low, narrow_high = paired_gain(stated, other, np.arange(1200))
     assert (narrow_high - narrow_low) * 1.5 < high - low
+
+
+def test_a_model_that_takes_uint8_is_compared_by_colour_only(tmp_path):
+    """It takes no other normalisation, so no message may advise one."""
+    people = np.tile(np.arange(8), 2)
+    cameras = np.repeat([0, 1], 8)
+    crops = EvalSet(fake.crops(16), None, InputSpec(fake.HEIGHT, fake.WIDTH), people, cameras, 8)
+    path = fake.write(tmp_path / "m.onnx", kind="uint8")
+    found = compare_pixels(Original(read_foreign(path), Pixels("rgb", *RAW)), crops)
+    assert [candidate.pixels for candidate in found.candidates] == [Pixels("rgb", *RAW), Pixels("bgr", *RAW)]
+    assert (found.crops, found.people) == (16, 8)
 
 
 def test_queries_without_a_match_do_not_count():

@@ -179,7 +179,45 @@ def test_a_transformer_of_another_project_takes_any_batch(dynamic, tmp_path):
 def test_multiply_adds_are_counted(tmp_path):
     graph = adopted(fake.write(tmp_path / "foreign.onnx"), tmp_path)[2]
     maps = (fake.HEIGHT // 2) * (fake.WIDTH // 2), (fake.HEIGHT // 4) * (fake.WIDTH // 4)
-    assert multiply_adds(graph) == maps[0] * 8 * 27 + maps[1] * 16 * 72 + 128 * fake.DIM
+    expected = maps[0] * 8 * 27 + maps[1] * 16 * 72 + 128 * fake.DIM
+    assert multiply_adds(graph) == expected
+    # for one image, also where the batch is fixed
+    fixed = adopted(tmp_path / "foreign.onnx", tmp_path, spec=dataclasses.replace(SPEC, batch=4))[2]
+    assert multiply_adds(fixed) == expected
+
+
+def test_a_product_with_a_vector_is_counted_too():
+    nodes = [helper.make_node("MatMul", ["images", "vector"], ["features"])]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 6, 5])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 6])
+    vector = numpy_helper.from_array(np.ones(5, np.float32), "vector")
+    assert (
+        multiply_adds(helper.make_model(helper.make_graph(nodes, "g", [images], [features], [vector]))) == 30
+    )
+
+
+def test_the_longer_name_of_the_standard_operators_is_read(tmp_path):
+    model = fake.model()
+    model.opset_import[0].domain = model.graph.node[0].domain = "ai.onnx"
+    onnx.save(model, tmp_path / "m.onnx")
+    ours, _, graph, _ = adopted(tmp_path / "m.onnx", tmp_path)
+    assert np.abs(ours - EXPECTED).max() < 1e-6 and [entry.domain for entry in graph.opset_import] == [""]
+    model.opset_import[0].domain = "ai.onnx.ml"
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match="standard operators"):
+        read_foreign(tmp_path / "m.onnx")
+
+
+def test_a_batch_inside_the_size_of_a_resize_is_kept(tmp_path):
+    model = fake.model(batch=2)
+    first = next(index for index, node in enumerate(model.graph.node) if node.output[0] == "c1.relu")
+    shape = np.array([2, 8, fake.HEIGHT // 2, fake.WIDTH // 2], np.int64)
+    model.graph.initializer.append(numpy_helper.from_array(shape, "sizes"))
+    model.graph.node.insert(first + 1, helper.make_node("Resize", ["c1.relu", "", "", "sizes"], ["resized"]))
+    model.graph.node[first + 2].input[0] = "resized"
+    onnx.save(model, tmp_path / "m.onnx")
+    ours, _, _, batch = adopted(tmp_path / "m.onnx", tmp_path)
+    assert batch == 2 and np.abs(ours - EXPECTED).max() < 1e-6
 
 
 def changed(change, **options):

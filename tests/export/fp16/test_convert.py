@@ -298,6 +298,25 @@ def test_each_planted_type_conflict_is_found(plant):
     assert any(line.startswith(expected) for line in type_conflicts(graph)), type_conflicts(graph)
 
 
+def test_the_scales_of_a_resize_stay_float():
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=FLOAT),
+        helper.make_node("Resize", ["pixels", "", "scales"], ["large"], mode="linear"),
+        helper.make_node("ReduceMean", ["large", "axes"], ["features"], keepdims=0),
+    ]
+    constants = {"scales": np.array([1, 2, 2, 1], np.float32), "axes": np.array([1, 3], np.int64)}
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 64, 32, 3])
+    features = helper.make_tensor_value_info("features", FLOAT, ["batch", 64])
+    tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    parts = helper.make_graph(nodes, "resized", [images], [features], tensors)
+    graph = helper.make_model(parts, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    half = to_fp16(graph)
+    onnx.checker.check_model(half, full_check=True)
+    assert type_conflicts(half) == []
+    kinds = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
+    assert kinds["scales"] == FLOAT and element_types(half)["large"] == HALF
+
+
 def test_a_model_without_node_names_is_converted_too():
     graph = tiny_model.graph(tiny_model.SPEC)
     assert {node.name for node in graph.graph.node} == {""}

@@ -1,5 +1,7 @@
 """INT8 graphs of convolutional networks: which form each target gets, and that ONNX Runtime computes them with integers."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,7 +15,7 @@ from export.fp16.convert import type_conflicts
 from export.int8.convolutions import tails
 from export.int8.groups import groups
 from export.int8.quantize import calibrate, with_qdq
-from runtime.backends.onnxruntime import session_options
+from runtime.backends.onnxruntime import open_onnxruntime, session_options
 from runtime.gate import unit
 from runtime.spec import InputSpec
 from tests.fakes import foreign as fake
@@ -108,6 +110,66 @@ def test_biases_have_the_scale_of_the_products(fp32, ranges):
             assert (error <= 0.51 * scales[2]).all()
             checked += 1
     assert checked == 2
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "tensorrt", "tensorrt8"])
+def test_a_channel_without_weights_keeps_its_bias(target, tmp_path):
+    """A batch norm that turned a channel off leaves weights of 0, or nearly so, and a bias that later layers use."""
+    model = residual(fake.model())
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).copy()
+        if tensor.name in ("c1.w", "c2.w"):
+            values[0], values[1] = 0, values[1] * 1e-10
+        if tensor.name in ("c1.b", "c2.b"):
+            values[:2] = 2
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, tmp_path / "m.onnx")
+    plain = adopted_graph(read_foreign(tmp_path / "m.onnx"), PIXELS, SPEC, dim=fake.DIM)[0]
+    feeds = [{"images": CROPS}]
+    onnx.save(with_qdq(plain, calibrate(plain, feeds), target=target), tmp_path / "int8.onnx")
+    ours = open_onnxruntime(tmp_path / "int8.onnx", SPEC)(CROPS)
+    assert (unit(ours) * unit(features(plain))).sum(axis=1).min() > 0.995
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "tensorrt", "tensorrt8"])
+def test_convolutions_may_share_their_weights(target, tmp_path):
+    """The gate of OSNet is one network for several streams."""
+    model = residual(fake.model())
+    nodes = list(model.graph.node)
+    at = next(index for index, node in enumerate(nodes) if list(node.output) == ["c2.out"])
+    others = []
+    for operator in ("Sigmoid", "Tanh"):
+        others.append(helper.make_node(operator, ["c1.relu"], [operator]))
+        again = onnx.NodeProto.FromString(nodes[at].SerializeToString())
+        again.input[0], again.output[0] = operator, f"c2.{operator}"
+        others.append(again)
+    others.append(helper.make_node("Sum", ["c2.out", "c2.Sigmoid", "c2.Tanh"], ["sums"]))
+    nodes[at + 1].input[0] = "sums"
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[: at + 1], *others, *nodes[at + 1 :]])
+    onnx.save(model, tmp_path / "m.onnx")
+    plain = adopted_graph(read_foreign(tmp_path / "m.onnx"), PIXELS, SPEC, dim=fake.DIM)[0]
+    graph = with_qdq(plain, calibrate(plain, [{"images": CROPS}]), target=target)
+    onnx.save(graph, tmp_path / "int8.onnx")
+    ours = open_onnxruntime(tmp_path / "int8.onnx", SPEC)(CROPS)
+    assert (unit(ours) * unit(features(plain))).sum(axis=1).min() > 0.99
+
+
+def test_a_bias_that_is_computed_stays_float(tmp_path):
+    model = fake.model()
+    mean = helper.make_node("ReduceMean", ["input.1"], ["mean"], axes=[0, 1, 2, 3], keepdims=0)
+    model.graph.node.insert(0, mean)
+    model.graph.node.insert(1, helper.make_node("Add", ["mean", "c1.b"], ["moved"]))
+    next(node for node in model.graph.node if node.op_type == "Conv").input[2] = "moved"
+    onnx.save(model, tmp_path / "m.onnx")
+    batch = dataclasses.replace(SPEC, batch=1)
+    plain = adopted_graph(read_foreign(tmp_path / "m.onnx"), PIXELS, batch, dim=fake.DIM)[0]
+    ranges = calibrate(plain, [{"images": crop[None]} for crop in CROPS])
+    graph = with_qdq(plain, ranges, target="onnxruntime")
+    onnx.checker.check_model(graph, full_check=True)
+    first = next(node for node in graph.graph.node if node.op_type == "Conv")
+    producers = {name: node.op_type for node in graph.graph.node for name in node.output}
+    assert producers[first.input[2]] == "Add"
 
 
 @pytest.mark.parametrize("kept", range(4))

@@ -8,7 +8,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import yaml
-from PIL import Image
 
 from engines.__main__ import main as engines
 from export import cli as command
@@ -26,15 +25,6 @@ NORMALISATIONS = {
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory):
-    root, random = tmp_path_factory.mktemp("crops"), np.random.default_rng(0)
-    for index in range(8):
-        coarse = random.integers(0, 256, (8, 4, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((32, 64), Image.Resampling.BICUBIC).save(root / f"{index}.png")
-    return root
 
 
 def saved(folder, normalisation):

@@ -15,35 +15,25 @@ from PIL import Image
 
 from engines.__main__ import main as engines
 from export import cli as command
-from export.integrations import crop_cost, crops
-from prune.model.file import save_model
+from export.integrations import crop_cost
+from export.integrations.crops import ultralytics_corners
 from prune.session import open_torch_model
 from runtime import open_model
 from runtime.entry import guarded
 from runtime.files.manifest import read_manifest
 from runtime.images.preprocess import to_input
-from tests.fakes import lite
 
 TRACKERS = ("ultralytics", "boxmot")
 
 
 @pytest.fixture(scope="module")
-def crops_folder(tmp_path_factory):
-    root, random = tmp_path_factory.mktemp("crops"), np.random.default_rng(0)
-    for index in range(8):
-        coarse = random.integers(0, 256, (8, 4, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((32, 64), Image.Resampling.BICUBIC).save(root / f"{index}.png")
-    return root
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory, crops_folder):
+def dataset(tmp_path_factory, crops):
     """Four people, each with one query and, from another camera, a slightly changed image in the gallery."""
     root, random = tmp_path_factory.mktemp("labelled") / "market", np.random.default_rng(1)
     for folder in ("query", "bounding_box_test", "bounding_box_train"):
         (root / folder).mkdir(parents=True)
     for index in range(4):
-        source = crops_folder / f"{index}.png"
+        source = crops / f"{index}.png"
         name = f"000{index + 1}_c{{}}s1_000001_00.png"
         shutil.copy(source, root / "query" / name.format(1))
         shutil.copy(source, root / "bounding_box_train" / name.format(1))
@@ -51,13 +41,6 @@ def dataset(tmp_path_factory, crops_folder):
         changed = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
         changed.save(root / "bounding_box_test" / name.format(2))
     return root
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(lite.pruned(), path, lite.SPEC)
-    return path
 
 
 def run(tracker, weights, out, check, *more):
@@ -114,10 +97,10 @@ def test_what_the_tracker_sends_gives_our_features(tracker, weights, exported):
     assert (features * features_of(out, as_sent(other, frames))).sum(axis=1).min() < 0.999
 
 
-def test_the_precision_can_be_fp16(weights, exported, crops_folder, tmp_path):
+def test_the_precision_can_be_fp16(weights, exported, crops, tmp_path):
     out = tmp_path / "m.onnx"
-    more = ("--precision", "fp16", "--calibration", str(crops_folder))
-    assert run("boxmot", weights, out, crops_folder, *more) == 0
+    more = ("--precision", "fp16", "--calibration", str(crops))
+    assert run("boxmot", weights, out, crops, *more) == 0
     assert read_manifest(out)["precision"] == "fp16"
     frames = np.random.default_rng(1).integers(0, 256, (5, 64, 32, 3), dtype=np.uint8)
     half, full = (features_of(path, as_sent("boxmot", frames)) for path in (out, exported("boxmot")[0]))
@@ -145,12 +128,10 @@ def test_boxmot_gets_its_metadata(exported):
     assert metadata["source_sha256"] == read_manifest(out)["sha256"]
 
 
-def test_an_engine_for_boxmot_gets_metadata_and_the_command_that_builds_it(
-    weights, crops_folder, tmp_path, capsys
-):
+def test_an_engine_for_boxmot_gets_metadata_and_the_command_that_builds_it(weights, crops, tmp_path, capsys):
     out = tmp_path / "m.onnx"
     more = ("--target", "tensorrt", "--gate", "off")
-    assert run("boxmot", weights, out, crops_folder, *more) == 0
+    assert run("boxmot", weights, out, crops, *more) == 0
     assert json.loads((tmp_path / "m.engine.metadata.json").read_text())["img_size"] == [64, 32]
     line = next(line for line in capsys.readouterr().out.splitlines() if "engines build" in line)
     words = shlex.split(line[line.index("python -m engines") :].split("   (")[0])
@@ -170,10 +151,8 @@ def test_an_engine_for_boxmot_gets_metadata_and_the_command_that_builds_it(
         ("boxmot", "m.onnx", ["--batch", "4"], "--batch 4"),
     ],
 )
-def test_what_a_tracker_cannot_use_is_refused(
-    tracker, out, more, word, weights, crops_folder, tmp_path, capsys
-):
-    assert run(tracker, weights, tmp_path / out, crops_folder, *more) == 2
+def test_what_a_tracker_cannot_use_is_refused(tracker, out, more, word, weights, crops, tmp_path, capsys):
+    assert run(tracker, weights, tmp_path / out, crops, *more) == 2
     assert word in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -185,6 +164,18 @@ def test_the_cost_of_the_tracker_s_crops_is_printed_and_recorded(tracker, export
     assert (cost["dataset"], cost["height"]) == ("market1501", 384)
     assert all(0 < cost[key] <= 1 for key in ("ours", "tracker", "mixed"))
     assert f"mAP {100 * cost['tracker']:.2f} %" in printed
+
+
+def test_a_data_set_without_matches_costs_no_export(weights, dataset, tmp_path):
+    """The mAP cannot be measured, but the file has passed its gate and gets its configuration."""
+    root = tmp_path / "market"
+    shutil.copytree(dataset, root)
+    for path in (root / "bounding_box_test").iterdir():
+        path.rename(path.with_name(path.name.replace("000", "001", 1)))
+    out = tmp_path / "m.onnx"
+    assert run("ultralytics", weights, out, root) == 0
+    assert "match" in read_manifest(out)["neighbour"]["crop_cost"]["reason"]
+    assert out.with_suffix(".ultralytics.yaml").is_file()
 
 
 def test_crops_that_ruin_the_image_cost_map(exported, dataset, monkeypatch):
@@ -207,7 +198,7 @@ def test_the_margin_of_an_image_lies_inside_its_border(shape):
     left, top, right, bottom = box
     assert bottom - top == max(shape[0], 384)
     assert (right - left) / (bottom - top) == pytest.approx(shape[1] / shape[0], abs=0.01)
-    corners = crops.ultralytics_corners(box, frame.shape)
+    corners = ultralytics_corners(box, frame.shape)
     assert 0 < corners[0] < left and 0 < corners[1] < top
     assert right < corners[2] < frame.shape[1] and bottom < corners[3] < frame.shape[0]
     # the border repeats the outermost pixels

@@ -9,14 +9,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from google.protobuf import text_format
-from PIL import Image
 
 from engines.__main__ import main as engines
 from export import cli as command
 from export.exporting import deployed_spec
 from export.integrations import configuration, triton
 from export.options import InputOptions
-from prune.model.file import save_model
 from prune.session import open_torch_model
 from runtime.entry import guarded
 from runtime.files.manifest import read_manifest, sha256
@@ -36,22 +34,6 @@ def schema():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory):
-    root, random = tmp_path_factory.mktemp("crops"), np.random.default_rng(0)
-    for index in range(8):
-        coarse = random.integers(0, 256, (8, 4, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((32, 64), Image.Resampling.BICUBIC).save(root / f"{index}.png")
-    return root
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(lite.pruned(), path, lite.SPEC)
-    return path
 
 
 @pytest.fixture(scope="module")
