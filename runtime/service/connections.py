@@ -13,6 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEADER_S, BODY_S = 10.0, 30.0
 # The most connections with an incomplete request; the oldest is closed first. The most connections of all; idle ones are closed.
 MOST_INCOMPLETE, MOST = 64, 512
+# How long a request may take to become complete when the service stops.
+LAST_S = 2.0
 
 
 class Connection(H11Protocol):
@@ -20,6 +22,7 @@ class Connection(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _waits_for: str = ""
+    _stopping: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first header."""
@@ -41,6 +44,8 @@ class Connection(H11Protocol):
     def handle_events(self) -> None:
         """Let uvicorn handle what has arrived, and see what is missing."""
         super().handle_events()
+        if self._stopping and self.cycle is not None:
+            self.cycle.keep_alive = False
         state = self.conn.their_state
         if state is h11.SEND_BODY:
             self._expect("body", BODY_S)
@@ -50,11 +55,16 @@ class Connection(H11Protocol):
             self._expect("")
 
     def shutdown(self) -> None:
-        """Close a connection whose request is not complete; the others are answered first."""
-        if self._deadline is not None:
-            self.drop()
-        else:
+        """Close the connection after the answer; a request that is not complete has a moment to become so."""
+        self._stopping = True
+        if self._deadline is None:
             super().shutdown()
+            return
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+        waits_for = self._waits_for
+        self._expect("")
+        self._expect(waits_for, LAST_S)
 
     def drop(self) -> None:
         """Close the connection now."""
@@ -72,7 +82,7 @@ class Connection(H11Protocol):
 
 
 def _end(connection: Connection) -> float:
-    # the one that has waited longest, whatever part it waits for
+    # the one that began to wait first, whatever part it waits for
     assert connection._deadline is not None
     return connection._deadline.when() - (BODY_S if connection._waits_for == "body" else HEADER_S)
 

@@ -23,6 +23,7 @@ HEADERS = {
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 # The paths that need a token, if there is one; the page itself asks for it.
 SECRET = ("/v1/", "/metrics")
+CLOSE, RETRY = {"Connection": "close"}, {"Retry-After": "1"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "PUT"})
 Answered = Callable[[str, str, int, float], None]
 
@@ -32,13 +33,26 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings, answered: Answered) -> None:
         self.app, self.settings, self.answered = app, settings, answered
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, held, most = time.perf_counter(), 500, 0, 0
+
+        async def counted() -> Message:
+            nonlocal held
+            message = await receive()
+            size = len(message.get("body", b""))
+            held += size
+            self._held += size
+            if held > most:
+                raise Refused(413, f"The request may have at most {most} bytes.", CLOSE)
+            if self._held > self.settings.limits.bodies:
+                raise Refused(503, "The service is busy with large pictures; try again.", CLOSE | RETRY)
+            return message
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -52,12 +66,13 @@ class Guard:
 
         try:
             try:
-                measured = _Body(receive, self._most(scope))
-                await self.app(scope, measured.receive, sent)
+                most = self._most(scope)
+                await self.app(scope, counted, sent)
             except Refused as error:
-                headers = {**(error.headers or {}), "Connection": "close"}
+                headers = {**(error.headers or {}), **CLOSE}
                 await problem(error.status_code, error.detail, headers)(scope, receive, sent)
         finally:
+            self._held -= held
             method = scope["method"] if scope["method"] in METHODS else "other"
             route = getattr(scope.get("route"), "path", "other")
             self.answered(method, route, status, time.perf_counter() - start)
@@ -73,23 +88,9 @@ class Guard:
             raise Refused(415, "The body must not be compressed.")
         most = _most_bytes(headers, self.settings.limits)
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > most:
+        if not length.isdecimal() or len(length) > 15 or int(length) > most:
             raise Refused(413, f"The request has {length:.20} bytes; it may have at most {most}.")
         return most
-
-
-class _Body:
-    """Counts the bytes of a body as they arrive."""
-
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._left = receive, most, most
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            raise Refused(413, f"The request may have at most {self._most} bytes.", {"Connection": "close"})
-        return message
 
 
 def _most_bytes(headers: Headers, limits: Limits) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from http import HTTPStatus
 from typing import Any
 
@@ -79,5 +78,5 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _fault(request: Request, error: Exception) -> JSONResponse:
-    print(f"{request.method} {request.url.path}: {type(error).__name__}", file=sys.stderr)
+    # the server writes the traceback to the log
     return problem(500, "The service failed at this request; its log says why.")

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import uvicorn
 
 from runtime.console import note
-from runtime.errors import ConfigError
+from runtime.errors import ConfigError, DeviceError
 from runtime.model import Model
 from runtime.service.app import create_app
 from runtime.service.connections import Connection
-from runtime.service.desk import open_desk
+from runtime.service.desk import Desk, open_desk
 from runtime.service.settings import Settings
 from runtime.stopping import Stopped, stopped
 
-BACKLOG = 512
+BACKLOG, LAST_PORT = 512, 65535
 # How long the answers of accepted requests are waited for when the service stops.
 PATIENCE_S = 30
 SHORTEST_TOKEN = 16
@@ -50,6 +50,8 @@ def read_token(path: str) -> str:
 
 def listen(address: Address) -> socket.socket:
     """Return a socket that listens on the address. Raises ConfigError if that is not possible."""
+    if address.port > LAST_PORT:
+        raise ConfigError(f"port={address.port}: give a `port` (--port) up to {LAST_PORT}")
     try:
         family, *_, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -60,12 +62,29 @@ def listen(address: Address) -> socket.socket:
         except BaseException:
             listener.close()
             raise
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise ConfigError(
             f"{address.host}:{address.port}: {reason}; give another `host` or `port` (--host, --port)"
         ) from None
     return listener
+
+
+def make_server(desk: Desk) -> uvicorn.Server:
+    """Return the server of a desk. Its `run` takes the sockets to listen on, and closes the gallery at the end."""
+    config = uvicorn.Config(
+        create_app(desk),
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=PATIENCE_S,
+        backlog=BACKLOG,
+    )
+    return uvicorn.Server(config)
 
 
 def serve(model: Model, settings: Settings, address: Address, *, started: Callable[[str], None]) -> None:
@@ -74,31 +93,29 @@ def serve(model: Model, settings: Settings, address: Address, *, started: Callab
     `started` is called with the URL of the service. Raises ConfigError for an address that cannot be listened on, and the errors of
     `open_desk`.
     """
-    listener = listen(address)
-    with listener:
-        desk = open_desk(model, settings)
-        config = uvicorn.Config(
-            create_app(desk),
-            http=Connection,
-            ws="none",
-            lifespan="on",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=PATIENCE_S,
-            backlog=BACKLOG,
-        )
-        server = uvicorn.Server(config)
+    with listen(address) as listener:
+        server = make_server(open_desk(model, settings))
+        # waited for in place of the thread: a `join` that a signal interrupts takes a running thread for an ended one
+        ended = threading.Event()
+
+        def work() -> None:
+            try:
+                server.run([listener])
+            finally:
+                ended.set()
+
         # beside the main thread, uvicorn leaves the signals alone
-        thread = threading.Thread(target=server.run, args=([listener],), name="server", daemon=True)
+        thread = threading.Thread(target=work, name="server", daemon=True)
         thread.start()
         name = f"[{address.host}]" if ":" in address.host else address.host
-        started(f"http://{name}:{listener.getsockname()[1]}/")
         try:
-            thread.join()
+            started(f"http://{name}:{listener.getsockname()[1]}/")
+            ended.wait()
         except KeyboardInterrupt as error:
             server.should_exit = True
             note("stopping: accepted requests are answered first")
+            ended.wait()
             thread.join()
             raise Stopped(stopped(error).number, "every accepted request was answered") from None
+        thread.join()
+        raise DeviceError("the server ended by itself; its log says why")

@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 class Limits:
     """How much the service takes.
 
-    `body` and `image` are the most bytes of a request with pictures and of one picture, `text` those of any other request. `images`
-    is the most pictures or stored rows of a request, `boxes` the most boxes of one frame, and `fields` the most form fields of
-    `field` bytes each. `top` is the most hits or rows of an answer. `queue` requests that need the model are accepted at a time.
-    `window_s` is how long the model waits for other requests to fill its batch.
+    `body` and `image` are the most bytes of a request with pictures and of one picture, `text` those of any other request, and
+    `bodies` those of all requests that arrive or are served at a time. `images` is the most pictures or stored rows of a request,
+    `boxes` the most boxes of one frame, and `fields` the most form fields, of `field` bytes each. `top` is the most hits or rows of an
+    answer. `queue` requests that need the model are accepted at a time. `window_s` is how long the model waits for other requests to
+    fill its batch.
     """
 
     body: int = 32 << 20
     image: int = 16 << 20
     text: int = 64 << 10
+    bodies: int = 256 << 20
     images: int = 8
     boxes: int = 64
     fields: int = 400

@@ -98,7 +98,7 @@ def routes(counter: Counter) -> APIRouter:
         (kind,) = what.model_fields_set
         selection: dict[str, Any] = {kind: getattr(what, kind)}
         if what.before is not None:
-            selection = {"before": moment(what.before, "before") / 1_000_000}
+            moment(what.before, "before")
         if what.person is not None:
             checked_name(what.person, "person")
         count = await counter.light(partial(desk.delete, **selection))
