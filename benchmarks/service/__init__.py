@@ -1,0 +1,1 @@
+"""Measure the service: throughput, latency, memory, overload, stopping and slow clients."""
