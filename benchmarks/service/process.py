@@ -26,7 +26,10 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Use:
-    """What a process holds: its resident memory in bytes, its open file descriptors and its threads; and the CPU seconds it has used."""
+    """What a process holds and has used.
+
+    These are its resident memory in bytes, its open file descriptors, its threads, and the CPU time since its start in seconds.
+    """
 
     bytes: int
     descriptors: int

@@ -13,6 +13,7 @@ from benchmarks.service.material import searches
 from benchmarks.service.options import ServiceOptions
 from benchmarks.service.parts import parts_of
 from benchmarks.service.process import running
+from runtime.errors import DeviceError
 from runtime.model import Model
 
 # Fewer than the requests that the server accepts at a time, so that it refuses none.
@@ -25,10 +26,16 @@ SHARE = 0.7
 
 
 def find_peak(port: int, request_of: RequestOf, seconds: float) -> float:
-    """Return the most searches per second: the median of three loads that together last `seconds`."""
+    """Return the most searches per second: the median of three loads that together last `seconds`.
+
+    Raises DeviceError if the server answered none in one of these.
+    """
     asyncio.run(closed(port, request_of, connections=CONNECTIONS, seconds=WARMUP_S))
     loads = [closed(port, request_of, connections=CONNECTIONS, seconds=seconds / 3) for _ in range(3)]
-    return median(asyncio.run(load).rate() for load in loads)
+    peak = median([asyncio.run(load).rate() for load in loads])
+    if not peak:
+        raise DeviceError(f"the server answered no search within {seconds / 3:.1f} s; give more --seconds")
+    return peak
 
 
 def measure_searches(

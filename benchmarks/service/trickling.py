@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,38 +60,37 @@ def _join(load: Load, other: Load) -> None:
 async def _beside(
     port: int, request_of: RequestOf, rate: float, seconds: float, sockets: int
 ) -> tuple[Load, int]:
-    closed = 0
+    """Return the load beside `sockets` trickling connections, and how often the server closed one of these."""
+    closed, ending = 0, asyncio.Event()
 
     async def slow(number: int) -> None:
         nonlocal closed
         # not all at once
         await asyncio.sleep(EVERY_S * number / sockets)
-        while True:
-            with suppress(OSError):
-                closed += await _trickle(port)
+        while not ending.is_set():
+            closed += await _trickle(port, ending)
             await asyncio.sleep(EVERY_S)
 
     tasks = [asyncio.create_task(slow(number)) for number in range(sockets)]
     await asyncio.sleep(2 * EVERY_S)
     load = await paced(port, request_of, rate=rate, seconds=seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ending.set()
+    await asyncio.gather(*tasks)
     return load, closed
 
 
-async def _trickle(port: int) -> int:
-    """Send a byte a second until the server closes the connection, and return 1."""
-    reader, writer = await asyncio.open_connection(HOST, port)
+async def _trickle(port: int, ending: asyncio.Event) -> bool:
+    """Send a byte a second until the server closes the connection, and return True; False if `ending` is set before."""
     try:
-        writer.write(HEAD)
-        while not reader.at_eof():
-            writer.write(b"x")
-            await writer.drain()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(reader.read(1000), EVERY_S)
-        return 1
-    except ConnectionError:
-        return 1
-    finally:
-        writer.close()
+        reader, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return True
+    end = asyncio.create_task(reader.read())
+    writer.write(HEAD)
+    while not end.done() and not ending.is_set():
+        writer.write(b"x")
+        await asyncio.wait({end}, timeout=EVERY_S)
+    broken = end.done()
+    writer.close()
+    await asyncio.gather(end, return_exceptions=True)
+    return broken
