@@ -29,7 +29,7 @@ GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/
 DATA = [ROOT / "configs/README.md", *sorted(ROOT.glob("data/*_reid/*.md"))]
 DATA += [ROOT / "data/demo/README.md", ROOT / "data/sequence/README.md"]
 PAGES = [*GUIDES, *DATA, ROOT / "docker/README.md", *sorted(ROOT.glob("tests/data/*/README.md"))]
-SHELL = {"cd", "cp", "mkdir"}
+SHELL = {"cd", "cp", "mkdir", "curl"}
 # options of programs that are not ours, which the prose names
 FOREIGN_OPTIONS = {"--config_file", "--cpu", "--versionCompatible", "--config"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,10 +21,13 @@ from runtime.model import Model
 from runtime.service.app import create_app
 from runtime.service.desk import open_desk
 from runtime.service.guards import known_hosts
+from runtime.service.server import Address, listen, make_server
 from runtime.service.settings import Limits, Settings
 from tests.fakes.tiny_model import write_model
 
 ROWS = 6
+# Nothing waits so long but in a failing test.
+PATIENCE_S = 60
 # The time of the first row; each further one is an hour later.
 FIRST_US = 1_800_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -89,3 +93,16 @@ def start(model: Model, store: Path) -> Iterator[Start]:
 @pytest.fixture
 def client(start: Start) -> TestClient:
     return start()
+
+
+@pytest.fixture
+def port(store: Path, model: Model) -> Iterator[int]:
+    """A service in a thread of this process."""
+    desk = open_desk(model, Settings(str(store), hosts=known_hosts("127.0.0.1", ())))
+    with listen(Address(port=0)) as listener:
+        server = make_server(desk)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(PATIENCE_S)

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,18 +16,12 @@ import pytest
 from runtime.gallery.api import Gallery
 from runtime.model import Model
 from runtime.service import connections
-from runtime.service.desk import open_desk
-from runtime.service.guards import known_hosts
-from runtime.service.server import Address, listen, make_server
-from runtime.service.settings import Settings
 from tests.fakes.tiny_model import write_model
 from tests.runtime.gallery.conftest import Run, run  # noqa: F401
-from tests.runtime.service.conftest import png
+from tests.runtime.service.conftest import PATIENCE_S, png
 
 ROOT = Path(__file__).resolve().parents[3]
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
-# Nothing waits so long but in a failing test.
-PATIENCE_S = 60
 
 
 def search_request(*, keep: bool = True) -> bytes:
@@ -61,19 +54,6 @@ def answer(sock: socket.socket) -> bytes:
         assert part, data
         data += part
     return data
-
-
-@pytest.fixture
-def port(store: Path, model: Model) -> Iterator[int]:
-    """A service in a thread of this process."""
-    desk = open_desk(model, Settings(str(store), hosts=known_hosts("127.0.0.1", ())))
-    with listen(Address(port=0)) as listener:
-        server = make_server(desk)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join(PATIENCE_S)
 
 
 def connect(port: int) -> socket.socket:
