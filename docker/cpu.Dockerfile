@@ -1,4 +1,4 @@
-# Extraction, evaluation and benchmarks on a CPU with ONNX Runtime.
+# Extraction, evaluation, the service and benchmarks on a CPU with ONNX Runtime.
 ARG BASE_IMAGE=debian:12.12-slim
 FROM ${BASE_IMAGE}
 
@@ -11,7 +11,7 @@ RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -r /opt/requirements/cpu.txt
 RUN groupadd --force --system video \
     && useradd --uid 10001 --user-group --groups video --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reid \
-    && install -d -o reid -g reid /models
+    && install -d -o reid -g reid /models /store
 
 WORKDIR /app
 COPY runtime ./runtime
@@ -20,7 +20,7 @@ COPY benchmarks ./benchmarks
 COPY bench.py ./
 RUN /opt/venv/bin/python -m compileall -q /app
 
-# All files are written to /models or /tmp, so that the root file system can be read-only.
+# All files are written to /models, /store (the gallery of the service) or /tmp, so that the root file system can be read-only.
 # The official builds of ONNX Runtime send telemetry to their maker unless this variable is set.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONPATH=/app \

@@ -15,7 +15,7 @@ RUN python3 -m venv --system-site-packages /opt/venv \
 # the group that owns device files
 RUN groupadd --force --system video \
     && useradd --uid 10001 --user-group --groups video --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reid \
-    && install -d -o reid -g reid /models
+    && install -d -o reid -g reid /models /store
 
 WORKDIR /app
 COPY runtime ./runtime
@@ -24,7 +24,7 @@ COPY benchmarks ./benchmarks
 COPY bench.py docker/start.py ./
 RUN /opt/venv/bin/python -m compileall -q /app
 
-# All files are written to /models or /tmp, so that the root file system can be read-only.
+# All files are written to /models, /store (the gallery of the service) or /tmp, so that the root file system can be read-only.
 # The official builds of ONNX Runtime send telemetry to their maker unless this variable is set.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONPATH=/app \

@@ -14,11 +14,11 @@ COPY docker/requirements /opt/requirements
 # the major version must be that of the base image's CUDA
 ARG CUDA_BINDINGS=12.8.0
 RUN python3 -m venv --system-site-packages /opt/venv \
-    && PIP_CONSTRAINT="" /opt/venv/bin/pip install --no-cache-dir -r /opt/requirements/base.txt "cuda-bindings==${CUDA_BINDINGS}"
+    && PIP_CONSTRAINT="" /opt/venv/bin/pip install --no-cache-dir -r /opt/requirements/base.txt -r /opt/requirements/service.txt "cuda-bindings==${CUDA_BINDINGS}"
 # the group that owns a Jetson's device files
 RUN groupadd --force --system video \
     && useradd --uid 10001 --user-group --groups video --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reid \
-    && install -d -o reid -g reid /models
+    && install -d -o reid -g reid /models /store
 
 WORKDIR /app
 COPY runtime ./runtime
@@ -27,7 +27,7 @@ COPY benchmarks ./benchmarks
 COPY bench.py docker/start.py ./
 RUN /opt/venv/bin/python -m compileall -q /app
 
-# All files are written to /models or /tmp, so that the root file system can be read-only.
+# All files are written to /models, /store (the gallery of the service) or /tmp, so that the root file system can be read-only.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \

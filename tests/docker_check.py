@@ -16,15 +16,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from runtime.backends.tensorrt.compat import LEVEL, WORKSPACE_MIB
+from tests.docker_service import Run, check_service, output
 
-Run = Callable[..., str]
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "runs" / "docker"
 # The driver vfs works with any kernel. overlay is faster where it works.
@@ -83,12 +83,13 @@ environment = os.environ | {"REID_MODEL": "/models/model.onnx"}
 done = subprocess.run(words, env=environment, capture_output=True, text=True)
 print(json.dumps({"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr, "files": sorted(os.listdir("/models"))}))
 """
-# A shell script that runs a container like `docker run --read-only --tmpfs /tmp -v MODELS:/models`, which buildah cannot do.
+# A shell script that runs a container like `docker run --read-only --tmpfs /tmp -v MODELS:/models -v NEW:/store`.
 READ_ONLY = """
 root=$1 models=$2 user=$3 groups=$4; shift 4
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs tmpfs "$root/tmp"
+mount -t tmpfs -o "uid=$user,mode=700" tmpfs "$root/store"
 mount --bind "$models" "$root/models"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
@@ -131,15 +132,6 @@ def buildah(*words: str) -> str:
         DRIVER,
     ]
     return output(["buildah", *store, *words], f"buildah {shlex.join(words)}")
-
-
-def output(command: list[str], what: str) -> str:
-    """Run a command, and return its stdout. If it fails, print its output under the name `what`, and raise CalledProcessError."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        print(f"docker-check: {what}\n{done.stdout}\n{done.stderr}", file=sys.stderr)
-        done.check_returncode()
-    return done.stdout
 
 
 def stand_in() -> None:
@@ -227,9 +219,10 @@ def exported() -> Path:
 
 @contextmanager
 def container(name: str, models: Path) -> Iterator[Run]:
-    """Yield a function that runs the entry point of an image with the given arguments and returns its stdout.
+    """Yield what runs the entry point of an image.
 
-    It runs as with `docker run`: with the image's user, groups, environment and folder, a read-only root, /models, and /tmp in memory.
+    It runs as with `docker run`: with the image's user, groups, environment and folder, a read-only root, /models, and
+    /tmp and /store in memory.
     """
     made = buildah("from", "--pull-never", f"localhost/reid-{name}").strip()
     config = json.loads(buildah("inspect", made))["Docker"]["config"]
@@ -237,9 +230,7 @@ def container(name: str, models: Path) -> Iterator[Run]:
         root = Path(buildah("mount", made).strip())
         words = [str(root), str(models), config["User"], groups(root, config["User"])]
         words += ["-C", config["WorkingDir"], *config["Env"], *config["Entrypoint"]]
-        yield lambda *more: output(
-            ["unshare", "--mount", "sh", "-ec", READ_ONLY, "sh", *words, *more], "run in the image"
-        )
+        yield Run(["unshare", "--mount", "sh", "-ec", READ_ONLY, "sh", *words])
     finally:
         buildah("rm", made)
 
@@ -276,7 +267,11 @@ def check_cpu(name: str, models: Path, run: Run) -> str:
     assert difference <= 1e-5, difference
     # The telemetry of ONNX Runtime would write to this folder.
     assert not (models / ".cache").exists(), list((models / ".cache").rglob("*"))
-    return f"extract of {CROPS} crops differs from the host's by at most {difference:.1e}"
+    similarity = check_service(models, run)
+    return (
+        f"extract of {CROPS} crops differs from the host's by at most {difference:.1e}; the service finds a crop that was added, "
+        f"with similarity {similarity:.6f}"
+    )
 
 
 def check_gpu(name: str, models: Path, run: Run) -> str:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.version import Version
 
 from engines.__main__ import parser
+from runtime.__main__ import COMMANDS
 from runtime.errors import ArtifactError
 from runtime.files.manifest import write_manifest
+from runtime.options.subcommands import subcommand_parser
 from tests.docker_check import BUILDS, default_base
 from tests.fakes import engine_files
 
@@ -118,6 +121,11 @@ def test_the_images_have_what_the_project_needs_to_run():
     names = set(re.findall(r"^    (\w+)", wanted, re.M))
     have = {line.split("==")[0] for line in requirements("base.txt")}
     assert names and names <= have
+    service = (ROOT / "setup.cfg").read_text().split("\nservice =\n")[1].split("\n\n")[0]
+    wanted_versions = dict(re.findall(r"^    ([\w-]+)>=([\d.]+)", service, re.M))
+    exact = dict(line.split("==") for line in requirements("service.txt"))
+    for name, least in wanted_versions.items():
+        assert Version(exact[name]) >= Version(least), name
 
 
 def test_the_builder_is_sent_code_only():
@@ -136,14 +144,41 @@ def test_the_builder_is_sent_code_only():
 def test_compose_runs_the_dockerfiles_read_only_on_nvidia_s_runtime():
     compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())
     services = compose["services"]
-    assert set(services) == {"device", "cuda", "cpu"}
+    assert set(services) == {"device", "cuda", "cpu", "serve", "serve-cuda", "serve-device"}
     for name, service in services.items():
         assert (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).resolve() in FILES
         assert service["read_only"] is True and "/tmp" in service["tmpfs"]
-        assert service.get("runtime") == (None if name == "cpu" else "nvidia")
+        assert service.get("runtime") == (None if name in ("cpu", "serve") else "nvidia")
+        assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+        assert service["user"] == "${USER_ID:-10001}"
         assert "privileged" not in service
-        assert any(volume.endswith(":/models") for volume in service["volumes"])
+        assert any(re.search(":/models(:ro)?$", volume) for volume in service["volumes"])
     assert services["device"]["group_add"] == ["video"]
+
+
+def test_compose_serves_by_default_with_one_port_a_token_and_a_volume():
+    compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+    services = compose["services"]
+    assert [name for name, service in services.items() if not service.get("profiles")] == ["serve"]
+    for name in ("serve", "serve-cuda", "serve-device"):
+        service = services[name]
+        assert service["networks"] == ["service"] and "network_mode" not in service
+        (port,) = service["ports"]
+        # published on this machine only, unless ADDRESS says otherwise
+        assert port == "${ADDRESS:-127.0.0.1}:${PORT:-8000}:8000"
+        assert "store:/store" in service["volumes"] and service["secrets"] == ["token"]
+        assert "/health/ready" in " ".join(service["healthcheck"]["test"])
+        words = service["command"]
+        options = subcommand_parser("python -m runtime", None, COMMANDS).parse_args(words[2:])
+        assert words[:2] == ["-m", "runtime"] and options.host == "0.0.0.0"
+        assert str(options.token_file) == "/run/secrets/token" and str(options.store) == "/store"
+    assert set(compose["networks"]) == {"service"} and set(compose["secrets"]) == {"token"}
+    assert all(services[name]["network_mode"] == "none" for name in ("device", "cuda", "cpu"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_new_volume_of_the_store_belongs_to_the_user(file):
+    assert any("install -d -o reid -g reid /models /store" in command for command in of(file, "RUN"))
 
 
 def test_the_readme_gives_the_arguments_that_are_checked_and_says_what_was_not_run():
