@@ -10,7 +10,7 @@ import { lanes } from "./lanes.js";
 import { announce } from "./notices.js";
 import { newPerson } from "./query.js";
 import { loadInfo, more, refresh } from "./searching.js";
-import { set, shown, state, subscribe } from "./state.js";
+import { isAccepted, set, shown, state, subscribe } from "./state.js";
 import { count, counted } from "./words.js";
 
 const link = (text, click) => button(text, { kind: "quiet link", click });
@@ -57,7 +57,9 @@ function moreLine() {
   if (state.mode === "browse") return state.next === null ? null : h("div", { class: "more" }, button("Show more of the gallery", { click: more }));
   const limit = state.info.limits.top;
   const full = state.hits.length >= Math.min(limit, state.top);
-  if (!full) return null;
+  // Further results are less similar than the last one: below the threshold if that is.
+  const hidden = state.hits.length > 0 && isAccepted(state.hits.at(-1)) === false && !state.showBelow;
+  if (!full || hidden) return null;
   if (state.hits.length >= limit) return h("p", { class: "more soft" }, `These are the ${count(limit)} most similar pictures, the most that the service returns.`);
   return h("div", { class: "more" }, button("Search for more results", { click: more }));
 }
