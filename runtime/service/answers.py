@@ -65,11 +65,19 @@ def calibration_json(calibration: Calibration) -> dict[str, Any]:
 
 
 def info_json(
-    held: Info, calibration: Calibration, model: Model, limits: Limits, *, writable: bool, pictures: bool
+    held: Info,
+    calibration: Calibration,
+    model: Model,
+    limits: Limits,
+    *,
+    gallery: str,
+    writable: bool,
+    pictures: bool,
 ) -> dict[str, Any]:
-    """Return what the gallery holds and what the service takes."""
+    """Return what the gallery holds and what the service takes. `gallery` tells it from others, whose ids mean other rows."""
     spec = model.artifact.spec
     return {
+        "gallery": gallery,
         "rows": held.rows,
         "people": held.persons,
         "cameras": [

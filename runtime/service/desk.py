@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -59,6 +60,9 @@ class Desk:
 
     def __init__(self, gallery: Gallery, model: Model, policy: str | int, settings: Settings) -> None:
         self.gallery, self.model, self.policy, self.settings = gallery, model, policy, settings
+        # says that it is the same gallery, but not where it is
+        place = f"{os.path.realpath(settings.store)} {gallery.space.to_text()}"
+        self.name = hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
         self._counts: dict[Filters, tuple[Any, int]] = {}
         self._lock = threading.Lock()
         # nobody's picture: a fixed pattern, whose feature is kept to see whether the model still works
@@ -84,6 +88,7 @@ class Desk:
             self.gallery.calibration,
             self.model,
             self.settings.limits,
+            gallery=self.name,
             writable=self.gallery.store.writable,
             pictures=self.settings.images is not None,
         )

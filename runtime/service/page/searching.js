@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { toast } from "./notices.js";
 import { forgetAll } from "./pictures.js";
-import { galleryOf, set, state, storedRejections } from "./state.js";
+import { set, state, storedRejections } from "./state.js";
 import { toUtc } from "./words.js";
 
 const PAGE = 48; // stored rows that are listed at once
@@ -94,9 +94,9 @@ export async function more() {
 export async function loadInfo() {
   try {
     const info = await api.info();
-    const known = state.info && galleryOf(state.info);
+    const known = state.info?.gallery;
     set({ info, problem: null });
-    if (known === galleryOf(info)) return true;
+    if (known === info.gallery) return true;
     set({ rejected: storedRejections() });
     if (known) {
       forgetAll();

@@ -1,9 +1,7 @@
 // What the page knows, in one place. Parts of the page subscribe to the keys that they show.
 
-/** What tells one gallery from another: its ids mean nothing in the other. */
-export const galleryOf = (info) => info.gallery ?? `${info.model.name} ${info.model.dimension}`;
-
-const rejectedKey = () => `reid-rejected ${galleryOf(state.info)}`;
+/** The ids of one gallery mean nothing in another. */
+const rejectedKey = () => `reid-rejected ${state.info.gallery}`;
 
 /** Ids that the user rejected. They last as long as the tab, also over a reload. */
 export function storedRejections() {

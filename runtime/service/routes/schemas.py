@@ -151,8 +151,9 @@ class Taken(BaseModel):
 
 
 class Info(BaseModel):
-    """What the gallery holds, and what the service takes."""
+    """What the gallery holds, and what the service takes. Another gallery or model has another text in `gallery`."""
 
+    gallery: str
     rows: int
     people: int
     cameras: list[CameraRows]

@@ -27,6 +27,7 @@ def test_info_says_what_the_gallery_holds_and_what_is_taken(client: TestClient) 
     assert (info["first"], info["last"]) == ("2027-01-15T08:00:00Z", "2027-01-15T13:00:00Z")
     assert info["model"] == {"name": "m.onnx", "width": 16, "height": 32, "dimension": 6}
     assert info["calibration"] == client.get("/v1/calibration").json() == {"site": None, "threshold": None}
+    assert len(info["gallery"]) == 16
     assert info["limits"] == {"bytes": 16 << 20, "images": 8, "top": 200}
 
 
