@@ -43,6 +43,13 @@ DEMO = {
 }
 # The models of the measurement with frames, as the commands in docs/performance.md name them -> descriptions.
 FRAMES = {"base.onnx": "vit_base, stride 12, 256x128, random weights", "hybrid.onnx": "hybrid_lite, 128x64"}
+# The models and the crops of the measurement of fewer numbers -> descriptions.
+DIMENSIONS = {
+    "unpruned": "data/hybrid_lite",
+    "pruned": "data/hybrid_lite, pruned",
+    "demo": "data/demo (a ViT without the CNN)",
+}
+CROPS = {None: "", "rendered": "rendered people", "real": "44 real people", "both": "both"}
 FILES = {
     "fp32": "FP32",
     "fp16": "FP16, `tensorrt`",
@@ -147,6 +154,23 @@ def precision(document: Document) -> str:
         "INT8 groups",
     ]
     return table(["model", "file", "MB", *names], rows)
+
+
+def dimensions(document: Document) -> str:
+    """Return the table of features of fewer numbers, with a row for each model, number and set of crops of the projection's fit."""
+    sizes = document["gallery_bytes_per_1000_rows"]
+    rows = []
+    for row in document["rows"]:
+        scores = [
+            f"{100 * row[key]['mAP']:.1f} / {100 * row[key]['R1']:.1f}"
+            for key in ("rendered", "real", "calibrated")
+        ]
+        low, high = (100 * value for value in row["minus_all_95"]["calibrated"]) if row["fit"] else (0.0, 0.0)
+        cells = [DIMENSIONS[row["model"]], str(row["dim"]), CROPS[row["fit"]], *scores]
+        cells.append(f"{low:+.1f} to {high:+.1f}" if row["fit"] else "")
+        rows.append([*cells, f"{sizes[str(row['dim'])] / 1e6:.2f}"])
+    names = ["Anny-ReID mAP / R1", "30 people mAP / R1", "calibrated mAP / R1", "calibrated mAP - all (95 %)"]
+    return table(["model", "numbers", "fitted on", *names, "MB per 1,000 rows"], rows)
 
 
 def rtx(document: Document) -> str:

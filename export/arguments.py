@@ -182,7 +182,7 @@ def add_projection_arguments(parser: ArgumentParser) -> None:
         type=int,
         metavar="K",
         help="give features of K numbers, such as 128, by a projection at the end of the graph; it needs --projection-data. The file "
-        "is refused if this costs more than 0.5 points of mAP on the data set of --check",
+        "is refused if this costs more than 0.5 points of mAP on the data set of --check, which best shows real people",
     )
     parser.add_argument(
         "--projection-data",
