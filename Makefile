@@ -8,10 +8,20 @@ NUMERIC := tests/prune tests/export tests/runtime/extraction tests/runtime/ranki
 	tests/test_int8_exact.py tests/benchmarks/experiments/test_peak.py
 OLD_PROCESSOR := ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default
 
-.PHONY: demo test test-isa lint check-full docker-check integrations-check page-check clean
+.PHONY: demo serve test test-isa lint check-full docker-check integrations-check page-check clean
 
 demo: .venv/ready
 	$(BIN)/python -m benchmarks.demo --out runs/demo
+
+# Needs no torch. The copy is what confirming and deleting change.
+serve: .venv/service runs/service.gallery
+	$(BIN)/python -m runtime serve --store runs/service.gallery --model data/service/hybrid_lite.int8.onnx
+
+runs/service.gallery:
+	mkdir -p runs
+	rm -rf $@.copy
+	cp -R data/service/gallery $@.copy
+	mv $@.copy $@
 
 # One file stays in one worker, so that the full-size models it caches are built once; two workers of one thread each
 # finish sooner than one of two. Files run in the order of tests/conftest.py, the longest first, not by their number of tests.
@@ -56,6 +66,11 @@ page-check: .page-check/ready
 	$(BIN)/python -m pip install -qq --upgrade pip
 	$(BIN)/python -m pip install -qq torch==2.14.1 torchvision==0.29.1
 	$(BIN)/python -m pip install -qq -e ".[cpu,workstation,test]"
+	touch $@
+
+.venv/service: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -qq -e ".[cpu,service]"
 	touch $@
 
 clean:
