@@ -244,4 +244,4 @@ def _summary(plan: QuantPlan) -> str:
         return f"INT8: none of {total} groups of layers stays in INT8; {plan.note} and is written"
     if plan.skip:
         return f"INT8: {len(plan.int8)} of {total} groups of layers; kept float: {', '.join(plan.skip)}"
-    return f"INT8: all {total} groups of layers"
+    return f"INT8: all groups of layers ({total})"

@@ -16,7 +16,7 @@ from export.adopting.comparison import Comparison, compare_pixels, labelled
 from export.adopting.foreign import INPUT_TYPES, Foreign, read_foreign
 from export.adopting.graph import adopted_graph, multiply_adds
 from export.adopting.options import AdoptOptions
-from export.adopting.original import Original, in_float32, refuse_collapse
+from export.adopting.original import Original, in_float32, refuse_collapse, with_true_batch
 from export.adopting.pixels import CONVENTIONS, RAW
 from export.check import Check, check_crops
 from export.gate import verdict_on
@@ -73,9 +73,14 @@ def adopt(
         interpolation=options.interpolation,
         batch=export.input.batch,
     )
+    crops = check_crops(export.check, spec, export.check_count)
+    stated, given = given.batch, with_true_batch(given, crops, options.pixels)
+    if given.batch != stated:
+        note(
+            f"{path}: says that it takes any batch, but fails with two crops; it is adopted as a file of batch 1"
+        )
     foreign = _in_float32(given)
     original = Original(foreign, options.pixels)
-    crops = check_crops(export.check, spec, export.check_count)
     with nothing_after_refusal(out):
         features = original(crops)
         spread = refuse_collapse(features, options.pixels, str(path)) if export.gate else {}

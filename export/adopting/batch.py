@@ -31,23 +31,26 @@ def bound(network: onnx.ModelProto, batch: int) -> onnx.ModelProto:
     return slimmed(result)
 
 
-def freed(network: onnx.ModelProto) -> onnx.ModelProto:
+def freed(network: onnx.ModelProto, *, other: onnx.ModelProto | None = None) -> onnx.ModelProto:
     """Return a copy of `network`, the result of `bound`, with the symbolic batch `batch`.
 
-    Its batch must be the first axis of every tensor that depends on the images. Every Reshape leaves its first size open. A constant
-    that is joined with the images, such as the class token of a transformer, is added instead, behind zeros. The caller must check
-    the result, because not every network keeps the batch in front.
+    Every Reshape leaves open the size that changes with the batch. `other` is the same network, bound to another batch, and shows
+    which size this is; some transformers have it in the middle. Without `other`, it is the first one. A constant that is joined with
+    the images, such as the class token of a transformer, is added instead, behind zeros. The caller must check the result, because
+    the batch of a network without `other` may stand elsewhere.
     """
     result = onnx.ModelProto()
     result.CopyFrom(network)
     graph = result.graph
     shapes = _shapes(network)
+    others = shapes if other is None else _shapes(other)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for index, node in enumerate(graph.node):
         name = f"free_batch_{index}"
         if node.op_type == "Reshape" and shapes.get(node.output[0]):
-            sizes = np.array([-1, *shapes[node.output[0]][1:]], np.int64)
+            sizes = np.array(shapes[node.output[0]], np.int64)
+            sizes[_batch_axis(shapes[node.output[0]], others.get(node.output[0], []))] = -1
             graph.initializer.append(numpy_helper.from_array(sizes, name))
             node.input[1] = name
         joined = _joined(node, shapes, constants) if node.op_type == "Concat" else None
@@ -69,6 +72,12 @@ def freed(network: onnx.ModelProto) -> onnx.ModelProto:
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     graph.output[0].type.tensor_type.ClearField("shape")
     return result
+
+
+def _batch_axis(shape: list[int], other: list[int]) -> int:
+    """Return the only axis in which the shape of a tensor differs from the `other`, its shape with another batch; 0 by default."""
+    changed = [axis for axis, sizes in enumerate(zip(shape, other)) if sizes[0] != sizes[1]]
+    return changed[0] if len(changed) == 1 else 0
 
 
 def takes_any_batch(graph: onnx.ModelProto) -> bool:

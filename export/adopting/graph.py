@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,15 @@ def _with_free_batch(network: onnx.ModelProto, batch: int | None) -> Iterator[Ca
     """Yield functions that make networks of any batch from `network`, whose fixed batch is `batch`: as it is, or rewritten."""
     if batch is None:
         yield lambda: network
-    yield lambda: freed(bound(network, batch or 1))
+        # A constant of one image, such as a table of positions, fits any batch; other networks keep their form with two only.
+        for first in (1, 2):
+            yield partial(_freed_between, network, first)
+    else:
+        yield lambda: freed(bound(network, batch))
+
+
+def _freed_between(network: onnx.ModelProto, batch: int) -> onnx.ModelProto:
+    return freed(bound(network, batch), other=bound(network, batch + 1))
 
 
 def _batches_agree(graph: onnx.ModelProto, spec: InputSpec) -> bool:

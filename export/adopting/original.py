@@ -5,6 +5,7 @@ This is the reference of the gate, so it shares no code with the adopted graph.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,28 @@ class Original:
                 "that it was exported for with --size HEIGHTxWIDTH"
             ) from None
         return _vectors(np.asarray(output), foreign, len(crops))[:count]
+
+
+def with_true_batch(foreign: Foreign, crops: NDArray[np.uint8], pixels: Pixels) -> Foreign:
+    """Return `foreign`, with the batch 1 if its file says that it takes any batch but only runs with one of `crops` at a time.
+
+    An exporter that records the batch in an operator, such as that of a class token, still writes a dynamic batch if it is told to.
+    """
+    single = replace(foreign, batch=1)
+    if foreign.batch is not None or _runs(foreign, crops[:2], pixels) or not _runs(single, crops[:2], pixels):
+        return foreign
+    return single
+
+
+def _runs(foreign: Foreign, crops: NDArray[np.uint8], pixels: Pixels) -> bool:
+    try:
+        Original(foreign, pixels)(crops)
+    except ArtifactError:
+        return False
+    # It runs, but gives NaN, which is refused later.
+    except GateError:
+        pass
+    return True
 
 
 def own_input(crops: NDArray[np.uint8], foreign: Foreign, pixels: Pixels) -> NDArray[Any]:

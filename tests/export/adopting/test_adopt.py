@@ -57,6 +57,19 @@ def test_the_adopted_file_is_an_artifact_like_any_other(path, crops, tmp_path, c
     assert any("images:1x32x16x3" in word for word in words)
 
 
+def test_a_batch_that_the_file_only_claims_is_one(path, crops, tmp_path, capsys):
+    """The exporter wrote a dynamic batch, but an operator of the network holds the batch 1."""
+    model = onnx.load(fake.write(path, batch=1, ending="token"))
+    for value in [*model.graph.input, *model.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.save(model, path)
+    assert run(path, tmp_path / "ours.onnx", crops, *BGR) == 0
+    assert "two crops" in capsys.readouterr().err
+    ours = open_artifact(tmp_path / "ours.onnx").run(fake.crops(16))[:, :-1]
+    expected = fake.features(fake.crops(16), color="bgr", mean=(0.3, 0.4, 0.5), std=(0.2, 0.25, 0.3))
+    assert np.abs(ours - expected).max() < 1e-5
+
+
 def test_json_is_one_document_and_the_name_of_the_file_has_a_default(path, crops, tmp_path, capsys):
     assert guarded(main, ["adopt", str(path), "--check", str(crops), "--json", *BGR]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -152,13 +152,35 @@ def transformer(*, depth=2, width=24, dynamic):
     torch.manual_seed(0)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
+    return exported(network, dynamic=dynamic), network
+
+
+def exported(network, *, dynamic):
+    """The ONNX file of a torch module, as torch's older exporter writes it."""
     file, axes = io.BytesIO(), {"x": {0: "b"}, "y": {0: "b"}} if dynamic else None
     images = torch.zeros(1, 3, fake.HEIGHT, fake.WIDTH)
     names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": axes}
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         torch.onnx.export(network, (images,), file, dynamo=False, opset_version=17, **names)
-    return file.getvalue(), network
+    return file.getvalue()
+
+
+class SequenceFirst(torch.nn.Module):
+    """A transformer like that of CLIP, with packed projections and the batch as the second axis inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = torch.nn.Conv2d(3, 16, 8, 8)
+        self.token = torch.nn.Parameter(torch.randn(1, 1, 16))
+        self.attention = torch.nn.MultiheadAttention(16, 4)
+        self.linear = torch.nn.Linear(16, 16)
+
+    def forward(self, images):
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(patches.shape[0], -1, -1), patches], 1).permute(1, 0, 2)
+        tokens = tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return self.linear(tokens).permute(1, 0, 2)[:, 0]
 
 
 @pytest.mark.parametrize("dynamic", [True, False])
@@ -174,6 +196,19 @@ def test_a_transformer_of_another_project_takes_any_batch(dynamic, tmp_path):
     assert [name for name in groups(graph) if name.startswith("block1.")] == [
         f"block1.{part}" for part in ("qkv", "proj", "fc1", "fc2")
     ]
+
+
+@pytest.mark.parametrize(("dynamic", "kept"), [(True, None), (False, 1)])
+def test_a_batch_in_the_middle_is_freed_if_the_original_takes_any_batch(dynamic, kept, tmp_path):
+    torch.manual_seed(0)
+    network = SequenceFirst().eval()
+    (tmp_path / "clip.onnx").write_bytes(exported(network, dynamic=dynamic))
+    half = Pixels("rgb", (0.5,) * 3, (0.5,) * 3)
+    ours, _, _, batch = adopted(tmp_path / "clip.onnx", tmp_path, half, dim=16)
+    images = (torch.from_numpy(CROPS).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(network(images)).numpy()
+    assert batch == kept and np.abs(ours - expected).max() < 1e-5
 
 
 def test_multiply_adds_are_counted(tmp_path):
