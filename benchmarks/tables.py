@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.experiments.adoption.report import files_table, inputs_table
 from benchmarks.json_files import OBJECT, read_document
 from benchmarks.labels import interval_text
 from benchmarks.study.beyond.report import markdown as beyond
@@ -75,6 +76,16 @@ def study(document: Document) -> str:
     return markdown(document) + "\n"
 
 
+def adopted_inputs(document: Document) -> str:
+    """Return the table of what `export adopt` answers to right and wrong statements about the input of a foreign model."""
+    return table(*inputs_table(document))
+
+
+def adopted_files(document: Document) -> str:
+    """Return the table of the accuracy, size and speed of foreign models and of the files that were adopted from them."""
+    return table(*files_table(document))
+
+
 # Name of a table -> (document, result file below benchmarks/results, function that formats the table).
 TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "demo": ("README.md", "epyc_2_cores/demo.json", demo),
@@ -90,6 +101,8 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "beyond": ("docs/pruning-study.md", "xeon_2_cores/beyond.json", beyond),
     "precision": ("docs/export.md", "epyc_2_cores/precision.json", precision),
     "dimensions": ("docs/export.md", "epyc_2_cores/dimensions.json", dimensions),
+    "adopted_inputs": ("docs/adopt.md", "epyc_2_cores/adoption.json", adopted_inputs),
+    "adopted_files": ("docs/adopt.md", "epyc_2_cores/adoption.json", adopted_files),
     "tracker_thresholds": ("docs/trackers.md", "epyc_2_cores/tracker_thresholds.json", tracker_thresholds),
     "rtx": ("docs/tensorrt.md", "rtx_builds.json", rtx),
     "rtx_hybrid": ("docs/tensorrt.md", "epyc_2_cores/rtx_builds.json", rtx),

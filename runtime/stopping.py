@@ -186,15 +186,22 @@ def keeping(describe: Callable[[], str]) -> Iterator[None]:
 
 
 def run_apart(
-    command: Sequence[str], *, cwd: Path | None = None, stdout: int | None = subprocess.PIPE
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    stdout: int | None = subprocess.PIPE,
+    stderr: int | None = None,
 ) -> tuple[int, str]:
     """Run `command` as a child process in the folder `cwd`, and return (its exit status, the text that it printed on stdout).
 
-    With `stdout` None, the command prints on this process's stdout, and the text is "". `cwd` None is the current folder. A signal
-    that stops this process is passed on to the child, and this process waits for the child to end. The child has its own process
-    session, so that Ctrl-C in a terminal does not reach it a second time.
+    With `stdout` None, the command prints on this process's stdout, and the text is "". With `stderr` subprocess.STDOUT, the text
+    has what the command printed on stderr too, which otherwise goes to this process's stderr. `cwd` None is the current folder. A
+    signal that stops this process is passed on to the child, and this process waits for the child to end. The child has its own
+    process session, so that Ctrl-C in a terminal does not reach it a second time.
     """
-    process = subprocess.Popen(command, cwd=cwd, stdout=stdout, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=cwd, stdout=stdout, stderr=stderr, text=True, start_new_session=True
+    )
     try:
         printed, _ = process.communicate()
     except KeyboardInterrupt as error:
