@@ -47,7 +47,13 @@ BENCHMARKS = (
     ("benchmarks.device", "benchmarks.people"),
     ("benchmarks.bench",),
     ("benchmarks.latency_table",),
-    ("benchmarks.study", "benchmarks.demo", "benchmarks.experiments", "benchmarks.gallery", "benchmarks.service"),
+    (
+        "benchmarks.study",
+        "benchmarks.demo",
+        "benchmarks.experiments",
+        "benchmarks.gallery",
+        "benchmarks.service",
+    ),
     ("benchmarks.tables",),
 )
 Imports = Mapping[str, set[str]]

@@ -215,7 +215,11 @@ def test_galleries_of_two_projections_are_never_mixed(path, people, tmp_path, ca
 
 
 @pytest.mark.parametrize(
-    "changes", [{"jpm": True, "cameras": 3}, {"jpm": False, "cameras": 0, "neck": "after"}]
+    "changes",
+    [
+        {"jpm": True, "cameras": 3},
+        pytest.param({"jpm": False, "cameras": 0, "neck": "after"}, marks=pytest.mark.full),
+    ],
 )
 def test_a_transformer_gets_one_product_more_and_the_same_groups_for_int8(changes, people, tmp_path):
     spec = lite.SPEC.from_json(
