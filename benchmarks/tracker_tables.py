@@ -48,8 +48,8 @@ def tracker_crops(document: Document) -> str:
         if "ours" in (found := result.get("retrieval", {})):
             shown = [_percent(found[key]) for key in ("ours", "tracker")]
             size = f"{found['people']} people, {found['boxes']} boxes"
-            gain = f"{100 * (found['tracker'] - found['ours']):+.1f}"
-            rows.append([f"{document['sequence']}, in its frames", size, name, *shown, gain, "-"])
+            points = f"{100 * (found['tracker'] - found['ours']):+.1f}"
+            rows.append([f"{document['sequence']}, in its frames", size, name, *shown, points, "-"])
     names = ["images", "size", "tracker", "mAP, our crops", "mAP, its crops", "difference (95 %)"]
     return table([*names, "its queries, our gallery"], rows)
 
