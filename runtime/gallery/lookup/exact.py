@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from runtime.ranking.nearest import nearest_indices
 
-# A block is scored by one matrix product, and two threads score blocks at the same time. A search reads every feature once, so the
-# memory's speed decides; more threads do not help.
+# A few queries are scored without BLAS: two threads score blocks of this size at the same time. A search reads every feature once, so
+# the memory's speed decides, and more threads do not help. The threads of BLAS take up to seven times as long here if the cores are
+# busy, because they wait for each other without sleeping.
 BLOCK_BYTES, THREADS = 16 << 20, 2
+# More queries than this are scored by a matrix product, which has threads of its own.
+ONE_BY_ONE = 2
 # Queries that are scored in one pass over the features.
 QUERIES = 64
 # Rows are copied out of a block if fewer than this share of them are ranked; else all are scored.
@@ -64,10 +67,12 @@ def nearest(
     distances = np.empty((len(query), count), np.float32)
     if not count:
         return places, distances
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="search") as pool:
+    few = len(query) <= ONE_BY_ONE
+    pieces = [piece for block in blocks for piece in split(block)] if few else blocks
+    with ThreadPoolExecutor(THREADS if few else 1, thread_name_prefix="search") as pool:
         for start in range(0, len(query), QUERIES):
             some = query[start : start + QUERIES]
-            parts = list(pool.map(lambda block, q=some: _best(block, q, top, correction), blocks))
+            parts = list(pool.map(lambda block, q=some: _best(block, q, top, correction), pieces))
             for number in range(len(some)):
                 where = np.concatenate([part[number][0] for part in parts])
                 far = np.concatenate([part[number][1] for part in parts])
@@ -78,15 +83,21 @@ def nearest(
     return places, distances
 
 
-def split(
-    features: NDArray[np.float32], rows: NDArray[np.int64], places: NDArray[np.int64]
-) -> Iterator[Block]:
-    """Yield the blocks of a segment: `features` (n, D), its ranked `rows` (m,) in ascending order, and their `places` (m,)."""
-    size = max(1, BLOCK_BYTES // (features.shape[1] * features.itemsize))
-    for start in range(0, len(features), size):
-        first, last = np.searchsorted(rows, [start, start + size])
+def split(block: Block) -> Iterator[Block]:
+    """Yield the parts of a block, each with at most BLOCK_BYTES of features; `rows` are in ascending order."""
+    size = max(1, BLOCK_BYTES // (block.features.shape[1] * block.features.itemsize))
+    for start in range(0, len(block.features), size):
+        first, last = np.searchsorted(block.rows, [start, start + size])
         if first < last:
-            yield Block(features[start : start + size], rows[first:last] - start, places[first:last])
+            features = block.features[start : start + size]
+            yield Block(features, block.rows[first:last] - start, block.places[first:last])
+
+
+def products(features: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the inner products (n, Q) of features (n, D) and queries (Q, D)."""
+    if len(query) > ONE_BY_ONE:
+        return np.asarray(features @ query.T)
+    return np.stack([np.einsum("nd,d->n", features, one) for one in query], axis=1)
 
 
 def _best(
@@ -94,11 +105,11 @@ def _best(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Return for each query (places, distances) of its nearest rows in the block, at most `top`, in the order of the distances."""
     if len(block.rows) == len(block.features):
-        scores = block.features @ query.T
+        scores = products(block.features, query)
     elif len(block.rows) < FEW * len(block.features):
-        scores = block.features[block.rows] @ query.T
+        scores = products(block.features[block.rows], query)
     else:
-        scores = (block.features @ query.T)[block.rows]
+        scores = products(block.features, query)[block.rows]
     if correction is not None:
         scores = correction.similarities(scores, query, block.places)
     best = []

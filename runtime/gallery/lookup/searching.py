@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import DataError
-from runtime.gallery.lookup.exact import Block, SiteCorrection, nearest, split
+from runtime.gallery.lookup.exact import Block, SiteCorrection, nearest
 from runtime.gallery.lookup.snapshot import Filters, Snapshot
 from runtime.gallery.store.reading import stored_features
 from runtime.gallery.store.rows import Row
@@ -58,7 +58,7 @@ class Ranking:
 
 
 def blocks_of(snapshot: Snapshot, selected: NDArray[np.bool_] | None) -> list[Block]:
-    """Return the blocks of all segments; `selected` (N,) says which rows are ranked, None ranks all."""
+    """Return a block for each segment; `selected` (N,) says which rows are ranked, None ranks all."""
     blocks: list[Block] = []
     for number in snapshot.segments():
         first, last = snapshot.span(number)
@@ -67,7 +67,7 @@ def blocks_of(snapshot: Snapshot, selected: NDArray[np.bool_] | None) -> list[Bl
         )
         rows = snapshot.slots[places] - number * snapshot.segment_rows
         if len(rows):
-            blocks += split(snapshot.maps[number][: rows[-1] + 1], rows, places)
+            blocks.append(Block(snapshot.maps[number][: rows[-1] + 1], rows, places))
     return blocks
 
 

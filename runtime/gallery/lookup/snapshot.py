@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.gallery.store.reading import damaged, feature_at
 from runtime.gallery.store.rows import COLUMNS, checksum
+from runtime.gallery.store.segments import Segments
 from runtime.gallery.store.store import State, Store
 
 # What stands for an unknown camera and an unknown time.
@@ -141,25 +142,50 @@ def _new_rows(store: Store, state: State, last: int, maps: dict[int, NDArray[np.
     """Read and check the rows with an id above `last`."""
     segments = store.segments(state.generation)
     maps = dict(maps)
-    columns: dict[str, list[int]] = {name: [] for name in COLUMN_KINDS}
-    cursor = store.db.execute(
-        f"SELECT id, slot, crc, {COLUMNS} FROM image WHERE id > ? ORDER BY slot", (last,)
-    )
+    parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0, kind)] for name, kind in COLUMN_KINDS.items()}
+    # a later row has a larger id and a later slot, and the order of the ids is the faster one
+    cursor = store.db.execute(f"SELECT id, slot, crc, {COLUMNS} FROM image WHERE id > ? ORDER BY id", (last,))
     while records := cursor.fetchmany(FETCHED):
-        for number, slot, crc, *record in records:
-            try:
-                right = 0 <= slot < state.next_slot
-                if right:
-                    feature = feature_at(store, segments, slot // segments.rows, slot % segments.rows, maps)
-                    own = zlib.crc32(feature.data)
-                    right = checksum(tuple(record), own) == crc
-            except (TypeError, ValueError):
-                right = False
-            if not right:
-                raise damaged(store, number)
-            camera = NO_CAMERA if record[2] is None else record[2]
-            time_us = NO_TIME if record[3] is None else record[3]
-            for column, value in zip(columns.values(), (number, slot, camera, time_us, own)):
-                column.append(value)
-    arrays = {name: np.array(column, COLUMN_KINDS[name]) for name, column in columns.items()}
+        crcs = _feature_checksums(store, segments, state, records, maps)
+        columns = {
+            "ids": [record[0] for record in records],
+            "slots": [record[1] for record in records],
+            "cameras": [NO_CAMERA if record[5] is None else record[5] for record in records],
+            "times": [NO_TIME if record[6] is None else record[6] for record in records],
+            "crcs": crcs,
+        }
+        for name, column in columns.items():
+            parts[name].append(np.array(column, COLUMN_KINDS[name]))
+    arrays = {name: np.concatenate(some) for name, some in parts.items()}
+    if len(wrong := np.flatnonzero(np.diff(arrays["slots"]) <= 0)):
+        raise damaged(store, int(arrays["ids"][wrong[0] + 1]))
     return Snapshot(state, segments.rows, maps=maps, **arrays)
+
+
+def _feature_checksums(
+    store: Store,
+    segments: Segments,
+    state: State,
+    records: list[tuple[Any, ...]],
+    maps: dict[int, NDArray[np.float32]],
+) -> list[int]:
+    """Return the checksums of the features of `records`. Raises StorageError for a row that does not fit its own checksum."""
+    checksums = []
+    data: dict[int, memoryview] = {}
+    size, stride = segments.rows, segments.stride
+    for record in records:
+        try:
+            slot, right = record[1], 0 <= record[1] < state.next_slot
+            if right:
+                number, row = divmod(slot, size)
+                if number not in data or len(data[number]) < (row + 1) * stride:
+                    feature_at(store, segments, number, row, maps)
+                    data[number] = memoryview(maps[number].view(np.uint8).reshape(-1).data)
+                own = zlib.crc32(data[number][row * stride : (row + 1) * stride])
+                right = checksum(record[3:], own) == record[2]
+        except (TypeError, ValueError):
+            right = False
+        if not right:
+            raise damaged(store, record[0])
+        checksums.append(own)
+    return checksums

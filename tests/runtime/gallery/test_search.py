@@ -15,7 +15,7 @@ from benchmarks.gallery.rows import DIM, contents, feature, features, gallery, p
 from runtime.errors import ConfigError, DataError, DeviceError, GateError
 from runtime.gallery.api import Gallery, open_gallery
 from runtime.gallery.calibrations import SITE, write_calibration
-from runtime.gallery.lookup import building, indexed
+from runtime.gallery.lookup import building, faiss, indexed
 from runtime.gallery.lookup.codes import read_codes
 from runtime.gallery.lookup.exact import Block, nearest
 from runtime.ranking.rerank import rerank
@@ -214,7 +214,7 @@ def test_codes_leave_nothing_of_deleted_rows(tmp_path: Path) -> None:
     with gallery(folder, segment_rows=1000) as store:
         people(store, 800)
         store.build_index(recall=0)
-        found = read_codes(next(folder.glob("*.codes")), __import__("faiss").__version__)
+        found = read_codes(next(folder.glob("*.codes")), faiss.version())
         assert found is not None and found[2] in contents(folder)
         store.delete(person=1)
         assert found[2][-200:] not in contents(folder)
@@ -303,3 +303,29 @@ def test_threads_that_search_while_rows_change_get_rows_with_their_own_distances
             assert all(one.result() for one in done)
     finally:
         sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("dim", [24, 1500])
+def test_a_rotation_keeps_the_inner_products_and_spreads_the_variation(dim: int) -> None:
+    random = np.random.default_rng(0)
+    # nearly all variation is in a few numbers, as in the features of a ViT
+    table = (random.normal(size=(400, dim)) * np.geomspace(1, 1e-4, dim)).astype(np.float32)
+    turned = faiss.rotated(table)
+    assert turned.shape == table.shape and turned @ turned.T == pytest.approx(
+        table @ table.T, rel=1e-5, abs=1e-4
+    )
+    share = turned.var(axis=0) / turned.var(axis=0).sum()
+    assert share.max() < 0.5 * (table.var(axis=0) / table.var(axis=0).sum()).max()
+    assert (faiss.rotated(table) == turned).all()
+
+
+@needs_faiss
+def test_codes_find_the_nearest_rows_of_features_that_vary_in_few_numbers(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    table = (random.normal(size=(4000, DIM)) * np.geomspace(1, 1e-3, DIM)).astype(np.float32)
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    data = faiss.load(faiss.encode(table))
+    exact = np.argsort(1 - table[:50] @ table.T, axis=1, kind="stable")[:, :10]
+    found = faiss.nearest(data, table[:50], 200)
+    share = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), found.tolist())])
+    assert share > 0.9

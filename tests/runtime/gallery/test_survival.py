@@ -27,7 +27,7 @@ def measured(*words: str) -> list[dict[str, object]]:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    documents: list[dict[str, object]] = json.loads(done.stdout)
+    documents: list[dict[str, object]] = json.loads(done.stdout)["results"]
     return documents
 
 

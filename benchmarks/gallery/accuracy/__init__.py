@@ -1,0 +1,1 @@
+"""How well the calibrations of a gallery keep what they state."""

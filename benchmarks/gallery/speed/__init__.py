@@ -1,0 +1,1 @@
+"""How fast a gallery stores and searches, and how much space it takes."""
