@@ -70,7 +70,8 @@ async def read_form(request: Request, limits: Limits, allowed: Sequence[str]) ->
     try:
         data = await parser.parse()
     except MultiPartException as error:
-        raise Refused(413 if "maximum" in error.message.lower() else 400, f"form: {error.message}") from None
+        status = 413 if "maximum size" in error.message else 422 if "Maximum number" in error.message else 400
+        raise Refused(status, f"form: {error.message}") from None
     if unknown := sorted(set(data) - set(allowed)):
         raise Refused(422, f"unknown field {unknown[0]!r:.40}; the fields are {', '.join(allowed)}")
     return Form(data, limits)

@@ -61,8 +61,16 @@ def add_handlers(app: FastAPI) -> None:
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AnyHTTPException)
     headers = dict(error.headers) if error.headers else None
+    if error.status_code == 405 and (methods := _methods(request)):
+        headers = {"Allow": ", ".join(methods)}
     detail = error.detail if isinstance(error, Refused) else HTTPStatus(error.status_code).description
     return problem(error.status_code, detail or HTTPStatus(error.status_code).phrase, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of all routes with the path of a request; Starlette itself names those of the first."""
+    route = getattr(request.scope.get("route"), "path", None)
+    return sorted(method.upper() for method in request.app.openapi()["paths"].get(route, ()))
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

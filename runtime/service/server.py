@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -72,6 +73,8 @@ def listen(address: Address) -> socket.socket:
 
 def make_server(desk: Desk) -> uvicorn.Server:
     """Return the server of a desk. Its `run` takes the sockets to listen on, and closes the gallery at the end."""
+    # a form that cannot be read is answered with 400; the parser's own line about it would fill the log
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     config = uvicorn.Config(
         create_app(desk),
         http=Connection,

@@ -44,8 +44,8 @@ def routes(counter: Counter) -> APIRouter:
     async def list_rows(
         person: Name | None = None,
         camera: Annotated[list[Camera] | None, Query()] = None,
-        after: Annotated[str | None, Query(max_length=40)] = None,
-        before: Annotated[str | None, Query(max_length=40)] = None,
+        after: schemas.Time | None = None,
+        before: schemas.Time | None = None,
         limit: Limit = 50,
         after_id: Annotated[int, Query(ge=0, le=MOST_ID)] = 0,
     ) -> Any:
@@ -63,7 +63,7 @@ def routes(counter: Counter) -> APIRouter:
         status_code=201,
         responses=responses(400, *COMMON, 503),
         response_model=schemas.AddedRows,
-        openapi_extra=schemas.form(schemas.ADD_FORM),
+        openapi_extra=schemas.form(schemas.ADD_FORM, "image"),
     )
     async def add(request: Request) -> Any:
         """Store pictures of people. A picture that is stored already changes nothing."""

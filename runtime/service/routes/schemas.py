@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from runtime.service.forms import MOST_CAMERA, MOST_ID, MOST_NAME
 
 Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME)]
+# How a time is described: ISO 8601 with a time zone, or a date.
+TIME: dict[str, Any] = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]
+}
+Time = Annotated[str, Field(min_length=4, max_length=40), WithJsonSchema(TIME)]
 
 
 class Row(BaseModel):
@@ -92,7 +97,7 @@ class Deletion(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1, "maxProperties": 1})
     person: Name = None  # type: ignore[assignment]
     camera: Annotated[int, Field(ge=0, le=MOST_CAMERA, strict=True)] = None  # type: ignore[assignment]
-    before: Annotated[str, Field(min_length=4, max_length=40)] = None  # type: ignore[assignment]
+    before: Time = None  # type: ignore[assignment]
 
     @model_validator(mode="after")
     def _one(self) -> Deletion:
@@ -167,7 +172,7 @@ class Info(BaseModel):
 
 
 def _several(item: dict[str, Any], most: int) -> dict[str, Any]:
-    return {"type": "array", "maxItems": most, "items": item}
+    return {"type": "array", "minItems": 1, "maxItems": most, "items": item}
 
 
 _FILE = {"type": "string", "format": "binary"}
@@ -175,7 +180,6 @@ _BOX = {
     "type": "string",
     "description": "x1,y1,x2,y2 in pixels of the upright picture, or empty for all of it",
 }
-_TIME = {"type": "string", "description": "ISO 8601 with a time zone, or a date"}
 _ID = {"type": "integer", "minimum": 1, "maximum": MOST_ID}
 _CAMERA = {"type": "integer", "minimum": 0, "maximum": MOST_CAMERA}
 _TEXT = {"type": "string", "maxLength": MOST_NAME}
@@ -184,17 +188,21 @@ SEARCH_FORM = {
     "box": _several(_BOX, 8),
     "row": _several(_ID, 8),
     "camera": _several(_CAMERA, 64),
-    "after": _TIME,
-    "before": _TIME,
+    "after": TIME,
+    "before": TIME,
     "top": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
     "threshold": {"type": "number", "minimum": -1, "maximum": 1},
     "exclude": _several(_ID, 200),
 }
 EMBED_FORM = {"image": _several(_FILE, 8), "box": _several(_BOX, 64)}
-ADD_FORM = EMBED_FORM | {"person": _TEXT, "camera": _CAMERA, "time": _TIME, "track": _TEXT}
+ADD_FORM = EMBED_FORM | {"person": _TEXT, "camera": _CAMERA, "time": TIME, "track": _TEXT}
 
 
-def form(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the OpenAPI schema that describes a form with these fields."""
-    schema = {"type": "object", "properties": fields, "additionalProperties": False}
+def form(fields: dict[str, Any], *needed: str) -> dict[str, Any]:
+    """Return the part of the OpenAPI schema that describes a form with these fields, of which one of the `needed` must be there."""
+    schema: dict[str, Any] = {"type": "object", "properties": fields, "additionalProperties": False}
+    if len(needed) == 1:
+        schema["required"] = list(needed)
+    else:
+        schema["anyOf"] = [{"required": [name]} for name in needed]
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -39,7 +39,7 @@ def routes(counter: Counter) -> APIRouter:
         "/search",
         responses=PICTURES,
         response_model=schemas.Found,
-        openapi_extra=schemas.form(schemas.SEARCH_FORM),
+        openapi_extra=schemas.form(schemas.SEARCH_FORM, "image", "row"),
     )
     async def search(request: Request) -> Any:
         """Find the rows nearest to one person, who is shown by pictures, by stored rows, or by both."""
@@ -52,7 +52,7 @@ def routes(counter: Counter) -> APIRouter:
         "/embed",
         responses=PICTURES,
         response_model=schemas.Embedded,
-        openapi_extra=schemas.form(schemas.EMBED_FORM),
+        openapi_extra=schemas.form(schemas.EMBED_FORM, "image"),
     )
     async def embed(request: Request) -> Any:
         """The features of crops, or of the boxes of one frame."""

@@ -59,9 +59,9 @@ def huge(width: int, height: int) -> bytes:
         (pictures(1), {"after": "2027-01-01T10:00:00"}, 422, "time zone"),
         (pictures(1), {"url": "http:169.254.169.254"}, 422, "unknown field"),
         ([("image", (None, "file:etc"))], {}, 422, "as a file"),
-        (pictures(*range(9)), {}, 413, "Maximum number"),
+        (pictures(*range(9)), {}, 422, "Maximum number"),
         (pictures(1, 2, 3, 4, 5, 6, 7, 8), {"row": "1"}, 422, "1 to 8"),
-        ([("row", (None, "1"))] * 500, {}, 413, "fields"),
+        ([("row", (None, "1"))] * 500, {}, 422, "fields"),
         ([("after", (None, "2" * 2000))], {}, 413, "maximum size"),
     ],
 )
@@ -99,6 +99,11 @@ def test_a_bad_request_is_a_problem_document(
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert len(client.get("/v1/rows").json()["rows"]) == 6, "nothing was deleted"
+
+
+def test_another_method_is_told_all_that_a_path_takes(client: TestClient) -> None:
+    assert client.put("/v1/rows/1").headers["allow"] == "DELETE, GET, PATCH"
+    assert client.request("OPTIONS", "/v1/rows").headers["allow"] == "GET, POST"
 
 
 def test_bodies_are_limited_by_their_length_and_as_they_arrive(start: Start) -> None:
