@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,10 @@ from runtime.service.settings import Limits
 
 # The largest id of a row, and the largest number of a camera.
 MOST_ID, MOST_CAMERA = (1 << 63) - 1, (1 << 31) - 1
-# The most characters of a person's name or a track.
+# The most characters of a person's name or a track, and what they consist of: no control characters, and none that change the
+# direction of the text around them.
 MOST_NAME = 200
+NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+$"
 
 
 @dataclass(frozen=True)
@@ -182,9 +185,9 @@ def moment(text: str, name: str) -> int:
 
 
 def checked_name(text: str, what: str) -> str:
-    """Return the name of a person or a track; raise Refused for one that is too long or has unprintable characters."""
-    if len(text) > MOST_NAME or not text.isprintable():
-        raise Refused(422, f"{what}: give 1 to {MOST_NAME} printable characters")
+    """Return the name of a person or a track; raise Refused for one that is too long or has control characters."""
+    if len(text) > MOST_NAME or not re.search(NAME_PATTERN, text) or text.endswith("\n"):
+        raise Refused(422, f"{what}: give 1 to {MOST_NAME} characters, and no control characters")
     return text
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from runtime.console import note
 from runtime.gallery.lookup.snapshot import Filters
 from runtime.service.counter import Counter
-from runtime.service.forms import MOST_CAMERA, MOST_ID, MOST_NAME, checked_name, moment, read_form
+from runtime.service.forms import MOST_CAMERA, MOST_ID, moment, read_form
 from runtime.service.problems import responses
 from runtime.service.routes import schemas
 from runtime.service.settings import Limits
@@ -19,7 +19,6 @@ ADD_FIELDS = ("image", "box", "person", "camera", "time", "track")
 Id = Annotated[int, Path(ge=1, le=MOST_ID)]
 Camera = Annotated[int, Query(ge=0, le=MOST_CAMERA)]
 Limit = Annotated[int, Query(ge=1, le=Limits().top)]
-Name = Annotated[str, Query(min_length=1, max_length=MOST_NAME)]
 COMMON = (401, 403, 404, 409, 413, 415, 421, 422)
 # Shown for a row without a picture.
 PLACEHOLDER = (
@@ -42,7 +41,7 @@ def routes(counter: Counter) -> APIRouter:
 
     @router.get("/rows", responses=responses(401, 413, 415, 421, 422), response_model=schemas.Rows)
     async def list_rows(
-        person: Name | None = None,
+        person: schemas.Name | None = None,
         camera: Annotated[list[Camera] | None, Query()] = None,
         after: schemas.Time | None = None,
         before: schemas.Time | None = None,
@@ -55,8 +54,9 @@ def routes(counter: Counter) -> APIRouter:
             moment(after, "after") if after else None,
             moment(before, "before") if before else None,
         )
-        name = None if person is None else checked_name(person, "person")
-        return await counter.light(partial(desk.list_rows, filters, person=name, after=after_id, limit=limit))
+        return await counter.light(
+            partial(desk.list_rows, filters, person=person, after=after_id, limit=limit)
+        )
 
     @router.post(
         "/rows",
@@ -81,8 +81,7 @@ def routes(counter: Counter) -> APIRouter:
     @router.patch("/rows/{id}", responses=responses(400, *COMMON), response_model=schemas.Row)
     async def confirm(id: Id, change: schemas.Change) -> Any:
         """Say who a row shows; null for unknown."""
-        name = None if change.person is None else checked_name(change.person, "person")
-        return await counter.light(partial(desk.set_person, id, name))
+        return await counter.light(partial(desk.set_person, id, change.person))
 
     @router.delete("/rows/{id}", responses=responses(*COMMON), response_model=schemas.Deleted)
     async def delete_row(id: Id) -> Any:
@@ -99,8 +98,6 @@ def routes(counter: Counter) -> APIRouter:
         selection: dict[str, Any] = {kind: getattr(what, kind)}
         if what.before is not None:
             moment(what.before, "before")
-        if what.person is not None:
-            checked_name(what.person, "person")
         count = await counter.light(partial(desk.delete, **selection))
         note(f"deleted {count} rows on request, chosen by {kind}")
         return {"deleted": count}

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from runtime.service.forms import MOST_CAMERA, MOST_ID, MOST_NAME
+from runtime.service.forms import MOST_CAMERA, MOST_ID, MOST_NAME, NAME_PATTERN
 
-Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME)]
+Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME, pattern=NAME_PATTERN)]
+# In JSON, 1.0 is an integer as well.
+Camera = Annotated[
+    int,
+    Field(ge=0, le=MOST_CAMERA, strict=True),
+    BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value),
+]
 # How a time is described: ISO 8601 with a time zone, or a date.
 TIME: dict[str, Any] = {
     "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]
@@ -96,7 +102,7 @@ class Deletion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1, "maxProperties": 1})
     person: Name = None  # type: ignore[assignment]
-    camera: Annotated[int, Field(ge=0, le=MOST_CAMERA, strict=True)] = None  # type: ignore[assignment]
+    camera: Camera = None  # type: ignore[assignment]
     before: Time = None  # type: ignore[assignment]
 
     @model_validator(mode="after")
@@ -182,7 +188,7 @@ _BOX = {
 }
 _ID = {"type": "integer", "minimum": 1, "maximum": MOST_ID}
 _CAMERA = {"type": "integer", "minimum": 0, "maximum": MOST_CAMERA}
-_TEXT = {"type": "string", "maxLength": MOST_NAME}
+_TEXT = {"type": "string", "maxLength": MOST_NAME, "pattern": NAME_PATTERN}
 SEARCH_FORM = {
     "image": _several(_FILE, 8),
     "box": _several(_BOX, 8),
