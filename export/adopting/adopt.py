@@ -89,7 +89,8 @@ def adopt(
     graph, batch = adopted_graph(foreign, options.pixels, spec, dim=features.shape[1])
     if batch != spec.batch:
         note(
-            f"{path}: its operators hold the batch {batch}, so the adopted file keeps it; the runtime fills up its batches"
+            f"{path}: its operators hold the batch {batch}, so the adopted file keeps it; for other batches, export it again "
+            "from its own project with a dynamic batch"
         )
         spec = replace(spec, batch=batch)
     _warn_of_classes(given, features.shape[1])
