@@ -38,7 +38,13 @@ from benchmarks.table_rows import (
     speed,
     table,
 )
-from benchmarks.tracker_tables import tracker_thresholds
+from benchmarks.tracker_tables import (
+    tracker_crops,
+    tracker_gates,
+    tracker_speed,
+    tracker_thresholds,
+    trackers,
+)
 from runtime.errors import ConfigError, GateError
 from runtime.files.manifest import replacing
 from runtime.wording import reason_of
@@ -103,6 +109,10 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "dimensions": ("docs/export.md", "epyc_2_cores/dimensions.json", dimensions),
     "adopted_inputs": ("docs/adopt.md", "epyc_2_cores/adoption.json", adopted_inputs),
     "adopted_files": ("docs/adopt.md", "epyc_2_cores/adoption.json", adopted_files),
+    "trackers": ("docs/trackers.md", "epyc_2_cores/trackers.json", trackers),
+    "tracker_speed": ("docs/trackers.md", "epyc_2_cores/trackers.json", tracker_speed),
+    "tracker_crops": ("docs/trackers.md", "epyc_2_cores/trackers.json", tracker_crops),
+    "tracker_gates": ("docs/trackers.md", "epyc_2_cores/tracker_gates.json", tracker_gates),
     "tracker_thresholds": ("docs/trackers.md", "epyc_2_cores/tracker_thresholds.json", tracker_thresholds),
     "rtx": ("docs/tensorrt.md", "rtx_builds.json", rtx),
     "rtx_hybrid": ("docs/tensorrt.md", "epyc_2_cores/rtx_builds.json", rtx),

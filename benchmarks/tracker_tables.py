@@ -83,6 +83,23 @@ def tracker_thresholds(document: Document) -> str:
     return table(["threshold", *(f"IDF1 / switches: {name}" for name in columns)], rows)
 
 
+def tracker_gates(document: Document) -> str:
+    """Return the table of the lowest and highest IDF1 and switches of BoT-SORT for each `proximity_thresh`.
+
+    A range is over all values of `appearance_thresh` that were tried with it.
+    """
+    rows = []
+    for name, found in document["trackers"].items():
+        for value in sorted({row["settings"]["proximity_thresh"] for row in found}):
+            group = [row for row in found if row["settings"]["proximity_thresh"] == value]
+            scores, switches = ([row[key] for row in group] for key in ("idf1", "switches"))
+            tried = sorted(row["settings"]["appearance_thresh"] for row in group)
+            cells = [name, f"{value:g}", f"{tried[0]:g} .. {tried[-1]:g}"]
+            cells += [f"{100 * min(scores):.1f} .. {100 * max(scores):.1f}"]
+            rows.append([*cells, f"{min(switches)} .. {max(switches)}"])
+    return table(["tracker", "`proximity_thresh`", "`appearance_thresh`", "IDF1", "switches"], rows)
+
+
 def _identity(score: Mapping[str, Any] | None) -> str:
     return "-" if score is None else f"{100 * score['idf1']:.1f} / {score['switches']}"
 

@@ -28,7 +28,8 @@ COSINE, DIFFERENCE = 0.999999, 1e-5
 class Options:
     """The command line: what to check, on which model and sequence, and where the result goes.
 
-    `data` and `other` are the data sets on which the cost of the trackers' crops is measured.
+    `data` and `other` are the data sets on which the cost of the trackers' crops is measured. With `times`, the command only measures
+    the times in the file `out` again.
     """
 
     model: Path
@@ -39,6 +40,7 @@ class Options:
     frames: int | None
     work: Path
     out: Path
+    times: bool
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -62,6 +64,11 @@ def parse(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--frames", type=int, help="the largest number of frames of a clip (default: all)")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "integrations")
     parser.add_argument("--out", type=Path, help="the result file (default: integrations.json in --work)")
+    parser.add_argument(
+        "--times",
+        action="store_true",
+        help="only measure the times of an existing result file again, for example on an idle machine",
+    )
     args = parser.parse_args(argv)
     return Options(
         model=args.model,
@@ -72,6 +79,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         frames=args.frames,
         work=args.work,
         out=args.out or args.work / "integrations.json",
+        times=args.times,
     )
 
 
@@ -81,7 +89,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not list(options.sequence.glob("camera*.mp4")):
         print(f"integrations-check: {options.sequence} has no cameraN.mp4; give --sequence", file=sys.stderr)
         return 2
+    if options.times and not options.out.is_file():
+        print(f"integrations-check: no result file {options.out}; leave --times out", file=sys.stderr)
+        return 2
     options.work.mkdir(parents=True, exist_ok=True)
+    document = measured_again(options) if options.times else measured(options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(document, indent=1) + "\n")
+    show(document)
+    failures = failures_of(document)
+    for failure in failures:
+        print(f"integrations-check: {failure}")
+    if not document["vtest"]:
+        print("integrations-check: vtest.avi of Debian's package opencv-doc cannot be had; skipped")
+    return 7 if failures else 0
+
+
+def measured(options: Options) -> dict:
+    """Run everything, and return the document with the results."""
     programs = sorted({CHECKS[name][1] for name in options.only})
     files = {program: exported(program, options.model, options.work) for program in programs}
     video = vtest()
@@ -96,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             result["identity"] = run(SCORER, CHECKS[SCORER][0], request, options.work)
             result["same_tracks"] = same_tracks(tracks)
         results[name] = result
-    document = {
+    return {
         "host": describe_host(device="cpu", threads=None),
         "command": "make integrations-check",
         "model": {
@@ -108,15 +133,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "crop_cost": crop_costs(files, options.data, options.other),
         "trackers": results,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(document, indent=1) + "\n")
-    show(document)
-    failures = failures_of(document)
-    for failure in failures:
-        print(f"integrations-check: {failure}")
-    if video is None:
-        print("integrations-check: vtest.avi of Debian's package opencv-doc cannot be had; skipped")
-    return 7 if failures else 0
+
+
+def measured_again(options: Options) -> dict:
+    """Return the document of the result file with new times."""
+    document = json.loads(options.out.read_text())
+    for name, result in document["trackers"].items():
+        if "speed" in result:
+            module, program = CHECKS[name]
+            file = exported(program, options.model, options.work)
+            job = Job(str(file), str(options.sequence), None, options.frames)
+            result["speed"] = run(name, module, {"job": job.to_json(), "times": True}, options.work)
+    return document
 
 
 def same_tracks(tracks: dict[str, dict]) -> dict[str, dict] | None:

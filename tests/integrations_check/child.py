@@ -18,6 +18,8 @@ def main() -> None:
     module = importlib.import_module(f"tests.integrations_check.in_{name}")
     if tracks := request.get("scores"):
         result = {variant: module.identity_scores(job, of_clips) for variant, of_clips in tracks.items()}
+    elif request.get("times"):
+        result = module.timed(job)
     elif grid := request.get("grid"):
         result = sweep(job, module.with_settings(job), grid)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from boxmot import BotSort
 from boxmot.reid.core import ReID
@@ -30,7 +32,7 @@ class Features:
 
 def check(job: Job) -> dict:
     ours = Ours(open_model(job.model), boxmot_crop)
-    backend = ReID(weights=job.model, device="cpu").model
+    backend = opened(job)
     assert tuple(backend.input_shape) == ours.size, "the input size is not read from the file"
 
     def documented() -> Step:
@@ -56,6 +58,15 @@ def check(job: Job) -> dict:
     }
 
 
+def timed(job: Job) -> dict:
+    return speed(job.sequence_clips(), Ours(open_model(job.model), boxmot_crop), opened(job))
+
+
+def opened(job: Job) -> object:
+    """Return BoxMOT's own way to run the file."""
+    return ReID(weights=job.model, device="cpu").model
+
+
 def with_settings(job: Job) -> Start:
     model = open_model(job.model)
     features = Features(computed_once(lambda frame, boxes: model.embed_boxes(frame, boxes, color="bgr")))
@@ -74,9 +85,9 @@ def start(**settings: object) -> Step:
 
 
 def speed(clips: list[Clip], ours: Ours, backend: object) -> dict:
-    """Return {own_ms, ours_ms, ratio, cpu_ratio, frames, people, height}: BoxMOT's way from a frame to features beside ours.
+    """Time BoxMOT's way from a frame to features beside ours.
 
-    Both start from a decoded frame and its boxes. They are timed in turns on the same frames; the times are medians, and `ratio` and
+    Returns {own_ms, ours_ms, ratio, cpu_ratio, frames, people, height, load_average}. Both start from a decoded frame and its boxes. They are timed in turns on the same frames; the times are medians, and `ratio` and
     `cpu_ratio` are the medians of the ratios of two neighbouring times, own / ours. `people` is the mean number of boxes.
     """
     pictures = [
@@ -94,6 +105,7 @@ def speed(clips: list[Clip], ours: Ours, backend: object) -> dict:
     def mine(turn: int) -> object:
         return ours.features(*pictures[turn % len(pictures)])
 
+    load = list(os.getloadavg())
     theirs, our = interleave([own, mine], rounds=ROUNDS * len(pictures))
     return {
         "own_ms": float(np.median(theirs.wall_ms)),
@@ -103,4 +115,5 @@ def speed(clips: list[Clip], ours: Ours, backend: object) -> dict:
         "frames": len(pictures),
         "people": float(np.mean([len(boxes) for _, boxes in pictures])),
         "height": pictures[0][0].shape[0],
+        "load_average": load,
     }
