@@ -87,8 +87,9 @@ def start(**settings: object) -> Step:
 def speed(clips: list[Clip], ours: Ours, backend: object) -> dict:
     """Time BoxMOT's way from a frame to features beside ours.
 
-    Returns {own_ms, ours_ms, ratio, cpu_ratio, frames, people, height, load_average}. Both start from a decoded frame and its boxes. They are timed in turns on the same frames; the times are medians, and `ratio` and
-    `cpu_ratio` are the medians of the ratios of two neighbouring times, own / ours. `people` is the mean number of boxes.
+    Returns {own_ms, ours_ms, ratio, cpu_ratio, frames, people, height, load_average}. Both start from a decoded frame and its boxes.
+    They are timed in turns on the same frames; the times are medians, and `ratio` and `cpu_ratio` are the medians of the ratios of
+    two neighbouring times, own / ours. `people` is the mean number of boxes, and `load_average` was read before the first call.
     """
     pictures = [
         (pixels, frame.boxes.astype(np.float32))
