@@ -51,6 +51,7 @@ echo '[11/02/2026-10:00:01] [E] CUDA initialization failure with error: 35'
 echo '&&&& FAILED TensorRT.trtexec [TensorRT v100300] # trtexec'
 exit 1
 """
+TENSORRT = '"""Stand-in."""\n\n__version__ = "10.3.0"\nRuntime = Builder = ILogger = object\n'
 # The expected trtexec line for a typed file, TensorRT 10.3 and the default profile, with the paths inside the image.
 EXPECTED_LINE = (
     "trtexec --onnx=/models/model.onnx --saveEngine=/models/model.engine --stronglyTyped "
@@ -154,7 +155,7 @@ def stand_in() -> None:
         )
         half.rename(tar)
     (context / "trtexec").write_text(TRTEXEC)
-    (context / "tensorrt.py").write_text('"""Stand-in."""\n\n__version__ = "10.3.0"\n')
+    (context / "tensorrt.py").write_text(TENSORRT)
     (context / "plain").write_text("FROM scratch\nADD rootfs.tar /\n")
     (context / "gpu").write_text(
         "FROM localhost/plain\n"
