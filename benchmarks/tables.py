@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.experiments.adoption.report import files_table, inputs_table
+from benchmarks.gallery import report as gallery
 from benchmarks.json_files import OBJECT, read_document
 from benchmarks.labels import interval_text
 from benchmarks.study.beyond.report import markdown as beyond
@@ -116,6 +117,11 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "tracker_thresholds": ("docs/trackers.md", "epyc_2_cores/tracker_thresholds.json", tracker_thresholds),
     "rtx": ("docs/tensorrt.md", "rtx_builds.json", rtx),
     "rtx_hybrid": ("docs/tensorrt.md", "epyc_2_cores/rtx_builds.json", rtx),
+    "gallery_ingest": ("docs/gallery.md", "epyc_2_cores/gallery_ingest.json", gallery.ingest),
+    "gallery_search": ("docs/gallery.md", "epyc_2_cores/gallery_search_100k.json", gallery.search),
+    "gallery_kills": ("docs/gallery.md", "epyc_2_cores/gallery_kills.json", gallery.survival),
+    "gallery_faults": ("docs/gallery.md", "epyc_2_cores/gallery_faults.json", gallery.faults),
+    "gallery_thresholds": ("docs/gallery.md", "epyc_2_cores/gallery_thresholds.json", gallery.thresholds),
     "study": ("docs/pruning-study.md", "study.json", study),
 }
 DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))

@@ -1,0 +1,115 @@
+"""Format the results of the gallery as Markdown tables. Each function takes one parsed JSON file and returns one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.table_rows import table
+
+Document = Mapping[str, Any]
+
+
+def ingest(document: Document) -> str:
+    """Return the table of storing rows without a model."""
+    names = [
+        "numbers",
+        "batch",
+        "durable rows/s (median, best)",
+        "µs of CPU a row",
+        "metadata bytes a row",
+        "size / raw numbers",
+    ]
+    rows = [
+        [
+            str(r["dim"]),
+            str(r["batch"]),
+            f"{r['rows_per_s']:,.0f}, {r['best_rows_per_s']:,.0f}",
+            f"{r['cpu_us_per_row']:.0f}",
+            f"{r['metadata_bytes_per_row']:.0f}",
+            f"{r['against_raw']:.3f}",
+        ]
+        for r in document["results"]
+    ]
+    return table(names, rows)
+
+
+def search(document: Document) -> str:
+    """Return the table of searching for one query at a time."""
+    names = ["search", "median ms", "best ms", "ms of CPU", "true rows of the exact top 10 that are found"]
+    rows = []
+    for r in document["results"]:
+        recalls = ", ".join(f"{one['recall']:.4f} ({one['name']})" for one in r["recalls"] if one["recall"])
+        lines = {"exact": "all", "filtered": "all of one camera", "indexed": recalls}
+        rows += [
+            [
+                f"{name}, {r['rows']:,} x {r['dim']}",
+                *(f"{r[name][key]:.0f}" for key in ("median_ms", "best_ms", "cpu_ms")),
+                found,
+            ]
+            for name, found in lines.items()
+            if r[name]
+        ]
+    return table(names, rows)
+
+
+def survival(document: Document) -> str:
+    """Return the table of what was found after kills."""
+    rows = []
+    for r in document["results"]:
+        found = r["findings"]
+        during = ", ".join(f"{count} {kind}" for kind, count in r["during"].items() if kind != "nothing")
+        wrong = [str(found[key]) for key in ("lost", "undead", "double", "damaged", "half")]
+        rows.append([f"{r['kills']:,}", during, *wrong, f"{r['erased_found']} of {r['erased_sought']:,}"])
+    names = [
+        "kills",
+        "during",
+        "lost",
+        "back again",
+        "double",
+        "damaged",
+        "half done",
+        "deleted rows with bytes left",
+    ]
+    return table(names, rows)
+
+
+def faults(document: Document) -> str:
+    """Return the table of failing calls."""
+    rows = []
+    for r in document["results"]:
+        wrong = sum(r["findings"][key] for key in ("lost", "undead", "double", "damaged", "half"))
+        cells = (r["calls"], r["refused"], wrong, r["erased_found"], r["not_repeated"])
+        rows.append([r["kind"], *map(str, cells)])
+    names = [
+        "operation",
+        "calls that failed in turn",
+        "ended with an error",
+        "wrong rows",
+        "deleted rows with bytes left",
+    ]
+    return table([*names, "did not succeed afterwards"], rows)
+
+
+def thresholds(document: Document) -> str:
+    """Return the table of held-out rates."""
+    rows = [
+        [
+            r["name"],
+            f"{r['enrolled']} / {r['calibration']} / {r['held_out']}",
+            f"{r['median_bound']:.2%}",
+            f"{r['median_fpir']:.2%} (largest {r['largest_fpir']:.2%})",
+            f"{r['inside']} of {r['splits']}",
+            f"{r['median_tpir_rank1']:.1%}",
+        ]
+        for r in document["results"]
+    ]
+    names = [
+        "people",
+        "enrolled / calibration / held out",
+        "stated bound",
+        "held-out FPIR",
+        "splits inside",
+        "TPIR at rank 1",
+    ]
+    return table(names, rows)
