@@ -31,14 +31,14 @@ class Parts:
 
     def run(self, count: int) -> None:
         """Search with `count` pictures, and keep the times of the parts in ms."""
-        before, start = os.sched_getaffinity(0), time.thread_time()
+        before, start = os.sched_getaffinity(0), time.process_time()
         os.sched_setaffinity(0, {self._core})
         try:
             for number in range(count):
                 self._search(self._pictures[number % len(self._pictures)])
         finally:
             os.sched_setaffinity(0, before)
-            self._cpu_s += time.thread_time() - start
+            self._cpu_s += time.process_time() - start
 
     def medians(self) -> dict[str, float]:
         """Return the median ms of each part."""

@@ -68,7 +68,8 @@ async def _beside(
         # not all at once
         await asyncio.sleep(EVERY_S * number / sockets)
         while not ending.is_set():
-            closed += await _trickle(port, ending)
+            broken = await _trickle(port, ending)
+            closed += broken
             await asyncio.sleep(EVERY_S)
 
     tasks = [asyncio.create_task(slow(number)) for number in range(sockets)]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.service import trickling
 from benchmarks.service.cli import parse
 from benchmarks.service.client import Answer, Connection, parse_head, post
 from benchmarks.service.load import Exchange, Load, closed, paced
@@ -23,7 +24,7 @@ from benchmarks.service.process import Use
 from benchmarks.service.report import faults
 from benchmarks.service.soaking import trends
 from benchmarks.service.stops import Sent, Stops, _count
-from benchmarks.service.trickling import _trickle
+from benchmarks.service.trickling import _beside, _trickle
 from runtime.errors import ConfigError
 from runtime.images.decode import decode
 
@@ -192,6 +193,28 @@ def test_a_trickling_connection_notices_that_it_was_closed():
 
     closed_by_us, got = asyncio.run(both())
     assert closed_by_us and got.startswith(b"POST /v1/search") and b"\r\n\r\n" not in got
+
+
+def test_every_closed_trickling_connection_is_counted(monkeypatch):
+    monkeypatch.setattr(trickling, "EVERY_S", 0.05)
+
+    async def run() -> tuple[int, int]:
+        opened = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal opened
+            opened += 1
+            await asyncio.sleep(0.05)
+            writer.close()
+
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        _, closed = await _beside(port, lambda number: post("/", b""), 0.01, 0.01, 8)
+        listener.close()
+        return opened, closed
+
+    opened, closed = asyncio.run(run())
+    assert closed == opened >= 8
 
 
 @pytest.mark.parametrize(
