@@ -122,6 +122,14 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "gallery_kills": ("docs/gallery.md", "epyc_2_cores/gallery_kills.json", gallery.survival),
     "gallery_faults": ("docs/gallery.md", "epyc_2_cores/gallery_faults.json", gallery.faults),
     "gallery_thresholds": ("docs/gallery.md", "epyc_2_cores/gallery_thresholds.json", gallery.thresholds),
+    "gallery_real": ("docs/gallery.md", "epyc_2_cores/gallery_thresholds_real.json", gallery.thresholds),
+    "gallery_real_site": (
+        "docs/gallery.md",
+        "epyc_2_cores/gallery_thresholds_real_site.json",
+        gallery.thresholds,
+    ),
+    "gallery_site": ("docs/gallery.md", "epyc_2_cores/gallery_site.json", gallery.site_gain),
+    "gallery_refused": ("docs/gallery.md", "epyc_2_cores/gallery_site.json", gallery.site_refusals),
     "study": ("docs/pruning-study.md", "study.json", study),
 }
 DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))

@@ -113,3 +113,29 @@ def thresholds(document: Document) -> str:
         "TPIR at rank 1",
     ]
     return table(names, rows)
+
+
+def site_gain(document: Document) -> str:
+    """Return the table of the test people without and with camera means of other people."""
+    rows = [
+        [
+            str(r["crops"]) if r["crops"] else "no calibration",
+            f"{r['r1']:.1%} ({r['least_r1']:.1%})",
+            f"{r['mean_ap']:.1%} ({r['least_mean_ap']:.1%})",
+        ]
+        for r in document["results"][0]["gains"]
+    ]
+    return table(["crops a camera", "R1 (least)", "mAP (least)"], rows)
+
+
+def site_refusals(document: Document) -> str:
+    """Return the table of the cases that a site calibration refuses."""
+    rows = [
+        [
+            r["case"],
+            f"{r['refused']} of {r['draws']}",
+            "-" if r["r1_change"] is None else f"{100 * r['r1_change']:+.1f}",
+        ]
+        for r in document["results"][0]["refusals"]
+    ]
+    return table(["case", "refused", "change of R1 in points if applied all the same"], rows)
