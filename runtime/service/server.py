@@ -54,8 +54,10 @@ def listen(address: Address) -> socket.socket:
     if address.port > LAST_PORT:
         raise ConfigError(f"port={address.port}: give a `port` (--port) up to {LAST_PORT}")
     try:
-        family, *_, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, target = found[0]
+        # asyncio sends small answers at once (TCP_NODELAY) only if the socket names its protocol
+        listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(target)
