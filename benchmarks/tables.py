@@ -119,6 +119,8 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "rtx_hybrid": ("docs/tensorrt.md", "epyc_2_cores/rtx_builds.json", rtx),
     "gallery_ingest": ("docs/gallery.md", "epyc_2_cores/gallery_ingest.json", gallery.ingest),
     "gallery_search": ("docs/gallery.md", "epyc_2_cores/gallery_search_100k.json", gallery.search),
+    "gallery_search_1m": ("docs/gallery.md", "epyc_2_cores/gallery_search_1m.json", gallery.search),
+    "gallery_search_3840": ("docs/gallery.md", "epyc_2_cores/gallery_search_3840.json", gallery.search),
     "gallery_kills": ("docs/gallery.md", "epyc_2_cores/gallery_kills.json", gallery.survival),
     "gallery_faults": ("docs/gallery.md", "epyc_2_cores/gallery_faults.json", gallery.faults),
     "gallery_thresholds": ("docs/gallery.md", "epyc_2_cores/gallery_thresholds.json", gallery.thresholds),
