@@ -123,7 +123,7 @@ def measured(options: Options) -> dict:
         results[name] = result
     return {
         "host": describe_host(device="cpu", threads=None),
-        "command": "make integrations-check",
+        "command": command_of(options),
         "model": {
             "file": f"{options.model.parent.name}/{options.model.name}",
             "sha256": read_manifest(options.model)["sha256"],
@@ -133,6 +133,12 @@ def measured(options: Options) -> dict:
         "crop_cost": crop_costs(files, options.data, options.other),
         "trackers": results,
     }
+
+
+def command_of(options: Options) -> str:
+    """Return the command with these options; folders are given by their names."""
+    other = "" if options.other is None else f" --other {options.other.name}"
+    return f"python -m tests.integrations_check{other} --out {options.out.name}"
 
 
 def measured_again(options: Options) -> dict:
