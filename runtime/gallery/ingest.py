@@ -22,6 +22,7 @@ from runtime.errors import DataError
 from runtime.extraction.parts import ImageItem
 from runtime.extraction.preset import streamer
 from runtime.gallery.api import Gallery
+from runtime.gallery.finder import Search
 from runtime.gallery.labelling import known_camera, known_name
 from runtime.gallery.space import same_space, space_of
 from runtime.gallery.store.adding import Added
@@ -63,11 +64,14 @@ class Labels:
 class Ingested:
     """What an add of image files did: the counts of `Added`, the unusable images in `skipped`, and `notes` for the user.
 
-    `timeless` is the number of new rows without a time.
+    `timeless` is the number of new rows without a time. `judged` new images were compared with the rows that were stored before them,
+    because the gallery has a threshold; for `accepted` of these, the threshold accepts the nearest row as the same person.
     """
 
     added: Added
     timeless: int = 0
+    judged: int = 0
+    accepted: int = 0
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -126,7 +130,14 @@ def add_files(
             f"{max_bad:.3g}; repair or remove them (the other images are stored)",
             tuple(skipped),
         )
-    return Ingested(total + buffer.added, buffer.timeless, tuple(skipped), notes)
+    return Ingested(
+        total + buffer.added,
+        buffer.timeless,
+        judged=buffer.judged,
+        accepted=buffer.accepted,
+        skipped=tuple(skipped),
+        notes=notes,
+    )
 
 
 class BadImages(DataError):
@@ -223,6 +234,8 @@ class Buffer:
     since: float = field(default_factory=time.monotonic)
     added: Added = Added(0, 0)
     timeless: int = 0
+    judged: int = 0
+    accepted: int = 0
 
     def put(self, rows: Sequence[Row], features: NDArray[np.float32]) -> None:
         """Keep the rows with their features (n, D), and commit all that were kept when it is time."""
@@ -235,6 +248,16 @@ class Buffer:
         """Commit all rows that were kept."""
         if self.rows:
             thumbnails = [_jpeg(row) for row in self.rows] if self.labels.thumbnails else []
-            self.added += self.gallery.add_rows(self.rows, np.concatenate(self.features), thumbnails)
+            features = np.concatenate(self.features)
+            self._judge(features)
+            self.added += self.gallery.add_rows(self.rows, features, thumbnails)
             self.timeless += sum(row.time_us is None for row in self.rows)
         self.rows, self.features, self.since = [], [], time.monotonic()
+
+    def _judge(self, features: NDArray[np.float32]) -> None:
+        """Count for how many of the new features (n, D) the threshold accepts the nearest stored row."""
+        if self.gallery.calibration.threshold is None or not len(self.gallery):
+            return
+        hits = self.gallery.find(features, Search(top=1), [row.camera for row in self.rows])
+        self.judged += len(features)
+        self.accepted += sum(bool(hit.accepted) for hit in hits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.cli.arguments import (
     ModelOptions,
@@ -146,6 +146,7 @@ def command(args: Namespace) -> None:
 def run(options: AddOptions) -> None:
     """Store the features of the images, and print a summary on stdout."""
     from runtime import console, open_gallery
+    from runtime.cli.gallery.verdicts import print_calibration
     from runtime.cli.model_features import open_with_options, shard_images
     from runtime.cli.notes import print_notes, print_result, print_skipped
     from runtime.gallery.ingest import BadImages, add_files
@@ -181,7 +182,7 @@ def run(options: AddOptions) -> None:
         except BadImages as error:
             write_skipped(options.store, error.skipped)
             raise
-        rows = len(gallery)
+        rows, verdict = len(gallery), print_calibration(gallery)
     print_skipped([f"{skipped.path}: {skipped.reason}" for skipped in result.skipped])
     print_notes(result.notes)
     if listed := write_skipped(options.store, result.skipped):
@@ -196,6 +197,15 @@ def run(options: AddOptions) -> None:
             f"{result.timeless} new rows have no time, so filters by time leave them out and they never expire; --as-time or a time "
             "in the file names gives them one"
         )
+    judged: dict[str, Any] = {"judged": result.judged, "accepted": result.accepted} if verdict else {}
+    if options.as_json:
+        # the table's reader finds it in the notes
+        judged |= {"threshold": verdict}
+    if result.judged:
+        console.note(
+            f"{result.accepted} of {result.judged} new images were accepted as somebody whose images were stored before, the others "
+            "rejected; gallery search says as whom"
+        )
     print_result(
         "gallery",
         {
@@ -204,6 +214,7 @@ def run(options: AddOptions) -> None:
             "present": result.added.present,
             "skipped": len(result.skipped),
             "rows": rows,
+            **judged,
             "camera": opened.space.camera,
             "dim": model.dim,
             "engine": model.artifact.backend,

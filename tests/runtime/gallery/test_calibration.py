@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.gallery.rows import contents
-from runtime import Features, save_features
+from runtime import Features, load_features, save_features
 from runtime.errors import DataError, GateError, StorageError
 from runtime.gallery.api import Gallery, open_gallery
 from runtime.gallery.calibrating import (
@@ -184,6 +184,46 @@ def people(tmp_path: Path) -> Path:
         image = Image.fromarray(np.clip(blocks + noise, 0, 255).astype(np.uint8))
         image.save(folder / f"{number // 2 + 1:04d}_c{number % 2 + 1}s1_{number:06d}_00.png")
     return folder
+
+
+def test_an_add_says_how_many_new_images_are_known_people(tmp_path: Path, people: Path, run: Run) -> None:
+    model, strangers = write_model(tmp_path / "m.onnx", dim=24), tmp_path / "strangers"
+    strangers.mkdir()
+    for image in sorted(people.iterdir())[360:]:
+        image.rename(strangers / image.name)
+    known = tmp_path / "known"
+    known.mkdir()
+    for image in sorted(people.iterdir())[:80:2]:
+        image.rename(known / image.name)
+    words = ["gallery", "add", model, "--store", tmp_path / "g", "--json"]
+    code, result, _ = run(*words, people)
+    assert code == 0 and result["threshold"] is None and "judged" not in result
+    assert run("extract", model, people, "--out", tmp_path / "f.npz", "--json")[0] == 0
+    calibrated = run(
+        "calibrate",
+        "threshold",
+        "--store",
+        tmp_path / "g",
+        "--people",
+        tmp_path / "f.npz",
+        "--fpir",
+        0.05,
+        "--json",
+    )
+    assert calibrated[0] == 0
+    # the features of the other images of the same people, compared one by one with those that are stored
+    with open_gallery(tmp_path / "g") as gallery:
+        stored = gallery.rows(gallery.ids())[1]
+    for folder in (known, strangers):
+        assert run("extract", model, folder, "--out", tmp_path / "q.npz", "--json")[0] == 0
+        nearest = 1 - (load_features(tmp_path / "q.npz").features @ stored.T).max(1)
+        code, result, err = run(*words, folder)
+        assert code == 0 and result["judged"] == 40
+        assert result["accepted"] == int((nearest <= result["threshold"]["distance"]).sum())
+        assert f"{result['accepted']} of 40 new images were accepted" in err
+        stored = np.concatenate([stored, load_features(tmp_path / "q.npz").features])
+        if folder == known:
+            assert result["accepted"] > 20
 
 
 def test_a_threshold_is_transferred_only_if_it_means_the_same(tmp_path: Path, people: Path, run: Run) -> None:
