@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runtime.options.argument_types import fraction, positive_integer
 
@@ -183,10 +184,11 @@ def parse(argv: Sequence[str], description: str | None) -> CommandOptions:
         )
     number(site, "--draws", 20, "random choices of crops")
     args = parser.parse_args(argv)
-    return CommandOptions(_options(args), args.at, args.json, _command(argv))
+    return CommandOptions(_options(args.name, vars(args)), args.at, args.json, _command(argv))
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _options(name: str, given: Mapping[str, Any]) -> Options:
+    """Return the options of the command `name` with the values `given` on the command line."""
     made: dict[str, type[Options]] = {
         "kills": KillOptions,
         "faults": FaultOptions,
@@ -198,8 +200,8 @@ def _options(args: argparse.Namespace) -> Options:
         "thresholds": ThresholdOptions,
         "site": SiteOptions,
     }
-    kind = made[args.name]
-    values = vars(args) | {"index": not getattr(args, "no_index", False)}
+    kind = made[name]
+    values = {**given, "index": not given.get("no_index")}
     if "people" in values:
         values["people"] = tuple(values["people"])
     return kind(**{name: values[name] for name in kind.__dataclass_fields__})

@@ -12,7 +12,7 @@ from runtime.service.counter import Counter
 from runtime.service.desk import Desk
 from runtime.service.guards import Guard
 from runtime.service.problems import add_handlers
-from runtime.service.routes import health, page, rows, search
+from runtime.service.routes import health, page, rows, searching
 
 
 def create_app(desk: Desk) -> ASGIApp:
@@ -28,7 +28,7 @@ def create_app(desk: Desk) -> ASGIApp:
     # the pages of FastAPI about the schema load scripts of another host
     app = FastAPI(title="Find this person", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
     add_handlers(app)
-    app.include_router(search.routes(counter))
+    app.include_router(searching.routes(counter))
     app.include_router(rows.routes(counter))
     app.include_router(health.routes(counter))
     app.include_router(page.routes())

@@ -149,7 +149,7 @@ def test_an_fp32_file_that_flags_make_fp16_is_judged_as_fp16(precision, crops, t
 def test_map_is_that_of_what_the_device_computes(weights, tmp_path, monkeypatch):
     judged = []
 
-    def scores(parent, path, *_):
+    def scores(parent, path, *_, **__):
         judged.append({tensor.data_type for tensor in onnx.load(path).graph.initializer})
         return {"passed": True, "failures": [], "map": {}}
 

@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.steps import ROOT
 from benchmarks.steps import run as run_step
 from runtime.datasets import guess_layout, read_dataset
-from runtime.images.decode import load_image
-from runtime.images.preprocess import resize, to_input
-from runtime.ranking.metrics import evaluate
 from runtime.spec import InputSpec
 
 DATA = "data/anny_reid"
@@ -104,7 +99,12 @@ def original(network: Network, work: Path) -> Path:
 
 def score_original(network: Network, path: Path, root: str) -> dict[str, float]:
     """Return the mAP and R1 (0..1) of the foreign file at `path` on the data set at `root`, fed as its own project feeds it."""
+    import numpy as np
+
     from runtime.backends.onnxruntime import open_graph
+    from runtime.images.decode import load_image
+    from runtime.images.preprocess import resize, to_input
+    from runtime.ranking.metrics import evaluate
 
     graph, dataset = open_graph(path), read_dataset(root, guess_layout(root))
 
