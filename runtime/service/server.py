@@ -22,6 +22,8 @@ from runtime.stopping import Stopped, stopped
 BACKLOG, LAST_PORT = 512, 65535
 # How long the answers of accepted requests are waited for when the service stops.
 PATIENCE_S = 30
+# How long a connection without a request stays open. A client whose next request comes at the end of this time gets no answer.
+IDLE_S = 75
 SHORTEST_TOKEN = 16
 
 
@@ -87,6 +89,7 @@ def make_server(desk: Desk) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=PATIENCE_S,
+        timeout_keep_alive=IDLE_S,
         backlog=BACKLOG,
     )
     return uvicorn.Server(config)
