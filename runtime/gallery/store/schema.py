@@ -107,9 +107,10 @@ def create_tables(db: sqlite3.Connection, space: str, segment_rows: int) -> None
 
 def is_empty(db: sqlite3.Connection, folder: Path) -> bool:
     """Return whether the SQLite file has no tables yet. Raises StorageError for a file of another program or version."""
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # One statement reads one state: another process may create the tables meanwhile.
+    application, version, tables = db.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
     if not tables and not version:
         return True
     if application != APPLICATION:

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from benchmarks.gallery.rows import contents, feature, features, gallery, put, row
 from runtime.errors import StorageError
 from runtime.gallery.api import open_gallery
+from runtime.gallery.store import schema
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -85,6 +87,7 @@ def test_a_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from benchmarks.gallery.rows import gallery, put
 with gallery(Path(sys.argv[1])) as store:
@@ -105,6 +108,19 @@ def test_several_processes_write_and_every_row_is_there_once(tmp_path: Path) -> 
         rows, _ = store.rows(store.ids())
         assert len(rows) == len(expected) and {one.sha256 for one in rows} == expected
         assert store.verify().problems == ()
+
+
+def test_a_gallery_that_another_process_creates_meanwhile_is_none_of_another_program(tmp_path: Path) -> None:
+    for number in range(30):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        creator, watcher = (schema.connect(folder, writable=True) for _ in range(2))
+        with ThreadPoolExecutor(1) as pool:
+            created = pool.submit(schema.create_tables, creator, "{}", 10)
+            while schema.is_empty(watcher, folder):
+                assert not created.done() or created.exception() is None
+        creator.close()
+        watcher.close()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
