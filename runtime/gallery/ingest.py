@@ -64,14 +64,14 @@ class Labels:
 class Ingested:
     """What an add of image files did: the counts of `Added`, the unusable images in `skipped`, and `notes` for the user.
 
-    `timeless` is the number of new rows without a time. `judged` new images were compared with the rows that were stored before them,
-    because the gallery has a threshold; for `accepted` of these, the threshold accepts the nearest row as the same person.
+    `timeless` is the number of new rows without a time. If the gallery has a threshold, each batch of new images is compared with the
+    rows that were stored before it: `compared` is the number of these images, and `matched` of them have a row within the threshold.
     """
 
     added: Added
     timeless: int = 0
-    judged: int = 0
-    accepted: int = 0
+    compared: int = 0
+    matched: int = 0
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -133,8 +133,8 @@ def add_files(
     return Ingested(
         total + buffer.added,
         buffer.timeless,
-        judged=buffer.judged,
-        accepted=buffer.accepted,
+        compared=buffer.compared,
+        matched=buffer.matched,
         skipped=tuple(skipped),
         notes=notes,
     )
@@ -158,6 +158,7 @@ def _digest(path: str) -> str | None:
     try:
         return hashlib.sha256(read_bytes(path)).hexdigest()
     except DataError:
+        # its extraction fails as well, and lists it among the unusable images
         return None
 
 
@@ -234,8 +235,8 @@ class Buffer:
     since: float = field(default_factory=time.monotonic)
     added: Added = Added(0, 0)
     timeless: int = 0
-    judged: int = 0
-    accepted: int = 0
+    compared: int = 0
+    matched: int = 0
 
     def put(self, rows: Sequence[Row], features: NDArray[np.float32]) -> None:
         """Keep the rows with their features (n, D), and commit all that were kept when it is time."""
@@ -249,15 +250,18 @@ class Buffer:
         if self.rows:
             thumbnails = [_jpeg(row) for row in self.rows] if self.labels.thumbnails else []
             features = np.concatenate(self.features)
-            self._judge(features)
-            self.added += self.gallery.add_rows(self.rows, features, thumbnails)
+            try:
+                self._compare(features)
+            finally:
+                # also if the search met a damaged row
+                self.added += self.gallery.add_rows(self.rows, features, thumbnails)
             self.timeless += sum(row.time_us is None for row in self.rows)
         self.rows, self.features, self.since = [], [], time.monotonic()
 
-    def _judge(self, features: NDArray[np.float32]) -> None:
-        """Count for how many of the new features (n, D) the threshold accepts the nearest stored row."""
-        if self.gallery.calibration.threshold is None or not len(self.gallery):
+    def _compare(self, features: NDArray[np.float32]) -> None:
+        """Count how many of the new features (n, D) have a stored row within the threshold, if there is one."""
+        if self.gallery.calibration.threshold is None:
             return
         hits = self.gallery.find(features, Search(top=1), [row.camera for row in self.rows])
-        self.judged += len(features)
-        self.accepted += sum(bool(hit.accepted) for hit in hits)
+        self.compared += len(hits)
+        self.matched += sum(bool(hit.accepted) for hit in hits)

@@ -197,28 +197,25 @@ def run(options: AddOptions) -> None:
             f"{result.timeless} new rows have no time, so filters by time leave them out and they never expire; --as-time or a time "
             "in the file names gives them one"
         )
-    judged: dict[str, Any] = {"judged": result.judged, "accepted": result.accepted} if verdict else {}
-    if options.as_json:
-        # the table's reader finds it in the notes
-        judged |= {"threshold": verdict}
-    if result.judged:
+    if result.compared:
         console.note(
-            f"{result.accepted} of {result.judged} new images were accepted as somebody whose images were stored before, the others "
-            "rejected; gallery search says as whom"
+            f"{result.matched} of {result.compared} new images match a person whose images were stored before: a stored row is within "
+            "the threshold; gallery search shows the nearest rows of an image"
         )
-    print_result(
-        "gallery",
-        {
-            "store": str(options.store),
-            "added": result.added.added,
-            "present": result.added.present,
-            "skipped": len(result.skipped),
-            "rows": rows,
-            **judged,
-            "camera": opened.space.camera,
-            "dim": model.dim,
-            "engine": model.artifact.backend,
-            "model": model.sha256,
-        },
-        as_json=options.as_json,
-    )
+    summary: dict[str, Any] = {
+        "store": str(options.store),
+        "added": result.added.added,
+        "present": result.added.present,
+        "skipped": len(result.skipped),
+        "rows": rows,
+        "compared": result.compared,
+        "matched": result.matched,
+        "camera": opened.space.camera,
+        "dim": model.dim,
+        "engine": model.artifact.backend,
+        "model": model.sha256,
+    }
+    if options.as_json:
+        # the notes say it to the reader of the table
+        summary["threshold"] = verdict
+    print_result("gallery", summary, as_json=options.as_json)

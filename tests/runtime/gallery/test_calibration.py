@@ -21,7 +21,9 @@ from runtime.gallery.calibrating import (
     switch_off,
 )
 from runtime.gallery.calibrations import SITE, THRESHOLD, write_calibration
+from runtime.gallery.ingest import Buffer, Labels
 from runtime.gallery.space import Space
+from runtime.gallery.store.rows import Row
 from runtime.gallery.store.store import open_store
 from runtime.gallery.transfer import transfer_threshold
 from runtime.model import open_model
@@ -197,7 +199,7 @@ def test_an_add_says_how_many_new_images_are_known_people(tmp_path: Path, people
         image.rename(known / image.name)
     words = ["gallery", "add", model, "--store", tmp_path / "g", "--json"]
     code, result, _ = run(*words, people)
-    assert code == 0 and result["threshold"] is None and "judged" not in result
+    assert code == 0 and result["threshold"] is None and result["compared"] == result["matched"] == 0
     assert run("extract", model, people, "--out", tmp_path / "f.npz", "--json")[0] == 0
     calibrated = run(
         "calibrate",
@@ -218,12 +220,26 @@ def test_an_add_says_how_many_new_images_are_known_people(tmp_path: Path, people
         assert run("extract", model, folder, "--out", tmp_path / "q.npz", "--json")[0] == 0
         nearest = 1 - (load_features(tmp_path / "q.npz").features @ stored.T).max(1)
         code, result, err = run(*words, folder)
-        assert code == 0 and result["judged"] == 40
-        assert result["accepted"] == int((nearest <= result["threshold"]["distance"]).sum())
-        assert f"{result['accepted']} of 40 new images were accepted" in err
+        assert code == 0 and result["compared"] == 40
+        assert result["matched"] == int((nearest <= result["threshold"]["distance"]).sum())
+        assert f"{result['matched']} of 40 new images match" in err
         stored = np.concatenate([stored, load_features(tmp_path / "q.npz").features])
         if folder == known:
-            assert result["accepted"] > 20
+            assert result["matched"] > 20
+
+
+def test_new_rows_are_stored_even_if_the_comparison_meets_a_damaged_row(tmp_path: Path) -> None:
+    gallery, table, *_ = filled(tmp_path / "g")
+    with gallery:
+        calibrate_gallery_threshold(gallery, [labelled(200, 5)], ThresholdOptions(0.05))
+        count = len(gallery)
+        with min((tmp_path / "g").glob("*.f32")).open("r+b") as file:
+            file.write(b"damage")
+        buffer = Buffer(gallery, Labels())
+        buffer.put([Row("b" * 64)], table[:1])
+        with pytest.raises(StorageError, match="damaged"):
+            buffer.flush()
+        assert len(gallery) == count + 1 and buffer.added.added == 1
 
 
 def test_a_threshold_is_transferred_only_if_it_means_the_same(tmp_path: Path, people: Path, run: Run) -> None:
