@@ -17,7 +17,8 @@ LIBRARY = Library("faiss", "pip install '.[index]'", "pip install --force-reinst
 # RaBitQ with a fast scan: one bit a number, scored 32 rows at a time. Features are rotated at random first: the bits tell most if
 # every number of a feature varies as much as the others.
 KIND = "RaBitQfs"
-ROTATION, WIDEST = 1, 1024
+# Each file of codes names its rotation: raise ROTATION when the rotation changes. At most WIDEST numbers are rotated together.
+ROTATION, WIDEST = 2, 1024
 
 
 def version() -> str:
@@ -56,7 +57,8 @@ def rotated(features: NDArray[np.float32]) -> NDArray[np.float32]:
 @lru_cache(maxsize=4)
 def _rotation(dim: int) -> tuple[NDArray[np.int64], list[NDArray[np.float32]]]:
     """Return an order of the numbers, and for each block of them, at most WIDEST wide, an orthogonal matrix."""
-    random = np.random.default_rng(dim)
+    # a file of codes outlives a version of numpy, and only RandomState gives the same numbers in all of them
+    random = np.random.RandomState(dim)
     order = random.permutation(dim)
     sizes = [len(part) for part in np.array_split(order, -(-dim // WIDEST))]
     return order, [np.linalg.qr(random.normal(size=(size, size)))[0].astype(np.float32) for size in sizes]

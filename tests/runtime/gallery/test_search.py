@@ -316,7 +316,13 @@ def test_a_rotation_keeps_the_inner_products_and_spreads_the_variation(dim: int)
     )
     share = turned.var(axis=0) / turned.var(axis=0).sum()
     assert share.max() < 0.5 * (table.var(axis=0) / table.var(axis=0).sum()).max()
-    assert (faiss.rotated(table) == turned).all()
+
+
+def test_the_rotation_is_that_of_the_codes_in_files() -> None:
+    # if these numbers must change, raise faiss.ROTATION: the files of codes were made with them
+    expected = [[0.0117, -0.5671, 0.8236], [-0.4440, 0.7351, 0.5124], [0.8960, 0.3716, 0.2432]]
+    assert faiss.ROTATION == 2
+    assert faiss.rotated(np.eye(3, dtype=np.float32)) == pytest.approx(np.array(expected), abs=1e-4)
 
 
 @needs_faiss
