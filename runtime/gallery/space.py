@@ -44,8 +44,7 @@ class Space:
     def from_text(cls, text: str) -> Space:
         """Return the space that `to_text` wrote. Raises ValueError for a damaged text."""
         content: Any = parse_json(text, finite=True)
-        # Galleries of earlier versions state no projection, because models had none.
-        if not isinstance(content, dict) or set(content) | {"projection"} != set(NAMES):
+        if not isinstance(content, dict) or set(content) != set(NAMES):
             raise ValueError("its embedding space is damaged")
         space = cls(**content)
         if not isinstance(space.dim, int) or space.dim < 1:

@@ -81,6 +81,7 @@ class Store:
     def close(self) -> None:
         """Close the files. The write-ahead log is emptied, so that a copy of the folder is complete."""
         with self.lock:
+            # a reader or a full disk prevents it: the rows are safe in the log, and a later close empties it
             with suppress(sqlite3.Error):
                 if self.writable:
                     self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -141,7 +142,7 @@ def open_store(
 ) -> Store:
     """Open the gallery in `folder`; with a `space`, it is created if it does not exist yet.
 
-    Raises DataError if there is none, ArtifactError if it holds features of another space, and StorageError if it is damaged, of a
+    Raises DataError if there is none, ArtifactError if it holds features of another space, and StorageError if it is damaged, of
     another version or of another program, or cannot be read.
     """
     if not (folder / schema.DATABASE).is_file():

@@ -87,7 +87,6 @@ def test_a_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from benchmarks.gallery.rows import gallery, put
 with gallery(Path(sys.argv[1])) as store:
@@ -110,7 +109,7 @@ def test_several_processes_write_and_every_row_is_there_once(tmp_path: Path) -> 
         assert store.verify().problems == ()
 
 
-def test_a_gallery_that_another_process_creates_meanwhile_is_none_of_another_program(tmp_path: Path) -> None:
+def test_a_gallery_that_is_being_created_is_not_taken_for_a_file_of_another_program(tmp_path: Path) -> None:
     for number in range(30):
         folder = tmp_path / str(number)
         folder.mkdir()
