@@ -61,7 +61,8 @@ class Batcher:
     def _work(self) -> None:
         while (first := self._jobs.get()) is not None:
             jobs, ended = self._gather(first)
-            self._run(jobs)
+            # a job whose request was given up takes no result any more
+            self._run([job for job in jobs if job.result.set_running_or_notify_cancel()])
             if ended:
                 return
 
@@ -85,6 +86,8 @@ class Batcher:
         return jobs, False
 
     def _run(self, jobs: list[Job]) -> None:
+        if not jobs:
+            return
         crops = [crop for job in jobs for crop in job.crops]
         cameras = [camera for job in jobs for camera in job.cameras]
         try:

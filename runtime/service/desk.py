@@ -6,7 +6,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from runtime.service.settings import Settings
 
 # How near the feature of the stored picture has to stay, as a cosine.
 READY = 0.999
+NO_ROW = "There is no such row; it may have been deleted."
 
 
 def open_desk(model: Model, settings: Settings) -> Desk:
@@ -42,6 +42,7 @@ def open_desk(model: Model, settings: Settings) -> Desk:
     try:
         gallery = open_gallery(settings.store)
     except DataError:
+        # there is none yet
         gallery = open_gallery(settings.store, model=model)
     policy = camera_policy(gallery.space.camera)
     try:
@@ -64,7 +65,7 @@ class Desk:
         place = f"{os.path.realpath(settings.store)} {gallery.space.to_text()}"
         self.name = hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
         self._counts: dict[Filters, tuple[Any, int]] = {}
-        self._lock = threading.Lock()
+        self._counting, self._adding = threading.Lock(), threading.Lock()
         # nobody's picture: a fixed pattern, whose feature is kept to see whether the model still works
         spec = model.artifact.spec
         random = np.random.default_rng(0)
@@ -137,7 +138,8 @@ class Desk:
             for crop in crops
         ]
         keys = [(row.sha256, row.source) for row in rows]
-        with self._lock:
+        # two requests with the same picture must not both say that it is new
+        with self._adding:
             before = set(self.gallery.known(keys))
             self.gallery.add_rows(rows, features, [crop.thumbnail for crop in crops])
             stored = self.gallery.known(keys)
@@ -166,6 +168,11 @@ class Desk:
         self._writable()
         return row_json(number, self._found(partial(self.gallery.set_person, number, person)))
 
+    def delete_row(self, number: int) -> None:
+        """Delete the row with this id."""
+        if not self.delete(id=number):
+            raise Refused(404, NO_ROW)
+
     def delete(self, **what: Any) -> int:
         """Delete the rows that `what`, as in `Gallery.delete`, selects, and return their number."""
         self._writable()
@@ -175,8 +182,11 @@ class Desk:
         """Return a small JPEG file of a row: from the stored path below the folder of images, else the stored one, or None."""
         (row,), _ = self._rows([number])
         if (path := self._below(row.path)) is not None:
-            with suppress(DataError):
+            try:
                 return jpeg_of(path, row.sha256)
+            except DataError:
+                # the file is gone, has changed or is damaged: the thumbnail was stored for this case
+                pass
         return self.gallery.thumbnail(number)
 
     def _below(self, path: str) -> str | None:
@@ -196,21 +206,21 @@ class Desk:
         try:
             return look()
         except DataError:
-            raise Refused(404, "There is no such row; it may have been deleted.") from None
+            raise Refused(404, NO_ROW) from None
 
     def _writable(self) -> None:
         if not self.gallery.store.writable:
             raise Refused(409, "The gallery is read-only.")
 
     def _count(self, filters: Filters) -> int:
-        """Return the number of rows that the filters leave. Counting again is left out while the gallery stays the same."""
+        """Return the number of rows that fit the filters, which is counted again only after the gallery has changed."""
         with self.gallery.store.reading():
             state = self.gallery.store.state()
-        with self._lock:
+        with self._counting:
             known = self._counts.get(filters)
         if known is None or known[0] != state:
             known = state, self.gallery.count(filters)
-            with self._lock:
+            with self._counting:
                 if len(self._counts) > 100:
                     self._counts.clear()
                 self._counts[filters] = known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from runtime.errors import ConfigError
 from runtime.gallery.lookup.snapshot import Filters
 from runtime.gallery.times import microseconds
-from runtime.service.pictures import Box, Picture, file_name
+from runtime.service.pictures import WHOLE, Box, Picture, file_name
 from runtime.service.problems import Refused
 from runtime.service.settings import Limits
 
@@ -23,6 +24,8 @@ MOST_ID, MOST_CAMERA = (1 << 63) - 1, (1 << 31) - 1
 # The most characters of a person's name or a track, and what they consist of: no control characters, and none that change the
 # direction of the text around them.
 MOST_NAME = 200
+# How many hits a search returns unless it asks for another number.
+DEFAULT_TOP = 50
 NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+$"
 
 
@@ -89,9 +92,10 @@ class Form:
     async def pictures(self, *, per_picture: bool = True) -> tuple[Picture, ...]:
         """Return the pictures with their boxes.
 
-        The n-th box belongs to the n-th picture, and "" is the whole picture. Without `per_picture`, one picture may have several.
+        The n-th box belongs to the n-th picture, and an empty one is the whole picture, as is a missing one. Without `per_picture`, a
+        request with one picture may have several boxes for it.
         """
-        files = [value for value in self._data.getlist("image")]
+        files = self._data.getlist("image")
         boxes = [_box(text) for text in self._texts("box")]
         if not all(isinstance(file, UploadFile) for file in files):
             raise Refused(422, "image: send the picture as a file, with a file name")
@@ -106,10 +110,7 @@ class Form:
             if (file.size or 0) > self._limits.image:
                 raise Refused(413, f"a picture may have at most {self._limits.image >> 20} MiB")
             own = boxes if several else boxes[number : number + 1]
-            known = tuple(box for box in own if box is not None)
-            if several and len(known) < len(own) > 1:
-                raise Refused(422, "box: an empty one stands for the whole picture; give it alone")
-            pictures.append(Picture(await file.read(), file_name(file.filename), known))
+            pictures.append(Picture(await file.read(), file_name(file.filename), tuple(own) or (WHOLE,)))
         return tuple(pictures)
 
     async def search(self) -> SearchForm:
@@ -126,7 +127,7 @@ class Form:
             pictures,
             tuple(rows),
             Filters(tuple(cameras) or None, self.time("after"), self.time("before")),
-            50 if top is None else top,
+            DEFAULT_TOP if top is None else top,
             self._number("threshold", -1, 1),
             frozenset(self.whole("exclude", 1, MOST_ID)),
         )
@@ -166,7 +167,8 @@ class Form:
         try:
             value = float(text)
         except ValueError:
-            value = most + 1
+            # refused below, like a number out of range
+            value = math.nan
         if not least <= value <= most:
             raise Refused(422, f"{name}: {text!r:.40}; give a number from {least} to {most}")
         return value
@@ -199,7 +201,7 @@ def _whole(name: str, text: str, least: int, most: int) -> int:
 
 def _box(text: str) -> Box | None:
     if not text.strip():
-        return None
+        return WHOLE
     try:
         left, top, right, bottom = (float(part) for part in text.split(","))
     except ValueError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,8 @@ from runtime.spec import InputSpec
 from runtime.wording import printable
 
 Box = tuple[float, float, float, float]
+# In place of a box: the whole picture.
+WHOLE = None
 # The most characters of a file name that are kept.
 NAME = 200
 
@@ -28,12 +29,12 @@ NAME = 200
 class Picture:
     """A picture of a request: the bytes of the file, its name, and the boxes of people in pixels of the upright picture.
 
-    Without boxes, the whole picture shows one person.
+    The box WHOLE (None) says that the whole picture shows one person.
     """
 
     data: bytes
     name: str
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[Box | None, ...] = (WHOLE,)
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,15 @@ class Crop:
 
 
 def crops_of(picture: Picture, spec: InputSpec, *, thumbnails: bool = False) -> list[Crop]:
-    """Return the crop of each box of a picture, or of the whole picture. Raises Refused for a picture or a box of no use."""
+    """Return the crop of each box of a picture. Raises Refused for a picture or a box of no use."""
     try:
         pixels = decode(picture.data).pixels
     except DataError as error:
         raise Refused(422, f"image {picture.name!r:.80}: {error}") from None
-    views: Sequence[NDArray[np.uint8] | None] = [pixels]
-    if picture.boxes:
-        views = crop_views(pixels, picture.boxes, min_side=MIN_SIDE)
     digest = hashlib.sha256(picture.data)
     crops = []
-    for number, view in enumerate(views):
+    for number, box in enumerate(picture.boxes):
+        view = pixels if box is WHOLE else crop_views(pixels, [box], min_side=MIN_SIDE)[0]
         if view is None:
             size = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise Refused(
@@ -68,8 +67,8 @@ def crops_of(picture: Picture, spec: InputSpec, *, thumbnails: bool = False) -> 
                 f"box {number} of image {picture.name!r:.80}: less than {MIN_SIDE} pixels wide or high inside the picture ({size})",
             )
         own = digest.copy()
-        if picture.boxes:
-            own.update(repr(picture.boxes[number]).encode())
+        if box is not WHOLE:
+            own.update(repr(box).encode())
         small = small_jpeg(view) if thumbnails else b""
         crops.append(Crop(resize(view, spec), own.hexdigest(), picture.name, small))
     return crops

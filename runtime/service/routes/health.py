@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from runtime.console import note
 from runtime.errors import UserError
 from runtime.service.counter import Counter
 from runtime.service.metrics import MEDIA
@@ -36,7 +37,9 @@ def routes(counter: Counter) -> APIRouter:
         """Whether a stored picture keeps its feature (cosine 0.999), and the gallery can be read."""
         try:
             good = await counter.ready()
-        except UserError:
+        except UserError as error:
+            # the message may name a folder of this machine, so it goes to the log only
+            note(f"not ready: {error}")
             good = False
         if not good:
             raise Refused(503, "The model or the gallery fails; restart the service.")

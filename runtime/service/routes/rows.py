@@ -37,7 +37,8 @@ PICTURE: dict[int | str, dict[str, Any]] = {
 
 def routes(counter: Counter) -> APIRouter:
     """Return the routes."""
-    router, limits, desk = APIRouter(prefix="/v1", tags=["rows"]), counter.desk.settings.limits, counter.desk
+    router, desk = APIRouter(prefix="/v1", tags=["rows"]), counter.desk
+    limits = desk.settings.limits
 
     @router.get("/rows", responses=responses(401, 413, 415, 421, 422), response_model=schemas.Rows)
     async def list_rows(
@@ -86,10 +87,9 @@ def routes(counter: Counter) -> APIRouter:
     @router.delete("/rows/{id}", responses=responses(*COMMON), response_model=schemas.Deleted)
     async def delete_row(id: Id) -> Any:
         """Delete a row with its feature and its picture."""
-        await counter.light(partial(desk.row, id))
-        count = await counter.light(partial(desk.delete, id=id))
+        await counter.light(partial(desk.delete_row, id))
         note(f"deleted row {id} on request")
-        return {"deleted": count}
+        return {"deleted": 1}
 
     @router.post("/delete", responses=responses(400, *COMMON), response_model=schemas.Deleted)
     async def delete(what: schemas.Deletion) -> Any:
@@ -97,6 +97,7 @@ def routes(counter: Counter) -> APIRouter:
         (kind,) = what.model_fields_set
         selection: dict[str, Any] = {kind: getattr(what, kind)}
         if what.before is not None:
+            # refuses text that is no time
             moment(what.before, "before")
         count = await counter.light(partial(desk.delete, **selection))
         note(f"deleted {count} rows on request, chosen by {kind}")

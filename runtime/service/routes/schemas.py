@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from runtime.service.forms import MOST_CAMERA, MOST_ID, MOST_NAME, NAME_PATTERN
+from runtime.service.forms import DEFAULT_TOP, MOST_CAMERA, MOST_ID, MOST_NAME, NAME_PATTERN
+from runtime.service.settings import Limits
 
 Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME, pattern=NAME_PATTERN)]
 # In JSON, 1.0 is an integer as well.
@@ -177,30 +178,43 @@ class Info(BaseModel):
     thumbnails: bool
 
 
-def _several(item: dict[str, Any], most: int) -> dict[str, Any]:
-    return {"type": "array", "minItems": 1, "maxItems": most, "items": item}
+def _several(item: dict[str, Any], most: int, **more: str) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "maxItems": most, "items": item, **more}
 
 
+_LIMITS = Limits()
 _FILE = {"type": "string", "format": "binary"}
 _BOX = {
     "type": "string",
-    "description": "x1,y1,x2,y2 in pixels of the upright picture, or empty for all of it",
+    "description": "x1,y1,x2,y2 in pixels of the upright picture, or empty for the whole picture",
 }
 _ID = {"type": "integer", "minimum": 1, "maximum": MOST_ID}
 _CAMERA = {"type": "integer", "minimum": 0, "maximum": MOST_CAMERA}
 _TEXT = {"type": "string", "maxLength": MOST_NAME, "pattern": NAME_PATTERN}
 SEARCH_FORM = {
-    "image": _several(_FILE, 8),
-    "box": _several(_BOX, 8),
-    "row": _several(_ID, 8),
+    "image": _several(_FILE, _LIMITS.images),
+    "box": _several(
+        _BOX,
+        _LIMITS.images,
+        description="The n-th box belongs to the n-th picture. More boxes than pictures are refused.",
+    ),
+    "row": _several(_ID, _LIMITS.images),
     "camera": _several(_CAMERA, 64),
     "after": TIME,
     "before": TIME,
-    "top": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+    "top": {"type": "integer", "minimum": 1, "maximum": _LIMITS.top, "default": DEFAULT_TOP},
     "threshold": {"type": "number", "minimum": -1, "maximum": 1},
     "exclude": _several(_ID, 200),
 }
-EMBED_FORM = {"image": _several(_FILE, 8), "box": _several(_BOX, 64)}
+EMBED_FORM = {
+    "image": _several(_FILE, _LIMITS.images),
+    "box": _several(
+        _BOX,
+        _LIMITS.boxes,
+        description="One picture may have several boxes, one for each person. With several pictures, the n-th box belongs to the n-th "
+        "picture, and more boxes than pictures are refused.",
+    ),
+}
 ADD_FORM = EMBED_FORM | {"person": _TEXT, "camera": _CAMERA, "time": TIME, "track": _TEXT}
 
 

@@ -19,11 +19,8 @@ SEARCH_FIELDS = ("image", "box", "row", "camera", "after", "before", "top", "thr
 
 def routes(counter: Counter) -> APIRouter:
     """Return the routes."""
-    router, limits, desk = (
-        APIRouter(prefix="/v1", tags=["search"]),
-        counter.desk.settings.limits,
-        counter.desk,
-    )
+    router, desk = APIRouter(prefix="/v1", tags=["search"]), counter.desk
+    limits = desk.settings.limits
 
     @router.get("/info", responses=responses(401, 421), response_model=schemas.Info)
     async def info() -> Any:

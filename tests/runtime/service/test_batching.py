@@ -71,6 +71,19 @@ def test_a_crop_that_fails_fails_alone() -> None:
     batcher.close()
 
 
+def test_a_request_that_was_given_up_does_not_stop_the_others() -> None:
+    held = Held()
+    batcher = Batcher(held, most=8)
+    first = batcher.submit([pixels(0)], [-1])
+    assert held.started.wait(30)
+    given_up = batcher.submit([pixels(1)], [-1])
+    assert given_up.cancel()
+    held.free.set()
+    assert len(first.result(30)) == len(batcher.submit([pixels(2)], [-1]).result(30)) == 1
+    batcher.close()
+    assert held.batches == [1, 1]
+
+
 def test_closing_finishes_what_was_submitted() -> None:
     held = Held()
     batcher = Batcher(held, most=1)

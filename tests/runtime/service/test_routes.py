@@ -124,6 +124,17 @@ def test_the_boxes_of_one_frame_become_rows_of_their_own(client: TestClient) -> 
     assert {row["row"]["source"] for row in answer["rows"]} == {"frame.png"}
 
 
+def test_an_empty_box_beside_others_is_the_whole_picture(client: TestClient) -> None:
+    files = [("image", ("frame.png", png(30, 64, 64)))]
+    both = client.post("/v1/embed", files=files, data={"box": ["0,0,16,32", ""]}).json()["features"]
+    whole = client.post("/v1/embed", files=files).json()["features"]
+    assert both[1] == pytest.approx(whole[0], abs=1e-6) and both[0] != pytest.approx(whole[0], abs=1e-3)
+    added = client.post("/v1/rows", files=files, data={"box": ["0,0,16,32", ""]}).json()["rows"]
+    again = client.post("/v1/rows", files=files).json()["rows"]
+    assert [row["added"] for row in added] == [True, True]
+    assert again == [{"row": added[1]["row"], "added": False}]
+
+
 def test_rows_are_listed_page_by_page(client: TestClient) -> None:
     first = client.get("/v1/rows", params={"limit": 4}).json()
     assert [row["id"] for row in first["rows"]] == [1, 2, 3, 4] and first["next"] == 4
