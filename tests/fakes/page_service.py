@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import threading
 from contextlib import contextmanager
 from copy import deepcopy
@@ -219,8 +220,10 @@ def _handler(service):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, *_):
-        """A browser drops connections as it likes."""
+    def handle_error(self, request, address):
+        """Print the error, unless the browser has closed the connection, as it does when a page is left."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, address)
 
 
 @contextmanager

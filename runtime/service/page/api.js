@@ -1,4 +1,4 @@
-// The service's routes. Knows nothing of the page.
+// Requests to the service. Imports no other part of the page.
 
 const TOKEN = "reid-token";
 const PATIENCE_S = 5; // how long a busy service may ask us to wait before we give up on our own
@@ -25,16 +25,17 @@ function storedToken() {
   try {
     return sessionStorage.getItem(TOKEN);
   } catch {
+    // A browser without storage: the token lasts until the page is closed.
     return memory;
   }
 }
 
-export function keepToken(token) {
+function keepToken(token) {
   memory = token;
   try {
     sessionStorage.setItem(TOKEN, token);
   } catch {
-    // The token then lasts until the page is closed.
+    // As in storedToken.
   }
 }
 

@@ -1,7 +1,6 @@
 // Modal dialogs. The browser keeps the focus inside and closes them on Escape.
 
 import { button, h } from "./dom.js";
-import { keepToken } from "./api.js";
 
 /** Show `content` in a dialog; resolves with what `close(value)` was called with, or null when it was dismissed. */
 export function open(title, build, { kind = "" } = {}) {
@@ -63,14 +62,12 @@ export function ask(title, { label, value = "", hint = "", confirm, secret = fal
   });
 }
 
-/** Ask for the service's token. */
-export async function askToken(reason) {
-  const token = await ask("This service needs a token", {
+/** Ask for the service's token; null if it was dismissed. */
+export function askToken(reason) {
+  return ask("This service needs a token", {
     label: "Token",
     secret: true,
     hint: `${reason ? `${reason} ` : ""}It is in the file that the service was started with (--token-file). This tab remembers it until it is closed.`,
     confirm: "Continue",
   });
-  if (token) keepToken(token);
-  return token;
 }

@@ -8,7 +8,7 @@ import { counted, toUtc } from "./words.js";
 const COLUMNS = ["rank", "row", "similarity", "accepted", "rejected", "false_match_rate", "bound", "probability", "person", "camera", "time", "track", "source"];
 
 /** One flat record a hit, in the order of the results, also of hidden ones. */
-export function records(hits) {
+function records(hits) {
   return hits.map((hit) => ({
     rank: hit.rank,
     row: hit.row.id,

@@ -21,7 +21,7 @@ const KEYS = [
   ["?", "this list"],
 ];
 
-export function showHelp() {
+function showHelp() {
   return open("Keyboard", () => h("dl", { class: "dialog-body keys" }, KEYS.map(([key, text]) => [h("dt", {}, key.split(", ").flatMap((name, index) => [index ? ", " : null, h("kbd", {}, name)])), h("dd", {}, text)])));
 }
 

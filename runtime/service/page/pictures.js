@@ -11,6 +11,7 @@ export async function decode(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
+    // The service may still know the format, such as TIFF, so the picture is sent all the same.
     return null;
   }
 }
@@ -49,7 +50,8 @@ function bitmapOf(id) {
     const bitmap = thumbnail(id).then(
       (blob) => (blob.type.startsWith("image/svg") ? null : decode(blob)),
       () => {
-        kept.delete(id); // asked again when the row is shown again
+        // A figure is drawn in its place; the thumbnail is asked for again when the row is shown again.
+        kept.delete(id);
         return null;
       },
     );

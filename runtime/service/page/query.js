@@ -12,7 +12,7 @@ import { bytesWords, cameraWords, counted } from "./words.js";
 let lastKey = 0;
 
 /** Search with these pictures. `step` makes a step of the browser's history, so that "back" returns. */
-export async function setQueries(queries, { step = true } = {}) {
+async function setQueries(queries, { step = true } = {}) {
   if (step) {
     history.replaceState({ queries: remember(state.queries) }, "");
     history.pushState({ queries: remember(queries) }, "");
@@ -44,7 +44,7 @@ function addAll(added) {
 }
 
 /** Take files from the user: check, decode, ask for the person's box in a whole scene, and search. */
-export async function addFiles(files) {
+async function addFiles(files) {
   if (!state.info?.rows) return toast("There is nothing to search in yet: the gallery is empty or cannot be read.");
   const added = [];
   for (const file of files) {

@@ -76,7 +76,6 @@ async function tryAgain() {
 const PROBLEMS = {
   401: ["This service needs a token", "Enter token"],
   404: ["A stored picture of this search was deleted", "New person"],
-  409: ["This gallery belongs to another model", "Try again"],
   503: ["The service is busy", "Try again"],
 };
 
@@ -84,7 +83,6 @@ function problemState({ status, title, detail, retryAfter }) {
   const [known, action] = PROBLEMS[status] ?? [null, "Try again"];
   const text = [detail || (known ? title : "")].filter(Boolean);
   if (status === 503 && retryAfter) text.push(`It asks to wait ${counted(Math.ceil(retryAfter), "second")}.`);
-  if (status === 409) text.push("Features of two models cannot be compared. Start the service with the model that filled the gallery, or with another gallery.");
   return stateCard({ drawn: "alert", title: known ?? title ?? "Something went wrong", text, kind: "bad", actions: [button(action, { kind: "main", click: status === 404 ? newPerson : tryAgain })] });
 }
 

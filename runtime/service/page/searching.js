@@ -40,14 +40,14 @@ async function searchHits(signal) {
   const top = Math.min(state.info.limits.top, state.top + state.rejected.size);
   const answer = await api.search(formOf(state.queries, top), signal);
   const hits = answer.hits.map((hit, index) => ({ ...hit, rank: index + 1 }));
-  return { mode: "search", hits, searched: answer.searched, note: answer.note, next: null, asked: top };
+  return { mode: "search", hits, searched: answer.searched, next: null };
 }
 
 async function listRows(signal, afterId) {
   const { person } = state.filters;
   const answer = await api.rows({ ...filters(), person, limit: PAGE, after_id: afterId }, signal);
   const hits = answer.rows.map((row) => ({ row, rank: null, similarity: null, false_match_rate: null, bound: null, probability: null }));
-  return { mode: "browse", hits, next: answer.next, note: null };
+  return { mode: "browse", hits, next: answer.next };
 }
 
 async function run(load) {

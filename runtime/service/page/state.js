@@ -8,6 +8,7 @@ export function storedRejections() {
   try {
     return new Set(JSON.parse(sessionStorage.getItem(rejectedKey()) ?? "[]"));
   } catch {
+    // A browser without storage has kept none.
     return new Set();
   }
 }
@@ -21,7 +22,6 @@ export const state = {
   filters: { cameras: new Set(), after: "", before: "", person: null }, // times as of <input type=datetime-local>
   hits: [], // {rank, row, similarity, false_match_rate, bound, probability}
   searched: 0,
-  note: null,
   next: null, // in "browse", the id after which more rows follow
   top: 50,
   threshold: null, // a similarity, or null for none

@@ -54,7 +54,7 @@ def test_no_fault_in_the_results_the_dialogs_and_the_states(tab, service, faults
     page.wait_for_selector(".frame")
     assert faults(page) == []
     page.keyboard.press("Escape")
-    service.problems = [("/v1/search", 409, {"title": "Conflict", "detail": "Another model."}, {})]
+    service.problems = [("/v1/search", 422, {"title": "Unprocessable", "detail": "A box is empty."}, {})]
     page.get_by_label("Remove").first.click()
     page.wait_for_selector(".state")
     assert faults(page) == []

@@ -102,6 +102,7 @@ def test_a_row_that_somebody_else_deleted_disappears(page, service):
     page.click('[data-confirm="delete"]')
     wait_shown(page, [1, 2, 3, 4, 6, 7, 8, 9, 10])
     page.wait_for_selector(".toast:has-text('deleted already')")
+    assert page.locator('.toast:has-text("Nothing was deleted")').count() == 0
 
 
 def test_a_read_only_service_offers_no_changes(tab, service):
