@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gallery import shim
 from benchmarks.gallery.options import (
     CommandOptions,
     ErasedOptions,
@@ -33,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the measurement. Raises GateError if a row was lost, came back, was doubled or damaged, or left bytes behind."""
     given = parse(sys.argv[1:] if argv is None else argv, __doc__)
     with tempfile.TemporaryDirectory(dir=given.at) as folder:
-        if isinstance(given.options, FaultOptions) and (status := _under_shim(given, Path(folder))):
-            raise SystemExit(status[0])
+        if isinstance(given.options, FaultOptions) and not shim.is_loaded():
+            raise SystemExit(_run_under_shim(given, Path(folder)))
         results, failure = RUNS[type(given.options)](given.options, Path(folder))
     _print(given, results)
     if failure:
@@ -42,14 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _under_shim(given: CommandOptions, folder: Path) -> tuple[int] | None:
-    """Run the command in a process with the library that lets calls fail, and return (its status,); None inside that process."""
-    from benchmarks.gallery import shim
-
-    if shim.is_loaded():
-        return None
+def _run_under_shim(given: CommandOptions, folder: Path) -> int:
+    """Run the command in another process with the library that lets calls fail, and return its exit status."""
     words = ["-m", "benchmarks.gallery", *given.command.split()[3:], "--at", str(folder)]
-    return (shim.run_under_shim([*words, *(["--json"] if given.as_json else [])], folder),)
+    return shim.run_under_shim([*words, *(["--json"] if given.as_json else [])], folder)
 
 
 def _kills(options: KillOptions, folder: Path) -> Outcome:
@@ -73,10 +70,10 @@ def _erased(options: ErasedOptions, folder: Path) -> Outcome:
     from benchmarks.gallery.erased import measure_erased
 
     results = measure_erased(folder)
-    bad = any(result.found for result in results)
-    return [
-        asdict(result) for result in results
-    ], "bytes of deleted rows are left; see the table" if bad else None
+    text = (
+        "bytes of deleted rows are left; see the table" if any(result.found for result in results) else None
+    )
+    return [asdict(result) for result in results], text
 
 
 def _full(options: FullOptions, folder: Path) -> Outcome:

@@ -17,9 +17,10 @@ ROWS = 600
 
 @dataclass(frozen=True)
 class Erased:
-    """One way of deleting: the `rows` that went, the byte strings of them that were `sought`, and how many were in the files
+    """What one way of deleting (`how`) left in the files.
 
-    `before` the deletion and how many were `found` after it. `codes` says whether an index was there.
+    `rows` rows were deleted. Of the `sought` byte strings of these rows, the files held `before` strings before the deletion, and
+    `found` after it. `codes` says whether the gallery had an index.
     """
 
     how: str

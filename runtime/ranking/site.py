@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from runtime.errors import DataError
 
-# The fewest and the most crops of a camera: with 25 the gain is nearly full, and more than 100 add nothing (measured on real people).
+# The fewest and the most crops of a camera: with 25 most of the gain is there, and 100 add little to 50
+# (python -m benchmarks.gallery site).
 FEWEST, MOST = 25, 100
 # The fewest tracks that the crops of a camera must come from, where tracks are known.
 FEWEST_TRACKS = 8

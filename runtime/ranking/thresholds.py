@@ -170,6 +170,21 @@ def _check_rate(fpir: float) -> None:
         raise ConfigError(f"fpir={fpir}: give a rate between 0 and 1, such as 0.01")
 
 
+def choose_images(
+    pids: NDArray[np.int64], people: tuple[NDArray[np.int64], NDArray[np.int64]], *, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of (the probes of the enrolled people, the probes of the others, the enrolled images).
+
+    `pids` (N,) are the people of the images, and `people` is what `split_people` returns. The probe of a person is a random image. All
+    other images of the enrolled people are enrolled.
+    """
+    random = np.random.default_rng(seed)
+    mated, non_mated = (
+        np.array([random.choice(np.flatnonzero(pids == pid)) for pid in group], np.int64) for group in people
+    )
+    return mated, non_mated, np.setdiff1d(np.flatnonzero(np.isin(pids, people[0])), mated)
+
+
 def make_trials(
     features: NDArray[np.float32],
     pids: NDArray[np.int64],
@@ -181,15 +196,10 @@ def make_trials(
     """Search one random image of each person, and return the distances.
 
     `features` (N, D) are L2-normalised, `pids` and `camids` (N,) their people and cameras, and `people` is what `split_people`
-    returns. All images of the enrolled people are enrolled, except the probes. A mated search leaves out the person's images from the
-    probe's own camera, as the published protocols do.
+    returns; `choose_images` chooses the images. A mated search leaves out the person's images from the probe's own camera, as the
+    published protocols do.
     """
-    random = np.random.default_rng(seed)
-    enrolled, others = people
-    probes = {int(pid): int(random.choice(np.flatnonzero(pids == pid))) for pid in (*enrolled, *others)}
-    mated = np.array([probes[int(pid)] for pid in enrolled], np.int64)
-    gallery = np.setdiff1d(np.flatnonzero(np.isin(pids, enrolled)), mated)
-    non_mated = np.array([probes[int(pid)] for pid in others], np.int64)
+    mated, non_mated, gallery = choose_images(pids, people, seed=seed)
     owner = pids[gallery]
     nearest, ranks, right, mate = [], [], [], []
     genuine, impostor = [], []
@@ -209,7 +219,7 @@ def make_trials(
         impostor.append(far[~same])
     outside = np.float32(1) - features[non_mated] @ features[gallery].T
     return Trials(
-        people=len(enrolled),
+        people=len(people[0]),
         images=len(gallery),
         non_mated=outside.min(axis=1),
         mated=np.array(mate, np.float32),

@@ -12,16 +12,22 @@ from runtime.errors import DataError
 from runtime.features import Features
 from runtime.ranking.proportions import upper_bound
 from runtime.ranking.site import calibrate_site
-from runtime.ranking.thresholds import FEWEST_ENROLLED, calibrate_threshold, make_trials, split_people
+from runtime.ranking.thresholds import (
+    FEWEST_ENROLLED,
+    calibrate_threshold,
+    choose_images,
+    make_trials,
+    split_people,
+)
 
 
 @dataclass(frozen=True)
 class Split:
-    """One random split: the threshold's `distance`, what the calibration counted, its 95 % upper `bound`, and the rate
-    `held_out_fpir` of the held-out people.
+    """One random split of the people.
 
-    `inside` says whether the held-out rate is within the bound. `tpir_rank1` is the share of the searches for enrolled people that
-    find them first and within the threshold.
+    The calibration counted `false_positives` within the threshold's `distance`, and states the 95 % upper `bound` of their rate. The
+    searches for held-out people had `held_out_false_positives`, at the rate `held_out_fpir`. `inside` says whether this rate is within
+    the bound. `tpir_rank1` is the share of the searches for enrolled people that find them first and within the threshold.
     """
 
     distance: float
@@ -39,8 +45,9 @@ class HeldOut:
 
     `people` were split into `enrolled` ones, `calibration` people and `held_out` people who are not enrolled; one probe counts for
     each. `site` says whether a site calibration was applied. `inside` of the `splits` kept the held-out rate within the stated bound.
-    `fpir` is the rate that was asked for, and `median_fpir` and `largest_fpir` are those of the held-out people, which are bounded by
-    `held_out_bound` at their mean. `eer` is the median equal error rate of single comparisons.
+    `fpir` is the rate that was asked for, and `median_fpir` and `largest_fpir` are those of the held-out people. `held_out_bound` is
+    the 95 % upper bound of a rate with as many false positives as the splits have on average. `eer` is the median equal error rate of
+    single comparisons.
     """
 
     name: str
@@ -126,9 +133,7 @@ def _one(
     split = split_people(pids, camids, fpir=fpir, enrolled=enrolled, seed=seed)
     threshold = calibrate_threshold(make_trials(table, pids, camids, split, seed=seed), fpir)
     # the same gallery as in the calibration, searched for one image of each stranger
-    random = np.random.default_rng(seed)
-    probes = {int(pid): int(random.choice(np.flatnonzero(pids == pid))) for pid in split[0]}
-    gallery = np.setdiff1d(np.flatnonzero(np.isin(pids, split[0])), list(probes.values()))
+    _, _, gallery = choose_images(pids, split, seed=seed)
     random = np.random.default_rng([seed, 1])
     outside = [int(random.choice(np.flatnonzero(features.pids == pid))) for pid in strangers]
     nearest = (np.float32(1) - features.features[outside] @ table[gallery].T).min(axis=1)

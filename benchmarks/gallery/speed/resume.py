@@ -17,9 +17,10 @@ from runtime.gallery.api import open_gallery
 
 @dataclass(frozen=True)
 class Resumed:
-    """The result of one command: the seconds of a whole run (`whole_s`) for `images` images, the `stops` of the other run by SIGKILL,
+    """A run of one `command` without a stop, and one that was killed and resumed.
 
-    and how many features of the two runs differ in a bit (`differing`).
+    The first took `whole_s` seconds for `images` images. The second was killed `stops` times with SIGKILL. `differing` features of the
+    two differ in at least one bit.
     """
 
     command: str

@@ -119,7 +119,7 @@ def measure_search(
     query = query[np.random.default_rng(seed).permutation(len(query))[:searches]]
     with open_gallery(folder) as store:
         store.search(query[0])
-        table = store.rows(store.ids())[1] if rows <= 100_000 else _table(store, dim)
+        table = _table(store, dim)
         exact, plain = _times(store, query, table, {})
         filtered, _ = _times(store, query, table, {"cameras": [OTHERS]})
         del table
