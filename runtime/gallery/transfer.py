@@ -16,7 +16,7 @@ from runtime.model import Model
 from runtime.options.argument_types import camera_policy
 from runtime.ranking.proportions import upper_bound
 
-# With fewer crops, the check says too little.
+# The fewest crops: with fewer, chance hides a difference.
 FEWEST = 40
 
 
@@ -42,8 +42,9 @@ def transfer_threshold(source: Gallery, target: Gallery, model: Model) -> Transf
     """Store the threshold of `source` in `target`, whose features come from `model`, if it means the same there.
 
     The calibration crops of `source` are embedded with `model`. Raises ArtifactError if `target` holds features of another embedding
-    space, DataError if there are too few crops, and GateError if more pairs of different people are within the threshold, or fewer
-    pairs of one person, than by chance.
+    space, DataError if there is no threshold or there are too few crops, and GateError if more pairs of different people are within
+    the threshold than before, or fewer pairs of one person, by more than chance explains: the limits are 95 % bounds of the rates
+    before.
     """
     policy = camera_policy(target.space.camera)
     same_space(target.space, space_of(model.artifact, policy), str(target.store.folder))
@@ -71,21 +72,22 @@ def transfer_threshold(source: Gallery, target: Gallery, model: Model) -> Transf
         color="rgb",
         camera=(cameras if policy == "input" else policy) if model.artifact.spec.camera == "input" else None,
     )
-    one, other = calibration.site, target.calibration.site
-    old = _distances(before if one is None else one.apply(before, cameras))
-    new = _distances(after if other is None else other.apply(after, cameras))
+    site, target_site = calibration.site, target.calibration.site
+    old = _distances(before if site is None else site.apply(before, cameras))
+    new = _distances(after if target_site is None else target_site.apply(after, cameras))
+    accepted, accepted_now = old <= threshold.distance, new <= threshold.distance
     same = (people[:, None] == people[None])[np.triu_indices(len(people), 1)]
     result = Transferred(
         crops=len(records),
         median_change=float(np.median(np.abs(new - old))),
         largest_change=float(np.abs(new - old).max()),
-        fmr_before=float(np.mean(old[~same] <= threshold.distance)),
-        fmr_after=float(np.mean(new[~same] <= threshold.distance)),
-        tmr_before=float(np.mean(old[same] <= threshold.distance)),
-        tmr_after=float(np.mean(new[same] <= threshold.distance)),
+        fmr_before=float(np.mean(accepted[~same])),
+        fmr_after=float(np.mean(accepted_now[~same])),
+        tmr_before=float(np.mean(accepted[same])),
+        tmr_after=float(np.mean(accepted_now[same])),
     )
-    worst_false = upper_bound(int((old[~same] <= threshold.distance).sum()), int((~same).sum()))
-    worst_missed = upper_bound(int((old[same] > threshold.distance).sum()), int(same.sum()))
+    worst_false = upper_bound(int(accepted[~same].sum()), int((~same).sum()))
+    worst_missed = upper_bound(int((~accepted[same]).sum()), int(same.sum()))
     if result.fmr_after > worst_false or 1 - result.tmr_after > worst_missed:
         raise GateError(
             f"the threshold means something else here: pairs of different people within it {result.fmr_before:.4%} before, "

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from runtime.ranking.nearest import nearest_indices
 
 # A few queries are scored without BLAS: two threads score blocks of this size at the same time. A search reads every feature once, so
-# the memory's speed decides, and more threads do not help. The threads of BLAS take up to seven times as long here if the cores are
-# busy, because they wait for each other without sleeping.
+# the memory's speed decides, and more threads do not help. The threads of BLAS take much longer here if the cores are busy, because
+# they wait for each other without sleeping.
 BLOCK_BYTES, THREADS = 16 << 20, 2
 # More queries than this are scored by a matrix product, which has threads of its own.
 ONE_BY_ONE = 2

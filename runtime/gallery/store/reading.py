@@ -85,12 +85,16 @@ def newest_calibrations(db: sqlite3.Connection) -> list[CalibrationRecord]:
 def feature_at(
     store: Store, segments: Segments, segment: int, row: int, maps: dict[int, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Return one feature (D,); `maps` keeps the memory maps between calls. Raises StorageError if its file is missing or short."""
+    """Return one feature (D,); `maps` keeps the memory maps between calls. Raises StorageError if its file is missing or short.
+
+    Raises OSError for a file that cannot be read, which `Store.reading` and `Store.writing` report.
+    """
     if segment not in maps or len(maps[segment]) <= row:
         try:
             size = segments.path(segment).stat().st_size
             maps[segment] = segments.mapped(segment, size // segments.stride)
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
+            # an empty file cannot be mapped, and raises the same error as a missing one below
             maps[segment] = np.empty((0, segments.dim), np.float32)
     if len(maps[segment]) <= row:
         raise StorageError(

@@ -22,6 +22,7 @@ from runtime.gallery.api import Gallery, open_gallery
 from runtime.gallery.exchange import merge
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
+from runtime.gallery.store.segments import Segments
 from runtime.gallery.store.store import open_store
 
 
@@ -440,6 +441,19 @@ def test_a_gallery_of_another_schema_is_refused_with_what_to_do(
         store.store.db.execute(f"PRAGMA user_version = {version}")
     with pytest.raises(StorageError, match=word):
         open_gallery(tmp_path / "g")
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with gallery(tmp_path / "g") as store:
+        put(store, range(3))
+        monkeypatch.setattr(Segments, "mapped", refuse)
+        with pytest.raises(StorageError, match="Permission"):
+            store.search(feature(0))
 
 
 def test_every_damaged_row_is_counted(tmp_path: Path) -> None:
