@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.service.options import PARTS, ServiceOptions
+from benchmarks.service.options import MEASUREMENTS, ServiceOptions
 from runtime.console import print_json
 from runtime.errors import ConfigError, GateError
 from runtime.options.argument_types import positive_integer, seconds
@@ -21,7 +21,10 @@ def parse(argv: Sequence[str] | None) -> ServiceOptions:
     """Parse a command line into options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"what to measure, of {', '.join(PARTS)} (default: all)"
+        "measurements",
+        nargs="*",
+        metavar="MEASUREMENT",
+        help=f"what to measure, of {', '.join(MEASUREMENTS)} (default: all)",
     )
     parser.add_argument("--model", type=Path, required=True, metavar="M", help="the model of the server")
     parser.add_argument(
@@ -37,7 +40,7 @@ def parse(argv: Sequence[str] | None) -> ServiceOptions:
         nargs="+",
         default=[1000, 100_000],
         metavar="N",
-        help="rows of the galleries; the parts other than search use the first (default: 1000 100000)",
+        help="rows of the galleries; the measurements other than search use the first (default: 1000 100000)",
     )
     parser.add_argument(
         "--seconds", type=seconds, default=20.0, help="seconds of each load (default: %(default)s)"
@@ -67,12 +70,12 @@ def parse(argv: Sequence[str] | None) -> ServiceOptions:
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
     args = parser.parse_args(argv)
-    for part in args.parts:
-        if part not in PARTS:
-            raise ConfigError(f"{part}: not a part of this measurement; give some of {', '.join(PARTS)}")
+    for measurement in args.measurements:
+        if measurement not in MEASUREMENTS:
+            raise ConfigError(f"{measurement}: no such measurement; give some of {', '.join(MEASUREMENTS)}")
     server, generator = args.cores
     return ServiceOptions(
-        tuple(args.parts) or PARTS,
+        tuple(args.measurements) or MEASUREMENTS,
         args.model,
         args.pictures,
         tuple(args.rows),

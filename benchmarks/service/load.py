@@ -72,7 +72,7 @@ class Load:
         }
 
 
-async def closed(port: int, request_of: RequestOf, *, connections: int, seconds: float) -> Load:
+async def closed_loop(port: int, request_of: RequestOf, *, connections: int, seconds: float) -> Load:
     """Let `connections` send one request after the other for `seconds`."""
     load, start = Load(seconds), time.monotonic()
     numbers = iter(range(1 << 62))
@@ -89,7 +89,7 @@ async def closed(port: int, request_of: RequestOf, *, connections: int, seconds:
     return load
 
 
-async def paced(port: int, request_of: RequestOf, *, rate: float, seconds: float) -> Load:
+async def open_loop(port: int, request_of: RequestOf, *, rate: float, seconds: float) -> Load:
     """Send `rate` requests a second for `seconds`, at random times as independent clients do, whether or not answers come."""
     gaps = np.random.default_rng(0).exponential(1 / rate, round(2 * rate * seconds) + 10)
     times = np.cumsum(gaps)

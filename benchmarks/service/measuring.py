@@ -21,7 +21,7 @@ SINGLE = {"soak": soak, "overload": overload, "stop": stop_often, "trickle": tri
 
 
 def measure(options: ServiceOptions, folder: Path) -> dict[str, Any]:
-    """Return {host, model, dim, picture_bytes, warnings, results}. `results` has that of each part; `search` has a list.
+    """Return {host, model, dim, picture_bytes, warnings, results}. `results` has that of each measurement; `search` has a list.
 
     The galleries are made below `folder`.
     """
@@ -38,16 +38,16 @@ def measure(options: ServiceOptions, folder: Path) -> dict[str, Any]:
         "results": results,
     }
     with printed(lambda: document if results else None):
-        for part in options.parts:
-            for rows in options.rows if part == "search" else options.rows[:1]:
-                note(f"{part}: {rows:,} rows")
+        for measurement in options.measurements:
+            for rows in options.rows if measurement == "search" else options.rows[:1]:
+                note(f"{measurement}: {rows:,} rows")
                 # the load before a stop adds rows
-                name = f"{rows}_rows_stop" if part == "stop" else f"{rows}_rows"
+                name = f"{rows}_rows_stop" if measurement == "stop" else f"{rows}_rows"
                 store = make_gallery(folder / name, model, rows)
-                if part == "search":
+                if measurement == "search":
                     found = measure_searches(options, model, store, pictures, rows)
-                    results.setdefault(part, []).append(found)
+                    results.setdefault(measurement, []).append(found)
                 else:
-                    results[part] = SINGLE[part](options, store, pictures)
+                    results[measurement] = SINGLE[measurement](options, store, pictures)
     host["load_average_after"] = load_average()
     return document

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-PARTS = ("search", "soak", "overload", "stop", "trickle")
+MEASUREMENTS = ("search", "soak", "overload", "stop", "trickle")
 
 
 @dataclass(frozen=True)
 class ServiceOptions:
     """The command line of `python -m benchmarks.service`.
 
-    `parts` names the measurements, out of PARTS. `model` is the model file of the server, and `pictures` a folder of crops to search
+    `measurements` are some of MEASUREMENTS. `model` is the model file of the server, and `pictures` a folder of crops to search
     with. `rows` are the sizes of the galleries; only `search` uses more than the first. Each load lasts `seconds`, and the soak
     `minutes`. `stops` servers are stopped, and `sockets` connections trickle. `cores` are the core of the server and that of the
     generator. Galleries are made below `at` (None: in a temporary folder).
     """
 
-    parts: tuple[str, ...]
+    measurements: tuple[str, ...]
     model: Path
     pictures: Path
     rows: tuple[int, ...]

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.service.load import Exchange, Load, paced
+from benchmarks.service.load import Exchange, Load, open_loop
 from benchmarks.service.material import searches
 from benchmarks.service.options import ServiceOptions
 from benchmarks.service.process import running
@@ -30,7 +30,7 @@ def overload(options: ServiceOptions, store: Path, pictures: Sequence[bytes]) ->
     with running(options, store) as server:
         peak = find_peak(server.port, request_of, options.seconds)
         loads = [
-            asyncio.run(paced(server.port, request_of, rate=factor * peak, seconds=options.seconds))
+            asyncio.run(open_loop(server.port, request_of, rate=factor * peak, seconds=options.seconds))
             for factor in (AFTER, FACTOR, AFTER)
         ]
     before, during, after = loads

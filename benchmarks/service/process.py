@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +84,7 @@ def running(options: ServiceOptions, store: Path) -> Iterator[Server]:
         finally:
             if process.poll() is None:
                 process.terminate()
+                # a server that does not stop is killed below
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(STOP_S)
             process.kill()
@@ -96,5 +96,6 @@ def _ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}health/ready", timeout=START_S) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.HTTPError):
+    except OSError:
+        # the caller reports why, from the log of the service
         return False

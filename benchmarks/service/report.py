@@ -19,15 +19,15 @@ SEARCH = (
     "sum ms",
     "overhead %",
     "CPU ms",
-    "CPU of parts",
+    "CPU of stages",
     "overhead %",
 )
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """Print a table for each part."""
-    for part, result in results.items():
-        if part == "search":
+    """Print a table for each measurement."""
+    for measurement, result in results.items():
+        if measurement == "search":
             print_table("search by picture, one at a time", SEARCH, [_search(row) for row in result])
             lines = [
                 [f"{row['rows']:,} rows, {name}", value]
@@ -36,25 +36,29 @@ def print_results(results: Mapping[str, Any]) -> None:
             ]
             print_table("search at 70 % of the peak", ["", ""], lines)
         else:
-            print_table(part, ["", ""], _flat(result))
+            print_table(measurement, ["", ""], _flat(result))
 
 
 def faults(results: Mapping[str, Any]) -> list[str]:
     """Return what the server did wrong: an error of its own, or an accepted request that was lost."""
     loads = {"search": [row["loaded"] for row in results.get("search", [])]}
-    loads |= {part: [results[part]["load"]] for part in ("soak", "overload") if part in results}
+    loads |= {
+        measurement: [results[measurement]["load"]]
+        for measurement in ("soak", "overload")
+        if measurement in results
+    }
     if "trickle" in results:
         loads["trickle"] = [results["trickle"]["without"], results["trickle"]["beside"]]
     found = []
-    for part, summaries in loads.items():
-        allowed = {"200", "503"} if part == "overload" else {"200"}
+    for measurement, summaries in loads.items():
+        allowed = {"200", "503"} if measurement == "overload" else {"200"}
         wrong = {
             status: count
             for load in summaries
             for status, count in load["statuses"].items()
             if status not in allowed
         }
-        found += [f"{part}: {count} x {status}" for status, count in wrong.items()]
+        found += [f"{measurement}: {count} x {status}" for status, count in wrong.items()]
     if "overload" in results and (count := results["overload"]["without_retry_after"]):
         found.append(f"overload: {count} x 503 without Retry-After")
     stop = results.get("stop", {})
@@ -64,10 +68,10 @@ def faults(results: Mapping[str, Any]) -> list[str]:
 
 def _search(row: Mapping[str, Any]) -> list[object]:
     alone = [row["alone"][name] for name in ("p50", "p95", "p99")]
-    parts = [row["parts"][name] for name in ("decode", "model", "scan")]
+    stages = [row["stages"][name] for name in ("decode", "model", "scan")]
     overhead = None if row["overhead"] is None else 100 * row["overhead"]
-    cpu = [row["cpu_ms"], row["parts_cpu_ms"], 100 * row["cpu_overhead"]]
-    numbers = [row["peak_per_s"], *alone, *parts, row["sum_ms"], overhead, *cpu]
+    cpu = [row["cpu_ms"], row["stages_cpu_ms"], 100 * row["cpu_overhead"]]
+    numbers = [row["peak_per_s"], *alone, *stages, row["sum_ms"], overhead, *cpu]
     return [row["rows"], *("-" if number is None else f"{number:.1f}" for number in numbers)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.service.load import Load, paced
+from benchmarks.service.load import Load, open_loop
 from benchmarks.service.material import searches
 from benchmarks.service.options import ServiceOptions
 from benchmarks.service.process import Server, Use, running
@@ -34,7 +34,7 @@ def soak(options: ServiceOptions, store: Path, pictures: Sequence[bytes]) -> dic
 
         async def both() -> tuple[Load, list[tuple[float, Use]]]:
             watched = asyncio.create_task(watch(server, seconds))
-            load = await paced(server.port, request_of, rate=SHARE * peak, seconds=seconds)
+            load = await open_loop(server.port, request_of, rate=SHARE * peak, seconds=seconds)
             return load, await watched
 
         load, uses = asyncio.run(both())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.service.client import HOST
-from benchmarks.service.load import Load, RequestOf, paced
+from benchmarks.service.load import Load, RequestOf, open_loop
 from benchmarks.service.material import searches
 from benchmarks.service.options import ServiceOptions
 from benchmarks.service.process import running
@@ -34,7 +34,9 @@ def trickle(options: ServiceOptions, store: Path, pictures: Sequence[bytes]) -> 
         peak = find_peak(server.port, request_of, options.seconds)
         for _ in range(ROUNDS):
             seconds = options.seconds / ROUNDS
-            _join(without, asyncio.run(paced(server.port, request_of, rate=SHARE * peak, seconds=seconds)))
+            _join(
+                without, asyncio.run(open_loop(server.port, request_of, rate=SHARE * peak, seconds=seconds))
+            )
             load, count = asyncio.run(
                 _beside(server.port, request_of, SHARE * peak, seconds, options.sockets)
             )
@@ -74,7 +76,7 @@ async def _beside(
 
     tasks = [asyncio.create_task(slow(number)) for number in range(sockets)]
     await asyncio.sleep(2 * EVERY_S)
-    load = await paced(port, request_of, rate=rate, seconds=seconds)
+    load = await open_loop(port, request_of, rate=rate, seconds=seconds)
     ending.set()
     await asyncio.gather(*tasks)
     return load, closed
@@ -85,6 +87,7 @@ async def _trickle(port: int, ending: asyncio.Event) -> bool:
     try:
         reader, writer = await asyncio.open_connection(HOST, port)
     except OSError:
+        # the server refused the connection, which counts as closing it
         return True
     end = asyncio.create_task(reader.read())
     writer.write(HEAD)
@@ -93,5 +96,6 @@ async def _trickle(port: int, ending: asyncio.Event) -> bool:
         await asyncio.wait({end}, timeout=EVERY_S)
     broken = end.done()
     writer.close()
+    # a connection that the server reset ends with an error, which is an end like any other
     await asyncio.gather(end, return_exceptions=True)
     return broken

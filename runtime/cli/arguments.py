@@ -87,8 +87,8 @@ def add_max_bad_option(parser: ArgumentParser) -> None:
     )
 
 
-def add_model_options(parser: ArgumentParser) -> None:
-    """Add `--device`, `--backend`, `--threads`, `--batch`, `--workers`, `--camera` and `--allow-ungated` to `parser`."""
+def add_opening_options(parser: ArgumentParser) -> None:
+    """Add `--device`, `--backend`, `--threads` and `--allow-ungated` to `parser`."""
     parser.add_argument(
         "--device", choices=DEVICES, default="cpu", help="where the model runs (default: %(default)s)"
     )
@@ -96,6 +96,14 @@ def add_model_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=positive_integer, metavar="N", help="threads of the model (default: all cores)"
     )
+    parser.add_argument(
+        "--allow-ungated", action="store_true", help="also run a model that has not passed its quality gate"
+    )
+
+
+def add_model_options(parser: ArgumentParser) -> None:
+    """Add the options of `add_opening_options`, `--batch`, `--workers` and `--camera` to `parser`."""
+    add_opening_options(parser)
     parser.add_argument(
         "--batch",
         type=positive_integer,
@@ -111,9 +119,6 @@ def add_model_options(parser: ArgumentParser) -> None:
         metavar="P",
         help="camera embedding: input (ids from the file names), mean, none or a 0-based id (default: input on "
         "the data set that the model was trained on, otherwise mean)",
-    )
-    parser.add_argument(
-        "--allow-ungated", action="store_true", help="also run a model that has not passed its quality gate"
     )
 
 

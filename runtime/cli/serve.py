@@ -5,27 +5,22 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
-from runtime.options.argument_types import count, positive_integer
-from runtime.options.backend_option import add_backend_option
-from runtime.options.choices import DEVICES
+from runtime.cli.arguments import ModelOptions, add_opening_options, model_options
+from runtime.options.argument_types import count
 
 HELP = "serve a gallery over HTTP, with a page to find a person"
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """The folder `store` of the gallery, the `model` file and how it runs, and where and for whom the service listens.
+    """The folder `store` of the gallery, the `model`, and where and for whom the service listens.
 
     `token_file` holds the token that each request has to bring along (None: nothing). `images` is the folder whose pictures may be
     shown (None: stored thumbnails only), and `allow_host` are further names of the service.
     """
 
     store: str
-    model: str
-    device: str
-    backend: str
-    threads: int | None
-    allow_ungated: bool
+    model: ModelOptions
     host: str
     port: int
     token_file: str | None
@@ -66,27 +61,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="another name of this service; may be repeated",
     )
-    parser.add_argument(
-        "--device", choices=DEVICES, default="cpu", help="where the model runs (default: %(default)s)"
-    )
-    add_backend_option(parser)
-    parser.add_argument(
-        "--threads", type=positive_integer, metavar="N", help="threads of the model (default: all cores)"
-    )
-    parser.add_argument(
-        "--allow-ungated", action="store_true", help="also run a model that has not passed its quality gate"
-    )
+    add_opening_options(parser)
 
 
 def command(args: Namespace) -> None:
     """Run the command `serve` with the parsed arguments `args`."""
     options = ServeOptions(
         store=args.store,
-        model=args.model,
-        device=args.device,
-        backend=args.backend,
-        threads=args.threads,
-        allow_ungated=args.allow_ungated,
+        model=model_options(args),
         host=args.host,
         port=args.port,
         token_file=args.token_file,
@@ -109,11 +91,11 @@ def run(options: ServeOptions) -> None:
             f"--host {options.host}: other machines can reach this address, so give a token: --token-file F"
         )
     model = open_model(
-        options.model,
-        device=options.device,
-        backend=options.backend,
-        threads=options.threads,
-        allow_ungated=options.allow_ungated,
+        options.model.path,
+        device=options.model.device,
+        backend=options.model.backend,
+        threads=options.model.threads,
+        allow_ungated=options.model.allow_ungated,
     )
     settings = Settings(options.store, options.images, known_hosts(options.host, options.allow_host), token)
     serve(model, settings, Address(options.host, options.port), started=lambda url: print(url, flush=True))

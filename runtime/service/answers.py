@@ -94,6 +94,7 @@ def info_json(
         "calibration": calibration_json(calibration),
         "limits": {"bytes": limits.image, "images": limits.images, "top": limits.top},
         "writable": writable,
+        # an empty gallery will have thumbnails, because adding a picture stores one
         "thumbnails": pictures or held.thumbnails > 0 or not held.rows,
     }
 

@@ -23,6 +23,8 @@ HEADERS = {
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 # The paths that need a token, if there is one; the page itself asks for it.
 SECRET = ("/v1/", "/metrics")
+# In the list of hosts: every IP address.
+ANY = "*"
 CLOSE, RETRY = {"Connection": "close"}, {"Retry-After": "1"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "PUT"})
 Answered = Callable[[str, str, int, float], None]
@@ -102,10 +104,6 @@ def _check_host(headers: Headers, hosts: tuple[str, ...]) -> None:
     name = host_of(headers.get("host", ""))
     if name not in hosts and not (ANY in hosts and _is_address(name)):
         raise Refused(421, "This service does not answer to that host name; start it with --allow-host NAME.")
-
-
-# In the list of hosts: every IP address.
-ANY = "*"
 
 
 def known_hosts(host: str, also: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from runtime.errors import ConfigError, DeviceError
 from runtime.model import Model
 from runtime.service.app import create_app
 from runtime.service.connections import Connection
-from runtime.service.desk import Desk, open_desk
+from runtime.service.gallery_service import GalleryService, open_service
 from runtime.service.settings import Settings
 from runtime.stopping import Stopped, stopped
 
@@ -75,12 +75,12 @@ def listen(address: Address) -> socket.socket:
     return listener
 
 
-def make_server(desk: Desk) -> uvicorn.Server:
-    """Return the server of a desk. Its `run` takes the sockets to listen on, and closes the gallery at the end."""
+def make_server(service: GalleryService) -> uvicorn.Server:
+    """Return the server of a service. Its `run` takes the sockets to listen on, and closes the gallery at the end."""
     # a form that cannot be read is answered with 400; the parser's own line about it would fill the log
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     config = uvicorn.Config(
-        create_app(desk),
+        create_app(service),
         http=Connection,
         ws="none",
         lifespan="on",
@@ -99,10 +99,10 @@ def serve(model: Model, settings: Settings, address: Address, *, started: Callab
     """Serve until a signal comes, which is raised as Stopped after the accepted requests are answered.
 
     `started` is called with the URL of the service. Raises ConfigError for an address that cannot be listened on, and the errors of
-    `open_desk`.
+    `open_service`.
     """
     with listen(address) as listener:
-        server = make_server(open_desk(model, settings))
+        server = make_server(open_service(model, settings))
         # waited for in place of the thread: a `join` that a signal interrupts takes a running thread for an ended one
         ended = threading.Event()
 

@@ -7,9 +7,9 @@ from pydantic import BaseModel
 
 from runtime.console import note
 from runtime.errors import UserError
-from runtime.service.counter import Counter
 from runtime.service.metrics import MEDIA
 from runtime.service.problems import Refused, responses
+from runtime.service.scheduler import Scheduler
 
 
 class Live(BaseModel):
@@ -24,7 +24,7 @@ class Ready(BaseModel):
     ready: bool
 
 
-def routes(counter: Counter) -> APIRouter:
+def routes(scheduler: Scheduler) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["health"])
 
@@ -36,7 +36,7 @@ def routes(counter: Counter) -> APIRouter:
     async def ready() -> Ready:
         """Whether a stored picture keeps its feature (cosine 0.999), and the gallery can be read."""
         try:
-            good = await counter.ready()
+            good = await scheduler.ready()
         except UserError as error:
             # the message may name a folder of this machine, so it goes to the log only
             note(f"not ready: {error}")
@@ -52,6 +52,6 @@ def routes(counter: Counter) -> APIRouter:
     )
     async def metrics() -> Response:
         """The numbers of the service in the text format of Prometheus."""
-        return Response(await counter.light(counter.metrics.text), media_type=MEDIA)
+        return Response(await scheduler.light(scheduler.metrics.text), media_type=MEDIA)
 
     return router

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from runtime.console import note
 from runtime.gallery.lookup.snapshot import Filters
-from runtime.service.counter import Counter
 from runtime.service.forms import MOST_CAMERA, MOST_ID, moment, read_form
 from runtime.service.problems import responses
 from runtime.service.routes import schemas
+from runtime.service.scheduler import Scheduler
 from runtime.service.settings import Limits
 
 ADD_FIELDS = ("image", "box", "person", "camera", "time", "track")
@@ -35,10 +35,10 @@ PICTURE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def routes(counter: Counter) -> APIRouter:
+def routes(scheduler: Scheduler) -> APIRouter:
     """Return the routes."""
-    router, desk = APIRouter(prefix="/v1", tags=["rows"]), counter.desk
-    limits = desk.settings.limits
+    router, service = APIRouter(prefix="/v1", tags=["rows"]), scheduler.service
+    limits = service.settings.limits
 
     @router.get("/rows", responses=responses(401, 413, 415, 421, 422), response_model=schemas.Rows)
     async def list_rows(
@@ -55,8 +55,8 @@ def routes(counter: Counter) -> APIRouter:
             moment(after, "after") if after else None,
             moment(before, "before") if before else None,
         )
-        return await counter.light(
-            partial(desk.list_rows, filters, person=person, after=after_id, limit=limit)
+        return await scheduler.light(
+            partial(service.list_rows, filters, person=person, after=after_id, limit=limit)
         )
 
     @router.post(
@@ -69,25 +69,25 @@ def routes(counter: Counter) -> APIRouter:
     async def add(request: Request) -> Any:
         """Store pictures of people. A picture that is stored already changes nothing."""
         form = await (await read_form(request, limits, ADD_FIELDS)).add()
-        with counter.accepted():
-            crops = await counter.crops(form.pictures, thumbnails=True)
-            features = await counter.features(crops, form.camera)
-            return {"rows": await counter.heavy(partial(desk.add, form, crops, features))}
+        with scheduler.accepted():
+            crops = await scheduler.crops(form.pictures, thumbnails=True)
+            features = await scheduler.features(crops, form.camera)
+            return {"rows": await scheduler.heavy(partial(service.add, form, crops, features))}
 
     @router.get("/rows/{id}", responses=responses(401, 404, 413, 415, 421, 422), response_model=schemas.Row)
     async def row(id: Id) -> Any:
         """One row."""
-        return await counter.light(partial(desk.row, id))
+        return await scheduler.light(partial(service.row, id))
 
     @router.patch("/rows/{id}", responses=responses(400, *COMMON), response_model=schemas.Row)
     async def confirm(id: Id, change: schemas.Change) -> Any:
         """Say who a row shows; null for unknown."""
-        return await counter.light(partial(desk.set_person, id, change.person))
+        return await scheduler.light(partial(service.set_person, id, change.person))
 
     @router.delete("/rows/{id}", responses=responses(*COMMON), response_model=schemas.Deleted)
     async def delete_row(id: Id) -> Any:
         """Delete a row with its feature and its picture."""
-        await counter.light(partial(desk.delete_row, id))
+        await scheduler.light(partial(service.delete_row, id))
         note(f"deleted row {id} on request")
         return {"deleted": 1}
 
@@ -99,7 +99,7 @@ def routes(counter: Counter) -> APIRouter:
         if what.before is not None:
             # refuses text that is no time
             moment(what.before, "before")
-        count = await counter.light(partial(desk.delete, **selection))
+        count = await scheduler.light(partial(service.delete, **selection))
         note(f"deleted {count} rows on request, chosen by {kind}")
         return {"deleted": count}
 
@@ -110,7 +110,7 @@ def routes(counter: Counter) -> APIRouter:
     )
     async def thumbnail(id: Id) -> Response:
         """A small picture of a row, or a placeholder."""
-        jpeg = await counter.light(partial(desk.picture, id))
+        jpeg = await scheduler.light(partial(service.picture, id))
         headers = {"Cache-Control": "private, max-age=600"}
         if jpeg is None:
             return Response(PLACEHOLDER, media_type="image/svg+xml", headers=headers)

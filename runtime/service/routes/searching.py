@@ -8,29 +8,29 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from runtime.service.answers import calibration_json, features_json
-from runtime.service.counter import Counter
 from runtime.service.forms import read_form
 from runtime.service.problems import Refused, responses
 from runtime.service.routes import schemas
+from runtime.service.scheduler import Scheduler
 
 PICTURES = responses(400, 401, 403, 404, 413, 415, 421, 422, 503)
 SEARCH_FIELDS = ("image", "box", "row", "camera", "after", "before", "top", "threshold", "exclude")
 
 
-def routes(counter: Counter) -> APIRouter:
+def routes(scheduler: Scheduler) -> APIRouter:
     """Return the routes."""
-    router, desk = APIRouter(prefix="/v1", tags=["search"]), counter.desk
-    limits = desk.settings.limits
+    router, service = APIRouter(prefix="/v1", tags=["search"]), scheduler.service
+    limits = service.settings.limits
 
     @router.get("/info", responses=responses(401, 421), response_model=schemas.Info)
     async def info() -> Any:
         """What the gallery holds, and what the service takes."""
-        return await counter.light(desk.info)
+        return await scheduler.light(service.info)
 
     @router.get("/calibration", responses=responses(401, 421), response_model=schemas.Calibration)
     async def calibration() -> Any:
         """The calibrations that a search applies."""
-        return await counter.light(lambda: calibration_json(desk.gallery.calibration))
+        return await scheduler.light(lambda: calibration_json(service.gallery.calibration))
 
     @router.post(
         "/search",
@@ -41,9 +41,9 @@ def routes(counter: Counter) -> APIRouter:
     async def search(request: Request) -> Any:
         """Find the rows nearest to one person, who is shown by pictures, by stored rows, or by both."""
         form = await (await read_form(request, limits, SEARCH_FIELDS)).search()
-        with counter.accepted():
-            features = await counter.features(await counter.crops(form.pictures))
-            return await counter.heavy(partial(desk.search, form, features))
+        with scheduler.accepted():
+            features = await scheduler.features(await scheduler.crops(form.pictures))
+            return await scheduler.heavy(partial(service.search, form, features))
 
     @router.post(
         "/embed",
@@ -56,7 +56,7 @@ def routes(counter: Counter) -> APIRouter:
         pictures = await (await read_form(request, limits, ("image", "box"))).pictures(per_picture=False)
         if not pictures:
             raise Refused(422, "image: give at least one picture")
-        with counter.accepted():
-            return features_json(await counter.features(await counter.crops(pictures)))
+        with scheduler.accepted():
+            return features_json(await scheduler.features(await scheduler.crops(pictures)))
 
     return router

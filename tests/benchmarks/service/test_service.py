@@ -1,4 +1,4 @@
-"""The measurement of the service: its client, its loads, its sums, and a short run against a real server."""
+"""The measurement of the service: its client, its loads, and the sums of what happened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 from benchmarks.service import trickling
 from benchmarks.service.cli import parse
 from benchmarks.service.client import Answer, Connection, parse_head, post
-from benchmarks.service.load import Exchange, Load, closed, paced
+from benchmarks.service.load import Exchange, Load, closed_loop, open_loop
 from benchmarks.service.material import marked
 from benchmarks.service.overload import recovery
 from benchmarks.service.process import Use
@@ -115,9 +115,9 @@ def test_head_of_an_answer():
 
 def test_loads_count_what_the_server_answers():
     with server(refuse_every=4) as (port, bodies):
-        load = asyncio.run(paced(port, lambda number: post("/", b"x"), rate=200, seconds=0.5))
+        load = asyncio.run(open_loop(port, lambda number: post("/", b"x"), rate=200, seconds=0.5))
         sent = len(bodies)
-        busy = asyncio.run(closed(port, lambda number: post("/", b"x"), connections=3, seconds=0.2))
+        busy = asyncio.run(closed_loop(port, lambda number: post("/", b"x"), connections=3, seconds=0.2))
     assert sum(load.statuses().values()) == sent and load.statuses()["503"] == sent // 4
     assert len(load.good()) == load.statuses()["200"]
     assert 50 < sent < 160, "an exponential clock of 200 requests a second for half a second"
@@ -244,7 +244,7 @@ def test_no_fault_is_no_fault():
     assert faults(results) == []
 
 
-def test_an_unknown_part_is_refused():
+def test_an_unknown_measurement_is_refused():
     with pytest.raises(ConfigError, match="soak"):
         parse(["sok", "--model", "m.onnx"])
-    assert parse(["--model", "m.onnx"]).parts == ("search", "soak", "overload", "stop", "trickle")
+    assert parse(["--model", "m.onnx"]).measurements == ("search", "soak", "overload", "stop", "trickle")

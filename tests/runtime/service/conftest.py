@@ -19,7 +19,7 @@ from runtime.gallery.api import open_gallery
 from runtime.gallery.store.rows import Row
 from runtime.model import Model
 from runtime.service.app import create_app
-from runtime.service.desk import open_desk
+from runtime.service.gallery_service import open_service
 from runtime.service.guards import known_hosts
 from runtime.service.server import Address, listen, make_server
 from runtime.service.settings import Limits, Settings
@@ -83,8 +83,8 @@ def start(model: Model, store: Path) -> Iterator[Start]:
 
         def begin(*, limits: dict[str, Any] | None = None, **settings: Any) -> TestClient:
             given = {"hosts": known_hosts("127.0.0.1", ())} | settings
-            desk = open_desk(model, Settings(str(store), limits=Limits(**(limits or {})), **given))
-            client = TestClient(create_app(desk), "http://localhost", raise_server_exceptions=False)
+            service = open_service(model, Settings(str(store), limits=Limits(**(limits or {})), **given))
+            client = TestClient(create_app(service), "http://localhost", raise_server_exceptions=False)
             return stack.enter_context(client)
 
         yield begin
@@ -98,9 +98,9 @@ def client(start: Start) -> TestClient:
 @pytest.fixture
 def port(store: Path, model: Model) -> Iterator[int]:
     """A service in a thread of this process."""
-    desk = open_desk(model, Settings(str(store), hosts=known_hosts("127.0.0.1", ())))
+    service = open_service(model, Settings(str(store), hosts=known_hosts("127.0.0.1", ())))
     with listen(Address(port=0)) as listener:
-        server = make_server(desk)
+        server = make_server(service)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         yield listener.getsockname()[1]

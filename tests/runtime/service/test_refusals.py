@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from runtime.errors import ArtifactError, StorageError
 from runtime.gallery.api import Gallery, open_gallery
 from runtime.model import Model
-from runtime.service.desk import open_desk
+from runtime.service.gallery_service import open_service
 from runtime.service.guards import is_loopback, known_hosts
 from runtime.service.settings import Settings
 from tests.fakes.tiny_model import write_model
@@ -214,10 +214,10 @@ def test_another_models_gallery_is_refused_and_a_missing_one_is_made(
 
     other = open_model(write_model(tmp_path / "other.onnx", dim=5))
     with pytest.raises(ArtifactError, match="another embedding space"):
-        open_desk(other, Settings(str(store)))
-    desk = open_desk(other, Settings(str(tmp_path / "new")))
-    assert desk.info()["rows"] == 0
-    desk.gallery.close()
+        open_service(other, Settings(str(store)))
+    service = open_service(other, Settings(str(tmp_path / "new")))
+    assert service.info()["rows"] == 0
+    service.gallery.close()
     with open_gallery(tmp_path / "new") as gallery:
         assert gallery.space.model == other.sha256
 

@@ -1,4 +1,4 @@
-"""`Desk`: the work behind the routes, on one gallery and one model. Knows nothing of HTTP but the refusals of bad requests."""
+"""`GalleryService`: the work behind the routes, on one gallery and one model. Of HTTP, it knows only the refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ READY = 0.999
 NO_ROW = "There is no such row; it may have been deleted."
 
 
-def open_desk(model: Model, settings: Settings) -> Desk:
+def open_service(model: Model, settings: Settings) -> GalleryService:
     """Open the gallery of a service, or make an empty one for the model.
 
     Raises ArtifactError for a gallery of another model, and the errors of `open_gallery`.
@@ -50,11 +50,11 @@ def open_desk(model: Model, settings: Settings) -> Desk:
     except ArtifactError:
         gallery.close()
         raise
-    return Desk(gallery, model, policy, settings)
+    return GalleryService(gallery, model, policy, settings)
 
 
-class Desk:
-    """What a service does. Its methods can be called from several threads.
+class GalleryService:
+    """One gallery and one model, with what the routes do with them. Its methods can be called from several threads.
 
     `policy` is the camera policy of the gallery.
     """

@@ -1,4 +1,4 @@
-"""`Counter`: where requests that need the model come in, at most so many at a time, and how they get their features."""
+"""`Scheduler`: admit a limited number of requests that need the model, and run the work of all requests in threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.service.batching import Batcher
-from runtime.service.desk import Desk
+from runtime.service.gallery_service import GalleryService
 from runtime.service.metrics import Metrics
 from runtime.service.pictures import Crop, Picture, crops_of
 from runtime.service.problems import Refused
@@ -24,18 +24,18 @@ HEAVY, LIGHT = 2, 2
 RETRY_S = 1
 
 
-class Counter:
-    """Takes requests in, and runs their parts in threads. Use it from one event loop."""
+class Scheduler:
+    """Admits requests, and runs their work in threads. Use it from one event loop."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk, self._limits = desk, desk.settings.limits
+    def __init__(self, service: GalleryService) -> None:
+        self.service, self._limits = service, service.settings.limits
         self._accepted = self._decoding = 0
         self._heavy = ThreadPoolExecutor(HEAVY, thread_name_prefix="search")
         self._light = ThreadPoolExecutor(LIGHT, thread_name_prefix="rows")
-        self.metrics = Metrics(accepted=lambda: self._accepted, rows=lambda: self.desk.gallery.count())
+        self.metrics = Metrics(accepted=lambda: self._accepted, rows=lambda: self.service.gallery.count())
         self._batcher = Batcher(
-            desk.embed,
-            most=desk.model.batch,
+            service.embed,
+            most=service.model.batch,
             window_s=self._limits.window_s,
             expected=lambda: self._decoding > 0,
             ran=self.metrics.ran,
@@ -62,28 +62,28 @@ class Counter:
 
     async def crops(self, pictures: Sequence[Picture], *, thumbnails: bool = False) -> list[Crop]:
         """Return the crops of all pictures. Raises Refused for a bad one."""
-        spec = self.desk.model.artifact.spec
+        spec = self.service.model.artifact.spec
         self._decoding += 1
         try:
-            parts = [
+            crops_by_picture = [
                 await self.heavy(partial(crops_of, picture, spec, thumbnails=thumbnails))
                 for picture in pictures
             ]
         finally:
             self._decoding -= 1
-        return [crop for part in parts for crop in part]
+        return [crop for crops in crops_by_picture for crop in crops]
 
     async def features(self, crops: Sequence[Crop], camera: int | None = None) -> NDArray[np.float32]:
         """Return the features (N, D) of crops, all of one camera (None: unknown). They run together with those of other requests."""
         if not crops:
-            return np.empty((0, self.desk.gallery.space.dim), np.float32)
+            return np.empty((0, self.service.gallery.space.dim), np.float32)
         cameras = [-1 if camera is None else camera] * len(crops)
         return await asyncio.wrap_future(self._batcher.submit([crop.pixels for crop in crops], cameras))
 
     async def ready(self) -> bool:
         """Return whether the model still gives the feature that it gave at the start, and the gallery can be read."""
-        feature = await asyncio.wrap_future(self._batcher.submit([self.desk.golden], [-1]))
-        return await self.light(partial(self.desk.ready, feature[0]))
+        feature = await asyncio.wrap_future(self._batcher.submit([self.service.golden], [-1]))
+        return await self.light(partial(self.service.ready, feature[0]))
 
     def close(self) -> None:
         """Finish what was accepted, and end all threads."""

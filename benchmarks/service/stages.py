@@ -20,7 +20,7 @@ from runtime.options.argument_types import camera_policy
 NAMES = ("decode", "model", "scan")
 
 
-class Parts:
+class Stages:
     """Does what the server does for a search, in this thread and on the core of the server."""
 
     def __init__(self, model: Model, gallery: Gallery, pictures: Sequence[bytes], core: int) -> None:
@@ -30,7 +30,7 @@ class Parts:
         self._cpu_s = 0.0
 
     def run(self, count: int) -> None:
-        """Search with `count` pictures, and keep the times of the parts in ms."""
+        """Search with `count` pictures, and keep the times of the stages in ms."""
         before, start = os.sched_getaffinity(0), time.process_time()
         os.sched_setaffinity(0, {self._core})
         try:
@@ -41,7 +41,7 @@ class Parts:
             self._cpu_s += time.process_time() - start
 
     def medians(self) -> dict[str, float]:
-        """Return the median ms of each part."""
+        """Return the median ms of each stage."""
         return {name: float(np.median(times)) for name, times in self.times.items()}
 
     def cpu_ms(self) -> float:
@@ -61,7 +61,7 @@ class Parts:
 
 
 @contextmanager
-def parts_of(model: Model, store: Path, pictures: Sequence[bytes], core: int) -> Iterator[Parts]:
+def opened_stages(model: Model, store: Path, pictures: Sequence[bytes], core: int) -> Iterator[Stages]:
     """Open the gallery in `store` beside the server while the block runs."""
     with open_gallery(store) as gallery:
-        yield Parts(model, gallery, pictures, core)
+        yield Stages(model, gallery, pictures, core)
