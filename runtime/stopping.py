@@ -229,6 +229,7 @@ def descendants(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = [int(word) for word in task.read_text().split()]
+        # The thread or its process ended meanwhile.
         except OSError:
             continue
         for child in children:

@@ -191,6 +191,7 @@ def read_answer(out: str) -> tuple[str, dict[str, Any] | None]:
     for line in out.splitlines():
         try:
             message = json.loads(line)
+        # The child ended while it wrote this line. Without an answer, the caller reports how it ended.
         except ValueError:
             continue
         if "stage" in message:

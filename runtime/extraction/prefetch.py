@@ -72,7 +72,7 @@ class _Buffer(Generic[T]):
             try:
                 self._entries.put(entry, timeout=0.05)
                 return True
-            # try again, unless the caller has stopped meanwhile
+            # The caller has not taken an entry yet. Waiting in short steps lets the loop notice that it has stopped.
             except queue.Full:
                 continue
         return False

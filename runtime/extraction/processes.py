@@ -51,6 +51,7 @@ class Child:
         """Send a message to the child. If the child has died, nothing happens here, and `receive` raises the error."""
         try:
             self.pipe.send(message)
+        # The broken pipe does not say why the child has died; `receive` finds out.
         except OSError:
             pass
 

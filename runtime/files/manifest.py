@@ -53,6 +53,7 @@ def tools(*names: str) -> dict[str, str]:
     for name in names:
         try:
             versions[name] = metadata.version(name)
+        # Callers name every package that may take part; which of them are installed depends on the machine.
         except metadata.PackageNotFoundError:
             continue
     return versions
