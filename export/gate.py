@@ -92,7 +92,8 @@ def projection_summary(manifest: dict[str, Any]) -> list[list[object]]:
     if cost is None:
         return [["projection", f"{text}; its cost in mAP was not measured"]]
     before, after = 100 * cost["all"], 100 * cost["projected"]
-    return [["projection", f"{text}: mAP {before:.1f} -> {after:.1f} % ({after - before:+.2f} points)"]]
+    score = f"mAP {before:.1f} -> {after:.1f} % ({after - before:+.2f} points)"
+    return [["projection", f"{text}: {score}, {cost['kept']:.0%} of the squared length kept"]]
 
 
 def gate_summary(gate: dict[str, Any]) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The fewest crops for each number of the projected features. Fewer lost 1 to 4 points of mAP on rendered people.
+# The fewest crops for each number of the projected features. N crops span at most N directions, and the last ones are noise of these
+# crops, so more are needed than numbers.
 CROPS_PER_NUMBER = 2
 # A direction whose singular value is below this share of the largest one holds only rounding errors.
 RANK = 1e-5

@@ -121,10 +121,10 @@ def test_on_rendered_people_a_projection_must_also_keep_the_features(
     out, words = tmp_path / "short.onnx", ["--dim", "2", "--projection-data", str(people)]
     assert adopt(path, out, people, *words) == 0
     assert abs(read_manifest(out)["gate"]["projection"]["kept"] - kept[2]) < 1e-5
+    assert f"{kept[2]:.0%}" in capsys.readouterr().out
     monkeypatch.setattr(choose, "SHIPPED", people)
     monkeypatch.setattr(choose, "USUAL", (8, 10))
     monkeypatch.setattr(choose, "LEAST_KEPT", (kept[8] + kept[10]) / 2)
-    capsys.readouterr()
     assert adopt(path, out, people, *words) == 7
     err = capsys.readouterr().err
     assert f"{kept[2]:.0%}" in err and "--dim 10," in err and not out.exists()
