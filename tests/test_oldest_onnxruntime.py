@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from export import cli as command
 from prune.model.file import save_model
@@ -17,6 +15,7 @@ from runtime.entry import guarded
 from runtime.features import load_features
 from runtime.files.manifest import read_manifest
 from tests.fakes import lite
+from tests.fakes.pictures import write_crops
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.full
@@ -54,11 +53,7 @@ def python(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
-    root, random = tmp_path_factory.mktemp("crops"), np.random.default_rng(0)
-    for index in range(24):
-        coarse = random.integers(0, 256, (8, 4, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((32, 64), Image.Resampling.BICUBIC).save(root / f"{index}.png")
-    return root
+    return write_crops(tmp_path_factory.mktemp("crops"), 24)
 
 
 def extract(python, model, crops, out):

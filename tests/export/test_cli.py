@@ -23,6 +23,7 @@ from runtime.files.manifest import read_manifest, sha256
 from runtime.opening import open_artifact
 from runtime.stopping import Stopped
 from tests.fakes import lite
+from tests.fakes.pictures import write_crops
 
 # as many cameras as the people that ship with the project were seen by
 SPEC = dataclasses.replace(lite.SPEC, cameras=4)
@@ -31,11 +32,7 @@ SPEC = dataclasses.replace(lite.SPEC, cameras=4)
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
     """Twelve smooth random images in a folder whose file names carry no identities."""
-    root, random = tmp_path_factory.mktemp("crops"), np.random.default_rng(0)
-    for index in range(12):
-        coarse = random.integers(0, 256, (8, 4, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((32, 64), Image.Resampling.BICUBIC).save(root / f"{index}.png")
-    return root
+    return write_crops(tmp_path_factory.mktemp("crops"), 12)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,14 @@ from torch.nn import functional as F
 
 HEIGHT, WIDTH, DIM = 32, 16, 12
 TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "uint8": TensorProto.UINT8}
+# (precision, target) of every file that is made from the FP32 one.
+CONVERSIONS = (
+    ("fp16", "tensorrt"),
+    ("int8", "onnxruntime"),
+    ("int8", "tensorrt"),
+    ("int8", "tensorrt8"),
+    ("fp32", "tensorrt8"),
+)
 
 
 def weights(seed: int = 0) -> dict[str, np.ndarray]:

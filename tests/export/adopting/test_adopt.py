@@ -76,16 +76,7 @@ def test_json_is_one_document_and_the_name_of_the_file_has_a_default(path, crops
     assert document["sha256"] == sha256(tmp_path / "theirs.adopted.onnx")
 
 
-@pytest.mark.parametrize(
-    ("precision", "target"),
-    [
-        ("fp16", "tensorrt"),
-        ("int8", "onnxruntime"),
-        ("int8", "tensorrt"),
-        ("int8", "tensorrt8"),
-        ("fp32", "tensorrt8"),
-    ],
-)
+@pytest.mark.parametrize(("precision", "target"), fake.CONVERSIONS)
 def test_every_precision_passes_its_gate(precision, target, path, crops, tmp_path):
     out = tmp_path / "ours.onnx"
     words = ["--precision", precision, "--target", target, *BGR]

@@ -133,16 +133,7 @@ def test_on_rendered_people_a_projection_must_also_keep_the_features(
     assert "--check" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("precision", "target"),
-    [
-        ("fp16", "tensorrt"),
-        ("int8", "onnxruntime"),
-        ("int8", "tensorrt"),
-        ("int8", "tensorrt8"),
-        ("fp32", "tensorrt8"),
-    ],
-)
+@pytest.mark.parametrize(("precision", "target"), fake.CONVERSIONS)
 def test_every_precision_and_target_passes_its_gate(precision, target, path, people, tmp_path):
     out = tmp_path / "short.onnx"
     words = ["--dim", "6", "--projection-data", str(people), "--precision", precision, "--target", target]
