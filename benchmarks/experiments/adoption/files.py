@@ -41,8 +41,8 @@ def files(network: Network, path: Path, other: str, work: Path) -> list[dict[str
         sensitivity = manifest.get("sensitivity")
         scores = {}
         for name, root in (("anny_reid", DATA), ("other", other)):
-            found = json.loads(run_step(["-m", "runtime", "evaluate", str(out), "--data", root, "--json"]))
-            scores[name] = {key: found[key] for key in SCORES}
+            scored = json.loads(run_step(["-m", "runtime", "evaluate", str(out), "--data", root, "--json"]))
+            scores[name] = {key: scored[key] for key in SCORES}
         rows.append(
             {
                 "file": kind,
