@@ -13,6 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEADER_S, BODY_S = 10.0, 30.0
 # The most connections with an incomplete request; the oldest is closed first. The most connections of all; idle ones are closed.
 MOST_INCOMPLETE, MOST = 64, 512
+# Connections are counted so long after a new one, because its first bytes may have arrived and not be read yet.
+SETTLE_S = 0.1
 # How long a request may take to become complete when the service stops.
 LAST_S = 2.0
 
@@ -28,6 +30,10 @@ class Connection(H11Protocol):
         """Start the deadline of the first header."""
         super().connection_made(transport)
         self._expect("header", HEADER_S)
+        self.loop.call_later(SETTLE_S, self._limit)
+
+    def _limit(self) -> None:
+        """Close one connection if there are too many."""
         others = [one for one in self.connections if isinstance(one, Connection)]
         incomplete = [one for one in others if one._deadline is not None]
         idle = [one for one in others if one._deadline is None and one.timeout_keep_alive_task is not None]

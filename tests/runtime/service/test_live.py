@@ -118,6 +118,26 @@ def test_a_slow_answer_and_a_quiet_connection_are_not_closed(port: int, monkeypa
         assert b"200 OK" in rest(good)
 
 
+def test_a_burst_of_complete_requests_is_answered_even_if_the_service_was_held_up(
+    port: int, monkeypatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST_INCOMPLETE", 3)
+    original, go_on = connections.Connection.handle_events, threading.Event()
+
+    def held_up(connection: connections.Connection) -> None:
+        assert go_on.wait(PATIENCE_S)
+        original(connection)
+
+    monkeypatch.setattr(connections.Connection, "handle_events", held_up)
+    burst = [connect(port) for _ in range(12)]
+    for sock in burst:
+        sock.sendall(GET)
+    go_on.set()
+    assert all(b"200 OK" in answer(sock) for sock in burst)
+    for sock in burst:
+        sock.close()
+
+
 def test_of_too_many_incomplete_requests_the_oldest_is_closed(port: int, monkeypatch) -> None:
     monkeypatch.setattr(connections, "MOST_INCOMPLETE", 3)
     held = []
