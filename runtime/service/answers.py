@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from runtime.wording import printable
 def row_json(number: int, row: Row) -> dict[str, Any]:
     """Return a row; of its path, only the name of the file."""
     track: int | str | None = row.track
-    if row.track is not None and row.track.isascii() and row.track.isdecimal() and len(row.track) < 10:
+    # "007" stays a text, because the number would lose its zeros
+    if row.track is not None and re.fullmatch("0|[1-9][0-9]{0,8}", row.track):
         track = int(row.track)
     return {
         "id": number,

@@ -29,7 +29,7 @@ from runtime.service.pictures import Crop
 from runtime.service.problems import Refused
 from runtime.service.settings import Settings
 
-# How near the feature of the stored picture has to stay, as a cosine.
+# How near the feature of the test pattern has to stay to that at the start, as a cosine.
 READY = 0.999
 NO_ROW = "There is no such row; it may have been deleted."
 
@@ -66,11 +66,11 @@ class GalleryService:
         self.name = hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
         self._counts: dict[Filters, tuple[Any, int]] = {}
         self._counting, self._adding = threading.Lock(), threading.Lock()
-        # nobody's picture: a fixed pattern, whose feature is kept to see whether the model still works
+        # a fixed test pattern, whose feature is kept to see whether the model still works
         spec = model.artifact.spec
         random = np.random.default_rng(0)
-        self.golden: NDArray[np.uint8] = random.integers(0, 256, (spec.height, spec.width, 3), np.uint8)
-        self.golden_feature = self.embed([self.golden], [-1])[0]
+        self.pattern: NDArray[np.uint8] = random.integers(0, 256, (spec.height, spec.width, 3), np.uint8)
+        self.pattern_feature = self.embed([self.pattern], [-1])[0]
 
     def embed(self, crops: Crops, cameras: Sequence[int]) -> NDArray[np.float32]:
         """Return the features (N, D) of crops of the model's size, whose cameras are 0-based numbers (-1: unknown)."""
@@ -78,9 +78,9 @@ class GalleryService:
         return self.model.embed(crops, color="rgb", camera=camera)
 
     def ready(self, feature: NDArray[np.float32]) -> bool:
-        """Return whether `feature` is that of the golden picture, and the gallery can be read."""
+        """Return whether `feature` is that of the test pattern, and the gallery can be read."""
         self.gallery.count(Filters(cameras=()))
-        return bool(feature @ self.golden_feature >= READY)
+        return bool(feature @ self.pattern_feature >= READY)
 
     def info(self) -> dict[str, Any]:
         """Return what the gallery holds."""

@@ -82,7 +82,7 @@ class Scheduler:
 
     async def ready(self) -> bool:
         """Return whether the model still gives the feature that it gave at the start, and the gallery can be read."""
-        feature = await asyncio.wrap_future(self._batcher.submit([self.service.golden], [-1]))
+        feature = await asyncio.wrap_future(self._batcher.submit([self.service.pattern], [-1]))
         return await self.light(partial(self.service.ready, feature[0]))
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ def routes(scheduler: Scheduler) -> APIRouter:
 
     @router.get("/health/ready", responses=responses(421, 503))
     async def ready() -> Ready:
-        """Whether a stored picture keeps its feature (cosine 0.999), and the gallery can be read."""
+        """Whether a fixed test pattern has the feature that it had at the start (cosine 0.999), and the gallery can be read."""
         try:
             good = await scheduler.ready()
         except UserError as error:

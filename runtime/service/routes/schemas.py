@@ -69,7 +69,7 @@ class Hit(BaseModel):
     probability: float | None
 
 
-class Found(BaseModel):
+class SearchResult(BaseModel):
     """The hits by falling similarity. `searched` of all `rows` fitted the filters."""
 
     searched: int
@@ -78,7 +78,7 @@ class Found(BaseModel):
     note: str | None
 
 
-class Embedded(BaseModel):
+class Features(BaseModel):
     """Features of unit length."""
 
     dimension: int
@@ -154,7 +154,7 @@ class Calibration(BaseModel):
     threshold: Threshold | None
 
 
-class Taken(BaseModel):
+class RequestLimits(BaseModel):
     """The most bytes of a picture, pictures of a request, and hits of a search."""
 
     bytes: int
@@ -173,7 +173,7 @@ class Info(BaseModel):
     last: str | None
     model: ModelInfo
     calibration: Calibration
-    limits: Taken
+    limits: RequestLimits
     writable: bool
     thumbnails: bool
 

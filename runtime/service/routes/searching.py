@@ -35,7 +35,7 @@ def routes(scheduler: Scheduler) -> APIRouter:
     @router.post(
         "/search",
         responses=PICTURES,
-        response_model=schemas.Found,
+        response_model=schemas.SearchResult,
         openapi_extra=schemas.form(schemas.SEARCH_FORM, "image", "row"),
     )
     async def search(request: Request) -> Any:
@@ -48,7 +48,7 @@ def routes(scheduler: Scheduler) -> APIRouter:
     @router.post(
         "/embed",
         responses=PICTURES,
-        response_model=schemas.Embedded,
+        response_model=schemas.Features,
         openapi_extra=schemas.form(schemas.EMBED_FORM, "image"),
     )
     async def embed(request: Request) -> Any:

@@ -42,6 +42,7 @@ def rest(sock: socket.socket) -> bytes:
         while part := sock.recv(65536):
             parts.append(part)
     except ConnectionResetError:
+        # the service drops a connection by a reset, which ends it as well
         pass
     return b"".join(parts)
 
@@ -89,6 +90,7 @@ def test_more_bytes_do_not_put_the_deadline_off(port: int, monkeypatch) -> None:
                 sock.sendall(b"x")
                 closed = sock.recv(1) == b""
             except TimeoutError:
+                # the connection is still open
                 continue
             except OSError:
                 closed = True

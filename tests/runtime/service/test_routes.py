@@ -117,6 +117,16 @@ def test_added_pictures_are_found_and_the_same_one_is_stored_once(client: TestCl
     assert client.get("/v1/info").json()["rows"] == ROWS + 2
 
 
+@pytest.mark.parametrize(
+    ("given", "answered"), [("7", 7), ("0", 0), ("007", "007"), ("1234567890", "1234567890")]
+)
+def test_a_track_that_is_a_number_is_answered_as_one_unless_it_would_change(
+    client: TestClient, given: str, answered: int | str
+) -> None:
+    (added,) = client.post("/v1/rows", files=pictures(31), data={"track": given}).json()["rows"]
+    assert added["row"]["track"] == answered
+
+
 def test_the_boxes_of_one_frame_become_rows_of_their_own(client: TestClient) -> None:
     files = [("image", ("../../frame.png", png(30, 64, 64)))]
     answer = client.post("/v1/rows", files=files, data={"box": ["0,0,16,32", "16,0,32,32"]}).json()
