@@ -293,8 +293,7 @@ def _metrics_rows(path: Path, epochs: int) -> list[dict[str, Any]]:
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             row = parse_json(line)
-        # The run stopped while it wrote this line; the resumed run computes that epoch again.
-        except ValueError:
+        except ValueError:  # a run that stopped while it wrote; the resumed one computes that epoch again
             continue
         if row["epoch"] <= epochs:
             rows.append(row)
