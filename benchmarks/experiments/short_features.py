@@ -22,9 +22,9 @@ from runtime.extraction.camera import extract_with_policy
 from runtime.extraction.extract import extract
 from runtime.features import Features
 from runtime.gallery.api import Gallery
+from runtime.gallery.local import open_local
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
-from runtime.gallery.store.store import open_store
 from runtime.images.sources import Images
 from runtime.ranking.metrics import evaluate
 from runtime.ranking.protocol import published_rule, score
@@ -111,7 +111,7 @@ def gallery_bytes(dim: int) -> int:
         for number in range(ROWS)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        with Gallery(open_store(Path(folder) / "g", Space("a" * 64, dim, "none"))) as gallery:
+        with Gallery(open_local(Path(folder) / "g", Space("a" * 64, dim, "none"))) as gallery:
             gallery.add_rows(rows, features)
             content = gallery.info()
     return round(1000 * (content.feature_bytes + content.other_bytes) / ROWS)

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.gallery.checks import Findings, inspect, leftovers
 from benchmarks.gallery.operations import ADD, Operation, draw, write_merged
-from benchmarks.gallery.rows import gallery
+from benchmarks.gallery.rows import gallery, put
 from runtime.gallery.api import open_gallery
 
 # A process is killed up to so many seconds after it began its first operation.
@@ -68,8 +68,8 @@ def kill_often(folder: Path, count: int, *, seed: int = 0) -> Kills:
         gone = (gone | present) - stored
         present = stored
         # the next writer finishes a deletion that the kill interrupted
-        with open_gallery(target) as store, store.store.writing():
-            pass
+        with open_gallery(target) as store:
+            put(store, [])
         some = random.sample(sorted(gone), min(SOUGHT, len(gone)))
         sought, found = sought + len(some), found + leftovers(target, some)
         gone = frozenset(some)

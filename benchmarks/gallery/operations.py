@@ -51,7 +51,7 @@ class Operation:
         elif self.kind == COMPACT:
             store.compact()
         else:
-            merge(store.store.folder, [other])
+            merge(Path(store.store.place), [other])
 
 
 def draw(random: Random, start: int) -> Operation:

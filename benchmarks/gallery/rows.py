@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.gallery.api import Gallery
+from runtime.gallery.local import open_local
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
-from runtime.gallery.store.store import open_store
 
 DIM = 24
 SPACE = Space("a" * 64, DIM, "none")
@@ -45,7 +45,7 @@ def features(numbers: Iterable[int]) -> NDArray[np.float32]:
 
 def gallery(folder: Path, *, segment_rows: int = 16) -> Gallery:
     """Open or create a gallery with small segments."""
-    return Gallery(open_store(folder, SPACE, segment_rows=segment_rows))
+    return Gallery(open_local(folder, SPACE, segment_rows=segment_rows))
 
 
 def put(store: Gallery, numbers: Iterable[int]) -> None:

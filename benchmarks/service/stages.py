@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.gallery.api import Gallery, open_gallery
-from runtime.gallery.finder import Search
+from runtime.gallery.lookup.filters import Search
 from runtime.images.decode import decode
 from runtime.images.preprocess import resize
 from runtime.model import Model

@@ -13,26 +13,23 @@ from numpy.typing import NDArray
 
 from runtime.errors import ConfigError, DataError
 from runtime.features import Features
-from runtime.gallery.calibrations import Calibration
-from runtime.gallery.columns import Columns, read_columns
-from runtime.gallery.finder import Finder, Search
+from runtime.gallery.calibrations import Calibration, CalibrationCache, judged
+from runtime.gallery.columns import Columns, columns_of
 from runtime.gallery.labelling import known_name, rows_of, whole_path
-from runtime.gallery.listing import count_rows, list_ids
+from runtime.gallery.local import open_local
+from runtime.gallery.lookup.filters import ALL, Filters, Search
 from runtime.gallery.lookup.indexed import Coverage
 from runtime.gallery.lookup.recall import RECALL, Recall
 from runtime.gallery.lookup.searching import GalleryHit
-from runtime.gallery.lookup.snapshot import ALL, Filters
 from runtime.gallery.space import Space, space_of
-from runtime.gallery.store.adding import Added, add_rows
-from runtime.gallery.store.compacting import Compacted, compact
-from runtime.gallery.store.contents import Info, info
-from runtime.gallery.store.erasing import Selection, delete_rows
-from runtime.gallery.store.reading import known_images, stored_features
-from runtime.gallery.store.relabelling import set_person
+from runtime.gallery.storage import Storage
+from runtime.gallery.store.adding import Added
+from runtime.gallery.store.compacting import Compacted
+from runtime.gallery.store.contents import Info
+from runtime.gallery.store.erasing import Selection
 from runtime.gallery.store.rows import Row
 from runtime.gallery.store.schema import SEGMENT_ROWS
-from runtime.gallery.store.store import Store, open_store
-from runtime.gallery.store.verifying import Verified, verify
+from runtime.gallery.store.verifying import Verified
 from runtime.gallery.times import MILLION, Time, microseconds
 from runtime.model import Model
 
@@ -55,19 +52,19 @@ def open_gallery(
     DataError if there is no gallery and no model, and StorageError if the gallery is damaged or cannot be read.
     """
     space = None if model is None else space_of(model.artifact, camera, dataset)
-    return Gallery(open_store(Path(path), space, segment_rows=segment_rows))
+    return Gallery(open_local(Path(path), space, segment_rows=segment_rows))
 
 
 class Gallery:
     """An opened gallery. Its methods can be called from several threads, and other processes can use the same folder.
 
-    `store` is its files.
+    `store` is where its rows are.
     """
 
-    def __init__(self, store: Store) -> None:
-        """Wrap an opened store; call `open_gallery` instead."""
+    def __init__(self, store: Storage) -> None:
+        """Wrap an opened storage; call `open_gallery` instead."""
         self.store = store
-        self._finder = Finder(store)
+        self._calibrations = CalibrationCache(store)
 
     def __enter__(self) -> Gallery:
         return self
@@ -114,13 +111,13 @@ class Gallery:
             self.space, features, cameras=cameras, times=times, tracks=tracks, persons=persons, start=start
         )
         array = features.features if isinstance(features, Features) else np.asarray(features)
-        return add_rows(self.store, rows, array)
+        return self.store.add(rows, array, ())
 
     def add_rows(
         self, rows: Sequence[Row], features: NDArray[np.float32], thumbnails: Sequence[bytes] = ()
     ) -> Added:
         """Add features (N, D) with the rows that describe them, and perhaps N thumbnails (JPEG files). Otherwise as `add`."""
-        return add_rows(self.store, rows, features, thumbnails)
+        return self.store.add(rows, features, thumbnails)
 
     def search(
         self,
@@ -177,12 +174,16 @@ class Gallery:
             if query_cameras is None
             else [-1 if c is None else int(c) for c in query_cameras]
         )
-        return self._finder.find(query, np.array(known, np.int64), search)
+        calibration = self.calibration
+        if calibration.site is not None:
+            query = calibration.site.apply(query, np.array(known, np.int64))
+        hits = self.store.find(query, search, calibration.site)
+        return hits if search.rerank else judged(hits, calibration)
 
     @property
     def calibration(self) -> Calibration:
         """The calibrations that a search applies."""
-        return self._finder.calibration()
+        return self._calibrations.current()
 
     def delete(
         self,
@@ -206,26 +207,26 @@ class Gallery:
             camera,
             None if before is None else microseconds(before, "before"),
         )
-        return delete_rows(self.store, selection)
+        return self.store.delete(selection)
 
     def expire(self, older_us: int) -> int:
         """Delete the rows whose time is more than `older_us` microseconds before now, and return their number.
 
         A row without a time does not expire.
         """
-        return delete_rows(self.store, Selection(before_us=round(time.time() * MILLION) - older_us))
+        return self.store.delete(Selection(before_us=round(time.time() * MILLION) - older_us))
 
     def verify(self) -> Verified:
         """Read every row and feature, and compare them with their checksums. Changes nothing."""
-        return verify(self.store)
+        return self.store.verify()
 
     def compact(self) -> Compacted:
         """Rewrite the features without the space of deleted rows. Needs free space for a second copy of them."""
-        return compact(self.store)
+        return self.store.compact()
 
     def coverage(self) -> Coverage:
         """Return how many rows have codes that a search with `index` would use."""
-        return self._finder.coverage()
+        return self.store.coverage()
 
     def build_index(self, *, recall: float = RECALL) -> Recall:
         """Make the codes of all rows that have none, and judge the search with them by its recall. Needs the extra `index`.
@@ -234,30 +235,25 @@ class Gallery:
         the codes of its segment, until this is called again. Raises GateError, and removes all codes, if the search with codes finds
         less than the share `recall` of the same-person hits of the exact search.
         """
-        return self._finder.build_index(recall)
+        return self.store.build_index(recall, self.calibration.site)
 
     def rows(self, ids: Sequence[int]) -> tuple[list[Row], NDArray[np.float32]]:
         """Return the rows with these ids, in their order, and their features (N, D).
 
         Raises DataError for an id that does not exist.
         """
-
-        def attempt() -> tuple[list[Row], NDArray[np.float32]]:
-            with self.store.reading():
-                return stored_features(self.store, self.store.segments(self.store.state().generation), ids)
-
-        return self._finder.again(attempt)
+        return self.store.rows(ids)
 
     def set_person(self, id: int, person: object | None) -> Row:
         """Change the person of a row, a name or a number; None for unknown. Returns the row, which is then on the disk.
 
         Raises DataError for an id that does not exist. The next deletion erases the earlier name from the files.
         """
-        return set_person(self.store, id, known_name(person))
+        return self.store.set_person(id, known_name(person))
 
     def known(self, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, Row]]:
         """Return {(sha256, source): (id, row)} for those of the `images`, pairs of sha256 and source, that are stored."""
-        return known_images(self.store, images)
+        return self.store.known(images)
 
     def ids(
         self,
@@ -271,22 +267,20 @@ class Gallery:
 
         Only those of the `person` (None: of all), above the id `after`, and at most `limit` of them (None: all).
         """
-        return list_ids(self.store, filters, person=known_name(person), after=after, limit=limit)
+        return self.store.ids(filters, person=known_name(person), after=after, limit=limit)
 
     def count(self, filters: Filters = ALL) -> int:
         """Return the number of the rows that the filters leave."""
-        return count_rows(self.store, filters)
+        return self.store.count(filters)
 
     def info(self) -> Info:
         """Return the counts, the times and the sizes of the gallery."""
-        return info(self.store)
+        return self.store.info()
 
     def columns(self) -> Columns:
         """Return the labels of all rows as arrays."""
-        return read_columns(self.store)
+        return columns_of(self.store.labels())
 
     def thumbnail(self, id: int) -> bytes | None:
         """Return the thumbnail of a row, a JPEG file, or None if it has none."""
-        with self.store.reading() as db:
-            found = db.execute("SELECT jpeg FROM thumbnail WHERE image = ?", (id,)).fetchone()
-        return None if found is None else bytes(found[0])
+        return self.store.thumbnail(id)

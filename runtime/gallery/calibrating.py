@@ -45,7 +45,7 @@ def calibrate_gallery_threshold(
     stored.
     """
     for features in people:
-        same_space(gallery.space, space_of_features(features), str(gallery.store.folder))
+        same_space(gallery.space, space_of_features(features), gallery.store.place)
     if not people:
         if options.crops:
             raise ConfigError("crops are kept from feature files only; give labelled people (--people)")
@@ -75,7 +75,7 @@ def calibrate_gallery_site(gallery: Gallery, *, seed: int = 0) -> tuple[int, Sit
     """
     columns = gallery.columns()
     if not columns.ids:
-        raise DataError(f"{gallery.store.folder}: the gallery is empty; add images of at least two cameras")
+        raise DataError(f"{gallery.store.place}: the gallery is empty; add images of at least two cameras")
     chosen = _sample(columns.cameras, columns.groups, seed)
     _, features = gallery.rows([columns.ids[row] for row in chosen])
     groups = columns.groups[chosen]

@@ -9,10 +9,8 @@ from typing import Any
 
 from runtime.errors import StorageError
 from runtime.files.json_text import parse_json
-from runtime.gallery.store.reading import newest_calibrations
-from runtime.gallery.store.rows import calibration_checksum
-from runtime.gallery.store.schema import transaction
-from runtime.gallery.store.store import Store
+from runtime.gallery.lookup.searching import GalleryHit
+from runtime.gallery.storage import Storage
 from runtime.ranking.site import SiteMeans
 from runtime.ranking.thresholds import Threshold
 
@@ -36,30 +34,18 @@ class Calibration:
 
 
 def write_calibration(
-    store: Store, kind: str, record: dict[str, Any], crops: Sequence[tuple[Any, ...]] = ()
+    storage: Storage, kind: str, record: dict[str, Any], crops: Sequence[tuple[Any, ...]] = ()
 ) -> int:
     """Store a record, which is used from now on, and return its id. Earlier records stay.
 
     `crops` are images of people that are kept with it, each as (person, camera, sha256, feature, image).
     """
-    text = json.dumps(record, sort_keys=True, allow_nan=False)
-    with store.writing() as db, transaction(db):
-        cursor = db.execute(
-            "INSERT INTO calibration (kind, record, crc) VALUES (?, ?, ?)",
-            (kind, text, calibration_checksum(kind, text)),
-        )
-        number = int(cursor.lastrowid or 0)
-        db.executemany(
-            "INSERT INTO calibration_crop (calibration, person, camera, sha256, feature, image) VALUES (?, ?, ?, ?, ?, ?)",
-            [(number, *crop) for crop in crops],
-        )
-    return number
+    return storage.write_calibration(kind, json.dumps(record, sort_keys=True, allow_nan=False), crops)
 
 
-def read_calibration(store: Store) -> Calibration:
+def read_calibration(storage: Storage) -> Calibration:
     """Return the newest calibrations. Raises StorageError for a damaged record."""
-    with store.reading() as db:
-        records = {record.kind: record for record in newest_calibrations(db)}
+    records = {record.kind: record for record in storage.calibrations(newest=True)}
     result = Calibration()
     # a threshold is compared with the site calibration, so that comes first
     for kind in (SITE, THRESHOLD):
@@ -81,7 +67,42 @@ def read_calibration(store: Store) -> Calibration:
                 result = replace(result, threshold=threshold, threshold_id=number)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise StorageError(
-                f"{store.folder}: calibration {number} ({kind}) is damaged; switch it off with `switch_off` (--off), then "
+                f"{storage.place}: calibration {number} ({kind}) is damaged; switch it off with `switch_off` (--off), then "
                 "calibrate again"
             ) from None
     return result
+
+
+class CalibrationCache:
+    """The calibrations of a storage, which are read again only when there is a newer record."""
+
+    def __init__(self, storage: Storage) -> None:
+        """Start with nothing in memory."""
+        self.storage = storage
+        self._last: tuple[int, Calibration] = (0, Calibration())
+
+    def current(self) -> Calibration:
+        """Return the calibrations that are applied now. Raises StorageError for a damaged record."""
+        newest = self.storage.newest_calibration()
+        last = self._last
+        if newest != last[0]:
+            self._last = last = (newest, read_calibration(self.storage))
+        return last[1]
+
+
+def judged(hits: list[GalleryHit], calibration: Calibration) -> list[GalleryHit]:
+    """Return the hits with the verdict of the threshold, if there is one."""
+    threshold = calibration.threshold
+    if threshold is None:
+        return hits
+    rates = [threshold.curve.at(hit.distance) for hit in hits]
+    return [
+        replace(
+            hit,
+            accepted=hit.distance <= threshold.distance,
+            probability=threshold.probability(hit.distance),
+            fpir=rate,
+            fpir_bound=bound,
+        )
+        for hit, (rate, bound) in zip(hits, rates)
+    ]

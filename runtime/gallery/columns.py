@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from runtime.gallery.store.store import Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +28,8 @@ class Columns:
         return len(np.unique(self.groups[self.groups >= 0])) + int((self.groups < 0).sum())
 
 
-def read_columns(store: Store) -> Columns:
-    """Return the labels of all rows."""
-    with store.reading() as db:
-        records = db.execute("SELECT id, camera, person, track FROM image ORDER BY id").fetchall()
+def columns_of(records: Sequence[tuple[int, int | None, str | None, str | None]]) -> Columns:
+    """Return the labels of all rows, whose `records` are (id, camera, person, track)."""
     people: dict[str, int] = {}
     groups: dict[tuple[object, ...], int] = {}
     persons, grouped = [], []

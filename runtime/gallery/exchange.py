@@ -16,11 +16,11 @@ from runtime.errors import DataError
 from runtime.features import Features, load_features, select_rows
 from runtime.files.manifest import replacing
 from runtime.gallery.api import Gallery
-from runtime.gallery.lookup.snapshot import ALL, Filters
+from runtime.gallery.local import open_local
+from runtime.gallery.lookup.filters import ALL, Filters
 from runtime.gallery.space import Space, same_space, space_of_features
 from runtime.gallery.store.adding import Added
 from runtime.gallery.store.rows import Row
-from runtime.gallery.store.store import open_store
 from runtime.gallery.times import Time, time_text
 
 # Rows that are read and committed at a time.
@@ -47,10 +47,10 @@ def merge(
     for source, space in spaces[1:]:
         same_space(spaces[0][1], space, f"{source} cannot be merged with {spaces[0][0]}: the latter")
     total = Added(0, 0)
-    with Gallery(open_store(target, spaces[0][1])) as gallery:
+    with Gallery(open_local(target, spaces[0][1])) as gallery:
         for source in sources:
             if source.is_dir():
-                with Gallery(open_store(source)) as other:
+                with Gallery(open_local(source)) as other:
                     ids = other.ids()
                     for first in range(0, len(ids), BLOCK):
                         some = ids[first : first + BLOCK]
@@ -66,7 +66,7 @@ def merge(
 def _space(source: Path) -> Space:
     if not source.is_dir():
         return space_of_features(load_features(source))
-    with closing(open_store(source)) as store:
+    with closing(open_local(source)) as store:
         return store.space
 
 
@@ -86,7 +86,7 @@ def to_features(gallery: Gallery, filters: Filters = ALL) -> Features:
     """
     ids = gallery.ids(filters)
     if not ids:
-        raise DataError(f"{gallery.store.folder}: no row fits the filters; there is nothing to export")
+        raise DataError(f"{gallery.store.place}: no row fits the filters; there is nothing to export")
     rows, features = gallery.rows(ids)
     named = [row.person for row in rows]
     pids = [int(name) if name is not None and name.isascii() and name.isdigit() else -1 for name in named]

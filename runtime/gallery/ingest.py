@@ -22,8 +22,8 @@ from runtime.errors import DataError
 from runtime.extraction.parts import ImageItem
 from runtime.extraction.preset import streamer
 from runtime.gallery.api import Gallery
-from runtime.gallery.finder import Search
 from runtime.gallery.labelling import known_camera, known_name
+from runtime.gallery.lookup.filters import Search
 from runtime.gallery.space import same_space, space_of
 from runtime.gallery.store.adding import Added
 from runtime.gallery.store.rows import Row
@@ -98,7 +98,7 @@ def add_files(
     errors of `Model.embed_files` as well.
     """
     name = images.dataset_name
-    same_space(gallery.space, space_of(model.artifact, camera, name), str(gallery.store.folder))
+    same_space(gallery.space, space_of(model.artifact, camera, name), gallery.store.place)
     items = images.items
     ids, remark = camera_ids([item.camid for item in items], model.artifact.spec, policy=camera, dataset=name)
     known = _known(gallery, items, labels) if len(gallery) else {}

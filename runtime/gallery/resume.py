@@ -23,11 +23,12 @@ from runtime.extraction.preset import Stream, streamer
 from runtime.features import Features
 from runtime.gallery.api import Gallery
 from runtime.gallery.ingest import Buffer, Labels, digest_files
+from runtime.gallery.local import open_local
 from runtime.gallery.space import space_of
 from runtime.gallery.store.rows import Row
 from runtime.gallery.store.schema import DATABASE
 from runtime.gallery.store.segments import CODES, SUFFIX
-from runtime.gallery.store.store import LOCK, open_store
+from runtime.gallery.store.store import LOCK
 from runtime.images.sources import Images
 from runtime.model import Model
 
@@ -81,13 +82,13 @@ def _open(model: Model, images: Images, out: Path, camera: str | int | None) -> 
             "choose another `out` (--out)"
         )
     try:
-        return Gallery(open_store(folder, space))
+        return Gallery(open_local(folder, space))
     except (ArtifactError, StorageError, DataError) as error:
         if not folder.is_dir():
             raise StorageError(f"{out}: cannot be written ({error})") from None
         note(f"the extraction starts from the first image, because {error}")
         shutil.rmtree(folder, ignore_errors=True)
-        return Gallery(open_store(folder, space))
+        return Gallery(open_local(folder, space))
 
 
 def _other_files(folder: Path) -> list[str]:

@@ -47,28 +47,25 @@ def transfer_threshold(source: Gallery, target: Gallery, model: Model) -> Transf
     before.
     """
     policy = camera_policy(target.space.camera)
-    same_space(target.space, space_of(model.artifact, policy), str(target.store.folder))
+    same_space(target.space, space_of(model.artifact, policy), target.store.place)
     calibration = source.calibration
     threshold, number = calibration.threshold, calibration.threshold_id
     if threshold is None:
-        folder = source.store.folder
+        folder = source.store.place
         raise DataError(
             f"{folder}: has no threshold to transfer; run: python -m runtime calibrate threshold --store {folder}"
         )
-    with source.store.reading() as db:
-        records = db.execute(
-            "SELECT person, camera, feature, image FROM calibration_crop WHERE calibration = ?", (number,)
-        ).fetchall()
+    records = source.store.crops(number or 0)
     if len(records) < FEWEST:
         raise DataError(
-            f"{source.store.folder}: its threshold was stored with {len(records)} crops, but the check needs {FEWEST}; calibrate "
+            f"{source.store.place}: its threshold was stored with {len(records)} crops, but the check needs {FEWEST}; calibrate "
             "with `crops` 200 (--crops 200)"
         )
     people = np.array([record[0] for record in records])
     cameras = np.array([-1 if record[1] is None else record[1] for record in records], np.int64)
-    before = np.stack([np.frombuffer(record[2], "<f4") for record in records]).astype(np.float32)
+    before = np.stack([np.frombuffer(record[3], "<f4") for record in records]).astype(np.float32)
     after = model.embed(
-        [decode(record[3]).pixels for record in records],
+        [decode(record[4]).pixels for record in records],
         color="rgb",
         camera=(cameras if policy == "input" else policy) if model.artifact.spec.camera == "input" else None,
     )

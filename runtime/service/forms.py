@@ -13,7 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from runtime.errors import ConfigError
-from runtime.gallery.lookup.snapshot import Filters
+from runtime.gallery.lookup.filters import Filters
 from runtime.gallery.times import microseconds
 from runtime.service.pictures import WHOLE, Box, Picture, file_name
 from runtime.service.problems import Refused

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, DataError
 from runtime.gallery.api import Gallery, open_gallery
-from runtime.gallery.finder import Search
-from runtime.gallery.lookup.snapshot import ALL, Filters
+from runtime.gallery.lookup.filters import ALL, Filters, Search
 from runtime.gallery.space import same_space, space_of
 from runtime.gallery.store.rows import Row
 from runtime.images.thumbnails import jpeg_of
@@ -214,8 +213,7 @@ class GalleryService:
 
     def _count(self, filters: Filters) -> int:
         """Return the number of rows that fit the filters, which is counted again only after the gallery has changed."""
-        with self.gallery.store.reading():
-            state = self.gallery.store.state()
+        state = self.gallery.store.stamp()
         with self._counting:
             known = self._counts.get(filters)
         if known is None or known[0] != state:

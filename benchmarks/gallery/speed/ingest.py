@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.gallery.api import Gallery
+from runtime.gallery.local import open_local
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
-from runtime.gallery.store.store import open_store
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def measure_ingest(folder: Path, *, rows: int, dim: int, batch: int, rounds: int
     times, plain, cpu = [], [], []
     for number in range(rounds):
         place = folder / f"{dim}-{batch}-{number}"
-        with Gallery(open_store(place, Space("a" * 64, dim, "none"))) as store:
+        with Gallery(open_local(place, Space("a" * 64, dim, "none"))) as store:
             began, worked = time.perf_counter(), time.process_time()
             for first in range(0, rows, batch):
                 count = min(batch, rows - first)

@@ -18,10 +18,10 @@ from benchmarks.gallery.speed.ingest import typical_rows
 from runtime.errors import DataError
 from runtime.features import Features
 from runtime.gallery.api import Gallery, open_gallery
+from runtime.gallery.local import open_local
 from runtime.gallery.lookup.recall import TOP
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
-from runtime.gallery.store.store import open_store
 
 # Rows that are added at a time, and the camera number of the distractors' first camera.
 BLOCK, OTHERS = 8192, 4
@@ -103,7 +103,7 @@ def measure_search(
         raise DataError(f"{rows} rows, but there are {known} labelled ones; give more rows")
     images = 8
     spread = measure_spread(first.features, first.pids)
-    with Gallery(open_store(folder, Space("a" * 64, dim, "none"))) as store:
+    with Gallery(open_local(folder, Space("a" * 64, dim, "none"))) as store:
         for name, features in labelled:
             store.add_rows(_labelled_rows(name, features), features.features)
         left = rows - known
@@ -180,13 +180,11 @@ def _distractor(row: Row) -> Row:
 
 
 def _table(store: Gallery, dim: int) -> NDArray[np.float32]:
-    """Return all features in memory, read from the segment files."""
-    state = store.store.state()
-    segments, table = store.store.segments(state.generation), np.empty((state.next_slot, dim), np.float32)
-    for number in range(-(-state.next_slot // segments.rows)):
-        first = number * segments.rows
-        count = min(segments.rows, state.next_slot - first)
-        table[first : first + count] = segments.mapped(number, count)
+    """Return all features in memory, in the order of adding."""
+    ids = store.ids()
+    table = np.empty((len(ids), dim), np.float32)
+    for first in range(0, len(ids), BLOCK):
+        table[first : first + BLOCK] = store.rows(ids[first : first + BLOCK])[1]
     return table
 
 

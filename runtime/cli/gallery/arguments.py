@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.gallery.lookup.snapshot import Filters
+    from runtime.gallery.lookup.filters import Filters
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class FilterOptions:
 
     def filters(self) -> Filters:
         """Return the filters. Raises ConfigError for a text that is no time."""
-        from runtime.gallery.lookup.snapshot import Filters
+        from runtime.gallery.lookup.filters import Filters
         from runtime.gallery.times import microseconds
 
         since, until = (

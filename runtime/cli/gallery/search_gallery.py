@@ -93,7 +93,7 @@ def run(options: SearchOptions) -> None:
     from runtime.cli.gallery.verdicts import print_calibration
     from runtime.cli.model_features import features_of, open_with_options
     from runtime.cli.notes import print_notes
-    from runtime.gallery.finder import Search
+    from runtime.gallery.lookup.filters import Search
     from runtime.gallery.lookup.searching import NEIGHBOURHOOD
     from runtime.gallery.space import same_space, space_of_features
     from runtime.images.sources import Images, labelled_images

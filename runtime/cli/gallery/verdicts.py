@@ -46,7 +46,7 @@ def print_calibration(gallery: Gallery) -> dict[str, Any] | None:
     if calibration.stale is not None:
         console.note(
             f"threshold {calibration.stale} was made under another site calibration and is not used; run: python -m runtime calibrate "
-            f"threshold --store {gallery.store.folder}"
+            f"threshold --store {gallery.store.place}"
         )
     if (verdict := threshold_json(gallery)) is None:
         return None

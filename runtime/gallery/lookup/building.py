@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.errors import DataError, GateError
 from runtime.gallery.lookup.exact import SiteCorrection
+from runtime.gallery.lookup.filters import ALL
 from runtime.gallery.lookup.indexed import CodeCache
 from runtime.gallery.lookup.recall import TOP, Recall, measure_recall
-from runtime.gallery.lookup.searching import Ranking, rank_exactly
-from runtime.gallery.lookup.snapshot import ALL, Snapshot
+from runtime.gallery.lookup.searching import Ranked, Ranking, rank_exactly
+from runtime.gallery.lookup.snapshot import Snapshot
 from runtime.gallery.store import files
+from runtime.gallery.store.listing import list_labels
 from runtime.gallery.store.store import Store
 from runtime.ranking.site import SiteMeans
 
@@ -37,8 +43,20 @@ def build_index(
     cache.refresh(snapshot, segments)
     made = cache.encode(snapshot)
     how = Ranking(ALL, TOP + 1, correction)
-    exact, indexed = (partial(rank, snapshot, how=how) for rank in (rank_exactly, cache.rank))
-    recall = measure_recall(store, snapshot, exact, indexed, site)
+    # rows that were added meanwhile are in no ranking
+    known = set(snapshot.ids.tolist())
+    labels = [one for one in list_labels(store) if one[0] in known]
+
+    def read(ids: list[int]) -> NDArray[np.float32]:
+        return snapshot.features(np.searchsorted(snapshot.ids, ids))
+
+    def by_id(rank: Callable[..., Ranked], query: NDArray[np.float32]) -> list[list[int]]:
+        return [
+            [int(number) for number in row] for row in snapshot.ids[rank(snapshot, query, how=how).places]
+        ]
+
+    exact, indexed = (partial(by_id, rank) for rank in (rank_exactly, cache.rank))
+    recall = measure_recall(labels, read, exact, indexed, site)
     with store.writing():
         if store.state() != snapshot.state:
             raise DataError(

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from runtime.errors import DataError
 from runtime.gallery.lookup.exact import Block, SiteCorrection, nearest
-from runtime.gallery.lookup.snapshot import Filters, Snapshot
+from runtime.gallery.lookup.filters import Filters
+from runtime.gallery.lookup.snapshot import Snapshot
 from runtime.gallery.store.reading import stored_features
 from runtime.gallery.store.rows import Row
 from runtime.gallery.store.store import Store

@@ -65,7 +65,7 @@ def known_images(store: Store, images: Iterable[tuple[str, str]]) -> dict[tuple[
 
 @dataclass(frozen=True)
 class CalibrationRecord:
-    """The newest calibration of a `kind`: the JSON text `record`, and whether it is `right`, which means that it fits its checksum."""
+    """A calibration of a `kind`: the JSON text `record`, and whether it is `right`, which means that it fits its checksum."""
 
     id: int
     kind: str
@@ -73,9 +73,10 @@ class CalibrationRecord:
     right: bool
 
 
-def newest_calibrations(db: sqlite3.Connection) -> list[CalibrationRecord]:
-    """Return the newest calibration of each kind."""
-    query = "SELECT id, kind, record, crc FROM calibration WHERE id IN (SELECT max(id) FROM calibration GROUP BY kind)"
+def read_calibrations(db: sqlite3.Connection, *, newest: bool) -> list[CalibrationRecord]:
+    """Return the calibrations in the order of writing; with `newest`, only the newest of each kind."""
+    which = " WHERE id IN (SELECT max(id) FROM calibration GROUP BY kind)" if newest else ""
+    query = f"SELECT id, kind, record, crc FROM calibration{which} ORDER BY id"
     return [
         CalibrationRecord(number, kind, record, calibration_checksum(kind, record) == crc)
         for number, kind, record, crc in db.execute(query)

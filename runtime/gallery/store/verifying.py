@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import StorageError
-from runtime.gallery.store.reading import feature_at, newest_calibrations
+from runtime.gallery.store.reading import feature_at, read_calibrations
 from runtime.gallery.store.rows import COLUMNS, checksum
 from runtime.gallery.store.store import Store
 
@@ -44,7 +44,7 @@ def verify(store: Store) -> Verified:
                 problems += [problem] if problem else []
             problems += [
                 f"calibration {record.id} ({record.kind}): does not fit its checksum; switch it off with `switch_off` (--off)"
-                for record in newest_calibrations(db)
+                for record in read_calibrations(db, newest=True)
                 if not record.right
             ]
         except sqlite3.DatabaseError as error:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from runtime.console import note
-from runtime.gallery.lookup.snapshot import Filters
+from runtime.gallery.lookup.filters import Filters
 from runtime.service.forms import MOST_CAMERA, MOST_ID, moment, read_form
 from runtime.service.problems import responses
 from runtime.service.routes import schemas

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.people.gallery import NAMED_CAMERAS, PEOPLE, PICTURES
 from runtime.gallery.api import Gallery, open_gallery
-from runtime.gallery.lookup.snapshot import Filters
+from runtime.gallery.lookup.filters import Filters
 from runtime.gallery.times import time_text
 from runtime.images.decode import decode, load_image
 from runtime.model import Model, open_model

@@ -22,9 +22,9 @@ from runtime.gallery.calibrating import (
 )
 from runtime.gallery.calibrations import SITE, THRESHOLD, write_calibration
 from runtime.gallery.ingest import Buffer, Labels
+from runtime.gallery.local import open_local
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
-from runtime.gallery.store.store import open_store
 from runtime.gallery.transfer import transfer_threshold
 from runtime.model import open_model
 from tests.fakes.tiny_model import write_model
@@ -37,7 +37,7 @@ SPACE = Space("a" * 64, DIM, "none")
 def filled(folder: Path, people: int = 120, **how: Any) -> tuple[Gallery, np.ndarray, np.ndarray, np.ndarray]:
     """A gallery of synthetic people in three cameras, without labels of people, and its features."""
     table, camids, persons = crops(people, 3, **how)
-    gallery = Gallery(open_store(folder, SPACE, segment_rows=100))
+    gallery = Gallery(open_local(folder, SPACE, segment_rows=100))
     gallery.add(table, cameras=camids.tolist())
     return gallery, table, camids, persons
 
@@ -124,7 +124,7 @@ def test_a_threshold_gives_verdicts_and_rates(tmp_path: Path, run: Run) -> None:
 
 def test_a_threshold_from_the_labelled_rows_of_the_gallery(tmp_path: Path, run: Run) -> None:
     people = labelled(500, 3)
-    with Gallery(open_store(tmp_path / "g", SPACE)) as gallery:
+    with Gallery(open_local(tmp_path / "g", SPACE)) as gallery:
         gallery.add(people)
         number, threshold = calibrate_gallery_threshold(gallery, [], ThresholdOptions(enrolled=100))
         assert number == 1 and threshold.searches == 400
@@ -148,9 +148,9 @@ def test_a_damaged_record_is_an_error_and_what_the_message_advises_mends_it(
             calibrate_gallery_threshold_of_strangers(gallery)
         assert gallery.search(table[0]) and gallery.verify().damaged == 0
         # one digit is another one
-        (text,) = gallery.store.db.execute("SELECT record FROM calibration ORDER BY id DESC").fetchone()
+        (text,) = gallery.store.files.db.execute("SELECT record FROM calibration ORDER BY id DESC").fetchone()
         at = text.rindex("0")
-        gallery.store.db.execute(
+        gallery.store.files.db.execute(
             "UPDATE calibration SET record = ? WHERE record = ?", (f"{text[:at]}1{text[at + 1 :]}", text)
         )
     with open_gallery(tmp_path / "g") as gallery:
@@ -305,18 +305,18 @@ def test_a_threshold_is_transferred_only_if_it_means_the_same(tmp_path: Path, pe
             transfer_threshold(one, two, Worse())  # type: ignore[arg-type]
         assert caught.value.code == 7
         # deleting a row deletes the crop of its image, and deleting a person all crops of this person
-        crops = one.store.db.execute("SELECT image FROM calibration_crop").fetchall()
+        crops = one.store.files.db.execute("SELECT image FROM calibration_crop").fetchall()
         path = next(path for path in people.iterdir() if (path.read_bytes(),) in crops)
         image = path.read_bytes()
         assert one.delete(image=path) == 1 and image not in contents(tmp_path / "g")
-        person, image = one.store.db.execute("SELECT person, image FROM calibration_crop").fetchone()
+        person, image = one.store.files.db.execute("SELECT person, image FROM calibration_crop").fetchone()
         assert image in contents(tmp_path / "g")
         one.delete(person=person)
         assert image not in contents(tmp_path / "g")
 
 
 def test_a_gallery_without_rows_is_not_calibrated(tmp_path: Path) -> None:
-    with Gallery(open_store(tmp_path / "g", SPACE)) as gallery:
+    with Gallery(open_local(tmp_path / "g", SPACE)) as gallery:
         with pytest.raises(DataError, match="empty"):
             calibrate_gallery_site(gallery)
         with pytest.raises(DataError, match="people"):

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.gallery.rows import contents, feature, gallery, put, row
 from runtime.errors import DataError
 from runtime.gallery.api import open_gallery
-from runtime.gallery.lookup.snapshot import Filters
+from runtime.gallery.lookup.filters import Filters
 
 
 def test_rows_are_listed_page_by_page_with_filters(tmp_path: Path) -> None:

@@ -438,7 +438,7 @@ def test_a_gallery_of_another_schema_is_refused_with_what_to_do(
 ) -> None:
     with gallery(tmp_path / "g") as store:
         put(store, range(3))
-        store.store.db.execute(f"PRAGMA user_version = {version}")
+        store.store.files.db.execute(f"PRAGMA user_version = {version}")
     with pytest.raises(StorageError, match=word):
         open_gallery(tmp_path / "g")
 

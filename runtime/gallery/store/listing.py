@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.gallery.lookup.snapshot import ALL, Filters
+from runtime.gallery.lookup.filters import ALL, Filters
 from runtime.gallery.store.store import Store
 
 
@@ -29,6 +29,12 @@ def list_ids(
     query = f"SELECT id FROM image{condition} ORDER BY id LIMIT ?"
     with store.reading() as db:
         return [number for (number,) in db.execute(query, (*parts, -1 if limit is None else limit))]
+
+
+def list_labels(store: Store) -> list[tuple[int, int | None, str | None, str | None]]:
+    """Return (id, camera, person, track) of every row, in the order of adding."""
+    with store.reading() as db:
+        return db.execute("SELECT id, camera, person, track FROM image ORDER BY id").fetchall()
 
 
 def count_rows(store: Store, filters: Filters = ALL) -> int:
