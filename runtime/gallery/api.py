@@ -249,7 +249,12 @@ class Gallery:
 
         Raises DataError for an id that does not exist. The next deletion erases the earlier name from the files.
         """
-        return self.store.set_person(id, known_name(person))
+        (row,) = self.set_persons([id], person)
+        return row
+
+    def set_persons(self, ids: Sequence[int], person: object | None) -> list[Row]:
+        """Change the person of several rows, all or none, and return the rows. Otherwise as `set_person`."""
+        return self.store.set_persons(ids, known_name(person))
 
     def known(self, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, Row]]:
         """Return {(sha256, source): (id, row)} for those of the `images`, pairs of sha256 and source, that are stored."""

@@ -22,7 +22,7 @@ from runtime.gallery.store.contents import Info, info
 from runtime.gallery.store.erasing import Selection, delete_rows
 from runtime.gallery.store.listing import count_rows, list_ids, list_labels
 from runtime.gallery.store.reading import CalibrationRecord, known_images, stored_features
-from runtime.gallery.store.relabelling import set_person
+from runtime.gallery.store.relabelling import set_persons
 from runtime.gallery.store.rows import Row
 from runtime.gallery.store.schema import SEGMENT_ROWS
 from runtime.gallery.store.store import Store, open_store
@@ -75,9 +75,9 @@ class LocalStorage:
         """Delete the selected rows, and overwrite their bytes."""
         return delete_rows(self.files, selection)
 
-    def set_person(self, number: int, person: str | None) -> Row:
-        """Change the person of a row."""
-        return set_person(self.files, number, person)
+    def set_persons(self, numbers: Sequence[int], person: str | None) -> list[Row]:
+        """Change the person of rows."""
+        return set_persons(self.files, numbers, person)
 
     def rows(self, ids: Sequence[int]) -> tuple[list[Row], NDArray[np.float32]]:
         """Return rows and their features."""

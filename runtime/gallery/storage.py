@@ -54,8 +54,8 @@ class Storage(Protocol):
     def delete(self, selection: Selection) -> int:
         """Delete the selected rows and their bytes, and return their number."""
 
-    def set_person(self, number: int, person: str | None) -> Row:
-        """Change the person of a row, and return the row."""
+    def set_persons(self, numbers: Sequence[int], person: str | None) -> list[Row]:
+        """Change the person of rows, all or none, and return the rows."""
 
     def rows(self, ids: Sequence[int]) -> tuple[list[Row], NDArray[np.float32]]:
         """Return the rows with these ids, and their features (N, D)."""

@@ -49,6 +49,17 @@ def test_a_changed_person_is_on_the_disk_and_deletable(tmp_path: Path, name: obj
             store.set_person(10**6, "x")
 
 
+def test_the_person_of_several_rows_changes_for_all_or_none(tmp_path: Path) -> None:
+    with gallery(tmp_path / "g") as store:
+        put(store, range(10))
+        ids = store.ids()
+        assert [one.person for one in store.set_persons(ids[2:5], "x")] == ["x"] * 3
+        assert store.ids(person="x") == ids[2:5] and store.verify().problems == ()
+        with pytest.raises(DataError, match="no row"):
+            store.set_persons([*ids[:2], 10**6], "y")
+        assert store.ids(person="y") == []
+
+
 def test_an_earlier_name_is_erased_by_the_next_deletion(tmp_path: Path) -> None:
     with gallery(tmp_path / "g") as store:
         put(store, range(200))
