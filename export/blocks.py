@@ -14,13 +14,14 @@ import onnx
 import torch
 from torch import nn
 
-from export.forms import ReorderedBlock, fold_scale
+from export.folding.outputs import fold_scale
+from export.forms import ReorderedBlock
 from export.fp16.convert import to_fp16
 from export.graph import OPSET, fusible_gelu, named_batch, prove_static, quiet, simplified
 from export.int8.quantize import raise_opset
 from export.tensorrt8 import for_tensorrt8
 from prune.model.architecture import Architecture
-from prune.model.transreid import Block
+from prune.model.block import Block
 from runtime.errors import ConfigError, StorageError
 from runtime.files.manifest import replacing
 

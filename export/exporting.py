@@ -10,12 +10,12 @@ from typing import Any
 import onnx
 
 from export.check import Check, check_crops, make_check
+from export.folding.pixels import rescaled
 from export.forms import Folded, Reference, camera_row
 from export.gate import verdict_on
 from export.graph import fusible_gelu, named_batch, prove_static, simplified, to_onnx, with_batch
 from export.integrations.table import integration_input
 from export.options import ExportOptions, InputOptions
-from export.pixels import rescaled
 from export.precision import ExportedGraph, apply_precision
 from export.projection.choose import (
     ChosenProjection,

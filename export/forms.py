@@ -12,17 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.head import ClassTokenBlock
-from export.pixels import fold_pixels
-from prune.model.architecture import PARTS, Architecture
-from prune.model.jpm import local_groups
-from prune.model.stem import Stem
-from prune.model.transreid import Block, TransReID
+from export.folding.convolutions import fold_batch_norms
+from export.folding.outputs import fold_scale, folded_output
+from export.folding.pixels import fold_pixels
+from prune.model.architecture import Architecture
+from prune.model.block import Block
+from prune.model.transreid import TransReID
 from runtime.errors import ConfigError
 from runtime.spec import InputSpec
-
-# Stands for minus infinity in a mask: it is finite in float16, and its exp() is 0 in float16 and float32.
-MASKED = -30000.0
 
 
 class Reference(nn.Module):
@@ -66,15 +63,12 @@ class Folded(nn.Module):
       if the file takes camera ids, else one row. The attention scale is multiplied into the query weights.
     - The kept tokens of a block move to the front and stay there. Constant masks over this order replace the shift, shuffle
       and grouping of the jigsaw patch module (JPM).
-    - The last block is computed for the class token only.
-    - The division of the local features by 4 is folded into the last norm. If the feature is taken after the batch-norm necks, the
-      necks and this division together become `scale` and `shift`, both (parts, D); otherwise these are None.
+    - The output, with the last block, is that of `export.folding.outputs`: where only the class token is read, the last block is
+      computed for it alone.
     """
 
     pixel_mean: Tensor | None
     table: Tensor
-    scale: Tensor | None
-    shift: Tensor | None
 
     def __init__(self, model: TransReID, spec: InputSpec) -> None:
         super().__init__()
@@ -82,34 +76,18 @@ class Folded(nn.Module):
         network: Any = copy.deepcopy(model).eval()
         architecture = model.architecture
         self.takes_uint8 = spec.layout == "uint8-nhwc"
-        self.patch, self.stem = network.base.patch_embed.proj, network.base.stem
+        self.patch, self.stem = network.base.patch_embed, network.base.stem
+        self.leading = architecture.leading
         self.register_buffer("pixel_mean", None)
         if self.takes_uint8:
             self.pixel_mean = fold_pixels(self.patch, self.stem, spec)
+        fold_batch_norms(self.patch)
         if self.stem is not None:
             fold_batch_norms(self.stem)
         self.register_buffer("table", _embedding_table(network, spec))
         blocks, order = _fold_blocks(network)
         self.blocks = nn.ModuleList(blocks)
-        if architecture.jpm:
-            self.heads = nn.ModuleList(
-                [
-                    ClassTokenBlock(network.b1[0], network.b1[1]),
-                    ClassTokenBlock(network.b2[0], network.b2[1], group_mask(architecture, order)),
-                ]
-            )
-        else:
-            self.heads = nn.ModuleList([ClassTokenBlock(network.base.blocks[-1], network.base.norm)])
-        scale, shift = output_affine(network)
-        if architecture.neck == "before" and architecture.jpm:
-            # Only the division of the local parts by 4 is left, and it fits into their final norm.
-            network.b2[1].weight.data /= PARTS
-            network.b2[1].bias.data /= PARTS
-            if self.stem is not None:
-                self.stem.skip.weight.data[architecture.vit.width :] /= PARTS
-                self.stem.skip.bias.data[architecture.vit.width :] /= PARTS
-        self.register_buffer("scale", scale if architecture.neck == "after" else None)
-        self.register_buffer("shift", shift if architecture.neck == "after" else None)
+        self.output = folded_output(network, order)
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
         """Return L2-normalised features (B, dim) float32 of images (B, H, W, 3) uint8 or (B, 3, H, W) normalised float32.
@@ -120,21 +98,16 @@ class Folded(nn.Module):
             images = images.permute(0, 3, 1, 2).float()
         if self.pixel_mean is not None:
             images = images - self.pixel_mean
-        patches, skip = self.patch(images).flatten(2).transpose(1, 2), None
+        patches, skip = self.patch(images), None
         if self.stem is not None:
             tokens, skip = self.stem(images)
             patches = patches + tokens
         table = self.table if camera_ids is None else self.table.index_select(0, camera_ids)
-        # The class token is a row of zeros here, because the table holds its whole value.
-        x = F.pad(patches, (0, 0, 1, 0)) + table
+        # The leading tokens are rows of zeros here, because the table holds their whole values.
+        x = F.pad(patches, (0, 0, self.leading, 0)) + table
         for block in self.blocks:
             x = block(x)
-        parts = torch.cat([head(x) for head in self.heads], dim=1)
-        if skip is not None:
-            parts = parts + skip.unflatten(1, parts.shape[1:])
-        if self.scale is not None and self.shift is not None:
-            parts = parts * self.scale + self.shift
-        return normalised(parts.flatten(1))
+        return normalised(self.output(x, skip))
 
 
 class ReorderedBlock(nn.Module):
@@ -167,34 +140,6 @@ def normalised(features: Tensor) -> Tensor:
     return features / norms.clamp_min(1e-12)
 
 
-def fold_batch_norms(stem: Stem) -> None:
-    """Fold every batch norm of the stem into the convolution before it, in place. The activation after a batch norm stays."""
-    convolution: nn.Conv2d | None = None
-    places = {child: (parent, name) for parent in stem.modules() for name, child in parent.named_children()}
-    for module in list(stem.modules()):
-        if isinstance(module, nn.Conv2d):
-            convolution = module
-        elif isinstance(module, nn.BatchNorm2d):
-            assert convolution is not None and convolution.bias is None
-            assert module.running_mean is not None and module.running_var is not None
-            scale = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
-            shift = module.bias.double() - module.running_mean.double() * scale
-            convolution.weight.data = (convolution.weight.double() * scale.view(-1, 1, 1, 1)).float()
-            convolution.bias = nn.Parameter(shift.float())
-            parent, name = places[module]
-            setattr(parent, name, getattr(module, "act", nn.Identity()))
-
-
-def fold_scale(block: Block) -> None:
-    """Multiply the query weights and bias of a block by its attention scale, in place, and set the scale to 1."""
-    attn: Any = block.attn
-    inner = attn.heads * attn.head_dim
-    attn.qkv.weight.data[:inner] *= attn.scale
-    if attn.qkv.bias is not None:
-        attn.qkv.bias.data[:inner] *= attn.scale
-    attn.scale = 1.0
-
-
 def running_order(keep: tuple[int, ...], order: list[int]) -> tuple[list[int] | None, list[int]]:
     """Return (the permutation that moves the kept tokens to the front, the token order after it).
 
@@ -208,37 +153,6 @@ def running_order(keep: tuple[int, ...], order: list[int]) -> tuple[list[int] | 
         return None, order
     position = {token: index for index, token in enumerate(order)}
     return [position[token] for token in new_order], new_order
-
-
-def group_mask(architecture: Architecture, order: list[int]) -> Tensor:
-    """Return the additive attention masks (4, N) of the JPM's four local groups, one row each.
-
-    `order[i]` is the original id of the token at position i. A row is 0 for the class token and for the tokens of its group, and
-    MASKED for the others. With an odd number of patches a token can be in a group twice; its value is then log 2, so that the
-    softmax counts it twice.
-    """
-    mask = torch.full((PARTS, architecture.tokens), MASKED)
-    position = {token: index for index, token in enumerate(order)}
-    for row, group in enumerate(local_groups(architecture.patches, PARTS, rearrange=architecture.rearrange)):
-        for token in (0, *group):
-            mask[row, position[token]] = torch.tensor(float((0, *group).count(token))).log()
-    return mask
-
-
-def output_affine(model: TransReID) -> tuple[Tensor, Tensor]:
-    """Return (scale, shift), both (parts, D), that replace the batch-norm necks and the division of local features by 4.
-
-    The caller computes features * scale + shift with the features (B, parts, D) before the necks. The parts are the global feature
-    and, with the JPM, the four local features. Only the local ones are divided by 4.
-    """
-    divide = torch.tensor([1.0] + [1 / PARTS] * (len(model.suffixes) - 1)).unsqueeze(1)
-    rows = []
-    for suffix in model.suffixes:
-        neck: Any = getattr(model, f"bottleneck{suffix}")
-        scale = neck.weight.detach() / (neck.running_var + neck.eps).sqrt()
-        rows.append((scale, neck.bias.detach() - neck.running_mean * scale))
-    scale, shift = (torch.stack(column) for column in zip(*rows))
-    return scale * divide, shift * divide
 
 
 def _fold_blocks(model: Any) -> tuple[list[nn.Module], list[int]]:
@@ -280,7 +194,7 @@ def _embedding_table(model: Any, spec: InputSpec) -> Tensor:
     """Return (rows, N, D): class token and positions plus the camera embedding of each row, or one row for a fixed camera."""
     base, architecture = model.base, model.architecture
     positions: Tensor = base.pos_embed.detach().clone()
-    positions[:, :1] += base.cls_token.detach()
+    positions[:, : architecture.leading] += base.cls_token.detach()
     if not architecture.cameras:
         return positions
     table: Tensor = base.camera_table().detach() + positions

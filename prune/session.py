@@ -115,7 +115,9 @@ def artifact_of(
 
 
 def _check_config(model: TransReID, spec: InputSpec, config: Config, path: Path | str) -> None:
-    names = ("variant", "height", "width", "stride", "jpm", "rearrange", "cameras", "sie_coefficient", "neck")
+    names = (
+        "variant family depth pooling height width stride jpm rearrange cameras sie_coefficient neck".split()
+    )
     pairs = [
         (name, getattr(model.architecture, name), getattr(config.architecture(), name)) for name in names
     ]

@@ -48,7 +48,7 @@ FAULTS = (
     ),
     Fault(
         "index of the bypass",
-        "prune/model/transreid.py",
+        "prune/model/block.py",
         "place.get(token, len(tokens) + token)",
         "place.get(token, len(tokens) + token - 1)",
         "tests/export/test_forms.py::test_folded_equals_plain",
@@ -90,9 +90,9 @@ FAULTS = (
     ),
     Fault(
         "fold of the pixel mean",
-        "export/pixels.py",
-        "_absorb(convolution, 1 / (255 * std), -mean / std)",
-        "_absorb(convolution, 1 / (255 * std), -mean * std)",
+        "export/folding/pixels.py",
+        "_absorb(first, gain, -mean / std)",
+        "_absorb(first, gain, -mean * std)",
         "tests/export/test_forms.py::test_folded_equals_plain",
     ),
     Fault(

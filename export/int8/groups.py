@@ -22,7 +22,7 @@ def groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
     A graph without a transformer block has one group for each of its `layers`, with the name of the node. In a transformer, a group
     is one Linear layer, made of MatMul or Gemm nodes with constant 2-D weights. A name such as `block3.fc1` consists of a block and
     one of LINEARS: qkv, proj, fc1 or fc2. Blocks are numbered from 0 among those that the network still has: after a removed block,
-    the numbers are lower than in the unpruned model. In a block that is computed for the class token only (`export.head`), the group
+    the numbers are lower than in the unpruned model. In a block that is computed for the class token only, the group
     qkv has the product with the query weight alone: the weights of keys and values are 3-D there and so belong to no group. Attention
     products and the patch convolution are in no group either.
     """

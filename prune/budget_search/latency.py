@@ -114,7 +114,7 @@ def read_table(path: Path | str, architecture: Architecture) -> LatencyTable:
             "run python -m benchmarks.latency_table to its end"
         )
     measured = Architecture.from_json(shape, str(path))
-    for name in ("variant", "height", "width", "stride", "jpm", "mode"):
+    for name in ("variant", "family", "depth", "pooling", "height", "width", "stride", "jpm", "mode"):
         ours, theirs = getattr(architecture, name), getattr(measured, name)
         if ours != theirs:
             raise ConfigError(

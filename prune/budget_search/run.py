@@ -26,8 +26,9 @@ from prune.budget_search.search import (
     prune_to_counts,
 )
 from prune.config.settings import PruneConfig
-from prune.model.architecture import Architecture, removed_count
+from prune.model.architecture import Architecture
 from prune.model.flops import block_macs, macs_folded
+from prune.model.removal import removed_count
 from prune.model.transreid import TransReID
 from prune.scoring.amg import Batches, head_ranking, measure_heads, measure_tokens, token_ranking
 from prune.scoring.model_scores import Batch, Loss, features_of

@@ -196,11 +196,11 @@ def prune_to_counts(
 
     In each block, the heads, patch tokens and neurons with the lowest scores are removed.
     """
-    architecture = model.architecture
+    architecture, leading = model.architecture, model.architecture.leading
     positions, _ = select_per_block(scores.heads, heads)
-    patch_positions, _ = select_per_block(scores.tokens, [count - 1 for count in tokens])
+    patch_positions, _ = select_per_block(scores.tokens, [max(count - leading, 0) for count in tokens])
     ids = [
-        [architecture.blocks[block].tokens[position + 1] for position in kept]
+        [architecture.blocks[block].tokens[position + leading] for position in kept]
         for block, kept in enumerate(patch_positions)
     ]
     pruned = keep_tokens(keep_heads(model, positions), ids)

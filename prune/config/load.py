@@ -11,7 +11,8 @@ from typing import Any
 
 from prune.config.authors import translate
 from prune.config.authors_keys import DEFAULTS, refuse_unknown, typed
-from prune.config.settings import DataConfig, InputConfig, ModelConfig, PruneConfig, TrainConfig
+from prune.config.model import InputConfig, ModelConfig
+from prune.config.settings import DataConfig, PruneConfig, TrainConfig
 from prune.config.yaml_file import load_value, read_yaml
 from prune.importing.external import refuse_external
 from prune.model.architecture import Architecture, unpruned
@@ -32,8 +33,8 @@ class Config:
 
     def architecture(self) -> Architecture:
         """Return the architecture of the unpruned model."""
-        keys = ("stride", "jpm", "rearrange", "cameras", "sie_coefficient", "identities", "neck")
-        values = {key: getattr(self.model, key) for key in keys}
+        keys = "stride jpm rearrange cameras sie_coefficient identities neck family pooling depth"
+        values = {key: getattr(self.model, key) for key in keys.split()}
         return unpruned(self.model.variant, height=self.model.size[0], width=self.model.size[1], **values)
 
     def spec(self) -> InputSpec:

@@ -10,24 +10,27 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from prune.model.families.table import FAMILIES, Family, Part, family_problem, parts_of, size_problem
 from prune.model.variants import VARIANTS, Variant
 from runtime.errors import ArtifactError, ConfigError
 
 PATCH = 16
-PARTS = 4
 MODES = ("bypass", "kv")
 # Far beyond any real model, and small enough that a damaged manifest cannot exhaust the memory.
 LIMITS = {"height": 10_000, "width": 10_000, "stride": 10_000, "cameras": 100_000, "identities": 1_000_000}
 MAX_TOKENS = 50_000
+MAX_DEPTH = 100
+# Older files lack these fields; where they have their default values, newer files lack them too.
+LATER_FIELDS = ("family", "pooling", "depth")
 
 
 @dataclass(frozen=True)
 class BlockArchitecture:
     """The heads, tokens and MLP neurons that one transformer block keeps.
 
-    `heads` are the ids of the kept heads, ascending. `tokens` are the ids of the kept tokens, ascending, with the class token (0)
-    first. Both are 0-based ids of the unpruned model. `hidden` is the number of kept MLP neurons, or None for all of them. A block
-    without heads and tokens is removed: it passes its input on unchanged.
+    `heads` are the ids of the kept heads, ascending. `tokens` are the ids of the kept tokens, ascending, with the leading tokens (the
+    class token, 0) first. Both are 0-based ids of the unpruned model. `hidden` is the number of kept MLP neurons, or None for all of
+    them. A block without heads and tokens is removed: it passes its input on unchanged.
     """
 
     heads: tuple[int, ...]
@@ -45,13 +48,14 @@ REMOVED = BlockArchitecture((), ())
 
 @dataclass(frozen=True)
 class Architecture:
-    """The structure of a TransReID model: variant, input size, and the heads, tokens and MLP neurons of each block.
+    """The structure of a model: family, variant, input size, and the heads, tokens and MLP neurons of each block.
 
-    `variant` is a key of VARIANTS. `height` and `width` are the input size and `stride` the stride of the patch embedding, in
-    pixels. `jpm` says whether the model has the jigsaw patch module (JPM), and `rearrange` whether the JPM shuffles the patches.
-    `cameras` is the number of rows of the camera table (side information embedding; 0: no table), and `sie_coefficient` multiplies
-    the table. `identities` is the number of outputs of each classifier (0: no classifiers). `neck` is "before" or "after": the
-    descriptor is taken before or after the batch-norm necks.
+    `variant` is a key of VARIANTS, and `family` of FAMILIES. `depth` is the number of blocks (None: the variant's). `pooling` is
+    "class" (the feature is the class token) or one of POOLINGS (it is pooled from the patch tokens). `height` and `width` are the
+    input size and `stride` the stride of the patch embedding, in pixels. `jpm` says whether the model has the jigsaw patch module
+    (JPM), and `rearrange` whether the JPM shuffles the patches. `cameras` is the number of rows of the camera table (side information
+    embedding; 0: no table), and `sie_coefficient` multiplies the table. `identities` is the number of outputs of each classifier (0:
+    no classifiers). `neck` is "before" or "after": the descriptor is taken before or after the batch-norm necks.
 
     `blocks` are the blocks of the trunk. With the JPM there are depth - 1 of them: the two branches of the JPM, b1 and b2, take the
     place of the last block and are never pruned. Without the JPM there are depth of them, and the last one is never pruned. `mode`
@@ -71,11 +75,37 @@ class Architecture:
     neck: str
     mode: str
     blocks: tuple[BlockArchitecture, ...]
+    family: str = "vit"
+    pooling: str = "class"
+    depth: int | None = None
 
     @property
     def vit(self) -> Variant:
-        """The sizes of the ViT variant."""
-        return VARIANTS[self.variant]
+        """The sizes of the ViT."""
+        variant = VARIANTS[self.variant]
+        return variant if self.depth is None else dataclasses.replace(variant, depth=self.depth)
+
+    @property
+    def kind(self) -> Family:
+        """What the family has beside the sizes of its variant."""
+        return FAMILIES[self.family]
+
+    @property
+    def leading(self) -> int:
+        """The number of tokens before the patch tokens, which are never pruned: 1 (the class token), or more in some families."""
+        return self.kind.leading
+
+    @property
+    def output(self) -> str:
+        """How the last tokens become features: "jpm", "pooled", or that of the family."""
+        if self.jpm:
+            return "jpm"
+        return self.kind.output if self.pooling == "class" else "pooled"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The features, each with a neck of its own, from which the descriptor is made."""
+        return parts_of(self.output, self.vit.width)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -89,8 +119,8 @@ class Architecture:
 
     @property
     def tokens(self) -> int:
-        """The number of all tokens N = P + 1."""
-        return self.patches + 1
+        """The number of all tokens N: the leading tokens and the patch tokens."""
+        return self.leading + self.patches
 
     @property
     def prunable(self) -> int:
@@ -110,7 +140,7 @@ class Architecture:
     @property
     def dim(self) -> int:
         """The number of values in the descriptor."""
-        return self.vit.width * (1 + PARTS if self.jpm else 1)
+        return sum({part.slot: part.width for part in self.parts}.values())
 
     def with_blocks(self, blocks: tuple[BlockArchitecture, ...]) -> Architecture:
         """Return this architecture with `blocks` in place of its own; raise ConfigError when `validated` rejects them."""
@@ -119,7 +149,8 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict for JSON, which `from_json` reads.
 
-        A block that keeps all tokens has None in place of their ids. A block that keeps all MLP neurons has no key `hidden`.
+        A block that keeps all tokens has None in place of their ids. A block that keeps all MLP neurons has no key `hidden`. The
+        LATER_FIELDS are left out where they have their default values.
         """
         all_tokens = tuple(range(self.tokens))
         blocks = [
@@ -131,6 +162,7 @@ class Architecture:
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name != "blocks"
+            and (field.name not in LATER_FIELDS or getattr(self, field.name) != field.default)
         } | {"blocks": blocks}
 
     @classmethod
@@ -170,6 +202,9 @@ def unpruned(
     sie_coefficient: float = 3.0,
     identities: int = 0,
     neck: str = "before",
+    family: str = "vit",
+    pooling: str = "class",
+    depth: int | None = None,
 ) -> Architecture:
     """Return the architecture of an unpruned model, whose blocks keep all heads, tokens and neurons.
 
@@ -177,6 +212,10 @@ def unpruned(
     """
     if variant not in VARIANTS:
         raise ConfigError(f"model.variant {variant!r} is not one of {', '.join(VARIANTS)}")
+    if problem := family_problem(family, pooling, jpm=jpm, stem=VARIANTS[variant].stem is not None):
+        raise ConfigError(problem)
+    if depth is not None and (type(depth) is not int or not 2 <= depth <= MAX_DEPTH):
+        raise ConfigError(f"model.depth {depth!r} is not a whole number from 2 to {MAX_DEPTH}")
     sizes = {"height": height, "width": width, "stride": stride, "cameras": cameras, "identities": identities}
     for name, value in sizes.items():
         if type(value) is not int or not 0 <= value <= LIMITS[name]:
@@ -189,20 +228,11 @@ def unpruned(
         raise ConfigError(
             f"model size {height}x{width} stride {stride}: height and width must be at least {PATCH} pixels, and the stride 1"
         )
-    architecture = Architecture(
-        variant,
-        height,
-        width,
-        stride,
-        jpm,
-        rearrange,
-        cameras,
-        sie_coefficient,
-        identities,
-        neck,
-        "bypass",
-        (),
-    )
+    depth = None if depth == VARIANTS[variant].depth else depth
+    model = (variant, height, width, stride, jpm, rearrange, cameras, sie_coefficient, identities, neck)
+    architecture = Architecture(*model, "bypass", (), family, pooling, depth)
+    if problem := size_problem(family, pooling, (height, width), stride=stride, patches=architecture.patches):
+        raise ConfigError(f"model size {height}x{width} stride {stride}: {problem}")
     if architecture.tokens > MAX_TOKENS:
         raise ConfigError(
             f"model size {height}x{width} stride {stride}: that gives {architecture.tokens:,} tokens, more than {MAX_TOKENS:,}; "
@@ -217,8 +247,8 @@ def unpruned(
 def validated(architecture: Architecture) -> Architecture:
     """Return `architecture` unchanged; raise ConfigError, which names the first invalid block or setting, if no model can have it.
 
-    A block must keep both heads and tokens, or neither. Its ids must ascend and be in range, and its tokens must include the class
-    token. At least one prunable block must be left, and the last block must be unpruned.
+    A block must keep both heads and tokens, or neither. Its ids must ascend and be in range, and its tokens must include the leading
+    ones. At least one prunable block must be left, and the last block must be unpruned.
     """
     vit = architecture.vit
     if architecture.mode not in MODES or architecture.neck not in ("before", "after"):
@@ -249,34 +279,10 @@ def validated(architecture: Architecture) -> Architecture:
                 raise ConfigError(
                     f"block {index}: {name} must be at least one id of 0..{limit - 1}, in ascending order"
                 )
-        if block.tokens[0] != 0:
-            raise ConfigError(f"block {index}: the class token (0) must be kept")
+        if block.tokens[: architecture.leading] != tuple(range(architecture.leading)):
+            names = "class token (0)" if architecture.leading == 1 else f"first {architecture.leading} tokens"
+            raise ConfigError(f"block {index}: the {names} must be kept")
         kept = (len(block.heads), len(block.tokens), architecture.hidden[index])
         if index >= architecture.prunable and kept != (vit.heads, architecture.tokens, vit.hidden):
             raise ConfigError(f"block {index}: the last block cannot be pruned; keep all of it")
     return architecture
-
-
-def removed_count(architecture: Architecture, removed: int | tuple[int, ...]) -> int:
-    """Return how many blocks to remove: `removed` itself if it is a number, and otherwise how many block indices it has.
-
-    Raises ConfigError when no prunable block would be left, or when an index is not that of a prunable block that is still present.
-    """
-    if isinstance(removed, int):
-        count = removed
-    else:
-        present = [
-            index
-            for index, block in enumerate(architecture.blocks[: architecture.prunable])
-            if not block.removed
-        ]
-        count = len(removed)
-        if not set(removed) <= set(present) or len(set(removed)) < count:
-            raise ConfigError(
-                f"prune.blocks.removed {list(removed)}: the blocks that can be removed are {present}; give each at most once"
-            )
-    if count and count >= architecture.present_blocks:
-        raise ConfigError(
-            f"prune.blocks.removed: removes {count} of {architecture.present_blocks} blocks, but one must stay; remove fewer"
-        )
-    return count

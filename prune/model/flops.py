@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
-from prune.model.architecture import PARTS, PATCH, Architecture
+from prune.model.architecture import PATCH, Architecture
+from prune.model.families.ics import ics_macs
+from prune.model.families.table import PARTS
 from prune.model.stem import Stem, convolution_macs
 from prune.model.transreid import TransReID
 
@@ -60,7 +62,9 @@ def macs_paper(architecture: Architecture) -> int:
 
 
 def patch_macs(architecture: Architecture) -> int:
-    """Return the multiply-adds of the patch embedding's convolution."""
+    """Return the multiply-adds of the patch embedding's convolutions."""
+    if architecture.kind.embedding == "ics":
+        return ics_macs(architecture)
     return architecture.patches * 3 * PATCH * PATCH * architecture.vit.width
 
 
@@ -98,7 +102,7 @@ def macs_folded(architecture: Architecture) -> int:
     """Return the multiply-adds of the graph that is exported by default.
 
     In it, the last block or both JPM branches run for the class-token query only, and their key and value projections are folded
-    into other products.
+    into other products. A model that pools its patch tokens runs the whole last block.
     """
     vit = architecture.vit
     total = (
@@ -106,6 +110,8 @@ def macs_folded(architecture: Architecture) -> int:
         + stem_macs(architecture)
         + sum(trunk_block_macs(architecture, index)[0] for index in range(architecture.prunable))
     )
+    if architecture.output == "pooled":
+        return total + trunk_block_macs(architecture, architecture.prunable)[0]
     inner = vit.heads * vit.head_dim
     for outputs in (1, PARTS) if architecture.jpm else (1,):
         query = 2 * inner * vit.width

@@ -64,7 +64,7 @@ class Stem(nn.Module):
         """Return the features (B, C, h, w) of the last block for images (B, 3, H, W).
 
         `gain` and `shift` are None if the images are normalised as in training. For another mean or standard deviation,
-        export.pixels sets them to tensors (1, 3, 1, 1), and the images become `gain` * image + `shift` first. The first convolution
+        `export.folding` sets them to tensors (1, 3, 1, 1), and the images become `gain` * image + `shift` first. The first convolution
         cannot include this step, because the result would differ at the border, where it pads the images with zeros.
         """
         if self.gain is not None and self.shift is not None:

@@ -49,14 +49,15 @@ def keep_heads(model: TransReID, keep: Sequence[Sequence[int]]) -> TransReID:
 
 
 def keep_tokens(model: TransReID, keep: Sequence[Sequence[int]], *, mode: str | None = None) -> TransReID:
-    """Return a new model whose first len(keep) blocks process only the class token and the tokens `keep[block]`.
+    """Return a new model whose first len(keep) blocks process only the leading tokens and the tokens `keep[block]`.
 
     A token is given by its id in the unpruned model. `mode` is bypass or kv (see `Architecture`), and None means the mode of
     `model`. A removed block stays removed, and its entry in `keep` is ignored.
     """
     blocks = list(model.architecture.blocks)
     for index, tokens in _present_blocks(model.architecture, keep):
-        blocks[index] = dataclasses.replace(blocks[index], tokens=tuple(sorted({0, *tokens})))
+        kept = tuple(sorted({*range(model.architecture.leading), *tokens}))
+        blocks[index] = dataclasses.replace(blocks[index], tokens=kept)
     architecture = dataclasses.replace(model.architecture, mode=mode or model.architecture.mode).with_blocks(
         tuple(blocks)
     )

@@ -26,7 +26,8 @@ class Variant:
     `width` is the embedding dimension D, `depth` the number of blocks. Each block has `heads` heads of dimension `head_dim` and
     an MLP of `hidden` neurons. `qkv_bias` says whether the query, key and value projections have a bias, and `scale` multiplies
     the query-key products. `imagenet` is timm's name of the ImageNet weights that training starts from; None: timm has none.
-    `stem` is None for a plain ViT.
+    `stem` is None for a plain ViT. `eps` is the epsilon of every LayerNorm, and `activation` (a key of ACTIVATIONS in
+    prune.model.block) the function between the two layers of an MLP.
     """
 
     width: int
@@ -38,6 +39,8 @@ class Variant:
     scale: float
     imagenet: str | None
     stem: Stem | None = None
+    eps: float = 1e-6
+    activation: str = "gelu"
 
 
 LITE0 = Stem("tf_efficientnet_lite0", "tf_efficientnet_lite0.in1k", 5, 8)
@@ -49,6 +52,7 @@ VARIANTS = {
     # longer offers its weights (vit_small_p16_224-15ec54c9).
     "vit_small": Variant(768, 8, 8, 96, 2304, False, 768**-0.5, None),
     "deit_small": Variant(384, 12, 6, 64, 1536, True, 64**-0.5, "deit_small_distilled_patch16_224.fb_in1k"),
+    "deit_tiny": Variant(192, 12, 3, 64, 768, True, 64**-0.5, "deit_tiny_distilled_patch16_224.fb_in1k"),
     # Our own variant, small enough to train on a CPU and to ship with the project.
     "vit_lite": Variant(192, 8, 6, 32, 768, True, 32**-0.5, None),
     # vit_lite with a stem whose weights were trained on photographs (EfficientNet-Lite0 on ImageNet)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from prune.config.settings import HeadConfig, PruneConfig, TokenConfig
-from prune.model.architecture import removed_count
+from prune.model.removal import removed_count
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, rebuild, remove_blocks
 from prune.model.transreid import TransReID
 from prune.scoring.model_scores import (
@@ -91,7 +91,7 @@ def head_count(model: TransReID, config: HeadConfig, *, blocks: int | None = Non
 def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = None) -> int:
     """Return how many patch tokens, summed over blocks, a run removes, by `config.kept`, `count` or `fraction` as in `head_count`.
 
-    `kept` has the number of tokens that each block keeps, class token included, and `count` is the number to remove. `fraction` is
+    `kept` has the number of tokens that each block keeps, leading tokens included, and `count` is the number to remove. `fraction` is
     the share to remove of `blocks` x the number of patch tokens in an unpruned block. `blocks` None means the number of prunable
     blocks that are not removed.
     """
@@ -100,7 +100,7 @@ def token_count(model: TransReID, config: TokenConfig, *, blocks: int | None = N
             [len(block.tokens) for block in model.architecture.blocks[: model.architecture.prunable]],
             config.kept,
             "tokens",
-            2,
+            model.architecture.leading + 1,
         )
     if config.count is not None:
         return config.count
@@ -122,14 +122,15 @@ def measure_heads(model: TransReID, config: PruneConfig, batches: Batches) -> li
 
 
 def measure_tokens(model: TransReID, config: PruneConfig, batches: Batches, loss: Loss) -> list[Tensor]:
-    """Return the scores of the patch tokens before weighting, (n_l - 1,) per prunable block, by the criterion `config.tokens.by`.
+    """Return the scores of the patch tokens before weighting, one tensor per prunable block, by the criterion `config.tokens.by`.
 
     Only the criterion "importance" uses `loss(model, images, labels, camera_ids)`, a scalar whose gradient `score_tokens` takes.
     """
     if config.tokens.by == "class_attention":
         return score_class_attention(model, batches())
     if config.tokens.by == "random":
-        ids = [block.tokens[1:] for block in model.architecture.blocks[: model.architecture.prunable]]
+        leading, blocks = model.architecture.leading, model.architecture.blocks
+        ids = [block.tokens[leading:] for block in blocks[: model.architecture.prunable]]
         return random_scores(ids, seed=config.seed, stream=1)
     return score_tokens(model, batches(), loss)
 
@@ -162,10 +163,10 @@ def choose_heads(scores: list[Tensor], remove: int, config: HeadConfig) -> tuple
     `scores` come from `measure_heads`. A position is 0-based among the heads that the block has. `remove` is the number to remove
     in all; it is not used if `config.kept` is given.
     """
-    scores = head_ranking(scores, config)
+    ranking = head_ranking(scores, config)
     if config.kept:
-        return select_per_block(scores, config.kept)
-    return select_across_blocks(scores, remove, floor=config.floor, multiple=config.multiple)
+        return select_per_block(ranking, config.kept)
+    return select_across_blocks(ranking, remove, floor=config.floor, multiple=config.multiple)
 
 
 def choose_tokens(
@@ -174,17 +175,17 @@ def choose_tokens(
     """Choose the patch tokens to keep, those with the highest `token_ranking`; return (ids kept per block, number removed).
 
     `scores` come from `measure_tokens`. The ids are those of the unpruned model. `remove` is the number to remove in all; it is not
-    used if `config.kept` is given. The class token is always kept, and is not among the ids.
+    used if `config.kept` is given. The leading tokens (the class token) are always kept, and are not among the ids.
     """
-    scores = token_ranking(scores, config)
+    scores, leading = token_ranking(scores, config), model.architecture.leading
     if config.kept:
-        kept, removed = select_per_block(scores, [max(count - 1, 0) for count in config.kept])
+        kept, removed = select_per_block(scores, [max(count - leading, 0) for count in config.kept])
     else:
         kept, removed = select_across_blocks(
-            scores, remove, floor=max(config.floor - 1, 0), multiple=config.multiple, offset=1
+            scores, remove, floor=max(config.floor - leading, 0), multiple=config.multiple, offset=leading
         )
     ids = [
-        [model.architecture.blocks[block].tokens[position + 1] for position in positions]
+        [model.architecture.blocks[block].tokens[position + leading] for position in positions]
         for block, positions in enumerate(kept)
     ]
     return ids, removed
@@ -238,8 +239,7 @@ def prune_model(
     if config.mode != model.architecture.mode:
         # The mode says which operations pruned tokens skip, so it may change only while no token is pruned.
         _refuse_mode_change(model, config.mode)
-        architecture = dataclasses.replace(model.architecture, mode=config.mode)
-        model = rebuild(model, architecture, model.state_dict())
+        model = rebuild(model, dataclasses.replace(model.architecture, mode=config.mode), model.state_dict())
     plan = plan_rounds(model, config) if plan is None else plan
     stage = stage or Stage()
     for index, step in list(enumerate(plan))[stage.rounds :]:

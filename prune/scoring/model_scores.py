@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prune.model.block import Block
 from prune.model.surgery import remove_blocks
-from prune.model.transreid import Block, TransReID
+from prune.model.transreid import TransReID
 from prune.scoring.scores import (
     attention_entropy,
     class_attention,
@@ -114,7 +115,7 @@ def score_magnitudes(model: TransReID) -> list[Tensor]:
 
 
 def score_class_attention(model: TransReID, batches: Iterable[Batch]) -> list[Tensor]:
-    """Return the mean attention of the class token to each patch token, (n_l - 1,) per prunable block, in eval mode.
+    """Return the mean attention of the class token to each patch token, one tensor per prunable block, in eval mode.
 
     The mean is over heads and images. Raises GateError when a map is not finite, and DataError when there are no batches.
     """
@@ -124,7 +125,7 @@ def score_class_attention(model: TransReID, batches: Iterable[Batch]) -> list[Te
         for images, _, camera_ids in batches:
             maps.clear()
             model.base(images, camera_ids)
-            parts = [class_attention(attention) for attention in maps]
+            parts = [class_attention(attention, leading=model.architecture.leading) for attention in maps]
             totals = [total + part for total, part in zip(totals, parts)] if totals else parts
             count += len(images)
     if not count:
@@ -145,7 +146,7 @@ def score_tokens(model: TransReID, batches: Iterable[Batch], loss: Loss) -> list
         batches,
         loss,
         attention_probes(model),
-        lambda maps, gradient: token_batch_scores(maps, gradient)[1:],
+        lambda maps, gradient: token_batch_scores(maps, gradient)[model.architecture.leading :],
     )
     return _check_finite(scores, "token scores")
 

@@ -110,13 +110,13 @@ def relative_magnitudes(magnitudes: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
-def class_attention(attention: Tensor) -> Tensor:
-    """Return the attention (n - 1,) of the class token (query 0) to each patch token, averaged over heads and summed over images.
+def class_attention(attention: Tensor, *, leading: int = 1) -> Tensor:
+    """Return the attention (n - leading,) of the class token (query 0) to each patch token: a mean over heads, a sum over images.
 
-    `attention` has the maps (B, h, q, n). EViT keeps tokens by this criterion in each image (Liang et al., ICLR 2022,
-    section 3.2); here it covers all images.
+    `attention` has the maps (B, h, q, n), and `leading` tokens stand before the patch tokens. EViT keeps tokens by this criterion in
+    each image (Liang et al., ICLR 2022, section 3.2); here it covers all images.
     """
-    return attention[:, :, 0, 1:].mean(dim=1).sum(dim=0)
+    return attention[:, :, 0, leading:].mean(dim=1).sum(dim=0)
 
 
 def random_scores(ids: Sequence[Sequence[int]], *, seed: int, stream: int) -> list[Tensor]:
@@ -189,9 +189,9 @@ def select_across_blocks(
     No block is cut below `floor` entries, and a block that has `floor` entries or fewer keeps them all. What such a block does not
     lose is removed from the other blocks. With `multiple` > 1, the number kept in a block plus `offset` is rounded up to a multiple
     of `multiple`, or the block keeps all its entries if it does not have that many. Fewer than `remove` may then be removed. `offset`
-    is 1 where a class token is kept too, which has no score. Of equal scores, the one in the lower block is removed first, and within
-    a block the one with the lower index. Raises ConfigError when the floors allow fewer than `remove` to be removed, or when a score
-    is not finite.
+    is the number of tokens that are kept too but have no score, such as the class token. Of equal scores, the one in the lower block
+    is removed first, and within a block the one with the lower index. Raises ConfigError when the floors allow fewer than `remove` to
+    be removed, or when a score is not finite.
     """
     if any(not bool(torch.isfinite(score).all()) for score in scores):
         raise ConfigError(

@@ -6,7 +6,8 @@ The multiply-adds of the pruned model can then be counted before any score is me
 from __future__ import annotations
 
 from prune.config.load import Config
-from prune.model.architecture import REMOVED, Architecture, BlockArchitecture, removed_count
+from prune.model.architecture import REMOVED, Architecture, BlockArchitecture
+from prune.model.removal import removed_count
 from prune.scoring.scores import count_from_fraction
 from runtime.errors import ConfigError
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from prune.config.settings import BlocksConfig, MlpConfig
-from prune.model.architecture import Architecture, removed_count
+from prune.model.architecture import Architecture
+from prune.model.removal import removed_count
 from prune.model.surgery import remove_blocks
 from prune.model.transreid import TransReID
 from prune.scoring.model_scores import Batch, Loss, score_blocks, score_neuron_magnitudes, score_neurons

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from prune.model.architecture import PARTS
+from prune.model.families.table import PARTS
 from prune.model.stem import Stem
 from prune.model.transreid import TransReID
 from prune.scoring.model_scores import Batch

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from export.forms import Folded, Reference, camera_row, group_mask, running_order
-from export.head import ClassTokenBlock
-from export.pixels import rescaled
+from export.folding.head import ClassTokenBlock
+from export.folding.outputs import group_mask
+from export.folding.pixels import rescaled
+from export.forms import Folded, Reference, camera_row, running_order
+from prune.model.block import write_back
 from prune.model.jpm import local_groups
-from prune.model.transreid import write_back
 from runtime.errors import ConfigError
 from tests.fakes import lite
 

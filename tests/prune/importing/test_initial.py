@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prune.config.load import Config
-from prune.config.settings import ModelConfig
+from prune.config.model import ModelConfig
 from prune.importing.imagenet import read_weights, resampled, source_grid
 from prune.importing.initial import copy_weights, initial_model
 from prune.model.architecture import unpruned

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from prune.config.load import Config
-from prune.config.settings import ModelConfig
+from prune.config.model import ModelConfig
 from prune.importing.initial import initial_model
 from prune.model.architecture import unpruned
 from prune.model.file import save_model

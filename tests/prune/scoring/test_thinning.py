@@ -13,8 +13,9 @@ from prune.budget_search.goal import GOALS, Goal, SearchOptions
 from prune.budget_search.run import run_search
 from prune.config.load import load_config
 from prune.config.settings import BlocksConfig, HeadConfig, MlpConfig, PruneConfig, TokenConfig
-from prune.model.architecture import REMOVED, Architecture, removed_count
+from prune.model.architecture import REMOVED, Architecture
 from prune.model.file import load_model, save_model
+from prune.model.removal import removed_count
 from prune.model.surgery import keep_heads, keep_neurons, keep_tokens, rebuild, remove_blocks
 from prune.scoring.amg import Round, Stage, plan_rounds, prune_model
 from prune.scoring.model_scores import features_of, score_blocks, score_heads, score_neurons, score_tokens

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from prune.model.transreid import Block
+from prune.model.block import Block
 
 
 class ClassTokenBlock(nn.Module):
