@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from runtime.cli import choose, evaluate_command, extract, inspect_data, search_command, serve
 from runtime.cli.calibrate import command as calibrate
 from runtime.cli.gallery import command as gallery
+from runtime.cli.identify import command as identify
 from runtime.options.subcommands import run_subcommand, subcommand_parser
 
 COMMANDS = {
@@ -25,6 +26,7 @@ COMMANDS = {
     "choose": choose,
     "gallery": gallery,
     "calibrate": calibrate,
+    "identify": identify,
     "serve": serve,
 }
 

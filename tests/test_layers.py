@@ -36,6 +36,7 @@ RUNTIME = (
     ("runtime.extraction", "runtime.backend_timing"),
     ("runtime.model",),
     ("runtime.gallery",),
+    ("runtime.identities",),
     ("runtime", "runtime.service"),
     ("runtime.cli",),
     ("runtime.__main__",),

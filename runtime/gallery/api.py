@@ -40,9 +40,12 @@ def open_gallery(
     model: Model | None = None,
     camera: str | int | None = None,
     dataset: str | None = None,
+    space: Space | None = None,
     segment_rows: int = SEGMENT_ROWS,
 ) -> Gallery:
     """Open the gallery in the folder `path`. With a `model`, a gallery that does not exist yet is created for its features.
+
+    `space` says in place of a model which features these are (`runtime.gallery.space.space_of_features`).
 
     `camera` is the camera policy of the features ("input", "mean", "none" or a camera id); None is the model's default for
     images of the data set with the name `dataset` (None: of another one). A file holds the features of `segment_rows` rows, which is
@@ -51,7 +54,8 @@ def open_gallery(
     Raises ArtifactError if the gallery holds features of another embedding space (another model, width, camera policy or resize),
     DataError if there is no gallery and no model, and StorageError if the gallery is damaged or cannot be read.
     """
-    space = None if model is None else space_of(model.artifact, camera, dataset)
+    if model is not None:
+        space = space_of(model.artifact, camera, dataset)
     return Gallery(open_local(Path(path), space, segment_rows=segment_rows))
 
 

@@ -21,7 +21,8 @@ def set_persons(store: Store, numbers: Sequence[int], person: str | None) -> lis
         rows, features = stored_features(store, store.segments(store.state().generation), numbers)
         changed = [replace(row, person=person) for row in rows]
         checksums = [
-            checksum(row.record(), zlib.crc32(feature.astype("<f4"))) for row, feature in zip(changed, features)
+            checksum(row.record(), zlib.crc32(feature.astype("<f4")))
+            for row, feature in zip(changed, features)
         ]
         with transaction(db):
             db.executemany(

@@ -1,0 +1,160 @@
+"""Run `python -m runtime identify`: read or make the tracks, decide them in order, and write the events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime import ConfigError, DataError, Features, Gallery, Model, console, open_gallery
+from runtime.cli.identify.options import IdentifyOptions, VideoTracks
+from runtime.cli.model_features import open_with_options, saved_features, video_features_of
+from runtime.cli.notes import print_notes, print_result
+from runtime.files.manifest import replacing
+from runtime.gallery.space import same_space, space_of_features
+from runtime.gallery.times import MILLION, microseconds
+from runtime.identities.api import Identities
+from runtime.identities.collecting import tracks_of, tracks_of_gallery
+from runtime.identities.false_matches import FalseMatches, distances_of
+from runtime.identities.keeping import read_distances, write_distances
+from runtime.identities.lanes import identities_now, lanes_page
+from runtime.identities.options import Event
+from runtime.identities.track import Track
+from runtime.options.choices import REOPEN
+from runtime.video.boxes import read_boxes
+
+
+def run(options: IdentifyOptions) -> None:
+    """Give the tracks identities, write the events, and print a summary."""
+    model = None if options.model is None else open_with_options(options.model, options.run_options)
+    videos = [*options.videos, *options.features]
+    extracted = [_features(video, options, model) for video in videos]
+    with closing(_open(options, model, extracted)) as gallery:
+        if videos:
+            tracks, left_out = _tracks(videos, extracted)
+        else:
+            tracks, left_out = tracks_of_gallery(gallery)
+        if left_out:
+            print_notes([f"{left_out} boxes belong to no track, and get no identity"])
+        if not tracks:
+            raise DataError(
+                "no tracks: give boxes with the numbers of a tracker (track), or rows with cameras, times and tracks"
+            )
+        threshold = _threshold(gallery, tracks, options)
+        identities = Identities(gallery, threshold, options=options.identities)
+        events = _decide(identities, tracks, options)
+        if options.picture is not None:
+            with replacing(options.picture) as temporary:
+                temporary.write_text(lanes_page(events), encoding="utf-8")
+        print_result("identities", _summary(events, threshold, options), as_json=options.as_json)
+
+
+def _features(video: VideoTracks, options: IdentifyOptions, model: Model | None) -> Features:
+    if model is not None and video in options.videos:
+        return video_features_of(model, video.source, video.boxes or "", options.run_options, reopen=REOPEN)
+    return saved_features(video.source, allow_partial=False)
+
+
+def _open(options: IdentifyOptions, model: Model | None, extracted: Sequence[Features]) -> Gallery:
+    """Open the gallery, which is made for the model or for the features if it does not exist yet."""
+    if extracted:
+        space = space_of_features(extracted[0])
+        for features, name in zip(extracted[1:], [*options.videos, *options.features][1:]):
+            same_space(space, space_of_features(features), name.source)
+        return open_gallery(options.store, space=space)
+    return open_gallery(options.store)
+
+
+def _tracks(videos: Sequence[VideoTracks], extracted: Sequence[Features]) -> tuple[list[Track], int]:
+    tracks: list[Track] = []
+    left_out = 0
+    for video, features in zip(videos, extracted):
+        boxes = None if video.boxes is None else read_boxes(video.boxes)
+        if features.tracks is not None:
+            left_out += int((features.tracks < 0).sum())
+        start_s = 0.0 if video.start is None else microseconds(video.start, "--start") / MILLION
+        tracks += tracks_of(_placed(features, video), boxes, start_s=start_s)
+    return sorted(tracks, key=lambda track: (track.last_s, track.camera, track.name)), left_out
+
+
+def _placed(features: Features, video: VideoTracks) -> Features:
+    """Return the features with the cameras that the command says, or else the place of the video where its boxes have none."""
+    camids = features.camids
+    camids = (
+        np.where(camids < 0, video.place, camids)
+        if video.camera is None
+        else np.full_like(camids, video.camera)
+    )
+    return replace(features, camids=camids)
+
+
+def _threshold(gallery: Gallery, tracks: Sequence[Track], options: IdentifyOptions) -> float | FalseMatches:
+    """Return the threshold that the command gives, or the distances between different people that the gallery keeps, or new ones."""
+    if options.threshold is not None:
+        if not 0 <= options.threshold <= 2:
+            raise ConfigError(
+                f"--threshold {options.threshold}: give a cosine distance between 0 and 2, such as 0.4"
+            )
+        return options.threshold
+    if not options.measure_again and (known := read_distances(gallery)) is not None:
+        return known
+    distances = distances_of(
+        tracks,
+        gallery.calibration.site,
+        separate_cameras=options.identities.separate_cameras,
+        overlap_s=options.identities.overlap_s,
+    )
+    threshold = FalseMatches.fit(distances)
+    write_distances(gallery, threshold)
+    print_notes(
+        [
+            f"threshold from {threshold.pairs} pairs of tracks that are two people, because both were seen at the same time; "
+            f"kept in {options.store}"
+        ]
+    )
+    return threshold
+
+
+def _decide(identities: Identities, tracks: Sequence[Track], options: IdentifyOptions) -> list[Event]:
+    events: list[Event] = []
+    with replacing(Path(options.out)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with console.progress("identify", len(tracks), noun="tracks") as advance:
+            for track in tracks:
+                events += _written(identities.observe(track), file)
+                advance(1)
+            events += _written(identities.close(), file)
+    return events
+
+
+def _written(events: list[Event], file: Any) -> list[Event]:
+    for event in events:
+        print(json.dumps(event.to_json()), file=file)
+    return events
+
+
+def _summary(
+    events: Sequence[Event], threshold: float | FalseMatches, options: IdentifyOptions
+) -> dict[str, Any]:
+    tracks = identities_now(events)
+    cameras: dict[str, set[int | None]] = {}
+    for event, name in tracks:
+        cameras.setdefault(name, set()).add(event.camera)
+    measured = isinstance(threshold, FalseMatches)
+    return {
+        "out": options.out,
+        "store": str(options.store),
+        "tracks": len(tracks),
+        "identities": len(cameras),
+        "in_several_cameras": sum(len(seen) > 1 for seen in cameras.values()),
+        "merges": sum(event.kind == "merge" for event in events),
+        "late": sum(event.late for event in events),
+        "stored_before": sum(event.stored for event in events),
+        "false_match_rate": options.identities.false_match_rate if measured else None,
+        "threshold": None if isinstance(threshold, FalseMatches) else threshold,
+        "pairs": threshold.pairs if isinstance(threshold, FalseMatches) else None,
+    }

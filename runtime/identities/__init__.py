@@ -1,0 +1,1 @@
+"""Identities: which tracks of several cameras show the same person."""

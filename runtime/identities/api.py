@@ -1,0 +1,303 @@
+"""`Identities`: which tracks of several cameras show the same person, decided while the tracks arrive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ArtifactError, ConfigError, DataError
+from runtime.gallery.api import Gallery
+from runtime.gallery.store.rows import Row
+from runtime.identities import keeping
+from runtime.identities.arrivals import Arrivals
+from runtime.identities.false_matches import FalseMatches
+from runtime.identities.open_identities import Identity, OpenIdentities, Span, excluded
+from runtime.identities.options import Event, IdentityOptions
+from runtime.identities.track import CONSISTENCY, Track, track_feature
+from runtime.ranking.site import SiteMeans
+
+# A track of crops with this much quality in all counts fully in the mean of its identity; one with less counts less.
+ENOUGH = 5.0
+# How many crops an event names.
+EVIDENCE = 3
+USUAL = IdentityOptions()
+
+
+class Identities:
+    """The identities of a gallery, which tracks join in the order of their ends.
+
+    Each track gets the nearest identity within the threshold, unless that person was elsewhere at the same time, or else a new one. A
+    gallery keeps one row for each track. People of the gallery who have names are identities as well.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery | None,
+        threshold: float | FalseMatches,
+        *,
+        options: IdentityOptions = USUAL,
+        site: SiteMeans | None = None,
+    ) -> None:
+        """Open the identities of a `gallery`; None keeps them in memory only.
+
+        `threshold` is the largest cosine distance (0..2) between a track and its identity, or the distribution of the distances
+        between different people, from which `options.false_match_rate` makes it. `site` are the means of the cameras (None: those
+        of the gallery, if it has any). Raises ConfigError for options out of range.
+        """
+        options.check()
+        if not isinstance(threshold, FalseMatches) and not 0 <= threshold <= 2:
+            raise ConfigError(f"threshold {threshold}: give a cosine distance between 0 and 2, such as 0.4")
+        self.options = options
+        self.threshold = threshold
+        self._gallery = gallery
+        if site is None and gallery is not None:
+            site = gallery.calibration.site
+        self._site = site if options.site else None
+        self._arrivals = Arrivals(options.delay_s)
+        self._events: list[Event] = []
+        self._open: OpenIdentities | None = None
+        self._next = 1
+        # the tracks of the window, where no gallery knows them
+        self._known: dict[str, tuple[str, float]] = {}
+        if gallery is not None:
+            self._load(gallery)
+
+    def __len__(self) -> int:
+        """Return the number of identities that a new track can join."""
+        return len(self._open or ())
+
+    def observe(self, track: Track) -> list[Event]:
+        """Take a track that has ended, and return the events that are known now: those of tracks whose delay is over.
+
+        A track that is stored in the gallery already gets an event with the identity that it has there. Raises ArtifactError for
+        features of another width than those of the gallery. Raises StorageError when the disk fails; the tracks that were not
+        decided then wait, and no event is lost: the next call of any method decides and returns them.
+        """
+        dim = self._gallery.space.dim if self._gallery is not None else track.features.shape[1]
+        if track.features.shape[1] != (self._dim() or dim):
+            raise ArtifactError(
+                f"{track} has features of {track.features.shape[1]} numbers, not {self._dim() or dim}; use the model of this gallery"
+            )
+        self._arrivals.add(track)
+        return self._decide_due()
+
+    def advance(self, now_s: float) -> list[Event]:
+        """Say that the time is `now_s` seconds, on the clock of the tracks, and return the events that are known now."""
+        self._arrivals.advance(now_s)
+        return self._decide_due()
+
+    def close(self) -> list[Event]:
+        """Decide all tracks that still wait, and return their events."""
+        return self.advance(math.inf)
+
+    def merge(self, kept: str, other: str) -> list[Event]:
+        """Make the tracks of the identity `other` tracks of `kept`, whatever their distance. Raises DataError if either is unknown."""
+        self._check_known(kept)
+        self._check_known(other)
+        if kept == other:
+            raise ConfigError(f"{kept}: give two different identities")
+        self._relabel(other, kept)
+        return [Event("merge", kept, merged=other)]
+
+    def split(self, identity: str, tracks: Iterable[tuple[int, str]]) -> str:
+        """Give some `tracks` of an identity, pairs of camera and name, a new identity, and return its name.
+
+        Needs a gallery. Raises DataError if the identity has none of the tracks.
+        """
+        if self._gallery is None:
+            raise ConfigError(
+                "identities without a gallery keep no tracks that could be split; give a gallery"
+            )
+        self._check_known(identity)
+        ids = self._gallery.ids(person=identity)
+        rows, _ = self._gallery.rows(ids)
+        chosen = {(int(camera), str(name)) for camera, name in tracks}
+        moved = [number for number, row in zip(ids, rows) if (row.camera, row.track) in chosen]
+        if not moved:
+            raise DataError(
+                f"{identity}: has none of the tracks {sorted(chosen)}; give the camera and the name of tracks"
+            )
+        name = self._new_name()
+        self._gallery.set_persons(moved, name)
+        self._load(self._gallery)
+        return name
+
+    def forget(self, identity: str) -> int:
+        """Erase an identity: all rows of this person in the gallery, also those of crops. Returns the number of rows.
+
+        On return, no file of the gallery holds their bytes (see `Gallery.delete`). The name is not given again.
+        """
+        self._check_known(identity)
+        deleted = 0
+        if self._gallery is not None:
+            keeping.write_counter(self._gallery, self._next)
+            deleted = self._gallery.delete(person=identity)
+        if self._open is not None:
+            self._open.remove(identity)
+        self._known = {key: value for key, value in self._known.items() if value[0] != identity}
+        return deleted
+
+    def _dim(self) -> int | None:
+        return None if self._open is None else self._open.dim
+
+    def _load(self, gallery: Gallery) -> None:
+        """Take the identities from the gallery."""
+        self._open = OpenIdentities(gallery.space.dim, most=self.options.most, window_s=self.options.window_s)
+        for kept in keeping.read_kept(gallery):
+            enrolled = not keeping.is_identity(kept.identity)
+            feature = self._calibrated(kept.feature, kept.camera)
+            if kept.span is not None:
+                self._open.close_before(kept.span.last_s)
+            self._open.join(kept.identity, feature, kept.weight, kept.span, enrolled=enrolled)
+        self._next = max(self._next, keeping.next_number(gallery))
+
+    def _decide_due(self) -> list[Event]:
+        # events wait in a list, so that an error loses neither them nor the tracks behind the one that failed
+        while (due := self._arrivals.due()) is not None:
+            self._events += self._decide(*due)
+            self._arrivals.release()
+        events, self._events = self._events, []
+        return events
+
+    def _decide(self, track: Track, late: bool) -> list[Event]:
+        if self._open is None:
+            self._open = OpenIdentities(
+                track.features.shape[1], most=self.options.most, window_s=self.options.window_s
+            )
+        consistency = CONSISTENCY if self.options.consistency else 0
+        weight = min(float(track.quality.sum()) / ENOUGH, 1.0)
+        if (stored := self._stored(keeping.row_of(track, "", weight))) is not None:
+            identity, number = stored
+            return [self._event(track, identity, late=late, stored=True, row=number)]
+        plain = track_feature(track.features, track.quality, consistency=consistency)
+        feature = self._calibrated(plain, track.camera)
+        span = Span(track.camera, track.first_s, track.last_s)
+        self._open.close_before(track.last_s)
+        candidates = len(self._open)
+        match = self._match(feature, span)
+        identity = self._new_name() if match is None else match[1].name
+        number = self._keep(track, keeping.row_of(track, identity, weight), plain)
+        self._open.join(identity, feature, weight, span)
+        distance = None if match is None else match[0]
+        rate = None
+        if distance is not None and isinstance(self.threshold, FalseMatches):
+            rate = self.threshold.rate(distance, candidates)
+        event = self._event(
+            track,
+            identity,
+            new=match is None,
+            similarity=None if distance is None else 1 - distance,
+            false_match_rate=rate,
+            late=late,
+            row=number,
+        )
+        return [event, *(self._merges(identity) if self.options.merging else [])]
+
+    def _limit(self) -> float:
+        """Return the largest distance at which a track joins an identity now."""
+        if isinstance(self.threshold, FalseMatches):
+            return self.threshold.distance(self.options.false_match_rate, len(self))
+        return self.threshold
+
+    def _match(self, feature: NDArray[np.float32], span: Span) -> tuple[float, Identity] | None:
+        """Return the nearest identity that may be this track, with its distance, or None."""
+        assert self._open is not None
+        for distance, identity in self._open.within(feature, self._limit()):
+            if not self._excluded(identity.spans, [span]):
+                return distance, identity
+        return None
+
+    def _excluded(self, spans: Iterable[Span], others: Iterable[Span]) -> bool:
+        options = self.options
+        return options.exclusion and any(
+            excluded(spans, other, separate_cameras=options.separate_cameras, overlap_s=options.overlap_s)
+            for other in others
+        )
+
+    def _merges(self, name: str) -> list[Event]:
+        """Merge the identity that a track has joined with those that it is now near to."""
+        assert self._open is not None
+        events = []
+        identity = self._open.get(name)
+        for _, other in self._open.within(self._open.feature(name), self._limit()):
+            if other is identity or (other.enrolled and identity.enrolled):
+                continue
+            if not self._excluded(identity.spans, other.spans):
+                kept, merged = sorted((identity, other), key=_seniority)
+                self._relabel(merged.name, kept.name)
+                identity = kept
+                events.append(Event("merge", kept.name, merged=merged.name))
+        return events
+
+    def _relabel(self, other: str, kept: str) -> None:
+        if self._gallery is not None:
+            self._gallery.set_persons(self._gallery.ids(person=other), kept)
+        self._known = {
+            key: (kept if name == other else name, end) for key, (name, end) in self._known.items()
+        }
+        if self._open is not None and other in self._open:
+            if kept in self._open:
+                self._open.merge(kept, other)
+            elif self._gallery is not None:
+                self._load(self._gallery)
+
+    def _new_name(self) -> str:
+        self._next += 1
+        return f"{keeping.PREFIX}{self._next - 1}"
+
+    def _calibrated(self, feature: NDArray[np.float32], camera: int) -> NDArray[np.float32]:
+        if self._site is None:
+            return feature
+        calibrated: NDArray[np.float32] = self._site.apply(feature[None], np.array([camera]))[0]
+        return calibrated
+
+    def _stored(self, row: Row) -> tuple[str, int | None] | None:
+        """Return the identity and the row number of a track that is stored already, or None."""
+        if self._gallery is None:
+            return (self._known[row.sha256][0], None) if row.sha256 in self._known else None
+        for number, stored in self._gallery.known([(row.sha256, row.source)]).values():
+            return stored.person or "", number
+        return None
+
+    def _keep(self, track: Track, row: Row, feature: NDArray[np.float32]) -> int | None:
+        """Store a decision, and return the number of its row. On return, it is on the disk."""
+        if self._gallery is None:
+            self._known[row.sha256] = (row.person or "", track.last_s)
+            limit = track.last_s - self.options.window_s
+            for key in [key for key, (_, end) in self._known.items() if end < limit]:
+                del self._known[key]
+            return None
+        self._gallery.add_rows([row], feature[None])
+        ((number, _),) = self._gallery.known([(row.sha256, row.source)]).values()
+        return number
+
+    def _check_known(self, identity: str) -> None:
+        if self._gallery is not None and self._gallery.ids(person=identity, limit=1):
+            return
+        if self._open is None or identity not in self._open:
+            raise DataError(f"{identity}: no such identity; give a name that an event has")
+
+    @staticmethod
+    def _event(track: Track, identity: str, **values: Any) -> Event:
+        best = np.argsort(-track.quality, kind="stable")[:EVIDENCE]
+        evidence = tuple(track.evidence[place] for place in best) if track.evidence else ()
+        return Event(
+            "track",
+            identity,
+            track.camera,
+            track.name,
+            track.first_s,
+            track.last_s,
+            evidence=evidence,
+            **values,
+        )
+
+
+def _seniority(identity: Identity) -> tuple[bool, int]:
+    """Return what two identities are ordered by before they are merged: named people first, then the lower number."""
+    number = identity.name.removeprefix(keeping.PREFIX)
+    return not identity.enrolled, int(number) if number.isdecimal() else 0

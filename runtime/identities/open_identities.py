@@ -1,0 +1,156 @@
+"""`OpenIdentities`, the identities that a new track may belong to: one mean feature each. Bounded; writes nothing to the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Span(NamedTuple):
+    """When a track was in a camera: its camera, its first and its last time in seconds."""
+
+    camera: int
+    first_s: float
+    last_s: float
+
+
+@dataclass
+class Identity:
+    """One identity: its name, when its tracks were where, and whether it is `enrolled`, so that it is never dropped."""
+
+    name: str
+    spans: list[Span] = field(default_factory=list)
+    last_s: float = -np.inf
+    enrolled: bool = False
+
+
+class OpenIdentities:
+    """At most `most` identities with features of `dim` numbers, besides the enrolled ones.
+
+    An identity that no track has joined for `window_s` seconds is dropped, and the one that was joined the longest ago where there
+    would be too many.
+    """
+
+    def __init__(self, dim: int, *, most: int, window_s: float) -> None:
+        """Hold no identities yet."""
+        self.dim = dim
+        self._most, self._window_s = most, window_s
+        self._identities: list[Identity] = []
+        self._places: dict[str, int] = {}
+        self._sums = np.zeros((16, dim), np.float32)
+        self._units = np.zeros((16, dim), np.float32)
+
+    def __len__(self) -> int:
+        return len(self._identities)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[Identity]:
+        return iter(list(self._identities))
+
+    def get(self, name: str) -> Identity:
+        """Return an identity. Raises KeyError if it is not open."""
+        return self._identities[self._places[name]]
+
+    def within(self, feature: NDArray[np.float32], distance: float) -> list[tuple[float, Identity]]:
+        """Return the identities within a cosine distance of a feature (D,), nearest first, each with its distance."""
+        # not @: the last digits of a product of BLAS depend on the number of rows
+        far = np.float32(1) - np.einsum("md,d->m", self._units[: len(self)], feature)
+        near = np.flatnonzero(far <= distance)
+        # at equal distances, the earlier name; the places depend on what was dropped before
+        order = sorted(near.tolist(), key=lambda place: (far[place], self._identities[place].name))
+        return [(max(float(far[place]), 0.0), self._identities[place]) for place in order]
+
+    def feature(self, name: str) -> NDArray[np.float32]:
+        """Return the mean feature (D,) of an identity, L2-normalised."""
+        feature: NDArray[np.float32] = self._units[self._places[name]]
+        return feature
+
+    def join(
+        self,
+        name: str,
+        feature: NDArray[np.float32],
+        weight: float,
+        span: Span | None,
+        *,
+        enrolled: bool = False,
+    ) -> None:
+        """Add a track with this feature (D,) to an identity, which is made if it is not open. A span of None is unknown."""
+        if name not in self._places:
+            if not enrolled:
+                self._make_room()
+            if len(self) == len(self._sums):
+                self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
+                self._units = np.concatenate([self._units, np.zeros_like(self._units)])
+            self._places[name] = len(self)
+            self._identities.append(Identity(name, enrolled=enrolled))
+        place = self._places[name]
+        self._sums[place] += np.float32(weight) * feature
+        self._normalise(place)
+        if span is not None:
+            identity = self._identities[place]
+            identity.spans.append(span)
+            identity.last_s = max(identity.last_s, span.last_s)
+
+    def merge(self, kept: str, other: str) -> None:
+        """Make the tracks of `other` tracks of `kept`."""
+        place, gone = self._places[kept], self._places[other]
+        self._sums[place] += self._sums[gone]
+        self._normalise(place)
+        identity, former = self._identities[place], self._identities[gone]
+        identity.spans.extend(former.spans)
+        identity.last_s = max(identity.last_s, former.last_s)
+        self.remove(other)
+
+    def remove(self, name: str) -> None:
+        """Forget an identity, if it is open. The last one takes its place."""
+        place = self._places.pop(name, None)
+        if place is None:
+            return
+        moved = self._identities.pop()
+        last = len(self._identities)
+        if place != last:
+            self._identities[place] = moved
+            self._places[moved.name] = place
+            self._sums[place], self._units[place] = self._sums[last], self._units[last]
+        # the numbers of a forgotten person stay nowhere
+        self._sums[last] = self._units[last] = 0
+
+    def close_before(self, now_s: float) -> None:
+        """Drop the identities that no track has joined in the window before `now_s`, and the spans that are older."""
+        limit = now_s - self._window_s
+        for identity in self:
+            if identity.last_s < limit and not identity.enrolled:
+                self.remove(identity.name)
+            elif identity.spans and min(span.last_s for span in identity.spans) < limit:
+                identity.spans = [span for span in identity.spans if span.last_s >= limit]
+
+    def _normalise(self, place: int) -> None:
+        norm = float(np.linalg.norm(self._sums[place]))
+        self._units[place] = self._sums[place] / np.float32(max(norm, 1e-12))
+
+    def _make_room(self) -> None:
+        guests = [identity for identity in self._identities if not identity.enrolled]
+        if len(guests) >= self._most:
+            self.remove(min(guests, key=lambda identity: (identity.last_s, identity.name)).name)
+
+
+def excluded(
+    spans: Iterable[Span], span: Span, *, separate_cameras: bool = False, overlap_s: float = 0.0
+) -> bool:
+    """Return whether a track at `span` cannot be the person of the tracks at `spans`, who was elsewhere at the same time.
+
+    One person is not twice in one camera at one time. `separate_cameras` and `overlap_s` are as in
+    `runtime.identities.false_matches.simultaneous`.
+    """
+    for other in spans:
+        if separate_cameras or other.camera == span.camera:
+            common = min(other.last_s, span.last_s) - max(other.first_s, span.first_s)
+            if common > overlap_s or (not overlap_s and common >= 0):
+                return True
+    return False

@@ -1,0 +1,85 @@
+"""`Track`, the crops of one person in one camera, and the feature that stands for it. Works on arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import DataError
+
+# How strongly a crop counts that looks unlike the rest of its track: its weight is its cosine with the mean of the track to this
+# power. Chosen on rendered training sequences (docs/identities.md).
+CONSISTENCY = 4
+# The quality of a crop is never below this, so that a track of poor crops alone still has a feature.
+LEAST_QUALITY = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A run of n crops of one person in one camera.
+
+    `camera` is a 0-based number, and `name` is what the tracker calls the track: its number, for example. `times` (n,) float64 are
+    in seconds, in ascending order, on one clock for all cameras. `features` (n, D) float32 are L2-normalised. `quality` (n,)
+    float32 in 0..1 says how much each crop counts. `evidence` names the crops: n paths, or nothing. `rows` are the numbers of the
+    crops in the gallery that the track comes from, or nothing. `source` names the video, so that tracks of two videos are told
+    apart. `span_s` are the first and the last time of the track where crops at its ends are not kept (None: those of the crops).
+    """
+
+    camera: int
+    name: str
+    times: NDArray[np.float64]
+    features: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    evidence: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ()
+    source: str = ""
+    span_s: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.times)
+        if not count or not np.isfinite(self.times).all() or (np.diff(self.times) < 0).any():
+            raise DataError(
+                f"{self}: its times are empty, not finite or not in order; give one time in seconds for each crop"
+            )
+        if self.features.ndim != 2 or len(self.features) != count or len(self.quality) != count:
+            raise DataError(
+                f"{self}: {count} times, features {self.features.shape}, {len(self.quality)} qualities; give one of each for each crop"
+            )
+        if not np.isfinite(self.features).all():
+            raise DataError(f"{self}: a feature is NaN or infinite; leave this crop out")
+
+    def __str__(self) -> str:
+        return f"track {self.name} of camera {self.camera}"
+
+    @property
+    def first_s(self) -> float:
+        """The first time of the track in seconds."""
+        return float(self.times[0]) if self.span_s is None else self.span_s[0]
+
+    @property
+    def last_s(self) -> float:
+        """The last time of the track in seconds."""
+        return float(self.times[-1]) if self.span_s is None else self.span_s[1]
+
+
+def track_feature(
+    features: NDArray[np.float32], quality: NDArray[np.float32], *, consistency: float = CONSISTENCY
+) -> NDArray[np.float32]:
+    """Return the feature (D,) float32 of a track, L2-normalised: the mean of its crops (n, D), weighted by their `quality` (n,).
+
+    With a `consistency` above 0, crops that look unlike the weighted mean count less: their weight is multiplied by their cosine with
+    it to this power.
+    """
+    weights = np.maximum(quality.astype(np.float64), LEAST_QUALITY)
+    mean = _unit(weights @ features)
+    if consistency:
+        weights = weights * np.maximum(features @ mean, LEAST_QUALITY) ** consistency
+        mean = _unit(weights @ features)
+    return mean.astype(np.float32)
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    # crops that cancel out have no direction; any is as good
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
