@@ -85,6 +85,7 @@ class Folded(nn.Module):
         if self.stem is not None:
             fold_batch_norms(self.stem)
         self.register_buffer("table", _embedding_table(network, spec))
+        self.norm_pre = network.base.norm_pre
         blocks, order = _fold_blocks(network)
         self.blocks = nn.ModuleList(blocks)
         self.output = folded_output(network, order)
@@ -105,6 +106,7 @@ class Folded(nn.Module):
         table = self.table if camera_ids is None else self.table.index_select(0, camera_ids)
         # The leading tokens are rows of zeros here, because the table holds their whole values.
         x = F.pad(patches, (0, 0, self.leading, 0)) + table
+        x = self.norm_pre(x)
         for block in self.blocks:
             x = block(x)
         return normalised(self.output(x, skip))

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from export.folding.head import ClassTokenBlock
+from export.folding.leading import LeadingOutput
+from export.folding.necks import neck_affine
+from export.folding.projected import ProjectedOutput
 from prune.model.architecture import Architecture
 from prune.model.block import Block
 from prune.model.families.outputs import pooled
-from prune.model.families.table import PARTS, Part
+from prune.model.families.table import PARTS
 from prune.model.jpm import local_groups
-from prune.model.transreid import TransReID
 
 # Stands for minus infinity in a mask: it is finite in float16, and its exp() is 0 in float16 and float32.
 MASKED = -30000.0
@@ -99,7 +101,16 @@ class PooledOutput(nn.Module):
 
 
 # `Architecture.output` -> the module that a folded model ends with, made from the network and the order of its tokens
-OUTPUTS = {"class": ClassOutput, "jpm": ClassOutput, "pooled": PooledOutput}
+OUTPUTS = {
+    "class": ClassOutput,
+    "jpm": ClassOutput,
+    "pooled": PooledOutput,
+    "projected": ProjectedOutput,
+    "pass": LeadingOutput,
+    "pass_mean": LeadingOutput,
+    "pass_one_neck": LeadingOutput,
+    "pass_mean_one_neck": LeadingOutput,
+}
 
 
 def folded_output(network: Any, order: list[int]) -> nn.Module:
@@ -135,13 +146,3 @@ def group_mask(architecture: Architecture, order: list[int]) -> Tensor:
         for token in (0, *group):
             mask[row, position[token]] = torch.tensor(float((0, *group).count(token))).log()
     return mask
-
-
-def neck_affine(model: TransReID, part: Part) -> tuple[Tensor, Tensor]:
-    """Return (scale, shift), both (width,), that replace the batch-norm neck of a part and its weight in the descriptor.
-
-    They are applied as feature * scale + shift to the feature (B, width) before the neck.
-    """
-    neck: Any = getattr(model, f"bottleneck{part.suffix}")
-    scale = neck.weight.detach() / (neck.running_var + neck.eps).sqrt()
-    return scale * part.weight, (neck.bias.detach() - neck.running_mean * scale) * part.weight

@@ -35,7 +35,7 @@ def _block_groups(graph: onnx.ModelProto) -> dict[str, list[str]]:
     before_gelu = {
         name
         for node in graph.graph.node
-        if node.op_type in ("Erf", "Gelu")
+        if node.op_type in ("Erf", "Gelu", "Sigmoid")
         for name in upstream[node.input[0]]
     }
     part: dict[str, str] = {}

@@ -212,7 +212,9 @@ def unpruned(
     """
     if variant not in VARIANTS:
         raise ConfigError(f"model.variant {variant!r} is not one of {', '.join(VARIANTS)}")
-    if problem := family_problem(family, pooling, jpm=jpm, stem=VARIANTS[variant].stem is not None):
+    if problem := family_problem(
+        family, pooling, jpm=jpm, stem=VARIANTS[variant].stem is not None, cameras=bool(cameras)
+    ):
         raise ConfigError(problem)
     if depth is not None and (type(depth) is not int or not 2 <= depth <= MAX_DEPTH):
         raise ConfigError(f"model.depth {depth!r} is not a whole number from 2 to {MAX_DEPTH}")

@@ -7,10 +7,11 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prune.model.families.clip import QuickGELU
 from prune.model.variants import Variant
 
 # `Variant.activation` -> the module between the two layers of an MLP
-ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
 
 
 class Attention(nn.Module):

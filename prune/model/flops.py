@@ -14,7 +14,7 @@ import torch
 
 from prune.model.architecture import PATCH, Architecture
 from prune.model.families.ics import ics_macs
-from prune.model.families.table import PARTS
+from prune.model.families.table import PARTS, PROJECTED
 from prune.model.stem import Stem, convolution_macs
 from prune.model.transreid import TransReID
 
@@ -84,11 +84,17 @@ def stem_macs(architecture: Architecture) -> int:
     return convolution_macs(stem, size) + resampled + projected
 
 
+def output_macs(architecture: Architecture) -> int:
+    """Return the multiply-adds of what makes features of the last tokens: CLIP's projection of the class token."""
+    return architecture.vit.width * PROJECTED if architecture.output == "projected" else 0
+
+
 def macs_reference(architecture: Architecture) -> int:
-    """Return the multiply-adds of the torch model: patch embedding, stem, trunk, and the two JPM branches in full."""
+    """Return the multiply-adds of the torch model: patch embedding, stem, trunk, output, and the two JPM branches in full."""
     total = (
         patch_macs(architecture)
         + stem_macs(architecture)
+        + output_macs(architecture)
         + sum(trunk_block_macs(architecture, index)[0] for index in range(len(architecture.blocks)))
     )
     if architecture.jpm:
@@ -101,21 +107,23 @@ def macs_reference(architecture: Architecture) -> int:
 def macs_folded(architecture: Architecture) -> int:
     """Return the multiply-adds of the graph that is exported by default.
 
-    In it, the last block or both JPM branches run for the class-token query only, and their key and value projections are folded
-    into other products. A model that pools its patch tokens runs the whole last block.
+    In it, the last block or both JPM branches run for the queries of the leading tokens only, and their key and value projections are
+    folded into other products. A model that pools its patch tokens runs the whole last block.
     """
     vit = architecture.vit
     total = (
         patch_macs(architecture)
         + stem_macs(architecture)
+        + output_macs(architecture)
         + sum(trunk_block_macs(architecture, index)[0] for index in range(architecture.prunable))
     )
     if architecture.output == "pooled":
         return total + trunk_block_macs(architecture, architecture.prunable)[0]
     inner = vit.heads * vit.head_dim
-    for outputs in (1, PARTS) if architecture.jpm else (1,):
-        query = 2 * inner * vit.width
-        attention = (1 + outputs) * vit.heads * architecture.tokens * vit.width
+    leading = architecture.leading
+    for queries, outputs in ((1, 1), (1, PARTS)) if architecture.jpm else ((leading, leading),):
+        query = queries * 2 * inner * vit.width
+        attention = (queries + outputs) * vit.heads * architecture.tokens * vit.width
         total += query + attention + outputs * (2 * inner * vit.width + 2 * vit.hidden * vit.width)
     return total
 

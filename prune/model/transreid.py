@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from prune.model.architecture import Architecture, BlockArchitecture
 from prune.model.block import Block
@@ -34,6 +35,10 @@ class Trunk(nn.Module):
             self.stem = Stem(
                 vit.stem, size, grid=architecture.grid, width=vit.width, outputs=architecture.dim
             )
+        self.norm_pre: nn.Module = nn.Identity()
+        if architecture.kind.pre_norm:
+            self.norm_pre = nn.LayerNorm(vit.width, eps=vit.eps)
+        self.padding = architecture.tokens - 1 if architecture.kind.camera_tokens == "class" else 0
         self.blocks = nn.ModuleList(_block(architecture, block) for block in architecture.blocks)
         rates = [drop_path * index / (vit.depth - 1) for index in range(vit.depth)]
         for block, rate in zip(self.blocks, rates):
@@ -43,8 +48,11 @@ class Trunk(nn.Module):
             self.norm = nn.LayerNorm(vit.width, eps=vit.eps)
 
     def camera_table(self) -> Tensor:
-        """Return (cameras + 2, 1, D): one row per camera, then their mean, then zeros, all multiplied by the coefficient."""
-        table = self.sie_embed * self.sie_coefficient
+        """Return one row per camera, then their mean, then zeros, all multiplied by the coefficient.
+
+        The table is (cameras + 2, 1, D), or (cameras + 2, N, D) with zeros for the patch tokens if it acts on the class token only.
+        """
+        table = F.pad(self.sie_embed * self.sie_coefficient, (0, 0, 0, self.padding))
         return torch.cat([table, table.mean(dim=0, keepdim=True), torch.zeros_like(table[:1])])
 
     def forward(self, images: Tensor, camera_ids: Tensor | None) -> Tensor:
@@ -65,6 +73,7 @@ class Trunk(nn.Module):
             table = self.camera_table()
             # Without camera ids the mean camera is used, as for an unknown camera.
             x = x + (table[-2:-1] if camera_ids is None else table.index_select(0, camera_ids))
+        x = self.norm_pre(x)
         for block in self.blocks:
             x = block(x)
         return x, skip
@@ -93,9 +102,11 @@ class TransReID(nn.Module):
             neck = nn.BatchNorm1d(part.width)
             neck.bias.requires_grad_(False)
             setattr(self, f"bottleneck{part.suffix}", neck)
-            if architecture.identities:
+            if architecture.identities and not architecture.kind.one_classifier:
                 classifier = nn.Linear(part.width, architecture.identities, bias=False)
                 setattr(self, f"classifier{part.suffix}", classifier)
+        if architecture.identities and architecture.kind.one_classifier:
+            self.classifier = nn.Linear(architecture.dim, architecture.identities, bias=False)
         self.reset()
 
     def reset(self) -> None:
@@ -136,11 +147,15 @@ class TransReID(nn.Module):
         return [getattr(self, f"bottleneck{suffix}")(part) for suffix, part in zip(self.suffixes, parts)]
 
     def logits(self, parts: list[Tensor]) -> list[Tensor]:
-        """Return the identity logits of every feature, each (B, identities); `parts` are the features before the necks."""
-        return [
-            getattr(self, f"classifier{suffix}")(part)
-            for suffix, part in zip(self.suffixes, self.necks(parts))
-        ]
+        """Return the identity logits of every classifier, each (B, identities); `parts` are the features before the necks."""
+        necked = self.necks(parts)
+        if self.architecture.kind.one_classifier:
+            return [self.classifier(combined(necked, self.architecture.parts))]
+        return [getattr(self, f"classifier{suffix}")(part) for suffix, part in zip(self.suffixes, necked)]
+
+    def compared(self, parts: list[Tensor]) -> list[Tensor]:
+        """Return the features, each (B, width), that a metric loss compares: the `parts`, or the descriptor made of them."""
+        return [combined(parts, self.architecture.parts)] if self.architecture.kind.one_classifier else parts
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:
         """Return the descriptor (B, dim), not L2-normalised.

@@ -53,6 +53,8 @@ VARIANTS = {
     "vit_small": Variant(768, 8, 8, 96, 2304, False, 768**-0.5, None),
     "deit_small": Variant(384, 12, 6, 64, 1536, True, 64**-0.5, "deit_small_distilled_patch16_224.fb_in1k"),
     "deit_tiny": Variant(192, 12, 3, 64, 768, True, 64**-0.5, "deit_tiny_distilled_patch16_224.fb_in1k"),
+    # the image encoder of CLIP ViT-B/16
+    "clip_base": Variant(768, 12, 12, 64, 3072, True, 64**-0.5, None, eps=1e-5, activation="quick_gelu"),
     # Our own variant, small enough to train on a CPU and to ship with the project.
     "vit_lite": Variant(192, 8, 6, 32, 768, True, 32**-0.5, None),
     # vit_lite with a stem whose weights were trained on photographs (EfficientNet-Lite0 on ImageNet)

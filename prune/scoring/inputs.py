@@ -25,7 +25,7 @@ def triplet_only(model: TransReID, images: Tensor, labels: Tensor, camera_ids: T
 
     `images` is (B, 3, H, W) normalised float32, `labels` (B,), and `camera_ids` (B,) rows of the camera table or None.
     """
-    return triplet_loss(model.parts(images, camera_ids), labels)
+    return triplet_loss(model.compared(model.parts(images, camera_ids)), labels)
 
 
 def scoring_loss(model: TransReID, identities: int, batches: Batches) -> tuple[Loss, str]:

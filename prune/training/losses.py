@@ -134,4 +134,4 @@ def training_loss(model: TransReID, images: Tensor, labels: Tensor, camera_rows:
     """
     check_labels(model, labels)
     parts = model.parts(images, camera_rows)
-    return identity_loss(model.logits(parts), labels) + triplet_loss(parts, labels)
+    return identity_loss(model.logits(parts), labels) + triplet_loss(model.compared(parts), labels)

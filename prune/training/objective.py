@@ -36,9 +36,11 @@ class Objective(nn.Module):
         logits = self.model.logits(parts)
         identity = losses.identity_loss(logits, labels, smoothing=config.label_smoothing)
         if config.metric == "contrastive":
-            metric = losses.contrastive_loss(parts, labels, temperature=config.temperature)
+            metric = losses.contrastive_loss(
+                self.model.compared(parts), labels, temperature=config.temperature
+            )
         else:
-            metric = losses.triplet_loss(parts, labels, margin=config.margin)
+            metric = losses.triplet_loss(self.model.compared(parts), labels, margin=config.margin)
         distillation = torch.zeros_like(identity)
         if teacher is not None and config.distill.type == "soft":
             distillation = losses.distill_soft(logits, teacher, temperature=config.distill.temperature)

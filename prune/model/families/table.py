@@ -30,7 +30,9 @@ class Family:
 
     `title` names it in messages. `leading` is the number of tokens before the patch tokens; they are never pruned. `embedding` and
     `output` are keys of the tables EMBEDDINGS and OUTPUTS in prune.model.families.build. `camera_tokens` says to which tokens the
-    camera embedding is added: "all" or "class".
+    camera embedding is added: "all", "class", or "none" (the family has no camera embedding). With `pre_norm`, a LayerNorm stands
+    before the first block. With `one_classifier`, the model has a single classifier, which reads the descriptor after the necks, and
+    the metric loss compares descriptors; otherwise every part has a classifier and a metric loss of its own.
     """
 
     title: str
@@ -38,12 +40,30 @@ class Family:
     embedding: str = "patch"
     output: str = "class"
     camera_tokens: str = "all"
+    pre_norm: bool = False
+    one_classifier: bool = False
 
 
 FAMILIES = {
     "vit": Family("plain ViT"),
     "ics": Family("ViT with the ICS convolutional stem (TransReID-SSL)", embedding="ics"),
+    "clip": Family("CLIP-ReID", output="projected", camera_tokens="class", pre_norm=True),
+    "pass": Family("PASS", leading=4, output="pass", camera_tokens="none", one_classifier=True),
+    "pass_mean": Family(
+        "PASS with FEAT_FUSION mean", leading=4, output="pass_mean", camera_tokens="none", one_classifier=True
+    ),
+    "pass_one_neck": Family(
+        "PASS with a single neck", leading=4, output="pass_one_neck", camera_tokens="none"
+    ),
+    "pass_mean_one_neck": Family(
+        "PASS with FEAT_FUSION mean and a single neck",
+        leading=4,
+        output="pass_mean_one_neck",
+        camera_tokens="none",
+    ),
 }
+# The width of CLIP's projection.
+PROJECTED = 512
 
 
 def parts_of(output: str, width: int) -> tuple[Part, ...]:
@@ -51,18 +71,30 @@ def parts_of(output: str, width: int) -> tuple[Part, ...]:
     if output == "jpm":
         local = (Part(f"_{part}", width, part, 1 / PARTS) for part in range(1, PARTS + 1))
         return (Part("", width), *local)
+    if output == "projected":
+        return Part("", width), Part("_proj", PROJECTED, 1)
+    if output in ("pass", "pass_mean"):
+        # [class token, mean of the three part tokens], or the mean of these two
+        slot, share = (1, 1.0) if output == "pass" else (0, 0.5)
+        parts = (Part(f"_{part}", width, slot, share / 3) for part in range(1, 4))
+        return (Part("", width, 0, share), *parts)
+    if output == "pass_one_neck":
+        return (Part("", 2 * width),)
     return (Part("", width),)
 
 
-def family_problem(family: str, pooling: str, *, jpm: bool, stem: bool) -> str | None:
+def family_problem(family: str, pooling: str, *, jpm: bool, stem: bool, cameras: bool) -> str | None:
     """Return why there is no model with these settings and what to change; None if there is one.
 
-    `stem` says whether the variant has a convolutional stem of its own (the hybrid variants).
+    `stem` says whether the variant has a convolutional stem of its own (the hybrid variants), and `cameras` whether the model has a
+    camera table.
     """
     if family not in FAMILIES:
         return f"model.family {family!r} is not one of {', '.join(FAMILIES)}"
     if pooling not in ("class", *POOLINGS):
         return f"model.pooling {pooling!r} is not one of class, {', '.join(POOLINGS)}"
+    if cameras and FAMILIES[family].camera_tokens == "none":
+        return f"model.family {family}: has no camera embedding; set model.cameras=0"
     if FAMILIES[family].output != "class" and (jpm or pooling != "class"):
         return f"model.family {family}: has an output of its own; set model.jpm=false and model.pooling=class"
     if jpm and pooling != "class":

@@ -1,0 +1,69 @@
+"""Translate a configuration of CLIP-ReID into one of TransReID, which prune.config.authors then translates into our keys.
+
+CLIP-ReID trains in two stages. The first learns the texts, which no image feature needs; the second trains the image encoder. Only
+the second stage is translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.wording import printable
+
+STAGES = ("STAGE1", "STAGE2")
+# Keys of a stage that TransReID does not have -> the key that it has instead (None: no training here reads it).
+STAGE_KEYS = {"WARMUP_ITERS": "WARMUP_EPOCHS", "WARMUP_LR_INIT": None, "LR_MIN": None}
+BACKBONE = "ViT-B-16"
+# The authors add the losses of two classifiers, and the triplet losses of the same two features and of an inner one. Ours are means.
+LOSSES = 2
+
+
+def is_clip_reid(data: Mapping[Any, Any]) -> bool:
+    """Whether `data`, the content of a configuration file, has keys that only CLIP-ReID's files have, or its backbone's name."""
+    model, solver = _section(data, "MODEL"), _section(data, "SOLVER")
+    name = str(model.get("NAME", "")).strip("()'\" ")
+    return (
+        name.startswith(("ViT-", "RN50", "RN101"))
+        or "I2T_LOSS_WEIGHT" in model
+        or bool(solver.keys() & {*STAGES})
+    )
+
+
+def flattened(data: Mapping[Any, Any], where: str) -> dict[Any, Any]:
+    """Return the content `data` of a CLIP-ReID file with TransReID's sections and keys; the file is named `where` in messages.
+
+    Raises ConfigError for a backbone other than ViT-B/16, and for a stage that is not a section.
+    """
+    model, solver = dict(_section(data, "MODEL")), dict(_section(data, "SOLVER"))
+    name = str(model.get("NAME", "")).strip("()'\" ")
+    if name != BACKBONE:
+        raise ConfigError(
+            f"{where}: MODEL.NAME {printable(name)} of CLIP-ReID is not supported, only {BACKBONE}; export another backbone to "
+            "ONNX in its own project, and adopt the file: python -m export adopt"
+        )
+    for stage in STAGES:
+        if not isinstance(solver.get(stage) or {}, Mapping):
+            raise ConfigError(f"{where}: SOLVER.{stage} must be a section, not {solver[stage]!r}")
+    model.pop("I2T_LOSS_WEIGHT", None)
+    model |= {"NAME": "transformer", "TRANSFORMER_TYPE": "clip_base", "JPM": False}
+    solver.pop("STAGE1", None)
+    for key, value in dict(solver.pop("STAGE2", None) or {}).items():
+        ours = STAGE_KEYS.get(key, key)
+        if ours is not None:
+            solver.setdefault(ours, value)
+    return {**data, "MODEL": model, "SOLVER": solver}
+
+
+def adapted(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the `settings` that prune.config.authors made of a `flattened` file, with what differs in CLIP-ReID."""
+    train = settings["train"]
+    weights = {key: LOSSES * train[key] for key in ("identity_weight", "metric_weight")}
+    model = settings["model"] | {"family": "clip"}
+    return settings | {"model": model, "train": train | weights}
+
+
+def _section(data: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:
+    content = data.get(name)
+    return content if isinstance(content, Mapping) else {}
