@@ -8,7 +8,7 @@ NUMERIC := tests/prune tests/export tests/runtime/extraction tests/runtime/ranki
 	tests/test_int8_exact.py tests/benchmarks/experiments/test_peak.py
 OLD_PROCESSOR := ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default
 
-.PHONY: demo serve test test-isa lint check-full docker-check integrations-check page-check clean
+.PHONY: demo serve test test-isa lint check-full docker-check integrations-check page-check scale-check clean
 
 demo: .venv/ready
 	$(BIN)/python -m benchmarks.demo --out runs/demo
@@ -60,6 +60,15 @@ page-check: .page-check/ready
 	$(BIN)/python -m pip install -qq --target .page-check --upgrade playwright==1.65.2 axe-playwright-python==0.1.8
 	touch $@
 
+# Extraction on Ray, with killed actors and machines. A network, for Ray: it stays in an environment of its own, .scale-check
+scale-check: .scale-check/ready
+	OMP_NUM_THREADS=1 .scale-check/bin/python -m pytest -m "full or not full" tests/runtime/extraction/test_ray.py tests/runtime/extraction/test_ray_cluster.py
+
+.scale-check/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .scale-check
+	.scale-check/bin/python -m pip install -qq -e ".[cpu,ray]" pytest onnx
+	touch $@
+
 # touched last, so that an interrupted installation starts again
 .venv/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -74,4 +83,4 @@ page-check: .page-check/ready
 	touch $@
 
 clean:
-	rm -rf .venv .integrations .page-check runs build *.egg-info
+	rm -rf .venv .integrations .page-check .scale-check runs build *.egg-info

@@ -9,6 +9,7 @@ from runtime.datasets import MAX_BAD, READERS
 from runtime.options.argument_types import camera_policy, fraction, positive_integer
 from runtime.options.backend_option import add_backend_option
 from runtime.options.choices import DEVICES
+from runtime.options.cluster import ENGINES, RAY
 
 
 @dataclass(frozen=True)
@@ -135,4 +136,18 @@ def add_shard_option(parser: ArgumentParser) -> None:
         "--shard",
         metavar="I/N",
         help="only the images of shard I of N, for N machines; gallery merge joins what they made (default: all images)",
+    )
+
+
+def add_cluster_options(parser: ArgumentParser) -> None:
+    """Add the options `--on` and `--address` to `parser`."""
+    parser.add_argument(
+        "--on",
+        choices=ENGINES,
+        help="extract on Ray Data: one actor with one thread for each CPU, on this machine or on a cluster",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help=f"the running cluster for --on {RAY}, or auto (default: one on this machine, which ends with the command)",
     )

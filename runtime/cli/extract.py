@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.cli.arguments import (
     ModelOptions,
     RunOptions,
+    add_cluster_options,
     add_layout_option,
     add_model_options,
     add_output_options,
@@ -21,6 +22,7 @@ from runtime.cli.arguments import (
 from runtime.errors import ConfigError
 from runtime.options.argument_types import count
 from runtime.options.choices import PRESETS, REOPEN, THROUGHPUT
+from runtime.options.cluster import RAY, Cluster, cluster_of
 
 if TYPE_CHECKING:
     from runtime import Features, Model
@@ -44,7 +46,8 @@ class ExtractOptions:
     `images` is a folder, a list file or one image, of which `shard` is extracted (None: all); it is None if there is a `video`.
     `layout` is that of the data set to which the folder belongs; None guesses it. `preset` is "latency" (the least time per image on
     a CPU), "throughput" (the most images per second on a CPU), or None to run the model with the options of `model` and
-    `run_options` alone. `as_json` prints one JSON document instead of a table.
+    `run_options` alone. With a `cluster`, Ray runs the preset "throughput" there. `as_json` prints one JSON document instead of a
+    table.
     """
 
     model: ModelOptions
@@ -55,6 +58,7 @@ class ExtractOptions:
     shard: str | None
     out: Path
     preset: str | None
+    cluster: Cluster | None
     as_json: bool
 
 
@@ -86,6 +90,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=PRESETS,
         help="settings for a CPU: latency (one process, all cores, batch 1) or throughput (one single-threaded process per core)",
     )
+    add_cluster_options(parser)
     add_shard_option(parser)
     add_layout_option(parser)
     add_model_options(parser)
@@ -103,6 +108,7 @@ def command(args: Namespace) -> None:
         shard=args.shard,
         out=Path(args.out),
         preset=args.preset,
+        cluster=cluster_of(args.on, args.address, preset=args.preset, device=args.device),
         as_json=args.json,
     )
     run(options)
@@ -123,7 +129,8 @@ def run(options: ExtractOptions) -> None:
     from runtime.stopping import Stopped
 
     out, noun = options.out, "boxes" if options.video else "images"
-    model = open_with_options(options.model, options.run_options, preset=options.preset)
+    preset = THROUGHPUT if options.cluster else options.preset
+    model = open_with_options(options.model, options.run_options, preset=preset)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are saved as an .npz file; try {out.with_suffix('.npz')}")
     resume = resume_folder(out)
@@ -165,7 +172,8 @@ def run(options: ExtractOptions) -> None:
         "dim": model.dim,
         "camera": features.camera,
         "engine": features.backend,
-        "preset": options.preset,
+        "preset": preset,
+        **({"on": RAY} if options.cluster else {}),
         "model": model.sha256,
     }
     print_result("features", result, as_json=options.as_json)
@@ -192,6 +200,8 @@ def _video_options(args: Namespace) -> VideoOptions | None:
         raise ConfigError(f"--layout {args.layout}: a video has no layout; leave --layout out")
     if args.shard is not None:
         raise ConfigError(f"--shard {args.shard}: a video is extracted as a whole; leave --shard out")
+    if args.on is not None:
+        raise ConfigError(f"--on {args.on}: extracts image files only; leave it out for a video")
     if args.preset == THROUGHPUT:
         raise ConfigError(
             f"--preset {THROUGHPUT}: its processes read image files only; leave --preset out, and give a --batch"
@@ -215,7 +225,7 @@ def _features(model: Model, options: ExtractOptions) -> Features:
     images = labelled_images(source, options.layout)
     print_notes(images.notes)
     images = shard_images(images, source, options.shard)
-    embed = partial(embed_files_resumed, model, out=options.out)
+    embed = partial(embed_files_resumed, model, out=options.out, cluster=options.cluster)
     (features,) = features_of(model, {"extract": images}, options.run_options, embed)
     return features
 

@@ -21,8 +21,9 @@ from runtime.extraction.parallel import Setup, open_workers
 from runtime.extraction.parts import ImageItem, Part
 from runtime.extraction.processes import usable_cores
 from runtime.features import Features
-from runtime.opening import load_artifact
+from runtime.opening import load_artifact, open_artifact
 from runtime.options.choices import BACKENDS, LATENCY
+from runtime.options.cluster import Cluster
 
 # The images per run in each process of "throughput", which has one thread. Compared with batch 1, OpenVINO is faster with it, and ONNX
 # Runtime is faster on small models and equally fast on large ones.
@@ -109,14 +110,16 @@ def streamer(
     batch: int | None = None,
     workers: int | None = None,
     allow_ungated: bool = False,
+    cluster: Cluster | None = None,
 ) -> Iterator[Stream]:
     """Yield a function that yields the features batch by batch, so that a caller can store each batch when it is done.
 
     Every batch is filled to the same size, so that the features of an image do not depend on which other images are extracted in the
-    same run. The parameters are those of `extractor`.
+    same run. With a `cluster`, Ray runs the preset "throughput" there, with one actor for each CPU in place of the worker processes.
+    The other parameters are those of `extractor`.
     """
     flow = Flow(_batch(artifact, preset, batch), workers, pad=True)
-    with _opened(artifact, preset, flow, allow_ungated) as stream:
+    with _opened(artifact, preset, flow, allow_ungated, cluster) as stream:
         yield stream
 
 
@@ -125,20 +128,30 @@ def _batch(artifact: Artifact, preset: str | None, batch: int | None) -> int:
 
 
 @contextmanager
-def _opened(artifact: Artifact, preset: str | None, flow: Flow, allow_ungated: bool) -> Iterator[Stream]:
+def _opened(
+    artifact: Artifact, preset: str | None, flow: Flow, allow_ungated: bool, cluster: Cluster | None = None
+) -> Iterator[Stream]:
     if preset is None or preset == LATENCY:
         yield partial(_parts, artifact, flow)
         return
     chosen = plan(preset, artifact, flow.batch)
-    # The gate of this processor already ran when the artifact was verified.
+    # The gate of this processor already ran when the artifact was verified; other machines may have other processors.
     opens = partial(
-        load_artifact,
+        open_artifact if cluster and cluster.address else load_artifact,
         artifact.path,
         threads=chosen.threads,
         allow_ungated=allow_ungated,
         backend=artifact.backend or BACKENDS[0],
     )
-    with open_workers(Setup(opens, artifact.sha256, flow), chosen.processes) as pool:
+    setup = Setup(opens, artifact.sha256, flow)
+    if cluster is not None:
+        # imported here, because a device does without Ray
+        from runtime.extraction.ray import open_ray
+
+        with open_ray(setup, cluster) as stream:
+            yield stream
+        return
+    with open_workers(setup, chosen.processes) as pool:
         yield pool.parts
 
 

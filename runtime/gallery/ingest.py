@@ -33,6 +33,7 @@ from runtime.images.skipped import Skipped
 from runtime.images.sources import Images
 from runtime.images.thumbnails import thumbnail
 from runtime.model import Model
+from runtime.options.cluster import Cluster
 
 # Rows are committed when so many have come together, or so many seconds after the last commit: a commit waits for the disk twice.
 ROWS, SECONDS = 1024, 0.5
@@ -82,6 +83,7 @@ def add_files(
     images: Images,
     *,
     labels: Labels = Labels(),
+    cluster: Cluster | None = None,
     camera: str | int | None = None,
     workers: int | None = None,
     max_bad: float = MAX_BAD,
@@ -91,7 +93,8 @@ def add_files(
 
     An image that is stored already, by its bytes and the source, is not extracted again, so the same call resumes a stopped one. Each
     batch is filled to the same size, so the features equal those of a run without a stop, bit for bit, on the same backend with the
-    same batch size. `camera`, `workers`, `max_bad` and `progress` are as in `Model.embed_files`.
+    same batch size. With a `cluster`, Ray extracts the images of a model that was opened with the preset "throughput", and this
+    process stores them. `camera`, `workers`, `max_bad` and `progress` are as in `Model.embed_files`.
 
     Raises ArtifactError if the gallery holds another embedding space, DataError when too many images are unusable (the others are
     stored), StorageError when the disk fails or is full, and Stopped when a signal arrives (finished batches are stored). Raises the
@@ -110,7 +113,12 @@ def add_files(
     if missing:
         some = [items[place] for place in missing]
         opened = streamer(
-            model.artifact, model.preset, batch=model.batch, workers=workers, allow_ungated=True
+            model.artifact,
+            model.preset,
+            batch=model.batch,
+            workers=workers,
+            allow_ungated=True,
+            cluster=cluster,
         )
         with opened as stream, closing(stream(some, None if ids is None else ids[missing])) as parts:
             try:

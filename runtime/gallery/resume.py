@@ -31,6 +31,7 @@ from runtime.gallery.store.segments import CODES, SUFFIX
 from runtime.gallery.store.store import LOCK
 from runtime.images.sources import Images
 from runtime.model import Model
+from runtime.options.cluster import Cluster
 
 # Rows that are read from the store at a time.
 BLOCK = 1024
@@ -46,6 +47,7 @@ def embed_files_resumed(
     images: Images,
     *,
     out: Path,
+    cluster: Cluster | None = None,
     camera: str | int | None = None,
     workers: int | None = None,
     max_bad: float = MAX_BAD,
@@ -56,11 +58,14 @@ def embed_files_resumed(
     `out` is the file in which the caller saves the features. The folder is `resume_folder(out)`; the caller removes it afterwards. If
     it holds features from an earlier call, with the same model, backend, batch size and camera embedding, the images whose bytes
     are the same are not extracted again. Each batch is filled to the same size, so the features equal those of a run without a stop,
-    bit for bit. Raises the errors of `Model.embed_files`, and StorageError when the disk fails or is full, or when the folder holds
-    files of something else.
+    bit for bit. With a `cluster`, Ray extracts the images of a model that was opened with the preset "throughput", to the same
+    features, and this process keeps them. Raises the errors of `Model.embed_files` and of the cluster, and StorageError when the disk
+    fails or is full, or when the folder holds files of something else.
     """
     artifact = model.artifact
-    opened = streamer(artifact, model.preset, batch=model.batch, workers=workers, allow_ungated=True)
+    opened = streamer(
+        artifact, model.preset, batch=model.batch, workers=workers, allow_ungated=True, cluster=cluster
+    )
     with closing(_open(model, images, out, camera)) as gallery, opened as stream:
         kind = f"{artifact.backend} {model.preset} {model.batch}"
         return extract_with_policy(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.cli.arguments import (
     ModelOptions,
     RunOptions,
+    add_cluster_options,
     add_layout_option,
     add_max_bad_option,
     add_model_options,
@@ -18,7 +19,8 @@ from runtime.cli.arguments import (
     run_options,
 )
 from runtime.cli.gallery.arguments import add_store_option, camera_number
-from runtime.options.choices import PRESETS
+from runtime.options.choices import PRESETS, THROUGHPUT
+from runtime.options.cluster import Cluster, cluster_of
 
 if TYPE_CHECKING:
     from runtime.gallery.ingest import Labels
@@ -31,8 +33,8 @@ TIMES = {"name,exif": ("name", "exif"), "name": ("name",), "exif": ("exif",), "n
 class AddOptions:
     """The model, the images, the gallery `store`, and what to record with each image.
 
-    `shard`, `layout` and `preset` are as for `extract`. `source`, `camera`, `time`, `track` and `person` are those of all images; None
-    takes them from the file names. `times` names where to look for times, and `zone` the time zone of those without one.
+    `shard`, `layout`, `preset` and `cluster` are as for `extract`. `source`, `camera`, `time`, `track` and `person` are those of all
+    images; None takes them from the file names. `times` names where to look for times, and `zone` the time zone of those without one.
     """
 
     model: ModelOptions
@@ -42,6 +44,7 @@ class AddOptions:
     shard: str | None
     layout: str | None
     preset: str | None
+    cluster: Cluster | None
     source: str
     camera: int | None
     time: str | None
@@ -113,6 +116,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--preset", choices=PRESETS, help="settings for a CPU: latency or throughput, as for extract"
     )
+    add_cluster_options(parser)
     add_shard_option(parser)
     add_layout_option(parser)
     add_model_options(parser)
@@ -130,6 +134,7 @@ def command(args: Namespace) -> None:
             shard=args.shard,
             layout=args.layout,
             preset=args.preset,
+            cluster=cluster_of(args.on, args.address, preset=args.preset, device=args.device),
             source=args.source,
             camera=args.as_camera,
             time=args.as_time,
@@ -155,7 +160,8 @@ def run(options: AddOptions) -> None:
     from runtime.stopping import keeping
 
     labels = options.labels()
-    model = open_with_options(options.model, options.run_options, preset=options.preset)
+    preset = THROUGHPUT if options.cluster else options.preset
+    model = open_with_options(options.model, options.run_options, preset=preset)
     images = labelled_images(options.images, options.layout)
     print_notes(images.notes)
     images = shard_images(images, options.images, options.shard)
@@ -174,6 +180,7 @@ def run(options: AddOptions) -> None:
                     model,
                     images,
                     labels=labels,
+                    cluster=options.cluster,
                     camera=how.camera,
                     workers=how.workers,
                     max_bad=how.max_bad,
