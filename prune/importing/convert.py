@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prune.importing.unwrap import is_unread, other_models, unprefixed, unwrap, with_batch_counters
+from prune.importing.unwrap import other_models, unprefixed, unread_part, unwrap, with_batch_counters
 from prune.model.architecture import Architecture, BlockArchitecture
 from prune.model.file import load_strictly
 from prune.model.tensors import refuse_unusable
@@ -103,8 +103,8 @@ def split_checkpoint(
     """
     levels, names = unwrap(data)
     tensors = {str(key): value for key, value in levels[-1].items() if isinstance(value, Tensor)}
-    unread = sorted({key.rpartition(".")[2] for key in tensors if is_unread(key)})
-    tensors = {key: value for key, value in tensors.items() if not is_unread(key)}
+    unread = sorted({part for key in tensors if (part := unread_part(key)) is not None})
+    tensors = {key: value for key, value in tensors.items() if unread_part(key) is None}
     refuse_unusable(tensors, path)
     if not tensors:
         keys = ", ".join(printable(str(key)) for key in list(levels[-1])[:10])
@@ -112,7 +112,7 @@ def split_checkpoint(
             f"{path}: holds no tensors (its keys: {keys}); give a TransReID or AMG checkpoint, or save its state_dict alone"
         )
     if unread:
-        note(f"{path}: these tensors are ignored, because no forward pass reads them: {', '.join(unread)}")
+        note(f"{path}: these tensors are ignored, because no forward pass of images reads them: {', '.join(unread)}")
     if names and (others := other_models(levels[-2], names[-1])):
         note(
             f"{path}: holds several models; {'.'.join(names)} is used, these are ignored: {', '.join(others)}"

@@ -33,6 +33,8 @@ WRAPPERS = (
 MAX_DEPTH = 6
 # Tensors that every ViT has; what stands before their names is the prefix of the ViT.
 ANCHOR = re.compile(r"^(|.*\.)(?:blocks\.\d+\.attn\.qkv\.weight|cls_token|pos_embed)$")
+# The tensor that shows the image encoder of CLIP-ReID, whose names differ; what stands before is the prefix of the whole model.
+CLIP_ANCHOR = re.compile(r"^(|.*\.)image_encoder\.class_embedding$")
 # Tensors that no forward pass reads, by the last part of their name or by any earlier part. The counters of batch-norm layers
 # are not among them: the model stores their values, though it does not read them either.
 UNREAD_LAST = frozenset(
@@ -41,6 +43,8 @@ UNREAD_LAST = frozenset(
 )
 UNREAD_PART = frozenset(
     ["criterion", "center_criterion", "center_loss", "loss", "loss_fn", "loss_func", "memory", "memory_bank"]
+    # the side of CLIP-ReID that reads texts, in training only
+    + ["text_encoder", "prompt_learner"]
 )
 COUNTER = "num_batches_tracked"
 
@@ -77,12 +81,15 @@ def unprefixed(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     whose message begins with `where`, when two tensors would get the same name.
     """
     prefixes = Counter(match[1] for key in state if (match := ANCHOR.match(key)))
-    if not prefixes:
+    clip_prefix = next((match[1] for key in state if (match := CLIP_ANCHOR.match(key))), None)
+    if not prefixes and clip_prefix is None:
         return dict(state)
-    prefix = prefixes.most_common(1)[0][0]
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
     parent = _parent(prefix)
     names = {key: key for key in state}
-    if prefix.endswith("base."):
+    if clip_prefix is not None:
+        names = {key: key.removeprefix(clip_prefix) for key in state}
+    elif prefix.endswith("base."):
         names = {key: key.removeprefix(prefix.removesuffix("base.")) for key in state}
     elif any(key.startswith(f"{parent}bottleneck.") for key in state):
         # a re-identification model whose backbone is not called base
@@ -103,10 +110,15 @@ def unprefixed(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     return {names[key]: value for key, value in state.items()}
 
 
-def is_unread(key: str) -> bool:
-    """Return whether `key` is the name of a tensor that no forward pass reads, such as the centres of a loss or a step number."""
+def unread_part(key: str) -> str | None:
+    """Return the part of the tensor name `key` which shows that no forward pass of images reads the tensor; None if one reads it.
+
+    Such tensors are the centres of a loss, a step number, or the text encoder beside an image encoder.
+    """
     parts = key.split(".")
-    return parts[-1] in UNREAD_LAST or not UNREAD_PART.isdisjoint(parts[:-1])
+    if parts[-1] in UNREAD_LAST:
+        return parts[-1]
+    return next((f"{part}.*" for part in parts[:-1] if part in UNREAD_PART), None)
 
 
 def with_batch_counters(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
