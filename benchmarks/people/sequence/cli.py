@@ -70,6 +70,13 @@ def parse(argv: Sequence[str] | None) -> SequenceOptions:
         metavar="SECONDS",
         help="time of the first frames (default: %(default)s)",
     )
+    parser.add_argument(
+        "--one-camera",
+        type=fraction,
+        default=usual.one_camera,
+        metavar="FRACTION",
+        help="fraction of the people who visit one camera only (default: %(default)s)",
+    )
     add_error_options(parser)
     parser.add_argument(
         "--jobs",
@@ -87,6 +94,7 @@ def parse(argv: Sequence[str] | None) -> SequenceOptions:
         height=args.size[1],
         lookalikes=args.lookalikes,
         start_time=args.start_time,
+        one_camera=args.one_camera,
     )
     return SequenceOptions(
         plan, DetectionErrors(args.missed, args.shifted, args.false_boxes, args.seed), args.out, args.jobs

@@ -50,7 +50,8 @@ class SequencePlan:
     """What is to be rendered: `people` who walk through four cameras for `seconds`, as videos of `width` x `height` pixels.
 
     `seed` selects all random numbers, and `fps` is the number of frames in a second. `lookalikes` is the fraction of the people, 0..1,
-    who share most clothes with another person. `start_time` is the time of the first frames in seconds.
+    who share most clothes with another person. `start_time` is the time of the first frames in seconds. `one_camera` is the fraction
+    of the people, 0..1, who visit one camera only, once or several times.
     """
 
     seed: int = 1
@@ -61,6 +62,7 @@ class SequencePlan:
     height: int = 540
     lookalikes: float = 0.25
     start_time: float = 0.0
+    one_camera: float = 0.0
 
     @property
     def frames(self) -> int:

@@ -156,6 +156,8 @@ def _visits_of(
     speed = float(rng.uniform(1.05, 1.5))
     enters = float(rng.uniform(-2.0, max(plan.seconds * 0.55, plan.seconds - 16.0)))
     camera, start = int(rng.integers(len(grounds))), None
+    # A stream of its own: the other random numbers of a person are the same whatever the fraction is.
+    stays = bool(generator(plan.seed, "one camera", person).random() < plan.one_camera)
     for number in range(int(rng.choice([1, 2, 3, 4], p=(0.06, 0.39, 0.35, 0.2)))):
         if enters > plan.seconds - 1.5:
             return
@@ -174,7 +176,7 @@ def _visits_of(
         again = rng.random() < _RE_ENTRY
         enters = best.leaves + float(rng.uniform(1.5, 4.0))
         start = best.path[-1] if again else None
-        if not again:
+        if not again and not stays:
             camera = (camera + 1 + int(rng.integers(len(grounds) - 1))) % len(grounds)
 
 

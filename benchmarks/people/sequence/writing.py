@@ -119,6 +119,14 @@ def _write_camera(task: tuple[SequencePlan, DetectionErrors, Path, int]) -> dict
     }
 
 
+def _plan_record(plan: SequencePlan) -> dict[str, Any]:
+    record = asdict(plan)
+    if not plan.one_camera:
+        # The option is newer than the sequence that ships, whose description stays what it was.
+        del record["one_camera"]
+    return record
+
+
 def _document(
     plan: SequencePlan, errors: DetectionErrors, cameras: list[dict[str, Any]], folder: Path
 ) -> dict[str, Any]:
@@ -136,7 +144,7 @@ def _document(
         "cameras": cameras,
         "generator": {
             "version": VERSION,
-            "plan": asdict(plan),
+            "plan": _plan_record(plan),
             "detections": asdict(errors) | {"least_visibility": LEAST_DETECTED},
             "least_in_frame": LEAST_IN_FRAME,
             "tools": {name: version(name) for name in ("anny", "av", "numpy", "pillow")},
