@@ -40,6 +40,7 @@ HEAVY_FILES = {
     "runtime/gallery/lookup/faiss.py": {"faiss"},
     "runtime/video/av.py": {"av"},
     "runtime/extraction/ray.py": {"ray"},
+    "runtime/gallery/postgres/driver.py": {"psycopg"},
     **{
         path.relative_to(ROOT).as_posix(): {
             "fastapi",

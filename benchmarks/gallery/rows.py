@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.gallery.api import Gallery
-from runtime.gallery.local import open_local
+from runtime.gallery.places import open_storage
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
+from runtime.options.store_place import ServerAddress, StorePlace
 
 DIM = 24
 SPACE = Space("a" * 64, DIM, "none")
@@ -43,9 +43,9 @@ def features(numbers: Iterable[int]) -> NDArray[np.float32]:
     return np.array([feature(number) for number in numbers], np.float32).reshape(-1, DIM)
 
 
-def gallery(folder: Path, *, segment_rows: int = 16) -> Gallery:
-    """Open or create a gallery with small segments."""
-    return Gallery(open_local(folder, SPACE, segment_rows=segment_rows))
+def gallery(place: StorePlace, *, segment_rows: int = 16) -> Gallery:
+    """Open or create a gallery with small segments, if it is a folder."""
+    return Gallery(open_storage(place, SPACE, segment_rows=segment_rows))
 
 
 def put(store: Gallery, numbers: Iterable[int]) -> None:
@@ -54,9 +54,13 @@ def put(store: Gallery, numbers: Iterable[int]) -> None:
     store.add_rows([row(number) for number in numbers], features(numbers))
 
 
-def contents(folder: Path) -> bytes:
-    """Return the bytes of all files of a gallery, one after the other."""
-    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+def contents(place: StorePlace) -> bytes:
+    """Return the bytes of all files of a gallery, one after the other; of a server on this machine, those of its database and log."""
+    if isinstance(place, ServerAddress):
+        from benchmarks.gallery.postgres.files import server_bytes
+
+        return b"".join(server_bytes(place).values())
+    return b"".join(path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file())
 
 
 def marks(number: int) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ HELP = "serve a gallery over HTTP, with a page to find a person"
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """The folder `store` of the gallery, the `model`, and where and for whom the service listens.
+    """The folder or the server `store` of the gallery, the `model`, and where and for whom the service listens.
 
     `token_file` holds the token that each request has to bring along (None: nothing). `images` is the folder whose pictures may be
     shown (None: stored thumbnails only), and `allow_host` are further names of the service.
@@ -31,7 +31,10 @@ class ServeOptions:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the command `serve` to `parser`."""
     parser.add_argument(
-        "--store", required=True, metavar="DIR", help="the folder of the gallery; made if it is missing"
+        "--store",
+        required=True,
+        metavar="DIR",
+        help="the gallery: a folder, or postgresql://...; made if it is missing",
     )
     parser.add_argument(
         "--model", required=True, metavar="M", help="the model that made the features of the gallery"

@@ -16,11 +16,11 @@ from runtime.features import Features
 from runtime.gallery.calibrations import Calibration, CalibrationCache, judged
 from runtime.gallery.columns import Columns, columns_of
 from runtime.gallery.labelling import known_name, rows_of, whole_path
-from runtime.gallery.local import open_local
 from runtime.gallery.lookup.filters import ALL, Filters, Search
 from runtime.gallery.lookup.indexed import Coverage
 from runtime.gallery.lookup.recall import RECALL, Recall
 from runtime.gallery.lookup.searching import GalleryHit
+from runtime.gallery.places import open_storage
 from runtime.gallery.space import Space, space_of
 from runtime.gallery.storage import Storage
 from runtime.gallery.store.adding import Added
@@ -32,10 +32,11 @@ from runtime.gallery.store.schema import SEGMENT_ROWS
 from runtime.gallery.store.verifying import Verified
 from runtime.gallery.times import MILLION, Time, microseconds
 from runtime.model import Model
+from runtime.options.store_place import ServerAddress, store_place
 
 
 def open_gallery(
-    path: Path | str,
+    path: Path | str | ServerAddress,
     *,
     model: Model | None = None,
     camera: str | int | None = None,
@@ -43,20 +44,21 @@ def open_gallery(
     space: Space | None = None,
     segment_rows: int = SEGMENT_ROWS,
 ) -> Gallery:
-    """Open the gallery in the folder `path`. With a `model`, a gallery that does not exist yet is created for its features.
+    """Open the gallery at `path`: a folder, or the address of a PostgreSQL server ("postgresql://USER@HOST/DATABASE").
 
-    `space` says in place of a model which features these are (`runtime.gallery.space.space_of_features`).
+    With a `model`, a gallery that does not exist yet is created for its features. `space` says in place of a model which features
+    these are (`runtime.gallery.space.space_of_features`).
 
     `camera` is the camera policy of the features ("input", "mean", "none" or a camera id); None is the model's default for
-    images of the data set with the name `dataset` (None: of another one). A file holds the features of `segment_rows` rows, which is
-    fixed when the gallery is created. Close the gallery after use, or use it in a `with` block.
+    images of the data set with the name `dataset` (None: of another one). In a folder, a file holds the features of `segment_rows`
+    rows, which is fixed when the gallery is created. Close the gallery after use, or use it in a `with` block.
 
     Raises ArtifactError if the gallery holds features of another embedding space (another model, width, camera policy or resize),
     DataError if there is no gallery and no model, and StorageError if the gallery is damaged or cannot be read.
     """
     if model is not None:
         space = space_of(model.artifact, camera, dataset)
-    return Gallery(open_local(Path(path), space, segment_rows=segment_rows))
+    return Gallery(open_storage(store_place(path), space, segment_rows=segment_rows))
 
 
 class Gallery:

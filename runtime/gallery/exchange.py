@@ -16,41 +16,43 @@ from runtime.errors import DataError
 from runtime.features import Features, load_features, select_rows
 from runtime.files.manifest import replacing
 from runtime.gallery.api import Gallery
-from runtime.gallery.local import open_local
 from runtime.gallery.lookup.filters import ALL, Filters
+from runtime.gallery.places import open_storage
 from runtime.gallery.space import Space, same_space, space_of_features
 from runtime.gallery.store.adding import Added
 from runtime.gallery.store.rows import Row
 from runtime.gallery.times import Time, time_text
+from runtime.options.store_place import ServerAddress, StorePlace, store_place
 
 # Rows that are read and committed at a time.
 BLOCK = 1024
 
 
 def merge(
-    target: Path,
-    sources: Sequence[Path],
+    target: Path | str | ServerAddress,
+    sources: Sequence[Path | str | ServerAddress],
     *,
     start: Time | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Added:
-    """Add the rows of `sources` to the gallery in the folder `target`, which is created if it does not exist.
+    """Add the rows of `sources` to the gallery `target`, which is created if it does not exist.
 
-    A source is the folder of a gallery or a feature file of `extract` (.npz). A row that is stored already changes nothing, so
-    overlapping sources are no harm, and the same call resumes a stopped one. Thumbnails are copied, calibrations are not. Times
-    within a video count from `start`; without it, they are not stored.
+    A gallery is a folder or the address of a server, and a source may also be a feature file of `extract` (.npz). A row that is
+    stored already changes nothing, so overlapping sources are no harm, and the same call resumes a stopped one. Thumbnails are
+    copied, calibrations are not. Times within a video count from `start`; without it, they are not stored.
 
     Raises ArtifactError, before anything is added, if the sources differ in their embedding space, DataError or ArtifactError for a
     source that is missing, and StorageError for a damaged one.
     """
-    spaces = [(source, _space(source)) for source in sources]
+    places = [store_place(source) for source in sources]
+    spaces = [(source, _space(source)) for source in places]
     for source, space in spaces[1:]:
         same_space(spaces[0][1], space, f"{source} cannot be merged with {spaces[0][0]}: the latter")
     total = Added(0, 0)
-    with Gallery(open_local(target, spaces[0][1])) as gallery:
-        for source in sources:
-            if source.is_dir():
-                with Gallery(open_local(source)) as other:
+    with Gallery(open_storage(store_place(target), spaces[0][1])) as gallery:
+        for source in places:
+            if not isinstance(source, Path) or source.is_dir():
+                with Gallery(open_storage(source)) as other:
                     ids = other.ids()
                     for first in range(0, len(ids), BLOCK):
                         some = ids[first : first + BLOCK]
@@ -63,10 +65,10 @@ def merge(
     return total
 
 
-def _space(source: Path) -> Space:
-    if not source.is_dir():
+def _space(source: StorePlace) -> Space:
+    if isinstance(source, Path) and not source.is_dir():
         return space_of_features(load_features(source))
-    with closing(open_local(source)) as store:
+    with closing(open_storage(source)) as store:
         return store.space
 
 

@@ -21,6 +21,7 @@ from runtime.gallery.store.rows import Row
 from runtime.images.thumbnails import jpeg_of
 from runtime.model import Model
 from runtime.options.argument_types import camera_policy
+from runtime.options.store_place import store_place
 from runtime.service.answers import hit_json, info_json, row_json
 from runtime.service.batching import Crops
 from runtime.service.forms import AddForm, SearchForm
@@ -38,14 +39,15 @@ def open_service(model: Model, settings: Settings) -> GalleryService:
 
     Raises ArtifactError for a gallery of another model, and the errors of `open_gallery`.
     """
+    place = store_place(settings.store)
     try:
-        gallery = open_gallery(settings.store)
+        gallery = open_gallery(place)
     except DataError:
         # there is none yet
-        gallery = open_gallery(settings.store, model=model)
+        gallery = open_gallery(place, model=model)
     policy = camera_policy(gallery.space.camera)
     try:
-        same_space(gallery.space, space_of(model.artifact, policy), settings.store)
+        same_space(gallery.space, space_of(model.artifact, policy), str(place))
     except ArtifactError:
         gallery.close()
         raise
@@ -61,8 +63,9 @@ class GalleryService:
     def __init__(self, gallery: Gallery, model: Model, policy: str | int, settings: Settings) -> None:
         self.gallery, self.model, self.policy, self.settings = gallery, model, policy, settings
         # says that it is the same gallery, but not where it is
-        place = f"{os.path.realpath(settings.store)} {gallery.space.to_text()}"
-        self.name = hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
+        place = store_place(settings.store)
+        where = os.path.realpath(place) if isinstance(place, Path) else str(place)
+        self.name = hashlib.sha256(os.fsencode(f"{where} {gallery.space.to_text()}")).hexdigest()[:16]
         self._counts: dict[Filters, tuple[Any, int]] = {}
         self._counting, self._adding = threading.Lock(), threading.Lock()
         # a fixed test pattern, whose feature is kept to see whether the model still works

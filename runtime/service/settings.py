@@ -33,12 +33,12 @@ class Limits:
 class Settings:
     """What a service is started with.
 
-    `store` is the folder of the gallery. `images` is a folder: pictures of rows whose stored path lies below it are shown from there
-    (None: from the stored thumbnails only). `hosts` are the names under which a browser may address the service. `token` is what each
-    request has to bring along (None: nothing).
+    `store` is the folder of the gallery, or the address of a server. `images` is a folder: pictures of rows whose stored path lies
+    below it are shown from there (None: from the stored thumbnails only). `hosts` are the names under which a browser may address the
+    service. `token` is what each request has to bring along (None: nothing).
     """
 
-    store: str
+    store: str = field(repr=False)
     images: str | None = None
     hosts: tuple[str, ...] = ()
     token: str | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from runtime.cli.gallery.arguments import add_store_option
+from runtime.options.store_place import StorePlace
 
 HELP = "the mean feature of each camera, from the gallery's own rows without labels"
 
@@ -24,7 +24,7 @@ def command(args: Namespace) -> None:
     run(args.store, seed=args.seed, off=args.off, as_json=args.json)
 
 
-def run(store: Path, *, seed: int, off: bool, as_json: bool) -> None:
+def run(store: StorePlace, *, seed: int, off: bool, as_json: bool) -> None:
     """Calibrate the cameras, and print how many crops each mean comes from."""
     from runtime import open_gallery
     from runtime.cli.gallery.verdicts import print_calibration

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
-from pathlib import Path
 
 from runtime.cli.gallery.arguments import add_store_option
 from runtime.options.argument_types import fraction, positive_integer
+from runtime.options.store_place import StorePlace
 
 HELP = "the distance at which a match is accepted, at a known rate of false matches"
 
@@ -20,7 +20,7 @@ class Options:
     now on.
     """
 
-    store: Path
+    store: StorePlace
     people: tuple[str, ...]
     fpir: float
     enrolled: int | None

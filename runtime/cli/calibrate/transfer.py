@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from runtime.cli.arguments import (
     ModelOptions,
@@ -15,6 +14,7 @@ from runtime.cli.arguments import (
 )
 from runtime.cli.gallery.arguments import add_store_option
 from runtime.datasets import MAX_BAD
+from runtime.options.store_place import StorePlace, store_place
 
 HELP = "use a threshold with another file of the same model, after a check on the calibration crops"
 
@@ -25,8 +25,8 @@ class TransferOptions:
 
     model: ModelOptions
     run_options: RunOptions
-    store: Path
-    source: Path
+    store: StorePlace
+    source: StorePlace
     as_json: bool
 
 
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--from",
         dest="source",
         required=True,
-        type=Path,
+        type=store_place,
         metavar="DIR",
         help="the gallery whose threshold was calibrated with --crops",
     )

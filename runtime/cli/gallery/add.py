@@ -21,6 +21,7 @@ from runtime.cli.arguments import (
 from runtime.cli.gallery.arguments import add_store_option, camera_number
 from runtime.options.choices import PRESETS, THROUGHPUT
 from runtime.options.cluster import Cluster, cluster_of
+from runtime.options.store_place import StorePlace
 
 if TYPE_CHECKING:
     from runtime.gallery.ingest import Labels
@@ -40,7 +41,7 @@ class AddOptions:
     model: ModelOptions
     run_options: RunOptions
     images: str
-    store: Path
+    store: StorePlace
     shard: str | None
     layout: str | None
     preset: str | None
@@ -160,6 +161,8 @@ def run(options: AddOptions) -> None:
     from runtime.stopping import keeping
 
     labels = options.labels()
+    # skipped.jsonl lies beside a folder, and in the working folder for a server
+    listed_as = options.store if isinstance(options.store, Path) else Path("gallery")
     preset = THROUGHPUT if options.cluster else options.preset
     model = open_with_options(options.model, options.run_options, preset=preset)
     images = labelled_images(options.images, options.layout)
@@ -187,12 +190,12 @@ def run(options: AddOptions) -> None:
                     progress=advance,
                 )
         except BadImages as error:
-            write_skipped(options.store, error.skipped)
+            write_skipped(listed_as, error.skipped)
             raise
         rows, verdict = len(gallery), print_calibration(gallery)
     print_skipped([f"{skipped.path}: {skipped.reason}" for skipped in result.skipped])
     print_notes(result.notes)
-    if listed := write_skipped(options.store, result.skipped):
+    if listed := write_skipped(listed_as, result.skipped):
         console.note(f"{len(result.skipped)} images were skipped; {listed} lists them")
     if result.added.differing:
         console.note(

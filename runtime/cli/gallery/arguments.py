@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from runtime.options.store_place import store_place
 
 if TYPE_CHECKING:
     from runtime.gallery.lookup.filters import Filters
@@ -33,7 +34,13 @@ class FilterOptions:
 
 def add_store_option(parser: ArgumentParser) -> None:
     """Add the options `--store` and `--json` to `parser`."""
-    parser.add_argument("--store", required=True, type=Path, metavar="DIR", help="the folder of the gallery")
+    parser.add_argument(
+        "--store",
+        required=True,
+        type=store_place,
+        metavar="DIR",
+        help="the folder of the gallery, or postgresql://USER@HOST/DATABASE for one on a server",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout instead of a table")
 
 

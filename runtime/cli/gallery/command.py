@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from runtime.cli.gallery import add, erase, exchange, index, search_gallery, upkeep
+from runtime.cli.gallery import add, erase, exchange, index, migrate, search_gallery, upkeep
 
 HELP = "store, search and delete features in a gallery"
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "info": (upkeep.INFO_HELP, upkeep.add_arguments, upkeep.info),
     "index": (index.HELP, index.add_arguments, index.command),
     "merge": (exchange.MERGE_HELP, exchange.add_merge_arguments, exchange.merge),
+    "migrate": (migrate.HELP, migrate.add_arguments, migrate.command),
     "export": (exchange.EXPORT_HELP, exchange.add_export_arguments, exchange.export),
 }
 

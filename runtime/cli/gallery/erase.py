@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
-from pathlib import Path
 
 from runtime.cli.gallery.arguments import add_store_option, camera_number
+from runtime.options.store_place import StorePlace
 
 DELETE_HELP = "delete the rows of a person, an image or a camera, or before a time"
 EXPIRE_HELP = "delete the rows that are older than a duration"
@@ -16,7 +16,7 @@ EXPIRE_HELP = "delete the rows that are older than a duration"
 class DeleteOptions:
     """The gallery `store`, and which rows to delete: those that fit everything that is given."""
 
-    store: Path
+    store: StorePlace
     person: str | None
     image: str | None
     id: int | None
@@ -29,7 +29,7 @@ class DeleteOptions:
 class ExpireOptions:
     """The gallery `store`, and the duration after which a row is deleted, such as "30d"."""
 
-    store: Path
+    store: StorePlace
     older: str
     as_json: bool
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.cli.gallery.arguments import FilterOptions, add_filter_options, add_store_option, filter_options
+from runtime.options.store_place import StorePlace, store_place
 
 MERGE_HELP = "add the rows of other galleries or feature files"
 EXPORT_HELP = "write the rows to a feature file, or without features to a list"
@@ -16,7 +17,7 @@ EXPORT_HELP = "write the rows to a feature file, or without features to a list"
 class ExportOptions:
     """The gallery `store`, which rows to write, and the file `out`: .npz with features, .jsonl without."""
 
-    store: Path
+    store: StorePlace
     filters: FilterOptions
     out: Path
     as_json: bool
@@ -27,9 +28,9 @@ def add_merge_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "sources",
         nargs="+",
-        type=Path,
+        type=store_place,
         metavar="SOURCE",
-        help="the folder of a gallery, or a feature file (.npz); they may overlap",
+        help="a gallery (a folder or postgresql://...), or a feature file (.npz); they may overlap",
     )
     add_store_option(parser)
     parser.add_argument(
@@ -62,7 +63,9 @@ def export(args: Namespace) -> None:
     run_export(ExportOptions(args.store, filter_options(args), args.out, args.json))
 
 
-def run_merge(store: Path, sources: tuple[Path, ...], start: str | None, *, as_json: bool) -> None:
+def run_merge(
+    store: StorePlace, sources: tuple[StorePlace, ...], start: str | None, *, as_json: bool
+) -> None:
     """Add the rows of the sources to the gallery, and print how many were new."""
     from runtime.cli.notes import print_notes, print_result
     from runtime.gallery.exchange import merge as merged

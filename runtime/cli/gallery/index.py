@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from runtime.cli.gallery.arguments import add_store_option
 from runtime.options.argument_types import fraction
+from runtime.options.store_place import StorePlace
 
 HELP = "make an index for a fast search, and check its recall (needs the extra index)"
 
@@ -28,7 +28,7 @@ def command(args: Namespace) -> None:
     run(args.store, args.recall, as_json=args.json)
 
 
-def run(store: Path, least: float, *, as_json: bool) -> None:
+def run(store: StorePlace, least: float, *, as_json: bool) -> None:
     """Build the index, and print its recall."""
     from dataclasses import asdict
 

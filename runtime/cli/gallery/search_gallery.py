@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.cli.arguments import (
@@ -17,6 +16,7 @@ from runtime.cli.arguments import (
 )
 from runtime.cli.gallery.arguments import FilterOptions, add_filter_options, add_store_option, filter_options
 from runtime.options.argument_types import camera_policy, positive_integer
+from runtime.options.store_place import StorePlace
 
 if TYPE_CHECKING:
     from runtime import GalleryHit
@@ -35,7 +35,7 @@ class SearchOptions:
     model: ModelOptions
     run_options: RunOptions
     queries: tuple[str, ...]
-    store: Path
+    store: StorePlace
     filters: FilterOptions
     top: int
     rerank: bool

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from runtime.cli.gallery.arguments import add_store_option
+from runtime.options.store_place import StorePlace
 
 VERIFY_HELP = "compare every row and feature with its checksum"
 COMPACT_HELP = "free the space of deleted rows"
@@ -32,7 +32,7 @@ def info(args: Namespace) -> None:
     run_info(args.store, as_json=args.json)
 
 
-def run_verify(store: Path, *, as_json: bool) -> None:
+def run_verify(store: StorePlace, *, as_json: bool) -> None:
     """Print how many rows were verified and what is damaged. Raises StorageError if anything is."""
     from runtime import StorageError, console, open_gallery
     from runtime.cli.notes import print_result
@@ -54,7 +54,7 @@ def run_verify(store: Path, *, as_json: bool) -> None:
         )
 
 
-def run_compact(store: Path, *, as_json: bool) -> None:
+def run_compact(store: StorePlace, *, as_json: bool) -> None:
     """Compact the gallery, and print how many slots were freed."""
     from runtime import open_gallery
     from runtime.cli.notes import print_result
@@ -65,7 +65,7 @@ def run_compact(store: Path, *, as_json: bool) -> None:
     print_result("gallery", summary, as_json=as_json)
 
 
-def run_info(store: Path, *, as_json: bool) -> None:
+def run_info(store: StorePlace, *, as_json: bool) -> None:
     """Print what the gallery holds."""
     from runtime import console, open_gallery
     from runtime.cli.notes import print_result

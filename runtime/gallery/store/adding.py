@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import DataError, NonFiniteFeatures
+from runtime.gallery.space import Space
 from runtime.gallery.store.rows import COLUMNS, Row, checksum
 from runtime.gallery.store.schema import transaction
 from runtime.gallery.store.store import Store
@@ -41,7 +42,7 @@ def add_rows(
     none. Raises DataError for features that are no unit vectors of the gallery's width, and StorageError when the disk fails or is
     full; then no row of this call is stored.
     """
-    _check(store, rows, features)
+    check_features(store.space, str(store.folder), rows, features)
     with store.writing() as db:
         fresh: dict[tuple[Any, ...], int] = {}
         present = differing = 0
@@ -91,14 +92,15 @@ def _append(
         db.execute("UPDATE store SET next_slot = ?", (state.next_slot + len(rows),))
 
 
-def _check(store: Store, rows: Sequence[Row], features: NDArray[np.float32]) -> None:
+def check_features(space: Space, place: str, rows: Sequence[Row], features: NDArray[np.float32]) -> None:
+    """Raise DataError unless the features are unit vectors of the gallery at `place`, one for each row."""
     if features.dtype != np.float32 or features.ndim != 2 or len(features) != len(rows):
         raise DataError(
-            f"features are {features.dtype} {features.shape}; give (N, {store.space.dim}) float32, one row for each image"
+            f"features are {features.dtype} {features.shape}; give (N, {space.dim}) float32, one row for each image"
         )
-    if features.shape[1] != store.space.dim:
+    if features.shape[1] != space.dim:
         raise DataError(
-            f"{store.folder}: holds features of {store.space.dim} numbers, not {features.shape[1]}; use the model of this gallery"
+            f"{place}: holds features of {space.dim} numbers, not {features.shape[1]}; use the model of this gallery"
         )
     norms = np.linalg.norm(features, axis=1)
     if len(bad := np.flatnonzero(~np.isfinite(norms))):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from benchmarks.gallery.rows import SPACE, features, gallery, put
 from runtime.features import Features, save_features
 from runtime.gallery.exchange import merge
 from runtime.gallery.store.rows import Row
+from runtime.options.store_place import StorePlace
 
 CLOCK = 1_764_288_000.25
 
@@ -30,34 +29,34 @@ def of_video(name: str, times: list[float]) -> Features:
     )
 
 
-def stored(folder: Path, count: int) -> list[Row]:
-    with gallery(folder) as opened:
+def stored(place: StorePlace, count: int) -> list[Row]:
+    with gallery(place) as opened:
         rows, _ = opened.rows(list(opened.ids()))
     assert len(rows) == count
     return sorted(rows, key=lambda row: row.path)
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_rows_have_the_tracks_cameras_people_and_clock_times_of_the_boxes(tmp_path, merged):
+def test_rows_have_the_tracks_cameras_people_and_clock_times_of_the_boxes(tmp_path, at, merged):
     one = of_video(str(tmp_path / "v.mp4"), [CLOCK, 0.04, float("nan")])
     if merged:
         save_features(tmp_path / "v.npz", one)
-        merge(tmp_path / "g", [tmp_path / "v.npz"])
+        merge(at("g"), [tmp_path / "v.npz"])
     else:
-        with gallery(tmp_path / "g") as opened:
+        with gallery(at("g")) as opened:
             opened.add(one)
-    rows = stored(tmp_path / "g", 3)
+    rows = stored(at("g"), 3)
     assert [row.track for row in rows] == [None, "7", "8"] and [row.camera for row in rows] == [3] * 3
     assert [row.person for row in rows] == [None, None, "1"]
     assert [row.time_us for row in rows] == [round(CLOCK * 1e6), None, None]
     assert [row.path for row in rows] == list(one.paths)
 
 
-def test_labels_that_are_given_win_and_the_name_of_a_stream_stays(tmp_path):
+def test_labels_that_are_given_win_and_the_name_of_a_stream_stays(at):
     one = of_video("rtsp://camera/1", [CLOCK, CLOCK])
-    with gallery(tmp_path / "g") as opened:
+    with gallery(at("g")) as opened:
         opened.add(one, tracks=["a", "b"], times=[5, 6])
-    rows = stored(tmp_path / "g", 2)
+    rows = stored(at("g"), 2)
     assert [row.track for row in rows] == ["a", "b"] and [row.time_us for row in rows] == [
         5_000_000,
         6_000_000,
@@ -66,10 +65,10 @@ def test_labels_that_are_given_win_and_the_name_of_a_stream_stays(tmp_path):
 
 
 @pytest.mark.parametrize("start", [None, CLOCK])
-def test_times_within_a_video_count_from_the_start_also_after_a_gallery(tmp_path, start):
+def test_times_within_a_video_count_from_the_start_also_after_a_gallery(tmp_path, at, start):
     save_features(tmp_path / "v.npz", of_video("v.mp4", [2.0]))
-    with gallery(tmp_path / "other") as opened:
+    with gallery(at("other")) as opened:
         put(opened, range(100, 103))
-    merge(tmp_path / "g", [tmp_path / "other", tmp_path / "v.npz"], start=start)
-    (row,) = [row for row in stored(tmp_path / "g", 4) if row.track is None]
+    merge(at("g"), [at("other"), tmp_path / "v.npz"], start=start)
+    (row,) = [row for row in stored(at("g"), 4) if row.track is None]
     assert row.time_us == (None if start is None else round((CLOCK + 2) * 1e6))

@@ -20,6 +20,7 @@ from runtime.gallery.lookup.codes import read_codes
 from runtime.gallery.lookup.exact import Block, nearest
 from runtime.ranking.rerank import rerank
 from runtime.ranking.site import SiteMeans
+from tests.runtime.gallery.conftest import At
 
 needs_faiss = pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed (extra index)")
 
@@ -39,9 +40,9 @@ def brute_force(numbers: list[int], query: np.ndarray, top: int) -> list[int]:
         ({"cameras": [7]}, lambda n: False),
     ],
 )
-def test_a_search_equals_a_brute_force(tmp_path: Path, filters: dict, keep) -> None:  # type: ignore[no-untyped-def, type-arg]
+def test_a_search_equals_a_brute_force(at: At, filters: dict, keep) -> None:  # type: ignore[no-untyped-def, type-arg]
     numbers = [n for n in range(200) if keep(n)]
-    with gallery(tmp_path / "g", segment_rows=37) as store:
+    with gallery(at("g"), segment_rows=37) as store:
         put(store, range(200))
         for query in (feature(5000), feature(70)):
             hits = store.search(query, top=8, **filters)
@@ -70,8 +71,8 @@ def test_blocks_are_ranked_like_one_matrix() -> None:
     assert (whole[0] == expected).mean() > 0.99
 
 
-def test_another_process_sees_what_was_added_and_deleted(tmp_path: Path) -> None:
-    with gallery(tmp_path / "g") as one, gallery(tmp_path / "g") as other:
+def test_another_process_sees_what_was_added_and_deleted(at: At) -> None:
+    with gallery(at("g")) as one, gallery(at("g")) as other:
         put(one, range(50))
         assert len(other.search(feature(1), top=99)) == 50
         one.delete(camera=1)
@@ -81,8 +82,8 @@ def test_another_process_sees_what_was_added_and_deleted(tmp_path: Path) -> None
         assert len(other.search(feature(1), top=99)) == len(one.ids())
 
 
-def test_re_ranking_orders_the_neighbourhood_of_one_query(tmp_path: Path) -> None:
-    with gallery(tmp_path / "g") as store:
+def test_re_ranking_orders_the_neighbourhood_of_one_query(at: At) -> None:
+    with gallery(at("g")) as store:
         put(store, range(60))
         query = feature(999)
         hits = store.search(query, top=60, rerank=True)
@@ -93,8 +94,8 @@ def test_re_ranking_orders_the_neighbourhood_of_one_query(tmp_path: Path) -> Non
         assert [hit.row for hit in hits] != [row(n) for n in near]
 
 
-def test_wrong_queries_are_refused(tmp_path: Path) -> None:
-    with gallery(tmp_path / "g") as store:
+def test_wrong_queries_are_refused(at: At) -> None:
+    with gallery(at("g")) as store:
         assert store.search(feature(1)) == []
         with pytest.raises(DataError, match=str(DIM)):
             store.search(np.ones(5, np.float32))

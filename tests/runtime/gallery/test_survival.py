@@ -17,6 +17,7 @@ from benchmarks.gallery.rows import contents, feature, features, gallery, put, r
 from runtime.errors import StorageError
 from runtime.gallery.api import open_gallery
 from runtime.gallery.store import schema
+from tests.runtime.gallery.conftest import At
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -87,19 +88,20 @@ def test_a_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from pathlib import Path
 from benchmarks.gallery.rows import gallery, put
-with gallery(Path(sys.argv[1])) as store:
+from runtime.options.store_place import store_place
+with gallery(store_place(sys.argv[1])) as store:
     for start in range(int(sys.argv[2]), int(sys.argv[2]) + 200, 20):
         put(store, range(start, start + 20))
 """
 
 
-def test_several_processes_write_and_every_row_is_there_once(tmp_path: Path) -> None:
-    folder = tmp_path / "g"
+def test_several_processes_write_and_every_row_is_there_once(at: At) -> None:
+    folder = at("g")
     starts = [0, 100, 1000, 2000]
     processes = [
-        subprocess.Popen([sys.executable, "-c", WRITER, folder, str(start)], cwd=ROOT) for start in starts
+        subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(start)], cwd=ROOT)
+        for start in starts
     ]
     assert [process.wait() for process in processes] == [0] * 4
     expected = {row(n).sha256 for start in starts for n in range(start, start + 200)}

@@ -1,0 +1,1 @@
+"""Measure a gallery on a PostgreSQL server: a real one, which is started here, without Docker."""
