@@ -54,6 +54,7 @@ BENCHMARKS = (
         "benchmarks.experiments",
         "benchmarks.gallery",
         "benchmarks.service",
+        "benchmarks.identities",
     ),
     ("benchmarks.tables",),
 )

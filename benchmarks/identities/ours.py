@@ -1,0 +1,106 @@
+"""The adapter to `runtime.identities`, the method that is measured: the only module here that knows its interface."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.identities.prepared.sequences import PreparedSequence, TrackKey
+from runtime.errors import DataError
+from runtime.identities.api import Identities
+from runtime.identities.collecting import tracks_of
+from runtime.identities.false_matches import FalseMatches, distances_of
+from runtime.identities.options import Event, IdentityOptions
+from runtime.identities.track import Track
+from runtime.ranking.site import SiteMeans, calibrate_site
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What a site knows before it starts: the distances between `different` people, and the means of its cameras (None: none)."""
+
+    different: FalseMatches
+    site: SiteMeans | None
+
+
+@dataclass(frozen=True, eq=False)
+class Identified:
+    """What the method said about a sequence: the `answer` after all merges, the `events` in their order, and the CPU time."""
+
+    answer: dict[TrackKey, object]
+    events: tuple[Event, ...]
+    cpu_s: float
+
+
+def tracks(sequence: PreparedSequence, *, quality: bool = True) -> list[Track]:
+    """Return the tracks of all cameras of a sequence in the order of their ends. Without `quality`, every crop counts the same."""
+    every = [
+        track
+        for camera in sequence.cameras
+        for track in tracks_of(
+            camera.features, camera.boxes if quality else None, sequence.size if quality else None
+        )
+    ]
+    return sorted(every, key=lambda track: (track.last_s, track.camera, track.name))
+
+
+def calibrate(sequences: Sequence[Sequence[Track]], options: IdentityOptions) -> Calibration:
+    """Return the calibration from the tracks of sequences. It uses no identities: tracks at the same time are different people."""
+    crops = [track for one in sequences for track in one]
+    try:
+        site = calibrate_site(
+            np.concatenate([track.features for track in crops]),
+            np.concatenate([np.full(len(track.times), track.camera) for track in crops]),
+            np.concatenate([np.full(len(track.times), number) for number, track in enumerate(crops)]),
+        )
+    except DataError:
+        site = None
+    used = site if options.site else None
+    distances = [
+        distances_of(list(one), used, separate_cameras=options.separate_cameras, overlap_s=options.overlap_s)
+        for one in sequences
+    ]
+    return Calibration(FalseMatches.fit(np.concatenate(distances)), site)
+
+
+def identify(
+    given: Sequence[Track],
+    calibration: Calibration,
+    options: IdentityOptions,
+    *,
+    threshold: float | None = None,
+) -> Identified:
+    """Return what the method says about the tracks of a sequence. A `threshold` (a distance) replaces the rate of false matches."""
+    started = time.process_time()
+    identities = Identities(
+        None,
+        calibration.different if threshold is None else threshold,
+        options=options,
+        site=calibration.site,
+    )
+    events = [event for track in given for event in identities.observe(track)] + identities.close()
+    spent = time.process_time() - started
+    return Identified(final_answer(events), tuple(events), spent)
+
+
+def final_answer(events: Sequence[Event]) -> dict[TrackKey, object]:
+    """Return the identity of each track after all merges."""
+    kept: dict[str, str] = {}
+    answer: dict[TrackKey, str] = {}
+    for event in events:
+        if event.kind == "merge":
+            assert event.merged is not None
+            kept[event.merged] = event.identity
+        else:
+            assert event.camera is not None and event.track is not None
+            answer[event.camera, int(event.track)] = event.identity
+
+    def last(name: str) -> str:
+        while name in kept:
+            name = kept[name]
+        return name
+
+    return {key: last(name) for key, name in answer.items()}

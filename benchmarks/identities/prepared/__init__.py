@@ -1,0 +1,1 @@
+"""Prepared sequences: tracks of rendered videos, their features, and what is true about them."""
