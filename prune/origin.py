@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from prune.config.load import Config
 from prune.model.architecture import PATCH, Architecture
@@ -61,16 +62,11 @@ def token_advice(positions: int, architecture: Architecture) -> str:
     The advice lists the input sizes and strides that give this number of tokens; several may fit. `architecture` is the one that
     the configuration describes, with another number of tokens.
     """
-    same_size = [
-        ("", stride)
-        for stride in STRIDES
-        if _tokens(architecture.height, architecture.width, stride) == positions
-    ]
+    own = (architecture.height, architecture.width)
+    fitting = input_options(positions, architecture.leading, (own, *SIZES))
+    same_size = [("", stride) for size, stride in fitting if size == own]
     other_sizes = [
-        (f"--set 'model.size=[{height}, {width}]' ", stride)
-        for height, width in SIZES
-        for stride in STRIDES
-        if _tokens(height, width, stride) == positions
+        (f"--set 'model.size=[{height}, {width}]' ", stride) for (height, width), stride in fitting
     ]
     options = [f"{size}--set model.stride={stride}" for size, stride in same_size or other_sizes]
     if not options:
@@ -78,5 +74,13 @@ def token_advice(positions: int, architecture: Architecture) -> str:
     return f"add {' or '.join(options)}" + (", whichever it was trained with" if len(options) > 1 else "")
 
 
-def _tokens(height: int, width: int, stride: int) -> int:
-    return ((height - PATCH) // stride + 1) * ((width - PATCH) // stride + 1) + 1
+def input_options(
+    positions: int, leading: int, sizes: Sequence[tuple[int, int]] = SIZES
+) -> list[tuple[tuple[int, int], int]]:
+    """Return the pairs ((height, width), stride) of `sizes` and STRIDES that give `positions` tokens, `leading` of them no patches."""
+    return [
+        (size, stride)
+        for size in dict.fromkeys(sizes)
+        for stride in STRIDES
+        if ((size[0] - PATCH) // stride + 1) * ((size[1] - PATCH) // stride + 1) + leading == positions
+    ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from prune.config.load import Config
-from prune.importing.convert import convert
+from prune.importing.checkpoint import import_checkpoint
 from prune.model.file import load_model
 from prune.model.transreid import TransReID
 from prune.origin import checkpoint_spec
@@ -83,21 +83,16 @@ def open_weights(
 ) -> tuple[Artifact, TransReID]:
     """Open a model.safetensors, or a published .pth with the `config` it was trained with.
 
-    Returns (the runnable Artifact, its torch model). A .pth needs `config`. A model.safetensors does not need it, because it holds
-    its own architecture. If `config` is given with a model.safetensors, it must agree with that architecture. Raises ConfigError when
-    a .pth is given without a configuration, or when a model.safetensors does not match the configuration.
+    Returns (the runnable Artifact, its torch model). Without `config`, what the tensors of a .pth do not show is assumed (see
+    `import_checkpoint`). A model.safetensors holds its own architecture; if `config` is given with it, the two must agree. Raises
+    ConfigError when they do not.
     """
     if Path(path).suffix not in (".pth", ".pt"):
         artifact, model = open_torch_model(path, device=device)
         if config is not None:
             _check_config(model, artifact.spec, config, path)
         return artifact, model
-    if config is None:
-        raise ConfigError(
-            f"{path}: is a published checkpoint, which does not store its stride and number of cameras; add --config "
-            "with the configuration that it was trained with"
-        )
-    model = convert(path, config.architecture(), drop_path=config.model.drop_path)
+    model, config = import_checkpoint(path, config or Config(), configured=config is not None)
     spec = checkpoint_spec(config, model.architecture, path)
     return artifact_of(model, spec, path, {"sha256": sha256(path)}, device=device), model
 

@@ -10,9 +10,12 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class ConfigOptions:
-    """The path of a configuration file, and the `section.key=value` overrides of its values, as `load_config` takes them."""
+    """The path of a configuration file, and the `section.key=value` overrides of its values, as `load_config` takes them.
 
-    path: str
+    The path is None only for the commands that can do without a file.
+    """
+
+    path: str | None
     overrides: tuple[str, ...]
 
 

@@ -1,4 +1,4 @@
-"""`python -m prune.convert`: convert a TransReID or AMG checkpoint (.pth) to a model.safetensors."""
+"""`python -m prune.convert`: convert a published checkpoint (.pth) to a model.safetensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """The published checkpoint, the configuration that it was trained with, and the model file to write."""
+    """The published checkpoint, the configuration that it was trained with (its path may be None), and the model file to write."""
 
     checkpoint: str
     config: ConfigOptions
@@ -23,8 +23,14 @@ class ConvertOptions:
 def parse(argv: Sequence[str] | None) -> ConvertOptions:
     """Return the parsed command line. Raises ConfigError when --out is the checkpoint; argparse exits with code 2 on other errors."""
     parser = ArgumentParser(prog="python -m prune.convert", description=main.__doc__)
-    parser.add_argument("checkpoint", help="the TransReID or AMG checkpoint (.pth)")
-    add_config_options(parser, required=True)
+    parser.add_argument(
+        "checkpoint", help="the checkpoint (.pth) of TransReID, AMG, TransReID-SSL or PersonViT"
+    )
+    add_config_options(
+        parser,
+        text="the configuration that it was trained with: a file of this project, or the authors' .yml; not needed where the tensors "
+        "show the model, but pooling, neck, normalisation and data set are then assumed",
+    )
     parser.add_argument("--out", required=True, help="the model.safetensors to write")
     args = parser.parse_args(argv)
     if Path(args.out).resolve() == Path(args.checkpoint).resolve():
@@ -33,7 +39,7 @@ def parse(argv: Sequence[str] | None) -> ConvertOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert a published TransReID or AMG checkpoint to a model.safetensors with its manifest."""
+    """Convert a published checkpoint to a model.safetensors with its manifest; its tensors show the family and the variant."""
     run(parse(argv))
     return 0
 
@@ -41,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: ConvertOptions) -> None:
     """Convert the checkpoint, write the model, and print its architecture."""
     from prune.config.load import load_config
-    from prune.importing.convert import convert
+    from prune.importing.checkpoint import import_checkpoint
     from prune.model.file import save_model
     from prune.origin import checkpoint_spec
     from runtime.files.manifest import sha256
@@ -49,12 +55,13 @@ def run(options: ConvertOptions) -> None:
 
     checkpoint, out = options.checkpoint, options.out
     config = load_config(options.config.path, options.config.overrides)
-    model = convert(checkpoint, config.architecture(), drop_path=config.model.drop_path)
+    model, config = import_checkpoint(checkpoint, config, configured=options.config.path is not None)
     spec = checkpoint_spec(config, model.architecture, checkpoint)
     save_model(model, out, spec, parent=sha256(checkpoint), notes={"source": "convert"})
     architecture = model.architecture
     print(
-        f"{printable(out)}: {architecture.variant}, {architecture.identities} identities, {architecture.cameras} cameras\n"
+        f"{printable(out)}: {architecture.kind.title}, {architecture.variant}, {architecture.identities} identities, "
+        f"{architecture.cameras} cameras\n"
         f"heads per block {[len(block.heads) for block in architecture.blocks]}\n"
         f"tokens per block {[len(block.tokens) for block in architecture.blocks]}"
     )

@@ -27,6 +27,10 @@ OTHER_NAMES = {
 }
 
 
+# TransReID-SSL and PersonViT use these names for other networks than TransReID does, or for networks that it lacks.
+SUCCESSOR_VARIANTS = {"vit_small": "deit_small", "vit_tiny": "deit_tiny"}
+
+
 def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
     """Return the settings of an authors' file as a nested dict of this project's keys, such as {model: {stride: 12}, ...}.
 
@@ -46,6 +50,7 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
         raise ConfigError(
             f"{where}: MODEL.STRIDE_SIZE {model['STRIDE_SIZE']} must be two equal numbers, such as [12, 12]"
         )
+    successor = _from_successor(model)
     layout, folder, cameras, identities = _dataset(sections["DATASETS"]["NAMES"], where)
     return {
         "model": {
@@ -59,8 +64,15 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
             "identities": identities,
             "neck": test["NECK_FEAT"],
             "drop_path": model["DROP_PATH"],
+            # the authors' model with the JPM ignores both keys
+            "family": "ics" if model.get("STEM_CONV") and not model["JPM"] else "vit",
+            "pooling": "class" if model["JPM"] else _pooling(model),
         },
-        "input": {"mean": image["PIXEL_MEAN"], "std": image["PIXEL_STD"], "interpolation": "bicubic"},
+        "input": {
+            "mean": image["PIXEL_MEAN"],
+            "std": image["PIXEL_STD"],
+            "interpolation": "bilinear" if successor else "bicubic",
+        },
         "data": {"layout": layout, "root": f"{sections['DATASETS']['ROOT_DIR']}/{folder}"},
         "prune": _prune(sections, where) if "FINETUNE" in data else {},
         "train": _train(sections, where) | (_finetune(sections["FINETUNE"]) if "FINETUNE" in data else {}),
@@ -75,14 +87,27 @@ def _variant(model: dict[str, Any], where: str) -> str:
         )
     transformer_type = str(model["TRANSFORMER_TYPE"])
     variant = transformer_type.split("_patch16")[0]
+    if _from_successor(model):
+        variant = SUCCESSOR_VARIANTS.get(variant, variant)
     if variant not in VARIANTS:
         names = ", ".join(f"{name}_patch16_224_TransReID" for name in VARIANTS)
         raise ConfigError(
             f"{where}: MODEL.TRANSFORMER_TYPE {transformer_type!r} is not supported; the supported types are: {names}"
         )
-    # TransReID-SSL and PersonViT use the name vit_small for DeiT's small ViT; TransReID uses it for another network.
-    from_successor = any(key in SUCCESSOR_KEYS["MODEL"] for key in model)
-    return "deit_small" if from_successor and variant == "vit_small" else variant
+    return variant
+
+
+def _from_successor(model: dict[str, Any]) -> bool:
+    """Whether a file is one of TransReID-SSL, PersonViT or PASS, which build on TransReID."""
+    return any(key in SUCCESSOR_KEYS["MODEL"] for key in model)
+
+
+def _pooling(model: dict[str, Any]) -> str:
+    """Return our word for PersonViT's POOLING and TransReID-SSL's GEM_POOLING."""
+    pooling = model.get("POOLING")
+    return (
+        "gem" if model.get("GEM_POOLING") else "class" if pooling in (None, "None", False) else str(pooling)
+    )
 
 
 def _size(written: dict[str, Any], image: dict[str, Any], where: str) -> list[int]:

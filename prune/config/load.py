@@ -53,13 +53,14 @@ class Config:
         )
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration in the file at `path`, changed by `overrides`, which are texts such as `prune.tokens.fraction=0.25`.
 
-    The file is one of this project, or one of TransReID or AMG. Raises ConfigError that names the file or the override, the key as
+    The file is one of this project, or one of TransReID, AMG and the projects that build on them. None stands for a file without
+    keys. Raises ConfigError that names the file or the override, the key as
     it is written there and, for an unknown key, the nearest known one.
     """
-    data = read_yaml(path)
+    data = {} if path is None else read_yaml(path)
     refuse_external(data, str(path))
     is_authors_file = any(str(key).isupper() for key in data)
     our_overrides = []
@@ -77,7 +78,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
                 f"--set {override}: {keys[0]} is a section of the authors' files (TransReID and AMG), but {path} is a file of "
                 "this project; configs/README.md lists this project's key for each of theirs"
             )
-    where = str(path)
+    where = "the defaults" if path is None else str(path)
     if is_authors_file:
         data = translate(data, where)
         where = f"{path}, translated into this project's keys"

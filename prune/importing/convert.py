@@ -1,4 +1,4 @@
-"""Convert TransReID and AMG checkpoints (.pth): read them safely, and check every tensor against the architecture."""
+"""Convert published checkpoints (.pth): read them safely, and check every tensor against the architecture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prune.importing.layouts import in_our_names
 from prune.importing.unwrap import other_models, unprefixed, unread_part, unwrap, with_batch_counters
 from prune.model.architecture import Architecture, BlockArchitecture
 from prune.model.file import load_strictly
@@ -112,12 +113,14 @@ def split_checkpoint(
             f"{path}: holds no tensors (its keys: {keys}); give a TransReID or AMG checkpoint, or save its state_dict alone"
         )
     if unread:
-        note(f"{path}: these tensors are ignored, because no forward pass of images reads them: {', '.join(unread)}")
+        note(
+            f"{path}: these tensors are ignored, because no forward pass of images reads them: {', '.join(unread)}"
+        )
     if names and (others := other_models(levels[-2], names[-1])):
         note(
             f"{path}: holds several models; {'.'.join(names)} is used, these are ignored: {', '.join(others)}"
         )
-    state = unprefixed(tensors, str(path))
+    state = in_our_names(unprefixed(tensors, str(path)))
     lists: dict[str, list[int] | None] = {}
     for name in ("channels", "heads"):
         values = next((level[name] for level in levels[:-1] if level.get(name) is not None), None)
@@ -234,6 +237,17 @@ def convert(path: Path | str, architecture: Architecture, *, drop_path: float = 
     ArtifactError when the file cannot be read or does not fit the architecture.
     """
     state, lists = split_checkpoint(read_checkpoint(path), path)
+    return convert_state(state, lists, architecture, path, drop_path)
+
+
+def convert_state(
+    state: dict[str, Tensor],
+    lists: dict[str, list[int] | None],
+    architecture: Architecture,
+    path: Path | str,
+    drop_path: float,
+) -> TransReID:
+    """Return the model that `convert` returns, made from the results of `split_checkpoint` for the checkpoint at `path`."""
     pruned = derive_architecture(state, lists, architecture, path)
     model = TransReID(pruned, drop_path=drop_path)
     tensors = with_batch_counters(model_tensors(state, pruned), model.state_dict())

@@ -97,6 +97,6 @@ def _lookup(data: Mapping[Any, Any], key: str, *, default: Any = None) -> Any:
 
 def _refusal(where: str, project: str, evidence: str) -> ConfigError:
     return ConfigError(
-        f"{where}: is a configuration of {project} ({evidence}), whose models this project does not support; give a file of "
-        "configs/, or one of TransReID or AMG"
+        f"{where}: is a configuration of {project} ({evidence}), whose models this project does not import; export the model to "
+        "ONNX there and adopt that file: python -m export adopt MODEL.onnx --out ADOPTED.onnx (docs/adopt.md)"
     )

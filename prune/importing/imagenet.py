@@ -13,7 +13,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 from prune.importing.convert import read_checkpoint, split_checkpoint
-from prune.importing.unwrap import unprefixed
+from prune.importing.unwrap import unprefixed, with_batch_counters
 from prune.model.architecture import PATCH, Architecture
 from prune.model.transreid import TransReID
 from prune.model.variants import VARIANTS
@@ -101,6 +101,7 @@ def initialise(model: TransReID, state: dict[str, Tensor], source: str) -> list[
     except ArtifactError as error:
         raise ArtifactError(f"{source}: {error}") from None
     expected = {key: value for key, value in model.state_dict().items() if not key.startswith(NEW)}
+    mapped = with_batch_counters(mapped, expected)
     differing = sorted(set(expected) ^ set(mapped))
     differing += [key for key in expected if key in mapped and expected[key].shape != mapped[key].shape]
     if differing:
@@ -135,6 +136,9 @@ def _remarks(state: dict[str, Tensor], architecture: Architecture) -> list[str]:
 
 def _advice(state: dict[str, Tensor], architecture: Architecture) -> str:
     """Say which setting makes these tensors fit, or that no variant has them."""
+    stem = any(key.startswith("patch_embed.conv.") for key in state)
+    if stem != (architecture.family == "ics"):
+        return f"add --set model.family={'ics' if stem else 'vit'}"
     blocks = {key.split(".")[1] for key in state if key.startswith("blocks.")}
     hidden = state.get("blocks.0.mlp.fc1.bias", torch.empty(0)).shape[0]
     sizes = (state["cls_token"].shape[-1], len(blocks), hidden, "blocks.0.attn.qkv.bias" in state)

@@ -66,6 +66,17 @@ FAMILIES = {
 PROJECTED = 512
 
 
+# Variants that belong to one family alone; all others go with any other family.
+OWN_VARIANTS: dict[str, tuple[str, ...]] = {}
+
+
+def variants_of(family: str, variants: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of `variants` that a model of the family can have, in their order."""
+    own = OWN_VARIANTS.get(family)
+    taken = {name for names in OWN_VARIANTS.values() for name in names}
+    return tuple(name for name in variants if (name in own if own else name not in taken))
+
+
 def parts_of(output: str, width: int) -> tuple[Part, ...]:
     """Return the parts of a model whose output is `output` (see `Architecture.output`) and whose tokens have `width` values."""
     if output == "jpm":

@@ -1,0 +1,106 @@
+"""Import a published checkpoint: its tensors say what kind of model it is, and the configuration says the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from prune.config.load import Config
+from prune.importing.convert import convert_state, read_checkpoint, split_checkpoint
+from prune.importing.recognise import Recognised, described, recognise, refuse_foreign
+from prune.model.families.table import FAMILIES
+from prune.model.transreid import TransReID
+from prune.model.variants import VARIANTS
+from prune.origin import input_options
+from runtime.console import note
+from runtime.errors import ArtifactError
+
+
+def import_checkpoint(
+    path: Path | str, config: Config, *, configured: bool = True
+) -> tuple[TransReID, Config]:
+    """Return (the model in the checkpoint at `path`, in eval mode on the CPU; `config`, changed to what the tensors show).
+
+    The tensors decide the family, the variant, the number of blocks and whether there is a JPM. If `configured` is False, there was no
+    configuration file: then the input size, the stride, the cameras and the number of identities come from the tensors too. One line
+    on stderr says what was recognised, what differs from the configuration, and what had to be assumed. Raises ArtifactError when
+    the file cannot be read, is of another kind, or does not fit the configuration.
+    """
+    state, lists = split_checkpoint(read_checkpoint(path), path)
+    refuse_foreign(state, path)
+    recognised = recognise(state)
+    if recognised is None:
+        if not configured:
+            raise ArtifactError(
+                f"{path}: its tensors do not show which variant it is; add --config with the configuration that it was trained with"
+            )
+        return convert_state(state, lists, config.architecture(), path, config.model.drop_path), config
+    pruned_by_amg = any(key.endswith("attn.token_index") for key in state)
+    settled, remarks = with_recognised(config, recognised, path, configured=configured, bicubic=pruned_by_amg)
+    model = convert_state(state, lists, settled.architecture(), path, settled.model.drop_path)
+    # after the conversion, so that a checkpoint that does not fit gives one line alone
+    note(f"{path}: recognised {described(recognised, settled.model.variant)}{remarks}")
+    return model, settled
+
+
+def with_recognised(
+    config: Config, recognised: Recognised, path: Path | str, *, configured: bool, bicubic: bool = False
+) -> tuple[Config, str]:
+    """Return (`config` with what the tensors show, a remark for stderr that begins with a comma or semicolon, or is empty).
+
+    `configured` is that of `import_checkpoint`. `bicubic` says whether an unconfigured checkpoint was trained and evaluated with
+    bicubic resizing (AMG) rather than evaluated with bilinear resizing (all others).
+    """
+    model = config.model
+    variant = model.variant if model.variant in recognised.variants else recognised.variants[0]
+    # an output of its own, or the JPM, leaves nothing to pool
+    pools = FAMILIES[recognised.family].output == "class" and not recognised.jpm
+    shown = {
+        "family": recognised.family,
+        "variant": variant,
+        "jpm": recognised.jpm,
+        "depth": recognised.depth,
+        "pooling": model.pooling if pools else "class",
+    }
+    written = {name: getattr(model, name) for name in shown}
+    if model.depth is None and model.variant in VARIANTS:
+        written["depth"] = VARIANTS[model.variant].depth
+    settled = dataclasses.replace(model, **shown)
+    if configured:
+        differing = [f"model.{name} {written[name]}" for name in shown if written[name] != shown[name]]
+        remark = (
+            f"; the configuration says {', '.join(differing)}, but the tensors decide" if differing else ""
+        )
+        return dataclasses.replace(config, model=settled), remark
+    settled = dataclasses.replace(settled, cameras=recognised.cameras, identities=recognised.identities)
+    size, stride = _input(settled.size, settled.stride, recognised, path)
+    settled = dataclasses.replace(settled, size=size, stride=stride)
+    resizing = dataclasses.replace(config.input, interpolation="bicubic" if bicubic else "bilinear")
+    cameras = f", {recognised.cameras} cameras" if recognised.cameras else ""
+    remark = (
+        f", {size[0]}x{size[1]} at stride {stride}{cameras}, {recognised.identities} identities; not in the tensors, and so assumed: "
+        f"pooling {settled.pooling}, neck {settled.neck}, mean {resizing.mean[0]:g}, std {resizing.std[0]:g}, "
+        f"{resizing.interpolation} resizing"
+        + (f", camera coefficient {settled.sie_coefficient:g}" if recognised.cameras else "")
+        + " (--config or --set changes them)"
+    )
+    return dataclasses.replace(config, model=settled, input=resizing), remark
+
+
+def _input(
+    size: tuple[int, int], stride: int, recognised: Recognised, path: Path | str
+) -> tuple[tuple[int, int], int]:
+    """Return (the input size, the stride) that give the recognised number of tokens; those given are kept if they fit."""
+    options = input_options(recognised.tokens, FAMILIES[recognised.family].leading)
+    if (size, stride) in options or not options:
+        return size, stride
+    at_size = [option for option in options if option[0] == size] or options
+    if len(at_size) > 1:
+        settings = " or ".join(
+            f"--set 'model.size=[{h}, {w}]' --set model.stride={s}" for (h, w), s in at_size
+        )
+        raise ArtifactError(
+            f"{path}: its {recognised.tokens} position embeddings fit several input sizes and strides; add {settings}, whichever it "
+            "was trained with"
+        )
+    return options[0]
