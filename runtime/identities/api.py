@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,13 @@ from runtime.gallery.api import Gallery
 from runtime.gallery.store.rows import Row
 from runtime.identities import keeping
 from runtime.identities.arrivals import Arrivals
+from runtime.identities.deciding import Candidate, match
 from runtime.identities.false_matches import FalseMatches
-from runtime.identities.open_identities import Identity, OpenIdentities, Span, excluded
+from runtime.identities.open_identities import OpenIdentities, Span, excluded
 from runtime.identities.options import Event, IdentityOptions
-from runtime.identities.track import CONSISTENCY, Track, track_feature
+from runtime.identities.track import Track, track_feature
 from runtime.ranking.site import SiteMeans
 
-# A track of crops with this much quality in all counts fully in the mean of its identity; one with less counts less.
-ENOUGH = 5.0
 # How many crops an event names.
 EVIDENCE = 3
 USUAL = IdentityOptions()
@@ -56,7 +55,7 @@ class Identities:
         self._gallery = gallery
         if site is None and gallery is not None:
             site = gallery.calibration.site
-        self._site = site if options.site else None
+        self._site = site
         self._arrivals = Arrivals(options.delay_s)
         self._events: list[Event] = []
         self._open: OpenIdentities | None = None
@@ -152,7 +151,7 @@ class Identities:
             feature = self._calibrated(kept.feature, kept.camera)
             if kept.span is not None:
                 self._open.close_before(kept.span.last_s)
-            self._open.join(kept.identity, feature, kept.weight, kept.span, enrolled=enrolled)
+            self._open.join(kept.identity, feature, kept.span, enrolled=enrolled)
         self._next = max(self._next, keeping.next_number(gallery))
 
     def _decide_due(self) -> list[Event]:
@@ -168,34 +167,40 @@ class Identities:
             self._open = OpenIdentities(
                 track.features.shape[1], most=self.options.most, window_s=self.options.window_s
             )
-        consistency = CONSISTENCY if self.options.consistency else 0
-        weight = min(float(track.quality.sum()) / ENOUGH, 1.0)
-        if (stored := self._stored(keeping.row_of(track, "", weight))) is not None:
+        if (stored := self._stored(keeping.row_of(track, ""))) is not None:
             identity, number = stored
             return [self._event(track, identity, late=late, stored=True, row=number)]
-        plain = track_feature(track.features, track.quality, consistency=consistency)
-        feature = self._calibrated(plain, track.camera)
-        span = Span(track.camera, track.first_s, track.last_s)
+        candidate = self._candidate(track)
         self._open.close_before(track.last_s)
-        candidates = len(self._open)
-        match = self._match(feature, span)
-        identity = self._new_name() if match is None else match[1].name
-        number = self._keep(track, keeping.row_of(track, identity, weight), plain)
-        self._open.join(identity, feature, weight, span)
-        distance = None if match is None else match[0]
-        rate = None
-        if distance is not None and isinstance(self.threshold, FalseMatches):
-            rate = self.threshold.rate(distance, candidates)
-        event = self._event(
-            track,
-            identity,
-            new=match is None,
-            similarity=None if distance is None else 1 - distance,
-            false_match_rate=rate,
-            late=late,
-            row=number,
+        soon = self._arrivals.ending_by(track.last_s + self.options.look_ahead_s)
+        found = match(
+            self._open,
+            candidate,
+            [self._candidate(other) for other in soon],
+            limit=self._limit(),
+            apart=self._apart,
         )
-        return [event, *(self._merges(identity) if self.options.merging else [])]
+        identity = self._new_name() if found is None else found.identity.name
+        rate = None
+        if found is not None and isinstance(self.threshold, FalseMatches):
+            rate = self.threshold.rate(found.distance, len(self))
+        number = self._keep(track, keeping.row_of(track, identity))
+        self._open.join(identity, candidate.feature, candidate.span)
+        return [
+            self._event(
+                track,
+                identity,
+                new=found is None,
+                similarity=None if found is None else 1 - found.distance,
+                false_match_rate=rate,
+                late=late,
+                row=number,
+            )
+        ]
+
+    def _candidate(self, track: Track) -> Candidate:
+        feature = self._calibrated(track_feature(track.features), track.camera)
+        return Candidate(feature, Span(track.camera, track.first_s, track.last_s))
 
     def _limit(self) -> float:
         """Return the largest distance at which a track joins an identity now."""
@@ -203,35 +208,12 @@ class Identities:
             return self.threshold.distance(self.options.false_match_rate, len(self))
         return self.threshold
 
-    def _match(self, feature: NDArray[np.float32], span: Span) -> tuple[float, Identity] | None:
-        """Return the nearest identity that may be this track, with its distance, or None."""
-        assert self._open is not None
-        for distance, identity in self._open.within(feature, self._limit()):
-            if not self._excluded(identity.spans, [span]):
-                return distance, identity
-        return None
-
-    def _excluded(self, spans: Iterable[Span], others: Iterable[Span]) -> bool:
+    def _apart(self, spans: Sequence[Span], others: Sequence[Span]) -> bool:
         options = self.options
         return options.exclusion and any(
             excluded(spans, other, separate_cameras=options.separate_cameras, overlap_s=options.overlap_s)
             for other in others
         )
-
-    def _merges(self, name: str) -> list[Event]:
-        """Merge the identity that a track has joined with those that it is now near to."""
-        assert self._open is not None
-        events = []
-        identity = self._open.get(name)
-        for _, other in self._open.within(self._open.feature(name), self._limit()):
-            if other is identity or (other.enrolled and identity.enrolled):
-                continue
-            if not self._excluded(identity.spans, other.spans):
-                kept, merged = sorted((identity, other), key=_seniority)
-                self._relabel(merged.name, kept.name)
-                identity = kept
-                events.append(Event("merge", kept.name, merged=merged.name))
-        return events
 
     def _relabel(self, other: str, kept: str) -> None:
         if self._gallery is not None:
@@ -263,7 +245,7 @@ class Identities:
             return stored.person or "", number
         return None
 
-    def _keep(self, track: Track, row: Row, feature: NDArray[np.float32]) -> int | None:
+    def _keep(self, track: Track, row: Row) -> int | None:
         """Store a decision, and return the number of its row. On return, it is on the disk."""
         if self._gallery is None:
             self._known[row.sha256] = (row.person or "", track.last_s)
@@ -271,7 +253,7 @@ class Identities:
             for key in [key for key, (_, end) in self._known.items() if end < limit]:
                 del self._known[key]
             return None
-        self._gallery.add_rows([row], feature[None])
+        self._gallery.add_rows([row], track_feature(track.features)[None])
         ((number, _),) = self._gallery.known([(row.sha256, row.source)]).values()
         return number
 
@@ -295,9 +277,3 @@ class Identities:
             evidence=evidence,
             **values,
         )
-
-
-def _seniority(identity: Identity) -> tuple[bool, int]:
-    """Return what two identities are ordered by before they are merged: named people first, then the lower number."""
-    number = identity.name.removeprefix(keeping.PREFIX)
-    return not identity.enrolled, int(number) if number.isdecimal() else 0

@@ -55,6 +55,12 @@ class Arrivals:
             return self._waiting[0][2], False
         return None
 
+    def ending_by(self, last_s: float) -> list[Track]:
+        """Return the tracks behind the next one that end by `last_s`, in the order of their ends."""
+        waiting = sorted(entry[:2] for entry in self._waiting if entry[0][0] <= last_s)
+        tracks = {entry[1]: entry[2] for entry in self._waiting}
+        return [tracks[number] for _, number in (waiting if self._late else waiting[1:])]
+
     def release(self) -> None:
         """Let the track go that `due` returned."""
         if self._late:

@@ -122,7 +122,7 @@ def tracks_of(
     """Return the tracks of a recorded video, in the order of their ends.
 
     `features` are those of its boxes (`extract --video`), and `boxes` what they were extracted from: with them, and the `size` of the
-    frames, small, clipped and hidden crops count less. `start_s` is added to the times. Boxes without a track are left out. Raises
+    frames, the crops have a quality. `start_s` is added to the times. Boxes without a track are left out. Raises
     DataError for features that are no video's, or that have no times.
     """
     if features.tracks is None or features.times is None or features.frames is None:

@@ -128,7 +128,7 @@ def distances_of(
     overlap_s: float = 0.0,
 ) -> NDArray[np.float32]:
     """Return the cosine distances (n,) of those pairs of `tracks` that are two people for certain (see `simultaneous`)."""
-    features = np.stack([track_feature(track.features, track.quality) for track in tracks])
+    features = np.stack([track_feature(track.features) for track in tracks])
     cameras = np.array([track.camera for track in tracks], np.int64)
     if site is not None:
         features = site.apply(features, cameras)

@@ -32,16 +32,15 @@ CHUNK = 4096
 
 @dataclass(frozen=True, eq=False)
 class KeptTrack:
-    """A track as its row has it: the identity, the feature (D,) as stored, its weight, and where and when it was (None: unknown)."""
+    """A track as its row has it: the identity, the feature (D,) as stored, and where and when it was (None: unknown)."""
 
     identity: str
     feature: NDArray[np.float32]
-    weight: float
     span: Span | None
     camera: int
 
 
-def row_of(track: Track, identity: str, weight: float) -> Row:
+def row_of(track: Track, identity: str) -> Row:
     """Return the row of a track. Its sha256 is that of what tells tracks apart, so that a track is stored once."""
     where = {
         "source": track.source,
@@ -52,7 +51,7 @@ def row_of(track: Track, identity: str, weight: float) -> Row:
     }
     digest = hashlib.sha256(json.dumps(where).encode(errors="surrogatepass")).hexdigest()
     time_us = round(track.last_s * MILLION) if track.last_s >= EARLIEST_S else None
-    details = urlencode({"from": where["from"], "to": where["to"], "weight": repr(weight)})
+    details = urlencode({"from": where["from"], "to": where["to"]})
     return Row(
         digest, SOURCE, track.camera, time_us, track.name, identity, f"track://{track.source}?{details}"
     )
@@ -61,7 +60,7 @@ def row_of(track: Track, identity: str, weight: float) -> Row:
 def read_kept(gallery: Gallery) -> list[KeptTrack]:
     """Return the tracks of all identities, in the order in which they were stored, and the rows of people who have names.
 
-    A row of a person that is no track counts as one of weight 1 without a span. Raises StorageError for a damaged row.
+    A row of a person that is no track counts as one without a span. Raises StorageError for a damaged row.
     """
     people = {number: person for number, _, person, _ in gallery.store.labels() if person is not None}
     kept = []
@@ -129,12 +128,12 @@ def _record(gallery: Gallery, kind: str) -> dict[str, Any]:
 def _kept(row: Row, feature: NDArray[np.float32]) -> KeptTrack:
     person, camera = row.person or "", -1 if row.camera is None else row.camera
     if row.source != SOURCE:
-        return KeptTrack(person, feature, 1.0, None, camera)
+        return KeptTrack(person, feature, None, camera)
     details = parse_qs(row.path.rpartition("?")[2])
     try:
-        first, last, weight = (float(details[name][0]) for name in ("from", "to", "weight"))
+        first, last = (float(details[name][0]) for name in ("from", "to"))
     except (KeyError, ValueError):
         raise StorageError(
             f"the row of track {row.track} of camera {camera} is damaged; delete it by its sha256 {row.sha256}"
         ) from None
-    return KeptTrack(person, feature, weight, Span(camera, first, last), camera)
+    return KeptTrack(person, feature, Span(camera, first, last), camera)

@@ -1,4 +1,4 @@
-"""`OpenIdentities`, the identities that a new track may belong to: one mean feature each. Bounded; writes nothing to the disk."""
+"""`OpenIdentities`, the identities that a new track may belong to: the sum of the features of each. Bounded; writes nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class OpenIdentities:
     """At most `most` identities with features of `dim` numbers, besides the enrolled ones.
 
     An identity that no track has joined for `window_s` seconds is dropped, and the one that was joined the longest ago where there
-    would be too many.
+    would be too many. The distance between an identity and a track is the mean of the cosine distances between its tracks and this
+    one, for which the sum of its features is enough.
     """
 
     def __init__(self, dim: int, *, most: int, window_s: float) -> None:
@@ -42,7 +43,7 @@ class OpenIdentities:
         self._identities: list[Identity] = []
         self._places: dict[str, int] = {}
         self._sums = np.zeros((16, dim), np.float32)
-        self._units = np.zeros((16, dim), np.float32)
+        self._counts = np.zeros(16, np.float32)
 
     def __len__(self) -> int:
         return len(self._identities)
@@ -57,28 +58,23 @@ class OpenIdentities:
         """Return an identity. Raises KeyError if it is not open."""
         return self._identities[self._places[name]]
 
-    def within(self, feature: NDArray[np.float32], distance: float) -> list[tuple[float, Identity]]:
-        """Return the identities within a cosine distance of a feature (D,), nearest first, each with its distance."""
-        # not @: the last digits of a product of BLAS depend on the number of rows
-        far = np.float32(1) - np.einsum("md,d->m", self._units[: len(self)], feature)
-        near = np.flatnonzero(far <= distance)
-        # at equal distances, the earlier name; the places depend on what was dropped before
-        order = sorted(near.tolist(), key=lambda place: (far[place], self._identities[place].name))
-        return [(max(float(far[place]), 0.0), self._identities[place]) for place in order]
+    def total(self, name: str) -> tuple[NDArray[np.float32], float]:
+        """Return the sum (D,) of the features of an identity's tracks, and their number."""
+        place = self._places[name]
+        return self._sums[place], float(self._counts[place])
 
-    def feature(self, name: str) -> NDArray[np.float32]:
-        """Return the mean feature (D,) of an identity, L2-normalised."""
-        feature: NDArray[np.float32] = self._units[self._places[name]]
-        return feature
+    def within(self, feature: NDArray[np.float32], distance: float) -> list[tuple[float, Identity]]:
+        """Return the identities within a mean distance of a feature (D,), nearest first, each with its distance."""
+        # not @: the last digits of a product of BLAS depend on the number of rows
+        products = np.einsum("md,d->m", self._sums[: len(self)], feature)
+        far = np.float32(1) - products / self._counts[: len(self)]
+        near = np.flatnonzero(far <= distance).tolist()
+        # at equal distances, the earlier name; the places depend on what was dropped before
+        near.sort(key=lambda place: (far[place], self._identities[place].name))
+        return [(float(far[place]), self._identities[place]) for place in near]
 
     def join(
-        self,
-        name: str,
-        feature: NDArray[np.float32],
-        weight: float,
-        span: Span | None,
-        *,
-        enrolled: bool = False,
+        self, name: str, feature: NDArray[np.float32], span: Span | None, *, enrolled: bool = False
     ) -> None:
         """Add a track with this feature (D,) to an identity, which is made if it is not open. A span of None is unknown."""
         if name not in self._places:
@@ -86,12 +82,12 @@ class OpenIdentities:
                 self._make_room()
             if len(self) == len(self._sums):
                 self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
-                self._units = np.concatenate([self._units, np.zeros_like(self._units)])
+                self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
             self._places[name] = len(self)
             self._identities.append(Identity(name, enrolled=enrolled))
         place = self._places[name]
-        self._sums[place] += np.float32(weight) * feature
-        self._normalise(place)
+        self._sums[place] += feature
+        self._counts[place] += 1
         if span is not None:
             identity = self._identities[place]
             identity.spans.append(span)
@@ -101,7 +97,7 @@ class OpenIdentities:
         """Make the tracks of `other` tracks of `kept`."""
         place, gone = self._places[kept], self._places[other]
         self._sums[place] += self._sums[gone]
-        self._normalise(place)
+        self._counts[place] += self._counts[gone]
         identity, former = self._identities[place], self._identities[gone]
         identity.spans.extend(former.spans)
         identity.last_s = max(identity.last_s, former.last_s)
@@ -117,9 +113,9 @@ class OpenIdentities:
         if place != last:
             self._identities[place] = moved
             self._places[moved.name] = place
-            self._sums[place], self._units[place] = self._sums[last], self._units[last]
+            self._sums[place], self._counts[place] = self._sums[last], self._counts[last]
         # the numbers of a forgotten person stay nowhere
-        self._sums[last] = self._units[last] = 0
+        self._sums[last] = self._counts[last] = 0
 
     def close_before(self, now_s: float) -> None:
         """Drop the identities that no track has joined in the window before `now_s`, and the spans that are older."""
@@ -129,10 +125,6 @@ class OpenIdentities:
                 self.remove(identity.name)
             elif identity.spans and min(span.last_s for span in identity.spans) < limit:
                 identity.spans = [span for span in identity.spans if span.last_s >= limit]
-
-    def _normalise(self, place: int) -> None:
-        norm = float(np.linalg.norm(self._sums[place]))
-        self._units[place] = self._sums[place] / np.float32(max(norm, 1e-12))
 
     def _make_room(self) -> None:
         guests = [identity for identity in self._identities if not identity.enrolled]

@@ -1,4 +1,7 @@
-"""How well the box of a crop shows the person: small, clipped and hidden boxes count less. Works on arrays of boxes."""
+"""How well a box shows its person: small, clipped and hidden boxes show less. Works on arrays of boxes.
+
+The quality decides which crops a long track keeps, and which crops an event names. It is no weight in the feature of a track.
+"""
 
 from __future__ import annotations
 

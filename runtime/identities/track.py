@@ -9,12 +9,6 @@ from numpy.typing import NDArray
 
 from runtime.errors import DataError
 
-# How strongly a crop counts that looks unlike the rest of its track: its weight is its cosine with the mean of the track to this
-# power. Chosen on rendered training sequences (docs/identities.md).
-CONSISTENCY = 4
-# The quality of a crop is never below this, so that a track of poor crops alone still has a feature.
-LEAST_QUALITY = 0.01
-
 
 @dataclass(frozen=True, eq=False)
 class Track:
@@ -22,9 +16,10 @@ class Track:
 
     `camera` is a 0-based number, and `name` is what the tracker calls the track: its number, for example. `times` (n,) float64 are
     in seconds, in ascending order, on one clock for all cameras. `features` (n, D) float32 are L2-normalised. `quality` (n,)
-    float32 in 0..1 says how much each crop counts. `evidence` names the crops: n paths, or nothing. `rows` are the numbers of the
-    crops in the gallery that the track comes from, or nothing. `source` names the video, so that tracks of two videos are told
-    apart. `span_s` are the first and the last time of the track where crops at its ends are not kept (None: those of the crops).
+    float32 in 0..1 says how well each crop shows the person, so that an event can name the best. `evidence` names the crops: n
+    paths, or nothing. `rows` are the numbers of the crops in the gallery that the track comes from, or nothing. `source` names the
+    video, so that tracks of two videos are told apart. `span_s` are the first and the last time of the track where crops at its
+    ends are not kept (None: those of the crops).
     """
 
     camera: int
@@ -64,22 +59,12 @@ class Track:
         return float(self.times[-1]) if self.span_s is None else self.span_s[1]
 
 
-def track_feature(
-    features: NDArray[np.float32], quality: NDArray[np.float32], *, consistency: float = CONSISTENCY
-) -> NDArray[np.float32]:
-    """Return the feature (D,) float32 of a track, L2-normalised: the mean of its crops (n, D), weighted by their `quality` (n,).
+def track_feature(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the feature (D,) float32 of a track: the mean of its crops (n, D), L2-normalised.
 
-    With a `consistency` above 0, crops that look unlike the weighted mean count less: their weight is multiplied by their cosine with
-    it to this power.
+    All crops count alike. Weights by size, clipping, hiding and by the likeness to the other crops gained nothing on rendered
+    training sequences (docs/identities.md).
     """
-    weights = np.maximum(quality.astype(np.float64), LEAST_QUALITY)
-    mean = _unit(weights @ features)
-    if consistency:
-        weights = weights * np.maximum(features @ mean, LEAST_QUALITY) ** consistency
-        mean = _unit(weights @ features)
-    return mean.astype(np.float32)
-
-
-def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean = features.mean(axis=0, dtype=np.float64)
     # crops that cancel out have no direction; any is as good
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)

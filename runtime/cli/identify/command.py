@@ -15,7 +15,7 @@ from runtime.cli.gallery.arguments import camera_numbers
 from runtime.cli.identify.options import IdentifyOptions, VideoTracks
 from runtime.errors import ConfigError
 from runtime.identities.options import IdentityOptions
-from runtime.options.argument_types import fraction, positive_integer, seconds
+from runtime.options.argument_types import fraction, positive_integer
 
 HELP = "give the tracks of several cameras the identities of people"
 
@@ -93,14 +93,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--delay",
-        type=seconds,
+        type=float,
         default=usual.delay_s,
         metavar="SECONDS",
-        help="how long a track waits for earlier ones that arrive later (default: %(default)s)",
+        help="a track is decided so long after its end (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--look-ahead",
+        type=float,
+        default=usual.look_ahead_s,
+        metavar="SECONDS",
+        help="the tracks that end within this part of the delay are looked at first (default: %(default)s)",
     )
     parser.add_argument(
         "--window",
-        type=seconds,
+        type=float,
         default=usual.window_s,
         metavar="SECONDS",
         help="how long an identity without a new track can still get one (default: %(default)s)",
@@ -161,6 +168,7 @@ def _options(args: Namespace) -> IdentifyOptions:
     identities = IdentityOptions(
         false_match_rate=args.false_match_rate,
         delay_s=args.delay,
+        look_ahead_s=args.look_ahead,
         window_s=args.window,
         most=args.most,
         separate_cameras=args.separate_cameras,
