@@ -169,6 +169,7 @@ class Identities:
             )
         if (stored := self._stored(keeping.row_of(track, ""))) is not None:
             identity, number = stored
+            self._label(track, identity)
             return [self._event(track, identity, late=late, stored=True, row=number)]
         candidate = self._candidate(track)
         self._open.close_before(track.last_s)
@@ -185,6 +186,7 @@ class Identities:
         if found is not None and isinstance(self.threshold, FalseMatches):
             rate = self.threshold.rate(found.distance, len(self))
         number = self._keep(track, keeping.row_of(track, identity))
+        self._label(track, identity)
         self._open.join(identity, candidate.feature, candidate.span)
         return [
             self._event(
@@ -256,6 +258,15 @@ class Identities:
         self._gallery.add_rows([row], track_feature(track.features)[None])
         ((number, _),) = self._gallery.known([(row.sha256, row.source)]).values()
         return number
+
+    def _label(self, track: Track, identity: str) -> None:
+        """Give the crops of a track that lie in the gallery its identity, unless they have a person."""
+        if self._gallery is None or not track.rows:
+            return
+        rows, _ = self._gallery.rows(track.rows)
+        unknown = [number for number, row in zip(track.rows, rows) if row.person is None]
+        if unknown:
+            self._gallery.set_persons(unknown, identity)
 
     def _check_known(self, identity: str) -> None:
         if self._gallery is not None and self._gallery.ids(person=identity, limit=1):

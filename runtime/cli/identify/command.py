@@ -16,6 +16,7 @@ from runtime.cli.identify.options import IdentifyOptions, VideoTracks
 from runtime.errors import ConfigError
 from runtime.identities.options import IdentityOptions
 from runtime.options.argument_types import fraction, positive_integer
+from runtime.options.store_place import store_place
 
 HELP = "give the tracks of several cameras the identities of people"
 
@@ -30,7 +31,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="the model, for --video: an exported .onnx file or an engine",
     )
     parser.add_argument(
-        "--store", required=True, type=Path, metavar="DIR", help="the gallery that keeps the identities"
+        "--store",
+        required=True,
+        type=store_place,
+        metavar="DIR",
+        help="the gallery that keeps the identities",
     )
     parser.add_argument(
         "--video",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runtime.cli.arguments import ModelOptions, RunOptions
 from runtime.identities.options import IdentityOptions
+from runtime.options.store_place import StorePlace
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class IdentifyOptions:
     are measured anew with `measure_again`). `out` is the file for the events, and `picture` an HTML page with a lane for each camera.
     """
 
-    store: Path
+    store: StorePlace
     model: ModelOptions | None
     run_options: RunOptions
     videos: tuple[VideoTracks, ...]
