@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prune.config.authors_keys import SUCCESSOR_KEYS, check_sections, refuse_unsupported
+from prune.config.clip_reid import adapted, flattened, is_clip_reid
 from prune.model.variants import VARIANTS
 from runtime.errors import ConfigError
 
@@ -37,11 +38,14 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
     `data` is the content of the file, such as {MODEL: {STRIDE_SIZE: [12, 12]}, ...}. `where` names the file in messages. Raises
     ConfigError for unknown keys, and for values that need a model or a training that this project does not have.
     """
+    clip = is_clip_reid(data)
+    if clip:
+        data = flattened(data, where)
     sections = check_sections(data, where)
     model, image, test = sections["MODEL"], sections["INPUT"], sections["TEST"]
     variant = _variant(model, where)
     refuse_unsupported(sections, where)
-    if model["SIE_VIEW"]:
+    if model["SIE_VIEW"] and not clip:
         raise ConfigError(
             f"{where}: MODEL.SIE_VIEW is meant for vehicles and is not supported; set it to False for people"
         )
@@ -52,7 +56,7 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
         )
     successor = _from_successor(model)
     layout, folder, cameras, identities = _dataset(sections["DATASETS"]["NAMES"], where)
-    return {
+    settings = {
         "model": {
             "variant": variant,
             "size": _size(data.get("INPUT") or {}, image, where),
@@ -65,18 +69,19 @@ def translate(data: dict[str, Any], where: str) -> dict[str, Any]:
             "neck": test["NECK_FEAT"],
             "drop_path": model["DROP_PATH"],
             # the authors' model with the JPM ignores both keys
-            "family": "ics" if model.get("STEM_CONV") and not model["JPM"] else "vit",
+            "family": "vit" if model["JPM"] else _family(model, where),
             "pooling": "class" if model["JPM"] else _pooling(model),
         },
         "input": {
             "mean": image["PIXEL_MEAN"],
             "std": image["PIXEL_STD"],
-            "interpolation": "bilinear" if successor else "bicubic",
+            "interpolation": "bilinear" if successor or clip else "bicubic",
         },
         "data": {"layout": layout, "root": f"{sections['DATASETS']['ROOT_DIR']}/{folder}"},
         "prune": _prune(sections, where) if "FINETUNE" in data else {},
         "train": _train(sections, where) | (_finetune(sections["FINETUNE"]) if "FINETUNE" in data else {}),
     }
+    return adapted(settings, sections) if clip else settings
 
 
 def _variant(model: dict[str, Any], where: str) -> str:
@@ -100,6 +105,22 @@ def _variant(model: dict[str, Any], where: str) -> str:
 def _from_successor(model: dict[str, Any]) -> bool:
     """Whether a file is one of TransReID-SSL, PersonViT or PASS, which build on TransReID."""
     return any(key in SUCCESSOR_KEYS["MODEL"] for key in model)
+
+
+def _family(model: dict[str, Any], where: str) -> str:
+    """Return our family of a model without the JPM.
+
+    PASS's keys show PASS. Its published files lack them and equal those of TransReID-SSL; then the tensors of the checkpoint decide.
+    """
+    shows_pass = "MULTI_NECK" in model or "FEAT_FUSION" in model
+    if shows_pass and model.get("STEM_CONV"):
+        raise ConfigError(
+            f"{where}: MODEL.STEM_CONV is not supported together with PASS's part tokens; set it to False"
+        )
+    if shows_pass:
+        fusion, one_neck = model.get("FEAT_FUSION", "cat"), not model.get("MULTI_NECK", True)
+        return "pass" + "_mean" * (fusion == "mean") + "_one_neck" * one_neck
+    return "ics" if model.get("STEM_CONV") else "vit"
 
 
 def _pooling(model: dict[str, Any]) -> str:

@@ -6,9 +6,10 @@ the second stage is translated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prune.config.authors_keys import Sections
 from runtime.errors import ConfigError
 from runtime.wording import printable
 
@@ -29,6 +30,12 @@ def is_clip_reid(data: Mapping[Any, Any]) -> bool:
         or "I2T_LOSS_WEIGHT" in model
         or bool(solver.keys() & {*STAGES})
     )
+
+
+def is_own_key(keys: Sequence[str]) -> bool:
+    """Whether `keys`, such as ["SOLVER", "STAGE2", "BASE_LR"], leads to a value that only CLIP-ReID's files have."""
+    in_stage = len(keys) == 3 and keys[0] == "SOLVER" and keys[1] in STAGES
+    return in_stage or list(keys) == ["MODEL", "I2T_LOSS_WEIGHT"]
 
 
 def flattened(data: Mapping[Any, Any], where: str) -> dict[Any, Any]:
@@ -56,12 +63,18 @@ def flattened(data: Mapping[Any, Any], where: str) -> dict[Any, Any]:
     return {**data, "MODEL": model, "SOLVER": solver}
 
 
-def adapted(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the `settings` that prune.config.authors made of a `flattened` file, with what differs in CLIP-ReID."""
-    train = settings["train"]
-    weights = {key: LOSSES * train[key] for key in ("identity_weight", "metric_weight")}
+def adapted(settings: dict[str, Any], sections: Sections) -> dict[str, Any]:
+    """Return the `settings` that prune.config.authors made of a `flattened` file, with what differs in CLIP-ReID.
+
+    `sections` are those of the flattened file with defaults. CLIP-ReID's data sets of people have one view each, so SIE_VIEW alone
+    makes a camera table of one row, and together with SIE_CAMERA it changes nothing.
+    """
+    train = settings["train"] | {"warmup_factor": sections["SOLVER"]["WARMUP_FACTOR"]}
+    train |= {key: LOSSES * train[key] for key in ("identity_weight", "metric_weight")}
     model = settings["model"] | {"family": "clip"}
-    return settings | {"model": model, "train": train | weights}
+    if sections["MODEL"]["SIE_VIEW"] and not sections["MODEL"]["SIE_CAMERA"]:
+        model["cameras"] = 1
+    return settings | {"model": model, "train": train}
 
 
 def _section(data: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:

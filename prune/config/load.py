@@ -11,6 +11,7 @@ from typing import Any
 
 from prune.config.authors import translate
 from prune.config.authors_keys import DEFAULTS, refuse_unknown, typed
+from prune.config.clip_reid import is_own_key
 from prune.config.model import InputConfig, ModelConfig
 from prune.config.settings import DataConfig, PruneConfig, TrainConfig
 from prune.config.yaml_file import load_value, read_yaml
@@ -101,6 +102,9 @@ def _split(override: str) -> tuple[list[str], Any]:
 
 
 def _check_authors(keys: list[str], value: Any, where: str) -> None:
+    if is_own_key(keys):
+        # prune.config.authors checks it together with the file
+        return
     if len(keys) != 2:
         raise ConfigError(
             f"{where}: write this override as SECTION.KEY=value, such as MODEL.STRIDE_SIZE=[12,12]"

@@ -20,7 +20,6 @@ SIGNS: dict[str, tuple[str, ...]] = {
         "INPUT.DO_AUTOAUG",
         "_BASE_",
     ),
-    "CLIP-ReID": ("SOLVER.STAGE1", "SOLVER.STAGE2", "MODEL.I2T_LOSS_WEIGHT"),
     "SOLIDER": ("MODEL.SEMANTIC_WEIGHT",),
     "AGW (ReID-Survey)": ("MODEL.WEIGHT_REGULARIZED_TRIPLET", "MODEL.CENTER_FEAT_DIM", "TEST.PARTIAL_REID"),
     "reid-strong-baseline": ("SOLVER.CLUSTER_MARGIN", "SOLVER.RANGE_K", "SOLVER.RANGE_MARGIN"),
@@ -62,14 +61,11 @@ SIGNS: dict[str, tuple[str, ...]] = {
     "detectron2": ("MODEL.ROI_HEADS", "MODEL.WEIGHTS", "VERSION"),
 }
 # (key, prefixes of its value, project)
-VALUES = (
-    ("MODEL.NAME", ("ViT-", "RN50", "RN101"), "CLIP-ReID"),
-    ("MODEL.TRANSFORMER_TYPE", ("swin",), "SOLIDER or another Swin transformer"),
-)
+VALUES = (("MODEL.TRANSFORMER_TYPE", ("swin",), "SOLIDER or another Swin transformer"),)
 
 
 def refuse_external(data: Mapping[Any, Any], where: str) -> None:
-    """Raise ConfigError if `data`, the content of a configuration file, has the keys of a project such as fast-reid or CLIP-ReID.
+    """Raise ConfigError if `data`, the content of a configuration file, has the keys of a project such as fast-reid or SOLIDER.
 
     The projects are those in SIGNS and VALUES; files of this project, TransReID and AMG pass. The message names the file (`where`),
     the project and the keys that show it.

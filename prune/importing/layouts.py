@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from prune.importing import clip, pass_reid
+
 State = dict[str, Tensor]
 
 # The end of a tensor name that only this family has -> the function that returns the state with our names.
-LAYOUTS: dict[str, Callable[[State], State]] = {}
+LAYOUTS: dict[str, Callable[[State], State]] = {
+    "image_encoder.class_embedding": clip.renamed,
+    "base.part_token1": pass_reid.renamed,
+}
 
 
 def in_our_names(state: Mapping[str, Tensor]) -> State:

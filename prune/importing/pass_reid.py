@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,24 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
                 del tensors[name]
             tensors[joined] = torch.cat([state[name] for name in names], dim=1)
     return tensors
+
+
+def pass_family(state: Mapping[str, Tensor]) -> str | None:
+    """Return the family of a PASS checkpoint whose tensors are `renamed`; None for other checkpoints.
+
+    With MULTI_NECK, there are four necks. The width of the single neck, or else of the classifier, shows FEAT_FUSION: `mean` has one
+    token's width, and `cat`, which is also assumed where the classifier is missing, has two.
+    """
+    token = state.get("base.cls_token")
+    if token is None or token.dim() != 3:
+        return None
+    # Tensors that could not be joined still show PASS, so that the message about them names them.
+    if token.shape[1] != len(TOKENS) and not any(key in state for key in TOKENS[1:]):
+        return None
+    one_neck = "bottleneck_1.weight" not in state
+    fused = state.get("bottleneck.weight" if one_neck else "classifier.weight")
+    mean = fused is not None and fused.dim() > 0 and fused.shape[-1] == token.shape[2]
+    return "pass" + "_mean" * mean + "_one_neck" * one_neck
 
 
 def _joinable(values: Sequence[Tensor | None]) -> bool:

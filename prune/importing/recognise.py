@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from prune.importing.pass_reid import pass_family
 from prune.model.architecture import PATCH
 from prune.model.families.table import FAMILIES, variants_of
 from prune.model.variants import VARIANTS
@@ -16,7 +17,7 @@ from runtime.errors import ArtifactError
 from runtime.wording import printable
 
 # A tensor that only this family has; a checkpoint with none of them is a plain ViT. The names are those after `unprefixed`.
-SIGNS = {"ics": "base.patch_embed.conv.0.weight"}
+SIGNS = {"ics": "base.patch_embed.conv.0.weight", "clip": "base.norm_pre.weight"}
 # Tensor names of networks that cannot be imported -> what they are.
 FOREIGN = (
     (r"relative_position_bias_table|semantic_embed_w", "a Swin transformer (as in SOLIDER and NVIDIA TAO)"),
@@ -79,7 +80,7 @@ def refuse_foreign(state: Mapping[str, Tensor], path: Path | str) -> None:
 
 def family_of(state: Mapping[str, Tensor]) -> str:
     """Return the key of FAMILIES for a checkpoint with the tensors `state`."""
-    return next((family for family, sign in SIGNS.items() if sign in state), "vit")
+    return pass_family(state) or next((family for family, sign in SIGNS.items() if sign in state), "vit")
 
 
 def recognise(state: Mapping[str, Tensor]) -> Recognised | None:

@@ -67,7 +67,7 @@ PROJECTED = 512
 
 
 # Variants that belong to one family alone; all others go with any other family.
-OWN_VARIANTS: dict[str, tuple[str, ...]] = {}
+OWN_VARIANTS = {"clip": ("clip_base",)}
 
 
 def variants_of(family: str, variants: tuple[str, ...]) -> tuple[str, ...]:

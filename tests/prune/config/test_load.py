@@ -285,11 +285,7 @@ def test_their_section_on_a_file_of_ours_is_refused(write):
 @pytest.mark.parametrize(
     "project, key, text",
     [
-        (
-            "CLIP-ReID",
-            "MODEL.NAME",
-            "MODEL: {NAME: 'ViT-B-16', STRIDE_SIZE: [16, 16]}\nSOLVER: {STAGE1: {IMS_PER_BATCH: 64}}",
-        ),
+        ("CLIP-ReID", "MODEL.NAME", "MODEL: {NAME: RN50}\nSOLVER: {STAGE1: {IMS_PER_BATCH: 64}}"),
         (
             "SOLIDER",
             "TRANSFORMER_TYPE",
