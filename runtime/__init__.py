@@ -19,6 +19,11 @@ _HOMES = {
     "runtime.ranking.api": ("evaluate", "search", "Metrics", "Hit"),
     "runtime.gallery.api": ("open_gallery", "Gallery"),
     "runtime.gallery.lookup.searching": ("GalleryHit",),
+    "runtime.identities.api": ("Identities",),
+    "runtime.identities.collecting": ("TrackCollector", "tracks_of"),
+    "runtime.identities.false_matches": ("FalseMatches",),
+    "runtime.identities.options": ("IdentityOptions", "Event"),
+    "runtime.identities.track": ("Track",),
     "runtime.extraction.extract": ("TooManyBad", "Unfinished"),
     "runtime.errors": (
         "ArtifactError",
@@ -62,6 +67,13 @@ if TYPE_CHECKING:
     from runtime.gallery.api import Gallery as Gallery
     from runtime.gallery.api import open_gallery as open_gallery
     from runtime.gallery.lookup.searching import GalleryHit as GalleryHit
+    from runtime.identities.api import Identities as Identities
+    from runtime.identities.collecting import TrackCollector as TrackCollector
+    from runtime.identities.collecting import tracks_of as tracks_of
+    from runtime.identities.false_matches import FalseMatches as FalseMatches
+    from runtime.identities.options import Event as Event
+    from runtime.identities.options import IdentityOptions as IdentityOptions
+    from runtime.identities.track import Track as Track
     from runtime.model import Model as Model
     from runtime.model import open_model as open_model
     from runtime.ranking.api import Hit as Hit

@@ -25,11 +25,15 @@ PUBLIC = [
     "DataError",
     "DatasetSummary",
     "DeviceError",
+    "Event",
+    "FalseMatches",
     "Features",
     "Gallery",
     "GalleryHit",
     "GateError",
     "Hit",
+    "Identities",
+    "IdentityOptions",
     "Metrics",
     "Model",
     "NonFiniteFeatures",
@@ -37,6 +41,8 @@ PUBLIC = [
     "SplitCounts",
     "StorageError",
     "TooManyBad",
+    "Track",
+    "TrackCollector",
     "Unfinished",
     "UserError",
     "choose_backend",
@@ -47,6 +53,7 @@ PUBLIC = [
     "open_model",
     "save_features",
     "search",
+    "tracks_of",
 ]
 
 

@@ -179,6 +179,7 @@ def _options(args: Namespace) -> IdentifyOptions:
         separate_cameras=args.separate_cameras,
     )
     identities.check()
+    _check_values(args)
     return IdentifyOptions(
         store=args.store,
         model=None if args.model is None else model_options(args),
@@ -192,6 +193,19 @@ def _options(args: Namespace) -> IdentifyOptions:
         picture=_picture(args.picture),
         as_json=args.json,
     )
+
+
+def _check_values(args: Namespace) -> None:
+    """Raise ConfigError for a threshold or a time that is wrong, before any work is done."""
+    if args.threshold is not None and not 0 <= args.threshold <= 2:
+        raise ConfigError(
+            f"--threshold {args.threshold}: give a cosine distance between 0 and 2, such as 0.4"
+        )
+    if args.start:
+        from runtime.gallery.times import microseconds
+
+        for time in args.start:
+            microseconds(time, "--start")
 
 
 def _picture(name: str | None) -> Path | None:

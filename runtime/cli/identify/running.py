@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime import ConfigError, DataError, Features, Gallery, Model, console, open_gallery
+from runtime import DataError, Features, Gallery, Model, console, open_gallery
 from runtime.cli.identify.options import IdentifyOptions, VideoTracks
 from runtime.cli.model_features import open_with_options, saved_features, video_features_of
 from runtime.cli.notes import print_notes, print_result
@@ -96,10 +96,6 @@ def _placed(features: Features, video: VideoTracks) -> Features:
 def _threshold(gallery: Gallery, tracks: Sequence[Track], options: IdentifyOptions) -> float | FalseMatches:
     """Return the threshold that the command gives, or the distances between different people that the gallery keeps, or new ones."""
     if options.threshold is not None:
-        if not 0 <= options.threshold <= 2:
-            raise ConfigError(
-                f"--threshold {options.threshold}: give a cosine distance between 0 and 2, such as 0.4"
-            )
         return options.threshold
     if not options.measure_again and (known := read_distances(gallery)) is not None:
         return known
