@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.experiments.adoption.report import files_table, inputs_table
+from benchmarks.experiments.ray_extraction import report as ray_extraction
 from benchmarks.gallery import report as gallery
 from benchmarks.json_files import OBJECT, read_document
 from benchmarks.labels import interval_text
@@ -106,6 +107,8 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "search": ("docs/pruning-study.md", "epyc_2_cores/search.json", search),
     "search_small": ("docs/pruning-study.md", "xeon_2_cores/search.json", search),
     "beyond": ("docs/pruning-study.md", "xeon_2_cores/beyond.json", beyond),
+    "ray_speed": ("docs/scale.md", "xeon_2_cores/ray_extraction.json", ray_extraction.speed),
+    "ray_killed": ("docs/scale.md", "xeon_2_cores/ray_extraction.json", ray_extraction.deaths),
     "precision": ("docs/export.md", "epyc_2_cores/precision.json", precision),
     "dimensions": ("docs/export.md", "epyc_2_cores/dimensions.json", dimensions),
     "adopted_inputs": ("docs/adopt.md", "epyc_2_cores/adoption.json", adopted_inputs),

@@ -121,7 +121,7 @@ def open_ray(setup: Setup, cluster: Cluster) -> Iterator[Extracted]:
     with redirect_stdout(messages), _connected(cluster) as actors:
         yield partial(_parts, setup, actors)
     if messages.deaths:
-        note(f"{messages.deaths} processes or machines of Ray died; others extracted their images again")
+        note(f"Ray said {messages.deaths} times that a process or machine died; others extracted its images again")
 
 
 class _Messages(TextIOBase):

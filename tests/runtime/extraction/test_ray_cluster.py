@@ -108,7 +108,9 @@ def test_killed_actors_lose_and_double_nothing(images: Path, plain: Path, tmp_pa
     # whatever Ray printed, stdout is one document
     summary = json.loads(printed)
     assert (summary["images"], summary["skipped"], summary["on"]) == (COUNT - 2, 2, "ray")
-    assert "of Ray died" in errors and f"{COUNT} of {COUNT}" in errors and "Traceback" not in errors
+    assert (
+        "process or machine died" in errors and f"{COUNT} of {COUNT}" in errors and "Traceback" not in errors
+    )
     assert (tmp_path / "skipped.jsonl").read_text() == (plain.parent / "skipped.jsonl").read_text()
     assert not (tmp_path / "f.resume").exists()
 

@@ -1,0 +1,1 @@
+"""`python -m benchmarks.experiments.ray_extraction`: what extraction on Ray costs beside worker processes, and what it survives."""
