@@ -121,7 +121,9 @@ def open_ray(setup: Setup, cluster: Cluster) -> Iterator[Extracted]:
     with redirect_stdout(messages), _connected(cluster) as actors:
         yield partial(_parts, setup, actors)
     if messages.deaths:
-        note(f"Ray said {messages.deaths} times that a process or machine died; others extracted its images again")
+        note(
+            f"Ray said {messages.deaths} times that a process or machine died; others extracted its images again"
+        )
 
 
 class _Messages(TextIOBase):

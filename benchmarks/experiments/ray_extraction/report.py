@@ -36,6 +36,11 @@ def speed_rows(document: Document) -> tuple[list[str], list[list[str]]]:
         ratios = [value / base for value, base in zip(ray, plain)] if divided else []
         spread = f"{median(ratios):.3f} ({min(ratios):.3f} .. {max(ratios):.3f})" if ratios else ""
         rows.append([name, f"{median(plain):.{digits}f}", f"{median(ray):.{digits}f}", spread])
+    loads = [
+        f"{median(turn[way]['load_average'][0] for turn in document['rounds']):.1f}"
+        for way in ("plain", "ray")
+    ]
+    rows.append([f"load average, on {document['host']['usable_cores']} cores", *loads, ""])
     return columns, rows
 
 

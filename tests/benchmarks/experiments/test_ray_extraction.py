@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks.experiments.ray_extraction import measured, report
@@ -59,10 +58,13 @@ def test_rows_that_are_missing_or_differ_are_counted(tmp_path: Path) -> None:
 def test_the_table_has_medians_and_the_ratios_of_each_round() -> None:
     keys = list(report.LINES)
     rounds = [
-        {"plain": dict.fromkeys(keys, base), "ray": dict.fromkeys(keys, base * factor)}
+        {
+            "plain": dict.fromkeys(keys, base) | {"load_average": [base, 0.0, 0.0]},
+            "ray": dict.fromkeys(keys, base * factor) | {"load_average": [4.0, 0.0, 0.0]},
+        }
         for base, factor in ((1.0, 2.0), (3.0, 1.0), (5.0, 1.5))
     ]
-    _, rows = report.speed_rows({"rounds": rounds})
+    _, rows = report.speed_rows({"rounds": rounds, "host": {"usable_cores": 2}})
     (row,) = [row for row in rows if "images a second" in row[0]]
     assert row[1:] == ["3", "3", "1.500 (1.000 .. 2.000)"]
-    assert np.all([len(row) == 4 for row in rows])
+    assert rows[-1][1:] == ["3.0", "4.0", ""] and all(len(row) == 4 for row in rows)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import socket
+import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from dataclasses import replace
@@ -29,6 +31,7 @@ from tests.fakes.tiny_model import SPEC, write_model
 
 Answers = Generator[tuple[int, "list[Part] | ray.Failed"], None, None]
 BATCH = 2
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -174,3 +177,13 @@ def test_messages_of_ray_become_a_count_and_notes(capsys: pytest.CaptureFixture[
     print("\x1b[33m(raylet)\x1b[0m the disk is full", file=messages)
     printed = capsys.readouterr()
     assert messages.deaths == 1 and printed.out == "" and printed.err == "(raylet) the disk is full\n"
+
+
+def test_a_device_imports_nothing_of_ray() -> None:
+    code = (
+        "import sys\nsys.modules['ray'] = None\n"
+        "import runtime.extraction.ray, runtime.extraction.preset, runtime.cli.extract, runtime.gallery.ingest\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
