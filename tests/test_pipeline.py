@@ -68,6 +68,9 @@ def test_the_demo_runs_and_the_folded_form_changes_no_score(tmp_path):
     # far above the colour histogram that data/anny_reid/README.md names: the shipped model is a trained one
     assert folded["R1"] > 0.5
     assert "synthetic" in (tmp_path / "report.html").read_text()
+    # if everybody were one identity, or nobody had two tracks, 32 tracks would be right at most
+    identities = json.loads((tmp_path / "result.json").read_text())["identities"]
+    assert identities["tracks"] == 67 and identities["right"] > 45
 
 
 def test_ranking_at_the_size_of_market_stays_under_two_gigabytes():

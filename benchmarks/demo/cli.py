@@ -54,6 +54,7 @@ def run(options: DemoOptions) -> int:
 
     A relative `options.out` is below the root folder of the project. Raises StepFailed if a step fails.
     """
+    from benchmarks.demo.cameras import Identified, why_no_video
     from benchmarks.demo.page import page
     from benchmarks.demo.results import COLUMNS
     from benchmarks.demo.steps import gather, run_step, steps
@@ -61,10 +62,15 @@ def run(options: DemoOptions) -> int:
     out = options.out
     note(LABEL)
     commands = steps(out)
+    if (no_video := why_no_video()) is not None:
+        note(f"[identify] is left out: {no_video}")
+        del commands["identify"]
     seconds: dict[str, float] = {}
     results: dict[str, Any] = {}
     # A stopped demo may have left an unfinished run of prune.py, which prune.py would refuse to replace.
     shutil.rmtree(ROOT / out / "pruned", ignore_errors=True)
+    # The gallery of an older demo has features of another model.
+    shutil.rmtree(ROOT / out / "identities", ignore_errors=True)
     with keeping(
         lambda: (
             f"{len(seconds)} of {len(commands)} steps were finished; the next demo starts from the first step; "
@@ -75,13 +81,16 @@ def run(options: DemoOptions) -> int:
             stdout, seconds[name] = run_step(name, command)
             if "--json" in command:
                 results[name] = json.loads(stdout)
-    contents = gather(results, out, seconds, label=LABEL)
+    contents = gather(results, out, seconds, label=LABEL, no_video=no_video)
     with replacing(ROOT / out / "report.html") as temporary:
         temporary.write_text(page(contents), encoding="utf-8")
+    document: dict[str, Any] = {"label": LABEL, "seconds": seconds, "results": results}
+    if isinstance(contents.identified, Identified):
+        document["identities"] = contents.identified.to_json()
     with replacing(ROOT / out / "result.json") as temporary:
-        temporary.write_text(
-            json.dumps({"label": LABEL, "seconds": seconds, "results": results}, indent=1) + "\n"
-        )
+        temporary.write_text(json.dumps(document, indent=1) + "\n")
     print_table("demo (synthetic people)", list(COLUMNS), [model.row for model in contents.models])
+    if isinstance(contents.identified, Identified):
+        note(f"{contents.identified} (synthetic people)")
     note(f"finished in {sum(seconds.values()):.0f} s; the report is {out}/report.html")
     return 0

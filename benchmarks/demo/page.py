@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.demo import figures
+from benchmarks.demo.cameras import CAMERAS, Identified
 from benchmarks.demo.rankings import Hit, RankedQuery
 from benchmarks.demo.results import COLUMNS, Model, kept_heads, kept_tokens, score_change, token_total
 from benchmarks.demo.style import STYLE
 from benchmarks.stats.precisions import Group
+from runtime.identities.lanes import lanes_svg
 
 escape = html.escape
 
@@ -28,9 +30,10 @@ class Contents:
     JPEG bytes of an image by its name, such as `query/7001_c2s1_001000_00.jpg`. `token_map_image` is the name of the image on which
     the kept tokens are shown. `ranked_queries` are the queries whose nearest gallery images are shown. `occluded` maps the name of
     a model to its mAP on each group of queries; in the queries of one group, a similar share of the person is visible. `unoccluded`
-    maps the name of a model to its mAP on all queries, rendered again with nothing in front of the person. `commands` and `seconds`
-    map the name of a step to its command line and its duration in seconds. `host` comes from `benchmarks.host.describe_host`, and
-    `warnings` say what makes the times unreliable.
+    maps the name of a model to its mAP on all queries, rendered again with nothing in front of the person. `identified` is
+    what `identify` said about the shipped sequence, or the reason why this step was left out. `commands` and `seconds` map the name of
+    a step to its command line and its duration in seconds. `host` comes from `benchmarks.host.describe_host`, and `warnings` say
+    what makes the times unreliable.
     """
 
     label: str
@@ -41,6 +44,7 @@ class Contents:
     unoccluded: Mapping[str, Group]
     token_map_image: str
     read_image: Callable[[str], bytes]
+    identified: Identified | str
     commands: Mapping[str, Sequence[str]]
     seconds: Mapping[str, float]
     host: Mapping[str, Any]
@@ -49,7 +53,7 @@ class Contents:
 
 def page(contents: Contents) -> str:
     """Return the whole page as the text of an HTML file."""
-    sections = (_head, _table, _charts, _rankings, _token_maps, _commands, _machine)
+    sections = (_head, _table, _charts, _rankings, _cameras, _token_maps, _commands, _machine)
     body = "".join(section(contents) for section in sections)
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
@@ -181,6 +185,27 @@ def _hit(hit: Hit, rank: int, read_image: Callable[[str], bytes]) -> str:
     return (
         f'<figure class="hit {kind}"><img src="{data_uri(read_image(hit.name))}" alt="rank {rank}: {meaning}">'
         f"<figcaption><b>{sign}</b> cam {hit.camid + 1}<br>{hit.distance:.3f}</figcaption></figure>"
+    )
+
+
+def _cameras(contents: Contents) -> str:
+    title = "<h2>Who is who across cameras</h2>"
+    identified = contents.identified
+    if isinstance(identified, str):
+        return f"{title}<p>This step was left out: {escape(identified)}.</p>"
+    return (
+        f"{title}<p>{identified.tracks} tracks of {identified.people} synthetic people, in the {len(CAMERAS)} rendered videos of "
+        f"data/sequence, became {identified.identities} identities with the features of pruned-int8. <b>{identified.right} of "
+        f"{identified.tracks} tracks ({identified.right / identified.tracks:.0%}) have the right identity.</b> "
+        f"{identified.people_around} people and {identified.identities_around} identities are in two cameras or more. The rate of "
+        f"false matches that was asked for is {identified.rate:.0%}: so often may somebody new be taken for somebody known. The "
+        f"threshold for it comes from {identified.pairs} pairs of tracks that are two people for certain, because both were seen at "
+        "the same time.</p>"
+        f'<div class="card lanes">{lanes_svg(identified.events)}</div>'
+        "<p class=soft>A bar is a track, from its first to its last time. Bars with the same number and colour have one identity; "
+        "grey bars are identities with a single track. The people are rendered, so it is known who they are. A track counts as right "
+        "if most tracks of its person have its identity, and most tracks with this identity show its person. The tracks are the "
+        "exact ones of the renderer; those of a tracker have gaps and switches.</p>"
     )
 
 

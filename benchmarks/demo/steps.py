@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.demo.cameras import SEQUENCE, Identified, identify_command, read_identified
 from benchmarks.demo.page import Contents
 from benchmarks.demo.rankings import ADVICE, choose_queries, visible_shares
 from benchmarks.demo.results import read_models
@@ -78,6 +79,7 @@ def steps(out: Path) -> dict[str, list[str]]:
         "1",
         "--json",
     ]
+    commands["identify"] = identify_command(onnx["pruned-int8"], out)
     return commands
 
 
@@ -91,13 +93,24 @@ def run_step(name: str, command: Sequence[str]) -> tuple[str, float]:
     return run(command), time.monotonic() - started
 
 
-def gather(results: dict[str, Any], out: Path, seconds: dict[str, float], *, label: str) -> Contents:
+def gather(
+    results: dict[str, Any],
+    out: Path,
+    seconds: dict[str, float],
+    *,
+    label: str,
+    no_video: str | None = None,
+) -> Contents:
     """Collect the contents of the report from the output of the steps and from the files that they wrote.
 
     `results` maps the name of a step to its JSON output, and `seconds` to its duration. `out` is the folder of the files, relative to
-    the project. `label` is the text that says that the people are synthetic.
+    the project. `label` is the text that says that the people are synthetic. `no_video` is the reason why `identify` was left out
+    (None: it ran).
     """
     folder = ROOT / out
+    identified: Identified | str = no_video or ""
+    if no_video is None:
+        identified = read_identified(results["identify"], folder / "identities.jsonl", ROOT / SEQUENCE)
     index = read_index(ROOT / DATA, advice=ADVICE, refusal=DataError)["images"]
     occluded, unoccluded, ranked_queries, gallery_size = {}, {}, [], (0, 0)
     for name in EXTRACTED:
@@ -118,7 +131,8 @@ def gather(results: dict[str, Any], out: Path, seconds: dict[str, float], *, lab
         unoccluded=unoccluded,
         token_map_image=largest_person(ROOT / DATA, list(index)),
         read_image=lambda name: (ROOT / DATA / name).read_bytes(),
-        commands=steps(out),
+        identified=identified,
+        commands={name: command for name, command in steps(out).items() if name in seconds},
         seconds=seconds,
         host=results["bench"]["host"],
         warnings=results["bench"]["warnings"],

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks.demo import steps as demo
+from benchmarks.demo.cli import main
 from benchmarks.demo.results import COLUMNS, kept_heads, kept_tokens, read_models, score_change, token_total
 from benchmarks.steps import StepFailed
 from runtime.files.manifest import write_manifest
@@ -79,16 +80,17 @@ def test_a_score_change_names_its_direction(after, before, phrase):
 def test_every_file_that_a_step_reads_was_shipped_or_written_by_an_earlier_step(tmp_path):
     written = set()
     for name, command in demo.steps(tmp_path).items():
+        outputs = [
+            after
+            for option, after in zip(command, command[1:])
+            if option in ("--out", "--store", "--picture")
+        ]
         for word in command:
-            if (
-                word.startswith(str(tmp_path))
-                and word != command[command.index("--out") + 1 if "--out" in command else 0]
-            ):
+            if word.startswith(str(tmp_path)) and word not in outputs:
                 assert any(word == done or word.startswith(f"{done}/") for done in written), (name, word)
             elif word.startswith(("data/", "configs/")):
                 assert (demo.ROOT / word).exists(), (name, word)
-        if "--out" in command:
-            written.add(command[command.index("--out") + 1])
+        written.update(outputs)
 
 
 def test_features_are_extracted_once_for_each_model_and_folder(tmp_path):
@@ -105,6 +107,32 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code(capsys):
         demo.run_step("broken", ["-c", "raise SystemExit(3)"])
     assert failed.value.code == 3 and "raise SystemExit(3)" in str(failed.value)
     assert "[broken]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("no_video", [None, "av is not installed; pip install '.[video]'"])
+def test_without_pyav_the_demo_leaves_only_the_videos_out_and_says_so(
+    tmp_path, monkeypatch, capsys, no_video
+):
+    class Gathered(Exception):
+        pass
+
+    def gather(results, out, seconds, **given):
+        assert given["no_video"] == no_video and ("identify" in results) == (no_video is None)
+        raise Gathered
+
+    stale = tmp_path / "identities" / "gallery.json"
+    stale.parent.mkdir()
+    stale.write_text("of another model")
+    ran = []
+    monkeypatch.setattr("benchmarks.demo.cameras.why_no_video", lambda: no_video)
+    monkeypatch.setattr(demo, "run_step", lambda name, command: (ran.append(name) or "{}", 0.1))
+    monkeypatch.setattr(demo, "gather", gather)
+    with pytest.raises(Gathered):
+        main(["--out", str(tmp_path)])
+    assert set(demo.steps(tmp_path)) - set(ran) == (set() if no_video is None else {"identify"})
+    assert not stale.exists()
+    printed = capsys.readouterr().err
+    assert ("left out" in printed) == (no_video is not None) and (no_video or "") in printed
 
 
 def test_the_person_of_the_token_maps_is_an_unoccluded_image_of_the_shipped_data():

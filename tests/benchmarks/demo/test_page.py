@@ -8,10 +8,13 @@ from html.parser import HTMLParser
 import pytest
 
 from benchmarks.demo import figures
+from benchmarks.demo.cameras import Identified
 from benchmarks.demo.page import Contents, data_uri, page
 from benchmarks.demo.rankings import Hit, RankedQuery
 from benchmarks.demo.results import Model
 from benchmarks.stats.precisions import Group
+from runtime.identities.lanes import lanes_svg
+from runtime.identities.options import Event
 
 VOID = {"meta", "img", "br"}
 SHAPE = {
@@ -42,6 +45,21 @@ def model(name, p50, shape):
     )
 
 
+def identified():
+    events = [Event("track", "identity-1", camera, "7", 0.0, 2.5) for camera in (1, 2)]
+    return Identified(
+        events,
+        tracks=67,
+        people=32,
+        people_around=20,
+        identities=35,
+        identities_around=19,
+        right=64,
+        rate=0.2,
+        pairs=965,
+    )
+
+
 def contents(**changes):
     hits = (Hit("bounding_box_test/a.jpg", 0, 0.05, False), Hit("bounding_box_test/b.jpg", 3, 0.061, True))
     groups = [Group(0.4, 0.5, 5, 0.3, 0.1), Group(0.5, 0.6, 1, 0.5, float("nan"))]
@@ -59,6 +77,7 @@ def contents(**changes):
         "unoccluded": {"unpruned": unoccluded, "pruned": unoccluded},
         "token_map_image": "twins/p.jpg",
         "read_image": lambda name: name.encode(),
+        "identified": identified(),
         "commands": {"prune": ["prune.py", "--out", "a folder"]},
         "seconds": {"prune": 12.34},
         "host": {
@@ -150,6 +169,21 @@ def test_the_token_maps_say_what_the_mode_does(mode, word):
 def test_warnings_about_the_times_are_on_the_page():
     assert "something else runs here" in page(contents())
     assert "something else runs here" not in page(contents(warnings=[]))
+
+
+def test_the_cameras_have_their_lanes_and_the_measured_numbers():
+    text = page(contents())
+    assert "64 of 67 tracks (96%)" in text and "32 synthetic people" in text and "is 20%" in text
+    assert text.count("<rect x=") == 2
+    # the picture has no colours of its own: the style of the page defines each, and again for dark mode
+    light, dark = text.split("@media(prefers-color-scheme:dark)")[:2]
+    for name in set(re.findall(r"var\((--[\w-]+)\)", lanes_svg(identified().events))):
+        assert f"{name}:" in light and f"{name}:" in dark[: dark.index("}}")]
+
+
+def test_without_videos_the_page_says_why_in_one_line():
+    text = page(contents(identified="av is not <installed>"))
+    assert "left out: av is not &lt;installed&gt;." in text and "<rect x=" not in text
 
 
 def test_a_data_uri_gives_the_bytes_back():
