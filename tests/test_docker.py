@@ -14,6 +14,7 @@ from engines.__main__ import parser
 from runtime.__main__ import COMMANDS
 from runtime.errors import ArtifactError
 from runtime.files.manifest import write_manifest
+from runtime.options.store_place import ServerAddress
 from runtime.options.subcommands import subcommand_parser
 from tests.docker_check import BUILDS, default_base
 from tests.fakes import engine_files
@@ -174,6 +175,43 @@ def test_compose_serves_by_default_with_one_port_a_token_and_a_volume():
         assert str(options.token_file) == "/run/secrets/token" and str(options.store) == "/store"
     assert set(compose["networks"]) == {"service"} and set(compose["secrets"]) == {"token"}
     assert all(services[name]["network_mode"] == "none" for name in ("device", "cuda", "cpu"))
+
+
+def test_compose_of_several_machines_has_a_database_and_two_workers_with_their_shards():
+    compose = yaml.safe_load((DOCKER / "compose.scale.yaml").read_text())
+    services = compose["services"]
+    assert set(services) == {"database", "worker-1", "worker-2"}
+    database = services["database"]
+    assert re.fullmatch(r"pgvector/pgvector:\d[\d.]*-pg18", database["image"])
+    # what the deletion in docs/scale.md relies on, and no password in the file or in the environment
+    assert "wal_recycle=off" in database["command"] and "fsync=off" not in database["command"]
+    assert database["environment"]["POSTGRES_PASSWORD_FILE"].startswith("/run/secrets/")
+    assert compose["networks"] == {"scale": {"internal": True}} and not any(
+        "ports" in one for one in services.values()
+    )
+    shards = []
+    for name in ("worker-1", "worker-2"):
+        service = services[name]
+        words = service["command"]
+        options = subcommand_parser("python -m runtime", None, COMMANDS).parse_args(words[2:])
+        assert words[:4] == ["-m", "runtime", "gallery", "add"] and isinstance(options.store, ServerAddress)
+        assert options.store.url == str(options.store) == "postgresql://reid@database/gallery"
+        shards.append(options.shard)
+        assert (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).resolve() in FILES
+        assert service["read_only"] is True and service["working_dir"] in service["tmpfs"]
+        assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+        assert service["user"] == "${USER_ID:-10001}" and service["networks"] == ["scale"]
+        assert service["depends_on"]["database"]["condition"] == "service_healthy"
+        assert service["environment"]["PGPASSFILE"] == "/run/secrets/pgpass" and service["secrets"] == [
+            "pgpass"
+        ]
+    assert shards == ["1/2", "2/2"] and set(compose["secrets"]) == {"database_password", "pgpass"}
+
+
+def test_the_image_for_cpus_can_reach_a_gallery_on_a_server():
+    lines = list(requirements("cpu.txt"))
+    assert any(line.startswith("psycopg==") for line in lines)
+    assert any(line.startswith("psycopg-binary==") for line in lines)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.gallery.rows import contents, feature, marks, row
 from runtime.errors import DataError
 from runtime.gallery.api import open_gallery
+from runtime.options.store_place import StorePlace
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,16 @@ class Findings:
         return self.lost + self.undead + self.double + self.damaged + self.half
 
 
-def inspect(folder: Path, before: frozenset[int], after: frozenset[int]) -> tuple[Findings, frozenset[int]]:
+def inspect(
+    place: StorePlace, before: frozenset[int], after: frozenset[int]
+) -> tuple[Findings, frozenset[int]]:
     """Return what is wrong with the gallery, and the numbers of its rows.
 
     `before` and `after` are the rows without and with the operation that was interrupted; either is right, and nothing between.
     """
     images = {row(number).sha256: number for number in before | after}
     try:
-        with open_gallery(folder) as store:
+        with open_gallery(place) as store:
             ids = store.ids()
             stored, features = store.rows(ids)
             damaged = len(store.verify().problems)
@@ -68,7 +70,7 @@ def inspect(folder: Path, before: frozenset[int], after: frozenset[int]) -> tupl
     )
 
 
-def leftovers(folder: Path, gone: Iterable[int]) -> int:
+def leftovers(place: StorePlace, gone: Iterable[int]) -> int:
     """Return how many of the deleted rows have a byte string of theirs in some file of the gallery."""
-    data = contents(folder)
+    data = contents(place)
     return sum(any(mark in data for mark in marks(number)) for number in gone)

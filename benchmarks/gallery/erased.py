@@ -33,14 +33,35 @@ class Erased:
 
 def measure_erased(folder: Path) -> list[Erased]:
     """Fill a gallery for each way of deleting, delete, and count the bytes that are left while the gallery is still open."""
-    ways: dict[str, tuple[Callable[[Gallery], int], Callable[[int], bool]]] = {
-        "person": (lambda store: store.delete(person="person-3"), lambda n: n % 7 == 3),
-        "image": (lambda store: store.delete(image=row(44).path), lambda n: n == 44),
-        "camera": (lambda store: store.delete(camera=1), lambda n: n % 3 == 1),
-        "before": (lambda store: store.delete(before=300), lambda n: n < 300),
-        "all": (lambda store: store.delete(before=10**9), lambda n: True),
-    }
-    return [_measure(folder / name, name, delete, gone) for name, (delete, gone) in ways.items()]
+    return [_measure(folder / name, name, delete, gone) for name, (delete, gone) in WAYS.items()]
+
+
+# How to delete, and which rows that deletes.
+WAYS: dict[str, tuple[Callable[[Gallery], int], Callable[[int], bool]]] = {
+    "person": (lambda store: store.delete(person="person-3"), lambda n: n % 7 == 3),
+    "image": (lambda store: store.delete(image=row(44).path), lambda n: n == 44),
+    "camera": (lambda store: store.delete(camera=1), lambda n: n % 3 == 1),
+    "before": (lambda store: store.delete(before=300), lambda n: n < 300),
+    "all": (lambda store: store.delete(before=10**9), lambda n: True),
+}
+
+
+def fill(store: Gallery) -> None:
+    """Add ROWS rows with thumbnails, and calibration crops of every fourth."""
+    for first in range(0, ROWS, 50):
+        numbers = range(first, first + 50)
+        store.add_rows([row(n) for n in numbers], features(numbers), [thumbnail_of(n) for n in numbers])
+    crops = [
+        (row(n).person, n % 3, bytes.fromhex(row(n).sha256), feature(n).tobytes(), crop_of(n))
+        for n in range(0, ROWS, 4)
+    ]
+    write_calibration(store.store, THRESHOLD, {"off": True}, crops)
+
+
+def strings_of(gone: Callable[[int], bool]) -> list[bytes]:
+    """Return the byte strings of the rows that a deletion must erase."""
+    strings = [s for n in filter(gone, range(ROWS)) for s in (*marks(n), thumbnail_of(n))]
+    return strings + [crop_of(n) for n in filter(gone, range(0, ROWS, 4))]
 
 
 def _measure(
@@ -48,16 +69,8 @@ def _measure(
 ) -> Erased:
     codes = find_spec("faiss") is not None
     with gallery(folder, segment_rows=ROWS) as store:
-        for first in range(0, ROWS, 50):
-            numbers = range(first, first + 50)
-            store.add_rows([row(n) for n in numbers], features(numbers), [_thumbnail(n) for n in numbers])
-        crops = [
-            (row(n).person, n % 3, bytes.fromhex(row(n).sha256), feature(n).tobytes(), _crop(n))
-            for n in range(0, ROWS, 4)
-        ]
-        write_calibration(store.store, THRESHOLD, {"off": True}, crops)
-        strings = [s for n in filter(gone, range(ROWS)) for s in (*marks(n), _thumbnail(n))]
-        strings += [_crop(n) for n in filter(gone, range(0, ROWS, 4))]
+        fill(store)
+        strings = strings_of(gone)
         if codes:
             store.build_index(recall=0)
             strings += [path.read_bytes()[-2000:] for path in folder.glob("*.codes")]
@@ -68,9 +81,11 @@ def _measure(
         return Erased(name, deleted, len(strings), before, sum(string in left for string in strings), codes)
 
 
-def _thumbnail(number: int) -> bytes:
+def thumbnail_of(number: int) -> bytes:
+    """Return the bytes that stand for the thumbnail of a row."""
     return b"thumbnail" + hashlib.sha256(f"t{number}".encode()).digest() * 8
 
 
-def _crop(number: int) -> bytes:
+def crop_of(number: int) -> bytes:
+    """Return the bytes that stand for a calibration crop of a row."""
     return b"crop" + hashlib.sha256(f"c{number}".encode()).digest() * 32

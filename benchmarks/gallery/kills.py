@@ -8,6 +8,8 @@ import select
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -16,7 +18,9 @@ from typing import Any
 from benchmarks.gallery.checks import Findings, inspect, leftovers
 from benchmarks.gallery.operations import ADD, Operation, draw, write_merged
 from benchmarks.gallery.rows import gallery, put
+from runtime.errors import StorageError
 from runtime.gallery.api import open_gallery
+from runtime.options.store_place import StorePlace
 
 # A process is killed up to so many seconds after it began its first operation.
 LONGEST_S = 0.06
@@ -39,18 +43,38 @@ class Kills:
     erased_found: int
 
 
-def kill_often(folder: Path, count: int, *, seed: int = 0) -> Kills:
-    """Start and kill `count` processes, one after the other, that work on the gallery in `folder`, and return what was found."""
+def strike_process(pid: int) -> None:
+    """Kill a process."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def kill_often(
+    folder: Path,
+    count: int,
+    *,
+    seed: int = 0,
+    target: StorePlace | None = None,
+    strike: Callable[[int], None] = strike_process,
+    settle: Callable[[], None] = lambda: None,
+    longest_s: float = LONGEST_S,
+) -> Kills:
+    """Start and kill `count` processes, one after the other, that work on one gallery, and return what was found.
+
+    The gallery is at `target` (None: in a folder below `folder`). `strike` gets the number of a process and ends it, or what it needs
+    to work; `settle` is called when it has ended, before anything is checked. A process is struck up to `longest_s` seconds after it
+    began.
+    """
     random = Random(seed)
     other = write_merged(folder / "other")
-    target = folder / "gallery"
+    target = folder / "gallery" if target is None else target
     gallery(target).close()
     present: frozenset[int] = frozenset()
     gone: frozenset[int] = frozenset()
     findings, during = Findings(), Counter[str]()
     acknowledged = sought = found = start = 0
     for _ in range(count):
-        log = _killed(target, other, random, start)
+        log = _killed(target, other, random, start, strike, longest_s)
+        settle()
         unfinished = None
         for line in log:
             operation = Operation(**line["operation"])
@@ -76,28 +100,37 @@ def kill_often(folder: Path, count: int, *, seed: int = 0) -> Kills:
     return Kills(count, acknowledged, dict(during), findings, sought, found)
 
 
-def _killed(target: Path, other: Path, random: Random, start: int) -> list[dict[str, Any]]:
+def _killed(
+    target: StorePlace,
+    other: Path,
+    random: Random,
+    start: int,
+    strike: Callable[[int], None],
+    longest_s: float,
+) -> list[dict[str, Any]]:
     """Start a process, kill it, and return the lines that it wrote: the beginning and the end of each operation."""
     read_end, write_end = os.pipe()
-    seed, delay = random.random(), random.uniform(0, LONGEST_S)
+    seed, delay = random.random(), random.uniform(0, longest_s)
     pid = os.fork()
     if not pid:
         os.close(read_end)
-        _work(target, other, Random(seed), start, write_end)
+        # a worker that loses its server ends without a word
+        with suppress(StorageError):
+            _work(target, other, Random(seed), start, write_end)
         os._exit(1)
     os.close(write_end)
     try:
         select.select([read_end], [], [], 30)
         time.sleep(delay)
     finally:
-        os.kill(pid, signal.SIGKILL)
+        strike(pid)
         os.waitpid(pid, 0)
     with open(read_end, "rb") as file:
         lines = file.read().splitlines()
     return [json.loads(line) for line in lines]
 
 
-def _work(target: Path, other: Path, random: Random, start: int, log: int) -> None:
+def _work(target: StorePlace, other: Path, random: Random, start: int, log: int) -> None:
     """Do random operations until killed. Each line of the log is one write, so it is there as a whole or not at all."""
     with open_gallery(target) as store:
         while True:

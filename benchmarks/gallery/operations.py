@@ -9,6 +9,7 @@ from random import Random
 from benchmarks.gallery.rows import gallery, put
 from runtime.gallery.api import Gallery
 from runtime.gallery.exchange import merge
+from runtime.options.store_place import store_place
 
 ADD, DELETE, EXPIRE, COMPACT, MERGE = "add", "delete", "expire", "compact", "merge"
 KINDS = (ADD, DELETE, EXPIRE, COMPACT, MERGE)
@@ -51,7 +52,7 @@ class Operation:
         elif self.kind == COMPACT:
             store.compact()
         else:
-            merge(Path(store.store.place), [other])
+            merge(store_place(store.store.place), [other])
 
 
 def draw(random: Random, start: int) -> Operation:

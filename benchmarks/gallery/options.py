@@ -143,10 +143,10 @@ def parse(argv: Sequence[str], description: str | None) -> CommandOptions:
     number(ingest, "--rows", 20_480, "rows of a round")
     number(ingest, "--rounds", 5, "rounds")
     ingest.add_argument(
-        "--dims", type=_numbers, default=(768, 64), metavar="D,...", help="widths (default: 768,64)"
+        "--dims", type=numbers, default=(768, 64), metavar="D,...", help="widths (default: 768,64)"
     )
     ingest.add_argument(
-        "--batches", type=_numbers, default=(32, 1024), metavar="N,...", help="batch sizes (default: 32,1024)"
+        "--batches", type=numbers, default=(32, 1024), metavar="N,...", help="batch sizes (default: 32,1024)"
     )
     search = command("search", "measure opening, exact and indexed search, and the recall of true rows")
     number(search, "--rows", 100_000, "rows of the gallery")
@@ -171,7 +171,7 @@ def parse(argv: Sequence[str], description: str | None) -> CommandOptions:
     for subcommand in (search, thresholds):
         subcommand.add_argument(
             "--people",
-            type=_named,
+            type=named,
             action="append",
             required=True,
             metavar="NAME=F.npz",
@@ -217,12 +217,14 @@ def _command(argv: Sequence[str]) -> str:
     return " ".join(["python -m benchmarks.gallery", *words])
 
 
-def _named(text: str) -> tuple[str, Path]:
+def named(text: str) -> tuple[str, Path]:
+    """Return the parts of NAME=F.npz. Raises ArgumentTypeError for any other text."""
     name, sign, path = text.partition("=")
     if not (name and sign and path):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=F.npz, such as rendered=people.npz")
     return name, Path(path)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers of a comma-separated list. Raises ArgumentTypeError for one that is not positive."""
     return tuple(positive_integer(part) for part in text.split(","))

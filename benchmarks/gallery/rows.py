@@ -55,11 +55,12 @@ def put(store: Gallery, numbers: Iterable[int]) -> None:
 
 
 def contents(place: StorePlace) -> bytes:
-    """Return the bytes of all files of a gallery, one after the other; of a server on this machine, those of its database and log."""
+    """Return the bytes of all files of a gallery, one after the other; of a server on this machine, those of its tables and log."""
     if isinstance(place, ServerAddress):
         from benchmarks.gallery.postgres.files import server_bytes
 
-        return b"".join(server_bytes(place).values())
+        parts = server_bytes(place)
+        return parts["tables"] + parts["log"]
     return b"".join(path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file())
 
 

@@ -128,6 +128,13 @@ class Database:
             db.execute(f'CREATE SCHEMA "{name}"')
         return self.address(name)
 
+    def drop(self, name: str = NAME) -> None:
+        """Drop the schema of a gallery, and remove its bytes from the files of the server."""
+        with self.connected() as db:
+            db.execute(f'DROP SCHEMA "{name}" CASCADE')
+            db.execute("SELECT pg_switch_wal()")
+            db.execute("CHECKPOINT")
+
     @contextmanager
     def connected(self) -> Iterator[Any]:
         """Yield a connection of the administrator."""

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,11 @@ from benchmarks.gallery.speed.ingest import typical_rows
 from runtime.errors import DataError
 from runtime.features import Features
 from runtime.gallery.api import Gallery, open_gallery
-from runtime.gallery.local import open_local
 from runtime.gallery.lookup.recall import TOP
+from runtime.gallery.places import open_storage
 from runtime.gallery.space import Space
 from runtime.gallery.store.rows import Row
+from runtime.options.store_place import StorePlace
 
 # Rows that are added at a time, and the camera number of the distractors' first camera.
 BLOCK, OTHERS = 8192, 4
@@ -63,7 +63,7 @@ class Searched:
 
     `open_s` are the seconds from opening the gallery to the first answer, in a process that has imported everything. `plain_ms` is
     the median time of a plain product in memory. `filtered` ranks one camera of eight. `index_build_s`, `index_bytes` and `indexed`
-    belong to the index; None without it. `metadata_bytes_per_row` is the size of all files but features and codes.
+    belong to the index; None without it. `metadata_bytes_per_row` is the size on the disk without the numbers and the index.
     """
 
     rows: int
@@ -82,7 +82,7 @@ class Searched:
 
 
 def measure_search(
-    folder: Path,
+    place: StorePlace,
     people: Sequence[tuple[str, Features]],
     *,
     rows: int,
@@ -92,7 +92,7 @@ def measure_search(
     index: bool,
     seed: int = 0,
 ) -> Searched:
-    """Fill a gallery in `folder` with the labelled rows and with distractors that vary like the first of the `people`, and search it.
+    """Fill a gallery at `place` with the labelled rows and with distractors that vary like the first of the `people`, and search it.
 
     Features are projected on their `dim` largest principal components if they have more numbers, and repeated if they have fewer.
     """
@@ -103,7 +103,7 @@ def measure_search(
         raise DataError(f"{rows} rows, but there are {known} labelled ones; give more rows")
     images = 8
     spread = measure_spread(first.features, first.pids)
-    with Gallery(open_local(folder, Space("a" * 64, dim, "none"))) as store:
+    with Gallery(open_storage(place, Space("a" * 64, dim, "none"))) as store:
         for name, features in labelled:
             store.add_rows(_labelled_rows(name, features), features.features)
         left = rows - known
@@ -114,11 +114,12 @@ def measure_search(
             left -= len(some)
             if not left:
                 break
-    opening = tuple(_opening(folder) for _ in range(5))
+    opening = tuple(_opening(place) for _ in range(5))
     query = np.concatenate([features.features for _, features in labelled])
     query = query[np.random.default_rng(seed).permutation(len(query))[:searches]]
-    with open_gallery(folder) as store:
+    with open_gallery(place) as store:
         store.search(query[0])
+        plain_bytes = _bytes(store)
         table = _table(store, dim)
         exact, plain = _times(store, query, table, {})
         filtered, _ = _times(store, query, table, {"cameras": [OTHERS]})
@@ -128,12 +129,11 @@ def measure_search(
             began = time.perf_counter()
             index_recall = store.build_index(recall=0.0).recall
             built = time.perf_counter() - began
-            size = sum(path.stat().st_size for path in folder.glob("*.codes"))
+            size = _bytes(store) - plain_bytes
             table = _table(store, dim)
             indexed, _ = _times(store, query, table, {"index": True})
             del table
         recalls = tuple(_recall(store, name, features, queries, index, seed) for name, features in labelled)
-    other = sum(path.stat().st_size for path in folder.iterdir() if path.suffix not in (".f32", ".codes"))
     return Searched(
         rows,
         dim,
@@ -147,7 +147,7 @@ def measure_search(
         size,
         index_recall,
         recalls,
-        other / rows,
+        plain_bytes / rows - 4 * dim,
     )
 
 
@@ -202,12 +202,18 @@ with open_gallery(sys.argv[1]) as store:
 """
 
 
-def _opening(folder: Path) -> float:
+def _bytes(store: Gallery) -> int:
+    """Return the size of everything that the gallery has on the disk."""
+    content = store.info()
+    return content.feature_bytes + content.other_bytes
+
+
+def _opening(place: StorePlace) -> float:
     """Return the seconds from opening the gallery to the first answer in a new process."""
-    with open_gallery(folder) as store:
+    with open_gallery(place) as store:
         dim = store.space.dim
     done = subprocess.run(
-        [sys.executable, "-c", OPENING, folder, str(dim)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", OPENING, str(place), str(dim)], capture_output=True, text=True, check=True
     )
     return float(done.stdout)
 

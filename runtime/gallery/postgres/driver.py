@@ -67,7 +67,9 @@ def connect(address: ServerAddress) -> Any:
     psycopg = _psycopg()
     try:
         given = psycopg.conninfo.conninfo_to_dict(address.url)
-    except psycopg.Error:
+        # the library reads numbers only when it connects
+        [int(port) for port in str(given.get("port", "")).split(",") if port]
+    except (psycopg.Error, ValueError):
         # the text of this error may hold a part of the password
         raise ConfigError(
             f"{address}: no address of a server; give postgresql://USER@HOST:PORT/DATABASE, and the password in PGPASSWORD or "
