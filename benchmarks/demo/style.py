@@ -4,11 +4,11 @@ STYLE = """
 :root{color-scheme:light dark;--page:#f6f6f3;--card:#fff;--ink:#1b1f24;--soft:#5d6670;--line:#e2e3de;--accent:#0b7a75;
 --plain:#8b949e;--unpruned:#3b6fb6;--pruned:#0b7a75;--fp16:#8250a8;--int8:#a8560b;--right:#1a7f4b;--wrong:#c2410c;--note:#fff4d6;--noteink:#6b4e00;
 --veil:rgba(246,246,243,.86);--cell:rgba(255,255,255,.55);--band:rgba(11,122,117,.07);
---alone:#b9bdc2;--light:78%}
+--alone:#c9ccd0;--light:84%}
 @media(prefers-color-scheme:dark){:root{--page:#121518;--card:#1a1e22;--ink:#e7e9ea;--soft:#9aa4ad;--line:#2b3137;
 --accent:#4cc9c0;--plain:#7d8790;--unpruned:#7fb0f0;--pruned:#4cc9c0;--fp16:#c9a2ea;--int8:#f0b04f;--right:#4ade80;--wrong:#fb8b4b;--note:#2e2710;
 --noteink:#f0d58a;--veil:rgba(18,21,24,.86);--cell:rgba(255,255,255,.28);--band:rgba(76,201,192,.08);
---alone:#4b535b;--light:38%}}
+--alone:#454c53;--light:43%}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.6 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,
@@ -71,7 +71,7 @@ figure b{font-weight:650}
 .veil{fill:var(--veil)}.cell{fill:none;stroke:var(--cell);stroke-width:.35}
 .heads{display:block;margin:.15rem 0 .1rem;max-width:100%}
 .heads .on{fill:var(--pruned)}.heads .off{fill:none;stroke:var(--soft);stroke-width:1;opacity:.6}
-.lanes{overflow-x:auto;margin:1rem 0}.lanes svg{display:block;min-width:760px;width:100%;height:auto}
+.lanes{overflow-x:auto;margin:1rem 0}.lanes svg{display:block;width:100%;height:auto}
 .commands{list-style:none;margin:1rem 0 0;padding:.3rem 1.2rem}
 .commands li{display:grid;grid-template-columns:13rem 4rem 1fr;gap:1rem;padding:.6rem 0;
 border-bottom:1px solid var(--line);align-items:baseline}
