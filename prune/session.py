@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from prune.config.load import Config
+from prune.config.load import Config, load_config
 from prune.importing.checkpoint import import_checkpoint
 from prune.model.file import load_model
 from prune.model.transreid import TransReID
@@ -79,20 +80,22 @@ def open_torch_model(path: Path | str, *, device: str = "cpu") -> tuple[Artifact
 
 
 def open_weights(
-    path: Path | str, config: Config | None, *, device: str = "cpu"
+    path: Path | str, config: Config | None, *, device: str = "cpu", overrides: Sequence[str] = ()
 ) -> tuple[Artifact, TransReID]:
     """Open a model.safetensors, or a published .pth with the `config` it was trained with.
 
     Returns (the runnable Artifact, its torch model). Without `config`, what the tensors of a .pth do not show is assumed (see
-    `import_checkpoint`). A model.safetensors holds its own architecture; if `config` is given with it, the two must agree. Raises
-    ConfigError when they do not.
+    `import_checkpoint`), or comes from `overrides`, which are those of `load_config`. A model.safetensors holds its own architecture;
+    if `config` is given with it, the two must agree. Raises ConfigError when they do not.
     """
     if Path(path).suffix not in (".pth", ".pt"):
         artifact, model = open_torch_model(path, device=device)
         if config is not None:
             _check_config(model, artifact.spec, config, path)
         return artifact, model
-    model, config = import_checkpoint(path, config or Config(), configured=config is not None)
+    model, config = import_checkpoint(
+        path, config or load_config(None, overrides), configured=config is not None
+    )
     spec = checkpoint_spec(config, model.architecture, path)
     return artifact_of(model, spec, path, {"sha256": sha256(path)}, device=device), model
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prune.cli.arguments import ConfigOptions, add_config_options, optional_config
+from prune.cli.arguments import ConfigOptions, add_config_options, config_options
 from runtime.cli.arguments import DataOptions, RunOptions, add_layout_option
 from runtime.cli.evaluate_command import score_options
 from runtime.cli.evaluate_options import ModelEvaluation
@@ -18,10 +18,10 @@ from runtime.options.choices import DEVICES, SAME_CAMERA
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """The weights to evaluate, the device, and the data set. A published .pth also needs `config`."""
+    """The weights to evaluate, the device, and the data set. `config` says what the tensors of a published .pth do not show."""
 
     weights: str
-    config: ConfigOptions | None
+    config: ConfigOptions
     device: str
     evaluation: ModelEvaluation
 
@@ -30,7 +30,9 @@ def parse(argv: Sequence[str] | None) -> EvaluateOptions:
     """Return the parsed command line; argparse exits with code 2 on an error."""
     parser = ArgumentParser(prog="python -m prune.evaluate", description=main.__doc__)
     parser.add_argument("model", metavar="WEIGHTS", help="a model.safetensors or a published .pth")
-    add_config_options(parser, text="the configuration that the model was trained with; only a .pth needs it")
+    add_config_options(
+        parser, text="the configuration that the model was trained with; only a .pth may need it"
+    )
     parser.add_argument("--data", required=True, metavar="ROOT", help="the folder of the data set")
     add_layout_option(parser)
     parser.add_argument(
@@ -71,7 +73,7 @@ def parse(argv: Sequence[str] | None) -> EvaluateOptions:
     args = parser.parse_args(argv)
     return EvaluateOptions(
         weights=args.model,
-        config=optional_config(args),
+        config=config_options(args),
         device=args.device,
         evaluation=ModelEvaluation(
             data=DataOptions(args.data, args.layout, args.max_bad),
@@ -82,7 +84,7 @@ def parse(argv: Sequence[str] | None) -> EvaluateOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate a torch model on a data set: a model.safetensors, or a TransReID or AMG .pth with its configuration."""
+    """Evaluate a torch model on a data set: a model.safetensors, or a published .pth."""
     run(parse(argv))
     return 0
 
@@ -94,7 +96,8 @@ def run(options: EvaluateOptions) -> None:
     from runtime import Model
     from runtime.cli.evaluation import evaluate_model, read_data
 
-    config = load_config(options.config.path, options.config.overrides) if options.config else None
+    path, overrides = options.config.path, options.config.overrides
+    config = load_config(path, overrides) if path else None
     dataset = read_data(options.evaluation)
-    artifact, _ = open_weights(options.weights, config, device=options.device)
+    artifact, _ = open_weights(options.weights, config, device=options.device, overrides=overrides)
     evaluate_model(Model(artifact, options.evaluation.run_options.batch), dataset, options.evaluation)

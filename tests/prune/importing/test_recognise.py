@@ -8,6 +8,7 @@ from prune.importing.recognise import recognise, refuse_foreign
 from prune.model.architecture import Architecture, unpruned
 from prune.model.file import load_model
 from prune.model.transreid import TransReID
+from prune.session import open_weights
 from runtime.entry import guarded
 from runtime.errors import ArtifactError
 from tests.fakes import lite
@@ -181,3 +182,10 @@ def test_old_shapes_stay_as_they_are_and_new_fields_come_back():
         shape = network.architecture.to_json()
         assert Architecture.from_json(shape) == network.architecture
     assert "depth" not in tiny(depth=12).architecture.to_json()
+
+
+def test_a_checkpoint_is_evaluated_without_a_file_too(tmp_path):
+    torch.save(authors_state(tiny()), tmp_path / "x.pth")
+    artifact, model = open_weights(tmp_path / "x.pth", None, overrides=["model.pooling=max"])
+    assert model.architecture == tiny(pooling="max").architecture
+    assert (artifact.spec.interpolation, artifact.spec.dataset, artifact.dim) == ("bilinear", None, 192)
