@@ -136,8 +136,10 @@ def test_a_stopped_command_ends_in_time_and_resumes(images: Path, plain: Path, t
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     """Two machines with one CPU each, on this one: the address, and the process of the second machine."""
-    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_AUTH_MODE", "disabled")):
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # Ray waits a minute for its own start, which is too short on a busy machine.
+    monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "300")
     from ray.cluster_utils import Cluster
 
     memory = {"object_store_memory": 200 << 20, "num_cpus": 1}
