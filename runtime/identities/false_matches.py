@@ -45,7 +45,8 @@ class FalseMatches:
         if len(distances) < FEWEST:
             raise DataError(
                 f"{len(distances)} pairs of tracks that are two people for certain, but a rate of false matches needs {FEWEST}: give "
-                "longer videos, or the distance itself (`threshold`)"
+                "longer videos, say that no two cameras see the same place if that is so (`separate_cameras`), or give "
+                "the distance itself (`threshold`)"
             )
         edge = float(np.quantile(distances, TAIL))
         excess = np.maximum(edge - distances[distances <= edge].astype(np.float64), 0)
