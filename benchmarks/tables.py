@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.experiments.adoption.report import files_table, inputs_table
 from benchmarks.experiments.ray_extraction import report as ray_extraction
 from benchmarks.gallery import report as gallery
+from benchmarks.gallery.postgres import report as server
 from benchmarks.json_files import OBJECT, read_document
 from benchmarks.labels import interval_text
 from benchmarks.study.beyond.report import markdown as beyond
@@ -135,6 +136,13 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     ),
     "gallery_site": ("docs/gallery.md", "epyc_2_cores/gallery_site.json", gallery.site_gain),
     "gallery_refused": ("docs/gallery.md", "epyc_2_cores/gallery_site.json", gallery.site_refusals),
+    "server_ingest": ("docs/scale.md", "xeon_2_cores/gallery_server_ingest.json", server.ingest),
+    "server_ingest_folder": ("docs/scale.md", "xeon_2_cores/gallery_ingest.json", gallery.ingest),
+    "server_kills": ("docs/scale.md", "xeon_2_cores/gallery_server_kills.json", server.survival),
+    "server_erased": ("docs/scale.md", "xeon_2_cores/gallery_server_erased.json", server.erased),
+    "server_search": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.search),
+    "server_size": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.size),
+    "server_growth": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.growth),
     "study": ("docs/pruning-study.md", "study.json", study),
 }
 DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))

@@ -99,7 +99,8 @@ def count_rows(server: Server, filters: Filters = ALL) -> int:
         return count_in(db, filters)
 
 
-def count_in(db: Any, filters: Filters) -> int:
-    """Return the number of the rows that the filters leave, within a transaction."""
+def count_in(db: Any, filters: Filters, most: int | None = None) -> int:
+    """Return the number of the rows that the filters leave, within a transaction; they are counted up to `most` (None: all)."""
     text, values = condition(filters)
-    return int(db.execute(f"SELECT count(*) FROM reid_image{text}", values).fetchone()[0])
+    query = f"SELECT count(*) FROM (SELECT 1 FROM reid_image{text} LIMIT %s) AS counted"
+    return int(db.execute(query, (*values, most)).fetchone()[0])

@@ -72,14 +72,16 @@ def candidates(
 ) -> list[list[int]]:
     """Return for each query (Q, D) the ids of rows that hold its `search.top` nearest, ascending. With `search.index`, nearly all."""
     if search.index and is_indexed(db) and 4 * search.top <= MOST:
-        least = min(search.top, count_in(db, search.filters))
         wide = max(CANDIDATES, 4 * search.top)
         near = [by_index(db, server, one, search.filters, wide) for one in feature_bytes(query)]
-        # an index that meets too few rows of a filter
-        return [
-            some if len(some) >= least else _exact(db, query[at : at + 1], search, site)[0]
-            for at, some in enumerate(near)
-        ]
+        short = [at for at, some in enumerate(near) if len(some) < search.top]
+        if short:
+            # the index met too few rows of a filter, unless there are no more
+            least = count_in(db, search.filters, search.top)
+            for at in short:
+                if len(near[at]) < least:
+                    near[at] = _exact(db, query[at : at + 1], search, site)[0]
+        return near
     if len(query) > FEW:
         return _streamed(db, server, query, search, site)
     return _exact(db, query, search, site)
