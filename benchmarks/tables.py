@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.experiments.adoption.report import files_table, inputs_table
+from benchmarks.experiments.families.report import counts_table
 from benchmarks.experiments.ray_extraction import report as ray_extraction
 from benchmarks.gallery import report as gallery
 from benchmarks.gallery.postgres import report as server
@@ -95,6 +96,11 @@ def adopted_files(document: Document) -> str:
     return table(*files_table(document))
 
 
+def families(document: Document) -> str:
+    """Return the table of the multiply-adds of every family of checkpoints, before and after pruning."""
+    return table(*counts_table(document))
+
+
 # Name of a table -> (document, result file below benchmarks/results, function that formats the table).
 TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "demo": ("README.md", "epyc_2_cores/demo.json", demo),
@@ -143,6 +149,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "server_search": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.search),
     "server_size": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.size),
     "server_growth": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.growth),
+    "families": ("docs/checkpoints.md", "families.json", families),
     "study": ("docs/pruning-study.md", "study.json", study),
 }
 DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))

@@ -54,6 +54,15 @@ class Config:
         )
 
 
+def build_config(data: dict[str, Any], where: str = "the configuration") -> Config:
+    """Return the configuration with the values of the nested dict `data`, such as {"model": {"stride": 12}}.
+
+    Raises ConfigError, whose message begins with `where`, for an unknown key or a value of the wrong type.
+    """
+    config: Config = build(Config, data, where)
+    return config
+
+
 def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration in the file at `path`, changed by `overrides`, which are texts such as `prune.tokens.fraction=0.25`.
 

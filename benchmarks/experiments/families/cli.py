@@ -11,9 +11,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.experiments.families.report import costs_table, gates_table
-from benchmarks.experiments.families.trial import CASES, Case, earlier, measure
+from benchmarks.experiments.families.report import costs_table, counts_table, gates_table
+from benchmarks.experiments.families.trial import CASES, Case, counted, earlier, measure
 from benchmarks.host import describe_host
 from runtime.console import print_json, print_table
 from runtime.files.manifest import replacing
@@ -24,11 +25,12 @@ from runtime.stopping import keeping
 class FamiliesOptions:
     """The command line: the `cases` to measure, the folder `work` for all files, and the result file `out`.
 
-    Each exported model is timed for `seconds` seconds. With `engines`, TensorRT-RTX engines are built.
+    Each exported model is timed for `seconds` seconds. With `engines`, TensorRT-RTX engines are built. If `work` is None, the
+    multiply-adds are counted and nothing is run.
     """
 
     cases: tuple[Case, ...]
-    work: Path
+    work: Path | None
     out: Path
     seconds: float
     engines: bool
@@ -49,8 +51,8 @@ def parse(argv: Sequence[str] | None) -> FamiliesOptions:
     parser.add_argument(
         "--work",
         type=Path,
-        required=True,
-        help="folder for models and engines; files that it already has are used again",
+        help="folder for models and engines; files that it already has are used again (default: none; only the multiply-adds are "
+        "counted)",
     )
     parser.add_argument("--out", type=Path, required=True, help="the file to write the result to (.json)")
     parser.add_argument(
@@ -74,21 +76,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: FamiliesOptions) -> int:
     """Measure the cases of `options`, write the result after each of them, and print it. Returns exit code 0."""
-    work = options.work.resolve()
+    if options.work is None:
+        document: dict[str, Any] = {"models": [counted(case) for case in options.cases]}
+        _write(options.out, document)
+    else:
+        document = _measured(options, options.work.resolve())
+    if options.as_json:
+        print_json(document)
+    elif options.work is None:
+        print_table("multiply-adds, unpruned and pruned", *counts_table(document))
+    else:
+        print_table("multiply-adds and milliseconds, unpruned and pruned", *costs_table(document))
+        print_table("lowest cosine at the gates, unpruned and pruned", *gates_table(document))
+    return 0
+
+
+def _measured(options: FamiliesOptions, work: Path) -> dict[str, Any]:
     models = {row["name"]: row for row in earlier(options.out)}
     with keeping(lambda: f"the files made so far are kept in {work}; the same command makes the others"):
         for case in options.cases:
             models[case.name] = measure(case, work, seconds=options.seconds, engines=options.engines)
-            order = [other.name for other in CASES if other.name in models]
-            document = {
-                "host": describe_host(device="cpu", threads=None),
-                "models": [models[name] for name in order],
-            }
-            with replacing(options.out) as temporary:
-                temporary.write_text(json.dumps(document, indent=1) + "\n")
-    if options.as_json:
-        print_json(document)
-        return 0
-    print_table("multiply-adds and milliseconds, unpruned and pruned", *costs_table(document))
-    print_table("lowest cosine at the gates, unpruned and pruned", *gates_table(document))
-    return 0
+            rows = [models[other.name] for other in CASES if other.name in models]
+            document = {"host": describe_host(device="cpu", threads=None), "models": rows}
+            _write(options.out, document)
+    return document
+
+
+def _write(out: Path, document: dict[str, Any]) -> None:
+    with replacing(out) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n")

@@ -7,17 +7,19 @@ from typing import Any
 Table = tuple[list[str], list[list[str]]]
 
 
+def counts_table(document: dict[str, Any]) -> Table:
+    """Return the multiply-adds of one image before and after pruning, counted in three ways, and the parameters."""
+    names = ["family", "paper GMAC", "reference GMAC", "folded GMAC", "million parameters"]
+    return names, [[model["title"], *_counts(model)] for model in document["models"]]
+
+
 def costs_table(document: dict[str, Any]) -> Table:
-    """Return the multiply-adds, counted in three ways, and the milliseconds before and after pruning."""
-    names = ["family", "paper GMAC", "reference GMAC", "folded GMAC", "FP32 ms", "INT8 ms"]
-    rows = []
-    for model in document["models"]:
-        before, after = (model["macs"][form] for form in ("unpruned", "pruned"))
-        macs = [
-            f"{before[key] / 1e9:.2f} → {after[key] / 1e9:.2f}"
-            for key in ("macs_paper", "macs_reference", "macs_folded")
-        ]
-        rows.append([model["title"], *macs, *(_times(model["latency"], kind) for kind in ("fp32", "int8"))])
+    """Return the multiply-adds, counted in three ways, the parameters, and the milliseconds before and after pruning."""
+    names = [*counts_table({"models": []})[0], "FP32 ms", "INT8 ms"]
+    rows = [
+        [model["title"], *_counts(model), *(_times(model["latency"], kind) for kind in ("fp32", "int8"))]
+        for model in document["models"]
+    ]
     return names, rows
 
 
@@ -36,6 +38,15 @@ def gates_table(document: dict[str, Any]) -> Table:
         built = " / ".join(f"{size['bytes'] / 2**20:.0f} MiB" if size else "–" for size in sizes)
         rows.append([model["title"], losses, *gates, built])
     return names, rows
+
+
+def _counts(model: dict[str, Any]) -> list[str]:
+    before, after = (model["macs"][form] for form in ("unpruned", "pruned"))
+    macs = [
+        f"{before[key] / 1e9:.2f} → {after[key] / 1e9:.2f}"
+        for key in ("macs_paper", "macs_reference", "macs_folded")
+    ]
+    return [*macs, f"{before['params'] / 1e6:.1f} → {after['params'] / 1e6:.1f}"]
 
 
 def _times(latency: dict[str, float], kind: str) -> str:

@@ -67,6 +67,19 @@ def configuration(case: Case) -> dict[str, Any]:
     }
 
 
+def counted(case: Case) -> dict[str, Any]:
+    """Return {name, title, macs} of a case: its multiply-adds before and after pruning every block equally. Nothing is run."""
+    from prune.config.load import build_config
+    from prune.model.flops import flops_report
+    from prune.scoring.spread import spread
+
+    config = build_config(configuration(case))
+    reports = {"unpruned": flops_report(config.architecture()), "pruned": flops_report(spread(config))}
+    keys = ("macs_paper", "macs_reference", "macs_folded", "params")
+    macs = {form: {key: report[key] for key in keys} for form, report in reports.items()}
+    return {"name": case.name, "title": case.title, "macs": macs}
+
+
 def measure(case: Case, work: Path, *, seconds: float, engines: bool) -> dict[str, Any]:
     """Return all results of a case: {name, title, training, macs, gates, latency, engines}; files that `work` holds are used again.
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from benchmarks.experiments.families.cli import parse
-from benchmarks.experiments.families.report import costs_table, gates_table
-from benchmarks.experiments.families.trial import CASES, configuration, earlier
+from benchmarks.experiments.families.report import costs_table, counts_table, gates_table
+from benchmarks.experiments.families.trial import CASES, configuration, counted, earlier
 from prune.config.load import load_config
+from prune.model.flops import macs_folded
 from prune.scoring.spread import spread
 from runtime.errors import ConfigError
 
@@ -31,7 +32,9 @@ def test_the_tables_show_both_forms_and_what_a_gate_refused():
     document = {"models": [MODEL]}
     names, (costs,) = costs_table(document)
     assert len(names) == len(costs)
-    assert costs == ["ViT-S", "3.10 → 1.55", "3.00 → 1.50", "2.00 → 1.00", "80.0 → 60.0", "50.0 → –"]
+    counts = ["ViT-S", "3.10 → 1.55", "3.00 → 1.50", "2.00 → 1.00", "22.0 → 11.0"]
+    assert costs == [*counts, "80.0 → 60.0", "50.0 → –"]
+    assert counts_table(document) == (names[:5], [counts])
     names, (gates,) = gates_table(document)
     assert len(names) == len(gates)
     assert gates[1] == "5.50 → 4.25" and gates[4] == "0.999900 / refused" and gates[5] == "3 MiB / –"
@@ -55,6 +58,8 @@ def test_one_family_can_be_chosen():
 def test_every_case_is_a_model_that_loses_a_quarter_of_its_heads_and_tokens(case, tmp_path):
     (tmp_path / "c.yaml").write_text(json.dumps(configuration(case)))
     architecture = spread(load_config(tmp_path / "c.yaml"))
+    macs = counted(case)["macs"]
+    assert macs["pruned"]["macs_folded"] == macs_folded(architecture) < macs["unpruned"]["macs_folded"]
     heads, patches = architecture.vit.heads, architecture.patches
     cut = sum(heads - len(block.heads) for block in architecture.blocks)
     assert cut == int(heads * architecture.prunable * 0.25)
