@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, ConfigError, DataError
 from runtime.gallery.api import Gallery
-from runtime.gallery.store.rows import Row
 from runtime.identities import keeping
 from runtime.identities.arrivals import Arrivals
 from runtime.identities.deciding import Candidate, match
@@ -56,18 +55,20 @@ class Identities:
         if site is None and gallery is not None:
             site = gallery.calibration.site
         self._site = site
+        self._dim = None if gallery is None else gallery.space.dim
         self._arrivals = Arrivals(options.delay_s)
         self._events: list[Event] = []
+        # None: to be read from the gallery before the next decision
         self._open: OpenIdentities | None = None
         self._next = 1
         # the tracks of the window, where no gallery knows them
         self._known: dict[str, tuple[str, float]] = {}
         if gallery is not None:
-            self._load(gallery)
+            self._identities()
 
     def __len__(self) -> int:
         """Return the number of identities that a new track can join."""
-        return len(self._open or ())
+        return 0 if self._dim is None else len(self._identities())
 
     def observe(self, track: Track) -> list[Event]:
         """Take a track that has ended, and return the events that are known now: those of tracks whose delay is over.
@@ -76,11 +77,12 @@ class Identities:
         features of another width than those of the gallery. Raises StorageError when the disk fails; the tracks that were not
         decided then wait, and no event is lost: the next call of any method decides and returns them.
         """
-        dim = self._gallery.space.dim if self._gallery is not None else track.features.shape[1]
-        if track.features.shape[1] != (self._dim() or dim):
+        width = track.features.shape[1]
+        if width != (self._dim or width):
             raise ArtifactError(
-                f"{track} has features of {track.features.shape[1]} numbers, not {self._dim() or dim}; use the model of this gallery"
+                f"{track} has features of {width} numbers, not {self._dim}; use one model for all tracks of a gallery"
             )
+        self._dim = width
         self._arrivals.add(track)
         return self._decide_due()
 
@@ -90,22 +92,33 @@ class Identities:
         return self._decide_due()
 
     def close(self) -> list[Event]:
-        """Decide all tracks that still wait, and return their events."""
+        """Decide all tracks that still wait, and return their events. Tracks that come afterwards are decided at once."""
         return self.advance(math.inf)
 
     def merge(self, kept: str, other: str) -> list[Event]:
-        """Make the tracks of the identity `other` tracks of `kept`, whatever their distance. Raises DataError if either is unknown."""
+        """Make the tracks of the identity `other` tracks of `kept`, whatever their distance, and return an event of the kind "merge".
+
+        Raises DataError if either is unknown, ConfigError if both are the same, and StorageError when the disk fails; then nothing has
+        changed.
+        """
         self._check_known(kept)
         self._check_known(other)
         if kept == other:
             raise ConfigError(f"{kept}: give two different identities")
-        self._relabel(other, kept)
+        if self._gallery is not None:
+            self._gallery.set_persons(self._gallery.ids(person=other), kept)
+            self._open = None
+        elif self._open is not None:
+            self._open.merge(kept, other)
+            named = {key: (kept if name == other else name, end) for key, (name, end) in self._known.items()}
+            self._known = named
         return [Event("merge", kept, merged=other)]
 
     def split(self, identity: str, tracks: Iterable[tuple[int, str]]) -> str:
         """Give some `tracks` of an identity, pairs of camera and name, a new identity, and return its name.
 
-        Needs a gallery. Raises DataError if the identity has none of the tracks.
+        All tracks of the identity with this camera and name move, and their crops in the gallery as well. Raises ConfigError without a
+        gallery, DataError if the identity has none of the tracks, and StorageError when the disk fails; then nothing has changed.
         """
         if self._gallery is None:
             raise ConfigError(
@@ -122,37 +135,44 @@ class Identities:
             )
         name = self._new_name()
         self._gallery.set_persons(moved, name)
-        self._load(self._gallery)
+        self._open = None
         return name
 
     def forget(self, identity: str) -> int:
         """Erase an identity: all rows of this person in the gallery, also those of crops. Returns the number of rows.
 
-        On return, no file of the gallery holds their bytes (see `Gallery.delete`). The name is not given again.
+        On return, no file of the gallery holds their bytes (see `Gallery.delete`). The name is not given again. Raises DataError if it
+        is unknown, and StorageError when the disk fails.
         """
         self._check_known(identity)
         deleted = 0
         if self._gallery is not None:
             keeping.write_counter(self._gallery, self._next)
             deleted = self._gallery.delete(person=identity)
-        if self._open is not None:
+            self._open = None
+        elif self._open is not None:
             self._open.remove(identity)
         self._known = {key: value for key, value in self._known.items() if value[0] != identity}
         return deleted
 
-    def _dim(self) -> int | None:
-        return None if self._open is None else self._open.dim
+    def _identities(self) -> OpenIdentities:
+        """Return the open identities. They are read from the gallery at first, after a change by hand, and after an error.
 
-    def _load(self, gallery: Gallery) -> None:
-        """Take the identities from the gallery."""
-        self._open = OpenIdentities(gallery.space.dim, most=self.options.most, window_s=self.options.window_s)
-        for kept in keeping.read_kept(gallery):
-            enrolled = not keeping.is_identity(kept.identity)
-            feature = self._calibrated(kept.feature, kept.camera)
-            if kept.span is not None:
-                self._open.close_before(kept.span.last_s)
-            self._open.join(kept.identity, feature, kept.span, enrolled=enrolled)
-        self._next = max(self._next, keeping.next_number(gallery))
+        So a program that goes on and one that is started again decide alike.
+        """
+        if self._open is not None:
+            return self._open
+        identities = OpenIdentities(self._dim or 0, most=self.options.most, window_s=self.options.window_s)
+        if self._gallery is not None:
+            for kept in keeping.read_kept(self._gallery):
+                enrolled = not keeping.is_identity(kept.identity)
+                feature = self._calibrated(kept.feature, kept.camera)
+                if kept.span is not None:
+                    identities.close_before(kept.span.last_s)
+                identities.join(kept.identity, feature, kept.span, enrolled=enrolled)
+            self._next = max(self._next, keeping.next_number(self._gallery))
+        self._open = identities
+        return identities
 
     def _decide_due(self) -> list[Event]:
         # events wait in a list, so that an error loses neither them nor the tracks behind the one that failed
@@ -163,19 +183,22 @@ class Identities:
         return events
 
     def _decide(self, track: Track, late: bool) -> list[Event]:
-        if self._open is None:
-            self._open = OpenIdentities(
-                track.features.shape[1], most=self.options.most, window_s=self.options.window_s
-            )
-        if (stored := self._stored(keeping.row_of(track, ""))) is not None:
+        identities = self._identities()
+        if (stored := self._stored(track)) is not None:
             identity, number = stored
-            self._label(track, identity)
+            if self._gallery is not None:
+                keeping.label_crops(self._gallery, track, identity)
             return [self._event(track, identity, late=late, stored=True, row=number)]
         candidate = self._candidate(track)
-        self._open.close_before(track.last_s)
+        identities.close_before(track.last_s)
+        before = None if self._gallery is None else keeping.identity_of_crops(self._gallery, track)
+        if before is not None:
+            number = self._keep(track, before)
+            identities.join(before, candidate.feature, candidate.span)
+            return [self._event(track, before, late=late, stored=True, row=number)]
         soon = self._arrivals.ending_by(track.last_s + self.options.look_ahead_s)
         found = match(
-            self._open,
+            identities,
             candidate,
             [self._candidate(other) for other in soon],
             limit=self._limit(),
@@ -185,9 +208,8 @@ class Identities:
         rate = None
         if found is not None and isinstance(self.threshold, FalseMatches):
             rate = self.threshold.rate(found.distance, len(self))
-        number = self._keep(track, keeping.row_of(track, identity))
-        self._label(track, identity)
-        self._open.join(identity, candidate.feature, candidate.span)
+        number = self._keep(track, identity)
+        identities.join(identity, candidate.feature, candidate.span)
         return [
             self._event(
                 track,
@@ -217,21 +239,13 @@ class Identities:
             for other in others
         )
 
-    def _relabel(self, other: str, kept: str) -> None:
-        if self._gallery is not None:
-            self._gallery.set_persons(self._gallery.ids(person=other), kept)
-        self._known = {
-            key: (kept if name == other else name, end) for key, (name, end) in self._known.items()
-        }
-        if self._open is not None and other in self._open:
-            if kept in self._open:
-                self._open.merge(kept, other)
-            elif self._gallery is not None:
-                self._load(self._gallery)
-
     def _new_name(self) -> str:
-        self._next += 1
-        return f"{keeping.PREFIX}{self._next - 1}"
+        while True:
+            name = f"{keeping.PREFIX}{self._next}"
+            self._next += 1
+            # another process may have given this name since
+            if self._gallery is None or not self._gallery.ids(person=name, limit=1):
+                return name
 
     def _calibrated(self, feature: NDArray[np.float32], camera: int) -> NDArray[np.float32]:
         if self._site is None:
@@ -239,37 +253,31 @@ class Identities:
         calibrated: NDArray[np.float32] = self._site.apply(feature[None], np.array([camera]))[0]
         return calibrated
 
-    def _stored(self, row: Row) -> tuple[str, int | None] | None:
+    def _stored(self, track: Track) -> tuple[str, int | None] | None:
         """Return the identity and the row number of a track that is stored already, or None."""
-        if self._gallery is None:
-            return (self._known[row.sha256][0], None) if row.sha256 in self._known else None
-        for number, stored in self._gallery.known([(row.sha256, row.source)]).values():
-            return stored.person or "", number
-        return None
+        if self._gallery is not None:
+            return keeping.stored_track(self._gallery, track)
+        key = keeping.row_of(track, "").sha256
+        return (self._known[key][0], None) if key in self._known else None
 
-    def _keep(self, track: Track, row: Row) -> int | None:
+    def _keep(self, track: Track, identity: str) -> int | None:
         """Store a decision, and return the number of its row. On return, it is on the disk."""
         if self._gallery is None:
-            self._known[row.sha256] = (row.person or "", track.last_s)
+            self._known[keeping.row_of(track, "").sha256] = (identity, track.last_s)
             limit = track.last_s - self.options.window_s
             for key in [key for key, (_, end) in self._known.items() if end < limit]:
                 del self._known[key]
             return None
-        self._gallery.add_rows([row], track_feature(track.features)[None])
-        ((number, _),) = self._gallery.known([(row.sha256, row.source)]).values()
-        return number
-
-    def _label(self, track: Track, identity: str) -> None:
-        """Give the crops of a track that lie in the gallery its identity, unless they have a person."""
-        if self._gallery is None or not track.rows:
-            return
-        rows, _ = self._gallery.rows(track.rows)
-        unknown = [number for number, row in zip(track.rows, rows) if row.person is None]
-        if unknown:
-            self._gallery.set_persons(unknown, identity)
+        try:
+            return keeping.keep_track(self._gallery, track, identity)
+        except BaseException:
+            # the row may be on the disk or not
+            self._open = None
+            raise
 
     def _check_known(self, identity: str) -> None:
-        if self._gallery is not None and self._gallery.ids(person=identity, limit=1):
+        # no name at all would mean every row
+        if identity and self._gallery is not None and self._gallery.ids(person=identity, limit=1):
             return
         if self._open is None or identity not in self._open:
             raise DataError(f"{identity}: no such identity; give a name that an event has")

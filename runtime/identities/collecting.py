@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from runtime.errors import DataError
 from runtime.features import Features
 from runtime.gallery.api import Gallery
+from runtime.gallery.labelling import EARLIEST_S
 from runtime.gallery.times import MILLION
+from runtime.identities.arrivals import order_of
 from runtime.identities.keeping import SOURCE
 from runtime.identities.quality import box_quality
 from runtime.identities.track import Track
@@ -20,6 +22,9 @@ from runtime.video.boxes import Boxes
 
 # A track keeps this many crops, those of the best quality.
 CROPS = 64
+# Trackers forget people who are out of sight much sooner. A number that comes back after this time, in seconds, is that of somebody
+# else: the tracker was started again.
+RESTART_S = 300.0
 # How many rows of a gallery are read at once.
 CHUNK = 4096
 
@@ -122,8 +127,10 @@ def tracks_of(
     """Return the tracks of a recorded video, in the order of their ends.
 
     `features` are those of its boxes (`extract --video`), and `boxes` what they were extracted from: with them, and the `size` of the
-    frames, the crops have a quality. `start_s` is added to the times. Boxes without a track are left out. Raises
-    DataError for features that are no video's, or that have no times.
+    frames, width and height in pixels, the crops have a quality. `start_s` is added to times that count from the start of the video,
+    and not to clock times (seconds since 1970). Boxes without a track are left out. A number that the tracker gives again after more
+    than RESTART_S seconds is another track. Raises DataError for features that are no video's, that have no times, or that were
+    extracted from other boxes.
     """
     if features.tracks is None or features.times is None or features.frames is None:
         raise DataError(
@@ -131,33 +138,51 @@ def tracks_of(
         )
     known = features.tracks >= 0
     if not np.isfinite(features.times[known]).all():
-        raise DataError("a box has no time; give boxes with times, or a video that states them")
+        raise DataError(
+            f"{features.paths[0].rpartition('#')[0]}: a box has no time; give boxes with times, or a video that states them"
+        )
     quality = np.ones(len(features.paths), np.float32)
     if boxes is not None:
         by_place = box_quality(boxes.corners, boxes.frames, size)
         place_of = {
             key: place for place, key in enumerate(zip(boxes.frames.tolist(), boxes.numbers.tolist()))
         }
-        quality = by_place[[place_of[_place(path)] for path in features.paths]]
+        try:
+            quality = by_place[[place_of[_place(path)] for path in features.paths]]
+        except (KeyError, ValueError):
+            raise DataError(
+                f"{boxes.path}: the features were extracted from other boxes; give the boxes that they come from, or leave them out"
+            ) from None
+    times = np.where(features.times < EARLIEST_S, features.times + start_s, features.times)
     groups: dict[tuple[int, int], list[int]] = {}
     for row in np.flatnonzero(known).tolist():
         groups.setdefault((int(features.camids[row]), int(features.tracks[row])), []).append(row)
     tracks = []
     for (camera, number), rows in groups.items():
-        rows = sorted(rows, key=lambda row: float(features.times[row]))  # type: ignore[index]
         source = features.paths[rows[0]].rpartition("#")[0]
-        tracks.append(
-            Track(
-                camera,
-                str(number),
-                features.times[rows] + start_s,
-                features.features[rows],
-                quality[rows],
-                tuple(features.paths[row] for row in rows),
-                source=source,
+        for part in _without_restarts([(float(times[row]), row) for row in rows]):
+            tracks.append(
+                Track(
+                    camera,
+                    str(number),
+                    times[part],
+                    features.features[part],
+                    quality[part],
+                    tuple(features.paths[row] for row in part),
+                    source=source,
+                )
             )
-        )
-    return sorted(tracks, key=lambda track: (track.last_s, track.camera, track.name))
+    return sorted(tracks, key=order_of)
+
+
+def _without_restarts(crops: list[tuple[float, int]]) -> Iterator[list[int]]:
+    """Yield the rows of one number of a tracker, given as pairs (seconds, row), in the order of their times: a list for each track."""
+    crops.sort()
+    start = 0
+    for place in range(1, len(crops) + 1):
+        if place == len(crops) or crops[place][0] - crops[place - 1][0] > RESTART_S:
+            yield [row for _, row in crops[start:place]]
+            start = place
 
 
 def _place(path: str) -> tuple[int, int]:
@@ -169,9 +194,10 @@ def _place(path: str) -> tuple[int, int]:
 def tracks_of_gallery(gallery: Gallery) -> tuple[list[Track], int]:
     """Return the tracks of the crops in a gallery, in the order of their ends, and the number of rows that are in none.
 
-    A crop belongs to a track if it has a camera, a time and a track; its track is that of its `source`.
+    A crop belongs to a track if it has a camera, a time and a track; its track is that of its `source`. A number that comes back after
+    more than RESTART_S seconds is another track.
     """
-    groups: dict[tuple[str, int, str], list[tuple[int, int]]] = {}
+    groups: dict[tuple[str, int, str], list[tuple[float, int]]] = {}
     left_out, ids = 0, gallery.ids()
     for start in range(0, len(ids), CHUNK):
         numbers = ids[start : start + CHUNK]
@@ -181,19 +207,19 @@ def tracks_of_gallery(gallery: Gallery) -> tuple[list[Track], int]:
             if row.camera is None or row.time_us is None or row.track is None:
                 left_out += 1
                 continue
-            groups.setdefault((row.source, row.camera, row.track), []).append((row.time_us, number))
+            groups.setdefault((row.source, row.camera, row.track), []).append((row.time_us / MILLION, number))
     tracks = list(_read_tracks(gallery, groups))
-    return sorted(tracks, key=lambda track: (track.last_s, track.camera, track.name)), left_out
+    return sorted(tracks, key=order_of), left_out
 
 
 def _read_tracks(
-    gallery: Gallery, groups: dict[tuple[str, int, str], list[tuple[int, int]]]
+    gallery: Gallery, groups: dict[tuple[str, int, str], list[tuple[float, int]]]
 ) -> Iterator[Track]:
-    for (source, camera, name), members in groups.items():
-        members.sort()
-        numbers = [number for _, number in members]
-        rows, features = gallery.rows(numbers)
-        times = np.array([time_us / MILLION for time_us, _ in members])
-        evidence = tuple(row.path for row in rows)
-        quality = np.ones(len(rows), np.float32)
-        yield Track(camera, name, times, features, quality, evidence, rows=tuple(numbers), source=source)
+    for (source, camera, name), crops in groups.items():
+        time_of = {number: time_s for time_s, number in crops}
+        for numbers in _without_restarts(crops):
+            rows, features = gallery.rows(numbers)
+            times = np.array([time_of[number] for number in numbers])
+            evidence = tuple(row.path for row in rows)
+            quality = np.ones(len(rows), np.float32)
+            yield Track(camera, name, times, features, quality, evidence, rows=tuple(numbers), source=source)

@@ -74,16 +74,14 @@ def match(
         first, second = int(min(pair)), int(max(pair))
         if distances[first, second] > limit:
             break
-        one, other = clusters[first], clusters[second]
-        if (one.identity and other.identity) or apart(one.spans, other.spans):
+        joined, absorbed = clusters[first], clusters[second]
+        if (joined.identity and absorbed.identity) or apart(joined.spans, absorbed.spans):
             distances[first, second] = distances[second, first] = np.inf
             continue
-        one.total = one.total + other.total
-        one.count += other.count
-        one.spans = one.spans + other.spans
-        one.identity = one.identity or other.identity
-        if other is own:
-            own = one
+        joined.total = joined.total + absorbed.total
+        joined.count += absorbed.count
+        joined.spans = joined.spans + absorbed.spans
+        joined.identity = joined.identity or absorbed.identity
         forbidden = np.isinf(distances[first]) | np.isinf(distances[second])
         means = np.stack([cluster.total / cluster.count for cluster in clusters])
         distances[first] = np.where(forbidden, np.inf, 1 - means @ means[first])

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import StorageError
+from runtime.errors import DataError, StorageError
 from runtime.files.json_text import parse_json
 from runtime.gallery.api import Gallery
 from runtime.gallery.labelling import EARLIEST_S
@@ -19,7 +19,7 @@ from runtime.gallery.store.rows import Row
 from runtime.gallery.times import MILLION
 from runtime.identities.false_matches import FalseMatches
 from runtime.identities.open_identities import Span
-from runtime.identities.track import Track
+from runtime.identities.track import Track, track_feature
 
 # The `source` of the rows of tracks, and how identities are called that nobody has named.
 SOURCE, PREFIX = "identities", "identity-"
@@ -55,6 +55,58 @@ def row_of(track: Track, identity: str) -> Row:
     return Row(
         digest, SOURCE, track.camera, time_us, track.name, identity, f"track://{track.source}?{details}"
     )
+
+
+def keep_track(gallery: Gallery, track: Track, identity: str) -> int:
+    """Store a track with its identity, which its crops in the gallery get as well, and return the number of its row.
+
+    On return, it is on the disk. Raises StorageError when the disk fails; a second call then completes what is missing.
+    """
+    row = row_of(track, identity)
+    gallery.add_rows([row], track_feature(track.features)[None])
+    ((number, stored),) = gallery.known([(row.sha256, row.source)]).values()
+    if stored.person is None:
+        gallery.set_persons([number], identity)
+    label_crops(gallery, track, identity)
+    return number
+
+
+def stored_track(gallery: Gallery, track: Track) -> tuple[str, int] | None:
+    """Return the identity and the row number of a track that is stored, or None. A row without a person counts as not stored."""
+    row = row_of(track, "")
+    for number, stored in gallery.known([(row.sha256, row.source)]).values():
+        return None if stored.person is None else (stored.person, number)
+    return None
+
+
+def label_crops(gallery: Gallery, track: Track, identity: str) -> None:
+    """Give the crops of a track that lie in the gallery its identity, unless they have a person."""
+    unknown = [number for number, row in _crops(gallery, track) if row.person is None]
+    if unknown:
+        gallery.set_persons(unknown, identity)
+
+
+def identity_of_crops(gallery: Gallery, track: Track) -> str | None:
+    """Return the identity that crops of a track got when it had fewer of them; None if they have none, or several."""
+    persons = {row.person for _, row in _crops(gallery, track) if is_identity(row.person)}
+    return persons.pop() if len(persons) == 1 else None
+
+
+def _crops(gallery: Gallery, track: Track) -> list[tuple[int, Row]]:
+    """Return the numbers and rows of the crops of a track, without those that were deleted since the track was read."""
+    if not track.rows:
+        return []
+    try:
+        return [*zip(track.rows, gallery.rows(track.rows)[0])]
+    except DataError:
+        return [(number, row) for number in track.rows if (row := _row_or_none(gallery, number))]
+
+
+def _row_or_none(gallery: Gallery, number: int) -> Row | None:
+    try:
+        return gallery.rows([number])[0][0]
+    except DataError:
+        return None
 
 
 def read_kept(gallery: Gallery) -> list[KeptTrack]:

@@ -20,11 +20,15 @@ class Span(NamedTuple):
 
 @dataclass
 class Identity:
-    """One identity: its name, when its tracks were where, and whether it is `enrolled`, so that it is never dropped."""
+    """One identity: its name, when its tracks were where, and whether it is `enrolled`, so that it is never dropped.
+
+    `last_s` is the latest end of its spans, and `oldest_s` the earliest.
+    """
 
     name: str
     spans: list[Span] = field(default_factory=list)
     last_s: float = -np.inf
+    oldest_s: float = np.inf
     enrolled: bool = False
 
 
@@ -92,6 +96,7 @@ class OpenIdentities:
             identity = self._identities[place]
             identity.spans.append(span)
             identity.last_s = max(identity.last_s, span.last_s)
+            identity.oldest_s = min(identity.oldest_s, span.last_s)
 
     def merge(self, kept: str, other: str) -> None:
         """Make the tracks of `other` tracks of `kept`."""
@@ -101,6 +106,8 @@ class OpenIdentities:
         identity, former = self._identities[place], self._identities[gone]
         identity.spans.extend(former.spans)
         identity.last_s = max(identity.last_s, former.last_s)
+        identity.oldest_s = min(identity.oldest_s, former.oldest_s)
+        identity.enrolled = identity.enrolled or former.enrolled
         self.remove(other)
 
     def remove(self, name: str) -> None:
@@ -123,8 +130,9 @@ class OpenIdentities:
         for identity in self:
             if identity.last_s < limit and not identity.enrolled:
                 self.remove(identity.name)
-            elif identity.spans and min(span.last_s for span in identity.spans) < limit:
+            elif identity.oldest_s < limit:
                 identity.spans = [span for span in identity.spans if span.last_s >= limit]
+                identity.oldest_s = min((span.last_s for span in identity.spans), default=np.inf)
 
     def _make_room(self) -> None:
         guests = [identity for identity in self._identities if not identity.enrolled]

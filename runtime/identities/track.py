@@ -19,7 +19,7 @@ class Track:
     float32 in 0..1 says how well each crop shows the person, so that an event can name the best. `evidence` names the crops: n
     paths, or nothing. `rows` are the numbers of the crops in the gallery that the track comes from, or nothing. `source` names the
     video, so that tracks of two videos are told apart. `span_s` are the first and the last time of the track where crops at its
-    ends are not kept (None: those of the crops).
+    ends are not kept (None: those of the crops). Raises DataError for values of another shape or range.
     """
 
     camera: int
@@ -33,6 +33,11 @@ class Track:
     span_s: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        # a tracker's numbers may be those of numpy, which JSON does not know
+        object.__setattr__(self, "camera", int(self.camera))
+        object.__setattr__(self, "name", str(self.name))
+        if self.camera < 0:
+            raise DataError(f"{self}: give the number of its camera, 0 or more")
         count = len(self.times)
         if not count or not np.isfinite(self.times).all() or (np.diff(self.times) < 0).any():
             raise DataError(
@@ -41,6 +46,15 @@ class Track:
         if self.features.ndim != 2 or len(self.features) != count or len(self.quality) != count:
             raise DataError(
                 f"{self}: {count} times, features {self.features.shape}, {len(self.quality)} qualities; give one of each for each crop"
+            )
+        # not >=, which NaN would pass
+        if not (
+            self.first_s <= self.times[0]
+            and self.last_s >= self.times[-1]
+            and np.isfinite(self.last_s - self.first_s)
+        ):
+            raise DataError(
+                f"{self}: its span {self.span_s} does not hold the times of its crops; give its first and last time"
             )
         if not np.isfinite(self.features).all():
             raise DataError(f"{self}: a feature is NaN or infinite; leave this crop out")

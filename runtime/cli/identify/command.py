@@ -180,6 +180,7 @@ def _options(args: Namespace) -> IdentifyOptions:
     )
     identities.check()
     _check_values(args)
+    _check_outputs(args)
     return IdentifyOptions(
         store=args.store,
         model=None if args.model is None else model_options(args),
@@ -206,6 +207,20 @@ def _check_values(args: Namespace) -> None:
 
         for time in args.start:
             microseconds(time, "--start")
+
+
+def _check_outputs(args: Namespace) -> None:
+    """Raise ConfigError for an output that is a folder or would replace an input or another output, before any work is done."""
+    inputs = {Path(name).resolve() for name in (args.model, *args.video, *args.features, *args.boxes) if name}
+    for option, name in (("--out", args.out), ("--picture", args.picture)):
+        if name is None:
+            continue
+        path = Path(name).resolve()
+        if path.is_dir():
+            raise ConfigError(f"{option} {name}: is a folder; give the name of a file")
+        if path in inputs:
+            raise ConfigError(f"{option} {name}: would replace what the command reads; give another name")
+        inputs.add(path)
 
 
 def _picture(name: str | None) -> Path | None:

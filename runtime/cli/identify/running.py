@@ -16,9 +16,11 @@ from runtime.cli.identify.options import IdentifyOptions, VideoTracks
 from runtime.cli.model_features import open_with_options, saved_features, video_features_of
 from runtime.cli.notes import print_notes, print_result
 from runtime.files.manifest import replacing
+from runtime.gallery.labelling import EARLIEST_S, whole_path
 from runtime.gallery.space import same_space, space_of_features
 from runtime.gallery.times import MILLION, microseconds
 from runtime.identities.api import Identities
+from runtime.identities.arrivals import order_of
 from runtime.identities.collecting import tracks_of, tracks_of_gallery
 from runtime.identities.false_matches import FalseMatches, distances_of
 from runtime.identities.keeping import read_distances, write_distances
@@ -27,6 +29,9 @@ from runtime.identities.options import Event
 from runtime.identities.track import Track
 from runtime.options.choices import REOPEN
 from runtime.video.boxes import read_boxes
+
+# The distances between different people are measured on this many tracks, the first: their number of pairs rises with its square.
+MEASURED = 3000
 
 
 def run(options: IdentifyOptions) -> None:
@@ -74,12 +79,30 @@ def _tracks(videos: Sequence[VideoTracks], extracted: Sequence[Features]) -> tup
     tracks: list[Track] = []
     left_out = 0
     for video, features in zip(videos, extracted):
+        if features.tracks is None:
+            raise DataError(
+                f"{video.source}: holds features of images, which are in no track; extract a video and its boxes (--video, --boxes)"
+            )
         boxes = None if video.boxes is None else read_boxes(video.boxes)
-        if features.tracks is not None:
-            left_out += int((features.tracks < 0).sum())
+        left_out += int((features.tracks < 0).sum())
         start_s = 0.0 if video.start is None else microseconds(video.start, "--start") / MILLION
-        tracks += tracks_of(_placed(features, video), boxes, start_s=start_s)
-    return sorted(tracks, key=lambda track: (track.last_s, track.camera, track.name)), left_out
+        own = tracks_of(_placed(features, video), boxes, start_s=start_s)
+        # the whole path, so that a run from another folder knows its tracks again
+        tracks += [replace(track, source=whole_path(track.source)) for track in own]
+    _check_cameras(tracks)
+    return sorted(tracks, key=order_of), left_out
+
+
+def _check_cameras(tracks: Sequence[Track]) -> None:
+    """Raise DataError if two videos of one camera begin together, as far as is known: its people would be twice in it at once."""
+    first_source: dict[int, str] = {}
+    for track in tracks:
+        other = first_source.setdefault(track.camera, track.source)
+        if track.first_s < EARLIEST_S and other != track.source:
+            raise DataError(
+                f"{track.source}: is of camera {track.camera}, and so is {other}; say when each began (--start), or give "
+                "them different cameras (--as-cameras)"
+            )
 
 
 def _placed(features: Features, video: VideoTracks) -> Features:
@@ -100,7 +123,7 @@ def _threshold(gallery: Gallery, tracks: Sequence[Track], options: IdentifyOptio
     if not options.measure_again and (known := read_distances(gallery)) is not None:
         return known
     distances = distances_of(
-        tracks,
+        tracks[:MEASURED],
         gallery.calibration.site,
         separate_cameras=options.identities.separate_cameras,
         overlap_s=options.identities.overlap_s,
@@ -147,7 +170,6 @@ def _summary(
         "tracks": len(tracks),
         "identities": len(cameras),
         "in_several_cameras": sum(len(seen) > 1 for seen in cameras.values()),
-        "merges": sum(event.kind == "merge" for event in events),
         "late": sum(event.late for event in events),
         "stored_before": sum(event.stored for event in events),
         "false_match_rate": options.identities.false_match_rate if measured else None,

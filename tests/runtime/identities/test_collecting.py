@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -107,7 +109,18 @@ def test_the_rows_of_a_video_become_tracks() -> None:
         numbers,
     )
     assert tracks_of(features, boxes, (640, 480))[1].quality.tolist() == pytest.approx([1, 1, 0.125])
-    with pytest.raises(DataError, match="time"):
+    with pytest.raises(DataError, match="b: .*other boxes"):
+        tracks_of(features, replace(boxes, frames=numbers + 1))
+    with pytest.raises(DataError, match=r"v\.mp4.*time"):
         tracks_of(features_of_video([5, 5], [0.0, float("nan")]))
     with pytest.raises(DataError, match="no tracks"):
         tracks_of(Features(features.features, features.paths, features.pids, features.camids, features.model))
+
+
+def test_clock_times_stay_and_a_number_given_again_is_another_track() -> None:
+    tracks = tracks_of(features_of_video([5, 5, 5, 5], [0.0, 299.0, 700.0, 1.7e9]), start_s=1e9)
+    assert [(one.name, one.first_s, one.last_s) for one in tracks] == [
+        ("5", 1e9, 1e9 + 299),
+        ("5", 1e9 + 700, 1e9 + 700),
+        ("5", 1.7e9, 1.7e9),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from runtime.__main__ import main
 from runtime.entry import guarded
-from runtime.features import Features, save_features
+from runtime.features import Features, load_features, save_features
 from tests.runtime.identities.people import walk
 
 Run = Callable[..., tuple[int, Any, str]]
@@ -107,6 +108,56 @@ def test_a_wrong_command_line_is_one_clear_line(
     result, document, said = run(*words_of(tmp_path), *changed)
     assert (result, document) == (code, None) and word in said and "Traceback" not in said
     assert not (tmp_path / "events.jsonl").exists()
+
+
+def test_an_output_that_is_a_folder_or_an_input_is_refused(tmp_path: Path, run: Run) -> None:
+    words = words_of(tmp_path)
+    boxes = tmp_path / "boxes.jsonl"
+    boxes.write_text('{"frame": 0, "box": [0, 0, 10, 20], "track": 1}\n')
+    page = tmp_path / "lanes.html"
+    for changed, word in (
+        (["--out", tmp_path], "folder"),
+        (["--out", boxes, *["--boxes", boxes] * 4], "replace"),
+        (["--out", page, "--picture", page], "replace"),
+    ):
+        code, _, said = run(*words, *changed)
+        assert code == 2 and word in said and "--" in said
+    assert boxes.read_text().startswith('{"frame"') and not (tmp_path / "g").exists()
+    code, _, said = run(*words, *["--boxes", boxes] * 4)
+    assert code == 3 and "boxes.jsonl" in said and "Traceback" not in said
+
+
+def test_two_videos_of_one_camera_need_their_starts(tmp_path: Path, run: Run) -> None:
+    words = [*words_of(tmp_path), "--as-cameras", "0,1,2,0"]
+    code, _, said = run(*words, "--threshold", "0.5")
+    assert code == 3 and "--start" in said and "camera0.mp4" in said and "camera3.mp4" in said
+    times = ["2026-11-27T10:00Z"] * 3 + ["2026-11-27T10:10Z"]
+    code, summary, _ = run(
+        *words, "--threshold", "0.5", *[word for time in times for word in ("--start", time)]
+    )
+    assert code == 0 and summary["tracks"] == 120
+
+
+def test_a_run_from_another_folder_knows_the_tracks(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tracks(source: str) -> Features:
+        return replace(features, paths=tuple(path.replace("camera0.mp4", source) for path in features.paths))
+
+    words = [*words_of(tmp_path)[:2], *words_of(tmp_path)[8:], "--threshold", "0.5"]
+    features = load_features(tmp_path / "camera0.npz")
+    stored = []
+    for folder, source in (
+        (tmp_path, "camera0.mp4"),
+        (tmp_path, "./camera0.mp4"),
+        (tmp_path / "g", "../camera0.mp4"),
+    ):
+        monkeypatch.chdir(folder)
+        save_features(tmp_path / "camera0.npz", tracks(source))
+        code, summary, _ = run(*words)
+        assert code == 0
+        stored.append(summary["stored_before"])
+    assert stored[0] == 0 and stored[1] == stored[2] == summary["tracks"] > 0
 
 
 def test_what_cannot_be_decided_is_said(tmp_path: Path, run: Run) -> None:

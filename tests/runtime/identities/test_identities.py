@@ -192,6 +192,25 @@ def test_wrong_values_are_refused() -> None:
         identities.observe(Track(0, "x", np.zeros(1), np.eye(1, 8, dtype=np.float32), np.ones(1, np.float32)))
 
 
+def test_features_of_two_widths_are_refused_before_the_first_decision() -> None:
+    identities = Identities(None, 0.5)
+    identities.observe(track(1, 0, 0, 5))
+    with pytest.raises(ArtifactError, match=str(DIM)):
+        identities.observe(Track(0, "x", np.zeros(1), np.eye(1, 8, dtype=np.float32), np.ones(1, np.float32)))
+    assert len(identities.close()) == 1
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    one = track(1, 0, 0, 5)
+    (event,) = decided([Track(np.int64(3), np.int64(7), one.times, one.features, one.quality)])
+    assert json.loads(json.dumps(event.to_json()))["camera"] == 3 and event.track == "7"
+    with pytest.raises(DataError, match="camera"):
+        Track(-1, "7", one.times, one.features, one.quality)
+    for span in ((1.0, 5.0), (0.0, 4.0), (float("nan"), 5.0), (0.0, float("inf"))):
+        with pytest.raises(DataError, match="span"):
+            Track(0, "7", one.times, one.features, one.quality, span_s=span)
+
+
 def test_an_event_names_the_best_crops() -> None:
     (event,) = decided([track(3, 0, 0, 9, name="t")])
     assert event.evidence == ("t-9", "t-8", "t-7")

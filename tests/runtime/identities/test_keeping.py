@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gallery.rows import contents
-from runtime.errors import DataError
+from runtime.errors import DataError, StorageError
 from runtime.gallery.api import Gallery, open_gallery
 from runtime.gallery.calibrating import calibrate_gallery_site
 from runtime.gallery.space import Space
@@ -25,6 +25,8 @@ from runtime.identities.collecting import tracks_of_gallery
 from runtime.identities.false_matches import FalseMatches
 from runtime.identities.options import Event, IdentityOptions
 from runtime.identities.track import Track
+from runtime.options.store_place import ServerAddress, StorePlace
+from tests.runtime.gallery.conftest import At
 from tests.runtime.identities.people import DIM, direction, track, walk
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,8 +34,8 @@ SPACE = Space("0" * 64, DIM, "none")
 OPTIONS = IdentityOptions(separate_cameras=True)
 
 
-def opened(folder: Path) -> Gallery:
-    return open_gallery(folder, space=SPACE)
+def opened(place: StorePlace | str) -> Gallery:
+    return open_gallery(place, space=SPACE)
 
 
 def decide(gallery: Gallery, tracks: list[Track]) -> list[Event]:
@@ -45,15 +47,15 @@ def answers(events: list[Event]) -> list[tuple[str | None, str]]:
     return [(event.track, event.identity) for event in events]
 
 
-def test_a_restart_in_the_middle_changes_no_decision(tmp_path: Path) -> None:
+def test_a_restart_in_the_middle_changes_no_decision(at: At) -> None:
     tracks = walk()
-    with opened(tmp_path / "whole") as gallery:
+    with opened(at("whole")) as gallery:
         expected = answers(decide(gallery, tracks))
     for stop in (1, 20, 47):
-        with opened(tmp_path / f"g{stop}") as gallery:
+        with opened(at(f"g{stop}")) as gallery:
             identities = Identities(gallery, 0.5, options=OPTIONS)
             before = [event for one in tracks[:stop] for event in identities.observe(one)]
-        with opened(tmp_path / f"g{stop}") as gallery:
+        with opened(at(f"g{stop}")) as gallery:
             events = decide(gallery, tracks)
             assert answers(events) == expected
             assert sum(event.stored for event in events) == len(before)
@@ -61,14 +63,14 @@ def test_a_restart_in_the_middle_changes_no_decision(tmp_path: Path) -> None:
             assert answers(decide(gallery, tracks)) == expected and gallery.count() == len(tracks)
 
 
-def test_kill_9_loses_and_doubles_no_identity(tmp_path: Path) -> None:
+def test_kill_9_loses_and_doubles_no_identity(at: At) -> None:
     tracks = walk(people=30)
-    with opened(tmp_path / "whole") as gallery:
+    with opened(at("whole")) as gallery:
         expected = answers(decide(gallery, tracks))
-    folder = tmp_path / "g"
+    folder = at("g")
     program = (
-        "import sys; from pathlib import Path; from tests.runtime.identities.test_keeping import *\n"
-        "gallery = opened(Path(sys.argv[1])); identities = Identities(gallery, 0.5, options=OPTIONS)\n"
+        "import sys; from tests.runtime.identities.test_keeping import *\n"
+        "gallery = opened(sys.argv[1]); identities = Identities(gallery, 0.5, options=OPTIONS)\n"
         "for one in walk(people=30):\n"
         "    for event in identities.observe(one): print(json.dumps([event.track, event.identity]), flush=True)\n"
     )
@@ -76,7 +78,7 @@ def test_kill_9_loses_and_doubles_no_identity(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     for _ in range(3):
         child = subprocess.Popen(
-            [sys.executable, "-c", program, str(folder)],
+            [sys.executable, "-c", program, folder.url if isinstance(folder, ServerAddress) else str(folder)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -101,8 +103,8 @@ def test_kill_9_loses_and_doubles_no_identity(tmp_path: Path) -> None:
         assert gallery.count() == len(tracks)
 
 
-def test_merge_split_and_forget_stay_after_a_restart(tmp_path: Path) -> None:
-    folder = tmp_path / "g"
+def test_merge_split_and_forget_stay_after_a_restart(at: At) -> None:
+    folder = at("g")
     with opened(folder) as gallery:
         identities = Identities(gallery, 0.5, options=OPTIONS)
         for one in (
@@ -121,7 +123,8 @@ def test_merge_split_and_forget_stay_after_a_restart(tmp_path: Path) -> None:
         assert identities.forget("identity-4") == 1
         with pytest.raises(DataError, match="identity-4"):
             identities.forget("identity-4")
-        assert b"identity-4" not in contents(folder)
+        if isinstance(folder, Path):
+            assert b"identity-4" not in contents(folder)
     with opened(folder) as gallery:
         events = decide(gallery, [track(1, 3, 30, 35), track(2, 3, 40, 45)])
         # the name of the forgotten identity is not given again
@@ -131,15 +134,15 @@ def test_merge_split_and_forget_stay_after_a_restart(tmp_path: Path) -> None:
         ]
 
 
-def test_people_with_names_are_identities(tmp_path: Path) -> None:
-    with opened(tmp_path / "g") as gallery:
+def test_people_with_names_are_identities(at: At) -> None:
+    with opened(at("g")) as gallery:
         gallery.add(direction(1)[None], persons=["Ada"])
         events = decide(gallery, [track(1, 0, 0, 5), track(2, 0, 10, 15), track(1, 1, 4000, 4005)])
         assert [event.identity for event in events] == ["Ada", "identity-1", "Ada"]
 
 
-def test_the_tracks_of_a_gallery_label_their_crops(tmp_path: Path) -> None:
-    folder, start = tmp_path / "g", 1.7e9
+def test_the_tracks_of_a_gallery_label_their_crops(at: At) -> None:
+    folder, start = at("g"), 1.7e9
     with opened(folder) as gallery:
         for one in walk(people=5):
             count = len(one.times)
@@ -170,9 +173,9 @@ def test_the_tracks_of_a_gallery_label_their_crops(tmp_path: Path) -> None:
         assert Identities(gallery, 0.5).forget("identity-1") == number > 4
 
 
-def test_distances_hold_for_one_site_calibration(tmp_path: Path) -> None:
+def test_distances_hold_for_one_site_calibration(at: At) -> None:
     distances = FalseMatches.fit(np.random.default_rng(1).normal(0.8, 0.1, 500))
-    with opened(tmp_path / "g") as gallery:
+    with opened(at("g")) as gallery:
         assert keeping.read_distances(gallery) is None
         keeping.write_distances(gallery, distances)
         assert keeping.read_distances(gallery) == distances
@@ -185,3 +188,118 @@ def test_distances_hold_for_one_site_calibration(tmp_path: Path) -> None:
             )
         calibrate_gallery_site(gallery)
         assert keeping.read_distances(gallery) is None
+
+
+def test_a_change_by_hand_counts_alike_before_and_after_a_restart(at: At) -> None:
+    # person 1 was seen long ago, and so was somebody else, who then came back; by hand, they become one
+    early = [
+        track(1, 0, 0, 5, name="a"),
+        track(2, 1, 3000, 3005, name="b"),
+        track(3, 1, 5000, 5005, name="c"),
+    ]
+    later = track(1, 2, 5100, 5105, name="d")
+    answered = []
+    for name, restart in (("g", False), ("h", True)):
+        with opened(at(name)) as gallery:
+            identities = Identities(gallery, 0.6, options=OPTIONS)
+            for one in early:
+                identities.observe(one)
+            identities.close()
+            identities.merge("identity-2", "identity-1")
+            if restart:
+                identities = Identities(gallery, 0.6, options=OPTIONS)
+            (event,) = [*identities.observe(later), *identities.close()]
+            answered.append(event.identity)
+    assert answered == ["identity-2", "identity-2"]
+
+
+def test_an_empty_name_is_no_identity(at: At) -> None:
+    with opened(at("g")) as gallery:
+        decide(gallery, [track(1, 0, 0, 5), track(2, 1, 10, 15)])
+        identities = Identities(gallery, 0.5)
+        for kept, other in (("identity-1", ""), ("", "identity-1")):
+            with pytest.raises(DataError, match="no such identity"):
+                identities.merge(kept, other)
+        with pytest.raises(DataError, match="no such identity"):
+            identities.forget("")
+        assert len(gallery.ids(person="identity-2")) == 1
+
+
+def test_a_track_whose_row_lost_its_person_is_decided_again(at: At) -> None:
+    tracks = [track(1, 0, 0, 5, name="a"), track(1, 1, 10, 15, name="b")]
+    with opened(at("g")) as gallery:
+        first, second = decide(gallery, tracks)
+        assert second.row is not None
+        gallery.set_person(second.row, None)
+        events = decide(gallery, tracks)
+        assert [(event.identity, event.stored, event.row) for event in events] == [
+            (first.identity, True, first.row),
+            (first.identity, False, second.row),
+        ]
+        assert gallery.rows([second.row])[0][0].person == first.identity
+
+
+def test_a_track_that_has_more_crops_keeps_its_identity(at: At) -> None:
+    whole = track(1, 0, 1.7e9, 1.7e9 + 9, name="a")
+
+    def add(gallery: Gallery, crops: slice) -> None:
+        features, times = whole.features[crops], whole.times[crops].tolist()
+        gallery.add(features, cameras=[0] * len(times), times=times, tracks=["a"] * len(times))
+
+    with opened(at("g")) as gallery:
+        add(gallery, slice(0, 5))
+        (first,) = decide(gallery, tracks_of_gallery(gallery)[0])
+        add(gallery, slice(5, None))
+        (second,) = decide(gallery, tracks_of_gallery(gallery)[0])
+        assert first.new and not second.new and second.identity == first.identity
+        assert gallery.count() == len(gallery.ids(person=first.identity)) == 12
+
+
+def test_a_tracker_that_starts_again_begins_other_tracks(at: At) -> None:
+    with opened(at("g")) as gallery:
+        for person, first in ((1, 1.7e9), (2, 1.7e9 + 3600)):
+            one = track(person, 0, first, first + 4)
+            gallery.add(one.features, cameras=[0] * 5, times=one.times.tolist(), tracks=["1"] * 5)
+        tracks, _ = tracks_of_gallery(gallery)
+        assert [(one.name, one.first_s, len(one.times)) for one in tracks] == [
+            ("1", 1.7e9, 5),
+            ("1", 1.7e9 + 3600, 5),
+        ]
+
+
+def test_crops_that_were_deleted_meanwhile_stop_nothing(at: At) -> None:
+    one = track(1, 0, 1.7e9, 1.7e9 + 4, name="a")
+    with opened(at("g")) as gallery:
+        gallery.add(one.features, cameras=[0] * 5, times=one.times.tolist(), tracks=["a"] * 5)
+        tracks, _ = tracks_of_gallery(gallery)
+        gallery.delete(id=tracks[0].rows[0])
+        (event,) = decide(gallery, tracks)
+        assert event.identity == "identity-1" and len(gallery.ids(person="identity-1")) == 5
+
+
+def test_an_error_of_the_disk_loses_no_identity(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracks = [track(1, 0, 0, 5, name="a"), track(1, 1, 10, 15, name="b")]
+    with opened(at("g")) as gallery:
+        identities = Identities(gallery, 0.5, options=OPTIONS)
+        identities.observe(tracks[0])
+        with monkeypatch.context() as patch:
+
+            def full(*_: object) -> None:
+                raise StorageError("the disk is full")
+
+            # the row is stored already
+            patch.setattr(keeping, "label_crops", full)
+            with pytest.raises(StorageError):
+                identities.close()
+        events = [*identities.close(), *identities.observe(tracks[1])]
+        assert answers(events) == [("a", "identity-1"), ("b", "identity-1")]
+
+
+def test_two_processes_give_no_name_twice(at: At) -> None:
+    with opened(at("g")) as gallery, opened(at("g")) as other:
+        both = [Identities(gallery, 0.5, options=OPTIONS), Identities(other, 0.5, options=OPTIONS)]
+        names = []
+        for person, identities in enumerate(both):
+            identities.observe(track(person, person, 0, 5))
+            names += [event.identity for event in identities.close()]
+        assert names == ["identity-1", "identity-2"]
