@@ -219,7 +219,9 @@ def _check_outputs(args: Namespace) -> None:
         if path.is_dir():
             raise ConfigError(f"{option} {name}: is a folder; give the name of a file")
         if path in inputs:
-            raise ConfigError(f"{option} {name}: would replace what the command reads; give another name")
+            raise ConfigError(
+                f"{option} {name}: is a file that the command reads or writes as well; give another name"
+            )
         inputs.add(path)
 
 

@@ -117,8 +117,8 @@ def test_an_output_that_is_a_folder_or_an_input_is_refused(tmp_path: Path, run: 
     page = tmp_path / "lanes.html"
     for changed, word in (
         (["--out", tmp_path], "folder"),
-        (["--out", boxes, *["--boxes", boxes] * 4], "replace"),
-        (["--out", page, "--picture", page], "replace"),
+        (["--out", boxes, *["--boxes", boxes] * 4], "reads"),
+        (["--out", page, "--picture", page], "writes"),
     ):
         code, _, said = run(*words, *changed)
         assert code == 2 and word in said and "--" in said
