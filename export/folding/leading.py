@@ -40,7 +40,7 @@ class LeadingOutput(nn.Module):
 
     def forward(self, tokens: Tensor, skip: Tensor | None) -> Tensor:
         """Return the descriptor (B, dim) of the tokens (B, N, D) before the last block; `skip` is None."""
-        features = self.head(tokens) * self.scale
+        features: Tensor = self.head(tokens) * self.scale
         if self.shift is not None:
             features = features + self.shift
         if self.joined:
@@ -54,5 +54,5 @@ def _necks(network: Any, tokens: tuple[Part, ...]) -> list[tuple[Tensor, Tensor]
     if len(parts) == len(tokens):
         return [neck_affine(network, part) for part in parts]
     # The single neck acts on a sum of weighted tokens. The weights add up to 1, so its shift can be shared out by them.
-    scale, shift = (values.unflatten(0, (-1, width)) for values in neck_affine(network, parts[0]))
+    scale, shift = (values.view(-1, width) for values in neck_affine(network, parts[0]))
     return [(scale[token.slot] * token.weight, shift[token.slot] * token.weight) for token in tokens]
