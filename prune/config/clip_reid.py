@@ -48,7 +48,7 @@ def flattened(data: Mapping[Any, Any], where: str) -> dict[Any, Any]:
     if name != BACKBONE:
         raise ConfigError(
             f"{where}: MODEL.NAME {printable(name)} of CLIP-ReID is not supported, only {BACKBONE}; export another backbone to "
-            "ONNX in its own project, and adopt the file: python -m export adopt"
+            "ONNX in its own project, and adopt the file: python -m export adopt MODEL.onnx --out ADOPTED.onnx"
         )
     for stage in STAGES:
         if not isinstance(solver.get(stage) or {}, Mapping):
