@@ -15,6 +15,7 @@ from runtime import DataError, Features, Gallery, Model, console, open_gallery
 from runtime.cli.identify.options import IdentifyOptions, VideoTracks
 from runtime.cli.model_features import open_with_options, saved_features, video_features_of
 from runtime.cli.notes import print_notes, print_result
+from runtime.errors import StorageError
 from runtime.files.manifest import replacing
 from runtime.gallery.labelling import EARLIEST_S, whole_path
 from runtime.gallery.space import same_space, space_of_features
@@ -141,12 +142,18 @@ def _threshold(gallery: Gallery, tracks: Sequence[Track], options: IdentifyOptio
 
 def _decide(identities: Identities, tracks: Sequence[Track], options: IdentifyOptions) -> list[Event]:
     events: list[Event] = []
-    with replacing(Path(options.out)) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        with console.progress("identify", len(tracks), noun="tracks") as advance:
-            for track in tracks:
-                events += _written(identities.observe(track), file)
-                advance(1)
-            events += _written(identities.close(), file)
+    try:
+        with replacing(Path(options.out)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            with console.progress("identify", len(tracks), noun="tracks") as advance:
+                for track in tracks:
+                    events += _written(identities.observe(track), file)
+                    advance(1)
+                events += _written(identities.close(), file)
+    except OSError as error:
+        raise StorageError(
+            f"{options.out}: cannot be written ({error.strerror}); free some space and run the same command again; the "
+            "gallery keeps the identities"
+        ) from None
     return events
 
 

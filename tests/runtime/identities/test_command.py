@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from runtime.__main__ import main
+from runtime.cli.identify import running
 from runtime.entry import guarded
 from runtime.features import Features, load_features, save_features
 from tests.runtime.identities.people import walk
@@ -125,6 +127,30 @@ def test_an_output_that_is_a_folder_or_an_input_is_refused(tmp_path: Path, run: 
     assert boxes.read_text().startswith('{"frame"') and not (tmp_path / "g").exists()
     code, _, said = run(*words, *["--boxes", boxes] * 4)
     assert code == 3 and "boxes.jsonl" in said and "Traceback" not in said
+
+
+def test_a_full_disk_is_said_with_the_name_of_the_file(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def on_a_full_disk(_: Path) -> Iterator[Path]:
+        yield Path("/dev/full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "replacing", on_a_full_disk)
+        code, _, said = run(*words_of(tmp_path))
+        assert code == 6 and "events.jsonl" in said and "Traceback" not in said
+    code, summary, _ = run(*words_of(tmp_path))
+    assert code == 0 and summary["stored_before"] > 0 and summary["tracks"] == 120
+
+
+def test_the_distances_are_measured_on_the_first_tracks(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, summary, _ = run(*words_of(tmp_path))
+    monkeypatch.setattr(running, "MEASURED", 60)
+    code, fewer, _ = run(*words_of(tmp_path), "--measure-again")
+    assert code == 0 and 200 <= fewer["pairs"] < summary["pairs"]
 
 
 def test_two_videos_of_one_camera_need_their_starts(tmp_path: Path, run: Run) -> None:

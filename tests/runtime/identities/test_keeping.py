@@ -303,3 +303,14 @@ def test_two_processes_give_no_name_twice(at: At) -> None:
             identities.observe(track(person, person, 0, 5))
             names += [event.identity for event in identities.close()]
         assert names == ["identity-1", "identity-2"]
+
+
+def test_a_program_killed_between_the_row_and_the_crops_labels_them_next_time(at: At) -> None:
+    one = track(1, 0, 1.7e9, 1.7e9 + 4, name="a")
+    with opened(at("g")) as gallery:
+        gallery.add(one.features, cameras=[0] * 5, times=one.times.tolist(), tracks=["a"] * 5)
+        tracks, _ = tracks_of_gallery(gallery)
+        gallery.add_rows([keeping.row_of(tracks[0], "identity-1")], one.features[:1])
+        assert len(gallery.ids(person="identity-1")) == 1
+        (event,) = decide(gallery, tracks)
+        assert event.stored and len(gallery.ids(person="identity-1")) == 6
