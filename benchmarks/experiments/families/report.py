@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 Table = tuple[list[str], list[list[str]]]
 
 
-def counts_table(document: dict[str, Any]) -> Table:
+def counts_table(document: Mapping[str, Any]) -> Table:
     """Return the multiply-adds of one image before and after pruning, counted in three ways, and the parameters."""
     names = ["family", "paper GMAC", "reference GMAC", "folded GMAC", "million parameters"]
     return names, [[model["title"], *_counts(model)] for model in document["models"]]
