@@ -144,17 +144,17 @@ def compare(options: MeasureOptions) -> int:
     """Measure, and print the results. Returns exit code 0. Raises ConfigError for an unknown switch."""
     from benchmarks.host import describe_host
     from benchmarks.identities.comparing import Measurement, Models, measure
-    from benchmarks.identities.measuring import Folders, shipped_switches, switches
+    from benchmarks.identities.measuring import SWITCHES, Folders, shipped_switches
     from runtime.identities.options import IdentityOptions
 
-    if unknown := sorted({*options.without, *options.with_extra} - {*switches()}):
-        raise ConfigError(f"{unknown[0]}: no switch of the method; give some of {', '.join(switches())}")
+    if unknown := sorted({*options.without, *options.with_extra} - {*SWITCHES}):
+        raise ConfigError(f"{unknown[0]}: no switch of the method; give some of {', '.join(SWITCHES)}")
     usual = IdentityOptions() if options.rate is None else IdentityOptions(false_match_rate=options.rate)
     chosen = ({*shipped_switches()} - {*options.without}) | {*options.with_extra}
     plan = Measurement(
         folders=Folders(options.train, options.test, options.strangers),
         models=Models(options.model, options.unpruned, options.reduced, options.foreign),
-        ingredients=tuple(name for name in switches() if name in chosen),
+        ingredients=tuple(name for name in SWITCHES if name in chosen),
         options=usual,
         hours=options.hours,
     )

@@ -10,6 +10,8 @@ from benchmarks.identities import simple
 from benchmarks.identities.intervals import against
 from benchmarks.identities.long_run import PeopleModel, Traffic, run_day, traffic
 from benchmarks.identities.measuring import (
+    SEPARATE,
+    SWITCHES,
     Folders,
     Group,
     Variant,
@@ -19,7 +21,6 @@ from benchmarks.identities.measuring import (
     run,
     settings,
     strangers,
-    switches,
     tuned,
     with_ingredients,
 )
@@ -87,15 +88,17 @@ def _of_kind(plan: Measurement, kind: str, report: Callable[[str], None]) -> dic
     }
     nearest = [simple.nearest(means, thresholds["nearest"]) for means in test.means]
     base = test.hits(nearest)
-    ours, calibration = tuned(shipped, train)
-    said = [one.answer for one in run(ours, calibration, test)]
-    usual = run(shipped, calibration, test)
+    calibration = shipped.calibrated(train)
+    said = [one.answer for one in run(shipped, calibration, test)]
+    best = tuned(shipped, train)[0]
+    overlapping = with_ingredients(plan.options, [name for name in plan.ingredients if name != SEPARATE])
     answers: dict[str, Sequence[Mapping[TrackKey, object]]] = {
         "none": [simple.everybody_apart(sequence) for sequence in test.sequences],
         "nearest": nearest,
         "agglomerated": [simple.agglomerated(means, thresholds["agglomerated"]) for means in test.means],
         "ours": said,
-        "ours_stated": [one.answer for one in usual],
+        "ours_tuned": [one.answer for one in run(best, calibration, test)],
+        "overlapping": [one.answer for one in run(overlapping, overlapping.calibrated(train), test)],
         "perfect": [simple.perfect(sequence) for sequence in test.sequences],
     }
     methods = {name: described(test, answer, base) for name, answer in answers.items()}
@@ -103,12 +106,11 @@ def _of_kind(plan: Measurement, kind: str, report: Callable[[str], None]) -> dic
         "tracks": sum(len(means.keys) for means in test.means),
         "crops": sum(sequence.crops for sequence in test.sequences),
         "thresholds": thresholds,
-        "settings": settings(ours),
-        "stated_rate": plan.options.false_match_rate,
+        "settings": settings(shipped),
+        "tuned_rate": best.options.false_match_rate,
         "pairs": calibration.different.pairs,
-        "site": calibration.site is not None,
         "methods": methods,
-        "cost": cost(ours, calibration, test.sequences),
+        "cost": cost(shipped, calibration, test.sequences),
     }
     if plan.models.foreign:
         report(plan.models.foreign)
@@ -127,12 +129,10 @@ def _of_kind(plan: Measurement, kind: str, report: Callable[[str], None]) -> dic
 def _other_model(
     plan: Measurement, kind: str, shipped: Variant, model: str, base: Sequence[Hits]
 ) -> tuple[dict[str, Any], list[Hits]]:
-    """Return the scores of the method with the features of another model, tuned and calibrated with these, and what IDF1 counts."""
+    """Return the scores of the method with the features of another model, calibrated with these, and what IDF1 counts."""
     train, test = (Group(folders, kind, model) for folders in (plan.folders.train, plan.folders.test))
-    variant, calibration = tuned(shipped, train)
-    answers = [one.answer for one in run(variant, calibration, test)]
-    rate = variant.options.false_match_rate
-    return described(test, answers, base) | {"rate": rate}, test.hits(answers)
+    answers = [one.answer for one in run(shipped, shipped.calibrated(train), test)]
+    return described(test, answers, base), test.hits(answers)
 
 
 def _precision(
@@ -162,7 +162,7 @@ def _ablation(plan: Measurement, train: Group, test: Group) -> list[dict[str, An
     sets = {"all": names, "nothing": ()}
     sets |= {f"only {name}": (name,) for name in names}
     sets |= {f"without {name}": tuple(other for other in names if other != name) for name in names}
-    sets |= {f"with {name}": (*names, name) for name in switches() if name not in names}
+    sets |= {f"with {name}": (*names, name) for name in SWITCHES if name not in names}
     rows, full = [], None
     for name, chosen in sets.items():
         variant, calibration = tuned(with_ingredients(plan.options, chosen), train)
@@ -186,7 +186,7 @@ def _day(plan: Measurement) -> list[dict[str, Any]]:
     """Return the hours of a simulated day, whose features are drawn from a model of those of the training sequences."""
     shipped = with_ingredients(plan.options, plan.ingredients)
     train = Group(plan.folders.train, KINDS[0], plan.models.main)
-    calibration = tuned(shipped, train)[1]
+    calibration = shipped.calibrated(train)
     model = PeopleModel([track for tracks in train.tracks for track in tracks])
     day = Traffic(hours=plan.hours)
     hours = run_day(traffic(model, day), calibration, shipped.options, hours=plan.hours)

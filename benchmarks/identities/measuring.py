@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,11 @@ from runtime.identities.track import Track
 # The rates of false matches that are tried on the training sequences, and that are compared with what happens.
 RATES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 STATED = (0.01, 0.02, 0.05, 0.1, 0.2)
-QUALITY = "quality"
+# The ingredients of the method. `separate_cameras` is for sites whose cameras never show the same place, and includes `exclusion`.
+EXCLUSION, SEPARATE, LOOK_AHEAD = "exclusion", "separate_cameras", "look_ahead"
+# What was tried and does not ship: the means of the cameras, and weights of the crops of a track.
+SITE, QUALITY, CONSISTENCY = "site", "quality", "consistency"
+SWITCHES = (EXCLUSION, SEPARATE, LOOK_AHEAD, SITE, QUALITY, CONSISTENCY)
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,8 @@ class Group:
 
     @cached_property
     def tracks(self) -> list[list[Track]]:
-        """The tracks of each sequence, with the quality of each crop."""
+        """The tracks of each sequence, as the method gets them."""
         return [ours.tracks(sequence) for sequence in self.sequences]
-
-    @cached_property
-    def even_tracks(self) -> list[list[Track]]:
-        """The tracks of each sequence, in which every crop counts the same."""
-        return [ours.tracks(sequence, quality=False) for sequence in self.sequences]
 
     def hits(self, answers: Sequence[Mapping[TrackKey, object]]) -> list[Hits]:
         """Return what IDF1 counts for one answer for each sequence."""
@@ -81,35 +80,43 @@ class Group:
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings of the method. Without `quality`, every crop of a track counts the same."""
+    """Settings of the method, and which of SITE, QUALITY and CONSISTENCY it gets (`extras`)."""
 
     options: IdentityOptions
-    quality: bool = True
-
-    def tracks(self, group: Group) -> list[list[Track]]:
-        """Return the tracks that the method gets."""
-        return group.tracks if self.quality else group.even_tracks
+    extras: frozenset[str] = frozenset()
 
     def at(self, rate: float) -> Variant:
         """Return these settings with another rate of false matches."""
         return replace(self, options=replace(self.options, false_match_rate=rate))
 
+    def tracks(self, group: Group) -> list[list[Track]]:
+        """Return the tracks that the method gets."""
+        if not self.extras & {QUALITY, CONSISTENCY}:
+            return group.tracks
+        flags = {"quality": QUALITY in self.extras, "consistency": CONSISTENCY in self.extras}
+        return [[ours.weighted(track, **flags) for track in tracks] for tracks in variant.tracks(group)]
 
-def switches() -> tuple[str, ...]:
-    """Return the names of the ingredients that can be switched off."""
-    return (QUALITY, *(one.name for one in fields(IdentityOptions) if isinstance(one.default, bool)))
+    def calibrated(self, group: Group) -> ours.Calibration:
+        """Return the calibration from the tracks of a group."""
+        return ours.calibrate(self.tracks(group), self.options, site=SITE in self.extras)
 
 
 def shipped_switches() -> tuple[str, ...]:
     """Return the names of the ingredients that are on where nobody says anything."""
     usual = IdentityOptions()
-    return tuple(name for name in switches() if name == QUALITY or getattr(usual, name))
+    flags = {EXCLUSION: usual.exclusion, SEPARATE: usual.separate_cameras, LOOK_AHEAD: usual.look_ahead_s > 0}
+    return tuple(name for name in SWITCHES if flags.get(name))
 
 
 def with_ingredients(options: IdentityOptions, names: Sequence[str]) -> Variant:
     """Return the settings that have exactly the ingredients with these names."""
-    flags = {name: name in names for name in switches() if name != QUALITY}
-    return Variant(replace(options, **flags), QUALITY in names)
+    changed = replace(
+        options,
+        exclusion=EXCLUSION in names or SEPARATE in names,
+        separate_cameras=SEPARATE in names,
+        look_ahead_s=options.look_ahead_s if LOOK_AHEAD in names else 0.0,
+    )
+    return Variant(changed, frozenset(names) & {SITE, QUALITY, CONSISTENCY})
 
 
 def run(variant: Variant, calibration: ours.Calibration, group: Group) -> list[ours.Identified]:
@@ -119,7 +126,7 @@ def run(variant: Variant, calibration: ours.Calibration, group: Group) -> list[o
 
 def tuned(variant: Variant, train: Group) -> tuple[Variant, ours.Calibration]:
     """Return the settings with the rate that has the highest mean IDF1 on the training sequences, and the calibration from there."""
-    calibration = ours.calibrate(variant.tracks(train), variant.options)
+    calibration = variant.calibrated(train)
 
     def score(rate: float) -> float:
         return train.idf1([said.answer for said in run(variant.at(rate), calibration, train)])
@@ -139,10 +146,10 @@ def best_threshold(train: Group, method: Callable[[simple.MeanTracks, float], di
 def cost(
     variant: Variant, calibration: ours.Calibration, sequences: Sequence[PreparedSequence]
 ) -> dict[str, Any]:
-    """Return what the association of the sequences costs, tracks and qualities included, beside the features, in CPU time."""
+    """Return what the association of the sequences costs, the making of tracks included, beside the features, in CPU time."""
     embedding = sum(sequence.crops * sequence.cpu_ms_per_crop / 1000 for sequence in sequences)
     started = time.process_time()
-    tracks = [ours.tracks(sequence, quality=variant.quality) for sequence in sequences]
+    tracks = [ours.tracks(sequence) for sequence in sequences]
     for one in tracks:
         ours.identify(one, calibration, variant.options)
     spent = time.process_time() - started
@@ -181,4 +188,4 @@ def described(
 
 def settings(variant: Variant) -> dict[str, Any]:
     """Return the settings as a JSON object."""
-    return asdict(variant.options) | {QUALITY: variant.quality}
+    return asdict(variant.options) | {"extras": sorted(variant.extras)}

