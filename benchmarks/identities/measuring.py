@@ -94,7 +94,7 @@ class Variant:
         if not self.extras & {QUALITY, CONSISTENCY}:
             return group.tracks
         flags = {"quality": QUALITY in self.extras, "consistency": CONSISTENCY in self.extras}
-        return [[ours.weighted(track, **flags) for track in tracks] for tracks in variant.tracks(group)]
+        return [[ours.weighted(track, **flags) for track in tracks] for tracks in group.tracks]
 
     def calibrated(self, group: Group) -> ours.Calibration:
         """Return the calibration from the tracks of a group."""
