@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.console import note, print_json, print_table
 from runtime.errors import ConfigError
-from runtime.options.argument_types import fraction, names
+from runtime.options.argument_types import fraction, names, positive_integer
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class MeasureOptions:
     with_extra: tuple[str, ...]
     rate: float | None
     hours: float
+    jobs: int
     as_json: bool
     command: str
 
@@ -92,6 +93,9 @@ def parse(argv: Sequence[str]) -> PrepareOptions | MeasureOptions:
         "--rate", type=fraction, help="stated rate of false matches (default: the usual one)"
     )
     measure.add_argument("--hours", type=float, default=24.0, help="simulated hours (default: %(default)s)")
+    measure.add_argument(
+        "--jobs", type=positive_integer, default=1, help="processes, one for each part (default: %(default)s)"
+    )
     measure.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
     args = parser.parse_args(argv)
     if args.name == "prepare":
@@ -108,6 +112,7 @@ def parse(argv: Sequence[str]) -> PrepareOptions | MeasureOptions:
         with_extra=tuple(vars(args)["with"]),
         rate=args.rate,
         hours=args.hours,
+        jobs=args.jobs,
         as_json=args.json,
         command=" ".join(["python -m benchmarks.identities", *(Path(word).name for word in argv)]),
     )
@@ -158,7 +163,7 @@ def compare(options: MeasureOptions) -> int:
         options=usual,
         hours=options.hours,
     )
-    document = measure(plan, note)
+    document = measure(plan, note, jobs=options.jobs)
     if options.as_json:
         host = describe_host(device="cpu", threads=1)
         print_json({"command": options.command, "host": host, **document})

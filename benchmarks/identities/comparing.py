@@ -27,7 +27,11 @@ from benchmarks.identities.measuring import (
 from benchmarks.identities.prepared.sequences import TrackKey
 from benchmarks.identities.prepared.writing import KINDS
 from benchmarks.identities.scores import Hits
+from runtime.console import note
+from runtime.extraction.processes import each_apart
 from runtime.identities.options import IdentityOptions
+
+DAY = "day"
 
 
 @dataclass(frozen=True)
@@ -58,22 +62,32 @@ class Measurement:
     hours: float = 24.0
 
 
-def measure(plan: Measurement, report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """Return the results of a measurement. `report` gets a line before each part."""
-    document: dict[str, Any] = {
+def measure(
+    plan: Measurement, report: Callable[[str], None] = lambda text: None, *, jobs: int = 1
+) -> dict[str, Any]:
+    """Return the results of a measurement, made by `jobs` processes. `report` gets a line about each part."""
+    tasks = [*((plan, kind) for kind in KINDS), (plan, DAY)]
+    if jobs == 1:
+        parts = dict(_part(task, report) for task in tasks)
+    else:
+        # in the order in which they finish
+        parts = dict(each_apart(_part, tasks, jobs))
+    return {
         "synthetic": True,
         "train": [folder.name for folder in plan.folders.train],
         "test": [folder.name for folder in plan.folders.test],
         "strangers": [folder.name for folder in plan.folders.strangers],
         "ingredients": list(plan.ingredients),
-        "kinds": {},
+        "kinds": {kind: parts[kind] for kind in KINDS},
+        DAY: parts[DAY],
     }
-    for kind in KINDS:
-        report(f"tracks: {kind}")
-        document["kinds"][kind] = _of_kind(plan, kind, report)
-    report(f"{plan.hours:g} simulated hours")
-    document["day"] = _day(plan)
-    return document
+
+
+def _part(task: tuple[Measurement, str], report: Callable[[str], None] = note) -> tuple[str, Any]:
+    """Return the name of a kind of tracks, or DAY, and the results of this part."""
+    plan, name = task
+    report(f"begins: {name}")
+    return name, _day(plan) if name == DAY else _of_kind(plan, name, lambda text: report(f"{name}: {text}"))
 
 
 def _of_kind(plan: Measurement, kind: str, report: Callable[[str], None]) -> dict[str, Any]:

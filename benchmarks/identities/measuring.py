@@ -20,7 +20,7 @@ from runtime.identities.options import IdentityOptions
 from runtime.identities.track import Track
 
 # The rates of false matches that are tried on the training sequences, and that are compared with what happens.
-RATES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+RATES = (0.05, 0.1, 0.2, 0.3, 0.4)
 STATED = (0.01, 0.02, 0.05, 0.1, 0.2)
 # The ingredients of the method. `separate_cameras` is for sites whose cameras never show the same place, and includes `exclusion`.
 EXCLUSION, SEPARATE, LOOK_AHEAD = "exclusion", "separate_cameras", "look_ahead"

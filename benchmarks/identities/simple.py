@@ -86,7 +86,7 @@ def completed(sequence: PreparedSequence, answer: Mapping[TrackKey, object]) -> 
 
 
 def thresholds(tracks: Sequence[MeanTracks]) -> NDArray[np.float64]:
-    """Return the thresholds to try: 80 quantiles of the distances between the tracks of each sequence."""
+    """Return the thresholds to try: 50 quantiles of the distances between the tracks of each sequence."""
     pairs = [(1 - one.features @ one.features.T)[np.triu_indices(len(one.keys), 1)] for one in tracks]
     every = np.concatenate(pairs)
-    return np.unique(np.quantile(every, np.concatenate([np.linspace(0, 0.1, 60), np.linspace(0.1, 0.6, 20)])))
+    return np.unique(np.quantile(every, np.concatenate([np.linspace(0, 0.1, 40), np.linspace(0.1, 0.4, 10)])))
