@@ -10,6 +10,7 @@ from benchmarks.identities import simple
 from benchmarks.identities.intervals import against
 from benchmarks.identities.long_run import PeopleModel, Traffic, run_day, traffic
 from benchmarks.identities.measuring import (
+    EXCLUSION,
     SEPARATE,
     SWITCHES,
     Folders,
@@ -175,7 +176,9 @@ def _ablation(plan: Measurement, train: Group, test: Group) -> list[dict[str, An
     names = plan.ingredients
     sets = {"all": names, "nothing": ()}
     sets |= {f"only {name}": (name,) for name in names}
-    sets |= {f"without {name}": tuple(other for other in names if other != name) for name in names}
+    # separate_cameras includes exclusion, so nothing is without exclusion that has the other
+    parts = {name: {name, SEPARATE} if name == EXCLUSION else {name} for name in names}
+    sets |= {f"without {name}": tuple(other for other in names if other not in parts[name]) for name in names}
     sets |= {f"with {name}": (*names, name) for name in SWITCHES if name not in names}
     rows, full = [], None
     for name, chosen in sets.items():
