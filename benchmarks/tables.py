@@ -23,6 +23,7 @@ from benchmarks.experiments.families.report import counts_table
 from benchmarks.experiments.ray_extraction import report as ray_extraction
 from benchmarks.gallery import report as gallery
 from benchmarks.gallery.postgres import report as server
+from benchmarks.identities import report as identities
 from benchmarks.json_files import OBJECT, read_document
 from benchmarks.labels import interval_text
 from benchmarks.study.beyond.report import markdown as beyond
@@ -150,6 +151,10 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "server_size": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.size),
     "server_growth": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.growth),
     "families": ("docs/checkpoints.md", "families.json", families),
+    **{
+        f"identity_{name}": ("docs/identities.md", "xeon_2_cores/identities.json", write)
+        for name, write in identities.TABLES.items()
+    },
     "study": ("docs/pruning-study.md", "study.json", study),
 }
 DOCUMENTS = tuple(dict.fromkeys(document for document, _, _ in TABLES.values()))
