@@ -121,7 +121,7 @@ def test_a_data_dependent_shape_is_not_called_static(exported):
 def normalised_twice(model, spec):
     """The most reported re-ID export bug: pixels scaled although the graph scales them too."""
     form = Folded(model, spec)
-    form.patch.weight.data /= 255
+    form.patch.proj.weight.data /= 255
     return form
 
 
