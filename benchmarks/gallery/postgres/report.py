@@ -48,7 +48,7 @@ def search(document: Document) -> str:
             opening = [1000 * seconds for seconds in pair[store]["open_s"]]
             cells += [f"{median(opening):,.0f}, {min(opening):,.0f}", ""]
         rows.append([size, "opening to the first answer", *cells])
-        for name in ("exact", "filtered"):
+        for name in ("exact", "filtered", "indexed"):
             cells = []
             for store in ("folder", "server"):
                 one = pair[store][name]
