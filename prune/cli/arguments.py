@@ -23,7 +23,7 @@ def add_config_options(
     parser: ArgumentParser,
     *,
     required: bool = False,
-    text: str = "configuration file: one of this project, or a .yml file of TransReID or AMG",
+    text: str = "configuration file: one of this project, or an authors' .yml",
 ) -> None:
     """Add the options `--config`, with the help `text`, and `--set` to `parser`."""
     parser.add_argument("--config", required=required, help=text)
@@ -38,7 +38,7 @@ def add_config_options(
 
 
 def config_options(args: Namespace) -> ConfigOptions:
-    """Return the parsed `--config` and `--set` of a command that requires `--config`."""
+    """Return the parsed `--config` and `--set`; the path is None without `--config`."""
     return ConfigOptions(args.config, tuple(args.overrides))
 
 

@@ -24,7 +24,8 @@ def parse(argv: Sequence[str] | None) -> ConvertOptions:
     """Return the parsed command line. Raises ConfigError when --out is the checkpoint; argparse exits with code 2 on other errors."""
     parser = ArgumentParser(prog="python -m prune.convert", description=main.__doc__)
     parser.add_argument(
-        "checkpoint", help="the checkpoint (.pth) of TransReID, AMG, TransReID-SSL or PersonViT"
+        "checkpoint",
+        help="the checkpoint (.pth) of TransReID, AMG, TransReID-SSL, PersonViT, PASS or CLIP-ReID",
     )
     add_config_options(
         parser,
