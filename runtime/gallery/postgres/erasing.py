@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from runtime.console import note
 from runtime.errors import ConfigError, StorageError
+from runtime.gallery.postgres.driver import PATIENCE_S
 from runtime.gallery.postgres.schema import TABLES
 from runtime.gallery.postgres.server import Server
-from runtime.gallery.store.erasing import Selection, is_sha256
+from runtime.gallery.store.erasing import Selection
 
-# Held while a client rewrites the tables: CREATING of the schema, and one more.
+# Held during a deletion and while the tables are rewritten: CREATING of the schema, and one more.
 WIPING = 0x72656965
+# Seconds until a client asks again whether it may delete.
+PAUSE_S = 0.05
 INDEX = "reid_image_feature"
 
 
@@ -23,15 +30,19 @@ def delete_rows(server: Server, selection: Selection) -> int:
     has no right to do this; and afterwards, if another client keeps the deleted rows alive.
     """
     text, values = _translated(*selection.condition())
+    crop_text, crop_values = _translated(*selection.crop_condition("reid_image"))
     _check_rights(server)
-    with server.writing() as db:
-        crops = _delete_crops(db, selection)
-        deleted = int(db.execute(f"DELETE FROM reid_image WHERE {text}", values).rowcount)
+    with _alone(server):
+        with server.writing() as db:
+            # the crops first: their condition asks for the rows
+            query = f"DELETE FROM reid_calibration_crop WHERE {crop_text}"
+            crops = int(db.execute(query, crop_values).rowcount)
+            deleted = int(db.execute(f"DELETE FROM reid_image WHERE {text}", values).rowcount)
+            if deleted or crops:
+                db.execute("UPDATE reid_store SET changes = changes + 1, wiping = true")
+                drop_index(db)
         if deleted or crops:
-            db.execute("UPDATE reid_store SET changes = changes + 1, wiping = true")
-            drop_index(db)
-    if deleted or crops:
-        wipe(server)
+            _rewrite_all(server)
     return deleted
 
 
@@ -42,11 +53,13 @@ def drop_index(db: Any) -> None:
 
 
 def finish_wiping(server: Server) -> None:
-    """Finish a deletion that was interrupted after its transaction, unless another client is at it."""
-    with server.direct() as db:
-        if not db.execute("SELECT wiping FROM reid_store").fetchone()[0]:
-            return
-    wipe(server)
+    """Finish a deletion that was interrupted after its transaction. One that another client is at is waited for, and left to it."""
+    if not _is_unfinished(server):
+        return
+    _check_rights(server)
+    with _alone(server):
+        if _is_unfinished(server):
+            _rewrite_all(server)
 
 
 def wipe(server: Server) -> None:
@@ -55,23 +68,56 @@ def wipe(server: Server) -> None:
     Raises StorageError if another client has a transaction open that may still see the rows; `gallery compact` tries again.
     """
     _check_rights(server)
+    with _alone(server):
+        _rewrite_all(server)
+
+
+@contextmanager
+def _alone(server: Server) -> Iterator[None]:
+    """Let no other client delete rows or finish a deletion while the block runs, so that none marks the deletion of another as done.
+
+    Raises StorageError if another client does so for longer than `PATIENCE_S`.
+    """
+    end = time.monotonic() + PATIENCE_S
     with server.direct() as db:
-        db.execute("SELECT pg_advisory_lock(%s)", (WIPING,))
-        try:
-            kept = sum(_rewrite(db, name) for name in TABLES)
-            if kept:
+        # Asked again and again: a statement that waited for the lock would still see the rows that its holder deletes.
+        while not db.execute("SELECT pg_try_advisory_lock(%s)", (WIPING,)).fetchone()[0]:
+            if time.monotonic() > end:
                 raise StorageError(
-                    f"{server.address}: the rows are deleted, but a transaction of another client keeps {kept} of them in the files; "
-                    f"end it, then run: python -m runtime gallery compact --store {server.address}"
+                    f"{server.address}: another client is deleting rows; wait, then run the same command again"
                 )
-            # no longer in the segment of the log that is being written
-            if db.execute("SELECT has_function_privilege('pg_switch_wal()', 'EXECUTE')").fetchone()[0]:
-                db.execute("SELECT pg_switch_wal()")
-            db.execute("CHECKPOINT")
-            db.execute("UPDATE reid_store SET wiping = false")
+            time.sleep(PAUSE_S)
+        try:
+            yield
         finally:
+            # the server gives the lock of a lost connection back
             if not db.closed:
                 db.execute("SELECT pg_advisory_unlock(%s)", (WIPING,))
+
+
+def _is_unfinished(server: Server) -> bool:
+    with server.direct() as db:
+        return bool(db.execute("SELECT wiping FROM reid_store").fetchone()[0])
+
+
+def _rewrite_all(server: Server) -> None:
+    with server.direct() as db:
+        kept = sum(_rewrite(db, name) for name in TABLES)
+        if kept:
+            raise StorageError(
+                f"{server.address}: the rows are deleted, but a transaction of another client keeps {kept} of them in the files; "
+                f"end it, then run: python -m runtime gallery compact --store {server.address}"
+            )
+        # no longer in the segment of the log that is being written
+        if db.execute("SELECT has_function_privilege('pg_switch_wal()', 'EXECUTE')").fetchone()[0]:
+            db.execute("SELECT pg_switch_wal()")
+        else:
+            note(
+                f"{server.address}: the server's log keeps bytes of deleted rows until it is full; let an administrator run: "
+                "GRANT EXECUTE ON FUNCTION pg_switch_wal() TO the user of the gallery"
+            )
+        db.execute("CHECKPOINT")
+        db.execute("UPDATE reid_store SET wiping = false")
 
 
 def _rewrite(db: Any, table: str) -> int:
@@ -83,7 +129,6 @@ def _rewrite(db: Any, table: str) -> int:
 
     db.add_notice_handler(listen)
     try:
-        # no patience: a transaction that reads the table ends sooner than a deletion is given up
         db.execute(f"VACUUM (FULL, VERBOSE) {table}")
     finally:
         db.remove_notice_handler(listen)
@@ -106,19 +151,6 @@ def _check_rights(server: Server) -> None:
             f"{server.address}: a deletion ends with a checkpoint, which {user} may not ask for; let an administrator run: "
             f'GRANT pg_checkpoint TO "{user}"'
         )
-
-
-def _delete_crops(db: Any, selection: Selection) -> int:
-    """Delete the calibration crops of the selected rows, which are still there, and of a person or an image that has no row."""
-    text, values = _translated(*selection.condition())
-    if selection == Selection(person=selection.person):
-        text = f"person = %s OR sha256 IN (SELECT sha256 FROM reid_image WHERE {text})"
-        values = [selection.person, *values]
-    elif selection == Selection(image=selection.image) and is_sha256(selection.image or ""):
-        text, values = "sha256 = %b", [bytes.fromhex(selection.image or "")]
-    else:
-        text = f"sha256 IN (SELECT sha256 FROM reid_image WHERE {text})"
-    return int(db.execute(f"DELETE FROM reid_calibration_crop WHERE {text}", values).rowcount)
 
 
 def _translated(text: str, values: list[Any]) -> tuple[str, list[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +45,19 @@ class Selection:
             )
         return " AND ".join(parts), [value for values in parts.values() for value in values]
 
+    def crop_condition(self, images: str) -> tuple[str, list[Any]]:
+        """Return the SQL condition of the calibration crops to delete, and its values; `images` is the table of the rows.
+
+        They are those of the selected rows, and of a person or an image that has no row.
+        """
+        condition, values = self.condition()
+        of_rows = f"sha256 IN (SELECT sha256 FROM {images} WHERE {condition})"
+        if self == Selection(person=self.person):
+            return f"person = ? OR {of_rows}", [self.person, *values]
+        if self.image is not None and is_sha256(self.image) and self == Selection(image=self.image):
+            return "sha256 = ?", [bytes.fromhex(self.image)]
+        return of_rows, values
+
 
 def delete_rows(store: Store, selection: Selection) -> int:
     """Delete the selected rows and return their number. On return, their bytes are in no file of the gallery.
@@ -55,9 +67,12 @@ def delete_rows(store: Store, selection: Selection) -> int:
     when the gallery is next written to.
     """
     condition, values = selection.condition()
+    crop_condition, crop_values = selection.crop_condition("image")
     with store.writing() as db:
         with transaction(db):
-            crops = _delete_crops(db, selection)
+            # the crops first: their condition asks for the rows
+            query = f"DELETE FROM calibration_crop WHERE {crop_condition}"
+            crops = db.execute(query, crop_values).rowcount
             db.execute(f"INSERT INTO wipe SELECT slot FROM image WHERE {condition}", values)
             deleted = db.execute(f"DELETE FROM image WHERE {condition}", values).rowcount
             if deleted:
@@ -67,21 +82,6 @@ def delete_rows(store: Store, selection: Selection) -> int:
         if deleted or crops:
             finish_wipes(store)
         return deleted
-
-
-def _delete_crops(db: sqlite3.Connection, selection: Selection) -> int:
-    """Delete the calibration crops of the selected rows, which are still there, and of a person or an image that has no row."""
-    condition, values = selection.condition()
-    if selection == Selection(person=selection.person):
-        condition, values = (
-            f"person = ? OR sha256 IN (SELECT sha256 FROM image WHERE {condition})",
-            [selection.person, *values],
-        )
-    elif selection == Selection(image=selection.image) and is_sha256(selection.image or ""):
-        condition, values = "sha256 = ?", [bytes.fromhex(selection.image or "")]
-    else:
-        condition = f"sha256 IN (SELECT sha256 FROM image WHERE {condition})"
-    return db.execute(f"DELETE FROM calibration_crop WHERE {condition}", values).rowcount
 
 
 def is_sha256(text: str) -> bool:

@@ -23,6 +23,7 @@ from runtime.gallery.api import Gallery, open_gallery
 from runtime.gallery.calibrations import OFF, SITE, THRESHOLD, write_calibration
 from runtime.gallery.migrating import migrate
 from runtime.gallery.postgres import driver, erasing, schema, searching
+from runtime.gallery.postgres.server import Server
 from runtime.gallery.space import Space
 from runtime.options.store_place import ServerAddress, StorePlace, store_place, without_password
 from runtime.ranking.site import SiteMeans
@@ -144,7 +145,9 @@ def test_a_damaged_row_is_an_error_and_deleting_it_mends_the_gallery(on_server: 
 
 
 @needs_server
-def test_a_user_without_rights_is_refused_before_anything_is_deleted(server: Database, on_server: At) -> None:
+def test_a_user_without_rights_is_refused_before_anything_is_deleted(
+    server: Database, on_server: At, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = on_server("g")
     assert isinstance(place, ServerAddress)
     name = place.url.rpartition("%3D")[2].partition("%2C")[0]
@@ -160,12 +163,18 @@ def test_a_user_without_rights_is_refused_before_anything_is_deleted(server: Dat
             assert len(store) == 10
         with server.connected() as db:
             db.execute("GRANT pg_checkpoint TO weak")
+        capsys.readouterr()
         with open_gallery(server.address(name, user="weak")) as store:
             assert store.delete(id=1) == 1 and len(store) == 9
+            # the log keeps the bytes for some time, which is said
+            assert "pg_switch_wal" in capsys.readouterr().err
+            with server.connected() as db:
+                db.execute("GRANT EXECUTE ON FUNCTION pg_switch_wal() TO weak")
+            assert store.delete(id=2) == 1 and not capsys.readouterr().err
         with server.connected() as db:
             db.execute(f'REVOKE INSERT ON "{name}".reid_image FROM weak')
         with open_gallery(server.address(name, user="weak")) as store:
-            assert not store.store.writable and len(store.search(feature(3), top=20)) == 9
+            assert not store.store.writable and len(store.search(feature(3), top=20)) == 8
             with pytest.raises(StorageError, match="primary"):
                 put(store, [50])
     finally:
@@ -190,6 +199,56 @@ def test_a_transaction_that_still_sees_deleted_rows_is_named(server: Database, o
             put(next_one, [40])
         assert execute(store, "SELECT wiping FROM reid_store") == [(False,)]
         check(store, {n for n in range(30) if n % 3 != 1} | {40})
+
+
+@needs_server
+def test_clients_that_delete_at_once_wait_for_each_other(on_server: At) -> None:
+    place, deleted = on_server("g"), dict[int, int]()
+    with gallery(place) as store:
+        put(store, range(30))
+
+        def delete(camera: int) -> None:
+            with gallery(place) as client:
+                deleted[camera] = client.delete(camera=camera)
+
+        threads = [threading.Thread(target=delete, args=(camera,)) for camera in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert deleted == {0: 10, 1: 10, 2: 10} and len(store) == 0
+        assert execute(store, "SELECT wiping FROM reid_store") == [(False,)]
+
+
+@needs_server
+def test_a_deletion_that_another_client_finishes_is_not_finished_again(
+    server: Database, on_server: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    honest = erasing._is_unfinished
+
+    def noticed(connection: Server) -> bool:
+        unfinished = honest(connection)
+        asked.set()
+        return unfinished
+
+    def rewrite(connection: Server) -> None:
+        raise AssertionError("the other client has done this")
+
+    with gallery(on_server("g")) as store, server.connected() as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (erasing.WIPING,))
+        execute(store, "UPDATE reid_store SET wiping = true")
+        monkeypatch.setattr(erasing, "_is_unfinished", noticed)
+        monkeypatch.setattr(erasing, "_rewrite_all", rewrite)
+        thread = threading.Thread(target=put, args=(store, [40]))
+        thread.start()
+        assert asked.wait(30)
+        with gallery(on_server("g")) as second:
+            assert len(second) == 0
+            execute(second, "UPDATE reid_store SET wiping = false")
+        other.execute("SELECT pg_advisory_unlock(%s)", (erasing.WIPING,))
+        thread.join()
+        check(store, {40})
 
 
 @needs_server
