@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from prune.config.load import Config, load_config
 from prune.importing.checkpoint import import_checkpoint
+from prune.model.architecture import Architecture
 from prune.model.file import load_model
 from prune.model.transreid import TransReID
 from prune.origin import checkpoint_spec
@@ -86,9 +88,13 @@ def open_weights(
 
     Returns (the runnable Artifact, its torch model). Without `config`, what the tensors of a .pth do not show is assumed (see
     `import_checkpoint`), or comes from `overrides`, which are those of `load_config`. A model.safetensors holds its own architecture;
-    if `config` is given with it, the two must agree. Raises ConfigError when they do not.
+    if `config` is given with it, the two must agree. Raises ConfigError when they do not, or when there are only `overrides`.
     """
     if Path(path).suffix not in (".pth", ".pt"):
+        if config is None and overrides:
+            raise ConfigError(
+                f"{path}: holds its own architecture, so --set {overrides[0]} has no effect; leave out --set"
+            )
         artifact, model = open_torch_model(path, device=device)
         if config is not None:
             _check_config(model, artifact.spec, config, path)
@@ -113,9 +119,9 @@ def artifact_of(
 
 
 def _check_config(model: TransReID, spec: InputSpec, config: Config, path: Path | str) -> None:
-    names = (
-        "variant family depth pooling height width stride jpm rearrange cameras sie_coefficient neck".split()
-    )
+    # pruning changes the other fields, and `identities` follows from the training set
+    other = ("identities", "mode", "blocks")
+    names = [field.name for field in dataclasses.fields(Architecture) if field.name not in other]
     pairs = [
         (name, getattr(model.architecture, name), getattr(config.architecture(), name)) for name in names
     ]

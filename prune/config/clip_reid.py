@@ -23,13 +23,9 @@ LOSSES = 2
 
 def is_clip_reid(data: Mapping[Any, Any]) -> bool:
     """Whether `data`, the content of a configuration file, has keys that only CLIP-ReID's files have, or its backbone's name."""
-    model, solver = _section(data, "MODEL"), _section(data, "SOLVER")
-    name = str(model.get("NAME", "")).strip("()'\" ")
-    return (
-        name.startswith(("ViT-", "RN50", "RN101"))
-        or "I2T_LOSS_WEIGHT" in model
-        or bool(solver.keys() & {*STAGES})
-    )
+    by_name = _backbone(data).startswith(("ViT-", "RN50", "RN101"))
+    stages = _section(data, "SOLVER").keys() & {*STAGES}
+    return by_name or "I2T_LOSS_WEIGHT" in _section(data, "MODEL") or bool(stages)
 
 
 def is_own_key(keys: Sequence[str]) -> bool:
@@ -44,7 +40,7 @@ def flattened(data: Mapping[Any, Any], where: str) -> dict[Any, Any]:
     Raises ConfigError for a backbone other than ViT-B/16, and for a stage that is not a section.
     """
     model, solver = dict(_section(data, "MODEL")), dict(_section(data, "SOLVER"))
-    name = str(model.get("NAME", "")).strip("()'\" ")
+    name = _backbone(data)
     if name != BACKBONE:
         raise ConfigError(
             f"{where}: MODEL.NAME {printable(name)} of CLIP-ReID is not supported, only {BACKBONE}; export another backbone to "
@@ -75,6 +71,10 @@ def adapted(settings: dict[str, Any], sections: Sections) -> dict[str, Any]:
     if sections["MODEL"]["SIE_VIEW"] and not sections["MODEL"]["SIE_CAMERA"]:
         model["cameras"] = 1
     return settings | {"model": model, "train": train}
+
+
+def _backbone(data: Mapping[Any, Any]) -> str:
+    return str(_section(data, "MODEL").get("NAME", "")).strip("()'\" ")
 
 
 def _section(data: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:

@@ -34,8 +34,8 @@ class Config:
 
     def architecture(self) -> Architecture:
         """Return the architecture of the unpruned model."""
-        keys = "stride jpm rearrange cameras sie_coefficient identities neck family pooling depth"
-        values = {key: getattr(self.model, key) for key in keys.split()}
+        keys = ("stride", "jpm", "rearrange", "cameras", "sie_coefficient", "identities", "neck", "family")
+        values = {key: getattr(self.model, key) for key in (*keys, "pooling", "depth")}
         return unpruned(self.model.variant, height=self.model.size[0], width=self.model.size[1], **values)
 
     def spec(self) -> InputSpec:

@@ -40,7 +40,9 @@ class _Dtype:
         self.format = FORMATS[code]
 
     def __setstate__(self, state: Any) -> None:
-        """Ignore byte order and flags: checkpoints are little-endian, as are all machines that train."""
+        """Refuse big-endian numbers. The other entries of `state` describe types that are not in FORMATS."""
+        if state[1] == ">":
+            raise pickle.UnpicklingError("a big-endian numpy number does not belong in a checkpoint")
 
 
 def _scalar(dtype: _Dtype, data: bytes) -> Any:
@@ -230,16 +232,6 @@ def model_tensors(state: dict[str, Tensor], architecture: Architecture) -> dict[
     }
 
 
-def convert(path: Path | str, architecture: Architecture, *, drop_path: float = 0.1) -> TransReID:
-    """Return the published checkpoint at `path` as a model in eval mode, on the CPU.
-
-    `architecture` is the unpruned one of its configuration, and `drop_path` is the drop-path rate of the model in training. Raises
-    ArtifactError when the file cannot be read or does not fit the architecture.
-    """
-    state, lists = split_checkpoint(read_checkpoint(path), path)
-    return convert_state(state, lists, architecture, path, drop_path)
-
-
 def convert_state(
     state: dict[str, Tensor],
     lists: dict[str, list[int] | None],
@@ -247,7 +239,11 @@ def convert_state(
     path: Path | str,
     drop_path: float,
 ) -> TransReID:
-    """Return the model that `convert` returns, made from the results of `split_checkpoint` for the checkpoint at `path`."""
+    """Return the published checkpoint at `path` as a model in eval mode, on the CPU.
+
+    `state` and `lists` are the results of `split_checkpoint`, `architecture` is the unpruned one of its configuration, and `drop_path`
+    is the drop-path rate of the model in training. Raises ArtifactError when the tensors do not fit the architecture.
+    """
     pruned = derive_architecture(state, lists, architecture, path)
     model = TransReID(pruned, drop_path=drop_path)
     tensors = with_batch_counters(model_tensors(state, pruned), model.state_dict())

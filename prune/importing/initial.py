@@ -19,7 +19,18 @@ from runtime.files.manifest import manifest_path, sha256
 
 # Fields of an Architecture that may differ between the two models: no tensor depends on them, or only classifiers, the camera
 # table and the position embedding, which `copy_weights` adjusts.
-ADJUSTABLE = tuple("identities cameras height width stride rearrange neck pooling mode blocks".split())
+ADJUSTABLE = (
+    "identities",
+    "cameras",
+    "height",
+    "width",
+    "stride",
+    "rearrange",
+    "neck",
+    "pooling",
+    "mode",
+    "blocks",
+)
 TIMM = "timm:"
 # Prefixes of the tensors that a TransReID checkpoint has and a plain ViT lacks.
 REID_PREFIXES = ("bottleneck", "b1.", "b2.", "sie_embed")

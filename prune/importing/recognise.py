@@ -33,7 +33,7 @@ ADOPT = (
     "prune.convert does not import it; export it to ONNX in its own project and adopt that file: python -m export adopt MODEL.onnx "
     "--out ADOPTED.onnx (docs/adopt.md)"
 )
-BLOCK = re.compile(r"base\.blocks\.(\d+)\.")
+BLOCK = re.compile(r"base\.blocks\.(\d{1,4})\.")
 
 
 @dataclass(frozen=True)

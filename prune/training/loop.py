@@ -156,7 +156,7 @@ class _Run:
 
     def _check_same(self, stored: dict[str, Any], state: State) -> None:
         # A run of an older version had the default of every setting that it lacks.
-        current, stored = _plain(self.config), _plain(TrainConfig()) | stored
+        current, stored = dataclasses.asdict(self.config), dataclasses.asdict(TrainConfig()) | stored
         # These settings change how batches are fetched and how often the run saves, not what the model learns.
         may_differ = {"workers", "cache_mib", "checkpoint_steps"}
         if current["epochs"] != stored["epochs"] and current["epochs"] > state.epoch:
@@ -269,7 +269,7 @@ class _Run:
                 "optimiser": self.optimiser.state_dict(),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
                 "averaged": self.averaged,
-                "config": _plain(self.config),
+                "config": dataclasses.asdict(self.config),
                 "state": dataclasses.asdict(state),
             }
             save_checkpoint(self.out, state.done, content)
@@ -283,17 +283,14 @@ class _Run:
         )
 
 
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    return dataclasses.asdict(config)
-
-
 def _metrics_rows(path: Path, epochs: int) -> list[dict[str, Any]]:
     """Return the rows of the first `epochs` epochs in a metrics file, without later rows and an incomplete last line."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             row = parse_json(line)
-        except ValueError:  # a run that stopped while it wrote; the resumed one computes that epoch again
+        # The run stopped while it wrote this line; the resumed run computes that epoch again.
+        except ValueError:
             continue
         if row["epoch"] <= epochs:
             rows.append(row)

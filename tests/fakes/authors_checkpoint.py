@@ -5,8 +5,14 @@ import sys
 import numpy as np
 import torch
 
+from prune.importing.convert import convert_state, read_checkpoint, split_checkpoint
 from prune.model.surgery import keep_head_columns, keep_head_rows
 from tests.fakes.golden import case
+
+
+def convert(path, architecture):
+    """Return the model in the checkpoint at `path`, whose unpruned architecture is known."""
+    return convert_state(*split_checkpoint(read_checkpoint(path), path), architecture, path, 0.1)
 
 
 def amg_checkpoint(name="market_base_s12", *, module=False):

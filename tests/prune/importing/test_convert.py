@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from prune.cli.convert import main
-from prune.importing.convert import convert, original_tokens, read_checkpoint
+from prune.importing.convert import original_tokens, read_checkpoint
 from prune.model.architecture import Architecture, unpruned
 from prune.model.file import load_model, save_model
 from runtime.entry import guarded
 from runtime.errors import ArtifactError, GateError
 from tests.fakes import lite
-from tests.fakes.authors_checkpoint import amg_checkpoint
+from tests.fakes.authors_checkpoint import amg_checkpoint, convert
 from tests.fakes.golden import case
 
 SMALL = "occduke_small_s11"
@@ -93,6 +93,23 @@ def test_numpy_types_that_could_read_memory_out_of_bounds_are_refused(kind, tmp_
     value = np.array([b"12345678"], dtype="V8")[0] if kind == "V8" else np.array(["a"], dtype=kind)
     with pytest.raises(ArtifactError, match="refused"):
         read_checkpoint(write(tmp_path / "x.pth", {"state_dict": {"a": torch.zeros(1)}, "heads": [value]}))
+
+
+class Three:
+    """Pickled as the numpy number 3 of a machine whose byte order is `order`."""
+
+    def __init__(self, order):
+        self.dtype = np.dtype(f"{order}i8")
+
+    def __reduce__(self):
+        return np.int64(3).__reduce__()[0], (self.dtype, np.array(3, self.dtype).tobytes())
+
+
+def test_numbers_of_a_big_endian_machine_are_refused_and_not_misread(tmp_path):
+    data = {"state_dict": {"a": torch.zeros(1)}}
+    assert read_checkpoint(write(tmp_path / "x.pth", data | {"heads": [Three("<")]}))["heads"] == [3]
+    with pytest.raises(ArtifactError, match="big-endian"):
+        read_checkpoint(write(tmp_path / "x.pth", data | {"heads": [Three(">")]}))
 
 
 def test_cut_and_flipped_checkpoints_are_read_whole_or_refused_in_one_line(tmp_path):

@@ -10,7 +10,7 @@ from prune.model.file import load_model
 from prune.model.transreid import TransReID
 from prune.session import open_weights
 from runtime.entry import guarded
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, ConfigError
 from tests.fakes import lite
 from tests.fakes.undrawn import undrawn
 
@@ -166,12 +166,18 @@ def test_weights_of_a_plain_vit_are_sent_to_training(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"family": "ics", "stride": 12}, {"family": "ics", "height": 255}, {"pooling": "avg"}]
-    + [{"jpm": False, "pooling": "avg_max", "stride": 11}, {"family": "swin"}, {"depth": 1}],
+    ("changes", "advice"),
+    [
+        ({"family": "ics", "stride": 12}, "model.stride=16"),
+        ({"family": "ics", "height": 255}, "multiples of 16"),
+        ({"pooling": "avg"}, "model.jpm=false"),
+        ({"jpm": False, "pooling": "avg_max", "stride": 11}, "another size or stride"),
+        ({"family": "swin"}, "not one of vit, ics"),
+        ({"depth": 1}, "model.depth 1"),
+    ],
 )
-def test_settings_that_no_model_of_the_family_has_are_refused(changes):
-    with pytest.raises(Exception, match="model"):
+def test_settings_that_no_model_of_the_family_has_are_refused(changes, advice):
+    with pytest.raises(ConfigError, match=advice):
         unpruned("deit_small", **changes)
 
 
@@ -189,3 +195,15 @@ def test_a_checkpoint_is_evaluated_without_a_file_too(tmp_path):
     artifact, model = open_weights(tmp_path / "x.pth", None, overrides=["model.pooling=max"])
     assert model.architecture == tiny(pooling="max").architecture
     assert (artifact.spec.interpolation, artifact.spec.dataset, artifact.dim) == ("bilinear", None, 192)
+
+
+def test_overrides_of_a_model_that_holds_its_own_architecture_are_refused(tmp_path):
+    converted(tmp_path, authors_state(tiny()))
+    with pytest.raises(ConfigError, match="model.pooling=max"):
+        open_weights(tmp_path / "m.safetensors", None, overrides=["model.pooling=max"])
+
+
+def test_a_block_number_of_thousands_of_digits_is_refused_in_one_line(tmp_path, capsys):
+    state = authors_state(tiny()) | {f"base.blocks.{'9' * 5000}.norm1.weight": torch.zeros(3)}
+    converted(tmp_path, state, code=4)
+    assert capsys.readouterr().err.count("\n") == 1

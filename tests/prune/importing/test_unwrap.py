@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from prune.cli.convert import main
-from prune.importing.convert import convert, read_checkpoint
+from prune.importing.convert import read_checkpoint
 from prune.importing.imagenet import read_weights
 from prune.model.architecture import Architecture, unpruned
 from prune.model.transreid import TransReID
 from runtime.entry import guarded
 from runtime.errors import ArtifactError
+from tests.fakes.authors_checkpoint import convert
 
 State = dict[str, Tensor]
 
