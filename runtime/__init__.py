@@ -22,7 +22,8 @@ _HOMES = {
     "runtime.identities.api": ("Identities",),
     "runtime.identities.collecting": ("TrackCollector", "tracks_of"),
     "runtime.identities.false_matches": ("FalseMatches",),
-    "runtime.identities.options": ("IdentityOptions", "Event"),
+    "runtime.identities.events": ("Event",),
+    "runtime.identities.options": ("IdentityOptions",),
     "runtime.identities.track": ("Track",),
     "runtime.extraction.extract": ("TooManyBad", "Unfinished"),
     "runtime.errors": (
@@ -70,8 +71,8 @@ if TYPE_CHECKING:
     from runtime.identities.api import Identities as Identities
     from runtime.identities.collecting import TrackCollector as TrackCollector
     from runtime.identities.collecting import tracks_of as tracks_of
+    from runtime.identities.events import Event as Event
     from runtime.identities.false_matches import FalseMatches as FalseMatches
-    from runtime.identities.options import Event as Event
     from runtime.identities.options import IdentityOptions as IdentityOptions
     from runtime.identities.track import Track as Track
     from runtime.model import Model as Model

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import DeviceError
-from runtime.identities.lanes import identities_now
-from runtime.identities.options import Event
+from runtime.identities.events import Event, identities_now
 
 SEQUENCE = Path("data/sequence")
 CAMERAS = (1, 2, 3, 4)

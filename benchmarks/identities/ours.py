@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from benchmarks.identities.prepared.sequences import PreparedSequence, TrackKey
 from runtime.errors import DataError
 from runtime.identities.api import Identities
+from runtime.identities.arrivals import order_of
 from runtime.identities.collecting import tracks_of
+from runtime.identities.events import Event, identities_now
 from runtime.identities.false_matches import FalseMatches, distances_of
-from runtime.identities.options import Event, IdentityOptions
+from runtime.identities.options import IdentityOptions
 from runtime.identities.track import Track
 from runtime.ranking.site import SiteMeans, calibrate_site
 
@@ -45,7 +47,7 @@ def tracks(sequence: PreparedSequence) -> list[Track]:
         for camera in sequence.cameras
         for track in tracks_of(camera.features, camera.boxes, sequence.size)
     ]
-    return sorted(every, key=lambda track: (track.last_s, track.camera, track.name))
+    return sorted(every, key=order_of)
 
 
 def weighted(track: Track, *, quality: bool, consistency: bool) -> Track:
@@ -107,19 +109,4 @@ def identify(
 
 def final_answer(events: Sequence[Event]) -> dict[TrackKey, object]:
     """Return the identity of each track after all merges."""
-    kept: dict[str, str] = {}
-    answer: dict[TrackKey, str] = {}
-    for event in events:
-        if event.kind == "merge":
-            assert event.merged is not None
-            kept[event.merged] = event.identity
-        else:
-            assert event.camera is not None and event.track is not None
-            answer[event.camera, int(event.track)] = event.identity
-
-    def last(name: str) -> str:
-        while name in kept:
-            name = kept[name]
-        return name
-
-    return {key: last(name) for key, name in answer.items()}
+    return {(event.camera or 0, int(event.track or 0)): name for event, name in identities_now(events)}

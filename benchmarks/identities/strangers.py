@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.identities.intervals import counted
 from benchmarks.identities.prepared.sequences import TrackKey
-from runtime.identities.options import Event
+from runtime.identities.events import Event
 
 
 def first_tracks(events: Sequence[Event], people: Mapping[TrackKey, int]) -> list[Event]:

@@ -14,9 +14,10 @@ from runtime.gallery.api import Gallery
 from runtime.identities import keeping
 from runtime.identities.arrivals import Arrivals
 from runtime.identities.deciding import Candidate, match
+from runtime.identities.events import Event
 from runtime.identities.false_matches import FalseMatches
 from runtime.identities.open_identities import OpenIdentities, Span, excluded
-from runtime.identities.options import Event, IdentityOptions
+from runtime.identities.options import IdentityOptions
 from runtime.identities.track import Track, track_feature
 from runtime.ranking.site import SiteMeans
 

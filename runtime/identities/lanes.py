@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from html import escape
 from typing import NamedTuple
 
-from runtime.identities.options import Event
+from runtime.identities.events import Event, cameras_of, identities_now
 
 LEFT, RIGHT, ROW, GAP, TOP = 96, 16, 22, 14, 34
 # The width of the picture, in its own pixels. It grows until the median bar has room for a number.
@@ -44,21 +44,6 @@ class Scale(NamedTuple):
     def at(self, time_s: float) -> float:
         """Return the pixel column of a time in seconds."""
         return LEFT + (time_s - self.begin) * self.pixels
-
-
-def identities_now(events: Sequence[Event]) -> list[tuple[Event, str]]:
-    """Return the events of tracks, each with the identity that it has after all merges."""
-    merged: dict[str, str] = {}
-    for event in events:
-        if event.kind == "merge" and event.merged is not None:
-            merged[event.merged] = event.identity
-
-    def final(name: str) -> str:
-        while name in merged:
-            name = merged[name]
-        return name
-
-    return [(event, final(event.identity)) for event in events if event.kind == "track"]
 
 
 def lanes_svg(events: Sequence[Event]) -> str:
@@ -108,9 +93,7 @@ def lanes_svg(events: Sequence[Event]) -> str:
 def lanes_page(events: Sequence[Event]) -> str:
     """Return a page (HTML without scripts) with the lanes, and what they show in words."""
     tracks = identities_now(events)
-    cameras: dict[str, set[int | None]] = {}
-    for event, name in tracks:
-        cameras.setdefault(name, set()).add(event.camera)
+    cameras = cameras_of(events)
     several = sum(len(seen) > 1 for seen in cameras.values())
     text = (
         f"{len(tracks)} tracks, {len(cameras)} identities, {several} of them in several cameras. A bar is a track, from its first to "

@@ -1,9 +1,8 @@
-"""The options of `Identities`, and the events that it returns. Imports no numpy."""
+"""The options of `Identities`. Imports no numpy."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from runtime.errors import ConfigError
 
@@ -48,38 +47,3 @@ class IdentityOptions:
             )
         if self.most < 1:
             raise ConfigError(f"most={self.most}: give a number of identities, 1 or more")
-
-
-@dataclass(frozen=True)
-class Event:
-    """What became known: a `kind` of "track" for a track that got its identity, or "merge" for two identities that are one person.
-
-    For a track: `camera`, `track`, `first_s` and `last_s` say which it is. `new` says that it is the first of its `identity`;
-    otherwise `similarity` is the cosine with the identity (-1..1), and `false_match_rate` the probability that a track of somebody
-    else would have been this near to one of the candidates (None if the threshold is only a distance). `late` says that it arrived
-    after later tracks were decided, and `stored` that the gallery had it already, with this identity. `evidence` names its best
-    crops, and `row` is its row in the gallery. For a merge, the tracks of `merged` are from now on those of `identity`.
-    """
-
-    kind: str
-    identity: str
-    camera: int | None = None
-    track: str | None = None
-    first_s: float | None = None
-    last_s: float | None = None
-    new: bool = False
-    similarity: float | None = None
-    false_match_rate: float | None = None
-    late: bool = False
-    stored: bool = False
-    evidence: tuple[str, ...] = ()
-    row: int | None = None
-    merged: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the event as a JSON object; a merge has only the keys of a merge."""
-        if self.kind == "merge":
-            return {"kind": self.kind, "identity": self.identity, "merged": self.merged}
-        content = asdict(self)
-        del content["merged"]
-        return content | {"evidence": list(self.evidence)}

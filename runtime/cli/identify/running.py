@@ -23,10 +23,10 @@ from runtime.gallery.times import MILLION, microseconds
 from runtime.identities.api import Identities
 from runtime.identities.arrivals import order_of
 from runtime.identities.collecting import tracks_of, tracks_of_gallery
+from runtime.identities.events import Event, cameras_of
 from runtime.identities.false_matches import FalseMatches, distances_of
 from runtime.identities.keeping import read_distances, write_distances
-from runtime.identities.lanes import identities_now, lanes_page
-from runtime.identities.options import Event
+from runtime.identities.lanes import lanes_page
 from runtime.identities.track import Track
 from runtime.options.choices import REOPEN
 from runtime.video.boxes import read_boxes
@@ -166,15 +166,12 @@ def _written(events: list[Event], file: Any) -> list[Event]:
 def _summary(
     events: Sequence[Event], threshold: float | FalseMatches, options: IdentifyOptions
 ) -> dict[str, Any]:
-    tracks = identities_now(events)
-    cameras: dict[str, set[int | None]] = {}
-    for event, name in tracks:
-        cameras.setdefault(name, set()).add(event.camera)
+    cameras = cameras_of(events)
     measured = isinstance(threshold, FalseMatches)
     return {
         "out": options.out,
         "store": str(options.store),
-        "tracks": len(tracks),
+        "tracks": sum(event.kind == "track" for event in events),
         "identities": len(cameras),
         "in_several_cameras": sum(len(seen) > 1 for seen in cameras.values()),
         "late": sum(event.late for event in events),

@@ -13,8 +13,8 @@ from benchmarks.demo.page import Contents, data_uri, page
 from benchmarks.demo.rankings import Hit, RankedQuery
 from benchmarks.demo.results import Model
 from benchmarks.stats.precisions import Group
+from runtime.identities.events import Event
 from runtime.identities.lanes import STYLE, lanes_svg
-from runtime.identities.options import Event
 
 VOID = {"meta", "img", "br"}
 SHAPE = {

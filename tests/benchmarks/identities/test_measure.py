@@ -44,7 +44,7 @@ def test_a_good_model_makes_hardly_a_mistake_and_a_poor_one_does(loaded):
 
 
 def test_merged_identities_are_one_in_the_final_answer(loaded):
-    from runtime.identities.options import Event
+    from runtime.identities.events import Event
 
     def track(number, identity):
         return Event("track", identity, 1, str(number), 0.0, 1.0)

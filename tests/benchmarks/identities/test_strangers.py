@@ -1,7 +1,7 @@
 """False matches are counted for the first track of each person, and for nobody else."""
 
 from benchmarks.identities.strangers import false_matches, first_tracks
-from runtime.identities.options import Event
+from runtime.identities.events import Event
 
 
 def event(track, identity, *, new):

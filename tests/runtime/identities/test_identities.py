@@ -11,7 +11,8 @@ import pytest
 
 from runtime.errors import ArtifactError, ConfigError, DataError
 from runtime.identities.api import Identities
-from runtime.identities.options import Event, IdentityOptions
+from runtime.identities.events import Event
+from runtime.identities.options import IdentityOptions
 from runtime.identities.track import Track
 from runtime.ranking.site import SiteMeans
 from tests.runtime.identities.people import DIM, direction, track, walk

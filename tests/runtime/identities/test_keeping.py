@@ -22,8 +22,9 @@ from runtime.gallery.space import Space
 from runtime.identities import keeping
 from runtime.identities.api import Identities
 from runtime.identities.collecting import tracks_of_gallery
+from runtime.identities.events import Event
 from runtime.identities.false_matches import FalseMatches
-from runtime.identities.options import Event, IdentityOptions
+from runtime.identities.options import IdentityOptions
 from runtime.identities.track import Track
 from runtime.options.store_place import ServerAddress, StorePlace
 from tests.runtime.gallery.conftest import At

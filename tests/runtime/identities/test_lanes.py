@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from runtime.identities.lanes import STYLE, identities_now, lanes_page, lanes_svg
-from runtime.identities.options import Event
+from runtime.identities.events import Event, identities_now
+from runtime.identities.lanes import STYLE, lanes_page, lanes_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
