@@ -56,7 +56,8 @@ def test_pixels_with_another_mean_and_std_give_the_same_features(family):
     sent = dataclasses.replace(own, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.3))
     network, (images, cameras) = model(family), inputs(family)
     means, stds = (
-        [torch.tensor(getattr(one, name)).view(1, 3, 1, 1) for one in (own, sent)] for name in ("mean", "std")
+        [torch.tensor(getattr(form, name)).view(1, 3, 1, 1) for form in (own, sent)]
+        for name in ("mean", "std")
     )
     other = (images * stds[0] + means[0] - means[1]) / stds[1]
     with torch.no_grad():
