@@ -184,7 +184,12 @@ def parse(argv: Sequence[str], description: str | None) -> CommandOptions:
         )
     number(site, "--draws", 20, "random choices of crops")
     args = parser.parse_args(argv)
-    return CommandOptions(_options(args.name, vars(args)), args.at, args.json, _command(argv))
+    return CommandOptions(
+        _options(args.name, vars(args)),
+        args.at,
+        args.json,
+        command_line("python -m benchmarks.gallery", argv),
+    )
 
 
 def _options(name: str, given: Mapping[str, Any]) -> Options:
@@ -207,14 +212,14 @@ def _options(name: str, given: Mapping[str, Any]) -> Options:
     return kind(**{name: values[name] for name in kind.__dataclass_fields__})
 
 
-def _command(argv: Sequence[str]) -> str:
+def command_line(command: str, argv: Sequence[str]) -> str:
     """Return the command line as a result file quotes it: without the folder for galleries and the form of the output."""
     words, skip = [], False
     for word in argv:
         if not skip and word not in ("--at", "--json"):
             words.append(word)
         skip = word == "--at"
-    return " ".join(["python -m benchmarks.gallery", *words])
+    return " ".join([command, *words])
 
 
 def named(text: str) -> tuple[str, Path]:

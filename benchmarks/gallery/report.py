@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from benchmarks.table_rows import table
+from benchmarks.table_rows import Document, table
 
-Document = Mapping[str, Any]
+# What can be wrong with rows -> its name in a table.
+FAULTS = {
+    "lost": "lost",
+    "undead": "back again",
+    "double": "double",
+    "damaged": "damaged",
+    "half": "half done",
+}
 
 
 def ingest(document: Document) -> str:
@@ -67,30 +74,27 @@ def search(document: Document) -> str:
 
 def survival(document: Document) -> str:
     """Return the table of what was found after kills."""
-    rows = []
-    for r in document["results"]:
-        found = r["findings"]
-        during = ", ".join(f"{count} {kind}" for kind, count in r["during"].items() if kind != "nothing")
-        wrong = [str(found[key]) for key in ("lost", "undead", "double", "damaged", "half")]
-        rows.append([f"{r['kills']:,}", during, *wrong, f"{r['erased_found']} of {r['erased_sought']:,}"])
-    names = [
-        "kills",
-        "during",
-        "lost",
-        "back again",
-        "double",
-        "damaged",
-        "half done",
-        "deleted rows with bytes left",
+    names = ["kills", "during", *FAULTS.values(), "deleted rows with bytes left"]
+    return table(names, [survival_cells(r) for r in document["results"]])
+
+
+def survival_cells(result: Mapping[str, Any]) -> list[str]:
+    """Return the cells of one result of kills: their number, what they struck, each kind of fault, and the rows with bytes left."""
+    during = ", ".join(f"{count} {kind}" for kind, count in result["during"].items() if kind != "nothing")
+    wrong = [str(result["findings"][key]) for key in FAULTS]
+    return [
+        f"{result['kills']:,}",
+        during,
+        *wrong,
+        f"{result['erased_found']} of {result['erased_sought']:,}",
     ]
-    return table(names, rows)
 
 
 def faults(document: Document) -> str:
     """Return the table of failing calls."""
     rows = []
     for r in document["results"]:
-        wrong = sum(r["findings"][key] for key in ("lost", "undead", "double", "damaged", "half"))
+        wrong = sum(r["findings"][key] for key in FAULTS)
         cells = (r["calls"], r["refused"], wrong, r["erased_found"], r["not_repeated"])
         rows.append([r["kind"], *map(str, cells)])
     names = [

@@ -22,7 +22,7 @@ from runtime.extraction.parts import ImageItem, Part
 from runtime.extraction.processes import usable_cores
 from runtime.features import Features
 from runtime.opening import load_artifact, open_artifact
-from runtime.options.choices import BACKENDS, LATENCY
+from runtime.options.choices import BACKENDS, LATENCY, THROUGHPUT
 from runtime.options.cluster import Cluster
 
 # The images per run in each process of "throughput", which has one thread. Compared with batch 1, OpenVINO is faster with it, and ONNX
@@ -116,8 +116,12 @@ def streamer(
 
     Every batch is filled to the same size, so that the features of an image do not depend on which other images are extracted in the
     same run. With a `cluster`, Ray runs the preset "throughput" there, with one actor for each CPU in place of the worker processes.
-    The other parameters are those of `extractor`.
+    The other parameters are those of `extractor`. Raises ConfigError for a `cluster` with another preset.
     """
+    if cluster is not None and preset != THROUGHPUT:
+        raise ConfigError(
+            f"preset={preset!r}: a cluster runs models that were opened with preset={THROUGHPUT!r}; open the model with it (--preset)"
+        )
     flow = Flow(_batch(artifact, preset, batch), workers, pad=True)
     with _opened(artifact, preset, flow, allow_ungated, cluster) as stream:
         yield stream

@@ -45,8 +45,6 @@ RETRIES = 10
 STORE = 256 << 20
 # Seconds in which a cluster must answer.
 ANSWER_S = 5.0
-
-
 # Parts of the messages that Ray prints when a process or a machine died, and of those that say nothing more.
 DIED = ("A worker died or was killed", "has been marked dead")
 QUIET = ("retries remaining", "Raylet is terminated")
@@ -229,9 +227,8 @@ def _parts(
             if tasks.pop(start, None) is None:
                 continue
             if isinstance(answer, Failed):
-                failure = min(
-                    failure or (start, answer.error), (start, answer.error), key=lambda pair: pair[0]
-                )
+                if failure is None or start < failure[0]:
+                    failure = (start, answer.error)
             elif failure is None or start < failure[0]:
                 yield from (_moved(part, start) for part in answer)
             if failure is not None and not any(at < failure[0] for at in tasks):

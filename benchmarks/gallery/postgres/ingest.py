@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+import traceback
 from dataclasses import dataclass
 
 from benchmarks.gallery.postgres.database import Database
@@ -92,5 +93,9 @@ def _client(
                 some = min(batch, first + count - start)
                 store.add_rows(typical_rows(start, some), features[:some])
         status = 0
+    except BaseException:
+        traceback.print_exc()
+        # the other process waits for this one
+        os.write(ready, b"x")
     finally:
         os._exit(status)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from benchmarks.table_rows import table
-
-Document = Mapping[str, Any]
+from benchmarks.gallery.report import FAULTS, survival_cells
+from benchmarks.table_rows import Document, table
 
 
 def ingest(document: Document) -> str:
@@ -37,11 +35,8 @@ def ingest(document: Document) -> str:
 
 def search(document: Document) -> str:
     """Return the table of searching in a folder and on a server for one query at a time."""
-    pairs: dict[tuple[int, int], dict[str, Any]] = {}
-    for r in document["results"]:
-        pairs.setdefault((r["rows"], r["dim"]), {})[r["store"]] = r
     rows = []
-    for (count, dim), pair in pairs.items():
+    for (count, dim), pair in _pairs(document).items():
         size = f"{count:,} x {dim}"
         cells = []
         for store in ("folder", "server"):
@@ -87,17 +82,9 @@ def size(document: Document) -> str:
 
 def survival(document: Document) -> str:
     """Return the table of what was found after kills."""
-    rows = []
-    for r in document["results"]:
-        found = r["findings"]
-        during = ", ".join(f"{count} {kind}" for kind, count in r["during"].items() if kind != "nothing")
-        wrong = [str(found[key]) for key in ("lost", "undead", "double", "damaged", "half")]
-        left = f"{r['erased_found']} of {r['erased_sought']:,}"
-        rows.append([r["struck"], f"{r['kills']:,}", during, *wrong, left, f"{r['orphan_bytes']:,}"])
-    names = ["killed", "kills", "during", "lost", "back again", "double", "damaged", "half done"]
-    return table(
-        [*names, "deleted rows with bytes left in tables or log", "bytes in files without a table"], rows
-    )
+    names = ["killed", "kills", "during", *FAULTS.values(), "deleted rows with bytes left in tables or log"]
+    rows = [[r["struck"], *survival_cells(r), f"{r['orphan_bytes']:,}"] for r in document["results"]]
+    return table([*names, "bytes in files without a table"], rows)
 
 
 def erased(document: Document) -> str:
@@ -119,13 +106,10 @@ def erased(document: Document) -> str:
 
 def growth(document: Document) -> str:
     """Return the table of what more rows take: the measured number of rows, and multiples of it by calculation."""
-    pairs: dict[int, dict[str, Any]] = {}
-    for r in document["results"]:
-        pairs.setdefault(r["dim"], {})[r["store"]] = r
     rows = []
-    for dim, pair in pairs.items():
+    for (measured, dim), pair in _pairs(document).items():
         for factor in (1, 10, 100, 1000):
-            count = pair["server"]["rows"] * factor
+            count = measured * factor
             how = "measured" if factor == 1 else "calculated"
             cells = [f"{count:,} x {dim}", how]
             for store in ("folder", "server"):
@@ -141,3 +125,11 @@ def growth(document: Document) -> str:
     for store in ("folder", "server"):
         names += [f"{store}: GB", "best exact search, s", "GB of the index"]
     return table(names, rows)
+
+
+def _pairs(document: Document) -> dict[tuple[int, int], dict[str, Any]]:
+    """Return {(rows, numbers): the results of the folder and of the server}."""
+    pairs: dict[tuple[int, int], dict[str, Any]] = {}
+    for r in document["results"]:
+        pairs.setdefault((r["rows"], r["dim"]), {})[r["store"]] = r
+    return pairs

@@ -100,7 +100,7 @@ class ServerStorage:
 
     def labels(self) -> list[tuple[int, int | None, str | None, str | None]]:
         """Return the labels of every row."""
-        return upkeep.list_labels(self.server)
+        return rows.list_labels(self.server)
 
     def thumbnail(self, number: int) -> bytes | None:
         """Return the thumbnail of a row."""

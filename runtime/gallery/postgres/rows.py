@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import DataError, StorageError
 from runtime.gallery.lookup.filters import ALL, Filters
+from runtime.gallery.lookup.recall import Labels
 from runtime.gallery.postgres.driver import feature_of
 from runtime.gallery.postgres.server import Server
 from runtime.gallery.store.rows import COLUMNS, Row, checksum, from_record
@@ -91,6 +92,17 @@ def list_ids(
     query = f"SELECT id FROM reid_image{text} ORDER BY id LIMIT %s"
     with server.reading() as db:
         return [number for (number,) in db.execute(query, (*values, limit))]
+
+
+def list_labels(server: Server) -> list[Labels]:
+    """Return (id, camera, person, track) of every row, in the order of adding."""
+    with server.reading() as db:
+        return labels_in(db)
+
+
+def labels_in(db: Any) -> list[Labels]:
+    """Return what `list_labels` returns, within a transaction."""
+    return list(db.execute("SELECT id, camera, person, track FROM reid_image ORDER BY id"))
 
 
 def count_rows(server: Server, filters: Filters = ALL) -> int:

@@ -14,6 +14,7 @@ from runtime.gallery.lookup.searching import NEIGHBOURHOOD, GalleryHit
 from runtime.gallery.postgres.driver import HEAD, NUMBER, Feature, feature_bytes
 from runtime.gallery.postgres.rows import condition, count_in, read_rows
 from runtime.gallery.postgres.server import Server
+from runtime.gallery.store.rows import Row
 from runtime.ranking.rerank import rerank
 from runtime.ranking.site import SiteMeans
 
@@ -35,16 +36,11 @@ def find(
     """Return the hits of the queries (Q, D), which are calibrated already; `site` is applied to the rows."""
     wide = max(search.top, NEIGHBOURHOOD) if search.rerank else search.top
     with server.reading() as db:
-        near = candidates(db, server, query, Search(search.filters, wide, index=search.index), site)
-        ids = sorted({number for some in near for number in some})
-        rows, features = read_rows(db, server, ids)
-    if site is not None:
-        cameras = np.array([-1 if row.camera is None else row.camera for row in rows], np.int64)
-        features = site.apply(features, cameras)
-    place_of = {number: place for place, number in enumerate(ids)}
+        ids, rows, features, near = _near(
+            db, server, query, Search(search.filters, wide, index=search.index), site
+        )
     hits = []
-    for number, some in enumerate(near):
-        places = np.array([place_of[one] for one in some], np.int64)
+    for number, places in enumerate(near):
         order, far = _ranked(features[places], query[number], wide)
         places = places[order]
         if search.rerank and len(places):
@@ -56,6 +52,36 @@ def find(
             for rank, (place, distance) in enumerate(zip(places[: search.top].tolist(), far), 1)
         ]
     return hits
+
+
+def nearest_ids(
+    db: Any, server: Server, query: NDArray[np.float32], search: Search, site: SiteMeans | None
+) -> list[list[int]]:
+    """Return the ids of the rows that `find` would rank for each query (Q, D), nearest first, within a transaction."""
+    ids, _, features, near = _near(db, server, query, search, site)
+    return [
+        [ids[place] for place in places[_ranked(features[places], one, search.top)[0]].tolist()]
+        for one, places in zip(query, near)
+    ]
+
+
+def _near(
+    db: Any, server: Server, query: NDArray[np.float32], search: Search, site: SiteMeans | None
+) -> tuple[list[int], list[Row], NDArray[np.float32], list[NDArray[np.int64]]]:
+    """Return the ids, the rows and the features (N, D), with `site` applied, of all candidates, and the places of each query's."""
+    named = candidates(db, server, query, search, site)
+    ids = sorted({number for some in named for number in some})
+    rows, features = read_rows(db, server, ids)
+    if site is not None:
+        cameras = np.array([-1 if row.camera is None else row.camera for row in rows], np.int64)
+        features = site.apply(features, cameras)
+    place_of = {number: place for place, number in enumerate(ids)}
+    return (
+        ids,
+        rows,
+        features,
+        [np.array([place_of[number] for number in some], np.int64) for some in named],
+    )
 
 
 def _ranked(

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from runtime.errors import DataError, GateError
 from runtime.gallery.lookup.filters import ALL, Search
 from runtime.gallery.lookup.indexed import Coverage
-from runtime.gallery.lookup.recall import TOP, Labels, Recall, measure_recall
+from runtime.gallery.lookup.recall import TOP, Recall, measure_recall
 from runtime.gallery.postgres.driver import feature_of
 from runtime.gallery.postgres.erasing import INDEX, drop_index
-from runtime.gallery.postgres.rows import BLOCK, fits, read_rows
+from runtime.gallery.postgres.rows import BLOCK, count_in, fits, labels_in, read_rows
 from runtime.gallery.postgres.schema import TABLES
-from runtime.gallery.postgres.searching import HALF, SINGLE, candidates, is_indexed
+from runtime.gallery.postgres.searching import HALF, SINGLE, is_indexed, nearest_ids
 from runtime.gallery.postgres.server import Server
 from runtime.gallery.postgres.writing import list_calibrations
 from runtime.gallery.store.contents import Info
@@ -95,7 +95,7 @@ def _checked(db: Any) -> Iterator[tuple[int, bool]]:
 def coverage(server: Server) -> Coverage:
     """Return how many rows the index covers: all, or none if there is no index."""
     with server.reading() as db:
-        (rows,) = db.execute("SELECT count(*) FROM reid_image").fetchone()
+        rows = count_in(db, ALL)
         return Coverage(rows, rows if is_indexed(db) else 0)
 
 
@@ -114,7 +114,7 @@ def build_index(server: Server, least: float, site: SiteMeans | None) -> Recall:
     if dim > SINGLE:
         kind = f"(feature::halfvec({dim})) halfvec_ip_ops"
     with server.writing() as db:
-        (rows,) = db.execute("SELECT count(*) FROM reid_image").fetchone()
+        rows = count_in(db, ALL)
         if not rows:
             raise DataError(f"{address}: the gallery is empty; add images first")
         drop_index(db)
@@ -138,37 +138,11 @@ def build_index(server: Server, least: float, site: SiteMeans | None) -> Recall:
 
 
 def _measured(db: Any, server: Server, site: SiteMeans | None) -> Recall:
-    labels: list[Labels] = db.execute(LABELS).fetchall()
-
     def read(ids: list[int]) -> NDArray[np.float32]:
         return read_rows(db, server, ids)[1]
 
-    exact, indexed = (partial(_nearest, db, server, site, index) for index in (False, True))
-    return measure_recall(labels, read, exact, indexed, site)
+    def search(query: NDArray[np.float32], index: bool) -> list[list[int]]:
+        return nearest_ids(db, server, query, Search(ALL, TOP + 1, index=index), site)
 
-
-def _nearest(
-    db: Any, server: Server, site: SiteMeans | None, index: bool, query: NDArray[np.float32]
-) -> list[list[int]]:
-    """Return the ids of the rows nearest to each query, nearest first."""
-    near = candidates(db, server, query, Search(ALL, TOP + 1, index=index), site)
-    ids = sorted({number for some in near for number in some})
-    rows, features = read_rows(db, server, ids)
-    if site is not None:
-        cameras = np.array([-1 if row.camera is None else row.camera for row in rows], np.int64)
-        features = site.apply(features, cameras)
-    place_of = {number: place for place, number in enumerate(ids)}
-    ranked = []
-    for one, some in zip(query, near):
-        far = 1 - features[[place_of[number] for number in some]] @ one
-        ranked.append([some[at] for at in np.argsort(far, kind="stable")[: TOP + 1]])
-    return ranked
-
-
-LABELS = "SELECT id, camera, person, track FROM reid_image ORDER BY id"
-
-
-def list_labels(server: Server) -> list[Labels]:
-    """Return (id, camera, person, track) of every row, in the order of adding."""
-    with server.reading() as db:
-        return list(db.execute(LABELS).fetchall())
+    exact, indexed = (partial(search, index=index) for index in (False, True))
+    return measure_recall(labels_in(db), read, exact, indexed, site)

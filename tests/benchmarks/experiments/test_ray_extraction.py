@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.experiments.ray_extraction import measured, report
+from benchmarks.experiments.ray_extraction.cli import main
 from benchmarks.experiments.ray_extraction.measured import Marks
 from runtime import open_gallery, open_model, save_features
+from runtime.errors import GateError
 from runtime.gallery.ingest import add_files
 from runtime.images.sources import labelled_images
 from tests.fakes.pictures import write_crops
@@ -68,3 +71,19 @@ def test_the_table_has_medians_and_the_ratios_of_each_round() -> None:
     (row,) = [row for row in rows if "images a second" in row[0]]
     assert row[1:] == ["3", "3", "1.500 (1.000 .. 2.000)"]
     assert rows[-1][1:] == ["3.0", "4.0", ""] and all(len(row) == 4 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "equal"), [({"lost": 1}, True), ({"twice": 1}, True), ({"equal": False}, True), ({}, False)]
+)
+def test_lost_doubled_or_changed_features_end_with_an_error_after_the_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: dict[str, object], equal: bool
+) -> None:
+    killed = {"kills": 2, "rows": 5, "lost": 0, "twice": 0, "equal": True}
+    document = {"warnings": [], "equal": equal, "killed": killed | wrong}
+    monkeypatch.setattr(measured, "measure", lambda options, folder: document)
+    with pytest.raises(GateError):
+        main(["m.onnx", "images", "--json"])
+    assert json.loads(capsys.readouterr().out)["killed"]["rows"] == 5
+    document |= {"equal": True, "killed": killed}
+    assert main(["m.onnx", "images", "--json"]) == 0

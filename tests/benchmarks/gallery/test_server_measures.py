@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gallery.postgres import cli, report
-from benchmarks.gallery.postgres.database import database
+from benchmarks.gallery.checks import Findings
+from benchmarks.gallery.kills import Kills
+from benchmarks.gallery.postgres import cli, kills, report
+from benchmarks.gallery.postgres.database import Database, database
 from benchmarks.gallery.postgres.erased import measure_server_erased
 from benchmarks.gallery.postgres.ingest import measure_server_ingest
+from benchmarks.gallery.postgres.kills import CLIENT, SERVER
 from runtime import save_features
+from runtime.errors import GateError
 from tests.benchmarks.gallery.test_measures import people
 from tests.runtime.gallery.conftest import needs_server
 
@@ -57,3 +61,22 @@ def test_a_search_is_measured_in_a_folder_and_on_a_server(
     assert server["recalls"][0]["recall"] > 0.9 and server["index_bytes"] > 0
     assert "| 400 x 16 | exact |" in report.search(document) and "calculated" in report.growth(document)
     assert report.size(document).count("\n") == 3
+
+
+@needs_server
+def test_a_lost_row_ends_the_measurement_of_kills_with_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def struck(server: Database, folder: Path, count: int, *, struck: str) -> tuple[Kills, int]:
+        return Kills(count, 9, {"add": count}, Findings(lost=int(struck == CLIENT)), 5, 0), 0
+
+    monkeypatch.setattr(kills, "kill_clients_or_server", struck)
+    with pytest.raises(GateError):
+        cli.main(["kills", "--count", "3", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert [(result["struck"], result["findings"]["lost"]) for result in document["results"]] == [
+        (CLIENT, 1),
+        (SERVER, 0),
+    ]
+    assert document["results"][0].keys() == document["results"][1].keys()
+    assert "| client | 3 | 3 add | 1 | 0 | 0 | 0 | 0 | 0 of 5 | 0 |" in report.survival(document)

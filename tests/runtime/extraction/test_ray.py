@@ -20,13 +20,15 @@ from PIL import Image
 from runtime.__main__ import main
 from runtime.datasets import Item
 from runtime.entry import guarded
-from runtime.errors import DeviceError, NonFiniteFeatures
+from runtime.errors import ConfigError, DeviceError, NonFiniteFeatures
 from runtime.extraction import ray
 from runtime.extraction.extract import Flow, collect, extract
 from runtime.extraction.parallel import Setup
 from runtime.extraction.parts import Part
+from runtime.extraction.preset import streamer
 from runtime.features import Features
 from runtime.opening import open_artifact, verify_artifact
+from runtime.options.cluster import Cluster
 from tests.fakes.tiny_model import SPEC, write_model
 
 Answers = Generator[tuple[int, "list[Part] | ray.Failed"], None, None]
@@ -142,6 +144,13 @@ def test_options_that_contradict_each_other_are_refused(
         assert guarded(main, [*map(str, (*command, model, tmp_path)), *options]) == 2
         printed = capsys.readouterr()
         assert word in printed.err and len(printed.err.splitlines()) == 1 and not printed.out
+
+
+@pytest.mark.parametrize("preset", [None, "latency"])
+def test_a_cluster_is_never_ignored(model: Path, preset: str | None) -> None:
+    with pytest.raises(ConfigError, match="throughput"):
+        with streamer(open_artifact(model, threads=1), preset, cluster=Cluster()):
+            pass
 
 
 def test_without_ray_one_line_says_what_to_install(

@@ -47,8 +47,10 @@ def server() -> Iterator[Database]:
 
 
 @pytest.fixture
-def on_server(server: Database) -> Iterator[At]:
+def on_server(server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[At]:
     """The places of new galleries on the server."""
+    # a command for a gallery on a server writes skipped.jsonl into the working folder
+    monkeypatch.chdir(tmp_path)
     number, made = next(NUMBERS), dict[str, StorePlace]()
 
     def place(name: str) -> StorePlace:
