@@ -62,7 +62,7 @@ def open_gallery(
 
 
 class Gallery:
-    """An opened gallery. Its methods can be called from several threads, and other processes can use the same folder.
+    """An opened gallery. Its methods can be called from several threads, and other processes can use the same gallery.
 
     `store` is where its rows are.
     """
@@ -141,7 +141,7 @@ class Gallery:
 
         `features` is (Q, D) or (D,) float32, L2-normalised. `cameras`, `since` (inclusive) and `until` (exclusive) leave only rows of
         these cameras and times; a row without a camera or a time is left out by the filter of it. Every remaining row is compared;
-        with `index`, only the candidates that the codes of `build_index` find, where there are codes. With `rerank`, the nearest 200
+        with `index`, only the candidates that the index of `build_index` finds, where there is one. With `rerank`, the nearest 200
         rows of each query (`top`, if that is more) are ordered anew by the neighbours that they share with it; the distances are then
         no cosine distances, depend on the other rows, and have no verdict.
 
@@ -204,7 +204,7 @@ class Gallery:
 
         `image` is the path or the sha256 of an image. The calibration crops of the deleted images are erased as well. Raises
         ConfigError if nothing is given. What the disk itself keeps, such as spare blocks of an SSD and snapshots of a file system, is
-        out of reach: keep the gallery on an encrypted disk.
+        out of reach: keep the gallery on an encrypted disk. docs/scale.md lists what a server keeps beside its tables.
         """
         selection = Selection(
             None if person is None else str(person),
@@ -231,15 +231,16 @@ class Gallery:
         return self.store.compact()
 
     def coverage(self) -> Coverage:
-        """Return how many rows have codes that a search with `index` would use."""
+        """Return how many rows the index covers that a search with `index` would use."""
         return self.store.coverage()
 
     def build_index(self, *, recall: float = RECALL) -> Recall:
-        """Make the codes of all rows that have none, and judge the search with them by its recall. Needs the extra `index`.
+        """Index all rows, and judge the search with the index by its recall.
 
-        The files of codes are a cache beside the features. Rows that are added later are searched exactly, and a deletion removes
-        the codes of its segment, until this is called again. Raises GateError, and removes all codes, if the search with codes finds
-        less than the share `recall` of the same-person hits of the exact search.
+        In a folder, the index is a cache of codes beside the features, and needs the extra `index`. Rows that are added later are
+        searched exactly, and a deletion removes the codes of its segment, until this is called again. On a server, it is an HNSW
+        index: rows that are added later are in it, and a deletion drops it. Raises GateError, and removes the index, if the search
+        with it finds less than the share `recall` of the same-person hits of the exact search.
         """
         return self.store.build_index(recall, self.calibration.site)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import count
@@ -47,10 +48,11 @@ def server() -> Iterator[Database]:
 
 
 @pytest.fixture
-def on_server(server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[At]:
+def on_server(server: Database, tmp_path: Path) -> Iterator[At]:
     """The places of new galleries on the server."""
-    # a command for a gallery on a server writes skipped.jsonl into the working folder
-    monkeypatch.chdir(tmp_path)
+    # A command for a gallery on a server writes skipped.jsonl into the working folder. Tests undo what `monkeypatch` changes.
+    working = Path.cwd()
+    os.chdir(tmp_path)
     number, made = next(NUMBERS), dict[str, StorePlace]()
 
     def place(name: str) -> StorePlace:
@@ -59,6 +61,7 @@ def on_server(server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return made[name]
 
     yield place
+    os.chdir(working)
     with server.connected() as db:
         for name in made:
             db.execute(f'DROP SCHEMA "t{number}_{name}" CASCADE')
