@@ -62,6 +62,7 @@ class ClassTokenBlock(nn.Module):
         """Return the outputs of the final norm for (B, N, D) tokens with the leading ones first: (B, leading or groups, D)."""
         y = self.norm1(tokens)
         if self.leading == 1:
+            # the same as below, with fewer operations in the graph
             query = self.query(y[:, 0]).unflatten(-1, (self.heads, self.head_dim)).transpose(0, 1)
             folded = (query @ self.key).transpose(0, 1)
         else:

@@ -108,6 +108,13 @@ class Architecture:
         return parts_of(self.output, self.vit.width)
 
     @property
+    def classified(self) -> dict[str, int]:
+        """The features that have a classifier: the suffix of its name -> the width of the feature."""
+        if self.kind.one_classifier:
+            return {"": self.dim}
+        return {part.suffix: part.width for part in self.parts}
+
+    @property
     def grid(self) -> tuple[int, int]:
         """The number of patches (vertically, horizontally)."""
         return (self.height - PATCH) // self.stride + 1, (self.width - PATCH) // self.stride + 1

@@ -102,11 +102,11 @@ class TransReID(nn.Module):
             neck = nn.BatchNorm1d(part.width)
             neck.bias.requires_grad_(False)
             setattr(self, f"bottleneck{part.suffix}", neck)
-            if architecture.identities and not architecture.kind.one_classifier:
-                classifier = nn.Linear(part.width, architecture.identities, bias=False)
-                setattr(self, f"classifier{part.suffix}", classifier)
-        if architecture.identities and architecture.kind.one_classifier:
-            self.classifier = nn.Linear(architecture.dim, architecture.identities, bias=False)
+            if architecture.identities and part.suffix in architecture.classified:
+                width = architecture.classified[part.suffix]
+                setattr(
+                    self, f"classifier{part.suffix}", nn.Linear(width, architecture.identities, bias=False)
+                )
         self.reset()
 
     def reset(self) -> None:
@@ -148,13 +148,14 @@ class TransReID(nn.Module):
 
     def logits(self, parts: list[Tensor]) -> list[Tensor]:
         """Return the identity logits of every classifier, each (B, identities); `parts` are the features before the necks."""
-        necked = self.necks(parts)
-        if self.architecture.kind.one_classifier:
-            return [self.classifier(combined(necked, self.architecture.parts))]
-        return [getattr(self, f"classifier{suffix}")(part) for suffix, part in zip(self.suffixes, necked)]
+        necked = self.compared(self.necks(parts))
+        return [
+            getattr(self, f"classifier{suffix}")(feature)
+            for suffix, feature in zip(self.architecture.classified, necked)
+        ]
 
     def compared(self, parts: list[Tensor]) -> list[Tensor]:
-        """Return the features, each (B, width), that a metric loss compares: the `parts`, or the descriptor made of them."""
+        """Return the features that the losses read, each (B, width): the `parts`, or the descriptor (B, dim) made of them."""
         return [combined(parts, self.architecture.parts)] if self.architecture.kind.one_classifier else parts
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> Tensor:

@@ -18,6 +18,7 @@ class ClassToken(nn.Module):
     """The class token is the only feature."""
 
     def __init__(self, architecture: Architecture) -> None:
+        # it needs nothing of the architecture, but all OUTPUTS are made alike
         super().__init__()
 
     def forward(self, tokens: Tensor) -> list[Tensor]:
