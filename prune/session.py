@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from prune.config.load import Config, load_config
+from prune.config.load import Config
 from prune.importing.checkpoint import import_checkpoint
 from prune.model.architecture import Architecture
 from prune.model.file import load_model
@@ -99,9 +99,7 @@ def open_weights(
         if config is not None:
             _check_config(model, artifact.spec, config, path)
         return artifact, model
-    model, config = import_checkpoint(
-        path, config or load_config(None, overrides), configured=config is not None
-    )
+    model, config = import_checkpoint(path, config, overrides=overrides)
     spec = checkpoint_spec(config, model.architecture, path)
     return artifact_of(model, spec, path, {"sha256": sha256(path)}, device=device), model
 
@@ -129,8 +127,8 @@ def _check_config(model: TransReID, spec: InputSpec, config: Config, path: Path 
         (name, getattr(spec, name), getattr(config.input, name)) for name in ("mean", "std", "interpolation")
     ]
     for name, actual, configured in pairs:
-        # The published files of PASS say the same as those of a plain ViT, so only another family contradicts the model.
-        if name == "family" and configured == "vit":
+        # The published files of PASS say the same as those of a plain ViT.
+        if (name, actual, configured) == ("family", "pass", "vit"):
             continue
         if actual != configured:
             raise ConfigError(

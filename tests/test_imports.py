@@ -39,7 +39,7 @@ HEAVY_FILES = {
     "runtime/images/jpeg.py": {"simplejpeg"},
     "runtime/gallery/lookup/faiss.py": {"faiss"},
     "runtime/video/av.py": {"av"},
-    "runtime/extraction/ray.py": {"ray"},
+    "runtime/extraction/ray_cluster.py": {"ray"},
     "runtime/gallery/postgres/driver.py": {"psycopg"},
     **{
         path.relative_to(ROOT).as_posix(): {

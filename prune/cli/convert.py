@@ -55,8 +55,9 @@ def run(options: ConvertOptions) -> None:
     from runtime.wording import printable
 
     checkpoint, out = options.checkpoint, options.out
-    config = load_config(options.config.path, options.config.overrides)
-    model, config = import_checkpoint(checkpoint, config, configured=options.config.path is not None)
+    given, overrides = options.config.path, options.config.overrides
+    config = load_config(given, overrides) if given else None
+    model, config = import_checkpoint(checkpoint, config, overrides=overrides)
     spec = checkpoint_spec(config, model.architecture, checkpoint)
     save_model(model, out, spec, parent=sha256(checkpoint), notes={"source": "convert"})
     architecture = model.architecture

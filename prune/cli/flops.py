@@ -36,6 +36,10 @@ def parse(argv: Sequence[str] | None) -> FlopsOptions:
     args = parser.parse_args(argv)
     if bool(args.model) == bool(args.config):
         raise ConfigError("give either a model.safetensors or --config CONFIG.yaml, and not both")
+    if args.model and args.overrides:
+        raise ConfigError(
+            f"{args.model}: holds its own architecture, so --set {args.overrides[0]} has no effect; leave out --set"
+        )
     return FlopsOptions(args.model, optional_config(args), args.json)
 
 

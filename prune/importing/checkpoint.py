@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
-from prune.config.load import Config
+from prune.config.load import Config, load_config
 from prune.importing.convert import convert_state, read_checkpoint, split_checkpoint
 from prune.importing.recognise import Recognised, described, recognise, refuse_foreign
 from prune.model.families.table import FAMILIES
@@ -17,26 +18,31 @@ from runtime.errors import ArtifactError
 
 
 def import_checkpoint(
-    path: Path | str, config: Config, *, configured: bool = True
+    path: Path | str, config: Config | None, *, overrides: Sequence[str] = ()
 ) -> tuple[TransReID, Config]:
     """Return (the model in the checkpoint at `path`, in eval mode on the CPU; `config`, changed to what the tensors show).
 
-    The tensors decide the family, the variant, the number of blocks and whether there is a JPM. If `configured` is False, there was no
-    configuration file: then the input size, the stride, the cameras and the number of identities come from the tensors too. One line
-    on stderr says what was recognised, what differs from the configuration, and what had to be assumed. Raises ArtifactError when
-    the file cannot be read, is of another kind, or does not fit the configuration.
+    The tensors decide the family, the variant, the number of blocks and whether there is a JPM. If `config` is None, the input size,
+    the stride, the cameras and the number of identities come from the tensors too, and `overrides`, which are those of `load_config`,
+    change what must be assumed. One line on stderr says what was recognised, what differs from the configuration, and what had to be
+    assumed. Raises ArtifactError when the file cannot be read, is of another kind, or does not fit the configuration.
     """
     state, lists = split_checkpoint(read_checkpoint(path), path)
     refuse_foreign(state, path)
     recognised = recognise(state)
+    configured = config is not None
+    if config is None:
+        # AMG trained and evaluated with bicubic resizing; all others evaluated with bilinear resizing
+        pruned_by_amg = any(key.endswith("attn.token_index") for key in state)
+        resizing = f"input.interpolation={'bicubic' if pruned_by_amg else 'bilinear'}"
+        config = load_config(None, (resizing, *overrides))
     if recognised is None:
         if not configured:
             raise ArtifactError(
                 f"{path}: its tensors do not show which variant it is; add --config with the configuration that it was trained with"
             )
         return convert_state(state, lists, config.architecture(), path, config.model.drop_path), config
-    pruned_by_amg = any(key.endswith("attn.token_index") for key in state)
-    settled, remarks = with_recognised(config, recognised, path, configured=configured, bicubic=pruned_by_amg)
+    settled, remarks = with_recognised(config, recognised, path, configured=configured)
     model = convert_state(state, lists, settled.architecture(), path, settled.model.drop_path)
     # after the conversion, so that a checkpoint that does not fit gives one line alone
     note(f"{path}: recognised {described(recognised, settled.model.variant)}{remarks}")
@@ -44,12 +50,11 @@ def import_checkpoint(
 
 
 def with_recognised(
-    config: Config, recognised: Recognised, path: Path | str, *, configured: bool, bicubic: bool = False
+    config: Config, recognised: Recognised, path: Path | str, *, configured: bool
 ) -> tuple[Config, str]:
     """Return (`config` with what the tensors show, a remark for stderr that begins with a comma or semicolon, or is empty).
 
-    `configured` is that of `import_checkpoint`. `bicubic` says whether an unconfigured checkpoint was trained and evaluated with
-    bicubic resizing (AMG) rather than evaluated with bilinear resizing (all others).
+    If `configured` is False, there was no configuration file, and more comes from the tensors: see `import_checkpoint`.
     """
     model = config.model
     variant = model.variant if model.variant in recognised.variants else recognised.variants[0]
@@ -75,16 +80,15 @@ def with_recognised(
     settled = dataclasses.replace(settled, cameras=recognised.cameras, identities=recognised.identities)
     size, stride = _input(settled.size, settled.stride, recognised, path)
     settled = dataclasses.replace(settled, size=size, stride=stride)
-    resizing = dataclasses.replace(config.input, interpolation="bicubic" if bicubic else "bilinear")
     cameras = f", {recognised.cameras} cameras" if recognised.cameras else ""
     remark = (
         f", {size[0]}x{size[1]} at stride {stride}{cameras}, {recognised.identities} identities; not in the tensors, and so assumed: "
-        f"pooling {settled.pooling}, neck {settled.neck}, mean {resizing.mean[0]:g}, std {resizing.std[0]:g}, "
-        f"{resizing.interpolation} resizing"
+        f"pooling {settled.pooling}, neck {settled.neck}, mean {config.input.mean[0]:g}, std {config.input.std[0]:g}, "
+        f"{config.input.interpolation} resizing"
         + (f", camera coefficient {settled.sie_coefficient:g}" if recognised.cameras else "")
         + " (--config or --set changes them)"
     )
-    return dataclasses.replace(config, model=settled, input=resizing), remark
+    return dataclasses.replace(config, model=settled), remark
 
 
 def _input(

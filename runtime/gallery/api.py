@@ -295,4 +295,4 @@ class Gallery:
 
     def thumbnail(self, id: int) -> bytes | None:
         """Return the thumbnail of a row, a JPEG file, or None if it has none."""
-        return self.store.thumbnail(id)
+        return self.store.thumbnails([id]).get(id)

@@ -57,8 +57,9 @@ def merge(
                     for first in range(0, len(ids), BLOCK):
                         some = ids[first : first + BLOCK]
                         rows, features = other.rows(some)
-                        small = [other.thumbnail(number) or b"" for number in some]
-                        total += gallery.add_rows(rows, features, small if any(small) else ())
+                        jpegs = other.store.thumbnails(some)
+                        small = [jpegs.get(number, b"") for number in some]
+                        total += gallery.add_rows(rows, features, small if jpegs else ())
                         progress(len(some))
             else:
                 total += _add_file(gallery, source, start, progress)

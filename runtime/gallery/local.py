@@ -104,11 +104,12 @@ class LocalStorage:
         """Return the labels of every row."""
         return list_labels(self.files)
 
-    def thumbnail(self, number: int) -> bytes | None:
-        """Return the thumbnail of a row."""
+    def thumbnails(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the thumbnails of rows."""
+        query = "SELECT jpeg FROM thumbnail WHERE image = ?"
         with self.files.reading() as db:
-            record = db.execute("SELECT jpeg FROM thumbnail WHERE image = ?", (number,)).fetchone()
-        return None if record is None else bytes(record[0])
+            records = ((number, db.execute(query, (number,)).fetchone()) for number in ids)
+            return {number: bytes(record[0]) for number, record in records if record is not None}
 
     def info(self) -> Info:
         """Return what the files hold."""

@@ -55,8 +55,9 @@ def migrate(
 
 def _copy_rows(old: Gallery, new: Gallery, ids: list[int]) -> int:
     rows, features = old.rows(ids)
-    small = [old.thumbnail(number) or b"" for number in ids]
-    added = new.add_rows(rows, features, small if any(small) else ()).added
+    jpegs = old.store.thumbnails(ids)
+    small = [jpegs.get(number, b"") for number in ids]
+    added = new.add_rows(rows, features, small if jpegs else ()).added
     known = new.known((row.sha256, row.source) for row in rows)
     copied, values = new.rows([known[row.sha256, row.source][0] for row in rows])
     for row, copy, feature, value in zip(rows, copied, features, values):

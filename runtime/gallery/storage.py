@@ -72,8 +72,8 @@ class Storage(Protocol):
     def labels(self) -> list[tuple[int, int | None, str | None, str | None]]:
         """Return (id, camera, person, track) of every row, in the order of adding."""
 
-    def thumbnail(self, number: int) -> bytes | None:
-        """Return the thumbnail of a row."""
+    def thumbnails(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return {id: thumbnail} for those of the rows that have one."""
 
     def info(self) -> Info:
         """Return the counts, the times and the sizes."""

@@ -14,6 +14,7 @@ from prune.model.architecture import REMOVED, unpruned
 from prune.model.flops import macs_folded, macs_paper, macs_reference, parameters, patch_macs
 from prune.model.transreid import TransReID
 from prune.scoring.spread import spread
+from runtime.errors import ConfigError
 from tests.fakes import lite
 from tests.fakes.golden import case
 from tests.fakes.undrawn import undrawn
@@ -86,6 +87,11 @@ def test_command_line_prints_one_document(capsys):
     assert document["hidden"] == [3072] * 11
     assert document["heads"] == [9] * 11
     assert sum(243 - tokens for tokens in document["tokens"]) == int(242 * 11 * 0.25)
+
+
+def test_settings_for_a_model_that_holds_its_own_are_refused():
+    with pytest.raises(ConfigError, match="--set model.jpm=false has no effect"):
+        main(["m.safetensors", "--set", "model.jpm=false"])
 
 
 def test_narrower_mlps_and_removed_blocks_save_their_products_by_hand():

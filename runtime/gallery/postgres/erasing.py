@@ -53,10 +53,18 @@ def drop_index(db: Any) -> None:
 
 
 def finish_wiping(server: Server) -> None:
-    """Finish a deletion that was interrupted after its transaction. One that another client is at is waited for, and left to it."""
+    """Finish a deletion that was interrupted after its transaction. One that another client is at is waited for, and left to it.
+
+    A user who may not do this gets a note: others can finish it, and what is read or added meanwhile is right.
+    """
     if not _is_unfinished(server):
         return
-    _check_rights(server)
+    if missing := _missing_right(server):
+        note(
+            f"WARNING {missing}. An interrupted deletion stays unfinished until its user runs: "
+            f"python -m runtime gallery compact --store {server.address}"
+        )
+        return
     with _alone(server):
         if _is_unfinished(server):
             _rewrite_all(server)
@@ -138,19 +146,24 @@ def _rewrite(db: Any, table: str) -> int:
 
 
 def _check_rights(server: Server) -> None:
+    if missing := _missing_right(server):
+        raise StorageError(missing)
+
+
+def _missing_right(server: Server) -> str:
+    """Return why this user may not delete, "" if nothing is missing."""
     owner_of = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'reid_image'::regclass"
     query = f"SELECT pg_has_role('pg_checkpoint', 'USAGE'), current_user, ({owner_of})"
     with server.direct() as db:
         checkpoint, user, owner = db.execute(query).fetchone()
     if not owner:
-        raise StorageError(
-            f"{server.address}: only the owner of the tables can delete so that no file keeps the bytes, and {user} is another user"
-        )
+        return f"{server.address}: only the owner of the tables can delete so that no file keeps the bytes, and {user} is another user"
     if not checkpoint:
-        raise StorageError(
+        return (
             f"{server.address}: a deletion ends with a checkpoint, which {user} may not ask for; let an administrator run: "
             f'GRANT pg_checkpoint TO "{user}"'
         )
+    return ""
 
 
 def _translated(text: str, values: list[Any]) -> tuple[str, list[Any]]:

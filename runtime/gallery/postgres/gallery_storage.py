@@ -102,12 +102,11 @@ class ServerStorage:
         """Return the labels of every row."""
         return rows.list_labels(self.server)
 
-    def thumbnail(self, number: int) -> bytes | None:
-        """Return the thumbnail of a row."""
+    def thumbnails(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the thumbnails of rows."""
         with self.server.direct() as db:
-            query = "SELECT jpeg FROM reid_thumbnail WHERE image = %s"
-            record = db.execute(query, (number,), binary=True).fetchone()
-        return None if record is None else bytes(record[0])
+            query = "SELECT image, jpeg FROM reid_thumbnail WHERE image = ANY(%s)"
+            return {number: bytes(jpeg) for number, jpeg in db.execute(query, (list(ids),), binary=True)}
 
     def info(self) -> Info:
         """Return what the tables hold."""
@@ -156,5 +155,5 @@ class ServerStorage:
     def _finish(self) -> None:
         """Finish a deletion that a crash interrupted, once."""
         if not self._wiped and self.server.writable:
-            self._wiped = True
             erasing.finish_wiping(self.server)
+            self._wiped = True

@@ -197,6 +197,19 @@ def test_a_checkpoint_is_evaluated_without_a_file_too(tmp_path):
     assert (artifact.spec.interpolation, artifact.spec.dataset, artifact.dim) == ("bilinear", None, 192)
 
 
+def test_what_had_to_be_assumed_can_be_set(tmp_path):
+    settings = [
+        "input.interpolation=bicubic",
+        "input.mean=[0.1, 0.2, 0.3]",
+        "model.neck=after",
+        "model.pooling=gem",
+    ]
+    options = [word for setting in settings for word in ("--set", setting)]
+    model, manifest = converted(tmp_path, authors_state(tiny()), *options)
+    assert (model.architecture.neck, model.architecture.pooling) == ("after", "gem")
+    assert (manifest["input"]["interpolation"], manifest["input"]["mean"]) == ("bicubic", [0.1, 0.2, 0.3])
+
+
 def test_overrides_of_a_model_that_holds_its_own_architecture_are_refused(tmp_path):
     converted(tmp_path, authors_state(tiny()))
     with pytest.raises(ConfigError, match="model.pooling=max"):

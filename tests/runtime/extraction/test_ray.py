@@ -8,6 +8,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from runtime.__main__ import main
 from runtime.datasets import Item
 from runtime.entry import guarded
 from runtime.errors import ConfigError, DeviceError, NonFiniteFeatures
-from runtime.extraction import ray
+from runtime.extraction import ray, ray_cluster
 from runtime.extraction.extract import Flow, collect, extract
 from runtime.extraction.parallel import Setup
 from runtime.extraction.parts import Part
@@ -36,9 +37,15 @@ BATCH = 2
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture(autouse=True)
+def three_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make three tasks of the 75 images: two of 18 batches of two images, and one of the other three images."""
+    monkeypatch.setattr(ray, "TASKS", 1)
+
+
 @pytest.fixture
 def items(tmp_path: Path) -> list[Item]:
-    """75 images, which are three tasks of 16 batches of two; one image of the first task and the last image are unusable."""
+    """75 images; one image of the first task and the last image are unusable."""
     generator = np.random.default_rng(0)
     made = []
     for number in range(75):
@@ -95,7 +102,7 @@ def test_an_answer_that_never_comes_is_an_error(
         yield from answered(setup, tasks)[::2]
 
     monkeypatch.setattr(ray, "_answers", answers)
-    with pytest.raises(DeviceError, match="32.png"):
+    with pytest.raises(DeviceError, match="36.png"):
         collected(model, items, np.zeros(75, np.int64))
 
 
@@ -169,18 +176,60 @@ def test_without_ray_one_line_says_what_to_install(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("images", "batch", "actors", "batches"),
+    [(5000, 8, 2, 32), (5000, 8, 64, 1), (200_000, 8, 64, 32), (1000, 8, 2, 7), (3, 8, 2, 1)],
+)
+def test_tasks_are_large_but_enough_for_all_actors(
+    monkeypatch: pytest.MonkeyPatch, images: int, batch: int, actors: int, batches: int
+) -> None:
+    monkeypatch.setattr(ray, "TASKS", 8)
+    assert ray.task_batches(images, batch, actors) == batches
+
+
 def test_an_address_where_nobody_answers_is_refused_at_once() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
         with pytest.raises(DeviceError, match=f"127.0.0.1:{port}"):
-            ray._ask(f"127.0.0.1:{port}")
+            ray_cluster.ask(f"127.0.0.1:{port}")
     with pytest.raises(DeviceError):
-        ray._ask("127.0.0.1:99999")
+        ray_cluster.ask("127.0.0.1:99999")
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted"),
+    [
+        pytest.param(None, False, id="accepts and says nothing"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", False, id="a web server"),
+        pytest.param(b"", False, id="closes"),
+        pytest.param(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0]), True, id="HTTP/2"),
+    ],
+)
+def test_an_address_of_another_program_is_refused(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None, accepted: bool
+) -> None:
+    monkeypatch.setattr(ray_cluster, "ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(64)
+                connection.sendall(answer or b"")
+
+        if answer is not None:
+            threading.Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if accepted:
+            ray_cluster.ask(address)
+        else:
+            with pytest.raises(DeviceError, match="6379"):
+                ray_cluster.ask(address)
 
 
 def test_messages_of_ray_become_a_count_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
-    messages = ray._Messages()
+    messages = ray_cluster.Messages()
     print("(raylet) A worker died or was killed while executing a task", file=messages)
     print("(raylet) Task failed. There are 9 retries remaining", file=messages)
     print("\x1b[33m(raylet)\x1b[0m the disk is full", file=messages)

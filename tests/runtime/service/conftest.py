@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -18,12 +18,14 @@ from runtime import open_model
 from runtime.gallery.api import open_gallery
 from runtime.gallery.store.rows import Row
 from runtime.model import Model
+from runtime.options.store_place import StorePlace
 from runtime.service.app import create_app
 from runtime.service.gallery_service import open_service
 from runtime.service.guards import known_hosts
 from runtime.service.server import Address, listen, make_server
 from runtime.service.settings import Limits, Settings
 from tests.fakes.tiny_model import write_model
+from tests.runtime.gallery.conftest import at, on_server, server  # noqa: F401
 
 ROWS = 6
 # Nothing waits so long but in a failing test.
@@ -31,6 +33,7 @@ PATIENCE_S = 60
 # The time of the first row; each further one is an hour later.
 FIRST_US = 1_800_000_000_000_000
 HOUR_US = 3_600_000_000
+Place = TypeVar("Place", bound=StorePlace)
 Start = Callable[..., TestClient]
 
 
@@ -56,7 +59,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture
 def store(tmp_path: Path, model: Model) -> Path:
-    """Six rows of three people in two cameras; the first has a thumbnail."""
+    """A gallery of `filled` in a folder."""
+    return filled(tmp_path / "gallery", model)
+
+
+def filled(place: Place, model: Model) -> Place:
+    """Make a gallery with six rows of three people in two cameras; the first has a thumbnail."""
     seeds = range(1, ROWS + 1)
     features = model.embed([pixels(seed) for seed in seeds], color="rgb")
     rows = [
@@ -71,13 +79,13 @@ def store(tmp_path: Path, model: Model) -> Path:
         )
         for seed in seeds
     ]
-    with open_gallery(tmp_path / "gallery", model=model) as gallery:
+    with open_gallery(place, model=model) as gallery:
         gallery.add_rows(rows, features, [b"jpeg of row 1", *[b""] * (ROWS - 1)])
-    return tmp_path / "gallery"
+    return place
 
 
 @pytest.fixture
-def start(model: Model, store: Path) -> Iterator[Start]:
+def start(model: Model, store: StorePlace) -> Iterator[Start]:
     """Start a service with some settings and limits, and return a client of it."""
     with ExitStack() as stack:
 

@@ -13,7 +13,15 @@ from starlette.testclient import TestClient
 from runtime.gallery.api import open_gallery
 from runtime.gallery.store.rows import Row
 from runtime.model import Model
-from tests.runtime.service.conftest import ROWS, Start, pictures, pixels, png
+from runtime.options.store_place import StorePlace
+from tests.runtime.gallery.conftest import At
+from tests.runtime.service.conftest import ROWS, Start, filled, pictures, pixels, png
+
+
+@pytest.fixture
+def store(at: At, model: Model) -> StorePlace:
+    """The gallery of the service: once in a folder, and once on a PostgreSQL server."""
+    return filled(at("gallery"), model)
 
 
 def ids(answer: dict) -> list[int]:
@@ -32,7 +40,7 @@ def test_info_says_what_the_gallery_holds_and_what_is_taken(client: TestClient) 
 
 
 def test_a_search_by_a_picture_ranks_as_the_gallery_does(
-    client: TestClient, model: Model, store: Path
+    client: TestClient, model: Model, store: StorePlace
 ) -> None:
     answer = client.post("/v1/search", files=pictures(9), data={"top": "4"}).json()
     with open_gallery(store) as gallery:
@@ -70,7 +78,7 @@ def test_a_box_is_searched_as_the_part_that_it_cuts_out(client: TestClient) -> N
 
 
 def test_several_pictures_and_rows_are_searched_by_their_mean(
-    client: TestClient, model: Model, store: Path
+    client: TestClient, model: Model, store: StorePlace
 ) -> None:
     answer = client.post("/v1/search", files=pictures(8, 9), data={"row": "2", "exclude": "2"}).json()
     with open_gallery(store) as gallery:
@@ -191,7 +199,7 @@ def test_a_deletion_is_logged_without_the_picture(
 
 
 def test_a_thumbnail_is_the_file_below_the_folder_else_the_stored_one_else_a_placeholder(
-    start: Start, tmp_path: Path, store: Path, model: Model
+    start: Start, tmp_path: Path, store: StorePlace, model: Model
 ) -> None:
     inside, outside = tmp_path / "images", tmp_path / "elsewhere"
     for number, folder in enumerate((inside, outside)):
