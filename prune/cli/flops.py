@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prune.cli.arguments import ConfigOptions, add_config_options, optional_config
+from prune.cli.arguments import ConfigOptions, add_config_options, config_options
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlopsOptions:
-    """The model file or the configuration whose operations are counted, and the output format. One of `model` and `config` is None."""
+    """The model file or the configuration whose operations are counted, and the output format.
+
+    One of `model` and `config.path` is None.
+    """
 
     model: str | None
-    config: ConfigOptions | None
+    config: ConfigOptions
     as_json: bool
 
 
@@ -36,11 +39,7 @@ def parse(argv: Sequence[str] | None) -> FlopsOptions:
     args = parser.parse_args(argv)
     if bool(args.model) == bool(args.config):
         raise ConfigError("give either a model.safetensors or --config CONFIG.yaml, and not both")
-    if args.model and args.overrides:
-        raise ConfigError(
-            f"{args.model}: holds its own architecture, so --set {args.overrides[0]} has no effect; leave out --set"
-        )
-    return FlopsOptions(args.model, optional_config(args), args.json)
+    return FlopsOptions(args.model, config_options(args), args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,14 +63,15 @@ def run(options: FlopsOptions) -> None:
 
 
 def _architecture(options: FlopsOptions) -> Architecture:
-    from prune.config.load import load_config
+    from prune.config.load import load_config, refuse_overrides
     from prune.model.architecture import Architecture
     from prune.scoring.spread import spread
     from runtime.files.manifest import read_manifest
 
-    if options.config:
+    if options.config.path:
         return spread(load_config(options.config.path, options.config.overrides))
     model = str(options.model)
+    refuse_overrides(model, options.config.overrides)
     return Architecture.from_json(read_manifest(model).get("shape", {}), f"{model}.json")
 
 

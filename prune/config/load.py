@@ -85,8 +85,9 @@ def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Confi
             _put(data, keys, value, override)
         else:
             raise ConfigError(
-                f"--set {override}: {keys[0]} is a section of the authors' files (TransReID and AMG), but {path} is a file of "
-                "this project; configs/README.md lists this project's key for each of theirs"
+                f"--set {override}: {keys[0]} is a section of the authors' files (TransReID and AMG), but "
+                f"{'there is no file' if path is None else f'{path} is a file of this project'}; configs/README.md lists this "
+                "project's key for each of theirs"
             )
     where = "the defaults" if path is None else str(path)
     if is_authors_file:
@@ -95,6 +96,14 @@ def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Confi
     for keys, value, override in our_overrides:
         _put(data, keys, value, override)
     return build(Config, data, where)
+
+
+def refuse_overrides(path: Path | str, overrides: Sequence[str]) -> None:
+    """Raise ConfigError if there are overrides for the model file at `path`, which holds its own architecture."""
+    if overrides:
+        raise ConfigError(
+            f"{path}: holds its own architecture, so --set {overrides[0]} has no effect; leave out --set"
+        )
 
 
 def _split(override: str) -> tuple[list[str], Any]:

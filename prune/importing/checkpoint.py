@@ -24,9 +24,13 @@ def import_checkpoint(
 
     The tensors decide the family, the variant, the number of blocks and whether there is a JPM. If `config` is None, the input size,
     the stride, the cameras and the number of identities come from the tensors too, and `overrides`, which are those of `load_config`,
-    change what must be assumed. One line on stderr says what was recognised, what differs from the configuration, and what had to be
-    assumed. Raises ArtifactError when the file cannot be read, is of another kind, or does not fit the configuration.
+    change what must be assumed; with a `config`, they are in it already. One line on stderr says what was recognised, what differs
+    from the configuration, and what had to be assumed. Raises ArtifactError when the file cannot be read, is of another kind, or
+    does not fit the configuration, and ConfigError for a wrong override.
     """
+    if config is None:
+        # a wrong override is an error before a large file is read
+        load_config(None, overrides)
     state, lists = split_checkpoint(read_checkpoint(path), path)
     refuse_foreign(state, path)
     recognised = recognise(state)
@@ -42,7 +46,7 @@ def import_checkpoint(
                 f"{path}: its tensors do not show which variant it is; add --config with the configuration that it was trained with"
             )
         return convert_state(state, lists, config.architecture(), path, config.model.drop_path), config
-    settled, remarks = with_recognised(config, recognised, path, configured=configured)
+    settled, remarks = with_recognised(config, recognised, path, overrides=None if configured else overrides)
     model = convert_state(state, lists, settled.architecture(), path, settled.model.drop_path)
     # after the conversion, so that a checkpoint that does not fit gives one line alone
     note(f"{path}: recognised {described(recognised, settled.model.variant)}{remarks}")
@@ -50,11 +54,12 @@ def import_checkpoint(
 
 
 def with_recognised(
-    config: Config, recognised: Recognised, path: Path | str, *, configured: bool
+    config: Config, recognised: Recognised, path: Path | str, *, overrides: Sequence[str] | None
 ) -> tuple[Config, str]:
     """Return (`config` with what the tensors show, a remark for stderr that begins with a comma or semicolon, or is empty).
 
-    If `configured` is False, there was no configuration file, and more comes from the tensors: see `import_checkpoint`.
+    `overrides` are those in `config` if there was no configuration file, and more then comes from the tensors: see
+    `import_checkpoint`. They are None if there was one.
     """
     model = config.model
     variant = model.variant if model.variant in recognised.variants else recognised.variants[0]
@@ -71,7 +76,7 @@ def with_recognised(
     if model.depth is None and model.variant in VARIANTS:
         written["depth"] = VARIANTS[model.variant].depth
     settled = dataclasses.replace(model, **shown)
-    if configured:
+    if overrides is None:
         differing = [f"model.{name} {written[name]}" for name in shown if written[name] != shown[name]]
         remark = (
             f"; the configuration says {', '.join(differing)}, but the tensors decide" if differing else ""
@@ -81,14 +86,44 @@ def with_recognised(
     size, stride = _input(settled.size, settled.stride, recognised, path)
     settled = dataclasses.replace(settled, size=size, stride=stride)
     cameras = f", {recognised.cameras} cameras" if recognised.cameras else ""
-    remark = (
-        f", {size[0]}x{size[1]} at stride {stride}{cameras}, {recognised.identities} identities; not in the tensors, and so assumed: "
-        f"pooling {settled.pooling}, neck {settled.neck}, mean {config.input.mean[0]:g}, std {config.input.std[0]:g}, "
-        f"{config.input.interpolation} resizing"
-        + (f", camera coefficient {settled.sie_coefficient:g}" if recognised.cameras else "")
-        + " (--config or --set changes them)"
-    )
-    return dataclasses.replace(config, model=settled), remark
+    remark = f", {size[0]}x{size[1]} at stride {stride}{cameras}, {recognised.identities} identities"
+    result = dataclasses.replace(config, model=settled)
+    return result, remark + _assumed(result, overrides) + _ignored(config, result, overrides)
+
+
+def _assumed(config: Config, overrides: Sequence[str]) -> str:
+    """Return the part of the remark on what neither the tensors nor the overrides say."""
+    model, image = config.model, config.input
+    values = {
+        "model.pooling": f"pooling {model.pooling}",
+        "model.neck": f"neck {model.neck}",
+        "input.mean": f"mean {image.mean[0]:g}",
+        "input.std": f"std {image.std[0]:g}",
+        "input.interpolation": f"{image.interpolation} resizing",
+    }
+    if model.cameras:
+        values["model.sie_coefficient"] = f"camera coefficient {model.sie_coefficient:g}"
+    given = {_key(override) for override in overrides}
+    assumed = [text for key, text in values.items() if key not in given]
+    if not assumed:
+        return ""
+    return f"; not in the tensors, and so assumed: {', '.join(assumed)} (--config or --set changes them)"
+
+
+def _ignored(config: Config, result: Config, overrides: Sequence[str]) -> str:
+    """Return the part of the remark on overrides of the model that say something else than the tensors."""
+    names = {
+        _key(override).removeprefix("model.") for override in overrides if _key(override).startswith("model.")
+    }
+    given, shown = (dataclasses.asdict(which.model) for which in (config, result))
+    if shown["depth"] is None:
+        shown["depth"] = VARIANTS[result.model.variant].depth
+    differing = [f"model.{name} {given[name]}" for name in sorted(names) if given[name] != shown[name]]
+    return f"; --set says {', '.join(differing)}, but the tensors decide" if differing else ""
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
 
 
 def _input(
@@ -107,4 +142,4 @@ def _input(
             f"{path}: its {recognised.tokens} position embeddings fit several input sizes and strides; add {settings}, whichever it "
             "was trained with"
         )
-    return options[0]
+    return at_size[0]

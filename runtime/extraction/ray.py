@@ -96,8 +96,8 @@ def open_ray(setup: Setup, cluster: Cluster) -> Iterator[Extracted]:
     cluster gets an actor with a session of one thread. The images must have the same paths on all machines. A cluster that was
     started here ends with the block.
 
-    Raises DeviceError if Ray is not installed, if no cluster answers at the address, and if Ray loses the same images again and
-    again. Raises the errors of `runtime.extraction.extract.parts`; of several failures, that of the earliest images.
+    Raises DeviceError if Ray is not installed, if no cluster answers at the address or it has no CPU, and if Ray loses the same
+    images again and again. Raises the errors of `runtime.extraction.extract.parts`; of several failures, that of the earliest images.
     """
     setup = replace(setup, flow=replace(setup.flow, ahead=1, workers=setup.flow.workers or 1))
     with connected(cluster) as actors:

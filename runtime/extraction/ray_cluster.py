@@ -55,7 +55,7 @@ def connected(cluster: Cluster) -> Iterator[int]:
 def _joined(cluster: Cluster) -> Iterator[int]:
     ray = imported_ray(cluster)
     if cluster.address not in (None, AUTO):
-        ask(cluster.address)
+        check_address(cluster.address)
     folder = None if cluster.address else tempfile.mkdtemp(prefix="ray-")
     options = {
         "address": cluster.address or "local",
@@ -82,7 +82,7 @@ def _joined(cluster: Cluster) -> Iterator[int]:
         cpus = int(ray.cluster_resources().get("CPU", 0))
         if not cpus:
             raise DeviceError(
-                f"the Ray cluster at {cluster.address} has no CPU; add a machine to it with ray start"
+                f"the Ray cluster (address {cluster.address}) has no CPU now; first add a machine to it with ray start"
             )
         yield cpus
     finally:
@@ -91,18 +91,19 @@ def _joined(cluster: Cluster) -> Iterator[int]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def ask(address: str) -> None:
+def check_address(address: str) -> None:
     """Raise DeviceError unless a server of HTTP/2 answers at the address: Ray would try for minutes, and no signal would stop it."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), ANSWER_S) as connection:
             # An encrypted cluster answers only to a client with its certificates.
-            if os.environ.get("RAY_USE_TLS", "0") not in ("1", "true"):
+            if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
                 connection.sendall(HELLO)
-                header = connection.recv(9, socket.MSG_WAITALL)
+                with connection.makefile("rb") as stream:
+                    header = stream.read(9)
                 if header[3:4] != bytes([SETTINGS]):
                     raise OSError("another program listens there")
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise DeviceError(
             f"no Ray cluster answers at {address} ({reason_of(error)}); start one there with ray start, or give the port of one "
             "(usually 6379)"

@@ -33,7 +33,8 @@ def cluster_of(on: str | None, address: str | None, *, preset: str | None, devic
         if address is not None:
             raise ConfigError(f"address={address!r:.60}: give the engine as well: on={RAY!r} (--on)")
         return None
-    if address is not None and address != AUTO and not address.rpartition(":")[2].isdecimal():
+    host, _, port = (address or "").rpartition(":")
+    if address is not None and address != AUTO and (not host or "/" in host or not port.isdecimal()):
         raise ConfigError(
             f"address={address!r:.60}: give host:port, such as 10.0.0.1:6379, or {AUTO!r} (--address)"
         )

@@ -27,7 +27,7 @@ def main(names):
     for name in names:
         golden = family_case(name)
         state, lists = split_checkpoint({"state_dict": golden.state()}, name)
-        config, _ = with_recognised(Config(), recognise(state), name, configured=False)
+        config, _ = with_recognised(Config(), recognise(state), name, overrides=())
         network = convert_state(state, lists, config.architecture(), name, 0.0)
         for array in (key for key in golden.arrays if key in golden.meta["float32_minus_float64"]):
             word = array.removeprefix("features_")

@@ -35,7 +35,7 @@ EXPORTED = [
 @functools.cache
 def unpruned_model(name):
     state, lists = split_checkpoint({"state_dict": family_case(name).state()}, name)
-    config, _ = with_recognised(Config(), recognise(state), name, configured=False)
+    config, _ = with_recognised(Config(), recognise(state), name, overrides=())
     with undrawn():
         return convert_state(state, lists, config.architecture(), name, 0.0)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.experiments.families`: fine-tune, prune, export, time and build one model of every family of checkpoints."""
+"""`python -m benchmarks.experiments.families`: train, prune, export, time and build one model of every family of checkpoints."""
 
 from runtime.entry import run_main
 

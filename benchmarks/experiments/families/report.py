@@ -14,30 +14,37 @@ def counts_table(document: Mapping[str, Any]) -> Table:
     return names, [[model["title"], *_counts(model)] for model in document["models"]]
 
 
-def costs_table(document: dict[str, Any]) -> Table:
-    """Return the multiply-adds, counted in three ways, the parameters, and the milliseconds before and after pruning."""
-    names = [*counts_table({"models": []})[0], "FP32 ms", "INT8 ms"]
-    rows = [
-        [model["title"], *_counts(model), *(_times(model["latency"], kind) for kind in ("fp32", "int8"))]
-        for model in document["models"]
-    ]
+def costs_table(document: Mapping[str, Any]) -> Table:
+    """Return the multiply-adds of the exported files, and the milliseconds of one image, before and after pruning."""
+    names = ["family", "folded GMAC", "FP32 ms", "INT8 ms", "RTX engine of FP16", "seconds to build"]
+    rows = []
+    for model in document["models"]:
+        engines = [model["engines"].get(form) for form in ("unpruned", "pruned")]
+        rows.append(
+            [
+                model["title"],
+                _counts(model)[2],
+                *(_times(model["latency"], kind) for kind in ("fp32", "int8")),
+                " → ".join(f"{engine['bytes'] / 2**20:.0f} MiB" if engine else "–" for engine in engines),
+                " → ".join(f"{engine['seconds']:.0f}" if engine else "–" for engine in engines),
+            ]
+        )
     return names, rows
 
 
-def gates_table(document: dict[str, Any]) -> Table:
-    """Return the lowest cosine that each gate measured, the losses of the epoch of training, and the engines."""
-    names = ["family", "loss, first and last quarter", "FP32", "FP16", "INT8", "RTX engine of FP16"]
+def gates_table(document: Mapping[str, Any]) -> Table:
+    """Return the losses of the epoch of training, and the lowest cosine and the top-1 agreement that each gate measured."""
+    names = ["family", "loss, first and last quarter", "FP32", "FP16", "INT8", "same top-1"]
     rows = []
     for model in document["models"]:
-        training, engines = model["training"], model["engines"]
+        training = model["training"]
         losses = f"{training['first']:.2f} → {training['last']:.2f}"
         gates = [
             " / ".join(_cosine(model["gates"][f"{form}.{kind}"]) for form in ("unpruned", "pruned"))
             for kind in ("fp32", "fp16", "int8")
         ]
-        sizes = [engines.get(form) for form in ("unpruned", "pruned")]
-        built = " / ".join(f"{size['bytes'] / 2**20:.0f} MiB" if size else "–" for size in sizes)
-        rows.append([model["title"], losses, *gates, built])
+        same = [gate["top1"] for gate in model["gates"].values() if gate["passed"]]
+        rows.append([model["title"], losses, *gates, f"{min(same):.3f}" if same else "–"])
     return names, rows
 
 
@@ -57,4 +64,4 @@ def _times(latency: dict[str, float], kind: str) -> str:
 
 
 def _cosine(gate: dict[str, Any]) -> str:
-    return f"{gate['cosine_min']:.6f}" if gate["passed"] else "refused"
+    return f"{gate['cosine_min']:.7f}" if gate["passed"] else "refused"

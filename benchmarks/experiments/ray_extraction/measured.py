@@ -148,7 +148,7 @@ def _extract_with_kills(task: Task) -> int:
     def progress(more: int) -> None:
         nonlocal killed, done
         done += more
-        # the last one before the actors run out of work
+        # The last kill comes before the actors run out of work.
         if killed < task.kills and done > (killed + 1) * TO * len(images.items) / task.kills:
             if living := [pid for pid in descendants(os.getpid()) if ACTOR in _title(pid)]:
                 with suppress(ProcessLookupError):

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import Any
 
 from runtime.console import note
@@ -41,8 +42,8 @@ def delete_rows(server: Server, selection: Selection) -> int:
             if deleted or crops:
                 db.execute("UPDATE reid_store SET changes = changes + 1, wiping = true")
                 drop_index(db)
-        if deleted or crops:
-            _rewrite_all(server)
+        if (deleted or crops) and (problem := _rewritten(server)):
+            raise StorageError(problem)
     return deleted
 
 
@@ -55,19 +56,13 @@ def drop_index(db: Any) -> None:
 def finish_wiping(server: Server) -> None:
     """Finish a deletion that was interrupted after its transaction. One that another client is at is waited for, and left to it.
 
-    A user who may not do this gets a note: others can finish it, and what is read or added meanwhile is right.
+    Where it cannot be finished, a warning says why: files keep the deleted bytes for longer, and what is read or added is right.
     """
     if not _is_unfinished(server):
         return
-    if missing := _missing_right(server):
-        note(
-            f"WARNING {missing}. An interrupted deletion stays unfinished until its user runs: "
-            f"python -m runtime gallery compact --store {server.address}"
-        )
-        return
     with _alone(server):
-        if _is_unfinished(server):
-            _rewrite_all(server)
+        if _is_unfinished(server) and (problem := _missing_right(server) or _rewritten(server)):
+            note(f"WARNING an interrupted deletion is still unfinished. {problem}")
 
 
 def wipe(server: Server) -> None:
@@ -77,7 +72,8 @@ def wipe(server: Server) -> None:
     """
     _check_rights(server)
     with _alone(server):
-        _rewrite_all(server)
+        if problem := _rewritten(server):
+            raise StorageError(problem)
 
 
 @contextmanager
@@ -108,13 +104,14 @@ def _is_unfinished(server: Server) -> bool:
         return bool(db.execute("SELECT wiping FROM reid_store").fetchone()[0])
 
 
-def _rewrite_all(server: Server) -> None:
+def _rewritten(server: Server) -> str:
+    """Rewrite all tables without deleted rows; return what is in the way of that, or ""."""
     with server.direct() as db:
         kept = sum(_rewrite(db, name) for name in TABLES)
         if kept:
-            raise StorageError(
+            return (
                 f"{server.address}: the rows are deleted, but a transaction of another client keeps {kept} of them in the files; "
-                f"end it, then run: python -m runtime gallery compact --store {server.address}"
+                f"end it, then run: python -m runtime gallery compact --store {quote(str(server.address))}"
             )
         # no longer in the segment of the log that is being written
         if db.execute("SELECT has_function_privilege('pg_switch_wal()', 'EXECUTE')").fetchone()[0]:
@@ -126,6 +123,7 @@ def _rewrite_all(server: Server) -> None:
             )
         db.execute("CHECKPOINT")
         db.execute("UPDATE reid_store SET wiping = false")
+    return ""
 
 
 def _rewrite(db: Any, table: str) -> int:
@@ -157,7 +155,10 @@ def _missing_right(server: Server) -> str:
     with server.direct() as db:
         checkpoint, user, owner = db.execute(query).fetchone()
     if not owner:
-        return f"{server.address}: only the owner of the tables can delete so that no file keeps the bytes, and {user} is another user"
+        return (
+            f"{server.address}: only the owner of the tables can delete so that no file keeps the bytes, and {user} is another user; "
+            "run python -m runtime gallery compact with the owner's address"
+        )
     if not checkpoint:
         return (
             f"{server.address}: a deletion ends with a checkpoint, which {user} may not ask for; let an administrator run: "

