@@ -28,7 +28,8 @@ from runtime.extraction.ray_cluster import connected, imported_ray
 from runtime.options.cluster import Cluster
 from runtime.wording import reason_of
 
-# Most batches in one task of an actor. A task costs Ray some milliseconds, and is computed again when its actor dies.
+# Most batches in one task of an actor. A task costs Ray some tens of milliseconds of CPU time, and is computed again when its actor
+# dies.
 BATCHES = 32
 # Tasks that each actor gets at least, if there are images for so many, so that all actors end at about the same time.
 TASKS = 8

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,18 +146,28 @@ def test_a_damaged_row_is_an_error_and_deleting_it_mends_the_gallery(on_server: 
         check(store, set(range(10)) - {2})
 
 
+@contextmanager
+def role(server: Database, place: StorePlace, user: str) -> Iterator[str]:
+    """Create a user without rights, and yield the name of the schema of the gallery at `place`."""
+    assert isinstance(place, ServerAddress)
+    with server.connected() as db:
+        db.execute(f"DROP ROLE IF EXISTS {user}")
+        db.execute(f"CREATE ROLE {user} LOGIN")
+    try:
+        yield place.url.rpartition("%3D")[2].partition("%2C")[0]
+    finally:
+        with server.connected() as db:
+            db.execute(f"DROP OWNED BY {user} CASCADE")
+            db.execute(f"DROP ROLE {user}")
+
+
 @needs_server
 def test_a_user_without_rights_is_refused_before_anything_is_deleted(
     server: Database, on_server: At, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = on_server("g")
-    assert isinstance(place, ServerAddress)
-    name = place.url.rpartition("%3D")[2].partition("%2C")[0]
-    with server.connected() as db:
-        db.execute("DROP ROLE IF EXISTS weak")
-        db.execute("CREATE ROLE weak LOGIN")
-        db.execute(f'GRANT ALL ON SCHEMA "{name}" TO weak')
-    try:
+    with role(server, on_server("g"), "weak") as name:
+        with server.connected() as db:
+            db.execute(f'GRANT ALL ON SCHEMA "{name}" TO weak')
         with gallery(server.address(name, user="weak")) as store:
             put(store, range(10))
             with pytest.raises(StorageError, match="GRANT pg_checkpoint"):
@@ -177,10 +189,6 @@ def test_a_user_without_rights_is_refused_before_anything_is_deleted(
             assert not store.store.writable and len(store.search(feature(3), top=20)) == 8
             with pytest.raises(StorageError, match="primary"):
                 put(store, [50])
-    finally:
-        with server.connected() as db:
-            db.execute("DROP OWNED BY weak CASCADE")
-            db.execute("DROP ROLE weak")
 
 
 @needs_server
@@ -191,15 +199,12 @@ def test_a_user_who_may_not_delete_adds_while_a_deletion_is_unfinished(
     with gallery(place) as store:
         put(store, range(10))
         execute(store, "UPDATE reid_store SET wiping = true")
-    name = place.url.rpartition("%3D")[2].partition("%2C")[0]
-    with server.connected() as db:
-        db.execute("DROP ROLE IF EXISTS guest")
-        db.execute("CREATE ROLE guest LOGIN")
-        db.execute(f'GRANT USAGE ON SCHEMA "{name}" TO guest')
-        # those of docs/scale.md
-        db.execute(f'GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA "{name}" TO guest')
-        db.execute(f'GRANT UPDATE ON "{name}".reid_store TO guest')
-    try:
+    with role(server, place, "guest") as name:
+        with server.connected() as db:
+            # those of docs/scale.md
+            db.execute(f'GRANT USAGE ON SCHEMA "{name}" TO guest')
+            db.execute(f'GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA "{name}" TO guest')
+            db.execute(f'GRANT UPDATE ON "{name}".reid_store TO guest')
         with open_gallery(server.address(name, user="guest")) as store:
             put(store, [50])
             printed = capsys.readouterr().err
@@ -210,10 +215,6 @@ def test_a_user_who_may_not_delete_adds_while_a_deletion_is_unfinished(
         with open_gallery(place) as store:
             store.compact()
             assert execute(store, "SELECT wiping FROM reid_store") == [(False,)]
-    finally:
-        with server.connected() as db:
-            db.execute("DROP OWNED BY guest CASCADE")
-            db.execute("DROP ROLE guest")
 
 
 @needs_server
